@@ -1,0 +1,2 @@
+//! The embeddable library.
+#![forbid(unsafe_code)]
