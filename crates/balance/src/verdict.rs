@@ -1,0 +1,49 @@
+//! Owns the words for how an attempt went: at its response head, and at its end.
+//!
+//! Knows nothing about who reacts: latency means, the breaker and retries each draw their own conclusion.
+
+use std::time::Duration;
+
+/// What the response head said about the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The backend did its work, whatever the application answered.
+    Success,
+    /// The backend did not do its work.
+    Failure(Fault),
+    /// Says nothing about the backend: a client's error, a status that the settings leave out.
+    Neutral,
+}
+
+/// How the attempt ended, after the last byte or before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The response was carried to its last byte.
+    Completed,
+    /// The backend broke off. Before a verdict this is the failure of the attempt; after one, a broken body.
+    Broken(Fault),
+    /// The client went away. Nothing is held against the backend.
+    ClientLeft,
+}
+
+/// What the backend did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No connection: refused, unreachable, TLS handshake failed, connect timeout. No request byte was written.
+    Connect,
+    /// The connection ended or was reset before the response was whole.
+    Reset,
+    /// Connected, but no response head within the time of one attempt.
+    Timeout,
+    /// What came back was not the protocol.
+    Protocol,
+    /// An HTTP status that the settings call a failure, 100..=999.
+    Status(u16),
+    /// A gRPC status that the settings call a failure, 1..=16.
+    Grpc(u8),
+    /// The backend says that it has too much to do (HTTP 429 or 503, gRPC `RESOURCE_EXHAUSTED`).
+    Overloaded {
+        /// How long it asks to be left alone (RFC 9110 section 10.2.3), if it says.
+        retry_after: Option<Duration>,
+    },
+}
