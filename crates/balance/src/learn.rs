@@ -3,6 +3,9 @@
 //! Never decides: the policies, the breaker and the snapshots read it. A request pays for one store or one
 //! `fetch_add`; everything that costs more is done by the tick.
 
+/// What traffic teaches the `adaptive` policy of one backend.
+pub mod speed;
+
 /// A mean that forgets, in one word.
 pub mod ewma;
 

@@ -1,22 +1,111 @@
 //! WHO gets the request: the decision core of Evenkeel.
+//!
+//! A [`Service`](service::Service) is asked with an [`Ask`](ask::Ask) and answers with a [`Pick`](pick::Pick) or a
+//! [`Refusal`](pick::Refusal); what a pick records becomes standing at the next tick. No I/O, no clock, no randomness of
+//! its own: time and chance are arguments. Below, the modules in the order of an exchange.
+//!
+//! ```
+//! use evenkeel_balance::{ask::Ask, backend::BackendSpec, service::Service, settings::ServiceSettings};
+//! use evenkeel_balance::{time::Instant, verdict::{Outcome, Verdict}};
+//!
+//! let backends = vec![BackendSpec::new("10.0.0.1:80"), BackendSpec::new("10.0.0.2:80")];
+//! let now = Instant::ZERO;
+//! let service = Service::new("api", ServiceSettings::default(), backends, std::sync::Arc::new(()), now)?;
+//! let mut pick = service.pick(&Ask::new(0x5EED), now)?;
+//! println!("send it to {}", pick.backend().id());
+//! pick.answered(Verdict::Success, now); // the response head
+//! pick.finish(Outcome::Completed, now); // the last byte
+//! service.tick(now); // ten times a second
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 /// Time, as the caller tells it.
 pub mod time;
 
-/// Atomics and the one publication, from `std` or from the model checker.
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the shared tables that publish through it land beside this"
-)]
-mod sync;
+/// What a service may be told to do, with defaults and reasons.
+pub mod settings;
+
+/// Backends: identity, configuration, running state.
+pub mod backend;
+
+/// The question before a pick.
+pub mod ask;
 
 /// The one pinned key hash: which client belongs to which backend.
 pub mod hashing;
 
+/// A service: its pick, and everything that changes it.
+pub mod service;
+
+/// What a service publishes to its pickers.
+mod table;
+
+/// From an ask to a charged backend.
+mod choice;
+
+/// Who may be picked, and why not.
+pub mod eligibility;
+
+/// The policies, and the trait for others.
+pub mod policy;
+
+/// Weighted random picks in constant time.
+pub mod alias;
+
+/// Weighted round robin without a lock.
+pub mod stride;
+
+/// Consistent hashing by a look-up table.
+pub mod maglev;
+
+/// Consistent hashing by the highest score.
+pub mod rendezvous;
+
+/// The right to send one attempt, and what its end teaches.
+pub mod pick;
+
+/// Attempts in flight on one backend, exactly.
+mod charge;
+
+/// The bounded trials of a half-open breaker.
+mod trials;
+
 /// What the response head said, and how the attempt ended.
 pub mod verdict;
 
+/// Whether a failed attempt is tried again.
+pub mod retry;
+
+/// What picks record about their service.
+mod facts;
+
 /// What is remembered of past attempts: means, windows, distributions.
 pub mod learn;
+
+/// Who belongs to a service; facts become standing.
+pub mod membership;
+
+/// What checks and hands say of a backend.
+pub mod health;
+
+/// Ejection by live traffic.
+pub mod breaker;
+
+/// Slow start.
+mod ramp;
+
+/// May a backend be picked: the one answer.
+pub mod standing;
+
+/// Where would this go, and why.
+pub mod explain;
+
+/// A service at one moment.
+pub mod snapshot;
+
+/// What happens to a service, for listeners.
+pub mod event;
+
+/// Atomics and the one publication, from `std` or from the model checker.
+mod sync;

@@ -121,7 +121,7 @@ impl<T> Slot<T> {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

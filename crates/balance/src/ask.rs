@@ -1,0 +1,104 @@
+//! Owns the question: what a caller says of an attempt before a backend is chosen.
+
+use crate::backend::{Backend, BackendId};
+
+/// The class of an exchange, by custom the index of its rule. Latency is judged against the mean of the class, so an
+/// expensive rule does not brand the backends that happen to serve it. Classes beyond the service's limit share one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClassId(pub u16);
+
+/// The backends that earlier attempts of the same exchange were sent to. Remembers the last [`Tried::MOST`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tried {
+    serials: [u32; Self::MOST],
+    count: usize,
+}
+
+static NOTHING_TRIED: Tried = Tried {
+    serials: [0; Tried::MOST],
+    count: 0,
+};
+
+impl Tried {
+    /// So many are remembered; an exchange with more attempts forgets the first.
+    pub const MOST: usize = 16;
+
+    /// Remembers a backend.
+    pub fn insert(&mut self, backend: &Backend) {
+        self.serials[self.count % Self::MOST] = backend.serial();
+        self.count += 1;
+    }
+
+    /// Whether `backend` is remembered.
+    #[must_use]
+    #[inline]
+    pub fn contains(&self, backend: &Backend) -> bool {
+        self.serials[..self.count.min(Self::MOST)].contains(&backend.serial())
+    }
+
+    /// Whether nothing was tried yet.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// What is asked of a service for one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Randomness, all 64 bits of it; the core has none of its own.
+    pub chance: u64,
+    /// The hash of what the client should stick to (see [`hashing::key`](crate::hashing::key)); hash policies use it.
+    pub key: Option<u64>,
+    /// The class of the exchange.
+    pub class: ClassId,
+    /// Backends already tried: excluded before the policy runs.
+    pub tried: &'a Tried,
+    /// Only these may be picked; identities that are not members are passed over. Cost: members times subset.
+    pub subset: Option<&'a [BackendId]>,
+}
+
+impl<'a> Ask<'a> {
+    /// An ask of class 0 with no key, nothing tried, all members allowed.
+    #[must_use]
+    pub fn new(chance: u64) -> Self {
+        Self {
+            chance,
+            key: None,
+            class: ClassId(0),
+            tried: &NOTHING_TRIED,
+            subset: None,
+        }
+    }
+
+    /// The same with a key.
+    #[must_use]
+    pub fn key(self, key: u64) -> Self {
+        Self {
+            key: Some(key),
+            ..self
+        }
+    }
+
+    /// The same in another class.
+    #[must_use]
+    pub fn class(self, class: ClassId) -> Self {
+        Self { class, ..self }
+    }
+
+    /// The same without the backends already tried.
+    #[must_use]
+    pub fn tried(self, tried: &'a Tried) -> Self {
+        Self { tried, ..self }
+    }
+
+    /// The same among `subset` only.
+    #[must_use]
+    pub fn subset(self, subset: &'a [BackendId]) -> Self {
+        Self {
+            subset: Some(subset),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Owns one member of a service: what was configured of it, and the running state that its identity keys.
+//!
+//! State outlives configuration: an update of weight or position never touches a counter. Standing is not here
+//! (see `standing`); who may be picked is not here (see `eligibility`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc as StdArc;
+use std::time::Duration;
+
+use crate::charge::Charge;
+use crate::facts::Facts;
+use crate::learn::ewma::Ewma;
+use crate::learn::histogram::Histogram;
+use crate::learn::speed::{Learned, Speed};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
+use crate::time::Instant;
+use crate::trials::Trials;
+
+/// The identity of a backend within its service: any text, by default its address. Never its weight or position.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(StdArc<str>);
+
+impl BackendId {
+    /// The identity as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for BackendId {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for BackendId {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How large a share a backend wants, relative to the others: 0 to 10,000. Weight 0 takes no new exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(u16);
+
+/// A weight above [`Weight::MOST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightOutOfRange(pub u32);
+
+impl fmt::Display for WeightOutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "weight {} is out of range: it must lie between 0 and {}",
+            self.0,
+            Weight::MOST
+        )
+    }
+}
+
+impl std::error::Error for WeightOutOfRange {}
+
+impl Weight {
+    /// The largest weight.
+    pub const MOST: u16 = 10_000;
+    /// No new exchanges.
+    pub const ZERO: Self = Self(0);
+    /// The weight of a backend that asks for nothing else.
+    pub const ONE: Self = Self(1);
+
+    /// A checked weight.
+    ///
+    /// # Errors
+    /// [`WeightOutOfRange`] above [`Weight::MOST`].
+    pub fn new(weight: u32) -> Result<Self, WeightOutOfRange> {
+        match u16::try_from(weight) {
+            Ok(checked) if checked <= Self::MOST => Ok(Self(checked)),
+            _ => Err(WeightOutOfRange(weight)),
+        }
+    }
+
+    /// The weight as a number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// What the operator wants of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Admin {
+    /// It may be picked.
+    #[default]
+    Enabled,
+    /// No new exchanges; those in flight end in peace.
+    Draining,
+    /// Out of service.
+    Disabled,
+}
+
+/// What was configured of one backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendSpec {
+    /// Identity; unique within the service.
+    pub id: BackendId,
+    /// Share wanted.
+    pub weight: Weight,
+    /// At most so many attempts at once, kept exactly; none is no limit.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// What the operator wants.
+    pub admin: Admin,
+    /// Free words of the operator, kept and shown, never interpreted.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl BackendSpec {
+    /// An enabled backend of weight 1 without a limit.
+    pub fn new(id: impl Into<BackendId>) -> Self {
+        Self {
+            id: id.into(),
+            weight: Weight::ONE,
+            max_in_flight: None,
+            admin: Admin::Enabled,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// The same with another weight.
+    #[must_use]
+    pub fn weight(self, weight: Weight) -> Self {
+        Self { weight, ..self }
+    }
+
+    /// The same with at most `limit` attempts in flight; 0 is no limit.
+    #[must_use]
+    pub fn max_in_flight(self, limit: u32) -> Self {
+        Self {
+            max_in_flight: NonZeroU32::new(limit),
+            ..self
+        }
+    }
+
+    /// The same with another wish of the operator.
+    #[must_use]
+    pub fn admin(self, admin: Admin) -> Self {
+        Self { admin, ..self }
+    }
+}
+
+/// What was counted of one backend since it joined; each attempt exactly once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Attempts sent here.
+    pub picked: u64,
+    /// Attempts that ended with [`finish`](crate::pick::Pick::finish).
+    pub finished: u64,
+    /// Attempts whose pick was dropped.
+    pub abandoned: u64,
+    /// Attempts under way.
+    pub in_flight: u32,
+    /// Verdicts of success.
+    pub succeeded: u64,
+    /// Verdicts of failure.
+    pub failed: u64,
+    /// Successes slower than the breaker's `slow` setting.
+    pub slow: u64,
+}
+
+/// The running state of one backend, shared by every worker and kept across updates.
+///
+/// Two cache lines that picks write, apart from the neighbours' (measured: `docs/decisions/0003-own-line-per-backend.md`).
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Backend {
+    pub(crate) charge: Charge,
+    pub(crate) speed: Speed,
+    pub(crate) finished: AtomicU64,
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) abandoned: AtomicU64,
+    pub(crate) slow: AtomicU64,
+    /// When the newest success was picked, in nanoseconds; 0 for never.
+    pub(crate) success_picked: AtomicU64,
+    pub(crate) trials: Trials,
+    /// Failures since the last success.
+    pub(crate) consecutive: AtomicU32,
+    /// Mean latency in seconds.
+    latency: Ewma,
+    serial: u32,
+    id: BackendId,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) histogram: Option<Histogram>,
+}
+
+/// Weight of one sample in the reported mean latency; k-msg's 0.8/0.2.
+const LATENCY_SAMPLE: f32 = 0.2;
+
+impl Backend {
+    pub(crate) fn new(id: BackendId, serial: u32, facts: Arc<Facts>, histogram: bool) -> Self {
+        Self {
+            charge: Charge::default(),
+            speed: Speed::new(),
+            finished: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
+            success_picked: AtomicU64::new(0),
+            trials: Trials::default(),
+            consecutive: AtomicU32::new(0),
+            latency: Ewma::default(),
+            serial,
+            id,
+            facts,
+            histogram: histogram.then(Histogram::default),
+        }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> &BackendId {
+        &self.id
+    }
+
+    /// A number that no other backend of the service has had since the service began.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Attempts under way now, of all workers.
+    #[must_use]
+    #[inline]
+    pub fn in_flight(&self) -> u32 {
+        self.charge.in_flight()
+    }
+
+    /// What live traffic taught the `adaptive` policy.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        self.speed.read()
+    }
+
+    /// Mean time to the response head over successes, weight 0.2 for the newest; none before the first.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency
+            .value()
+            .map(|seconds| Duration::from_secs_f32(seconds.max(0.0)))
+    }
+
+    /// Failures since the last success.
+    #[must_use]
+    pub fn consecutive_failures(&self) -> u32 {
+        self.consecutive.load(Ordering::Relaxed)
+    }
+
+    /// The distribution of latency, where the service keeps histograms.
+    #[must_use]
+    pub fn histogram(&self) -> Option<&Histogram> {
+        self.histogram.as_ref()
+    }
+
+    /// What was counted. `picked` is the sum of the others: exact when nothing is between two of its counters.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let in_flight = self.charge.in_flight();
+        let finished = self.finished.load(Ordering::Relaxed);
+        let abandoned = self.abandoned.load(Ordering::Relaxed);
+        Counts {
+            picked: finished + abandoned + u64::from(in_flight),
+            finished,
+            abandoned,
+            in_flight,
+            succeeded: self.succeeded.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            slow: self.slow.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The law of charges: picks = finished + abandoned + in flight, the left side counted on its own, modulo 2^32.
+    /// Exact only while no pick is taken or ended.
+    #[expect(clippy::cast_possible_truncation, reason = "the law holds modulo 2^32")]
+    pub(crate) fn law(&self) -> bool {
+        let (picked, in_flight) = self.charge.read();
+        let ended = self
+            .finished
+            .load(Ordering::Relaxed)
+            .wrapping_add(self.abandoned.load(Ordering::Relaxed));
+        picked == (ended as u32).wrapping_add(in_flight)
+    }
+
+    pub(crate) fn learn_latency(&self, latency: Duration) {
+        self.latency.observe(latency.as_secs_f32(), LATENCY_SAMPLE);
+        if let Some(histogram) = &self.histogram {
+            histogram.record(latency);
+        }
+    }
+
+    pub(crate) fn last_success_picked(&self) -> Option<Instant> {
+        match self.success_picked.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Instant::from_nanos(nanos)),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Owns the way from an ask to a charged backend: trial, policy, charge, refusal. Explaining walks the same way.
+//!
+//! Takes no lock and allocates nothing.
+
+use crate::ask::Ask;
+use crate::eligibility::{self, Admission, Bar};
+use crate::facts::Facts;
+use crate::pick::Refusal;
+use crate::policy::{Candidates, Turn};
+use crate::table::Table;
+use crate::time::Instant;
+use crate::trials::Epoch;
+
+/// Rounds that other workers may win before this one gives up. Each lost round means that another pick was taken.
+const ROUNDS: usize = 64;
+
+/// A charged lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) lane: usize,
+    pub(crate) trial: Option<Epoch>,
+}
+
+/// Chooses and charges.
+#[inline]
+pub(crate) fn take(
+    table: &Table,
+    facts: &Facts,
+    ask: &Ask<'_>,
+    turn: Turn<'_>,
+    now: Instant,
+) -> Result<Taken, Refusal> {
+    let view = Candidates::new(table, ask, turn);
+    for _ in 0..ROUNDS {
+        let Some(lane) = choose(table, facts, &view, ask, now) else {
+            break;
+        };
+        if let Some(taken) = charge(table, lane) {
+            return Ok(taken);
+        }
+    }
+    Err(refusal(table, ask))
+}
+
+/// Chooses. Charges nothing: an explanation ends here.
+#[inline]
+pub(crate) fn choose(
+    table: &Table,
+    facts: &Facts,
+    view: &Candidates<'_>,
+    ask: &Ask<'_>,
+    now: Instant,
+) -> Option<usize> {
+    if !table.trials.is_empty() && !table.prepared.keyed() {
+        // Trials come first: a half-open backend is heard while its peers are healthy, not only when all are gone.
+        if let Some(trial) = view.trial() {
+            return Some(trial);
+        }
+    }
+    if facts.policy_broke.load(crate::sync::Ordering::Relaxed) {
+        if let Some(stand_in) = table.prepared.stand_in(view, ask) {
+            return Some(stand_in);
+        }
+    }
+    match table.prepared.choose(view, ask) {
+        Ok(chosen) => chosen,
+        Err(_broke) => {
+            facts.policy_failed(&table.policy, now);
+            table.prepared.stand_in(view, ask)
+        }
+    }
+}
+
+#[inline]
+fn charge(table: &Table, lane: usize) -> Option<Taken> {
+    let Some(serving) = table.lanes.get(lane) else {
+        return trial(table, lane);
+    };
+    serving
+        .backend
+        .charge
+        .take(serving.limit)
+        .then_some(Taken { lane, trial: None })
+}
+
+#[cold]
+fn trial(table: &Table, lane: usize) -> Option<Taken> {
+    let probing = table.lane(lane);
+    let epoch = probing.backend.trials.take()?;
+    if probing.backend.charge.take(probing.limit) {
+        return Some(Taken {
+            lane,
+            trial: Some(epoch),
+        });
+    }
+    probing.backend.trials.give_back(epoch);
+    None
+}
+
+/// Which no it is.
+#[cold]
+pub(crate) fn refusal(table: &Table, ask: &Ask<'_>) -> Refusal {
+    let asked = |member: &&crate::table::Member| {
+        ask.subset
+            .is_none_or(|subset| subset.contains(member.backend.id()))
+    };
+    let (mut members, mut admitted, mut full) = (0_usize, 0_usize, false);
+    for member in table.members.iter().filter(asked) {
+        members += 1;
+        if let Some(index) = admitted_lane(table, member) {
+            let bar = eligibility::bar(table.lane(index), ask);
+            // A half-open backend whose trials are all under way is out for this ask, not full.
+            if member.admission == Admission::Lane || bar == Some(Bar::Tried) {
+                admitted += 1;
+            }
+            full |= member.admission == Admission::Lane && bar != Some(Bar::Tried);
+        }
+    }
+    match (members, admitted, full) {
+        (0, _, _) => Refusal::NoBackends,
+        (_, 0, _) => Refusal::AllDown,
+        (_, _, true) => Refusal::AllFull,
+        (_, _, false) => Refusal::AllTried,
+    }
+}
+
+fn admitted_lane(table: &Table, member: &crate::table::Member) -> Option<usize> {
+    let index = usize::try_from(member.lane).ok()?;
+    (index < table.lanes.len() + table.trials.len()).then_some(index)
+}

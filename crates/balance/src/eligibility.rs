@@ -1,0 +1,114 @@
+//! Owns the one predicate that says who may be picked, and why not.
+//!
+//! It has two halves because it is asked at two times: `admission` when a table is published (standing and weight,
+//! for all exchanges alike), `bar` when one exchange asks (tried, subset, full). Explaining asks the same two.
+
+use crate::ask::Ask;
+use crate::standing::Standing;
+use crate::table::Lane;
+
+/// Why a backend may not be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bar {
+    /// Its standing forbids it.
+    Standing(Standing),
+    /// Its weight is 0.
+    ZeroWeight,
+    /// It is half-open and its trials are all under way.
+    NoTrialLeft,
+    /// The caller's subset does not hold it.
+    NotInSubset,
+    /// An earlier attempt of the exchange went there.
+    Tried,
+    /// It has as many attempts in flight as it may.
+    Full,
+}
+
+/// How far down the ladder a service stands: the first rung on which somebody may be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rung {
+    /// Proven backends serve.
+    Proven,
+    /// No proven one exists: the unproven serve.
+    Unproven,
+    /// None is healthy: all serve that are not draining, disabled or of weight 0.
+    FailOpen,
+    /// None is healthy and the service refuses.
+    AllDown,
+}
+
+/// Where a member stands in a published table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Lane,
+    Trial,
+    Barred(Bar),
+}
+
+/// The half that is the same for all exchanges.
+pub(crate) fn admission(standing: Standing, zero_weight: bool, rung: Rung) -> Admission {
+    use Standing::{Disabled, Down, Draining, Ejected, Probing, Serving, Unproven};
+    match standing {
+        Disabled | Draining => Admission::Barred(Bar::Standing(standing)),
+        _ if zero_weight => Admission::Barred(Bar::ZeroWeight),
+        Serving => Admission::Lane,
+        Unproven | Down | Ejected | Probing if rung == Rung::FailOpen => Admission::Lane,
+        Unproven if rung == Rung::Unproven => Admission::Lane,
+        Probing => Admission::Trial,
+        Unproven | Down | Ejected => Admission::Barred(Bar::Standing(standing)),
+    }
+}
+
+/// The half that one exchange asks. The cheap case, nothing tried, no subset and no limit, is three comparisons.
+#[inline]
+pub(crate) fn bar(lane: &Lane, ask: &Ask<'_>) -> Option<Bar> {
+    if !ask.tried.is_empty() && ask.tried.contains(&lane.backend) {
+        Some(Bar::Tried)
+    } else if ask
+        .subset
+        .is_some_and(|subset| !subset.contains(lane.backend.id()))
+    {
+        Some(Bar::NotInSubset)
+    } else if lane.limit != u32::MAX && lane.backend.in_flight() >= lane.limit {
+        Some(Bar::Full)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_admitted_on_which_rung() {
+        use Rung::{FailOpen, Proven};
+        use Standing::{Disabled, Down, Draining, Ejected, Probing, Serving, Unproven};
+        let barred = |standing| Admission::Barred(Bar::Standing(standing));
+        let rows = [
+            (Serving, false, Proven, Admission::Lane),
+            (Serving, true, Proven, Admission::Barred(Bar::ZeroWeight)),
+            (Serving, true, FailOpen, Admission::Barred(Bar::ZeroWeight)),
+            (Unproven, false, Proven, barred(Unproven)),
+            (Unproven, false, Rung::Unproven, Admission::Lane),
+            (Unproven, false, FailOpen, Admission::Lane),
+            (Probing, false, Proven, Admission::Trial),
+            (Probing, false, FailOpen, Admission::Lane),
+            (Probing, true, Proven, Admission::Barred(Bar::ZeroWeight)),
+            (Ejected, false, Proven, barred(Ejected)),
+            (Ejected, false, Rung::Unproven, barred(Ejected)),
+            (Ejected, false, FailOpen, Admission::Lane),
+            (Down, false, Rung::Unproven, barred(Down)),
+            (Down, false, FailOpen, Admission::Lane),
+            (Draining, false, FailOpen, barred(Draining)),
+            (Disabled, false, FailOpen, barred(Disabled)),
+        ];
+        for (standing, zero, rung, expected) in rows {
+            assert_eq!(
+                admission(standing, zero, rung),
+                expected,
+                "{standing} zero={zero} {rung:?}"
+            );
+        }
+    }
+}

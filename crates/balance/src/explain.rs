@@ -1,0 +1,100 @@
+//! Owns the answer to "where would this go, and why": the same code as a pick, stopped before the charge.
+
+use std::cell::Cell;
+use std::sync::Arc as StdArc;
+
+use crate::ask::Ask;
+use crate::backend::BackendId;
+use crate::choice;
+use crate::eligibility::{self, Admission, Bar, Rung};
+use crate::facts::Facts;
+use crate::learn::speed::Learned;
+use crate::pick::Refusal;
+use crate::policy::{Candidates, Turn};
+use crate::standing::Standing;
+use crate::sync::Ordering;
+use crate::table::{Member, Table};
+use crate::time::Instant;
+
+/// What a pick would do, and why.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The policy's word.
+    pub policy: StdArc<str>,
+    /// On which rung of the ladder the service stands.
+    pub rung: Rung,
+    /// Who would be picked, or why nobody.
+    pub result: Result<BackendId, Refusal>,
+    /// Whether it would be a trial of a half-open breaker.
+    pub trial: bool,
+    /// Every member, in the order of configuration.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One member in an explanation.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Which.
+    pub id: BackendId,
+    /// Its standing.
+    pub standing: Standing,
+    /// Why it may not be picked; none: it may.
+    pub bar: Option<Bar>,
+    /// What the policy holds against it, lower is better; none where it does not compare.
+    pub score: Option<f64>,
+    /// Weight times ramp; 0 for those that may not be picked.
+    pub share: f32,
+    /// Attempts under way.
+    pub in_flight: u32,
+    /// What traffic taught of it.
+    pub learned: Learned,
+}
+
+pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant) -> Explanation {
+    let turn = Turn::Peek(Cell::new(facts.turn.load(Ordering::Relaxed)));
+    let view = Candidates::new(table, ask, turn);
+    let chosen = choice::choose(table, facts, &view, ask, now);
+    Explanation {
+        policy: table.policy.clone(),
+        rung: table.rung,
+        result: chosen
+            .map(|index| table.lane(index).backend.id().clone())
+            .ok_or_else(|| choice::refusal(table, ask)),
+        trial: chosen.is_some_and(|index| index >= table.lanes.len()),
+        candidates: table
+            .members
+            .iter()
+            .map(|member| candidate(table, &view, member, ask))
+            .collect(),
+    }
+}
+
+fn candidate(table: &Table, view: &Candidates<'_>, member: &Member, ask: &Ask<'_>) -> Candidate {
+    let index = usize::try_from(member.lane).unwrap_or(usize::MAX);
+    let bar = match member.admission {
+        Admission::Barred(bar) => Some(bar),
+        Admission::Lane => eligibility::bar(table.lane(index), ask),
+        Admission::Trial => {
+            eligibility::bar(table.lane(index), ask)
+                .or((!member.backend.trials.available()).then_some(Bar::NoTrialLeft))
+        }
+    };
+    let admitted = !matches!(member.admission, Admission::Barred(_));
+    Candidate {
+        id: member.backend.id().clone(),
+        standing: member.standing,
+        bar,
+        score: if bar.is_none() {
+            table.prepared.score(view, index, ask)
+        } else {
+            None
+        },
+        share: if admitted {
+            table.lane(index).share
+        } else {
+            0.0
+        },
+        in_flight: member.backend.in_flight(),
+        learned: member.backend.learned(),
+    }
+}

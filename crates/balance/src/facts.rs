@@ -1,0 +1,186 @@
+//! Owns what a pick may record about its service: means of classes, refusals, the wish for a prompt tick.
+//!
+//! Picks write here, the tick reads. Nothing here decides who is picked.
+
+use std::sync::Arc as StdArc;
+use std::time::Duration;
+
+use crate::ask::ClassId;
+use crate::event::{Event, EventKind, Listener};
+use crate::learn::ewma::Ewma;
+use crate::pick::Refusal;
+use crate::policy::Policy;
+use crate::retry::RetrySettings;
+use crate::retry::budget::Budget;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering, Published};
+use crate::time::Instant;
+
+/// Weight of one sample in the running mean of a class.
+const CLASS_SAMPLE: f32 = 0.01;
+
+pub(crate) struct Facts {
+    pub(crate) name: StdArc<str>,
+    listener: StdArc<dyn Listener>,
+    classes: Box<[Class]>,
+    /// A success at or beyond this is slow; `u64::MAX` for none.
+    slow_nanos: AtomicU64,
+    /// Failures in a row that ask for a prompt tick; 0 for none.
+    prompt_at: AtomicU32,
+    prompt: AtomicBool,
+    refused: [AtomicU64; 4],
+    pub(crate) turn: AtomicU64,
+    pub(crate) budget: Budget,
+    pub(crate) retry: Published<RetrySettings>,
+    /// The program's own policy broke: its stand-in chooses until other settings come.
+    pub(crate) policy_broke: AtomicBool,
+    hooked: AtomicBool,
+    hooks: Published<Option<StdArc<dyn Policy>>>,
+}
+
+impl std::fmt::Debug for Facts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Facts")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Mean latency of successes of one class, in seconds.
+#[derive(Debug, Default)]
+struct Class {
+    running: Ewma,
+    /// What samples are divided by; the tick copies it, so that the scale stands still between two ticks.
+    mean: Ewma,
+}
+
+impl Facts {
+    pub(crate) fn new(name: StdArc<str>, listener: StdArc<dyn Listener>, classes: u16) -> Self {
+        Self {
+            name,
+            listener,
+            classes: (0..classes.max(1)).map(|_| Class::default()).collect(),
+            slow_nanos: AtomicU64::new(u64::MAX),
+            prompt_at: AtomicU32::new(0),
+            prompt: AtomicBool::new(false),
+            refused: Default::default(),
+            turn: AtomicU64::new(0),
+            budget: Budget::default(),
+            retry: Published::new(Arc::new(RetrySettings::default())),
+            policy_broke: AtomicBool::new(false),
+            hooked: AtomicBool::new(false),
+            hooks: Published::new(Arc::new(None)),
+        }
+    }
+
+    /// Latency relative to the mean of its class, and teaches the mean. 1 before the first tick after the first sample.
+    #[inline]
+    pub(crate) fn relative(&self, class: ClassId, latency: Duration) -> f32 {
+        // Beyond the limit, classes share the last slot.
+        let last = self.classes.len() - 1;
+        let class = &self.classes[usize::from(class.0).min(last)];
+        let sample = latency.as_secs_f32().max(1e-9);
+        class.running.observe(sample, CLASS_SAMPLE);
+        class.mean.value().map_or(1.0, |mean| sample / mean)
+    }
+
+    pub(crate) fn refresh_classes(&self) {
+        for class in &self.classes {
+            if let Some(mean) = class.running.value() {
+                class.mean.set(mean);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_slow(&self, latency: Duration) -> bool {
+        let limit = self.slow_nanos.load(Ordering::Relaxed);
+        limit != u64::MAX && latency.as_nanos() >= u128::from(limit)
+    }
+
+    pub(crate) fn set_slow(&self, slow: Option<Duration>) {
+        let nanos = slow.map_or(u64::MAX, |slow| {
+            u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX)
+        });
+        self.slow_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_prompt_at(&self, consecutive: u32) {
+        self.prompt_at.store(consecutive, Ordering::Relaxed);
+    }
+
+    /// Asks for a tick when `consecutive` failures are as many as open a breaker.
+    pub(crate) fn failures(&self, consecutive: u32) {
+        if consecutive == self.prompt_at.load(Ordering::Relaxed) {
+            self.ask_tick();
+        }
+    }
+
+    /// Asks the owner for a tick before its time. Says so once until the tick came.
+    pub(crate) fn ask_tick(&self) {
+        if !self.prompt.swap(true, Ordering::Relaxed) {
+            self.listener.tick_wanted();
+        }
+    }
+
+    pub(crate) fn tick_came(&self) {
+        self.prompt.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, refusal: Refusal, members: usize, at: Instant) {
+        self.refused[refusal.index()].fetch_add(1, Ordering::Relaxed);
+        if self.wants_exchanges() {
+            self.tell(at, EventKind::Refused { refusal, members });
+        }
+    }
+
+    pub(crate) fn refusals(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal.index()].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn wants_exchanges(&self) -> bool {
+        self.listener.wants_exchanges()
+    }
+
+    pub(crate) fn tell(&self, at: Instant, kind: EventKind) {
+        self.listener.hear(&Event {
+            service: self.name.clone(),
+            at,
+            kind,
+        });
+    }
+
+    pub(crate) fn set_hooks(&self, policy: Option<StdArc<dyn Policy>>) {
+        self.hooked.store(policy.is_some(), Ordering::Relaxed);
+        self.hooks.store(Arc::new(policy));
+    }
+
+    /// Runs a hook of the program's own policy, if there is one and it has not broken. A panic of it goes no further.
+    #[inline]
+    pub(crate) fn hook(&self, at: Instant, call: impl FnOnce(&dyn Policy)) {
+        if !self.hooked.load(Ordering::Relaxed) || self.policy_broke.load(Ordering::Relaxed) {
+            return;
+        }
+        let policy = self.hooks.load();
+        let Some(policy) = policy.as_ref() else {
+            return;
+        };
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(policy.as_ref()))).is_err()
+        {
+            self.policy_failed(policy.name(), at);
+        }
+    }
+
+    /// The program's own policy panicked or named a backend that may not be picked: its stand-in takes over.
+    pub(crate) fn policy_failed(&self, policy: &str, at: Instant) {
+        if !self.policy_broke.swap(true, Ordering::Relaxed) {
+            self.tell(
+                at,
+                EventKind::PolicyFailed {
+                    policy: policy.into(),
+                },
+            );
+            self.ask_tick();
+        }
+    }
+}

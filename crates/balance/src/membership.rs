@@ -1,0 +1,607 @@
+//! Owns who belongs to a service and what the one writer knows of each member.
+//!
+//! Everything here runs under the writer's lock. Changes collect events and mark the table dirty; the service
+//! publishes once at the end. Facts become standing in `tick`; here is joining, leaving and what operators say.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::backend::{Backend, BackendId, BackendSpec, Counts};
+use crate::breaker::Breaker;
+use crate::eligibility::{Admission, Rung, admission};
+use crate::event::EventKind;
+use crate::facts::Facts;
+use crate::health::{CheckReport, CheckResult, Health};
+use crate::learn::window::{Tally, Window};
+use crate::policy::Prepared;
+use crate::ramp::ramp;
+use crate::settings::{BreakerSettings, OnAllDown, PolicyChoice, ServiceSettings};
+use crate::standing::{Reason, Standing};
+use crate::sync::{Arc, Ordering};
+use crate::table::{Lane, Member, Table};
+use crate::time::Instant;
+
+/// Turning facts into standing.
+mod tick;
+
+/// Telling all.
+mod view;
+
+/// Why a membership cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembershipError {
+    /// Two members, or one and a new one, share an identity.
+    Duplicate(BackendId),
+    /// No member has this identity.
+    Unknown(BackendId),
+    /// More than `max_backends` of the settings.
+    TooMany {
+        /// How many there would be.
+        members: usize,
+        /// How many there may be.
+        most: u32,
+    },
+}
+
+impl fmt::Display for MembershipError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate(id) => write!(
+                f,
+                "backend {id} is a member already; give the second one an id of its own"
+            ),
+            Self::Unknown(id) => write!(f, "backend {id} is not a member"),
+            Self::TooMany { members, most } => write!(
+                f,
+                "{members} backends are more than the {most} that max_backends allows"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for MembershipError {}
+
+/// What the writer knows of one member.
+pub(super) struct Entry {
+    pub(super) backend: Arc<Backend>,
+    pub(super) spec: BackendSpec,
+    pub(super) health: Health,
+    pub(super) breaker: Breaker,
+    pub(super) window: Window,
+    /// When slow start began.
+    pub(super) warming: Option<Instant>,
+    pub(super) standing: Standing,
+    pub(super) reason: Reason,
+    pub(super) since: Instant,
+    /// Verdicts at the last tick: as many now means idle.
+    pub(super) verdicts: u64,
+    pub(super) drain_told: bool,
+}
+
+impl Entry {
+    pub(super) fn tally(&self) -> Tally {
+        let Counts {
+            succeeded,
+            failed,
+            slow,
+            ..
+        } = self.backend.counts();
+        Tally {
+            succeeded,
+            failed,
+            slow,
+        }
+    }
+
+    fn zero_weight(&self) -> bool {
+        self.spec.weight.get() == 0
+    }
+}
+
+/// How many members of some weight have each standing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Census([usize; 7]);
+
+impl Census {
+    fn of(&mut self, standing: Standing) -> &mut usize {
+        &mut self.0[standing as usize]
+    }
+
+    fn count(&self, standing: Standing) -> usize {
+        self.0[standing as usize]
+    }
+}
+
+pub(crate) struct Ledger {
+    facts: Arc<Facts>,
+    settings: ServiceSettings,
+    members: Vec<Entry>,
+    index: HashMap<BackendId, usize>,
+    /// Members that left with attempts in flight: who returns meanwhile finds its counters again.
+    departed: HashMap<BackendId, Arc<Backend>>,
+    next_serial: u32,
+    census: Census,
+    rung: Rung,
+    down_since: Option<Instant>,
+    begun: bool,
+    dirty: bool,
+    events: Vec<EventKind>,
+    last_tick: Instant,
+    /// Picks of all members at the last tick, for the budget.
+    picked: u64,
+    budget_refused: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(facts: Arc<Facts>, settings: ServiceSettings, now: Instant) -> Self {
+        let mut ledger = Self {
+            facts,
+            settings,
+            members: Vec::new(),
+            index: HashMap::new(),
+            departed: HashMap::new(),
+            next_serial: 1,
+            census: Census::default(),
+            rung: Rung::AllDown,
+            down_since: None,
+            begun: false,
+            dirty: true,
+            events: Vec::new(),
+            last_tick: now,
+            picked: 0,
+            budget_refused: 0,
+        };
+        ledger.settings_to_facts();
+        ledger
+    }
+
+    /// The first members are in: from here on, changes are events.
+    pub(crate) fn begun(&mut self) {
+        self.begun = true;
+        self.rung = self.reached();
+        self.events = vec![EventKind::ServiceStarted {
+            members: self.members.len(),
+        }];
+    }
+
+    pub(crate) fn settings(&self) -> &ServiceSettings {
+        &self.settings
+    }
+
+    pub(crate) fn spec(&self, id: &BackendId) -> Result<&BackendSpec, MembershipError> {
+        self.find(id).map(|at| &self.members[at].spec)
+    }
+
+    pub(crate) fn take_events(&mut self) -> Vec<EventKind> {
+        std::mem::take(&mut self.events)
+    }
+
+    pub(crate) fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
+    }
+
+    fn find(&self, id: &BackendId) -> Result<usize, MembershipError> {
+        self.index
+            .get(id)
+            .copied()
+            .ok_or_else(|| MembershipError::Unknown(id.clone()))
+    }
+
+    fn tell(&mut self, kind: EventKind) {
+        if self.begun {
+            self.events.push(kind);
+        }
+    }
+
+    pub(crate) fn replace(
+        &mut self,
+        specs: Vec<BackendSpec>,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.room(specs.len())?;
+        let mut index = HashMap::with_capacity(specs.len());
+        for (at, spec) in specs.iter().enumerate() {
+            if index.insert(spec.id.clone(), at).is_some() {
+                return Err(MembershipError::Duplicate(spec.id.clone()));
+            }
+        }
+        let mut before: HashMap<BackendId, Entry> = std::mem::take(&mut self.members)
+            .into_iter()
+            .map(|entry| (entry.spec.id.clone(), entry))
+            .collect();
+        self.index = index;
+        // Joining looks at who serves: those that stay come first, so that a new one warms up beside them.
+        let joins_empty = before.is_empty();
+        for spec in specs {
+            let entry = match before.remove(&spec.id) {
+                Some(entry) => self.updated(entry, spec),
+                None => self.joined(spec, joins_empty, now),
+            };
+            self.members.push(entry);
+        }
+        let mut gone: Vec<Entry> = before.into_values().collect();
+        gone.sort_by_key(|entry| entry.backend.serial());
+        for entry in gone {
+            self.left(&entry);
+        }
+        self.recount(now);
+        Ok(())
+    }
+
+    pub(crate) fn add(&mut self, spec: BackendSpec, now: Instant) -> Result<(), MembershipError> {
+        if self.index.contains_key(&spec.id) {
+            return Err(MembershipError::Duplicate(spec.id));
+        }
+        self.room(self.members.len() + 1)?;
+        let entry = self.joined(spec, self.members.is_empty(), now);
+        self.index.insert(entry.spec.id.clone(), self.members.len());
+        self.members.push(entry);
+        self.recount(now);
+        Ok(())
+    }
+
+    pub(crate) fn update(
+        &mut self,
+        spec: BackendSpec,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        let at = self.find(&spec.id)?;
+        let entry = self.members.remove(at);
+        let entry = self.updated(entry, spec);
+        self.members.insert(at, entry);
+        self.recount(now);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, id: &BackendId, now: Instant) -> Result<(), MembershipError> {
+        let at = self.find(id)?;
+        let entry = self.members.remove(at);
+        self.index = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(at, entry)| (entry.spec.id.clone(), at))
+            .collect();
+        self.left(&entry);
+        self.recount(now);
+        Ok(())
+    }
+
+    pub(crate) fn set_settings(&mut self, settings: ServiceSettings, now: Instant) {
+        let checks_switched = settings.health.is_some() != self.settings.health.is_some();
+        let breaker_off = settings.breaker.is_none();
+        self.settings = settings;
+        self.settings_to_facts();
+        for entry in &mut self.members {
+            if checks_switched {
+                entry.health.checks_switched(self.settings.health.is_some());
+            }
+            if breaker_off {
+                entry.breaker = Breaker::default();
+                entry.backend.trials.end();
+            }
+        }
+        for at in 0..self.members.len() {
+            self.restand(at, Reason::SettingsChanged, now);
+        }
+        self.tell(EventKind::SettingsChanged {
+            policy: self.settings.policy.name().into(),
+        });
+        self.dirty = true;
+    }
+
+    fn settings_to_facts(&mut self) {
+        let breaker = self.settings.breaker;
+        self.facts
+            .set_slow(breaker.and_then(|breaker| breaker.slow));
+        self.facts
+            .set_prompt_at(breaker.map_or(0, |breaker| breaker.consecutive));
+        self.facts
+            .retry
+            .store(Arc::new(self.settings.retry.clone()));
+        self.facts.policy_broke.store(false, Ordering::Relaxed);
+        self.facts.set_hooks(match &self.settings.policy {
+            PolicyChoice::Custom(policy) => Some(policy.clone()),
+            _ => None,
+        });
+    }
+
+    pub(crate) fn check(
+        &mut self,
+        id: &BackendId,
+        report: CheckReport,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        let at = self.find(id)?;
+        let entry = &mut self.members[at];
+        let success = entry.backend.last_success_picked();
+        let reason = self
+            .settings
+            .health
+            .and_then(|settings| entry.health.report(report, settings, success));
+        let fault = match report.result {
+            CheckResult::Passed => None,
+            CheckResult::Failed(fault) => Some(fault),
+        };
+        let failures = entry.health.failures;
+        self.tell(EventKind::Checked {
+            backend: id.clone(),
+            latency: report.latency,
+            fault,
+            status: report.status,
+            failures,
+        });
+        if let Some(reason) = reason {
+            self.restand(at, reason, now);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn mark(
+        &mut self,
+        id: &BackendId,
+        healthy: Option<bool>,
+        until: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        let at = self.find(id)?;
+        self.members[at].health.mark(healthy, until);
+        self.restand(at, Reason::ByHand, now);
+        Ok(())
+    }
+
+    /// The rung follows the census; both its ends are events.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        let reached = self.reached();
+        if reached == self.rung {
+            return;
+        }
+        self.rung = reached;
+        self.dirty = true;
+        let down = reached >= Rung::FailOpen && !self.members.is_empty();
+        match (down, self.down_since) {
+            (true, None) => {
+                self.down_since = Some(now);
+                self.tell(EventKind::AllDown {
+                    fail_open: reached == Rung::FailOpen,
+                    members: self.members.len(),
+                });
+            }
+            (false, Some(since)) => {
+                self.down_since = None;
+                self.tell(EventKind::Recovered {
+                    after: now.since(since),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn reached(&self) -> Rung {
+        let could = [Standing::Down, Standing::Ejected, Standing::Probing]
+            .iter()
+            .any(|&standing| self.census.count(standing) > 0);
+        if self.census.count(Standing::Serving) > 0 {
+            Rung::Proven
+        } else if self.census.count(Standing::Unproven) > 0 {
+            Rung::Unproven
+        } else if could && self.settings.on_all_down == OnAllDown::FailOpen {
+            Rung::FailOpen
+        } else {
+            Rung::AllDown
+        }
+    }
+
+    fn room(&self, members: usize) -> Result<(), MembershipError> {
+        let most = self.settings.max_backends;
+        if members > usize::try_from(most).unwrap_or(usize::MAX) {
+            return Err(MembershipError::TooMany { members, most });
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, spec: BackendSpec, first: bool, now: Instant) -> Entry {
+        let backend = self.departed.remove(&spec.id).unwrap_or_else(|| {
+            let serial = self.next_serial;
+            self.next_serial = self.next_serial.wrapping_add(1).max(1);
+            Arc::new(Backend::new(
+                spec.id.clone(),
+                serial,
+                self.facts.clone(),
+                self.settings.histograms,
+            ))
+        });
+        let health = Health::joining(self.settings.health.is_some());
+        let standing = Standing::of(spec.admin, health.active(), Breaker::default().gate());
+        self.tell(EventKind::BackendAdded {
+            backend: spec.id.clone(),
+            standing,
+        });
+        let mut entry = Entry {
+            backend,
+            spec,
+            health,
+            breaker: Breaker::default(),
+            window: Window::new(self.window(), now, Tally::default()),
+            warming: (!first).then_some(now),
+            standing,
+            reason: Reason::Joined,
+            since: now,
+            verdicts: 0,
+            drain_told: false,
+        };
+        entry.window.restart(now, entry.tally());
+        entry
+    }
+
+    pub(super) fn window(&self) -> Duration {
+        self.settings
+            .breaker
+            .unwrap_or_else(BreakerSettings::default)
+            .window
+    }
+
+    fn updated(&mut self, entry: Entry, spec: BackendSpec) -> Entry {
+        if entry.spec == spec {
+            return entry;
+        }
+        self.tell(EventKind::BackendUpdated {
+            backend: spec.id.clone(),
+            admin: spec.admin,
+            weight: spec.weight.get(),
+        });
+        Entry {
+            drain_told: entry.drain_told && entry.spec.admin == spec.admin,
+            spec,
+            ..entry
+        }
+    }
+
+    fn left(&mut self, entry: &Entry) {
+        let in_flight = entry.backend.in_flight();
+        if in_flight > 0 {
+            self.departed
+                .insert(entry.spec.id.clone(), entry.backend.clone());
+        }
+        self.tell(EventKind::BackendRemoved {
+            backend: entry.spec.id.clone(),
+            in_flight,
+        });
+    }
+
+    /// After a change of membership: standings and census anew.
+    fn recount(&mut self, now: Instant) {
+        self.census = Census::default();
+        for entry in &self.members {
+            if !entry.zero_weight() {
+                *self.census.of(entry.standing) += 1;
+            }
+        }
+        for at in 0..self.members.len() {
+            self.restand(at, Reason::Operator, now);
+        }
+        self.dirty = true;
+    }
+
+    /// Derives the standing of one member anew; a change is an event, published, and may begin slow start.
+    fn restand(&mut self, at: usize, reason: Reason, now: Instant) {
+        let entry = &mut self.members[at];
+        let standing = Standing::of(
+            entry.spec.admin,
+            entry.health.active(),
+            entry.breaker.gate(),
+        );
+        let from = entry.standing;
+        if standing == from {
+            return;
+        }
+        if !entry.zero_weight() {
+            *self.census.of(from) -= 1;
+            *self.census.of(standing) += 1;
+        }
+        // Who returns while others serve warms up; who returns to an empty house is needed at once.
+        let others = self.census.count(Standing::Serving) > usize::from(!entry.zero_weight());
+        if standing == Standing::Serving {
+            entry.warming = others.then_some(now);
+        }
+        (entry.standing, entry.reason, entry.since) = (standing, reason, now);
+        let backend = entry.spec.id.clone();
+        self.dirty = true;
+        self.tell(EventKind::StandingChanged {
+            backend,
+            from,
+            to: standing,
+            reason,
+        });
+    }
+
+    /// The table that pickers read from now on.
+    pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
+        let lane = |entry: &Entry| {
+            let share = f32::from(entry.spec.weight.get())
+                * ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0);
+            let limit = entry
+                .spec
+                .max_in_flight
+                .map_or(u32::MAX, std::num::NonZeroU32::get);
+            Lane {
+                backend: entry.backend.clone(),
+                share,
+                inverse: 1.0 / share,
+                limit,
+            }
+        };
+        let rung = self.rung;
+        let admitted = |entry: &Entry| admission(entry.standing, entry.zero_weight(), rung);
+        let lanes: Box<[Lane]> = self
+            .members
+            .iter()
+            .filter(|entry| admitted(entry) == Admission::Lane)
+            .map(lane)
+            .collect();
+        let on_trial = |entry: &&Entry| entry.standing == Standing::Probing && !entry.zero_weight();
+        let trials: Box<[Lane]> = self.members.iter().filter(on_trial).map(lane).collect();
+        let (mut next_lane, mut next_trial) = (0, u32::try_from(lanes.len()).unwrap_or(u32::MAX));
+        let members = self.members.iter().map(|entry| {
+            let admission = admitted(entry);
+            let next = match admission {
+                Admission::Lane => Some(&mut next_lane),
+                Admission::Trial => Some(&mut next_trial),
+                Admission::Barred(_) => None,
+            };
+            let lane = next.map_or(u32::MAX, |next| std::mem::replace(next, *next + 1));
+            Member {
+                backend: entry.backend.clone(),
+                standing: entry.standing,
+                admission,
+                lane,
+            }
+        });
+        let members: Box<[Member]> = members.collect();
+        let weights: Vec<(BackendId, u16)> = match self.settings.policy {
+            PolicyChoice::Hash(_) => self
+                .members
+                .iter()
+                .map(|entry| (entry.spec.id.clone(), entry.spec.weight.get()))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let prepared = Prepared::new(
+            &self.settings.policy,
+            &lanes,
+            &weights,
+            before.map(|before| &before.prepared),
+        );
+        let policy = match before {
+            Some(before) if *before.policy == *self.settings.policy.name() => before.policy.clone(),
+            _ => self.settings.policy.name().into(),
+        };
+        Table {
+            members,
+            lanes,
+            trials,
+            rung,
+            prepared,
+            policy,
+        }
+    }
+
+    pub(crate) fn laws(&mut self) -> Result<(), BackendId> {
+        match self.members.iter().find(|entry| !entry.backend.law()) {
+            Some(entry) => Err(entry.spec.id.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Members and what is in flight on them.
+    pub(crate) fn load(&mut self) -> (usize, u64) {
+        (
+            self.members.len(),
+            self.members
+                .iter()
+                .map(|entry| u64::from(entry.backend.in_flight()))
+                .sum(),
+        )
+    }
+}

@@ -1,0 +1,216 @@
+//! Owns the one place where facts that picks recorded become standing.
+//!
+//! Cost: members. Runs under the writer's lock, ten times a second and when a breaker is to open.
+
+use std::time::Duration;
+
+use super::{Entry, Ledger};
+use crate::backend::Admin;
+use crate::breaker::{Charges, Gate, cap};
+use crate::event::{EventKind, Withheld};
+use crate::settings::BreakerSettings;
+use crate::standing::{Reason, Standing};
+use crate::sync::Ordering;
+use crate::time::Instant;
+
+impl Ledger {
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let elapsed = now.since(self.last_tick);
+        self.last_tick = now;
+        self.facts.tick_came();
+        self.facts.refresh_classes();
+        self.learn(elapsed, now);
+        self.refill(elapsed);
+        self.outvote(now);
+        if let Some(settings) = self.settings.breaker {
+            self.trials(&settings, now);
+            self.eject(&settings, now);
+        }
+        self.warm(now);
+        self.drained();
+        self.departed.retain(|_, backend| backend.in_flight() > 0);
+    }
+
+    /// Windows roll; who heard nothing since the last tick is forgiven a little.
+    fn learn(&mut self, elapsed: Duration, now: Instant) {
+        for entry in &mut self.members {
+            let tally = entry.tally();
+            entry.window.roll(now, tally);
+            let verdicts = tally.total();
+            if verdicts == entry.verdicts {
+                entry.backend.speed.forgive(elapsed);
+            }
+            entry.verdicts = verdicts;
+        }
+    }
+
+    /// The retry budget grows with what was picked since the last tick.
+    fn refill(&mut self, elapsed: Duration) {
+        let picked = self
+            .members
+            .iter()
+            .map(|entry| entry.backend.counts().picked)
+            .sum::<u64>();
+        // Less than before when members left: then nothing is known of this tick.
+        let since = picked.saturating_sub(self.picked);
+        self.picked = picked;
+        self.facts
+            .budget
+            .refill(since, elapsed, &self.settings.retry.budget);
+        let refused = self.facts.budget.refused();
+        if refused != self.budget_refused {
+            self.tell(EventKind::RetryBudgetSpent {
+                refused: refused - self.budget_refused,
+            });
+            self.budget_refused = refused;
+        }
+    }
+
+    /// Verdicts by hand expire; live success outvotes checks that only timed out.
+    fn outvote(&mut self, now: Instant) {
+        for at in 0..self.members.len() {
+            let entry = &mut self.members[at];
+            let success = entry.backend.last_success_picked();
+            let expired = entry.health.expire(now).then_some(Reason::ByHand);
+            if let Some(reason) = entry.health.outvoted(success).or(expired) {
+                self.restand(at, reason, now);
+            }
+        }
+    }
+
+    /// Half-open breakers close or open again by their trials; open ones become half-open in time.
+    fn trials(&mut self, settings: &BreakerSettings, now: Instant) {
+        for at in 0..self.members.len() {
+            let entry = &mut self.members[at];
+            entry.breaker.forgive(settings, now);
+            match entry
+                .breaker
+                .verdict(entry.backend.trials.results(), settings)
+            {
+                Some(true) => self.close(at, settings, now),
+                Some(false) => self.open(at, Reason::TrialFailed, settings, now),
+                None if entry.breaker.half_open(now) => {
+                    let trials = settings.trials.max(1);
+                    entry.backend.trials.begin(trials);
+                    let backend = entry.spec.id.clone();
+                    self.tell(EventKind::BreakerHalfOpened { backend, trials });
+                    self.restand(at, Reason::OpenTimeOver, now);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Opens what should open, the worst first, as far as the cap and the state of the whole service allow.
+    fn eject(&mut self, settings: &BreakerSettings, now: Instant) {
+        let enabled = || {
+            self.members
+                .iter()
+                .filter(|entry| entry.spec.admin == Admin::Enabled)
+        };
+        let count = enabled().count();
+        let failing = enabled()
+            .filter(|entry| entry.breaker.gate() != Gate::Closed || entry.charges().fails(settings))
+            .count();
+        let mut out = enabled()
+            .filter(|entry| entry.standing < Standing::Unproven)
+            .count();
+        let mut accused: Vec<(usize, Reason, Charges)> = Vec::new();
+        for (at, entry) in self.members.iter().enumerate() {
+            if entry.standing >= Standing::Unproven {
+                let charges = entry.charges();
+                accused.extend(
+                    charges
+                        .trigger(settings)
+                        .map(|reason| (at, reason, charges)),
+                );
+            }
+        }
+        accused.sort_by(|(_, _, one), (_, _, two)| {
+            let rate = |charges: &Charges| charges.failure_ratio().unwrap_or(0.0);
+            two.consecutive
+                .cmp(&one.consecutive)
+                .then(rate(two).total_cmp(&rate(one)))
+        });
+        for (at, reason, _) in accused {
+            if failing * 2 > count {
+                self.withhold(at, Withheld::MedianFails);
+            } else if out >= cap(count, settings) {
+                self.withhold(at, Withheld::Cap);
+            } else {
+                out += 1;
+                self.open(at, reason, settings, now);
+            }
+        }
+    }
+
+    fn withhold(&mut self, at: usize, why: Withheld) {
+        let entry = &mut self.members[at];
+        if !std::mem::replace(&mut entry.breaker.withheld, true) {
+            let backend = entry.spec.id.clone();
+            self.tell(EventKind::BreakerWithheld { backend, why });
+        }
+    }
+
+    fn open(&mut self, at: usize, reason: Reason, settings: &BreakerSettings, now: Instant) {
+        let entry = &mut self.members[at];
+        let failures = entry.backend.consecutive_failures();
+        entry.breaker.open(settings, now);
+        entry.backend.trials.end();
+        let until = entry.breaker.until().unwrap_or(now);
+        let backend = entry.spec.id.clone();
+        self.tell(EventKind::BreakerOpened {
+            backend,
+            reason,
+            failures,
+            until,
+        });
+        self.restand(at, reason, now);
+    }
+
+    fn close(&mut self, at: usize, settings: &BreakerSettings, now: Instant) {
+        let entry = &mut self.members[at];
+        entry.breaker.close(settings, now);
+        entry.backend.trials.end();
+        // What stood against it is served.
+        entry.backend.consecutive.store(0, Ordering::Relaxed);
+        let tally = entry.tally();
+        entry.window.restart(now, tally);
+        let backend = entry.spec.id.clone();
+        self.tell(EventKind::BreakerClosed { backend });
+        self.restand(at, Reason::TrialsPassed, now);
+    }
+
+    /// Ramps move with time, so a table with warming backends is published at each tick.
+    fn warm(&mut self, now: Instant) {
+        let window = self.settings.slow_start;
+        for entry in &mut self.members {
+            if let Some(began) = entry.warming {
+                self.dirty = true;
+                if now.since(began) >= window {
+                    entry.warming = None;
+                }
+            }
+        }
+    }
+
+    fn drained(&mut self) {
+        for at in 0..self.members.len() {
+            let entry = &mut self.members[at];
+            let done = entry.spec.admin == Admin::Draining && entry.backend.in_flight() == 0;
+            if done && !std::mem::replace(&mut entry.drain_told, true) {
+                let backend = entry.spec.id.clone();
+                self.tell(EventKind::Drained { backend });
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn charges(&self) -> Charges {
+        Charges {
+            consecutive: self.backend.consecutive_failures(),
+            window: self.window.tally(),
+        }
+    }
+}

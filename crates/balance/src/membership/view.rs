@@ -1,0 +1,85 @@
+//! Owns the making of a snapshot from the writer's knowledge and the counters of the moment.
+
+use super::{Entry, Ledger};
+use crate::ramp::ramp;
+use crate::snapshot::{BackendSnapshot, ServiceSnapshot};
+use crate::standing::Standing;
+use crate::time::Instant;
+
+impl Ledger {
+    pub(crate) fn snapshot(&mut self, now: Instant) -> ServiceSnapshot {
+        let weights: f64 = self
+            .members
+            .iter()
+            .map(|entry| self.wanted(entry, now))
+            .sum();
+        let picked: u64 = self
+            .members
+            .iter()
+            .map(|entry| entry.backend.counts().picked)
+            .sum();
+        let backends = self.members.iter().map(|entry| {
+            let counts = entry.backend.counts();
+            BackendSnapshot {
+                id: entry.spec.id.clone(),
+                spec: entry.spec.clone(),
+                standing: entry.standing,
+                reason: entry.reason,
+                since: entry.since,
+                active: entry.health.active(),
+                checks_passed: entry.health.passes,
+                checks_failed: entry.health.failures,
+                last_check: entry.health.last,
+                gate: entry.breaker.gate(),
+                open_until: entry.breaker.until(),
+                consecutive_failures: entry.backend.consecutive_failures(),
+                counts,
+                window: entry.window.tally(),
+                window_length: entry.window.covered(),
+                per_second: entry.window.per_second(),
+                latency: entry.backend.latency(),
+                latencies: entry
+                    .backend
+                    .histogram()
+                    .map(crate::learn::histogram::Histogram::snapshot),
+                learned: entry.backend.learned(),
+                ramp: ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0),
+                share_wanted: if weights > 0.0 {
+                    self.wanted(entry, now) / weights
+                } else {
+                    0.0
+                },
+                share_got: share(counts.picked, picked),
+            }
+        });
+        ServiceSnapshot {
+            name: self.facts.name.clone(),
+            policy: self.settings.policy.name().into(),
+            rung: self.rung,
+            down_since: self.down_since,
+            retry_budget: self.facts.budget.balance(),
+            backends: backends.collect(),
+        }
+    }
+
+    /// The weight that the operator and the standing give a backend now.
+    fn wanted(&self, entry: &Entry, now: Instant) -> f64 {
+        if entry.standing < Standing::Unproven {
+            return 0.0;
+        }
+        f64::from(entry.spec.weight.get())
+            * f64::from(ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0))
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share of 53 bits is fine enough"
+)]
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}

@@ -1,0 +1,274 @@
+//! Owns the right to send one attempt to one backend, and what its end teaches.
+//!
+//! ```text
+//! sent --answered(verdict)--> answered --finish(outcome)--> ended
+//!   \--------------------------------------finish---------/     dropped: the charge is given back, abandoned
+//! ```
+//! A pick records facts and asks for a tick; it never changes a standing or a shared table.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::ask::{Ask, ClassId};
+use crate::backend::Backend;
+use crate::event::EventKind;
+use crate::sync::{Arc, Ordering};
+use crate::time::Instant;
+use crate::trials::Epoch;
+use crate::verdict::{Fault, Outcome, Verdict};
+
+/// Why there is no pick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// The service, or the caller's subset of it, has no members.
+    NoBackends,
+    /// None may be picked: down, ejected, draining, disabled or of weight 0.
+    AllDown,
+    /// All that may be picked have as many in flight as they may.
+    AllFull,
+    /// All that may be picked were tried by this exchange.
+    AllTried,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::NoBackends,
+        Self::AllDown,
+        Self::AllFull,
+        Self::AllTried,
+    ];
+
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::NoBackends => 0,
+            Self::AllDown => 1,
+            Self::AllFull => 2,
+            Self::AllTried => 3,
+        }
+    }
+
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoBackends => "no_backends",
+            Self::AllDown => "all_down",
+            Self::AllFull => "all_full",
+            Self::AllTried => "all_tried",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoBackends => "the service has no backends",
+            Self::AllDown => "no backend of the service may be picked",
+            Self::AllFull => {
+                "every backend of the service has as many attempts in flight as it may"
+            }
+            Self::AllTried => "every backend of the service was tried already",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Sent,
+    Answered,
+    Ended,
+}
+
+/// The right to send one attempt to one backend. Holds one charge of it until it is finished or dropped.
+///
+/// `H` is how it holds the backend: [`Arc`] for one that travels between threads,
+/// [`Seat`](crate::service::Seat) for one of a worker's own [`Handle`](crate::service::Handle).
+#[must_use = "a pick that is dropped gives its charge back and counts as abandoned"]
+#[derive(Debug)]
+pub struct Pick<H: Deref<Target = Backend> = Arc<Backend>> {
+    held: H,
+    at: Instant,
+    class: ClassId,
+    trial: Option<Epoch>,
+    stage: Stage,
+    fault: Option<Fault>,
+}
+
+impl<H: Deref<Target = Backend>> Pick<H> {
+    /// The charge must have been taken, and the trial if there is one.
+    #[inline]
+    pub(crate) fn new(held: H, ask: &Ask<'_>, trial: Option<Epoch>, at: Instant) -> Self {
+        Self {
+            held,
+            at,
+            class: ask.class,
+            trial,
+            stage: Stage::Sent,
+            fault: None,
+        }
+    }
+
+    /// Where to send the attempt.
+    #[must_use]
+    #[inline]
+    pub fn backend(&self) -> &Backend {
+        &self.held
+    }
+
+    /// When it was taken.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Whether it is a trial of a half-open breaker.
+    #[must_use]
+    pub fn is_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// The response head, or a failure before it. Teaches latency, failing and the breaker. Only the first counts.
+    #[inline]
+    pub fn answered(&mut self, verdict: Verdict, now: Instant) {
+        if self.stage != Stage::Sent {
+            return;
+        }
+        self.stage = Stage::Answered;
+        match verdict {
+            Verdict::Success => self.succeeded(now),
+            Verdict::Failure(fault) => self.failed(fault),
+            Verdict::Neutral => self.silent(),
+        }
+        let backend = &*self.held;
+        let latency = now.since(self.at);
+        backend
+            .facts
+            .hook(now, |policy| policy.answered(backend, verdict, latency));
+        if backend.facts.wants_exchanges() {
+            let kind = EventKind::Answered {
+                backend: backend.id().clone(),
+                verdict,
+                latency,
+                mean: backend.latency(),
+            };
+            backend.facts.tell(now, kind);
+        }
+    }
+
+    /// The last byte. Closes the charge. Without an answer before, completion counts as success and a break as
+    /// failure; a body that breaks after a good head is a failure too.
+    #[inline]
+    pub fn finish(mut self, outcome: Outcome, now: Instant) {
+        match (self.stage, outcome) {
+            (Stage::Sent, Outcome::Completed) => self.answered(Verdict::Success, now),
+            (Stage::Sent, Outcome::Broken(fault)) => self.answered(Verdict::Failure(fault), now),
+            (Stage::Sent, Outcome::ClientLeft) => self.answered(Verdict::Neutral, now),
+            (Stage::Answered, Outcome::Broken(fault)) if self.fault.is_none() => self.failed(fault),
+            _ => {}
+        }
+        self.stage = Stage::Ended;
+        let backend = &*self.held;
+        backend.finished.fetch_add(1, Ordering::Relaxed);
+        backend.charge.give_back();
+        backend
+            .facts
+            .hook(now, |policy| policy.finished(backend, Some(outcome)));
+        if backend.facts.wants_exchanges() {
+            let total = now.since(self.at);
+            let kind = EventKind::Finished {
+                backend: backend.id().clone(),
+                outcome,
+                total,
+                fault: self.fault,
+            };
+            backend.facts.tell(now, kind);
+        }
+    }
+
+    #[inline]
+    fn succeeded(&mut self, now: Instant) {
+        let backend = &*self.held;
+        let latency = now.since(self.at);
+        backend.succeeded.fetch_add(1, Ordering::Relaxed);
+        backend
+            .speed
+            .succeeded(backend.facts.relative(self.class, latency));
+        backend.learn_latency(latency);
+        if backend.facts.is_slow(latency) {
+            backend.slow.fetch_add(1, Ordering::Relaxed);
+        }
+        if backend.consecutive.load(Ordering::Relaxed) != 0 {
+            backend.consecutive.store(0, Ordering::Relaxed);
+        }
+        // Races may keep an older one: it then proves a little less, never more.
+        backend
+            .success_picked
+            .store(self.at.as_nanos().max(1), Ordering::Relaxed);
+        if self.trial.is_some_and(|epoch| backend.trials.passed(epoch)) {
+            backend.facts.ask_tick();
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        let backend = &*self.held;
+        backend.failed.fetch_add(1, Ordering::Relaxed);
+        backend.speed.failed();
+        // A backend that says it is overloaded is alive: that counts for the rate, not as a row of failures.
+        if !matches!(fault, Fault::Overloaded { .. }) {
+            let row = backend
+                .consecutive
+                .fetch_add(1, Ordering::Relaxed)
+                .saturating_add(1);
+            backend.facts.failures(row);
+        }
+        if self.trial.is_some_and(|epoch| backend.trials.failed(epoch)) {
+            backend.facts.ask_tick();
+        }
+    }
+
+    /// Nothing was learned: a trial may be tried again.
+    #[cold]
+    fn silent(&mut self) {
+        if let Some(epoch) = self.trial.take() {
+            self.held.trials.give_back(epoch);
+        }
+    }
+}
+
+impl<H: Deref<Target = Backend>> Drop for Pick<H> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.stage != Stage::Ended {
+            abandon(
+                &self.held,
+                self.trial.filter(|_| self.stage == Stage::Sent),
+                self.at,
+            );
+        }
+    }
+}
+
+#[cold]
+fn abandon(backend: &Backend, unanswered_trial: Option<Epoch>, at: Instant) {
+    if let Some(epoch) = unanswered_trial {
+        backend.trials.give_back(epoch);
+    }
+    backend.abandoned.fetch_add(1, Ordering::Relaxed);
+    backend.charge.give_back();
+    backend
+        .facts
+        .hook(at, |policy| policy.finished(backend, None));
+    if backend.facts.wants_exchanges() {
+        backend.facts.tell(
+            at,
+            EventKind::Abandoned {
+                backend: backend.id().clone(),
+            },
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! Owns the frame of a policy: what it sees, what it returns, and which ones there are.
+//!
+//! A policy chooses among backends that eligibility admitted; it never sees a tried, full or down one as a choice.
+//! A new policy is one file below, one arm here and one row in the fairness table (`tests/fairness.rs`).
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc as StdArc;
+use std::time::Duration;
+
+use crate::ask::Ask;
+use crate::backend::{Backend, BackendId};
+use crate::eligibility;
+use crate::hashing;
+use crate::learn::speed::Learned;
+use crate::settings::{HashMethod, PolicyChoice};
+use crate::sync::{AtomicU64, Ordering};
+use crate::table::{Lane, Table};
+use crate::verdict::{Outcome, Verdict};
+
+/// Least cost of slowness, failing and load.
+pub(crate) mod adaptive;
+
+/// By the key of the ask.
+pub(crate) mod hash;
+
+/// Fewest in flight per weight.
+pub(crate) mod least_connections;
+
+/// The better of two.
+pub(crate) mod power_of_two;
+
+/// Weighted random.
+pub(crate) mod random;
+
+/// Weighted, smooth rotation.
+pub(crate) mod round_robin;
+
+/// An algorithm that chooses one of the candidates.
+///
+/// Implement it for a policy of the program's own. One that panics, or names a candidate that may not be picked, is
+/// replaced by round robin for its service and reported ([`EventKind::PolicyFailed`](crate::event::EventKind)).
+pub trait Policy: Send + Sync {
+    /// The word for it in logs and events.
+    fn name(&self) -> &str;
+
+    /// The index of the chosen candidate; none when none may be picked. Runs at each pick: no locks, no allocation.
+    fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize>;
+
+    /// What it holds against candidate `index` (lower is better), for explanations; none when it does not compare.
+    fn score(&self, _view: &Candidates<'_>, _index: usize, _ask: &Ask<'_>) -> Option<f64> {
+        None
+    }
+
+    /// A pick was taken.
+    fn picked(&self, _backend: &Backend, _ask: &Ask<'_>) {}
+
+    /// A pick was answered.
+    fn answered(&self, _backend: &Backend, _verdict: Verdict, _latency: Duration) {}
+
+    /// A pick ended; none when it was dropped.
+    fn finished(&self, _backend: &Backend, _outcome: Option<Outcome>) {}
+}
+
+/// Where a rotation stands. Workers have their own, so that rotating costs no shared write.
+pub(crate) enum Turn<'a> {
+    Shared(&'a AtomicU64),
+    Own(&'a Cell<u64>),
+    /// Explaining looks at the next turns without taking them.
+    Peek(Cell<u64>),
+}
+
+/// What a policy sees: the backends that may be picked now, by index.
+pub struct Candidates<'a> {
+    table: &'a Table,
+    ask: &'a Ask<'a>,
+    turn: Turn<'a>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(crate) fn new(table: &'a Table, ask: &'a Ask<'a>, turn: Turn<'a>) -> Self {
+        Self { table, ask, turn }
+    }
+
+    /// How many there are. Some of them may not be picked for this ask: see [`may`](Self::may).
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.table.lanes.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether candidate `index` may be picked for this ask: not tried, in the subset, not full.
+    #[must_use]
+    #[inline]
+    pub fn may(&self, index: usize) -> bool {
+        let lane = self.lane(index);
+        eligibility::bar(lane, self.ask).is_none()
+            && (index < self.len() || lane.backend.trials.available())
+    }
+
+    /// The indices of all that may be picked.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.len()).filter(|&index| self.may(index))
+    }
+
+    /// The identity of candidate `index`.
+    #[must_use]
+    pub fn id(&self, index: usize) -> &BackendId {
+        self.lane(index).backend.id()
+    }
+
+    /// The running state of candidate `index`.
+    #[must_use]
+    pub fn backend(&self, index: usize) -> &Backend {
+        &self.lane(index).backend
+    }
+
+    /// Its weight times its slow-start ramp, above 0.
+    #[must_use]
+    #[inline]
+    pub fn share(&self, index: usize) -> f32 {
+        self.lane(index).share
+    }
+
+    /// Its attempts in flight, of all workers.
+    #[must_use]
+    #[inline]
+    pub fn in_flight(&self, index: usize) -> u32 {
+        self.lane(index).backend.in_flight()
+    }
+
+    /// What traffic taught of it.
+    #[must_use]
+    #[inline]
+    pub fn learned(&self, index: usize) -> Learned {
+        self.lane(index).backend.speed.read()
+    }
+
+    /// The next number of a rotation. Each call takes one; workers count on their own from a random start.
+    #[must_use]
+    #[inline]
+    pub fn turn(&self) -> u64 {
+        let own = |cell: &Cell<u64>| cell.replace(cell.get().wrapping_add(1));
+        match &self.turn {
+            Turn::Shared(counter) => counter.fetch_add(1, Ordering::Relaxed),
+            Turn::Own(cell) => own(cell),
+            Turn::Peek(cell) => own(cell),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lane(&self, index: usize) -> &'a Lane {
+        self.table.lane(index)
+    }
+
+    /// The index of member `member` of the configuration, half-open ones included; none when it may not be picked.
+    #[inline]
+    pub(crate) fn of_member(&self, member: usize) -> Option<usize> {
+        let index = usize::try_from(self.table.members[member].lane).ok()?;
+        (index < self.table.lanes.len() + self.table.trials.len() && self.may(index))
+            .then_some(index)
+    }
+
+    /// The first half-open backend with a trial left that may be picked for this ask.
+    pub(crate) fn trial(&self) -> Option<usize> {
+        let lanes = self.len();
+        (lanes..lanes + self.table.trials.len()).find(|&index| self.may(index))
+    }
+}
+
+/// A policy with the tables it made of the membership.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Adaptive,
+    LeastConnections,
+    PowerOfTwo(power_of_two::PowerOfTwo),
+    Random(random::Random),
+    RoundRobin(round_robin::RoundRobin),
+    Hash(StdArc<hash::Hash>),
+    Custom(Custom),
+}
+
+/// A program's own policy and its stand-in.
+pub(crate) struct Custom {
+    policy: StdArc<dyn Policy>,
+    stand_in: round_robin::RoundRobin,
+}
+
+impl std::fmt::Debug for Custom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Custom").field(&self.policy.name()).finish()
+    }
+}
+
+impl Prepared {
+    /// Makes the tables of `choice`. `weights` names all members of the configuration; a hash table of the same
+    /// members is taken over from the table before, because standing never changes it.
+    pub(crate) fn new(
+        choice: &PolicyChoice,
+        lanes: &[Lane],
+        weights: &[(BackendId, u16)],
+        before: Option<&Self>,
+    ) -> Self {
+        match choice {
+            PolicyChoice::Adaptive => Self::Adaptive,
+            PolicyChoice::LeastConnections => Self::LeastConnections,
+            PolicyChoice::PowerOfTwo => Self::PowerOfTwo(power_of_two::PowerOfTwo::new(lanes)),
+            PolicyChoice::Random => Self::Random(random::Random::new(lanes)),
+            PolicyChoice::RoundRobin => Self::RoundRobin(round_robin::RoundRobin::new(lanes)),
+            PolicyChoice::Hash(method) => Self::Hash(Self::hash(*method, weights, before)),
+            PolicyChoice::Custom(policy) => Self::Custom(Custom {
+                policy: policy.clone(),
+                stand_in: round_robin::RoundRobin::new(lanes),
+            }),
+        }
+    }
+
+    fn hash(
+        method: HashMethod,
+        weights: &[(BackendId, u16)],
+        before: Option<&Self>,
+    ) -> StdArc<hash::Hash> {
+        match before {
+            Some(Self::Hash(same)) if same.is_of(method, weights) => same.clone(),
+            _ => StdArc::new(hash::Hash::new(method, weights)),
+        }
+    }
+
+    /// Whether keys stick to backends: then trials wait for the keys of their own backend.
+    pub(crate) fn keyed(&self) -> bool {
+        matches!(self, Self::Hash(_))
+    }
+
+    /// The chosen index, or that the program's own policy failed.
+    #[inline]
+    pub(crate) fn choose(
+        &self,
+        view: &Candidates<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Option<usize>, Broke> {
+        Ok(match self {
+            Self::Adaptive => adaptive::Adaptive.choose(view, ask),
+            Self::LeastConnections => least_connections::LeastConnections.choose(view, ask),
+            Self::PowerOfTwo(policy) => policy.choose(view, ask),
+            Self::Random(policy) => policy.choose(view, ask),
+            Self::RoundRobin(policy) => policy.choose(view, ask),
+            Self::Hash(policy) => policy.choose(view, ask),
+            Self::Custom(custom) => return custom.choose(view, ask),
+        })
+    }
+
+    /// The stand-in's choice, when the program's own policy broke.
+    pub(crate) fn stand_in(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
+        match self {
+            Self::Custom(custom) => custom.stand_in.choose(view, ask),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn score(&self, view: &Candidates<'_>, index: usize, ask: &Ask<'_>) -> Option<f64> {
+        match self {
+            Self::Adaptive => adaptive::Adaptive.score(view, index, ask),
+            Self::LeastConnections => least_connections::LeastConnections.score(view, index, ask),
+            Self::PowerOfTwo(policy) => policy.score(view, index, ask),
+            Self::Random(policy) => policy.score(view, index, ask),
+            Self::RoundRobin(policy) => policy.score(view, index, ask),
+            Self::Hash(policy) => policy.score(view, index, ask),
+            Self::Custom(custom) => {
+                catch_unwind(AssertUnwindSafe(|| custom.policy.score(view, index, ask)))
+                    .ok()
+                    .flatten()
+            }
+        }
+    }
+}
+
+/// The program's own policy panicked or chose who may not be chosen.
+#[derive(Debug)]
+pub(crate) struct Broke;
+
+impl Custom {
+    fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Result<Option<usize>, Broke> {
+        match catch_unwind(AssertUnwindSafe(|| self.policy.choose(view, ask))) {
+            Ok(Some(index)) if index >= view.len() || !view.may(index) => Err(Broke),
+            Ok(chosen) => Ok(chosen),
+            Err(_panic) => Err(Broke),
+        }
+    }
+}
+
+/// A number below `bound` from 64 random bits; 0 when `bound` is 0.
+#[inline]
+pub(crate) fn below(chance: u64, bound: usize) -> usize {
+    usize::try_from(hashing::scale(chance, bound as u64)).unwrap_or(0)
+}

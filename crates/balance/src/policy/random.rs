@@ -1,0 +1,65 @@
+//! Weighted random: one draw from an alias table, whatever the number of members.
+
+use crate::alias::Alias;
+use crate::ask::Ask;
+use crate::hashing;
+use crate::policy::{Candidates, Policy};
+use crate::table::Lane;
+
+/// Draws before the exact way: enough that few asks with a tried or full backend need it.
+const DRAWS: u64 = 4;
+
+#[derive(Debug)]
+pub(crate) struct Random {
+    alias: Alias,
+}
+
+pub(crate) fn alias(lanes: &[Lane]) -> Alias {
+    Alias::new(lanes.iter().map(|lane| f64::from(lane.share)))
+}
+
+impl Random {
+    pub(crate) fn new(lanes: &[Lane]) -> Self {
+        Self {
+            alias: alias(lanes),
+        }
+    }
+}
+
+impl Policy for Random {
+    fn name(&self) -> &'static str {
+        "random"
+    }
+
+    #[inline]
+    fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
+        let mut chance = ask.chance;
+        for draw in 1..=DRAWS {
+            let index = self.alias.pick(chance)?;
+            if view.may(index) {
+                return Some(index);
+            }
+            chance = hashing::mix(ask.chance, draw);
+        }
+        among_allowed(view, chance)
+    }
+}
+
+/// The exact way: one of those that may be picked, in proportion to their shares. Looks at all, twice.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a draw of 53 bits is fine enough"
+)]
+pub(crate) fn among_allowed(view: &Candidates<'_>, chance: u64) -> Option<usize> {
+    let total: f64 = view.iter().map(|index| f64::from(view.share(index))).sum();
+    let mut left = (chance >> 11) as f64 / (1_u64 << 53) as f64 * total;
+    let mut last = None;
+    for index in view.iter() {
+        last = Some(index);
+        left -= f64::from(view.share(index));
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
+}

@@ -1,0 +1,408 @@
+//! Owns a service: one group of backends, its settings, and the pick.
+//!
+//! Pickers read the published table; everything that changes the service goes through one writer's lock and leaves
+//! as one new table. Opens nothing and waits for nothing.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc as StdArc;
+use std::time::Duration;
+
+use crate::ask::Ask;
+use crate::backend::{Admin, Backend, BackendId, BackendSpec, Weight};
+use crate::choice;
+use crate::event::{EventKind, Listener};
+use crate::explain::{self, Explanation};
+use crate::facts::Facts;
+use crate::health::CheckReport;
+use crate::membership::{Ledger, MembershipError};
+use crate::pick::{Pick, Refusal};
+use crate::policy::Turn;
+use crate::retry::{self, Decision};
+use crate::settings::ServiceSettings;
+use crate::snapshot::ServiceSnapshot;
+use crate::sync::{Arc, Mutex, Published};
+use crate::table::Table;
+use crate::time::Instant;
+
+/// How often a service wants its [`tick`](Service::tick).
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// A named group of backends that can serve the same requests. Clones are the same service.
+#[derive(Clone)]
+pub struct Service {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    facts: Arc<Facts>,
+    table: Published<Table>,
+    ledger: Mutex<Ledger>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// A service that serves at once. Its first backends do not warm up.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when two backends share an identity or there are too many.
+    pub fn new(
+        name: impl Into<StdArc<str>>,
+        settings: ServiceSettings,
+        backends: Vec<BackendSpec>,
+        listener: StdArc<dyn Listener>,
+        now: Instant,
+    ) -> Result<Self, MembershipError> {
+        let facts = Arc::new(Facts::new(name.into(), listener, settings.classes));
+        let mut ledger = Ledger::new(facts.clone(), settings, now);
+        ledger.replace(backends, now)?;
+        ledger.begun();
+        let table = Published::new(Arc::new(ledger.table(now, None)));
+        let service = Self {
+            shared: Arc::new(Shared {
+                facts,
+                table,
+                ledger: Mutex::new(ledger),
+            }),
+        };
+        service.write(now, |_| ());
+        Ok(service)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.facts.name
+    }
+
+    /// Chooses a backend and charges it. No lock, no allocation; cost by policy.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says which no it is.
+    #[inline]
+    pub fn pick(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick, Refusal> {
+        let facts = &*self.shared.facts;
+        self.shared.table.read(|table| {
+            let taken = choice::take(table, facts, ask, Turn::Shared(&facts.turn), now);
+            match taken {
+                Ok(taken) => {
+                    let pick = Pick::new(
+                        table.lane(taken.lane).backend.clone(),
+                        ask,
+                        taken.trial,
+                        now,
+                    );
+                    told(facts, table, pick.backend(), ask, pick.is_trial(), now);
+                    Ok(pick)
+                }
+                Err(refusal) => {
+                    facts.refused(refusal, table.members.len(), now);
+                    Err(refusal)
+                }
+            }
+        })
+    }
+
+    /// A worker's own view of the service: its picks move no shared reference count, its rotations no shared counter.
+    /// `seed` is where its rotations begin; give each worker another.
+    #[must_use]
+    pub fn handle(&self, seed: u64) -> Handle {
+        let mut seen = 0;
+        let mut table = self.shared.table.load();
+        self.shared.table.refresh(&mut table, &mut seen);
+        Handle {
+            service: self.clone(),
+            view: RefCell::new(View {
+                table: Rc::new(table),
+                seen,
+            }),
+            turn: Cell::new(seed),
+        }
+    }
+
+    /// Makes exactly `backends` the members, in this order. State of those that stay is kept; nothing changes on error.
+    /// Cost: members, once; the way to register many.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when two share an identity or there are too many.
+    pub fn replace(&self, backends: Vec<BackendSpec>, now: Instant) -> Result<(), MembershipError> {
+        self.write(now, |ledger| ledger.replace(backends, now))
+    }
+
+    /// Adds one backend. Cost: members.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when its identity is taken or there are too many.
+    pub fn add(&self, backend: BackendSpec, now: Instant) -> Result<(), MembershipError> {
+        self.write(now, |ledger| ledger.add(backend, now))
+    }
+
+    /// Changes the configuration of one backend; its state is kept.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`].
+    pub fn update(&self, backend: BackendSpec, now: Instant) -> Result<(), MembershipError> {
+        self.write(now, |ledger| ledger.update(backend, now))
+    }
+
+    /// Removes one backend; its attempts in flight end in peace.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`].
+    pub fn remove(&self, backend: &BackendId, now: Instant) -> Result<(), MembershipError> {
+        self.write(now, |ledger| ledger.remove(backend, now))
+    }
+
+    /// Enables, drains or disables one backend.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`].
+    pub fn set_admin(
+        &self,
+        backend: &BackendId,
+        admin: Admin,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.write(now, |ledger| {
+            let spec = ledger.spec(backend)?.clone();
+            ledger.update(spec.admin(admin), now)
+        })
+    }
+
+    /// Gives one backend another weight.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`].
+    pub fn set_weight(
+        &self,
+        backend: &BackendId,
+        weight: Weight,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.write(now, |ledger| {
+            let spec = ledger.spec(backend)?.clone();
+            ledger.update(spec.weight(weight), now)
+        })
+    }
+
+    /// Puts other settings in force. All state is kept; `classes` stays what it was.
+    pub fn set_settings(&self, settings: ServiceSettings, now: Instant) {
+        self.write(now, |ledger| ledger.set_settings(settings, now));
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> ServiceSettings {
+        self.locked(|ledger| ledger.settings().clone())
+    }
+
+    /// Turns what picks recorded into standing, refreshes means, budget and ramps, and publishes what changed.
+    /// To be called by one task every [`TICK`], and when [`Listener::tick_wanted`] says so. Cost: members.
+    pub fn tick(&self, now: Instant) {
+        self.write(now, |ledger| ledger.tick(now));
+    }
+
+    /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`]: the backend left while it was checked.
+    pub fn check(
+        &self,
+        backend: &BackendId,
+        report: CheckReport,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.write(now, |ledger| ledger.check(backend, report, now))
+    }
+
+    /// A verdict by hand: at once, held against checks and traffic until `until`, another verdict, or for ever.
+    /// `Some(true)` without `until` clears what checks and an earlier verdict said; `None` withdraws the verdict.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`].
+    pub fn mark(
+        &self,
+        backend: &BackendId,
+        healthy: Option<bool>,
+        until: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.write(now, |ledger| ledger.mark(backend, healthy, until, now))
+    }
+
+    /// Whether a failed attempt is tried again; a yes is charged to the budget.
+    pub fn retry(&self, attempt: &retry::Attempt, chance: u64) -> Decision {
+        let facts = &*self.shared.facts;
+        facts
+            .retry
+            .read(|settings| retry::decide(attempt, settings, &facts.budget, chance))
+    }
+
+    /// How many picks were refused thus since the service began.
+    #[must_use]
+    pub fn refusals(&self, refusal: Refusal) -> u64 {
+        self.shared.facts.refusals(refusal)
+    }
+
+    /// Everything there is to know, of one moment of the writer's; counters move on.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> ServiceSnapshot {
+        self.locked(|ledger| ledger.snapshot(now))
+    }
+
+    /// What [`pick`](Self::pick) would do with this ask now, and why. Runs the same code; charges and turns nothing.
+    #[must_use]
+    pub fn explain(&self, ask: &Ask<'_>, now: Instant) -> Explanation {
+        explain::explain(&self.shared.table.load(), &self.shared.facts, ask, now)
+    }
+
+    /// Checks the laws of all members: picks = finished + abandoned + in flight. Exact while no pick is taken or ended.
+    ///
+    /// # Errors
+    /// The first backend that breaks one.
+    pub fn laws(&self) -> Result<(), BackendId> {
+        self.locked(Ledger::laws)
+    }
+
+    /// Says that the service ends. Picks in flight end in peace.
+    pub fn stop(&self, now: Instant) {
+        let (members, in_flight) = self.locked(Ledger::load);
+        self.shared
+            .facts
+            .tell(now, EventKind::ServiceStopped { members, in_flight });
+    }
+
+    /// One change by the one writer: published, then told, outside the lock.
+    fn write<R>(&self, now: Instant, change: impl FnOnce(&mut Ledger) -> R) -> R {
+        let (result, events) = self.locked(|ledger| {
+            let result = change(ledger);
+            ledger.settle(now);
+            if ledger.take_dirty() {
+                let before = self.shared.table.load();
+                self.shared
+                    .table
+                    .store(Arc::new(ledger.table(now, Some(&before))));
+            }
+            (result, ledger.take_events())
+        });
+        for event in events {
+            self.shared.facts.tell(now, event);
+        }
+        result
+    }
+
+    fn locked<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> R {
+        // A panic under the lock is a bug in arithmetic over facts; the ledger is still whole enough to serve.
+        let mut ledger = self
+            .shared
+            .ledger
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        look(&mut ledger)
+    }
+}
+
+#[inline]
+fn told(facts: &Facts, table: &Table, backend: &Backend, ask: &Ask<'_>, trial: bool, now: Instant) {
+    facts.hook(now, |policy| policy.picked(backend, ask));
+    if facts.wants_exchanges() {
+        let (policy, candidates) = (table.policy.clone(), table.lanes.len());
+        facts.tell(
+            now,
+            EventKind::Picked {
+                backend: backend.id().clone(),
+                policy,
+                candidates,
+                trial,
+            },
+        );
+    }
+}
+
+/// A worker's own view of a service. Not for sharing between threads; make one per worker.
+#[derive(Debug)]
+pub struct Handle {
+    service: Service,
+    view: RefCell<View>,
+    turn: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct View {
+    table: Rc<Arc<Table>>,
+    seen: u64,
+}
+
+impl Handle {
+    /// As [`Service::pick`], without touching a shared reference count.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says which no it is.
+    #[inline]
+    pub fn pick(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick<Seat>, Refusal> {
+        let shared = &*self.service.shared;
+        let mut view = self.view.borrow_mut();
+        if view.seen != shared.table.version() {
+            view.refresh(&shared.table);
+        }
+        let (table, facts) = (&view.table, &*shared.facts);
+        match choice::take(table, facts, ask, Turn::Own(&self.turn), now) {
+            Ok(taken) => {
+                let pick = Pick::new(
+                    Seat {
+                        table: table.clone(),
+                        lane: taken.lane,
+                    },
+                    ask,
+                    taken.trial,
+                    now,
+                );
+                told(facts, table, pick.backend(), ask, pick.is_trial(), now);
+                Ok(pick)
+            }
+            Err(refusal) => {
+                facts.refused(refusal, table.members.len(), now);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The service it is a view of.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+}
+
+impl View {
+    #[cold]
+    fn refresh(&mut self, published: &Published<Table>) {
+        let mut table = Arc::clone(&self.table);
+        published.refresh(&mut table, &mut self.seen);
+        self.table = Rc::new(table);
+    }
+}
+
+/// How a worker's pick holds its backend: by the table it was picked from, counted within the worker only.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    table: Rc<Arc<Table>>,
+    lane: usize,
+}
+
+impl Deref for Seat {
+    type Target = Backend;
+
+    #[inline]
+    fn deref(&self) -> &Backend {
+        &self.table.lane(self.lane).backend
+    }
+}

@@ -1,0 +1,180 @@
+//! Owns what an operator may set of a service's decisions, with the default and the reason of each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::policy::Policy;
+use crate::retry::RetrySettings;
+
+/// Which policy chooses.
+#[derive(Clone, Default)]
+pub enum PolicyChoice {
+    /// Least cost of slowness, failing and load (the default).
+    #[default]
+    Adaptive,
+    /// Weighted, smooth rotation.
+    RoundRobin,
+    /// Weighted random.
+    Random,
+    /// Fewest attempts in flight per weight.
+    LeastConnections,
+    /// The better of two random ones.
+    PowerOfTwo,
+    /// By the key of the ask.
+    Hash(HashMethod),
+    /// The program's own.
+    Custom(Arc<dyn Policy>),
+}
+
+impl PolicyChoice {
+    /// The word for it in configuration, logs and events.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Adaptive => "adaptive",
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+            Self::LeastConnections => "least_connections",
+            Self::PowerOfTwo => "power_of_two",
+            Self::Hash(HashMethod::Maglev) => "maglev",
+            Self::Hash(HashMethod::Rendezvous) => "rendezvous",
+            Self::Custom(policy) => policy.name(),
+        }
+    }
+}
+
+impl fmt::Debug for PolicyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a key finds its backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashMethod {
+    /// A table of turns: one look-up, near-minimal movement on a change of membership.
+    #[default]
+    Maglev,
+    /// Highest random weight: cost grows with the members, movement is minimal.
+    Rendezvous,
+}
+
+/// When a checked backend comes and goes. Counts are of consecutive results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveSettings {
+    /// Passed checks that bring a down backend up; at least 1. An unproven one needs a single success.
+    pub rise: u32,
+    /// Failed checks that bring a backend down; at least 1. The five systems read both 1 and 3.
+    pub fall: u32,
+}
+
+impl Default for ActiveSettings {
+    /// HAProxy's: two to rise, three to fall.
+    fn default() -> Self {
+        Self { rise: 2, fall: 3 }
+    }
+}
+
+/// When live traffic ejects a backend, and how it returns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BreakerSettings {
+    /// So many failures in a row open it; 0 never does.
+    pub consecutive: u32,
+    /// This share of failures in the window opens it, 0 to 1; above 1 never does.
+    pub failure_rate: f32,
+    /// A success later than this is slow; none: nothing is slow.
+    pub slow: Option<Duration>,
+    /// This share of slow successes in the window opens it, 0 to 1.
+    pub slow_rate: f32,
+    /// Rates are judged from so many verdicts in the window.
+    pub least: u32,
+    /// Length of the window; exact to a tenth.
+    pub window: Duration,
+    /// How long it stays open the first time; doubled each time it opens again.
+    pub open: Duration,
+    /// The longest that it stays open.
+    pub open_max: Duration,
+    /// So many trials run when half-open, and all must pass; 1 to 32,767.
+    pub trials: u16,
+    /// Open and down backends together are at most this share of the enabled ones (rounded down, at least one of two).
+    pub cap: f32,
+}
+
+impl Default for BreakerSettings {
+    /// Five in a row, or half of at least 20 in 10 s; out for 10 s, at most 5 minutes; never more than half.
+    fn default() -> Self {
+        Self {
+            consecutive: 5,
+            failure_rate: 0.5,
+            slow: None,
+            slow_rate: 0.8,
+            least: 20,
+            window: Duration::from_secs(10),
+            open: Duration::from_secs(10),
+            open_max: Duration::from_secs(300),
+            trials: 1,
+            cap: 0.5,
+        }
+    }
+}
+
+/// What happens when no backend is healthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAllDown {
+    /// Refuse: [`Refusal::AllDown`](crate::pick::Refusal::AllDown).
+    #[default]
+    FailClosed,
+    /// Serve through all that are not draining, disabled or of weight 0: a verdict may be wrong about everybody.
+    FailOpen,
+}
+
+/// All settings of one service.
+#[derive(Clone, Debug)]
+pub struct ServiceSettings {
+    /// Who is chosen among the eligible.
+    pub policy: PolicyChoice,
+    /// Whether checks decide, and when; none: every backend counts as up.
+    pub health: Option<ActiveSettings>,
+    /// Whether live traffic ejects; none: never.
+    pub breaker: Option<BreakerSettings>,
+    /// A backend that joins a serving service, or returns to it, reaches its weight over this time; zero: at once.
+    pub slow_start: Duration,
+    /// When no backend is healthy.
+    pub on_all_down: OnAllDown,
+    /// What is tried again, and how often.
+    pub retry: RetrySettings,
+    /// Keep a latency histogram per backend (about 3.3 KiB each). Takes effect for backends that join later.
+    pub histograms: bool,
+    /// So many classes have a mean of their own (12 bytes each); fixed when the service is made.
+    pub classes: u16,
+    /// The most members, 1 to 1,000,000.
+    pub max_backends: u32,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            policy: PolicyChoice::Adaptive,
+            health: None,
+            breaker: Some(BreakerSettings::default()),
+            slow_start: Duration::from_secs(10),
+            on_all_down: OnAllDown::FailClosed,
+            retry: RetrySettings::default(),
+            histograms: false,
+            classes: 64,
+            max_backends: 1_000_000,
+        }
+    }
+}
+
+impl ServiceSettings {
+    /// The defaults with another policy.
+    #[must_use]
+    pub fn with_policy(policy: PolicyChoice) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Owns the shape of what a service tells of itself: for status pages, metrics and tests. Plain data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{BackendId, BackendSpec, Counts};
+use crate::breaker::Gate;
+use crate::eligibility::Rung;
+use crate::health::{Active, CheckReport};
+use crate::learn::histogram;
+use crate::learn::speed::Learned;
+use crate::learn::window::Tally;
+use crate::standing::{Reason, Standing};
+use crate::time::Instant;
+
+/// A service at one moment.
+#[derive(Clone, Debug)]
+pub struct ServiceSnapshot {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The policy's word.
+    pub policy: Arc<str>,
+    /// On which rung of the ladder it stands.
+    pub rung: Rung,
+    /// Since when no backend is healthy.
+    pub down_since: Option<Instant>,
+    /// Retries that the budget would allow now.
+    pub retry_budget: u64,
+    /// Its members, in the order of configuration.
+    pub backends: Vec<BackendSnapshot>,
+}
+
+impl ServiceSnapshot {
+    /// The member with this identity.
+    #[must_use]
+    pub fn backend(&self, id: &str) -> Option<&BackendSnapshot> {
+        self.backends
+            .iter()
+            .find(|backend| backend.id.as_str() == id)
+    }
+
+    /// How many may be picked without failing open.
+    #[must_use]
+    pub fn healthy(&self) -> usize {
+        let least = if self.rung == Rung::Unproven {
+            Standing::Unproven
+        } else {
+            Standing::Serving
+        };
+        self.backends
+            .iter()
+            .filter(|backend| backend.standing >= least)
+            .count()
+    }
+}
+
+/// A backend at one moment.
+#[derive(Clone, Debug)]
+pub struct BackendSnapshot {
+    /// Its identity.
+    pub id: BackendId,
+    /// What was configured of it.
+    pub spec: BackendSpec,
+    /// May it be picked?
+    pub standing: Standing,
+    /// Why its standing is what it is.
+    pub reason: Reason,
+    /// Since when.
+    pub since: Instant,
+    /// What checks and verdicts by hand say.
+    pub active: Active,
+    /// Passed checks in a row.
+    pub checks_passed: u32,
+    /// Failed checks, and verdicts by hand, in a row.
+    pub checks_failed: u32,
+    /// The newest check.
+    pub last_check: Option<CheckReport>,
+    /// Its breaker.
+    pub gate: Gate,
+    /// When trials begin, while its breaker is open.
+    pub open_until: Option<Instant>,
+    /// Failures of traffic in a row.
+    pub consecutive_failures: u32,
+    /// Counted since it joined.
+    pub counts: Counts,
+    /// Verdicts in the breaker's window.
+    pub window: Tally,
+    /// How much of the window is filled.
+    pub window_length: Duration,
+    /// Verdicts per second over the window.
+    pub per_second: f64,
+    /// Mean time to the response head.
+    pub latency: Option<Duration>,
+    /// Distribution of it, where histograms are kept.
+    pub latencies: Option<histogram::Snapshot>,
+    /// What the `adaptive` policy learned.
+    pub learned: Learned,
+    /// Slow start: the share of its weight that it has, 0.1 to 1.
+    pub ramp: f32,
+    /// The share of exchanges it should get by weight and standing, 0 to 1; all sum to 1 or 0.
+    pub share_wanted: f64,
+    /// The share of all picks that it got since the service began, 0 to 1.
+    pub share_got: f64,
+}

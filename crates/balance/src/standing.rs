@@ -1,0 +1,126 @@
+//! Owns the one answer to "may this backend be picked", derived from three independent facts.
+//!
+//! disabled > draining > down > ejected > probing > unproven > serving. Stores nothing and never looks at a service.
+
+use std::fmt;
+
+use crate::backend::Admin;
+use crate::breaker::Gate;
+use crate::health::{Active, CheckFault};
+
+/// May a backend be picked?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// No: the operator took it out.
+    Disabled,
+    /// No new exchanges: the operator drains it.
+    Draining,
+    /// No: checks or a verdict by hand say so.
+    Down,
+    /// No: its breaker is open.
+    Ejected,
+    /// Trials only: its breaker is half-open.
+    Probing,
+    /// Only while no proven one exists: no check has passed yet.
+    Unproven,
+    /// Yes.
+    Serving,
+}
+
+impl Standing {
+    /// The standing that the three facts give.
+    #[must_use]
+    pub fn of(admin: Admin, active: Active, gate: Gate) -> Self {
+        match (admin, active, gate) {
+            (Admin::Disabled, _, _) => Self::Disabled,
+            (Admin::Draining, _, _) => Self::Draining,
+            (Admin::Enabled, Active::Down, _) => Self::Down,
+            (Admin::Enabled, _, Gate::Open) => Self::Ejected,
+            (Admin::Enabled, _, Gate::HalfOpen) => Self::Probing,
+            (Admin::Enabled, Active::Unproven, Gate::Closed) => Self::Unproven,
+            (Admin::Enabled, Active::Up, Gate::Closed) => Self::Serving,
+        }
+    }
+
+    /// The word for it in configuration, logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+            Self::Probing => "probing",
+            Self::Unproven => "unproven",
+            Self::Serving => "serving",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Why a standing is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It has just joined.
+    Joined,
+    /// The operator wants it so.
+    Operator,
+    /// A verdict by hand.
+    ByHand,
+    /// Enough checks passed.
+    ChecksPassed,
+    /// Enough checks failed, the last one thus.
+    ChecksFailed(CheckFault),
+    /// Checks timed out, but traffic that was picked after they began succeeded.
+    TrafficSucceeds,
+    /// Too many failures in a row.
+    Consecutive,
+    /// Too large a share of failures.
+    FailureRate,
+    /// Too large a share of slow successes.
+    SlowRate,
+    /// The open time is over: trials run.
+    OpenTimeOver,
+    /// A trial failed.
+    TrialFailed,
+    /// The trials passed.
+    TrialsPassed,
+    /// Checks or breaker were switched off.
+    SettingsChanged,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_fact_decides() {
+        use {Active::*, Admin::*, Gate::*};
+        let rows = [
+            (Disabled, Down, Open, Standing::Disabled),
+            (Disabled, Up, Closed, Standing::Disabled),
+            (Draining, Down, Open, Standing::Draining),
+            (Draining, Up, Closed, Standing::Draining),
+            (Enabled, Down, Open, Standing::Down),
+            (Enabled, Down, Closed, Standing::Down),
+            (Enabled, Unproven, Open, Standing::Ejected),
+            (Enabled, Up, Open, Standing::Ejected),
+            (Enabled, Unproven, HalfOpen, Standing::Probing),
+            (Enabled, Up, HalfOpen, Standing::Probing),
+            (Enabled, Unproven, Closed, Standing::Unproven),
+            (Enabled, Up, Closed, Standing::Serving),
+        ];
+        for (admin, active, gate, expected) in rows {
+            assert_eq!(
+                Standing::of(admin, active, gate),
+                expected,
+                "{admin:?} {active:?} {gate:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Owns what a service publishes: membership, standing and policy tables, together, in one value.
+//!
+//! A table never changes. Pickers read one from beginning to end; the one writer builds the next.
+
+use std::sync::Arc as StdArc;
+
+use crate::backend::Backend;
+use crate::eligibility::{Admission, Rung};
+use crate::policy::Prepared;
+use crate::standing::Standing;
+use crate::sync::Arc;
+
+/// One backend as pickers see it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) backend: Arc<Backend>,
+    /// Weight times ramp.
+    pub(crate) share: f32,
+    /// 1 / share.
+    pub(crate) inverse: f32,
+    /// Most attempts in flight; `u32::MAX` is no limit.
+    pub(crate) limit: u32,
+}
+
+/// One member, picked or not.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) standing: Standing,
+    pub(crate) admission: Admission,
+    /// Where in `lanes` followed by `trials`; `u32::MAX` for nowhere.
+    pub(crate) lane: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) members: Box<[Member]>,
+    /// Who may be picked, in the order of configuration.
+    pub(crate) lanes: Box<[Lane]>,
+    /// Who may be picked for a trial.
+    pub(crate) trials: Box<[Lane]>,
+    pub(crate) rung: Rung,
+    pub(crate) prepared: Prepared,
+    pub(crate) policy: StdArc<str>,
+}
+
+impl Table {
+    /// The lane of an index into `lanes` followed by `trials`.
+    #[inline]
+    pub(crate) fn lane(&self, index: usize) -> &Lane {
+        match self.lanes.get(index) {
+            Some(lane) => lane,
+            None => &self.trials[index - self.lanes.len()],
+        }
+    }
+}
