@@ -211,7 +211,7 @@ impl Ledger {
             .map(|entry| (entry.spec.id.clone(), entry))
             .collect();
         self.index = index;
-        // Joining looks at who serves: those that stay come first, so that a new one warms up beside them.
+        // The first members of an empty service have nobody to warm up beside.
         let joins_empty = before.is_empty();
         for spec in specs {
             let entry = match before.remove(&spec.id) {
@@ -271,9 +271,14 @@ impl Ledger {
     pub(crate) fn set_settings(&mut self, settings: ServiceSettings, now: Instant) {
         let checks_switched = settings.health.is_some() != self.settings.health.is_some();
         let breaker_off = settings.breaker.is_none();
+        let window = self.window();
         self.settings = settings;
         self.settings_to_facts();
+        let (same_window, window) = (window == self.window(), self.window());
         for entry in &mut self.members {
+            if !same_window {
+                entry.window = Window::new(window, now, entry.tally());
+            }
             if checks_switched {
                 entry.health.checks_switched(self.settings.health.is_some());
             }
@@ -460,6 +465,9 @@ impl Ledger {
 
     fn left(&mut self, entry: &Entry) {
         let in_flight = entry.backend.in_flight();
+        // Who returns is judged anew: late answers of its trials and old failures are not held against it.
+        entry.backend.trials.end();
+        entry.backend.consecutive.store(0, Ordering::Relaxed);
         if in_flight > 0 {
             self.departed
                 .insert(entry.spec.id.clone(), entry.backend.clone());

@@ -118,6 +118,10 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         &self.held
     }
 
+    pub(crate) fn held(&self) -> &H {
+        &self.held
+    }
+
     /// When it was taken.
     #[must_use]
     pub fn at(&self) -> Instant {

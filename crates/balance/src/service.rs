@@ -66,6 +66,7 @@ impl Service {
         ledger.replace(backends, now)?;
         ledger.begun();
         let table = Published::new(Arc::new(ledger.table(now, None)));
+        ledger.take_dirty();
         let service = Self {
             shared: Arc::new(Shared {
                 facts,
@@ -349,23 +350,26 @@ impl Handle {
     #[inline]
     pub fn pick(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick<Seat>, Refusal> {
         let shared = &*self.service.shared;
-        let mut view = self.view.borrow_mut();
-        if view.seen != shared.table.version() {
-            view.refresh(&shared.table);
-        }
-        let (table, facts) = (&view.table, &*shared.facts);
-        match choice::take(table, facts, ask, Turn::Own(&self.turn), now) {
+        let (table, facts) = (self.current(), &*shared.facts);
+        match choice::take(&table, facts, ask, Turn::Own(&self.turn), now) {
             Ok(taken) => {
                 let pick = Pick::new(
                     Seat {
-                        table: table.clone(),
+                        table,
                         lane: taken.lane,
                     },
                     ask,
                     taken.trial,
                     now,
                 );
-                told(facts, table, pick.backend(), ask, pick.is_trial(), now);
+                told(
+                    facts,
+                    &pick.held().table,
+                    pick.backend(),
+                    ask,
+                    pick.is_trial(),
+                    now,
+                );
                 Ok(pick)
             }
             Err(refusal) => {
@@ -373,6 +377,17 @@ impl Handle {
                 Err(refusal)
             }
         }
+    }
+
+    /// The newest table, counted within the worker. The view is not borrowed while listeners and hooks run.
+    #[inline]
+    fn current(&self) -> Rc<Arc<Table>> {
+        let published = &self.service.shared.table;
+        let mut view = self.view.borrow_mut();
+        if view.seen != published.version() {
+            view.refresh(published);
+        }
+        view.table.clone()
     }
 
     /// The service it is a view of.
