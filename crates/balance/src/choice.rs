@@ -7,6 +7,7 @@ use crate::eligibility::{self, Admission, Bar};
 use crate::facts::Facts;
 use crate::pick::Refusal;
 use crate::policy::{Candidates, Turn};
+use crate::sync::Ordering;
 use crate::table::Table;
 use crate::time::Instant;
 use crate::trials::Epoch;
@@ -57,10 +58,8 @@ pub(crate) fn choose(
             return Some(trial);
         }
     }
-    if facts.policy_broke.load(crate::sync::Ordering::Relaxed) {
-        if let Some(stand_in) = table.prepared.stand_in(view, ask) {
-            return Some(stand_in);
-        }
+    if facts.policy_broke.load(Ordering::Relaxed) {
+        return table.prepared.stand_in(view, ask);
     }
     match table.prepared.choose(view, ask) {
         Ok(chosen) => chosen,

@@ -443,7 +443,7 @@ impl Ledger {
     pub(super) fn window(&self) -> Duration {
         self.settings
             .breaker
-            .unwrap_or_else(BreakerSettings::default)
+            .unwrap_or_default()
             .window
     }
 

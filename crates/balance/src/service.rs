@@ -122,7 +122,7 @@ impl Service {
         Handle {
             service: self.clone(),
             view: RefCell::new(View {
-                table: Rc::new(table),
+                table: Rc::new(Seen(table)),
                 seen,
             }),
             turn: Cell::new(seed),
@@ -336,9 +336,13 @@ pub struct Handle {
     turn: Cell<u64>,
 }
 
+/// A table as one worker saw it: counted by the worker alone, so picks move no count that others share.
+#[derive(Debug)]
+struct Seen(Arc<Table>);
+
 #[derive(Debug)]
 struct View {
-    table: Rc<Arc<Table>>,
+    table: Rc<Seen>,
     seen: u64,
 }
 
@@ -351,7 +355,7 @@ impl Handle {
     pub fn pick(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick<Seat>, Refusal> {
         let shared = &*self.service.shared;
         let (table, facts) = (self.current(), &*shared.facts);
-        match choice::take(&table, facts, ask, Turn::Own(&self.turn), now) {
+        match choice::take(&table.0, facts, ask, Turn::Own(&self.turn), now) {
             Ok(taken) => {
                 let pick = Pick::new(
                     Seat {
@@ -364,7 +368,7 @@ impl Handle {
                 );
                 told(
                     facts,
-                    &pick.held().table,
+                    &pick.held().table.0,
                     pick.backend(),
                     ask,
                     pick.is_trial(),
@@ -373,7 +377,7 @@ impl Handle {
                 Ok(pick)
             }
             Err(refusal) => {
-                facts.refused(refusal, table.members.len(), now);
+                facts.refused(refusal, table.0.members.len(), now);
                 Err(refusal)
             }
         }
@@ -381,7 +385,7 @@ impl Handle {
 
     /// The newest table, counted within the worker. The view is not borrowed while listeners and hooks run.
     #[inline]
-    fn current(&self) -> Rc<Arc<Table>> {
+    fn current(&self) -> Rc<Seen> {
         let published = &self.service.shared.table;
         let mut view = self.view.borrow_mut();
         if view.seen != published.version() {
@@ -400,16 +404,16 @@ impl Handle {
 impl View {
     #[cold]
     fn refresh(&mut self, published: &Published<Table>) {
-        let mut table = Arc::clone(&self.table);
+        let mut table = Arc::clone(&self.table.0);
         published.refresh(&mut table, &mut self.seen);
-        self.table = Rc::new(table);
+        self.table = Rc::new(Seen(table));
     }
 }
 
 /// How a worker's pick holds its backend: by the table it was picked from, counted within the worker only.
 #[derive(Clone, Debug)]
 pub struct Seat {
-    table: Rc<Arc<Table>>,
+    table: Rc<Seen>,
     lane: usize,
 }
 
@@ -418,6 +422,6 @@ impl Deref for Seat {
 
     #[inline]
     fn deref(&self) -> &Backend {
-        &self.table.lane(self.lane).backend
+        &self.table.0.lane(self.lane).backend
     }
 }

@@ -3,7 +3,7 @@
 use crate::alias::Alias;
 use crate::ask::Ask;
 use crate::hashing;
-use crate::policy::{Candidates, Policy};
+use crate::policy::{Candidates, Policy, unit};
 use crate::table::Lane;
 
 /// Draws before the exact way: enough that few asks with a tried or full backend need it.
@@ -46,13 +46,9 @@ impl Policy for Random {
 }
 
 /// The exact way: one of those that may be picked, in proportion to their shares. Looks at all, twice.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a draw of 53 bits is fine enough"
-)]
 pub(crate) fn among_allowed(view: &Candidates<'_>, chance: u64) -> Option<usize> {
     let total: f64 = view.iter().map(|index| f64::from(view.share(index))).sum();
-    let mut left = (chance >> 11) as f64 / (1_u64 << 53) as f64 * total;
+    let mut left = unit(chance) * total;
     let mut last = None;
     for index in view.iter() {
         last = Some(index);
