@@ -15,6 +15,18 @@ mod sync;
 /// The one pinned key hash: which client belongs to which backend.
 pub mod hashing;
 
+/// Weighted random picks in constant time.
+pub mod alias;
+
+/// Weighted round robin without a lock.
+pub mod stride;
+
+/// Consistent hashing by a look-up table.
+pub mod maglev;
+
+/// Consistent hashing by the highest score.
+pub mod rendezvous;
+
 /// What the response head said, and how the attempt ended.
 pub mod verdict;
 
