@@ -32,3 +32,6 @@ pub mod verdict;
 
 /// What is remembered of past attempts: means, windows, distributions.
 pub mod learn;
+
+/// May a failed attempt be made again, and when.
+pub mod retry;
