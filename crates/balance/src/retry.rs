@@ -1,6 +1,6 @@
 //! Owns the decision whether a failed attempt may be made again, and when.
 //!
-//! Pure: facts, settings and chance in, a decision out; [`Decision::charge`] then asks the service's budget. Never sends, waits or
+//! Pure: facts, settings and chance in, a decision out; `Decision::charge` then asks the service's budget. Never sends, waits or
 //! chooses a backend. Safety comes before settings: no setting makes a request repeatable that is not (RFC 9110
 //! section 9.2.2). Read next: `budget`.
 

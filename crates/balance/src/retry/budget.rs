@@ -286,7 +286,7 @@ mod tests {
                 thread::spawn(move || u64::from(budget.withdraw()) + u64::from(budget.withdraw()))
             })
             .collect();
-        budget.refill(10, std::time::Duration::ZERO, &settings);
+        budget.refill(10, Duration::ZERO, &settings);
         let granted: u64 = takers
             .into_iter()
             .map(|taker| taker.join().expect("takers do not panic"))
