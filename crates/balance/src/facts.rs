@@ -12,6 +12,8 @@ use crate::pick::Refusal;
 use crate::policy::Policy;
 use crate::retry::RetrySettings;
 use crate::retry::budget::Budget;
+use crate::retry::{self, Attempt, Decision};
+use crate::settings::ServiceSettings;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering, Published};
 use crate::time::Instant;
 
@@ -30,6 +32,9 @@ pub(crate) struct Facts {
     refused: [AtomicU64; 4],
     pub(crate) turn: AtomicU64,
     pub(crate) budget: Budget,
+    /// Retries granted, and those that the budget refused.
+    pub(crate) retried: AtomicU64,
+    pub(crate) retries_refused: AtomicU64,
     pub(crate) retry: Published<RetrySettings>,
     /// The program's own policy broke: its stand-in chooses until other settings come.
     pub(crate) policy_broke: AtomicBool,
@@ -54,18 +59,26 @@ struct Class {
 }
 
 impl Facts {
-    pub(crate) fn new(name: StdArc<str>, listener: StdArc<dyn Listener>, classes: u16) -> Self {
+    pub(crate) fn new(
+        name: StdArc<str>,
+        listener: StdArc<dyn Listener>,
+        settings: &ServiceSettings,
+    ) -> Self {
         Self {
             name,
             listener,
-            classes: (0..classes.max(1)).map(|_| Class::default()).collect(),
+            classes: (0..settings.classes.max(1))
+                .map(|_| Class::default())
+                .collect(),
             slow_nanos: AtomicU64::new(u64::MAX),
             prompt_at: AtomicU32::new(0),
             prompt: AtomicBool::new(false),
             refused: Default::default(),
             turn: AtomicU64::new(0),
-            budget: Budget::default(),
-            retry: Published::new(Arc::new(RetrySettings::default())),
+            budget: Budget::new(&settings.retry.budget),
+            retried: AtomicU64::new(0),
+            retries_refused: AtomicU64::new(0),
+            retry: Published::new(Arc::new(settings.retry.clone())),
             policy_broke: AtomicBool::new(false),
             hooked: AtomicBool::new(false),
             hooks: Published::new(Arc::new(None)),
@@ -113,6 +126,22 @@ impl Facts {
         if consecutive == self.prompt_at.load(Ordering::Relaxed) {
             self.ask_tick();
         }
+    }
+
+    /// Decides about a retry and charges the budget for a yes.
+    pub(crate) fn retry(&self, attempt: &Attempt, chance: u64) -> Decision {
+        let decision = self
+            .retry
+            .read(|settings| retry::decide(attempt, settings, chance));
+        let decision = decision.charge(&self.budget);
+        match decision {
+            Decision::Again { .. } => self.retried.fetch_add(1, Ordering::Relaxed),
+            Decision::No(retry::Reason::BudgetExhausted) => {
+                self.retries_refused.fetch_add(1, Ordering::Relaxed)
+            }
+            Decision::No(_) => 0,
+        };
+        decision
     }
 
     /// Asks the owner for a tick before its time. Says so once until the tick came.

@@ -53,8 +53,8 @@ pub struct Maglev(Box<[u16]>);
 impl Maglev {
     /// A table for these ids and weights. The same for any order of input, but for the positions that it names.
     ///
-    /// Slots are shared in proportion to the weights, off by at most one per backend; weight 0 takes none. With
-    /// equal weights about 4 ms for [`SMALL`], 60 ms for [`LARGE`]; O(slots x log n) at worst: not for a worker.
+    /// Slots are shared in proportion to the weights, off by at most one per backend; weight 0 takes none.
+    /// About 3 ms for [`SMALL`], 60 ms for [`LARGE`], O(slots x log n): not for a worker.
     ///
     /// # Errors
     /// More than [`MOST`] backends, or an id given twice.

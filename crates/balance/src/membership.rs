@@ -16,7 +16,7 @@ use crate::health::{CheckReport, CheckResult, Health};
 use crate::learn::window::{Tally, Window};
 use crate::policy::Prepared;
 use crate::ramp::ramp;
-use crate::settings::{BreakerSettings, OnAllDown, PolicyChoice, ServiceSettings};
+use crate::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Ordering};
 use crate::table::{Lane, Member, Table};
@@ -128,9 +128,9 @@ pub(crate) struct Ledger {
     dirty: bool,
     events: Vec<EventKind>,
     last_tick: Instant,
-    /// Picks of all members at the last tick, for the budget.
-    picked: u64,
-    budget_refused: u64,
+    /// Exchanges of all members at the last tick, for the budget.
+    exchanges: u64,
+    retries_refused: u64,
 }
 
 impl Ledger {
@@ -149,8 +149,8 @@ impl Ledger {
             dirty: true,
             events: Vec::new(),
             last_tick: now,
-            picked: 0,
-            budget_refused: 0,
+            exchanges: 0,
+            retries_refused: 0,
         };
         ledger.settings_to_facts();
         ledger
@@ -441,10 +441,7 @@ impl Ledger {
     }
 
     pub(super) fn window(&self) -> Duration {
-        self.settings
-            .breaker
-            .unwrap_or_default()
-            .window
+        self.settings.breaker.unwrap_or_default().window
     }
 
     fn updated(&mut self, entry: Entry, spec: BackendSpec) -> Entry {

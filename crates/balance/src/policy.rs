@@ -302,7 +302,10 @@ pub(crate) fn below(chance: u64, bound: usize) -> usize {
 
 /// 64 random bits as a number from 0 up to but not including 1.
 #[inline]
-#[expect(clippy::cast_precision_loss, reason = "53 bits are fine enough for a draw")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "53 bits are fine enough for a draw"
+)]
 pub(crate) fn unit(chance: u64) -> f64 {
     (chance >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -14,8 +14,8 @@ pub struct Rendezvous(Box<[Node]>);
 struct Node {
     position: usize,
     hash: u64,
-    /// Positive.
-    weight: u32,
+    /// One over the weight.
+    inverse: f64,
 }
 
 impl Rendezvous {
@@ -26,15 +26,12 @@ impl Rendezvous {
             .iter()
             .enumerate()
             .filter(|(_, (_, weight))| *weight > 0);
-        Self(
-            nodes
-                .map(|(position, (id, weight))| Node {
-                    position,
-                    hash: key(id.as_ref()),
-                    weight: *weight,
-                })
-                .collect(),
-        )
+        let node = |(position, (id, weight)): (usize, &(I, u32))| Node {
+            position,
+            hash: key(id.as_ref()),
+            inverse: 1.0 / f64::from(*weight),
+        };
+        Self(nodes.map(node).collect())
     }
 
     /// The position that serves a key among those that `may_serve`; `None` when none of weight may.
@@ -47,7 +44,13 @@ impl Rendezvous {
             if !may_serve(node.position) {
                 continue;
             }
-            let cost = minus_ln(mix(key, node.hash)) / f64::from(node.weight);
+            let odd = odd(mix(key, node.hash));
+            // -ln u >= 1 - u: most backends lose by that already. A hair less than it, for the rounding of both sides.
+            let at_least = (1.0 - odd as f64 * UNIT) * (node.inverse * 0.999_999_999);
+            if best.is_some_and(|(least, _)| at_least > least) {
+                continue;
+            }
+            let cost = minus_ln(odd) * node.inverse;
             // Equal costs (one pick in 2^50) go by hash, so that the order of input does not matter there either.
             if best.is_none_or(|(least, other)| {
                 cost < least || (cost <= least && node.hash < other.hash)
@@ -59,13 +62,19 @@ impl Rendezvous {
     }
 }
 
-/// `-ln u` for the `u` in 0..1 (both excluded) that the upper 52 bits of `word` stand for, within 1e-14 of it.
+/// 2^-53
+const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
+
+/// The upper 52 bits of a word and a one: odd and below 2^53, so exact in an `f64`, and never 0 or 1 in units of [`UNIT`].
+const fn odd(word: u64) -> u64 {
+    (word >> 12 << 1) | 1
+}
+
+/// `-ln u` for u = `odd` times [`UNIT`], within 1e-14 of it.
 ///
-/// Made of additions, multiplications and one division, which IEEE 754 defines to the last bit: `f64::ln` is the platform's,
-/// and a client must not move because a backend list met another libm.
-fn minus_ln(word: u64) -> f64 {
-    // Odd, below 2^53: exact in an f64, never 0 and never 1 after scaling by 2^-53.
-    let odd = (word >> 12 << 1) | 1;
+/// Made of additions, multiplications and divisions, which IEEE 754 defines to the last bit: `f64::ln` is the platform's,
+/// and a client must not move because its backends are chosen with another libm.
+fn minus_ln(odd: u64) -> f64 {
     let exponent = odd.ilog2();
     // 1 <= m < 2, then centred on 1 so that the series is short and exact where u is close to 1.
     let m = odd as f64 / (1_u64 << exponent) as f64;
@@ -102,8 +111,8 @@ mod tests {
     #[test]
     fn minus_ln_is_minus_ln() {
         let check = |word: u64| {
-            let u = ((word >> 12 << 1) | 1) as f64 / (1_u64 << 53) as f64;
-            let (got, want) = (minus_ln(word), -u.ln());
+            let u = odd(word) as f64 * UNIT;
+            let (got, want) = (minus_ln(odd(word)), -u.ln());
             assert!(
                 got > 0.0 && (got - want).abs() <= 1e-14 * want.max(1.0),
                 "u {u}: {got}, not {want}"

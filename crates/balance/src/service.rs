@@ -19,7 +19,7 @@ use crate::health::CheckReport;
 use crate::membership::{Ledger, MembershipError};
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
-use crate::retry::{self, Decision};
+use crate::retry::{Attempt, Decision};
 use crate::settings::ServiceSettings;
 use crate::snapshot::ServiceSnapshot;
 use crate::sync::{Arc, Mutex, Published};
@@ -61,7 +61,7 @@ impl Service {
         listener: StdArc<dyn Listener>,
         now: Instant,
     ) -> Result<Self, MembershipError> {
-        let facts = Arc::new(Facts::new(name.into(), listener, settings.classes));
+        let facts = Arc::new(Facts::new(name.into(), listener, &settings));
         let mut ledger = Ledger::new(facts.clone(), settings, now);
         ledger.replace(backends, now)?;
         ledger.begun();
@@ -239,12 +239,14 @@ impl Service {
         self.write(now, |ledger| ledger.mark(backend, healthy, until, now))
     }
 
-    /// Whether a failed attempt is tried again; a yes is charged to the budget.
-    pub fn retry(&self, attempt: &retry::Attempt, chance: u64) -> Decision {
-        let facts = &*self.shared.facts;
-        facts
-            .retry
-            .read(|settings| retry::decide(attempt, settings, &facts.budget, chance))
+    /// Whether a failed attempt is made again; a yes is charged to the budget.
+    pub fn retry(&self, attempt: &Attempt, chance: u64) -> Decision {
+        self.shared.facts.retry(attempt, chance)
+    }
+
+    /// Gives back a retry that was granted and not made: the client left while it waited.
+    pub fn retry_not_made(&self) {
+        self.shared.facts.budget.refund();
     }
 
     /// How many picks were refused thus since the service began.

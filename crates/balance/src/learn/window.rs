@@ -289,11 +289,18 @@ mod tests {
 
     #[test]
     fn a_bucket_saturates() {
+        let full = u64::from(u32::MAX);
         check(
             0,
             &[(1_000, tally(1 << 40, 0, 0))],
-            tally(u64::from(u32::MAX), 0, 0),
+            tally(full, 0, 0),
             f64::from(u32::MAX),
+        );
+        check(
+            0,
+            &[(500, tally(full, 0, 0)), (500, tally(full + 9, 0, 0))],
+            tally(full, 0, 0),
+            f64::from(u32::MAX) * 2.0,
         );
     }
 

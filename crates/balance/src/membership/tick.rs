@@ -44,25 +44,26 @@ impl Ledger {
         }
     }
 
-    /// The retry budget grows with what was picked since the last tick.
+    /// The retry budget grows with the exchanges since the last tick: picks, less those that were retries.
     fn refill(&mut self, elapsed: Duration) {
         let picked = self
             .members
             .iter()
             .map(|entry| entry.backend.counts().picked)
             .sum::<u64>();
+        let exchanges = picked.saturating_sub(self.facts.retried.load(Ordering::Relaxed));
         // Less than before when members left: then nothing is known of this tick.
-        let since = picked.saturating_sub(self.picked);
-        self.picked = picked;
+        let since = exchanges.saturating_sub(self.exchanges);
+        self.exchanges = exchanges;
         self.facts
             .budget
             .refill(since, elapsed, &self.settings.retry.budget);
-        let refused = self.facts.budget.refused();
-        if refused != self.budget_refused {
+        let refused = self.facts.retries_refused.load(Ordering::Relaxed);
+        if refused != self.retries_refused {
             self.tell(EventKind::RetryBudgetSpent {
-                refused: refused - self.budget_refused,
+                refused: refused - self.retries_refused,
             });
-            self.budget_refused = refused;
+            self.retries_refused = refused;
         }
     }
 

@@ -57,7 +57,7 @@ impl Ledger {
             policy: self.settings.policy.name().into(),
             rung: self.rung,
             down_since: self.down_since,
-            retry_budget: self.facts.budget.balance(),
+            retry_budget: self.facts.budget.left(),
             backends: backends.collect(),
         }
     }
