@@ -584,6 +584,7 @@ impl Ledger {
         };
         Table {
             members,
+            limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
             lanes,
             trials,
             rung,
