@@ -183,6 +183,11 @@ mod tests {
             &[2],
         );
         check(
+            "words = ['x']\nscope = 'text'",
+            ("sim/tests/a.rs", "x();"),
+            &[],
+        );
+        check(
             "words = ['x']\ntests = true",
             ("sim/tests/a.rs", "x();"),
             &[1],
