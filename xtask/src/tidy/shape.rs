@@ -14,34 +14,18 @@ pub(super) fn check(rules: &Rules, files: &[File]) -> Vec<Problem> {
     names.chain(lists).collect()
 }
 
+/// Names of the file, of its folders, and of modules that are declared in it.
 fn names(rules: &Rules, file: &File) -> Vec<Problem> {
+    let of_path = file.path.trim_end_matches(".rs").split('/');
+    let declared = file.production.lines().enumerate();
+    let declared = declared.filter_map(|(at, line)| Some((at + 1, module(line)?)));
     let mut found = Vec::new();
-    for name in file.path.trim_end_matches(".rs").split('/') {
-        for row in rules
-            .name
-            .iter()
-            .filter(|row| row.names.iter().any(|banned| banned == name))
-        {
-            found.push(Problem::new(
-                &file.path,
-                0,
-                format!("`{name}`: {}", row.message),
-            ));
-        }
-    }
-    // A module may also be named in place, without a file.
-    for (at, line) in file.production.lines().enumerate() {
-        let Some(name) = module(line) else { continue };
-        for row in rules
-            .name
-            .iter()
-            .filter(|row| row.names.iter().any(|banned| banned == name))
-        {
-            found.push(Problem::new(
-                &file.path,
-                at + 1,
-                format!("`{name}`: {}", row.message),
-            ));
+    for (line, name) in of_path.map(|name| (0, name)).chain(declared) {
+        for row in &rules.name {
+            if row.names.iter().any(|banned| banned == name) {
+                let message = format!("`{name}`: {}", row.message);
+                found.push(Problem::new(&file.path, line, message));
+            }
         }
     }
     found
