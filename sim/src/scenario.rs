@@ -139,7 +139,8 @@ impl Scenario {
     /// All scenarios of the table.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let soon = Duration::from_secs(4);
+        // The warm-up is over by then.
+        let soon = Duration::from_secs(8);
         let eight = |scenario: Self| Self {
             instances: 8,
             ..scenario
