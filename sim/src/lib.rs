@@ -12,6 +12,15 @@ pub mod chance;
 /// One server.
 pub mod server;
 
+/// How much work comes, and how often.
+mod arrivals;
+
+/// The real core, and what the world knows of it.
+mod balancer;
+
+/// What can happen, and in which order.
+mod happening;
+
 /// The running world.
 pub mod world;
 

@@ -139,15 +139,15 @@ impl Scenario {
     /// All scenarios of the table.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        // The warm-up is over by then.
-        let soon = Duration::from_secs(8);
+        Self::in_peace()
+            .into_iter()
+            .chain(Self::with_faults())
+            .collect()
+    }
+
+    fn in_peace() -> Vec<Self> {
         let eight = |scenario: Self| Self {
             instances: 8,
-            ..scenario
-        };
-        let careful = |scenario: Self| Self {
-            retries: true,
-            breaker: true,
             ..scenario
         };
         vec![
@@ -164,12 +164,6 @@ impl Scenario {
                 0.9,
             )
             .uneven(),
-            Self::plain(
-                "sinkhole-70",
-                "10 % of the servers fail in 0.5 ms, load .7, no retries, no breaker",
-                0.7,
-            )
-            .strike(Duration::ZERO, 0.1, Fault::FastErrors),
             Self::mixed(),
             eight(Self::plain(
                 "even-90-by-8",
@@ -184,40 +178,50 @@ impl Scenario {
                 )
                 .uneven(),
             ),
-            Self::plain("restart-70", "one server restarts, load .7", 0.7).strike(
-                soon,
-                0.05,
-                Fault::Restart,
-            ),
-            Self::plain("stall-70", "one server stalls for 5 s, load .7", 0.7).strike(
-                soon,
-                0.05,
-                Fault::Stall(Duration::from_secs(5)),
-            ),
+            Self {
+                servers: 100,
+                exchanges: 150_000,
+                ..Self::plain("uneven-70-of-100", "100 uneven servers, load .7", 0.7).uneven()
+            },
+        ]
+    }
+
+    fn with_faults() -> Vec<Self> {
+        // The warm-up is over by then.
+        let soon = Duration::from_secs(8);
+        let stall = Fault::Stall(Duration::from_secs(5));
+        let at_70 = |name, about| Self::plain(name, about, 0.7);
+        let careful = |scenario: Self| Self {
+            retries: true,
+            breaker: true,
+            ..scenario
+        };
+        let silent = at_70(
+            "black-hole-70",
+            "two servers fall silent, load .7, breaker, retries, 1 s per try",
+        );
+        vec![
+            at_70(
+                "sinkhole-70",
+                "10 % of the servers fail in 0.5 ms, load .7, no retries, no breaker",
+            )
+            .strike(Duration::ZERO, 0.1, Fault::FastErrors),
+            at_70("restart-70", "one server restarts, load .7").strike(soon, 0.05, Fault::Restart),
+            at_70("stall-70", "one server stalls for 5 s, load .7").strike(soon, 0.05, stall),
             careful(
-                Self::plain(
+                at_70(
                     "kill-70",
                     "two servers are killed, load .7, breaker and retries",
-                    0.7,
                 )
                 .strike(soon, 0.1, Fault::Kill),
             ),
             careful(
                 Self {
                     deadline: Some(Duration::from_secs(1)),
-                    ..Self::plain(
-                        "black-hole-70",
-                        "two servers fall silent, load .7, breaker, retries, 1 s per try",
-                        0.7,
-                    )
+                    ..silent
                 }
                 .strike(soon, 0.1, Fault::BlackHole),
             ),
-            Self {
-                servers: 100,
-                exchanges: 150_000,
-                ..Self::plain("uneven-70-of-100", "100 uneven servers, load .7", 0.7).uneven()
-            },
         ]
     }
 

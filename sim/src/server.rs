@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Begins the next work that waits, if a slot is free.
-    pub fn next(&mut self) -> Option<Work> {
+    pub fn begin_next(&mut self) -> Option<Work> {
         let work = (self.working.len() < self.slots)
             .then(|| self.waiting.pop_front())
             .flatten()?;

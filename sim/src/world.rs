@@ -3,93 +3,28 @@
 //! The balancers in it are the real core. At every step the world holds the core to its laws: what is in flight on a
 //! backend is what the world sent there and has not ended.
 
-use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
-use evenkeel_balance::backend::BackendSpec;
-use evenkeel_balance::event::{Event, Listener};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::retry::{self, Decision, Progress};
-use evenkeel_balance::service::{Service, TICK};
+use evenkeel_balance::service::TICK;
 use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault as Failure, Outcome, Verdict};
 
+use crate::arrivals::{APART, arrivals_per_second, demand};
+use crate::balancer::Balancer;
 use crate::chance::Chance;
+use crate::happening::{Happening, Next};
 use crate::report::{Recorder, Report};
-use crate::scenario::{Demand, Fault, Scenario};
-use crate::server::{AttemptId, CROWDED, Server, Work};
+use crate::scenario::{Fault, Scenario};
+use crate::server::{AttemptId, Server, Work};
 
 /// What a failing server takes to fail.
 const FAST: Duration = Duration::from_micros(500);
-/// A neighbour comes after so long, on average, and stays for a second.
-const APART: f64 = 4.0;
-
-#[derive(Clone, Copy, Debug)]
-enum Happening {
-    Arrive,
-    Reach(AttemptId),
-    Done(usize, AttemptId),
-    Return(AttemptId, Verdict),
-    Deadline(AttemptId),
-    Again(AttemptId),
-    Tick,
-    Crowd(usize),
-    Strike(usize),
-}
-
-impl Happening {
-    /// A word for the trace.
-    fn word(self) -> u64 {
-        let attempt =
-            |kind: u64, id: AttemptId| mix(kind, mix(id.at as u64, u64::from(id.generation)));
-        match self {
-            Self::Arrive => 1,
-            Self::Reach(id) => attempt(2, id),
-            Self::Done(_, id) => attempt(3, id),
-            Self::Return(id, _) => attempt(4, id),
-            Self::Deadline(id) => attempt(5, id),
-            Self::Again(id) => attempt(6, id),
-            Self::Tick => 7,
-            Self::Crowd(server) => mix(8, server as u64),
-            Self::Strike(which) => mix(9, which as u64),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Next {
-    at: u64,
-    order: u64,
-    what: Happening,
-}
-
-impl PartialEq for Next {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Next {}
-
-impl PartialOrd for Next {
-    fn partial_cmp(&self, other: &Self) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Next {
-    /// The heap gives the greatest, so the earliest is the greatest.
-    fn cmp(&self, other: &Self) -> Order {
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
-}
-
 /// One exchange, as far as its present attempt.
 #[derive(Debug)]
 struct Exchange {
@@ -103,25 +38,6 @@ struct Exchange {
     /// None while it waits for its next attempt.
     pick: Option<Pick>,
     server: usize,
-}
-
-/// Notes that a balancer wants a tick; the world gives it at once.
-#[derive(Debug, Default)]
-struct Wants(AtomicBool);
-
-impl Listener for Wants {
-    fn hear(&self, _event: &Event) {}
-
-    fn tick_wanted(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-struct Balancer {
-    service: Service,
-    wants: Arc<Wants>,
-    /// What the world has in flight on each backend; the core must count the same.
-    in_flight: Vec<u32>,
 }
 
 struct Streams {
@@ -161,7 +77,9 @@ pub fn run(scenario: &Scenario, policy: &PolicyChoice, seed: u64) -> Report {
         world.now = next.at;
         world.trace = mix(world.trace, mix(next.at, next.what.word()));
         world.happen(next.what);
-        world.prompt_ticks();
+        for balancer in &world.balancers {
+            balancer.prompt_tick(world.instant());
+        }
         if world.over() {
             break;
         }
@@ -180,7 +98,7 @@ impl<'a> World<'a> {
             .map(|at| Server::new(scenario.slots, if at < slow { 0.5 } else { 1.0 }))
             .collect();
         let balancers = (0..scenario.instances)
-            .map(|_| balancer(scenario, &settings))
+            .map(|_| Balancer::new(scenario, &settings))
             .collect();
         let mut world = Self {
             scenario,
@@ -354,10 +272,10 @@ impl<'a> World<'a> {
         };
         match self.servers[server].fault {
             Some(Fault::Kill) => {
-                self.answer(id, Duration::ZERO, Verdict::Failure(Failure::Connect))
+                self.answer(id, Duration::ZERO, Verdict::Failure(Failure::Connect));
             }
             Some(Fault::FastErrors) => {
-                self.answer(id, FAST, Verdict::Failure(Failure::Status(500)))
+                self.answer(id, FAST, Verdict::Failure(Failure::Status(500)));
             }
             Some(Fault::BlackHole) => {}
             _ => {
@@ -398,7 +316,7 @@ impl<'a> World<'a> {
     }
 
     fn resume(&mut self, server: usize) {
-        while let Some(work) = self.servers[server].next() {
+        while let Some(work) = self.servers[server].begin_next() {
             self.begin(server, work);
         }
     }
@@ -501,14 +419,6 @@ impl<'a> World<'a> {
         self.after(TICK, Happening::Tick);
     }
 
-    fn prompt_ticks(&self) {
-        for balancer in &self.balancers {
-            if balancer.wants.0.swap(false, Ordering::Relaxed) {
-                balancer.service.tick(self.instant());
-            }
-        }
-    }
-
     fn crowd(&mut self, server: usize) {
         let crowded = !self.servers[server].crowded;
         self.servers[server].crowded = crowded;
@@ -560,50 +470,4 @@ impl<'a> World<'a> {
         );
         self.recorder.report(self.trace)
     }
-}
-
-fn balancer(scenario: &Scenario, settings: &ServiceSettings) -> Balancer {
-    let wants = Arc::new(Wants::default());
-    let backends = (0..scenario.servers)
-        .map(|at| BackendSpec::new(format!("server-{at}")))
-        .collect();
-    let service = Service::new(
-        scenario.name,
-        settings.clone(),
-        backends,
-        wants.clone(),
-        Instant::ZERO,
-    )
-    .expect("the names are different and few");
-    Balancer {
-        service,
-        wants,
-        in_flight: vec![0; scenario.servers],
-    }
-}
-
-fn demand(demand: Demand, chance: &mut Chance) -> f64 {
-    match demand {
-        Demand::Exponential(mean) => chance.exponential(mean),
-        Demand::Fixed(mean) => mean,
-        Demand::Paper(mean) => (mean * 0.92 * (1.0 + chance.normal())).max(mean / 100.0),
-    }
-}
-
-/// The load in exchanges per second: what the servers can do, neighbours and slow machines taken into account.
-#[expect(clippy::cast_precision_loss, reason = "counts of servers are small")]
-fn arrivals_per_second(scenario: &Scenario) -> f64 {
-    let paces = if scenario.antagonists {
-        (APART + CROWDED) / (APART + 1.0)
-    } else {
-        1.0
-    };
-    let speeds = scenario.servers as f64 - 0.5 * scenario.servers_of(scenario.slow_share) as f64;
-    let work = scenario
-        .routes
-        .iter()
-        .map(|route| route.mean())
-        .sum::<f64>()
-        / scenario.routes.len() as f64;
-    speeds * paces * scenario.slots as f64 / work * scenario.load
 }

@@ -1,4 +1,5 @@
 //! The world proves itself: what queueing theory knows in closed form, it must reproduce within 2 %.
+#![expect(clippy::print_stdout, reason = "the figures are worth seeing")]
 
 use std::time::Duration;
 

@@ -149,7 +149,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         let backend = &*self.held;
         let at = self.at;
         backend.facts.hook(now, |policy| {
-            policy.answered(backend, verdict, now.since(at))
+            policy.answered(backend, verdict, now.since(at));
         });
         if backend.facts.wants_exchanges() {
             let kind = EventKind::Answered {
