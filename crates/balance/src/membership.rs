@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::backend::{Backend, BackendId, BackendSpec, Counts};
+use self::entry::{Census, Entry};
+use crate::backend::{Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
 use crate::eligibility::Rung;
 use crate::event::EventKind;
@@ -18,6 +19,9 @@ use crate::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Ordering};
 use crate::time::Instant;
+
+/// One member, and how many have which standing.
+mod entry;
 
 /// Turning facts into standing.
 mod tick;
@@ -61,57 +65,6 @@ impl fmt::Display for MembershipError {
 }
 
 impl std::error::Error for MembershipError {}
-
-/// What the writer knows of one member.
-pub(super) struct Entry {
-    pub(super) backend: Arc<Backend>,
-    pub(super) spec: BackendSpec,
-    pub(super) health: Health,
-    pub(super) breaker: Breaker,
-    pub(super) window: Window,
-    /// When slow start began.
-    pub(super) warming: Option<Instant>,
-    pub(super) standing: Standing,
-    pub(super) reason: Reason,
-    pub(super) since: Instant,
-    /// Verdicts at the last tick: as many now means idle.
-    pub(super) verdicts: u64,
-    pub(super) drain_told: bool,
-}
-
-impl Entry {
-    pub(super) fn tally(&self) -> Tally {
-        let Counts {
-            succeeded,
-            failed,
-            slow,
-            ..
-        } = self.backend.counts();
-        Tally {
-            succeeded,
-            failed,
-            slow,
-        }
-    }
-
-    fn zero_weight(&self) -> bool {
-        self.spec.weight.get() == 0
-    }
-}
-
-/// How many members of some weight have each standing.
-#[derive(Clone, Copy, Debug, Default)]
-struct Census([usize; 7]);
-
-impl Census {
-    fn of(&mut self, standing: Standing) -> &mut usize {
-        &mut self.0[standing as usize]
-    }
-
-    fn count(&self, standing: Standing) -> usize {
-        self.0[standing as usize]
-    }
-}
 
 pub(crate) struct Ledger {
     facts: Arc<Facts>,
