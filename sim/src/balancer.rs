@@ -29,6 +29,8 @@ pub(crate) struct Balancer {
     wants: Arc<Wants>,
     /// What the world has in flight on each backend; the core must count the same.
     pub(crate) in_flight: Vec<u32>,
+    /// What the world sent to each backend since the beginning.
+    pub(crate) sent: Vec<u64>,
 }
 
 impl Balancer {
@@ -50,7 +52,22 @@ impl Balancer {
             service,
             wants,
             in_flight: vec![0; scenario.servers],
+            sent: vec![0; scenario.servers],
         }
+    }
+
+    /// The laws, against the world's own counts.
+    pub(crate) fn holds(&self, now: Instant) -> bool {
+        let counted = self.service.snapshot(now).backends;
+        self.service.laws().is_ok()
+            && counted
+                .iter()
+                .zip(&self.sent)
+                .all(|(backend, sent)| backend.counts.picked == *sent)
+            && counted
+                .iter()
+                .zip(&self.in_flight)
+                .all(|(backend, in_flight)| backend.counts.in_flight == *in_flight)
     }
 
     /// The tick that the core asked for, if it did.

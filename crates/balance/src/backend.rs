@@ -183,7 +183,6 @@ pub struct Counts {
 pub struct Backend {
     pub(crate) charge: Charge,
     pub(crate) speed: Speed,
-    pub(crate) finished: AtomicU64,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) abandoned: AtomicU64,
@@ -209,7 +208,6 @@ impl Backend {
         Self {
             charge: Charge::default(),
             speed: Speed::new(),
-            finished: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
@@ -270,11 +268,10 @@ impl Backend {
         self.histogram.as_ref()
     }
 
-    /// What was counted. `picked` is the sum of the others: exact when nothing is between two of its counters.
+    /// What was counted. `picked` is the sum of finished, abandoned and in flight.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let in_flight = self.charge.in_flight();
-        let finished = self.finished.load(Ordering::Relaxed);
+        let (finished, in_flight) = self.charge.read();
         let abandoned = self.abandoned.load(Ordering::Relaxed);
         Counts {
             picked: finished + abandoned + u64::from(in_flight),
@@ -287,16 +284,9 @@ impl Backend {
         }
     }
 
-    /// The law of charges: picks = finished + abandoned + in flight, the left side counted on its own, modulo 2^32.
-    /// Exact only while no pick is taken or ended.
-    #[expect(clippy::cast_possible_truncation, reason = "the law holds modulo 2^32")]
+    /// The law of charges; see [`Charge::law`].
     pub(crate) fn law(&self) -> bool {
-        let (picked, in_flight) = self.charge.read();
-        let ended = self
-            .finished
-            .load(Ordering::Relaxed)
-            .wrapping_add(self.abandoned.load(Ordering::Relaxed));
-        picked == (ended as u32).wrapping_add(in_flight)
+        self.charge.law(self.abandoned.load(Ordering::Relaxed))
     }
 
     #[inline]

@@ -1,34 +1,50 @@
-//! Owns the count of attempts in flight on one backend, and of all that ever were.
+//! Owns the count of attempts in flight on one backend, and of all that were finished.
 //!
-//! Both stand in one word, so a pick pays one atomic operation and a law can compare two counters that were
-//! never added to each other. Knows nothing of who is charged.
+//! Both stand in one word, so taking a charge is one atomic operation and finishing it is one. Knows nothing of who
+//! is charged.
 
 use crate::sync::{AtomicU64, Ordering};
 
-const PICKED: u64 = 1 << 32;
+const FINISHED: u64 = 1 << 32;
 
-/// In-flight in the low half, picks (modulo 2^32) in the high half.
+/// In-flight in the low half of `word`, finished (modulo 2^32) in the high half.
 ///
 /// Relaxed throughout: each operation is atomic on one word, and nothing else is published through it.
 #[derive(Debug, Default)]
-pub(crate) struct Charge(AtomicU64);
+pub(crate) struct Charge {
+    word: AtomicU64,
+    /// An earlier total of finished, exact; the high half of `word` counts on from its low half. Moved by the tick,
+    /// which must come before 2^32 more are finished.
+    settled: AtomicU64,
+    /// Counted on its own, so that the law of charges compares two counters that were never added to each other.
+    #[cfg(debug_assertions)]
+    picked: AtomicU64,
+}
 
 impl Charge {
     /// Takes one charge, unless `limit` are in flight already (`u32::MAX` is no limit). Exact under threads.
     #[inline]
     pub(crate) fn take(&self, limit: u32) -> bool {
-        if limit == u32::MAX {
-            self.0.fetch_add(PICKED + 1, Ordering::Relaxed);
-            return true;
-        }
-        let mut seen = self.0.load(Ordering::Relaxed);
+        let taken = if limit == u32::MAX {
+            self.word.fetch_add(1, Ordering::Relaxed);
+            true
+        } else {
+            self.take_below(limit)
+        };
+        #[cfg(debug_assertions)]
+        self.picked.fetch_add(u64::from(taken), Ordering::Relaxed);
+        taken
+    }
+
+    fn take_below(&self, limit: u32) -> bool {
+        let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             if low(seen) >= limit {
                 return false;
             }
-            match self.0.compare_exchange_weak(
+            match self.word.compare_exchange_weak(
                 seen,
-                seen.wrapping_add(PICKED + 1),
+                seen + 1,
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
@@ -38,22 +54,52 @@ impl Charge {
         }
     }
 
-    /// Gives one charge back.
+    /// Gives one charge back: the attempt was finished.
     #[inline]
-    pub(crate) fn give_back(&self) {
-        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn finish(&self) {
+        let before = self.word.fetch_add(FINISHED - 1, Ordering::Relaxed);
+        debug_assert!(low(before) > 0, "a charge was given back twice");
+    }
+
+    /// Gives one charge back: the attempt was abandoned, which is counted elsewhere.
+    pub(crate) fn abandon(&self) {
+        let before = self.word.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(low(before) > 0, "a charge was given back twice");
     }
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        low(self.0.load(Ordering::Relaxed))
+        low(self.word.load(Ordering::Relaxed))
     }
 
-    /// Picks so far modulo 2^32, and those in flight, of one moment.
-    pub(crate) fn read(&self) -> (u32, u32) {
-        let word = self.0.load(Ordering::Relaxed);
-        (low(word >> 32), low(word))
+    /// Finished since the beginning, and in flight, of one moment.
+    pub(crate) fn read(&self) -> (u64, u32) {
+        // The settled total is read first: it may be older than the word, never newer by the time both are used.
+        let settled = self.settled.load(Ordering::Acquire);
+        let word = self.word.load(Ordering::Relaxed);
+        let since = low(word >> 32).wrapping_sub(low(settled));
+        (settled + u64::from(since), low(word))
+    }
+
+    /// Moves the settled total up. Called by the tick only.
+    pub(crate) fn settle(&self) {
+        let (finished, _) = self.read();
+        self.settled.store(finished, Ordering::Release);
+    }
+
+    /// The law of charges, `picked = finished + abandoned + in flight`, where picks are counted (builds with debug
+    /// assertions). Exact only while no charge is taken or given back.
+    pub(crate) fn law(&self, abandoned: u64) -> bool {
+        #[cfg(debug_assertions)]
+        {
+            let (finished, in_flight) = self.read();
+            self.picked.load(Ordering::Relaxed) == finished + abandoned + u64::from(in_flight)
+        }
+        #[cfg(not(debug_assertions))]
+        {
+            let _ = abandoned;
+            true
+        }
     }
 }
 
@@ -66,7 +112,7 @@ const fn low(word: u64) -> u32 {
     word as u32
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
 
@@ -75,16 +121,30 @@ mod tests {
         let charge = Charge::default();
         assert!(charge.take(2) && charge.take(2));
         assert!(!charge.take(2));
-        assert_eq!(charge.read(), (2, 2));
-        charge.give_back();
+        assert_eq!(charge.read(), (0, 2));
+        charge.finish();
+        assert_eq!(charge.read(), (1, 1));
+        charge.abandon();
         assert!(charge.take(2));
-        assert_eq!(charge.read(), (3, 2));
+        assert_eq!(charge.read(), (1, 1));
+        assert!(charge.law(1) && !charge.law(0));
     }
 
     #[test]
-    fn picks_wrap_without_touching_the_in_flight_half() {
-        let charge = Charge(AtomicU64::new(u64::MAX << 32));
-        assert!(charge.take(u32::MAX));
-        assert_eq!(charge.read(), (0, 1));
+    fn the_total_goes_on_when_the_half_word_wraps() {
+        let all = (1_u64 << 32) - 1;
+        let charge = Charge {
+            word: AtomicU64::new(all << 32),
+            settled: AtomicU64::new(all),
+            ..Charge::default()
+        };
+        assert_eq!(charge.read(), (all, 0));
+        for more in 1..=3 {
+            assert!(charge.take(u32::MAX));
+            charge.finish();
+            assert_eq!(charge.read(), (all + more, 0), "unsettled");
+        }
+        charge.settle();
+        assert_eq!(charge.read(), (all + 3, 0), "settled");
     }
 }

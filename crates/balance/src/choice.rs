@@ -32,8 +32,27 @@ pub(crate) fn take(
     now: Instant,
 ) -> Result<Taken, Refusal> {
     let view = Candidates::new(table, ask, turn);
-    for _ in 0..ROUNDS {
-        let Some(lane) = choose(table, facts, &view, ask, now) else {
+    // The first round stands apart from the loop: a loop makes the compiler prepare what hardly a pick needs.
+    match choose(table, facts, &view, ask, now) {
+        Some(lane) => match charge(table, lane) {
+            Some(taken) => Ok(taken),
+            None => take_again(table, facts, &view, ask, now),
+        },
+        None => Err(refusal(table, ask)),
+    }
+}
+
+/// Another worker took the last charge or trial between the choice and the charge.
+#[cold]
+fn take_again(
+    table: &Table,
+    facts: &Facts,
+    view: &Candidates<'_>,
+    ask: &Ask<'_>,
+    now: Instant,
+) -> Result<Taken, Refusal> {
+    for _ in 1..ROUNDS {
+        let Some(lane) = choose(table, facts, view, ask, now) else {
             break;
         };
         if let Some(taken) = charge(table, lane) {

@@ -10,7 +10,7 @@ use crate::health::CheckFault;
 use crate::pick::Refusal;
 use crate::standing::{Reason, Standing};
 use crate::time::Instant;
-use crate::verdict::{Fault, Outcome, Verdict};
+use crate::verdict::{Outcome, Verdict};
 
 /// Something that happened to a service.
 #[derive(Clone, Debug, PartialEq)]
@@ -184,8 +184,8 @@ pub enum EventKind {
         outcome: Outcome,
         /// Time from the pick to the end.
         total: Duration,
-        /// The failure, if the attempt counts as failed.
-        fault: Option<Fault>,
+        /// Whether the attempt counts as failed, by its verdict or its outcome.
+        failed: bool,
     },
     /// One attempt was dropped without an outcome. Only for listeners that want exchanges.
     Abandoned {

@@ -19,6 +19,7 @@ use crate::verdict::{Fault, Outcome, Verdict};
 
 /// Why there is no pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u64)]
 pub enum Refusal {
     /// The service, or the caller's subset of it, has no members.
     NoBackends,
@@ -94,7 +95,7 @@ pub struct Pick<H: Deref<Target = Backend> = Arc<Backend>> {
     class: ClassId,
     trial: Option<Epoch>,
     stage: Stage,
-    fault: Option<Fault>,
+    failed: bool,
 }
 
 impl<H: Deref<Target = Backend>> Pick<H> {
@@ -107,7 +108,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             class: ask.class,
             trial,
             stage: Stage::Sent,
-            fault: None,
+            failed: false,
         }
     }
 
@@ -170,13 +171,12 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             (Stage::Sent, Outcome::Completed) => self.answered(Verdict::Success, now),
             (Stage::Sent, Outcome::Broken(fault)) => self.answered(Verdict::Failure(fault), now),
             (Stage::Sent, Outcome::ClientLeft) => self.answered(Verdict::Neutral, now),
-            (Stage::Answered, Outcome::Broken(fault)) if self.fault.is_none() => self.failed(fault),
+            (Stage::Answered, Outcome::Broken(fault)) if !self.failed => self.failed(fault),
             _ => {}
         }
         self.stage = Stage::Ended;
         let backend = &*self.held;
-        backend.finished.fetch_add(1, Ordering::Relaxed);
-        backend.charge.give_back();
+        backend.charge.finish();
         backend
             .facts
             .hook(now, |policy| policy.finished(backend, Some(outcome)));
@@ -186,7 +186,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
                 backend: backend.id().clone(),
                 outcome,
                 total,
-                fault: self.fault,
+                failed: self.failed,
             };
             backend.facts.tell(now, kind);
         }
@@ -223,7 +223,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
 
     #[cold]
     fn failed(&mut self, fault: Fault) {
-        self.fault = Some(fault);
+        self.failed = true;
         let backend = &*self.held;
         backend.failed.fetch_add(1, Ordering::Relaxed);
         backend.speed.failed();
@@ -268,7 +268,7 @@ fn abandon(backend: &Backend, unanswered_trial: Option<Epoch>, at: Instant) {
         backend.trials.give_back(epoch);
     }
     backend.abandoned.fetch_add(1, Ordering::Relaxed);
-    backend.charge.give_back();
+    backend.charge.abandon();
     backend
         .facts
         .hook(at, |policy| policy.finished(backend, None));

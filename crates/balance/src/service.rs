@@ -267,7 +267,8 @@ impl Service {
         explain::explain(&self.shared.table.load(), &self.shared.facts, ask, now)
     }
 
-    /// Checks the laws of all members: picks = finished + abandoned + in flight. Exact while no pick is taken or ended.
+    /// Checks the law of all members: picks = finished + abandoned + in flight. Exact while no pick is taken or ended.
+    /// Picks are counted on their own in builds with debug assertions only: they would cost each pick 5 ns.
     ///
     /// # Errors
     /// The first backend that breaks one.

@@ -34,6 +34,7 @@ impl Ledger {
     /// Windows roll; who heard nothing since the last tick is forgiven a little.
     fn learn(&mut self, elapsed: Duration, now: Instant) {
         for entry in &mut self.members {
+            entry.backend.charge.settle();
             let tally = entry.tally();
             entry.window.roll(now, tally);
             let verdicts = tally.total();

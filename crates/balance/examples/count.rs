@@ -1,0 +1,146 @@
+//! What `cargo xtask counts` weighs: picks that are answered and finished, so many of one kind, and nothing else.
+//!
+//! `count --list` names the rows; `count <name> <repetitions>` runs one of them.
+#![expect(clippy::print_stdout, reason = "the rows are its output")]
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_balance::ask::{Ask, Tried};
+use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::service::Service;
+use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::{Outcome, Verdict};
+
+/// By whom a pick is asked for.
+#[derive(Clone, Copy)]
+enum Way {
+    /// [`Service::pick`], as a program does.
+    Service,
+    /// `Handle::pick`, as a worker does.
+    Handle,
+    /// As a worker does after a failed attempt.
+    Again,
+}
+
+/// `2^64 / golden ratio`: multiples of it are spread evenly, and cost one instruction.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn rows() -> Vec<(String, Way, PolicyChoice, usize)> {
+    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
+    let mut rows = Vec::new();
+    let policies = [
+        Adaptive,
+        RoundRobin,
+        Random,
+        LeastConnections,
+        PowerOfTwo,
+        Hash(HashMethod::Maglev),
+        Hash(HashMethod::Rendezvous),
+    ];
+    for policy in policies {
+        rows.push((
+            format!("handle/{}/20", policy.name()),
+            Way::Handle,
+            policy,
+            20,
+        ));
+    }
+    for backends in [3, 100, 1000] {
+        rows.push((
+            format!("handle/adaptive/{backends}"),
+            Way::Handle,
+            Adaptive,
+            backends,
+        ));
+    }
+    rows.push((
+        "handle/round_robin/1000".to_owned(),
+        Way::Handle,
+        RoundRobin,
+        1000,
+    ));
+    rows.push(("service/adaptive/20".to_owned(), Way::Service, Adaptive, 20));
+    rows.push((
+        "service/round_robin/20".to_owned(),
+        Way::Service,
+        RoundRobin,
+        20,
+    ));
+    rows.push(("again/adaptive/20".to_owned(), Way::Again, Adaptive, 20));
+    rows
+}
+
+fn run(
+    way: Way,
+    policy: PolicyChoice,
+    backends: usize,
+    repetitions: u64,
+) -> Result<(), Box<dyn Error>> {
+    let backends = (0..backends)
+        .map(|at| BackendSpec::new(format!("backend-{at}")))
+        .collect();
+    let service = Service::new(
+        "count",
+        ServiceSettings::with_policy(policy),
+        backends,
+        Arc::new(()),
+        Instant::ZERO,
+    )?;
+    let handle = service.handle(1);
+    let mut tried = Tried::default();
+    let first = service.pick(&Ask::new(0), Instant::ZERO)?;
+    tried.insert(first.backend());
+    first.finish(
+        Outcome::Completed,
+        Instant::ZERO + Duration::from_micros(500),
+    );
+    service.tick(Instant::from_nanos(1));
+    for exchange in 1..=repetitions {
+        let now = Instant::from_nanos(exchange * 1_000);
+        let (head, end) = (
+            now + Duration::from_nanos(500),
+            now + Duration::from_nanos(700),
+        );
+        let ask = Ask::new(exchange.wrapping_mul(SPREAD)).key(exchange);
+        match way {
+            Way::Service => {
+                let mut pick = service.pick(&ask, now)?;
+                pick.answered(Verdict::Success, head);
+                pick.finish(Outcome::Completed, end);
+            }
+            Way::Handle | Way::Again => {
+                let ask = if matches!(way, Way::Again) {
+                    ask.tried(&tried)
+                } else {
+                    ask
+                };
+                let mut pick = handle.pick(&ask, now)?;
+                pick.answered(Verdict::Success, head);
+                pick.finish(Outcome::Completed, end);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--list"] => rows().iter().for_each(|(name, ..)| println!("{name}")),
+        [name, repetitions] => {
+            let row = rows().into_iter().find(|(known, ..)| known == name);
+            let (_, way, policy, backends) =
+                row.ok_or_else(|| format!("there is no row `{name}`"))?;
+            run(way, policy, backends, repetitions.parse()?)?;
+        }
+        _ => {
+            println!("usage: count --list | count <name> <repetitions>");
+            return Ok(ExitCode::from(2));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
