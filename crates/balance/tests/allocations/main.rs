@@ -1,0 +1,125 @@
+//! Memory, counted: a pick allocates nothing, and a member costs little.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+mod counting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_balance::ask::{Ask, ClassId, Tried};
+use evenkeel_balance::backend::{BackendId, BackendSpec};
+use evenkeel_balance::service::Service;
+use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+
+fn members(count: usize) -> Vec<BackendSpec> {
+    (0..count)
+        .map(|at| {
+            BackendSpec::new(format!("10.0.{}.{}:8080", at / 256, at % 256)).max_in_flight(1000)
+        })
+        .collect()
+}
+
+fn policies() -> [PolicyChoice; 7] {
+    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
+    [
+        Adaptive,
+        RoundRobin,
+        Random,
+        LeastConnections,
+        PowerOfTwo,
+        Hash(HashMethod::Maglev),
+        Hash(HashMethod::Rendezvous),
+    ]
+}
+
+/// Sends attempts of every kind and says how often memory was asked for meanwhile.
+fn allocations(policy: PolicyChoice, backends: usize) -> usize {
+    let service = Service::new(
+        "lean",
+        ServiceSettings::with_policy(policy),
+        members(backends),
+        Arc::new(()),
+        Instant::ZERO,
+    )
+    .unwrap();
+    let handle = service.handle(7);
+    let subset: Vec<BackendId> = members(3).into_iter().map(|spec| spec.id).collect();
+    let once = |exchange: u64| {
+        let now = Instant::from_nanos(exchange * 1000);
+        let later = now + Duration::from_millis(1);
+        let mut tried = Tried::default();
+        let ask = Ask::new(exchange.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .key(exchange)
+            .class(ClassId(3));
+        let mut pick = service.pick(&ask, now).unwrap();
+        tried.insert(pick.backend());
+        pick.answered(Verdict::Failure(Fault::Status(500)), later);
+        pick.finish(Outcome::Completed, later);
+        let mut again = handle.pick(&ask.tried(&tried), now).unwrap();
+        again.answered(Verdict::Success, later);
+        again.finish(Outcome::Completed, later);
+        drop(service.pick(&ask.subset(&subset), now));
+        assert!(
+            handle.pick(&ask.subset(&[]), now).is_err(),
+            "an empty subset has no members"
+        );
+    };
+    // A thread's first look at a published table sets its debt list up.
+    once(0);
+    counting::allocations(|| (1..1000).for_each(once))
+}
+
+#[test]
+fn a_pick_allocates_nothing() {
+    for policy in policies() {
+        for backends in [3, 100] {
+            let name = policy.name().to_owned();
+            assert_eq!(
+                allocations(policy.clone(), backends),
+                0,
+                "{name} with {backends} backends"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_allocates_is_counted() {
+    assert_eq!(
+        counting::allocations(|| drop(std::hint::black_box(Box::new(1)))),
+        1
+    );
+}
+
+#[test]
+fn a_hundred_thousand_members_cost_less_than_2_kib_each() {
+    let count = 100_000;
+    let mut service = None;
+    let bytes = counting::bytes_kept(|| {
+        service = Some(
+            Service::new(
+                "many",
+                ServiceSettings::default(),
+                members(count),
+                Arc::new(()),
+                Instant::ZERO,
+            )
+            .unwrap(),
+        );
+    });
+    let each = bytes / count;
+    assert!(each < 2048, "{each} bytes each");
+    let service = service.unwrap();
+    let pick = service
+        .pick(&Ask::new(u64::MAX / 3), Instant::ZERO)
+        .unwrap();
+    assert!(
+        service
+            .snapshot(Instant::ZERO)
+            .backend(pick.backend().id().as_str())
+            .is_some()
+    );
+    pick.finish(Outcome::Completed, Instant::ZERO);
+}
