@@ -1,5 +1,11 @@
 //! Subscriptions: order, what is told to whom, and what a slow subscriber loses without holding anybody up.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken subscriber is the subject; helpers of tests"
+)]
+
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
