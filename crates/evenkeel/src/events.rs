@@ -216,3 +216,20 @@ impl Drop for Events {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_are_wanted_as_long_as_one_subscriber_of_them_lives() {
+        let hub = Hub::new(4);
+        let _services = hub.subscribe();
+        assert!(!hub.wants_exchanges());
+        let (one, two) = (hub.subscribe_exchanges(), hub.subscribe_exchanges());
+        drop(one);
+        assert!(hub.wants_exchanges());
+        drop(two);
+        assert!(!hub.wants_exchanges());
+    }
+}

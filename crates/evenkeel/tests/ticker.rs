@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use evenkeel::balance::ask::Ask as CoreAsk;
 use evenkeel::balance::breaker::Gate;
+use evenkeel::balance::policy::{Candidates, Policy};
 use evenkeel::balance::standing::Standing;
 use evenkeel::{
     Ask, BalancerSettings, Error, Fault, LoadBalancer, PolicyChoice, ServiceSettings, Tried,
@@ -129,7 +133,8 @@ async fn the_task_ends_with_the_last_clone_and_the_last_handle() {
         Box::new(handle),
     ] {
         assert!(weak.upgrade().is_some());
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Between two ticks, so that none is due when the last one goes.
+        tokio::time::sleep(Duration::from_millis(1_050)).await;
         assert_eq!(tasks(), before + 1);
         drop(owner);
     }
@@ -212,6 +217,38 @@ async fn ticks_by_hand_only_where_the_program_wants_it() {
     assert_eq!(standing(&balancer, "a:80"), Standing::Serving);
     balancer.tick();
     assert_eq!(standing(&balancer, "a:80"), Standing::Ejected);
+}
+
+/// A policy of the program's that breaks where the core does not expect it: when it is asked for its name.
+struct BadName(AtomicBool);
+
+impl Policy for BadName {
+    fn name(&self) -> &'static str {
+        assert!(!self.0.load(Ordering::Relaxed), "a policy that breaks");
+        "bad"
+    }
+
+    fn choose(&self, _: &Candidates<'_>, _: &CoreAsk<'_>) -> Option<usize> {
+        Some(0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_tick_panics_does_not_keep_the_others_from_theirs() {
+    let balancer = LoadBalancer::new();
+    let policy = Arc::new(BadName(AtomicBool::new(false)));
+    let custom = ServiceSettings::with_policy(PolicyChoice::Custom(policy.clone()));
+    balancer.register("bad", custom, TWO).unwrap();
+    // Who joins warms up, so each tick publishes and asks for the name.
+    balancer.add_backend("bad", "c:80").unwrap();
+    balancer.register("api", settings(), TWO).unwrap();
+    let lasts = Duration::from_secs(1);
+    balancer
+        .mark_health_for("api", "a:80", false, lasts)
+        .unwrap();
+    policy.0.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(standing(&balancer, "a:80"), Standing::Serving);
 }
 
 /// The same seed, the same choices: what a failed test printed can be run again.
