@@ -63,6 +63,7 @@ impl Hub {
     /// Never waits. Waking a subscriber may run code of the program's; a panic of it stops here.
     fn tell(&self, event: &Event) {
         let told = catch_unwind(AssertUnwindSafe(|| {
+            // Services go on telling until the tick after the last subscriber left.
             if self.wants_exchanges() {
                 // An error says that nobody listens any more.
                 let _ = self.exchanges.send(event.clone());

@@ -148,8 +148,8 @@ fn a_body_that_is_no_reader_is_ended_by_hand_or_untied() {
     assert_eq!(body, [1, 2]);
     held(&balancer);
     let mut body = pick.expect("nothing ended it").follow(body);
-    body.get_mut().push(3);
-    assert_eq!(body.get_ref().len(), 3);
+    body.body_mut().push(3);
+    assert_eq!(body.body().len(), 3);
     held(&balancer);
     assert_eq!(body.finish(Outcome::Completed), [1, 2, 3]);
     ended(&balancer, &mut events, Outcome::Completed);
