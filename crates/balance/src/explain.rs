@@ -51,7 +51,7 @@ pub struct Candidate {
 }
 
 pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant) -> Explanation {
-    let turn = Turn::Peek(Cell::new(facts.turn.load(Ordering::Relaxed)));
+    let turn = Turn::Peek(Cell::new(facts.turn.0.load(Ordering::Relaxed)));
     let view = Candidates::new(table, ask, turn);
     let chosen = choice::choose(table, facts, &view, ask, now);
     Explanation {

@@ -33,12 +33,15 @@ pub const fn scale(word: u64, bound: u64) -> u64 {
     high_half(word as u128 * bound as u128)
 }
 
+/// 2^64 divided by the golden ratio: its multiples are spread most evenly.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 const fn high_half(product: u128) -> u64 {
     (product >> 64) as u64
 }
 
 const fn splitmix(word: u64) -> u64 {
-    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = word.wrapping_add(GOLDEN);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)

@@ -204,7 +204,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         backend.succeeded.fetch_add(1, Ordering::Relaxed);
         backend
             .speed
-            .succeeded(backend.facts.relative(self.class, seconds));
+            .succeeded(backend.facts.relative(self.class, seconds, now));
         backend.learn_latency(seconds, nanos);
         if backend.facts.is_slow(nanos) {
             backend.slow.fetch_add(1, Ordering::Relaxed);

@@ -92,7 +92,7 @@ impl Service {
     pub fn pick(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick, Refusal> {
         let facts = &*self.shared.facts;
         self.shared.table.read(|table| {
-            let taken = choice::take(table, facts, ask, Turn::Shared(&facts.turn), now);
+            let taken = choice::take(table, facts, ask, Turn::Shared(&facts.turn.0), now);
             match taken {
                 Ok(taken) => {
                     let pick = Pick::new(

@@ -146,7 +146,7 @@ pub struct ServiceSettings {
     pub retry: RetrySettings,
     /// Keep a latency histogram per backend (about 3.3 KiB each). Takes effect for backends that join later.
     pub histograms: bool,
-    /// So many classes have a mean of their own (12 bytes each); fixed when the service is made.
+    /// So many classes have a mean of their own (128 bytes each); fixed when the service is made.
     pub classes: u16,
     /// The most members, 1 to 1,000,000.
     pub max_backends: u32,
