@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc as StdArc;
 use std::time::Duration;
 
 use self::entry::{Census, Entry};
@@ -69,6 +70,8 @@ impl std::error::Error for MembershipError {}
 pub(crate) struct Ledger {
     facts: Arc<Facts>,
     settings: ServiceSettings,
+    /// The policy's word. Asked once per settings: a program's own policy may panic at any call.
+    policy: StdArc<str>,
     members: Vec<Entry>,
     index: HashMap<BackendId, usize>,
     /// Members that left with attempts in flight: who returns meanwhile finds its counters again.
@@ -89,6 +92,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(facts: Arc<Facts>, settings: ServiceSettings, now: Instant) -> Self {
         let mut ledger = Self {
+            policy: settings.policy.name().into(),
             facts,
             settings,
             members: Vec::new(),
@@ -147,18 +151,24 @@ impl Ledger {
         }
     }
 
+    /// Settings and membership in one change; neither on error.
+    pub(crate) fn reconfigure(
+        &mut self,
+        settings: ServiceSettings,
+        specs: Vec<BackendSpec>,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        index_of(&specs, settings.max_backends)?;
+        self.set_settings(settings, now);
+        self.replace(specs, now)
+    }
+
     pub(crate) fn replace(
         &mut self,
         specs: Vec<BackendSpec>,
         now: Instant,
     ) -> Result<(), MembershipError> {
-        self.room(specs.len())?;
-        let mut index = HashMap::with_capacity(specs.len());
-        for (at, spec) in specs.iter().enumerate() {
-            if index.insert(spec.id.clone(), at).is_some() {
-                return Err(MembershipError::Duplicate(spec.id.clone()));
-            }
-        }
+        let index = index_of(&specs, self.settings.max_backends)?;
         let mut before: HashMap<BackendId, Entry> = std::mem::take(&mut self.members)
             .into_iter()
             .map(|entry| (entry.spec.id.clone(), entry))
@@ -186,7 +196,7 @@ impl Ledger {
         if self.index.contains_key(&spec.id) {
             return Err(MembershipError::Duplicate(spec.id));
         }
-        self.room(self.members.len() + 1)?;
+        room(self.members.len() + 1, self.settings.max_backends)?;
         let entry = self.joined(spec, self.members.is_empty(), now);
         self.index.insert(entry.spec.id.clone(), self.members.len());
         self.members.push(entry);
@@ -225,6 +235,7 @@ impl Ledger {
         let checks_switched = settings.health.is_some() != self.settings.health.is_some();
         let breaker_off = settings.breaker.is_none();
         let window = self.window();
+        self.policy = settings.policy.name().into();
         self.settings = settings;
         self.settings_to_facts();
         let (same_window, window) = (window == self.window(), self.window());
@@ -244,7 +255,7 @@ impl Ledger {
             self.restand(at, Reason::SettingsChanged, now);
         }
         self.tell(EventKind::SettingsChanged {
-            policy: self.settings.policy.name().into(),
+            policy: self.policy.clone(),
         });
         self.dirty = true;
     }
@@ -349,14 +360,6 @@ impl Ledger {
         } else {
             Rung::AllDown
         }
-    }
-
-    fn room(&self, members: usize) -> Result<(), MembershipError> {
-        let most = self.settings.max_backends;
-        if members > usize::try_from(most).unwrap_or(usize::MAX) {
-            return Err(MembershipError::TooMany { members, most });
-        }
-        Ok(())
     }
 
     fn joined(&mut self, spec: BackendSpec, first: bool, now: Instant) -> Entry {
@@ -491,4 +494,26 @@ impl Ledger {
                 .sum(),
         )
     }
+}
+
+/// Where each identity stands, if they can be members together.
+fn index_of(
+    specs: &[BackendSpec],
+    most: u32,
+) -> Result<HashMap<BackendId, usize>, MembershipError> {
+    room(specs.len(), most)?;
+    let mut index = HashMap::with_capacity(specs.len());
+    for (at, spec) in specs.iter().enumerate() {
+        if index.insert(spec.id.clone(), at).is_some() {
+            return Err(MembershipError::Duplicate(spec.id.clone()));
+        }
+    }
+    Ok(index)
+}
+
+fn room(members: usize, most: u32) -> Result<(), MembershipError> {
+    if members > usize::try_from(most).unwrap_or(usize::MAX) {
+        return Err(MembershipError::TooMany { members, most });
+    }
+    Ok(())
 }

@@ -199,6 +199,20 @@ impl Service {
         self.write(now, |ledger| ledger.set_settings(settings, now));
     }
 
+    /// Puts other settings in force and makes exactly `backends` the members, in one change that is published once.
+    /// State of members that stay is kept; nothing changes on error.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when two share an identity or there are more than the new settings allow.
+    pub fn reconfigure(
+        &self,
+        settings: ServiceSettings,
+        backends: Vec<BackendSpec>,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.write(now, |ledger| ledger.reconfigure(settings, backends, now))
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> ServiceSettings {

@@ -3,7 +3,7 @@
 //! Readers take no lock: the map of services is published whole. One writer at a time changes it. What is done to one
 //! service stands in `service`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::explain::Explanation;
-use evenkeel_balance::membership::MembershipError;
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
@@ -216,9 +215,7 @@ impl LoadBalancer {
         let now = self.now();
         let published = self.shared.services.load();
         if let Some(known) = published.get(service) {
-            can_be_members(&backends, &settings)?;
-            known.core.set_settings(settings, now);
-            known.core.replace(backends, now)?;
+            known.core.reconfigure(settings, backends, now)?;
         } else {
             let ear = Arc::new(Ear::new(self.shared.hub.clone()));
             let core = Service::new(service, settings, backends, ear.clone(), now)?;
@@ -455,22 +452,4 @@ impl Drop for Shared {
 #[cold]
 fn unknown(service: &str) -> Error {
     Error::UnknownService(service.into())
-}
-
-/// Settings and members of an existing service change in two steps; asked first, so that both happen or neither.
-fn can_be_members(
-    backends: &[BackendSpec],
-    settings: &ServiceSettings,
-) -> Result<(), MembershipError> {
-    if u32::try_from(backends.len()).map_or(true, |members| members > settings.max_backends) {
-        return Err(MembershipError::TooMany {
-            members: backends.len(),
-            most: settings.max_backends,
-        });
-    }
-    let mut seen = HashSet::with_capacity(backends.len());
-    match backends.iter().find(|backend| !seen.insert(&backend.id)) {
-        Some(twice) => Err(MembershipError::Duplicate(twice.id.clone())),
-        None => Ok(()),
-    }
 }

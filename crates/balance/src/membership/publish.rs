@@ -70,10 +70,7 @@ impl Ledger {
             &weights,
             before.map(|before| &before.prepared),
         );
-        let policy = match before {
-            Some(before) if *before.policy == *self.settings.policy.name() => before.policy.clone(),
-            _ => self.settings.policy.name().into(),
-        };
+        let policy = self.policy.clone();
         Table {
             members,
             limited: lanes.iter().any(|lane| lane.limit != u32::MAX),

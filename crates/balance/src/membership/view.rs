@@ -54,7 +54,7 @@ impl Ledger {
         });
         ServiceSnapshot {
             name: self.facts.name.clone(),
-            policy: self.settings.policy.name().into(),
+            policy: self.policy.clone(),
             rung: self.rung,
             down_since: self.down_since,
             retry_budget: self.facts.budget.left(),
