@@ -1,0 +1,1 @@
+//! Owns running probes.
