@@ -156,6 +156,20 @@ impl BackendSpec {
     }
 }
 
+impl From<&str> for BackendSpec {
+    /// As [`BackendSpec::new`].
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<String> for BackendSpec {
+    /// As [`BackendSpec::new`].
+    fn from(id: String) -> Self {
+        Self::new(id)
+    }
+}
+
 /// What was counted of one backend since it joined; each attempt exactly once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -1,14 +1,70 @@
-//! The embeddable library.
+//! The embeddable library of Evenkeel: the decision core joined to tokio.
+//!
+//! A [`LoadBalancer`] holds services by name. A [`Pick`] is the right to send one attempt to one backend; what it is
+//! told of the attempt teaches the next picks. Decides nothing itself: every decision is [`balance`]'s. Below, the
+//! modules in the order of an exchange.
+//!
+//! ```
+//! use evenkeel::{LoadBalancer, Outcome, ServiceSettings, Verdict};
+//!
+//! let balancer = LoadBalancer::new();
+//! balancer.register("api", ServiceSettings::default(), ["10.0.0.1:80", "10.0.0.2:80"])?;
+//! let mut pick = balancer.select("api")?;
+//! println!("send it to {}", pick.id());
+//! pick.answered(Verdict::Success); // the response head
+//! pick.finish(Outcome::Completed); // the last byte
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
-/// The one that asks for time.
-pub mod clock;
+/// Services by name.
+pub mod balancer;
+
+/// One service, without the look-up.
+pub mod service;
+
+/// The question before a pick.
+pub mod ask;
+
+/// The right to send one attempt, with a clock of its own.
+pub mod pick;
+
+/// A charge that ends with a body.
+pub mod follow;
+
+/// What happens, for subscribers.
+pub mod events;
 
 /// Where a backend is reached.
 pub mod address;
 
-/// One check of one backend.
+/// One check of one backend: the trait, TCP, HTTP.
 pub mod probe;
 
 /// Checks of all backends, over and over.
 pub mod sweep;
+
+/// The task that turns facts into standing.
+mod ticker;
+
+/// Time and chance, from the operating system.
+mod clock;
+
+/// What can go wrong.
+pub mod error;
+
+pub use evenkeel_balance as balance;
+
+pub use ask::Ask;
+pub use balance::ask::{ClassId, Tried};
+pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
+pub use balance::event::{Event, EventKind};
+pub use balance::pick::Refusal;
+pub use balance::settings::{PolicyChoice, ServiceSettings};
+pub use balance::verdict::{Fault, Outcome, Verdict};
+pub use balancer::{BalancerSettings, LoadBalancer, WeakLoadBalancer};
+pub use error::Error;
+pub use events::Events;
+pub use follow::Followed;
+pub use pick::Pick;
+pub use service::ServiceHandle;

@@ -1,0 +1,85 @@
+//! Owns the question before a pick as a user puts it: the core's, without chance, which the balancer brings.
+
+use evenkeel_balance::ask::{Ask as CoreAsk, ClassId, Tried};
+use evenkeel_balance::backend::BackendId;
+use evenkeel_balance::hashing;
+
+/// What is asked for one attempt. The default asks for any backend.
+///
+/// ```
+/// use evenkeel::{Ask, LoadBalancer, ServiceSettings, Tried};
+///
+/// let balancer = LoadBalancer::new();
+/// balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
+/// let mut tried = Tried::default();
+/// let first = balancer.select("api")?;
+/// tried.insert(first.backend());
+/// let second = balancer.select_with("api", &Ask::new().key("user-7").tried(&tried))?;
+/// assert_ne!(first.id(), second.id());
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'a> {
+    key: Option<u64>,
+    class: ClassId,
+    tried: Option<&'a Tried>,
+    subset: Option<&'a [BackendId]>,
+}
+
+impl<'a> Ask<'a> {
+    /// Any backend.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the client should stick to, for the hash policies: its name, its address, a cookie.
+    #[must_use]
+    pub fn key(self, key: impl AsRef<[u8]>) -> Self {
+        self.key_hash(hashing::key(key.as_ref()))
+    }
+
+    /// The same, hashed already (see [`hashing::key`]).
+    #[must_use]
+    pub fn key_hash(self, key: u64) -> Self {
+        Self {
+            key: Some(key),
+            ..self
+        }
+    }
+
+    /// Latency is judged among exchanges of the same class.
+    #[must_use]
+    pub fn class(self, class: ClassId) -> Self {
+        Self { class, ..self }
+    }
+
+    /// Not those that earlier attempts were sent to.
+    #[must_use]
+    pub fn tried(self, tried: &'a Tried) -> Self {
+        Self {
+            tried: Some(tried),
+            ..self
+        }
+    }
+
+    /// Only these; identities that are no members are passed over. Cost: members times subset.
+    #[must_use]
+    pub fn subset(self, subset: &'a [BackendId]) -> Self {
+        Self {
+            subset: Some(subset),
+            ..self
+        }
+    }
+
+    #[inline]
+    pub(crate) fn with_chance(&self, chance: u64) -> CoreAsk<'a> {
+        let mut ask = CoreAsk::new(chance).class(self.class);
+        ask.key = self.key;
+        ask.subset = self.subset;
+        if let Some(tried) = self.tried {
+            ask.tried = tried;
+        }
+        ask
+    }
+}

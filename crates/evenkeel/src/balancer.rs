@@ -1,0 +1,473 @@
+//! Owns the services of a program by name, and what they share: clock, chance, events and the ticker.
+//!
+//! Readers take no lock: the map of services is published whole. One writer at a time changes it. What is done to one
+//! service stands in `service`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::explain::Explanation;
+use evenkeel_balance::membership::MembershipError;
+use evenkeel_balance::retry::{Attempt, Decision};
+use evenkeel_balance::service::Service;
+use evenkeel_balance::settings::ServiceSettings;
+use evenkeel_balance::snapshot::ServiceSnapshot;
+use evenkeel_balance::time::Instant;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::ask::Ask;
+use crate::clock::{Chance, Clock};
+use crate::error::Error;
+use crate::events::{Ear, Events, Hub};
+use crate::pick::Pick;
+use crate::service::{Registered, ServiceHandle};
+use crate::ticker;
+
+type Services = HashMap<Arc<str>, Arc<Registered>>;
+
+/// What a balancer may be told, for all its services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BalancerSettings {
+    /// So many events are kept for a slow subscriber, rounded up to a power of two; 1 to
+    /// [`MOST_KEPT`](crate::events::MOST_KEPT). About 200 bytes each, twice.
+    pub events_kept: usize,
+    /// Fixes the row of random words, for tests. `None`: a generator per thread, which is also faster.
+    pub seed: Option<u64>,
+    /// Never start the ticker: the program calls [`LoadBalancer::tick`].
+    pub tick_by_hand: bool,
+}
+
+impl Default for BalancerSettings {
+    /// 1,024 events: a burst of every backend of a large service changing standing.
+    fn default() -> Self {
+        Self {
+            events_kept: 1_024,
+            seed: None,
+            tick_by_hand: false,
+        }
+    }
+}
+
+/// Services by name. Clones are the same balancer.
+///
+/// # The ticker
+/// What picks record becomes standing at a tick: breakers open and close, ramps move, verdicts by hand expire. One task
+/// ticks all services every 100 ms, and promptly when a breaker is to open. It is spawned by [`new`](Self::new) or
+/// [`register`](Self::register), whichever first runs inside a tokio runtime (with timers enabled), by
+/// [`start`](Self::start) at the latest, and ends when the last clone and the last [`ServiceHandle`] are dropped.
+/// Without a runtime, call [`tick`](Self::tick).
+#[derive(Clone, Debug)]
+pub struct LoadBalancer {
+    shared: Arc<Shared>,
+}
+
+/// A balancer that it does not keep alive: for tasks that should end with it.
+#[derive(Clone, Debug)]
+pub struct WeakLoadBalancer {
+    shared: Weak<Shared>,
+}
+
+impl WeakLoadBalancer {
+    /// The balancer, unless it is gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<LoadBalancer> {
+        self.shared.upgrade().map(|shared| LoadBalancer { shared })
+    }
+}
+
+/// What all clones and handles share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+    pub(crate) services: ArcSwap<Services>,
+    hub: Arc<Hub>,
+    tick_by_hand: bool,
+    stopped: AtomicBool,
+    writer: Mutex<Writer>,
+}
+
+/// What only the writer touches.
+#[derive(Debug, Default)]
+struct Writer {
+    ticker: Option<JoinHandle<()>>,
+}
+
+impl Default for LoadBalancer {
+    fn default() -> Self {
+        Self::with_settings(&BalancerSettings::default())
+    }
+}
+
+impl LoadBalancer {
+    /// A balancer without services. Its ticker starts when this runs inside a tokio runtime.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As [`new`](Self::new), told more.
+    #[must_use]
+    pub fn with_settings(settings: &BalancerSettings) -> Self {
+        let balancer = Self {
+            shared: Arc::new(Shared {
+                clock: Clock::start(),
+                chance: Chance::new(settings.seed),
+                services: ArcSwap::default(),
+                hub: Arc::new(Hub::new(settings.events_kept)),
+                tick_by_hand: settings.tick_by_hand,
+                stopped: AtomicBool::new(false),
+                writer: Mutex::default(),
+            }),
+        };
+        balancer.start_where_possible(&mut balancer.shared.write());
+        balancer
+    }
+
+    /// Starts the ticker on the current runtime; nothing when it runs already. Also after the runtime that it ran on
+    /// has ended.
+    ///
+    /// # Errors
+    /// [`Error::NoRuntime`] outside a runtime; [`Error::Stopped`].
+    pub fn start(&self) -> Result<(), Error> {
+        let mut writer = self.shared.write();
+        if self.shared.is_stopped() {
+            return Err(Error::Stopped);
+        }
+        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        self.start_on(&runtime, &mut writer);
+        Ok(())
+    }
+
+    fn start_where_possible(&self, writer: &mut Writer) {
+        if let Ok(runtime) = Handle::try_current()
+            && !self.shared.tick_by_hand
+        {
+            self.start_on(&runtime, writer);
+        }
+    }
+
+    fn start_on(&self, runtime: &Handle, writer: &mut Writer) {
+        if writer
+            .ticker
+            .as_ref()
+            .is_some_and(|task| !task.is_finished())
+        {
+            return;
+        }
+        let shared = &self.shared;
+        writer.ticker = Some(runtime.spawn(ticker::run(
+            Arc::downgrade(shared),
+            shared.hub.bell.clone(),
+            shared.clock,
+        )));
+    }
+
+    /// Ticks all services now. For programs without a runtime: call it every [`TICK`](evenkeel_balance::service::TICK).
+    /// Cost: all members.
+    pub fn tick(&self) {
+        ticker::tick(
+            &self.shared,
+            |service| {
+                service.ear.take_wish();
+                true
+            },
+            self.shared.clock,
+        );
+    }
+
+    /// The balancer's time: what events and snapshots count in. Nanoseconds since it was made.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    /// The balancer, not kept alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakLoadBalancer {
+        WeakLoadBalancer {
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
+    /// Makes a service, or gives an existing one other settings and members: backends that stay keep their counts,
+    /// health and breaker. `classes` of the settings stays what it was. Nothing changes on error. Cost: members and
+    /// services.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when two backends share an identity or there are too many; [`Error::Stopped`].
+    pub fn register(
+        &self,
+        service: &str,
+        settings: ServiceSettings,
+        backends: impl IntoIterator<Item = impl Into<BackendSpec>>,
+    ) -> Result<(), Error> {
+        let backends: Vec<BackendSpec> = backends.into_iter().map(Into::into).collect();
+        let mut writer = self.shared.write();
+        if self.shared.is_stopped() {
+            return Err(Error::Stopped);
+        }
+        self.start_where_possible(&mut writer);
+        let now = self.now();
+        let published = self.shared.services.load();
+        if let Some(known) = published.get(service) {
+            can_be_members(&backends, &settings)?;
+            known.core.set_settings(settings, now);
+            known.core.replace(backends, now)?;
+        } else {
+            let ear = Arc::new(Ear::new(self.shared.hub.clone()));
+            let core = Service::new(service, settings, backends, ear.clone(), now)?;
+            let mut services = Services::clone(&published);
+            services.insert(service.into(), Arc::new(Registered::new(core, ear)));
+            self.shared.services.store(Arc::new(services));
+        }
+        Ok(())
+    }
+
+    /// Ends a service. Its picks in flight end in peace; handles that are left over refuse. Cost: services.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn unregister(&self, service: &str) -> Result<(), Error> {
+        // Told under the lock: who registers the name again is heard after the end of this one.
+        let _writer = self.shared.write();
+        let mut services = Services::clone(&self.shared.services.load());
+        let ended = services.remove(service).ok_or_else(|| unknown(service))?;
+        self.shared.services.store(Arc::new(services));
+        ended.end(&self.shared);
+        Ok(())
+    }
+
+    /// Ends all services and the ticker, for good. Subscribers hear of each service. Picks in flight end in peace.
+    pub fn stop(&self) {
+        let mut writer = self.shared.write();
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        if let Some(ticker) = writer.ticker.take() {
+            ticker.abort();
+        }
+        self.shared.end_all();
+    }
+
+    /// The service of this name, for hot paths without the look-up.
+    #[must_use]
+    pub fn service(&self, service: &str) -> Option<ServiceHandle> {
+        let services = self.shared.services.load();
+        services.get(service).map(|known| self.handle(known))
+    }
+
+    /// All services, in no order.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceHandle> {
+        let services = self.shared.services.load_full();
+        services.values().map(|known| self.handle(known)).collect()
+    }
+
+    /// The names of all services, sorted.
+    #[must_use]
+    pub fn list_service_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.shared.services.load().keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Chooses a backend of a service and charges it, in one step. Takes no lock; the name is looked up in a map that
+    /// is published whole.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Refused`] says why there is nobody.
+    #[inline]
+    pub fn select(&self, service: &str) -> Result<Pick, Error> {
+        self.select_with(service, &Ask::new())
+    }
+
+    /// The same with a key, a class, what was tried, or a subset.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Refused`] says why there is nobody.
+    #[inline]
+    pub fn select_with(&self, service: &str, ask: &Ask<'_>) -> Result<Pick, Error> {
+        let services = self.shared.services.load();
+        let known = services.get(service).ok_or_else(|| unknown(service))?;
+        known.select(&self.shared, ask)
+    }
+
+    /// What [`select_with`](Self::select_with) would do now, and why. Charges and turns nothing. Cost: members.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn explain(&self, service: &str, ask: &Ask<'_>) -> Result<Explanation, Error> {
+        self.known(service)?.explain(ask)
+    }
+
+    /// Whether a failed attempt is made again, and after which wait; a yes is charged to the service's budget.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn retry(&self, service: &str, attempt: &Attempt) -> Result<Decision, Error> {
+        self.known(service)?.retry(attempt)
+    }
+
+    /// As [`ServiceHandle::update_backends`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Membership`], and then nothing changed.
+    pub fn update_backends(
+        &self,
+        service: &str,
+        backends: impl IntoIterator<Item = impl Into<BackendSpec>>,
+    ) -> Result<(), Error> {
+        self.known(service)?.update_backends(backends)
+    }
+
+    /// Adds one backend.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Membership`] when its identity is taken or there are too many.
+    pub fn add_backend(&self, service: &str, backend: impl Into<BackendSpec>) -> Result<(), Error> {
+        self.known(service)?.add_backend(backend)
+    }
+
+    /// Removes one backend; its attempts in flight end in peace.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Membership`] when it is no member.
+    pub fn remove_backend(&self, service: &str, backend: &str) -> Result<(), Error> {
+        self.known(service)?.remove_backend(backend)
+    }
+
+    /// A verdict by hand, in force at once. `false` is held against checks and traffic until the verdict `true`, which
+    /// also forgets what checks had counted.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Membership`] when the backend is no member.
+    pub fn mark_health(&self, service: &str, backend: &str, healthy: bool) -> Result<(), Error> {
+        self.known(service)?
+            .mark_health(backend, Some(healthy), None)
+    }
+
+    /// The same, held for so long only: then checks and traffic decide again.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Membership`] when the backend is no member.
+    pub fn mark_health_for(
+        &self,
+        service: &str,
+        backend: &str,
+        healthy: bool,
+        lasts: Duration,
+    ) -> Result<(), Error> {
+        self.known(service)?
+            .mark_health(backend, Some(healthy), Some(lasts))
+    }
+
+    /// The members of a service; 0 for an unknown one. Cost: members.
+    #[must_use]
+    pub fn backend_count(&self, service: &str) -> usize {
+        self.group_snapshot(service)
+            .map_or(0, |group| group.backends.len())
+    }
+
+    /// Those members that may be picked without failing open; 0 for an unknown service. Cost: members.
+    #[must_use]
+    pub fn healthy_count(&self, service: &str) -> usize {
+        self.group_snapshot(service)
+            .map_or(0, |group| group.healthy())
+    }
+
+    /// A service at one moment; none for an unknown one. Cost: members.
+    #[must_use]
+    pub fn group_snapshot(&self, service: &str) -> Option<ServiceSnapshot> {
+        self.service(service).map(|service| service.snapshot())
+    }
+
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn settings(&self, service: &str) -> Result<ServiceSettings, Error> {
+        Ok(self.known(service)?.settings())
+    }
+
+    /// What happens to services from here on. Exchanges are not in it.
+    #[must_use]
+    pub fn subscribe(&self) -> Events {
+        self.shared.hub.subscribe()
+    }
+
+    /// The same, with the events of each attempt. While such a subscriber lives each pick tells three events, each
+    /// under a short lock that all picks share: for looking closer, not for every day.
+    #[must_use]
+    pub fn subscribe_exchanges(&self) -> Events {
+        self.shared.hub.subscribe_exchanges()
+    }
+
+    /// How many events all subscribers together lost by being slow, as far as they have read.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.shared.hub.lost()
+    }
+
+    fn known(&self, service: &str) -> Result<ServiceHandle, Error> {
+        self.service(service).ok_or_else(|| unknown(service))
+    }
+
+    fn handle(&self, known: &Arc<Registered>) -> ServiceHandle {
+        ServiceHandle {
+            shared: self.shared.clone(),
+            service: known.clone(),
+        }
+    }
+}
+
+impl Shared {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn write(&self) -> MutexGuard<'_, Writer> {
+        // What it guards is published whole, so a panic elsewhere leaves nothing half done.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unpublished first: who finds a service afterwards holds it already.
+    fn end_all(&self) {
+        for service in self.services.swap(Arc::default()).values() {
+            service.end(self);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.end_all();
+        self.hub.bell.notify_one();
+    }
+}
+
+#[cold]
+fn unknown(service: &str) -> Error {
+    Error::UnknownService(service.into())
+}
+
+/// Settings and members of an existing service change in two steps; asked first, so that both happen or neither.
+fn can_be_members(
+    backends: &[BackendSpec],
+    settings: &ServiceSettings,
+) -> Result<(), MembershipError> {
+    if u32::try_from(backends.len()).map_or(true, |members| members > settings.max_backends) {
+        return Err(MembershipError::TooMany {
+            members: backends.len(),
+            most: settings.max_backends,
+        });
+    }
+    let mut seen = HashSet::with_capacity(backends.len());
+    match backends.iter().find(|backend| !seen.insert(&backend.id)) {
+        Some(twice) => Err(MembershipError::Duplicate(twice.id.clone())),
+        None => Ok(()),
+    }
+}

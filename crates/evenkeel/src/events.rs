@@ -1,0 +1,218 @@
+//! Owns the way of an event from the core to subscribers: bounded, and never waited for.
+//!
+//! Two channels: one of what happens to services, one that carries the exchanges too, so that the many events of
+//! exchanges crowd out nobody who did not ask for them. A subscriber that is too slow loses the oldest; what it lost
+//! is counted. Read next: `ticker`, which hears the core's wish for a prompt tick.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use evenkeel_balance::event::{Event, EventKind, Listener};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{Notify, broadcast};
+
+/// The most events that are kept for a slow subscriber.
+pub const MOST_KEPT: usize = 65_536;
+
+/// Where all services of a balancer tell, and what rings its ticker.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    services: broadcast::Sender<Event>,
+    exchanges: broadcast::Sender<Event>,
+    tally: Arc<Tally>,
+    /// Rung when a service wants a tick before its time, and when the balancer is gone.
+    pub(crate) bell: Arc<Notify>,
+}
+
+/// Apart from the hub: a subscriber must not keep open the channel whose end it waits for.
+#[derive(Debug, Default)]
+struct Tally {
+    lost: AtomicU64,
+    wanting_exchanges: AtomicUsize,
+}
+
+impl Hub {
+    pub(crate) fn new(kept: usize) -> Self {
+        let kept = kept.clamp(1, MOST_KEPT);
+        Self {
+            services: broadcast::Sender::new(kept),
+            exchanges: broadcast::Sender::new(kept),
+            tally: Arc::default(),
+            bell: Arc::default(),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events::new(&self.services, &self.tally, false)
+    }
+
+    pub(crate) fn subscribe_exchanges(&self) -> Events {
+        Events::new(&self.exchanges, &self.tally, true)
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.tally.lost.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn wants_exchanges(&self) -> bool {
+        self.tally.wanting_exchanges.load(Ordering::Relaxed) > 0
+    }
+
+    /// Never waits. Waking a subscriber may run code of the program's; a panic of it stops here.
+    fn tell(&self, event: &Event) {
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            if self.wants_exchanges() {
+                // An error says that nobody listens any more.
+                let _ = self.exchanges.send(event.clone());
+            }
+            if !is_exchange(&event.kind) {
+                let _ = self.services.send(event.clone());
+            }
+        }));
+        drop(told);
+    }
+}
+
+fn is_exchange(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Picked { .. }
+            | EventKind::Refused { .. }
+            | EventKind::Answered { .. }
+            | EventKind::Finished { .. }
+            | EventKind::Abandoned { .. }
+    )
+}
+
+/// How one service is heard: the hub, and what the ticker must know of this service alone.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    hub: Arc<Hub>,
+    tick_wanted: AtomicBool,
+}
+
+impl Ear {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            hub,
+            tick_wanted: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a prompt tick was asked for since the last time that this was asked.
+    pub(crate) fn take_wish(&self) -> bool {
+        // Acquire: the tick that follows sees the facts that led to the wish.
+        self.tick_wanted.swap(false, Ordering::Acquire)
+    }
+}
+
+impl Listener for Ear {
+    fn hear(&self, event: &Event) {
+        self.hub.tell(event);
+    }
+
+    #[inline]
+    fn wants_exchanges(&self) -> bool {
+        self.hub.wants_exchanges()
+    }
+
+    fn tick_wanted(&self) {
+        self.tick_wanted.store(true, Ordering::Release);
+        self.hub.bell.notify_one();
+    }
+}
+
+/// A subscription. Ends when the balancer, its handles and its picks are gone.
+///
+/// Events of one service come in the order in which its changes were told; two threads that change it at once may
+/// tell in either order.
+#[derive(Debug)]
+pub struct Events {
+    from: broadcast::Receiver<Event>,
+    lost: u64,
+    tally: Arc<Tally>,
+    exchanges: bool,
+}
+
+/// Why there is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEvent {
+    /// None has happened yet.
+    NoneYet,
+    /// None will happen any more.
+    Ended,
+}
+
+impl std::fmt::Display for NoEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NoneYet => "no event has happened yet",
+            Self::Ended => "no event will happen any more: the load balancer is gone",
+        })
+    }
+}
+
+impl std::error::Error for NoEvent {}
+
+impl Events {
+    fn new(channel: &broadcast::Sender<Event>, tally: &Arc<Tally>, exchanges: bool) -> Self {
+        let from = channel.subscribe();
+        if exchanges {
+            tally.wanting_exchanges.fetch_add(1, Ordering::Relaxed);
+        }
+        Self {
+            from,
+            lost: 0,
+            tally: tally.clone(),
+            exchanges,
+        }
+    }
+
+    /// The next event, or `None` when no more will come. Events that were lost are counted and passed over.
+    /// Cancelling it loses nothing.
+    pub async fn recv(&mut self) -> Option<Event> {
+        loop {
+            match self.from.recv().await {
+                Ok(event) => return Some(event),
+                Err(RecvError::Lagged(missed)) => self.missed(missed),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// The next event, if there is one.
+    ///
+    /// # Errors
+    /// [`NoEvent`] says whether waiting would help.
+    pub fn try_recv(&mut self) -> Result<Event, NoEvent> {
+        loop {
+            match self.from.try_recv() {
+                Ok(event) => return Ok(event),
+                Err(TryRecvError::Lagged(missed)) => self.missed(missed),
+                Err(TryRecvError::Empty) => return Err(NoEvent::NoneYet),
+                Err(TryRecvError::Closed) => return Err(NoEvent::Ended),
+            }
+        }
+    }
+
+    /// How many events this subscriber lost by being slow, as far as it has read.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn missed(&mut self, missed: u64) {
+        self.lost += missed;
+        self.tally.lost.fetch_add(missed, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        if self.exchanges {
+            self.tally.wanting_exchanges.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

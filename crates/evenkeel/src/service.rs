@@ -1,0 +1,228 @@
+//! Owns what can be done to one service, by whoever holds it: for hot paths without the look-up by name.
+//!
+//! `LoadBalancer` does the same by name and has no other way to do it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use evenkeel_balance::backend::{Admin, BackendId, BackendSpec, Weight};
+use evenkeel_balance::explain::Explanation;
+use evenkeel_balance::health::CheckReport;
+use evenkeel_balance::retry::{Attempt, Decision};
+use evenkeel_balance::service::Service;
+use evenkeel_balance::settings::ServiceSettings;
+use evenkeel_balance::snapshot::ServiceSnapshot;
+
+use crate::ask::Ask;
+use crate::balancer::Shared;
+use crate::error::Error;
+use crate::events::Ear;
+use crate::pick::Pick;
+
+/// A service as the balancer knows it.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) core: Service,
+    pub(crate) ear: Arc<Ear>,
+    gone: AtomicBool,
+}
+
+impl Registered {
+    pub(crate) fn new(core: Service, ear: Arc<Ear>) -> Self {
+        Self {
+            core,
+            ear,
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends it, once: a handle that is left over refuses from here on.
+    pub(crate) fn end(&self, shared: &Shared) {
+        if !self.gone.swap(true, Ordering::Relaxed) {
+            self.core.stop(shared.clock.now());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn select(&self, shared: &Shared, ask: &Ask<'_>) -> Result<Pick, Error> {
+        self.living()?;
+        let ask = ask.with_chance(shared.chance.draw());
+        let pick = self.core.pick(&ask, shared.clock.now())?;
+        Ok(Pick::new(pick, shared.clock))
+    }
+
+    #[inline]
+    fn living(&self) -> Result<&Service, Error> {
+        if self.gone.load(Ordering::Relaxed) {
+            return Err(Error::UnknownService(self.core.name().into()));
+        }
+        Ok(&self.core)
+    }
+}
+
+/// One service of a [`LoadBalancer`](crate::LoadBalancer), without the look-up. Clones are the same service.
+///
+/// Keeps its balancer alive, and so its ticker. After the service was unregistered everything that can fail says
+/// [`Error::UnknownService`], even when another one was registered under the name.
+#[derive(Clone, Debug)]
+pub struct ServiceHandle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) service: Arc<Registered>,
+}
+
+impl ServiceHandle {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.service.core.name()
+    }
+
+    /// As [`LoadBalancer::select`](crate::LoadBalancer::select).
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::UnknownService`].
+    #[inline]
+    pub fn select(&self) -> Result<Pick, Error> {
+        self.select_with(&Ask::new())
+    }
+
+    /// As [`LoadBalancer::select_with`](crate::LoadBalancer::select_with).
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::UnknownService`].
+    #[inline]
+    pub fn select_with(&self, ask: &Ask<'_>) -> Result<Pick, Error> {
+        self.service.select(&self.shared, ask)
+    }
+
+    /// What [`select_with`](Self::select_with) would do now, and why. Charges and turns nothing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn explain(&self, ask: &Ask<'_>) -> Result<Explanation, Error> {
+        let core = self.service.living()?;
+        let ask = ask.with_chance(self.shared.chance.draw());
+        Ok(core.explain(&ask, self.shared.clock.now()))
+    }
+
+    /// Whether a failed attempt is made again, and after which wait; a yes is charged to the budget.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn retry(&self, attempt: &Attempt) -> Result<Decision, Error> {
+        let core = self.service.living()?;
+        Ok(core.retry(attempt, self.shared.chance.draw()))
+    }
+
+    /// Gives back a retry that was granted and not made.
+    pub fn retry_not_made(&self) {
+        self.service.core.retry_not_made();
+    }
+
+    /// The service at one moment. Cost: members.
+    #[must_use]
+    pub fn snapshot(&self) -> ServiceSnapshot {
+        self.service.core.snapshot(self.shared.clock.now())
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> ServiceSettings {
+        self.service.core.settings()
+    }
+
+    /// Puts other settings in force; all state is kept. `classes` stays what it was.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn set_settings(&self, settings: ServiceSettings) -> Result<(), Error> {
+        let core = self.service.living()?;
+        core.set_settings(settings, self.shared.clock.now());
+        Ok(())
+    }
+
+    /// Makes exactly `backends` the members, in this order; who stays keeps its state. Cost: members, once.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when two share an identity or there are too many; [`Error::UnknownService`].
+    pub fn update_backends(
+        &self,
+        backends: impl IntoIterator<Item = impl Into<BackendSpec>>,
+    ) -> Result<(), Error> {
+        let backends = backends.into_iter().map(Into::into).collect();
+        let core = self.service.living()?;
+        Ok(core.replace(backends, self.shared.clock.now())?)
+    }
+
+    /// Adds one backend. Cost: members.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when its identity is taken or there are too many; [`Error::UnknownService`].
+    pub fn add_backend(&self, backend: impl Into<BackendSpec>) -> Result<(), Error> {
+        let core = self.service.living()?;
+        Ok(core.add(backend.into(), self.shared.clock.now())?)
+    }
+
+    /// Changes the configuration of one backend; its state is kept.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
+    pub fn update_backend(&self, backend: impl Into<BackendSpec>) -> Result<(), Error> {
+        let core = self.service.living()?;
+        Ok(core.update(backend.into(), self.shared.clock.now())?)
+    }
+
+    /// Removes one backend; its attempts in flight end in peace.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
+    pub fn remove_backend(&self, backend: &str) -> Result<(), Error> {
+        let core = self.service.living()?;
+        Ok(core.remove(&backend.into(), self.shared.clock.now())?)
+    }
+
+    /// Enables, drains or disables one backend.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
+    pub fn set_admin(&self, backend: &str, admin: Admin) -> Result<(), Error> {
+        let core = self.service.living()?;
+        Ok(core.set_admin(&backend.into(), admin, self.shared.clock.now())?)
+    }
+
+    /// Gives one backend another weight.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
+    pub fn set_weight(&self, backend: &str, weight: Weight) -> Result<(), Error> {
+        let core = self.service.living()?;
+        Ok(core.set_weight(&backend.into(), weight, self.shared.clock.now())?)
+    }
+
+    /// A verdict by hand, in force at once: `Some(false)` is held against checks and traffic, `Some(true)` believes
+    /// the backend again, `None` withdraws an earlier verdict. With `lasts` the verdict is held for so long.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
+    pub fn mark_health(
+        &self,
+        backend: &str,
+        healthy: Option<bool>,
+        lasts: Option<Duration>,
+    ) -> Result<(), Error> {
+        let core = self.service.living()?;
+        let now = self.shared.clock.now();
+        let until = lasts.map(|lasts| now + lasts);
+        Ok(core.mark(&backend.into(), healthy, until, now)?)
+    }
+
+    /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when it left while it was checked; [`Error::UnknownService`].
+    pub fn check(&self, backend: &BackendId, report: CheckReport) -> Result<(), Error> {
+        let core = self.service.living()?;
+        Ok(core.check(backend, report, self.shared.clock.now())?)
+    }
+}
