@@ -44,6 +44,9 @@ pub mod probe;
 /// Checks of all backends, over and over.
 pub mod sweep;
 
+/// A balancer's own health checkers.
+mod checkers;
+
 /// The task that turns facts into standing.
 mod ticker;
 
@@ -55,6 +58,7 @@ pub mod error;
 
 pub use evenkeel_balance as balance;
 
+pub use address::Address;
 pub use ask::Ask;
 pub use balance::ask::{ClassId, Tried};
 pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
@@ -67,4 +71,6 @@ pub use error::Error;
 pub use events::Events;
 pub use follow::Followed;
 pub use pick::Pick;
+pub use probe::{HttpCheck, HttpProbe, Probe, TcpProbe};
 pub use service::ServiceHandle;
+pub use sweep::{CheckerSettings, HealthChecker, Whom};

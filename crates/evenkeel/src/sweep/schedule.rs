@@ -61,7 +61,7 @@ struct Slot {
     begun: Option<Instant>,
     /// A check of it has reached the service.
     reached: bool,
-    /// Its place within the interval has been drawn.
+    /// Its second check has begun, so it stands at its own place within the interval.
     spread: bool,
     requests: Vec<u64>,
 }
@@ -167,15 +167,21 @@ impl Schedule {
     fn seen_again(&mut self, mut slot: Slot, seen: &Seen, now: Instant) -> Slot {
         slot.address = seen.address.clone();
         let mut due = slot.due;
+        let interval = self.intervals.of(seen.need);
         if seen.fresh && slot.reached {
             // It left and returned between two looks: another backend of the same identity.
             self.serials += 1;
-            (slot.serial, slot.reached, slot.spread) = (self.serials, false, false);
-            due = now;
-        } else if slot.need != seen.need
+            (slot.serial, slot.reached) = (self.serials, false);
+            (slot.begun, slot.spread, due) = (None, false, now);
+        } else if interval != self.intervals.of(slot.need)
             && let Some(begun) = slot.begun
         {
-            due = begun + self.rest(&mut slot.spread, &seen.key, self.intervals.of(seen.need));
+            let share = if slot.spread {
+                1.0
+            } else {
+                self.share(&seen.key)
+            };
+            due = begun + interval.mul_f64(share);
         }
         slot.need = seen.need;
         if due != slot.due {
@@ -221,13 +227,12 @@ impl Schedule {
         self.queue.remove(&(slot.due, key.clone()));
         if slot.due <= now {
             let interval = self.intervals.of(slot.need);
-            let drawn = slot.spread;
-            let rest = self.rest(&mut slot.spread, &key, interval);
-            slot.due = if drawn {
-                after(slot.due, interval, now)
+            if slot.begun.is_some() {
+                slot.spread = true;
+                slot.due = after(slot.due, interval, now);
             } else {
-                now + rest
-            };
+                slot.due = now + interval.mul_f64(self.share(&key));
+            }
             slot.begun = Some(now);
         }
         let begun = Begun {
@@ -276,19 +281,15 @@ impl Schedule {
         }
     }
 
-    /// The time to the next check: the interval, but once a share of it by chance, more than none and at most all.
-    fn rest(&self, spread: &mut bool, key: &Key, interval: Duration) -> Duration {
-        if std::mem::replace(spread, true) {
-            return interval;
-        }
+    /// Which share of its first interval a backend waits: more than none, at most all.
+    fn share(&self, key: &Key) -> f64 {
         let texts = [
             key.service.as_bytes(),
             &[0],
             key.backend.as_str().as_bytes(),
         ];
         let place = hashing::mix(self.seed, hashing::key(&texts.concat()));
-        let share = 1.0 - fastrand::Rng::with_seed(place).f64();
-        interval.mul_f64(share).max(Duration::from_nanos(1))
+        1.0 - fastrand::Rng::with_seed(place).f64()
     }
 }
 
