@@ -1,2 +1,216 @@
-//! Runs.
-fn main() {}
+//! `cargo xtask <verb>`: everything that is done to this repository by hand or by a machine.
+//!
+//! The table of verbs is the help. A verb that checks says what is wrong, where, and what to do; a verb that
+//! measures prints figures for `docs/findings.md`. Read `gate.rs` next: it is what must hold for every change.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool answers on the terminal"
+)]
+
+mod clock;
+mod counts;
+mod gate;
+mod run;
+mod setup;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use run::{Done, cargo};
+
+/// One row of the help: what is typed, what it does, and the function that does it.
+struct Verb {
+    name: &'static str,
+    does: &'static str,
+    run: fn(&Path, &[String]) -> Done,
+}
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "test",
+        does: "the gate: set-up, format, clippy, tidy, deny, doc tests, models, counts, then all tests",
+        run: |root, rest| no_more(rest).and_then(|()| gate::test(root)),
+    },
+    Verb {
+        name: "setup",
+        does: "install the tools that the gate needs, or say which are missing",
+        run: |_, rest| no_more(rest).and_then(|()| setup::setup()),
+    },
+    Verb {
+        name: "tidy",
+        does: "check what tidy.toml says: boundaries, words, sizes, names, module lists, manifests",
+        run: |root, rest| no_more(rest).and_then(|()| tidy::tidy(root)),
+    },
+    Verb {
+        name: "models",
+        does: "run the shuttle models of the decision core: many interleavings of the same few threads",
+        run: |root, rest| no_more(rest).and_then(|()| models(root)),
+    },
+    Verb {
+        name: "counts",
+        does: "count the instructions of each pick and compare with crates/balance/counts.toml (--write: record)",
+        run: counts::counts,
+    },
+    Verb {
+        name: "demo",
+        does: "print the simulator's table of policies (arguments go to the simulator)",
+        run: |root, rest| simulate_table(root, rest),
+    },
+    Verb {
+        name: "policies",
+        does: "write the simulator's table of policies to docs/policies.md",
+        run: |root, rest| {
+            no_more(rest)?;
+            simulate_table(root, &["--out".to_owned(), "docs/policies.md".to_owned()])
+        },
+    },
+    Verb {
+        name: "bench",
+        does: "time picks next to other balancers (arguments go to bench/picks)",
+        run: bench,
+    },
+    Verb {
+        name: "coverage",
+        does: "run all tests and print which lines they reach",
+        run: |root, rest| no_more(rest).and_then(|()| coverage(root)),
+    },
+    Verb {
+        name: "advisories",
+        does: "check the dependencies against the advisory database (needs the network)",
+        run: |root, rest| {
+            no_more(rest)?;
+            cargo(root, &["deny", "check", "advisories"]).go()
+        },
+    },
+];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some((verb, rest)) = words.split_first() else {
+        eprint!("{}", help());
+        return ExitCode::from(2);
+    };
+    if matches!(verb.as_str(), "help" | "--help" | "-h") {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    }
+    let Some(verb) = VERBS.iter().find(|row| row.name == verb) else {
+        eprint!("There is no `cargo xtask {verb}`.\n\n{}", help());
+        return ExitCode::from(2);
+    };
+    match (verb.run)(&root(), rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> String {
+    let rows = VERBS
+        .iter()
+        .map(|row| format!("  {:<11} {}\n", row.name, row.does));
+    format!("cargo xtask <verb>\n\n{}", rows.collect::<String>())
+}
+
+/// The root of the workspace: the folder that holds `xtask/`.
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
+}
+
+/// Most verbs take no argument, and a mistyped one must not pass for a check that ran.
+fn no_more(rest: &[String]) -> Done {
+    match rest.first() {
+        None => Ok(()),
+        Some(word) => Err(format!(
+            "`{word}` is not understood: this verb takes no argument"
+        )),
+    }
+}
+
+/// The models need every atomic and lock of the core replaced, hence a flag and a build tree of their own.
+fn models(root: &Path) -> Done {
+    cargo(
+        root,
+        &[
+            "test",
+            "--release",
+            "--locked",
+            "--target-dir",
+            "target/shuttle",
+            "-p",
+            "evenkeel-balance",
+            "--test",
+            "models",
+        ],
+    )
+    .env("RUSTFLAGS", "--cfg shuttle")
+    .go()
+}
+
+fn simulate_table(root: &Path, rest: &[String]) -> Done {
+    let simulator = [
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "-p",
+        "evenkeel-sim",
+        "--bin",
+        "evenkeel-sim",
+        "--",
+        "table",
+    ];
+    cargo(root, &simulator).args(rest).go()
+}
+
+fn bench(root: &Path, rest: &[String]) -> Done {
+    let picks = [
+        "run",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        "bench/picks/Cargo.toml",
+        "--",
+    ];
+    cargo(root, &picks).args(rest).go()
+}
+
+fn coverage(root: &Path) -> Done {
+    if !run::answers(&["cargo", "llvm-cov", "--version"]) {
+        return Err(
+            "cargo-llvm-cov is not installed. Run: cargo install --locked cargo-llvm-cov \
+                    && rustup component add llvm-tools-preview"
+                .to_owned(),
+        );
+    }
+    cargo(root, &["llvm-cov", "nextest", "--workspace", "--locked"]).go()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_stands_in_the_help_once() {
+        let help = help();
+        for verb in VERBS {
+            let rows = help
+                .lines()
+                .filter(|line| line.split_whitespace().next() == Some(verb.name));
+            assert_eq!(rows.count(), 1, "{}", verb.name);
+            assert!(!verb.does.is_empty(), "{}", verb.name);
+        }
+    }
+
+    #[test]
+    fn a_mistyped_argument_is_refused() {
+        assert!(no_more(&[]).is_ok());
+        assert!(no_more(&["--fix".to_owned()]).is_err());
+    }
+}

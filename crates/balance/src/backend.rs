@@ -313,10 +313,11 @@ impl Backend {
         picked == (ended as u32).wrapping_add(in_flight)
     }
 
-    pub(crate) fn learn_latency(&self, latency: Duration) {
-        self.latency.observe(latency.as_secs_f32(), LATENCY_SAMPLE);
+    #[inline]
+    pub(crate) fn learn_latency(&self, seconds: f32, nanos: u64) {
+        self.latency.observe(seconds, LATENCY_SAMPLE);
         if let Some(histogram) = &self.histogram {
-            histogram.record(latency);
+            histogram.record(Duration::from_nanos(nanos));
         }
     }
 

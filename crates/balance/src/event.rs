@@ -208,7 +208,8 @@ pub trait Listener: Send + Sync {
     /// Something happened.
     fn hear(&self, event: &Event);
 
-    /// Whether the events of single attempts are wanted: they cost each pick a call. Asked at each pick.
+    /// Whether the events of single attempts are wanted: they cost each pick a call. Asked when the service begins
+    /// and at each tick.
     fn wants_exchanges(&self) -> bool {
         false
     }

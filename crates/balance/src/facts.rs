@@ -23,6 +23,7 @@ const CLASS_SAMPLE: f32 = 0.01;
 pub(crate) struct Facts {
     pub(crate) name: StdArc<str>,
     listener: StdArc<dyn Listener>,
+    exchanges: AtomicBool,
     classes: Box<[Class]>,
     /// A success at or beyond this is slow; `u64::MAX` for none.
     slow_nanos: AtomicU64,
@@ -54,8 +55,8 @@ impl std::fmt::Debug for Facts {
 #[derive(Debug, Default)]
 struct Class {
     running: Ewma,
-    /// What samples are divided by; the tick copies it, so that the scale stands still between two ticks.
-    mean: Ewma,
+    /// 1 / mean, as the tick copied it: the scale stands still between two ticks, and no pick divides.
+    inverse: Ewma,
 }
 
 impl Facts {
@@ -66,6 +67,7 @@ impl Facts {
     ) -> Self {
         Self {
             name,
+            exchanges: AtomicBool::new(listener.wants_exchanges()),
             listener,
             classes: (0..settings.classes.max(1))
                 .map(|_| Class::default())
@@ -87,27 +89,29 @@ impl Facts {
 
     /// Latency relative to the mean of its class, and teaches the mean. 1 before the first tick after the first sample.
     #[inline]
-    pub(crate) fn relative(&self, class: ClassId, latency: Duration) -> f32 {
+    pub(crate) fn relative(&self, class: ClassId, seconds: f32) -> f32 {
         // Beyond the limit, classes share the last slot.
         let last = self.classes.len() - 1;
         let class = &self.classes[usize::from(class.0).min(last)];
-        let sample = latency.as_secs_f32().max(1e-9);
+        let sample = seconds.max(1e-9);
         class.running.observe(sample, CLASS_SAMPLE);
-        class.mean.value().map_or(1.0, |mean| sample / mean)
+        class
+            .inverse
+            .value()
+            .map_or(1.0, |inverse| sample * inverse)
     }
 
     pub(crate) fn refresh_classes(&self) {
         for class in &self.classes {
             if let Some(mean) = class.running.value() {
-                class.mean.set(mean);
+                class.inverse.set(1.0 / mean);
             }
         }
     }
 
     #[inline]
-    pub(crate) fn is_slow(&self, latency: Duration) -> bool {
-        let limit = self.slow_nanos.load(Ordering::Relaxed);
-        limit != u64::MAX && latency.as_nanos() >= u128::from(limit)
+    pub(crate) fn is_slow(&self, nanos: u64) -> bool {
+        nanos >= self.slow_nanos.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_slow(&self, slow: Option<Duration>) {
@@ -152,6 +156,8 @@ impl Facts {
     }
 
     pub(crate) fn tick_came(&self) {
+        self.exchanges
+            .store(self.listener.wants_exchanges(), Ordering::Relaxed);
         self.prompt.store(false, Ordering::Relaxed);
     }
 
@@ -166,9 +172,10 @@ impl Facts {
         self.refused[refusal.index()].load(Ordering::Relaxed)
     }
 
+    /// As the listener said at the last tick: asking it at each pick would cost a call.
     #[inline]
     pub(crate) fn wants_exchanges(&self) -> bool {
-        self.listener.wants_exchanges()
+        self.exchanges.load(Ordering::Relaxed)
     }
 
     pub(crate) fn tell(&self, at: Instant, kind: EventKind) {

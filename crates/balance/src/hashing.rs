@@ -90,8 +90,8 @@ mod tests {
         check(b"10.0.0.1:8080", 0x30ae_a149_02da_7638);
         check(b"203.0.113.7", 0x8b60_fd0c_c049_db71);
         check(
-            b"session=0123456789abcdef0123456789abcdef",
-            0xe7a5_d1f5_abc1_052c,
+            b"keel=0123456789abcdef0123456789abcdef",
+            0x462b_c7d4_bfec_1e88,
         );
         let check = |a, b, expect: u64| {
             assert_eq!(mix(a, b), expect, "mix({a}, {b}) = {:#018x}", mix(a, b));

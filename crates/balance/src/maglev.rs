@@ -375,7 +375,7 @@ mod tests {
         check("203.0.113.2", 0, 4);
         check("203.0.113.3", 0, 3);
         check("203.0.113.4", 0, 3);
-        check("session-a", 0, 2);
+        check("client-a", 0, 4);
         let slots: Vec<u8> = table
             .slots()
             .iter()

@@ -7,23 +7,27 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::backend::{Backend, BackendId, BackendSpec, Counts};
+use self::entry::{Census, Entry};
+use crate::backend::{Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
-use crate::eligibility::{Admission, Rung, admission};
+use crate::eligibility::Rung;
 use crate::event::EventKind;
 use crate::facts::Facts;
 use crate::health::{CheckReport, CheckResult, Health};
 use crate::learn::window::{Tally, Window};
-use crate::policy::Prepared;
-use crate::ramp::ramp;
 use crate::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Ordering};
-use crate::table::{Lane, Member, Table};
 use crate::time::Instant;
+
+/// One member, and how many have which standing.
+mod entry;
 
 /// Turning facts into standing.
 mod tick;
+
+/// Making the table that pickers read.
+mod publish;
 
 /// Telling all.
 mod view;
@@ -61,57 +65,6 @@ impl fmt::Display for MembershipError {
 }
 
 impl std::error::Error for MembershipError {}
-
-/// What the writer knows of one member.
-pub(super) struct Entry {
-    pub(super) backend: Arc<Backend>,
-    pub(super) spec: BackendSpec,
-    pub(super) health: Health,
-    pub(super) breaker: Breaker,
-    pub(super) window: Window,
-    /// When slow start began.
-    pub(super) warming: Option<Instant>,
-    pub(super) standing: Standing,
-    pub(super) reason: Reason,
-    pub(super) since: Instant,
-    /// Verdicts at the last tick: as many now means idle.
-    pub(super) verdicts: u64,
-    pub(super) drain_told: bool,
-}
-
-impl Entry {
-    pub(super) fn tally(&self) -> Tally {
-        let Counts {
-            succeeded,
-            failed,
-            slow,
-            ..
-        } = self.backend.counts();
-        Tally {
-            succeeded,
-            failed,
-            slow,
-        }
-    }
-
-    fn zero_weight(&self) -> bool {
-        self.spec.weight.get() == 0
-    }
-}
-
-/// How many members of some weight have each standing.
-#[derive(Clone, Copy, Debug, Default)]
-struct Census([usize; 7]);
-
-impl Census {
-    fn of(&mut self, standing: Standing) -> &mut usize {
-        &mut self.0[standing as usize]
-    }
-
-    fn count(&self, standing: Standing) -> usize {
-        self.0[standing as usize]
-    }
-}
 
 pub(crate) struct Ledger {
     facts: Arc<Facts>,
@@ -519,77 +472,6 @@ impl Ledger {
             to: standing,
             reason,
         });
-    }
-
-    /// The table that pickers read from now on.
-    pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
-        let lane = |entry: &Entry| {
-            let share = f32::from(entry.spec.weight.get())
-                * ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0);
-            let limit = entry
-                .spec
-                .max_in_flight
-                .map_or(u32::MAX, std::num::NonZeroU32::get);
-            Lane {
-                backend: entry.backend.clone(),
-                share,
-                inverse: 1.0 / share,
-                limit,
-            }
-        };
-        let rung = self.rung;
-        let admitted = |entry: &Entry| admission(entry.standing, entry.zero_weight(), rung);
-        let lanes: Box<[Lane]> = self
-            .members
-            .iter()
-            .filter(|entry| admitted(entry) == Admission::Lane)
-            .map(lane)
-            .collect();
-        let on_trial = |entry: &&Entry| entry.standing == Standing::Probing && !entry.zero_weight();
-        let trials: Box<[Lane]> = self.members.iter().filter(on_trial).map(lane).collect();
-        let (mut next_lane, mut next_trial) = (0, u32::try_from(lanes.len()).unwrap_or(u32::MAX));
-        let members = self.members.iter().map(|entry| {
-            let admission = admitted(entry);
-            let next = match admission {
-                Admission::Lane => Some(&mut next_lane),
-                Admission::Trial => Some(&mut next_trial),
-                Admission::Barred(_) => None,
-            };
-            let lane = next.map_or(u32::MAX, |next| std::mem::replace(next, *next + 1));
-            Member {
-                backend: entry.backend.clone(),
-                standing: entry.standing,
-                admission,
-                lane,
-            }
-        });
-        let members: Box<[Member]> = members.collect();
-        let weights: Vec<(BackendId, u16)> = match self.settings.policy {
-            PolicyChoice::Hash(_) => self
-                .members
-                .iter()
-                .map(|entry| (entry.spec.id.clone(), entry.spec.weight.get()))
-                .collect(),
-            _ => Vec::new(),
-        };
-        let prepared = Prepared::new(
-            &self.settings.policy,
-            &lanes,
-            &weights,
-            before.map(|before| &before.prepared),
-        );
-        let policy = match before {
-            Some(before) if *before.policy == *self.settings.policy.name() => before.policy.clone(),
-            _ => self.settings.policy.name().into(),
-        };
-        Table {
-            members,
-            lanes,
-            trials,
-            rung,
-            prepared,
-            policy,
-        }
     }
 
     pub(crate) fn laws(&mut self) -> Result<(), BackendId> {

@@ -147,15 +147,15 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             Verdict::Neutral => self.silent(),
         }
         let backend = &*self.held;
-        let latency = now.since(self.at);
-        backend
-            .facts
-            .hook(now, |policy| policy.answered(backend, verdict, latency));
+        let at = self.at;
+        backend.facts.hook(now, |policy| {
+            policy.answered(backend, verdict, now.since(at));
+        });
         if backend.facts.wants_exchanges() {
             let kind = EventKind::Answered {
                 backend: backend.id().clone(),
                 verdict,
-                latency,
+                latency: now.since(at),
                 mean: backend.latency(),
             };
             backend.facts.tell(now, kind);
@@ -193,15 +193,20 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     }
 
     #[inline]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a latency needs no more than 24 bits"
+    )]
     fn succeeded(&mut self, now: Instant) {
         let backend = &*self.held;
-        let latency = now.since(self.at);
+        let nanos = now.nanos_since(self.at);
+        let seconds = nanos as f32 * 1e-9;
         backend.succeeded.fetch_add(1, Ordering::Relaxed);
         backend
             .speed
-            .succeeded(backend.facts.relative(self.class, latency));
-        backend.learn_latency(latency);
-        if backend.facts.is_slow(latency) {
+            .succeeded(backend.facts.relative(self.class, seconds));
+        backend.learn_latency(seconds, nanos);
+        if backend.facts.is_slow(nanos) {
             backend.slow.fetch_add(1, Ordering::Relaxed);
         }
         if backend.consecutive.load(Ordering::Relaxed) != 0 {

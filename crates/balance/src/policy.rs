@@ -72,6 +72,9 @@ pub(crate) enum Turn<'a> {
 
 /// What a policy sees: the backends that may be picked now, by index.
 pub struct Candidates<'a> {
+    lanes: &'a [Lane],
+    /// Nothing tried, no subset, no limits: whoever has a lane may be picked.
+    plain: bool,
     table: &'a Table,
     ask: &'a Ask<'a>,
     turn: Turn<'a>,
@@ -79,14 +82,21 @@ pub struct Candidates<'a> {
 
 impl<'a> Candidates<'a> {
     pub(crate) fn new(table: &'a Table, ask: &'a Ask<'a>, turn: Turn<'a>) -> Self {
-        Self { table, ask, turn }
+        let plain = !table.limited && ask.tried.is_empty() && ask.subset.is_none();
+        Self {
+            lanes: &table.lanes,
+            plain,
+            table,
+            ask,
+            turn,
+        }
     }
 
     /// How many there are. Some of them may not be picked for this ask: see [`may`](Self::may).
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.table.lanes.len()
+        self.lanes.len()
     }
 
     /// Whether there is none.
@@ -99,9 +109,13 @@ impl<'a> Candidates<'a> {
     #[must_use]
     #[inline]
     pub fn may(&self, index: usize) -> bool {
+        self.plain && index < self.lanes.len() || self.looked_at(index)
+    }
+
+    fn looked_at(&self, index: usize) -> bool {
         let lane = self.lane(index);
         eligibility::bar(lane, self.ask).is_none()
-            && (index < self.len() || lane.backend.trials.available())
+            && (index < self.lanes.len() || lane.backend.trials.available())
     }
 
     /// The indices of all that may be picked.
@@ -156,7 +170,10 @@ impl<'a> Candidates<'a> {
 
     #[inline]
     pub(crate) fn lane(&self, index: usize) -> &'a Lane {
-        self.table.lane(index)
+        match self.lanes.get(index) {
+            Some(lane) => lane,
+            None => self.table.lane(index),
+        }
     }
 
     /// The index of member `member` of the configuration, half-open ones included; none when it may not be picked.

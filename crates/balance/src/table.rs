@@ -39,6 +39,8 @@ pub(crate) struct Table {
     pub(crate) lanes: Box<[Lane]>,
     /// Who may be picked for a trial.
     pub(crate) trials: Box<[Lane]>,
+    /// Whether any lane has a limit.
+    pub(crate) limited: bool,
     pub(crate) rung: Rung,
     pub(crate) prepared: Prepared,
     pub(crate) policy: StdArc<str>,

@@ -405,11 +405,14 @@ impl LoadBalancer {
         self.shared.hub.subscribe()
     }
 
-    /// The same, with the events of each attempt. While such a subscriber lives each pick tells three events, each
-    /// under a short lock that all picks share: for looking closer, not for every day.
+    /// The same, with the events of each attempt, from here on: services learn at a tick that they are wanted, so this
+    /// ticks all of them. While such a subscriber lives each pick tells three events, each under a short lock that
+    /// all picks share: for looking closer, not for every day. Cost: all members.
     #[must_use]
     pub fn subscribe_exchanges(&self) -> Events {
-        self.shared.hub.subscribe_exchanges()
+        let events = self.shared.hub.subscribe_exchanges();
+        self.tick();
+        events
     }
 
     /// How many events all subscribers together lost by being slow, as far as they have read.

@@ -66,6 +66,7 @@ impl Hub {
     /// Never waits. Waking a subscriber may run code of the program's; a panic of it stops here.
     fn tell(&self, event: &Event) {
         let told = catch_unwind(AssertUnwindSafe(|| {
+            // Services go on telling until the tick after the last subscriber left.
             if self.wants_exchanges() {
                 // An error says that nobody listens any more.
                 let _ = self.exchanges.send(event.clone());
@@ -232,5 +233,22 @@ impl Drop for Events {
         if self.exchanges {
             self.tally.wanting_exchanges.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_are_wanted_as_long_as_one_subscriber_of_them_lives() {
+        let hub = Hub::new(4);
+        let _services = hub.subscribe();
+        assert!(!hub.wants_exchanges());
+        let (one, two) = (hub.subscribe_exchanges(), hub.subscribe_exchanges());
+        drop(one);
+        assert!(hub.wants_exchanges());
+        drop(two);
+        assert!(!hub.wants_exchanges());
     }
 }

@@ -59,12 +59,12 @@ impl<B> Followed<B> {
     }
 
     /// The body.
-    pub fn get_ref(&self) -> &B {
+    pub fn body(&self) -> &B {
         &self.body
     }
 
     /// The body. What is read past the `Followed` does not end the charge.
-    pub fn get_mut(&mut self) -> &mut B {
+    pub fn body_mut(&mut self) -> &mut B {
         &mut self.body
     }
 

@@ -1,5 +1,7 @@
 //! The examples run as a reader of the README would run them.
 
+#![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
+
 use std::path::Path;
 use std::process::Command;
 

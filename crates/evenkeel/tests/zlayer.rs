@@ -1,5 +1,7 @@
 //! The thirteen unit tests of zlayer's `lb.rs`, said with our words, and the surprises of it that concern a library.
 
+#![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
+
 use std::time::Duration;
 
 use evenkeel::balance::health::{CheckFault, CheckReport, CheckResult};
@@ -8,13 +10,17 @@ use evenkeel::balance::settings::ActiveSettings;
 use evenkeel::balance::snapshot::BackendSnapshot;
 use evenkeel::balance::standing::Standing;
 use evenkeel::{
-    BackendSpec, Error, LoadBalancer, Pick, PolicyChoice, Refusal, ServiceSettings, Verdict,
+    BackendSpec, BalancerSettings, Error, LoadBalancer, Pick, PolicyChoice, Refusal,
+    ServiceSettings, Verdict,
 };
 
 const THREE: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
 
 fn balancer(policy: PolicyChoice, backends: &[&str]) -> LoadBalancer {
-    let balancer = LoadBalancer::new();
+    let balancer = LoadBalancer::with_settings(&BalancerSettings {
+        seed: Some(7),
+        ..BalancerSettings::default()
+    });
     let settings = ServiceSettings::with_policy(policy);
     let backends = backends.iter().copied();
     balancer.register("api", settings, backends).unwrap();
@@ -67,14 +73,18 @@ fn t02_least_connections_counts_what_is_held() {
 
 #[test]
 fn t03_who_is_unhealthy_is_passed_over() {
-    for policy in [PolicyChoice::RoundRobin, PolicyChoice::LeastConnections] {
+    // The original's rotation gave the whole share of the missing one to its successor; ties of ours are drawn.
+    let rows = [
+        (PolicyChoice::RoundRobin, 15..=15),
+        (PolicyChoice::LeastConnections, 10..=20),
+    ];
+    for (policy, fair) in rows {
         let balancer = balancer(policy, &THREE);
         balancer.mark_health("api", THREE[1], false).unwrap();
         let who = selected(&balancer, 30);
         assert!(!who.iter().any(|id| id == THREE[1]));
-        // The original gave the whole share of the missing one to its successor.
         let first = who.iter().filter(|id| *id == THREE[0]).count();
-        assert_eq!(first, 15);
+        assert!(fair.contains(&first), "{first} of 30");
     }
 }
 

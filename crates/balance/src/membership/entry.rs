@@ -1,0 +1,60 @@
+//! Owns what the writer keeps of one member, and the count of members by standing.
+
+use crate::backend::{Backend, BackendSpec, Counts};
+use crate::breaker::Breaker;
+use crate::health::Health;
+use crate::learn::window::{Tally, Window};
+use crate::standing::{Reason, Standing};
+use crate::sync::Arc;
+use crate::time::Instant;
+
+/// What the writer knows of one member.
+pub(super) struct Entry {
+    pub(super) backend: Arc<Backend>,
+    pub(super) spec: BackendSpec,
+    pub(super) health: Health,
+    pub(super) breaker: Breaker,
+    pub(super) window: Window,
+    /// When slow start began.
+    pub(super) warming: Option<Instant>,
+    pub(super) standing: Standing,
+    pub(super) reason: Reason,
+    pub(super) since: Instant,
+    /// Verdicts at the last tick: as many now means idle.
+    pub(super) verdicts: u64,
+    pub(super) drain_told: bool,
+}
+
+impl Entry {
+    pub(super) fn tally(&self) -> Tally {
+        let Counts {
+            succeeded,
+            failed,
+            slow,
+            ..
+        } = self.backend.counts();
+        Tally {
+            succeeded,
+            failed,
+            slow,
+        }
+    }
+
+    pub(super) fn zero_weight(&self) -> bool {
+        self.spec.weight.get() == 0
+    }
+}
+
+/// How many members of some weight have each standing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Census([usize; 7]);
+
+impl Census {
+    pub(super) fn of(&mut self, standing: Standing) -> &mut usize {
+        &mut self.0[standing as usize]
+    }
+
+    pub(super) fn count(&self, standing: Standing) -> usize {
+        self.0[standing as usize]
+    }
+}

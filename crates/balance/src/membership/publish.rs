@@ -1,0 +1,87 @@
+//! Owns the making of the table that pickers read, from what the writer knows.
+//!
+//! The only place where a member becomes a lane; who becomes one is `eligibility`'s to say.
+
+use super::{Entry, Ledger};
+use crate::backend::BackendId;
+use crate::eligibility::{Admission, admission};
+use crate::policy::Prepared;
+use crate::ramp::ramp;
+use crate::settings::PolicyChoice;
+use crate::standing::Standing;
+use crate::table::{Lane, Member, Table};
+use crate::time::Instant;
+
+impl Ledger {
+    /// The table that pickers read from now on.
+    pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
+        let lane = |entry: &Entry| {
+            let share = f32::from(entry.spec.weight.get())
+                * ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0);
+            let limit = entry
+                .spec
+                .max_in_flight
+                .map_or(u32::MAX, std::num::NonZeroU32::get);
+            Lane {
+                backend: entry.backend.clone(),
+                share,
+                inverse: 1.0 / share,
+                limit,
+            }
+        };
+        let rung = self.rung;
+        let admitted = |entry: &Entry| admission(entry.standing, entry.zero_weight(), rung);
+        let lanes: Box<[Lane]> = self
+            .members
+            .iter()
+            .filter(|entry| admitted(entry) == Admission::Lane)
+            .map(lane)
+            .collect();
+        let on_trial = |entry: &&Entry| entry.standing == Standing::Probing && !entry.zero_weight();
+        let trials: Box<[Lane]> = self.members.iter().filter(on_trial).map(lane).collect();
+        let (mut next_lane, mut next_trial) = (0, u32::try_from(lanes.len()).unwrap_or(u32::MAX));
+        let members = self.members.iter().map(|entry| {
+            let admission = admitted(entry);
+            let next = match admission {
+                Admission::Lane => Some(&mut next_lane),
+                Admission::Trial => Some(&mut next_trial),
+                Admission::Barred(_) => None,
+            };
+            let lane = next.map_or(u32::MAX, |next| std::mem::replace(next, *next + 1));
+            Member {
+                backend: entry.backend.clone(),
+                standing: entry.standing,
+                admission,
+                lane,
+            }
+        });
+        let members: Box<[Member]> = members.collect();
+        let weights: Vec<(BackendId, u16)> = match self.settings.policy {
+            PolicyChoice::Hash(_) => self
+                .members
+                .iter()
+                .map(|entry| (entry.spec.id.clone(), entry.spec.weight.get()))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let prepared = Prepared::new(
+            &self.settings.policy,
+            &lanes,
+            &weights,
+            before.map(|before| &before.prepared),
+        );
+        let policy = match before {
+            Some(before) if *before.policy == *self.settings.policy.name() => before.policy.clone(),
+            _ => self.settings.policy.name().into(),
+        };
+        Table {
+            members,
+            limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
+            lanes,
+            trials,
+            rung,
+            prepared,
+            policy,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Owns one balancer of a world: a real service, whose wish for a tick is heard.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::event::{Event, Listener};
+use evenkeel_balance::service::Service;
+use evenkeel_balance::settings::ServiceSettings;
+use evenkeel_balance::time::Instant;
+
+use crate::scenario::Scenario;
+
+/// Notes that a balancer wants a tick; the world gives it at once.
+#[derive(Debug, Default)]
+pub(crate) struct Wants(AtomicBool);
+
+impl Listener for Wants {
+    fn hear(&self, _event: &Event) {}
+
+    fn tick_wanted(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A balancer: the real core, and what the world knows of it.
+pub(crate) struct Balancer {
+    pub(crate) service: Service,
+    wants: Arc<Wants>,
+    /// What the world has in flight on each backend; the core must count the same.
+    pub(crate) in_flight: Vec<u32>,
+}
+
+impl Balancer {
+    /// One over all servers of the scenario.
+    pub(crate) fn new(scenario: &Scenario, settings: &ServiceSettings) -> Self {
+        let wants = Arc::new(Wants::default());
+        let backends = (0..scenario.servers)
+            .map(|at| BackendSpec::new(format!("server-{at}")))
+            .collect();
+        let service = Service::new(
+            scenario.name,
+            settings.clone(),
+            backends,
+            wants.clone(),
+            Instant::ZERO,
+        )
+        .expect("the names are different and few");
+        Self {
+            service,
+            wants,
+            in_flight: vec![0; scenario.servers],
+        }
+    }
+
+    /// The tick that the core asked for, if it did.
+    pub(crate) fn prompt_tick(&self, now: Instant) {
+        if self.wants.0.swap(false, Ordering::Relaxed) {
+            self.service.tick(now);
+        }
+    }
+}

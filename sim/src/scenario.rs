@@ -1,0 +1,252 @@
+//! Owns what a world is like: servers, demand, load, faults. Plain data with a name; nothing runs here.
+
+use std::time::Duration;
+
+/// How much work an exchange is, in seconds on a server of speed 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Demand {
+    /// Exponential with this mean: the M of M/M/1.
+    Exponential(f64),
+    /// Always this.
+    Fixed(f64),
+    /// `mean x .92 (1 + N(0, 1))`, at least a hundredth of the mean: the distribution of the Prequal paper.
+    Paper(f64),
+}
+
+impl Demand {
+    /// Its mean, by which load is measured.
+    #[must_use]
+    pub const fn mean(self) -> f64 {
+        match self {
+            Self::Exponential(mean) | Self::Fixed(mean) | Self::Paper(mean) => mean,
+        }
+    }
+}
+
+/// What goes wrong on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Connections are refused; what was in flight is reset.
+    Kill,
+    /// Whatever arrives is never answered.
+    BlackHole,
+    /// Every request fails after half a millisecond.
+    FastErrors,
+    /// Nothing moves for so long.
+    Stall(Duration),
+    /// What was in flight is reset; then it is as new.
+    Restart,
+}
+
+/// A fault and when it strikes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Strike {
+    /// When, after the start of the world.
+    pub at: Duration,
+    /// The servers from 0 up to this share of all.
+    pub share: f64,
+    /// What goes wrong.
+    pub fault: Fault,
+}
+
+/// A world to try a policy in.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name on the command line and in tables.
+    pub name: &'static str,
+    /// What it shows, in a few words.
+    pub about: &'static str,
+    /// Servers; each is a backend.
+    pub servers: usize,
+    /// Exchanges that a server works on at once; the rest waits in order of arrival.
+    pub slots: usize,
+    /// Work of an exchange, one per route; routes are as likely as each other.
+    pub routes: Vec<Demand>,
+    /// This share of the servers has half the speed.
+    pub slow_share: f64,
+    /// Neighbours take 70 % of a server's speed for 1 s every 5 s on average.
+    pub antagonists: bool,
+    /// Time from the balancer to a server, and back again.
+    pub network: Duration,
+    /// Independent balancers in front of the same servers.
+    pub instances: usize,
+    /// Arriving work as a share of what the servers can do, antagonists and slow ones taken into account.
+    pub load: f64,
+    /// Exchanges that arrive; the first fifth is warm-up and not counted.
+    pub exchanges: usize,
+    /// An attempt without an answer for so long has failed.
+    pub deadline: Option<Duration>,
+    /// Faults.
+    pub strikes: Vec<Strike>,
+    /// Whether failed attempts are made again, within the budget.
+    pub retries: bool,
+    /// Whether the breaker is on.
+    pub breaker: bool,
+}
+
+impl Scenario {
+    /// Twenty equal servers, demand of 20 ms, one balancer, no faults, retries and breaker off.
+    #[must_use]
+    pub fn plain(name: &'static str, about: &'static str, load: f64) -> Self {
+        Self {
+            name,
+            about,
+            servers: 20,
+            slots: 4,
+            routes: vec![Demand::Paper(0.02)],
+            slow_share: 0.0,
+            antagonists: false,
+            network: Duration::from_micros(250),
+            instances: 1,
+            load,
+            exchanges: 60_000,
+            deadline: Some(Duration::from_secs(5)),
+            strikes: Vec::new(),
+            retries: false,
+            breaker: false,
+        }
+    }
+
+    /// The same with a third of the servers slow and neighbours on all of them.
+    #[must_use]
+    pub fn uneven(self) -> Self {
+        Self {
+            slow_share: 0.3,
+            antagonists: true,
+            ..self
+        }
+    }
+
+    /// The same with a fault.
+    #[must_use]
+    pub fn strike(mut self, at: Duration, share: f64, fault: Fault) -> Self {
+        self.strikes.push(Strike { at, share, fault });
+        self
+    }
+
+    /// How many servers a share means.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a small count"
+    )]
+    pub fn servers_of(&self, share: f64) -> usize {
+        (self.servers as f64 * share).round() as usize
+    }
+
+    /// All scenarios of the table.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        Self::in_peace()
+            .into_iter()
+            .chain(Self::with_faults())
+            .collect()
+    }
+
+    fn in_peace() -> Vec<Self> {
+        let eight = |scenario: Self| Self {
+            instances: 8,
+            ..scenario
+        };
+        vec![
+            Self::plain("even-90", "equal servers, load .9", 0.9),
+            Self::plain(
+                "uneven-70",
+                "30 % slow servers and antagonists, load .7",
+                0.7,
+            )
+            .uneven(),
+            Self::plain(
+                "uneven-90",
+                "30 % slow servers and antagonists, load .9",
+                0.9,
+            )
+            .uneven(),
+            Self::mixed(),
+            eight(Self::plain(
+                "even-90-by-8",
+                "equal servers, load .9, eight independent balancers",
+                0.9,
+            )),
+            eight(
+                Self::plain(
+                    "uneven-90-by-8",
+                    "uneven servers, load .9, eight independent balancers",
+                    0.9,
+                )
+                .uneven(),
+            ),
+            Self {
+                servers: 100,
+                exchanges: 150_000,
+                ..Self::plain("uneven-70-of-100", "100 uneven servers, load .7", 0.7).uneven()
+            },
+        ]
+    }
+
+    fn with_faults() -> Vec<Self> {
+        // The warm-up is over by then.
+        let soon = Duration::from_secs(8);
+        let stall = Fault::Stall(Duration::from_secs(5));
+        let at_70 = |name, about| Self::plain(name, about, 0.7);
+        let careful = |scenario: Self| Self {
+            retries: true,
+            breaker: true,
+            ..scenario
+        };
+        let silent = at_70(
+            "black-hole-70",
+            "two servers fall silent, load .7, breaker, retries, 1 s per try",
+        );
+        vec![
+            at_70(
+                "sinkhole-70",
+                "10 % of the servers fail in 0.5 ms, load .7, no retries, no breaker",
+            )
+            .strike(Duration::ZERO, 0.1, Fault::FastErrors),
+            at_70("restart-70", "one server restarts, load .7").strike(soon, 0.05, Fault::Restart),
+            at_70("stall-70", "one server stalls for 5 s, load .7").strike(soon, 0.05, stall),
+            careful(
+                at_70(
+                    "kill-70",
+                    "two servers are killed, load .7, breaker and retries",
+                )
+                .strike(soon, 0.1, Fault::Kill),
+            ),
+            careful(
+                Self {
+                    deadline: Some(Duration::from_secs(1)),
+                    ..silent
+                }
+                .strike(soon, 0.1, Fault::BlackHole),
+            ),
+        ]
+    }
+
+    /// Two routes, one a hundred times as expensive as the other, mixed at random over equal servers.
+    #[must_use]
+    pub fn mixed() -> Self {
+        let routes = vec![Demand::Paper(0.005), Demand::Paper(0.5)];
+        let deadline = None;
+        Self {
+            routes,
+            deadline,
+            exchanges: 200_000,
+            ..Self::plain(
+                "mixed-70",
+                "routes of 5 ms and 500 ms at random, load .7",
+                0.7,
+            )
+        }
+    }
+
+    /// The scenario of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all()
+            .into_iter()
+            .find(|scenario| scenario.name == name)
+    }
+}

@@ -1,0 +1,110 @@
+//! Owns one server of the virtual world: slots, a queue in order of arrival, speed, and what is wrong with it.
+
+use std::collections::VecDeque;
+
+use crate::scenario::Fault;
+
+/// An attempt, by its place and generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttemptId {
+    /// Place in the world's attempts.
+    pub at: usize,
+    /// Which of those that had the place.
+    pub generation: u32,
+}
+
+/// One server.
+#[derive(Debug)]
+pub struct Server {
+    slots: usize,
+    speed: f64,
+    /// A neighbour takes most of the machine.
+    pub crowded: bool,
+    /// What is wrong, as long as it is.
+    pub fault: Option<Fault>,
+    /// Nothing moves before this.
+    pub stalled_until: u64,
+    working: Vec<AttemptId>,
+    waiting: VecDeque<Work>,
+}
+
+/// An attempt and the seconds of work it is; a server does it whether or not somebody still waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Work {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Seconds on a server of speed 1.
+    pub seconds: f64,
+}
+
+/// What a neighbour leaves of a server's speed.
+pub const CROWDED: f64 = 0.3;
+
+impl Server {
+    /// A server of some speed; 1 is the standard.
+    #[must_use]
+    pub const fn new(slots: usize, speed: f64) -> Self {
+        Self {
+            slots,
+            speed,
+            crowded: false,
+            fault: None,
+            stalled_until: 0,
+            working: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// How fast work goes now; fixed for an exchange when it begins.
+    #[must_use]
+    pub fn pace(&self) -> f64 {
+        if self.crowded {
+            self.speed * CROWDED
+        } else {
+            self.speed
+        }
+    }
+
+    /// Takes work in. True: it begins at once.
+    pub fn accept(&mut self, work: Work) -> bool {
+        let free = self.working.len() < self.slots;
+        if free {
+            self.working.push(work.attempt);
+        } else {
+            self.waiting.push_back(work);
+        }
+        free
+    }
+
+    /// Ends the work on an attempt; false when it was reset meanwhile.
+    pub fn done(&mut self, attempt: AttemptId) -> bool {
+        let at = self.working.iter().position(|&working| working == attempt);
+        if let Some(at) = at {
+            self.working.swap_remove(at);
+        }
+        at.is_some()
+    }
+
+    /// Begins the next work that waits, if a slot is free.
+    pub fn begin_next(&mut self) -> Option<Work> {
+        let work = (self.working.len() < self.slots)
+            .then(|| self.waiting.pop_front())
+            .flatten()?;
+        self.working.push(work.attempt);
+        Some(work)
+    }
+
+    /// Everything it held, given up.
+    pub fn reset(&mut self) -> Vec<AttemptId> {
+        let mut held = std::mem::take(&mut self.working);
+        held.extend(self.waiting.drain(..).map(|work| work.attempt));
+        held.sort_unstable();
+        held
+    }
+
+    /// How many it holds.
+    #[must_use]
+    pub fn holds(&self) -> usize {
+        self.working.len() + self.waiting.len()
+    }
+}

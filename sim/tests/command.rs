@@ -1,0 +1,87 @@
+//! The command line as a user meets it.
+
+use std::process::{Command, Output};
+
+fn run(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_evenkeel-sim"))
+        .args(words)
+        .output()
+        .expect("the binary was built for this test")
+}
+
+#[test]
+fn a_run_tells_its_figures() {
+    let output = run(&[
+        "run",
+        "--policy",
+        "adaptive",
+        "--scenario",
+        "sinkhole-70",
+        "--seed",
+        "3",
+    ]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    for word in [
+        "trace ",
+        "p50 ",
+        "p99 ",
+        "p99.9 ",
+        "failed ",
+        "largest share",
+    ] {
+        assert!(text.contains(word), "no `{word}` in\n{text}");
+    }
+    assert_eq!(
+        run(&[
+            "run",
+            "--policy",
+            "adaptive",
+            "--scenario",
+            "sinkhole-70",
+            "--seed",
+            "3"
+        ])
+        .stdout,
+        output.stdout
+    );
+}
+
+#[test]
+fn a_wrong_word_is_named_and_ends_with_2() {
+    let rows: [(&[&str], &str); 7] = [
+        (&[], "a command is missing"),
+        (&["tabel"], "no command `tabel`"),
+        (&["run", "--policy"], "`--policy` wants a value"),
+        (
+            &["run", "--policy", "best", "--scenario", "even-90"],
+            "no policy `best`",
+        ),
+        (
+            &["run", "--policy", "adaptive", "--scenario", "hell"],
+            "no scenario `hell`",
+        ),
+        (
+            &["table", "--seeds", "0"],
+            "`--seeds` wants a number above 0",
+        ),
+        (&["demo", "--fast", "yes"], "`--fast` is not an option here"),
+    ];
+    for (words, problem) in rows {
+        let output = run(words);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(
+            text.contains(problem),
+            "{words:?}: no `{problem}` in\n{text}"
+        );
+    }
+}
+
+#[test]
+fn the_demo_prints_a_table_for_each_world_it_shows() {
+    let output = run(&["demo"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text.matches("| adaptive |").count(), 3, "{text}");
+}
