@@ -40,7 +40,7 @@ impl Services for Joined {
     async fn changed(&mut self) {
         if self.members.changed().await.is_err() {
             // The balancer is gone; the next look will find that.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
