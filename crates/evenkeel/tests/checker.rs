@@ -1,5 +1,7 @@
 //! The health checker in paused time: probes are closures, so every instant is exact.
 
+#![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,8 @@
 //! Probes against real sockets on loopback. Servers say one thing and are as slow as they like: no finding hangs on time,
 //! but for the silent one, which is silent for ever.
 
+#![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -159,7 +161,7 @@ async fn nobody_listens() {
 async fn a_silent_server_passes_tcp_and_runs_into_the_timeout_of_http() {
     let at = server(|stream| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     assert_eq!(ask(&TcpProbe, at).await.result(), CheckResult::Passed);
@@ -320,7 +322,7 @@ async fn a_backend_without_the_route_is_down_by_404_and_comes_in_after_the_set_r
                 stream,
                 format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes(),
             )
-            .await
+            .await;
         }
     })
     .await;
