@@ -1,7 +1,7 @@
 //! Owns checking the backends of services, over and over and by hand: the runner's handle, and what it runs on.
 //!
 //! The runner is one task. Each check is a task of its own, so a panic stays there; a backend is never checked twice at
-//! once; what a check finds goes to the service's [`check`](Service::check) and touches no counter of traffic. Disabled
+//! once; what a check finds goes to the service's [`check`](evenkeel_balance::service::Service::check) and touches no counter of traffic. Disabled
 //! backends are not checked: nothing may be sent to them. Draining ones are, so that an operator who thinks again finds
 //! them known. Services are looked at anew when they change, and every second at the latest.
 //!
