@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -613,4 +613,43 @@ fn settings_out_of_range_and_no_runtime_are_refused() {
         ..CheckerSettings::default()
     };
     assert_eq!(spawn(longest), CheckerError::NoRuntime);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsure_backend_is_looked_at_soon_after_the_check_that_made_it_so() {
+    let balancer = LoadBalancer::new();
+    let service = ServiceSettings {
+        health: Some(ActiveSettings { rise: 2, fall: 3 }),
+        ..ServiceSettings::default()
+    };
+    balancer.register("api", service, ["a"]).unwrap();
+    let mut events = balancer.subscribe();
+    let good = Arc::new(AtomicBool::new(true));
+    let asked = good.clone();
+    let probe = move |_: Target| {
+        let good = asked.load(Ordering::SeqCst);
+        async move {
+            if good {
+                Ok(())
+            } else {
+                Err(ProbeError::Mismatch)
+            }
+        }
+    };
+    let settings = CheckerSettings {
+        interval: 10 * SECOND,
+        interval_unsure: Some(SECOND / 5),
+        ..CheckerSettings::default()
+    };
+    let _checker = balancer.spawn_health_checker(settings, probe).unwrap();
+    sleep(30 * SECOND).await;
+    good.store(false, Ordering::SeqCst);
+    while next_check(&mut events).await.1.is_none() {}
+    let first = balancer.now();
+    for _ in 0..2 {
+        assert_eq!(next_check(&mut events).await.1, Some(CheckFault::Mismatch));
+    }
+    assert_eq!(standing(&balancer, "a"), Standing::Down);
+    let took = balancer.now().since(first);
+    assert!(took <= SECOND / 2, "two short intervals, but {took:?}");
 }
