@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::events::{Ear, Events, Hub};
 use crate::pick::Pick;
 use crate::service::{Registered, ServiceHandle};
+use crate::sweep::Checks;
 use crate::ticker;
 
 type Services = HashMap<Arc<str>, Arc<Registered>>;
@@ -62,13 +63,13 @@ impl Default for BalancerSettings {
 /// Without a runtime, call [`tick`](Self::tick).
 #[derive(Clone, Debug)]
 pub struct LoadBalancer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// A balancer that it does not keep alive: for tasks that should end with it.
 #[derive(Clone, Debug)]
 pub struct WeakLoadBalancer {
-    shared: Weak<Shared>,
+    pub(crate) shared: Weak<Shared>,
 }
 
 impl WeakLoadBalancer {
@@ -85,7 +86,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
     pub(crate) services: ArcSwap<Services>,
-    hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
+    /// Those that were spawned and may still run.
+    pub(crate) checkers: Mutex<Vec<Checks>>,
     tick_by_hand: bool,
     stopped: AtomicBool,
     writer: Mutex<Writer>,
@@ -119,6 +122,7 @@ impl LoadBalancer {
                 chance: Chance::new(settings.seed),
                 services: ArcSwap::default(),
                 hub: Arc::new(Hub::new(settings.events_kept)),
+                checkers: Mutex::default(),
                 tick_by_hand: settings.tick_by_hand,
                 stopped: AtomicBool::new(false),
                 writer: Mutex::default(),
@@ -222,6 +226,8 @@ impl LoadBalancer {
             let mut services = Services::clone(&published);
             services.insert(service.into(), Arc::new(Registered::new(core, ear)));
             self.shared.services.store(Arc::new(services));
+            // Its events were told before it could be found here.
+            self.shared.hub.members.send_replace(());
         }
         Ok(())
     }
@@ -425,7 +431,7 @@ impl LoadBalancer {
 }
 
 impl Shared {
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use evenkeel_balance::event::{Event, EventKind, Listener};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 /// The most events that are kept for a slow subscriber.
 pub const MOST_KEPT: usize = 65_536;
@@ -23,6 +23,8 @@ pub(crate) struct Hub {
     tally: Arc<Tally>,
     /// Rung when a service wants a tick before its time, and when the balancer is gone.
     pub(crate) bell: Arc<Notify>,
+    /// Changes when a service or a member comes, goes or is configured anew: for the health checkers.
+    pub(crate) members: watch::Sender<()>,
 }
 
 /// Apart from the hub: a subscriber must not keep open the channel whose end it waits for.
@@ -40,6 +42,7 @@ impl Hub {
             exchanges: broadcast::Sender::new(kept),
             tally: Arc::default(),
             bell: Arc::default(),
+            members: watch::Sender::default(),
         }
     }
 
@@ -71,9 +74,24 @@ impl Hub {
             if !is_exchange(&event.kind) {
                 let _ = self.services.send(event.clone());
             }
+            if moves_members(&event.kind) {
+                self.members.send_replace(());
+            }
         }));
         drop(told);
     }
+}
+
+fn moves_members(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::ServiceStarted { .. }
+            | EventKind::ServiceStopped { .. }
+            | EventKind::BackendAdded { .. }
+            | EventKind::BackendRemoved { .. }
+            | EventKind::BackendUpdated { .. }
+            | EventKind::SettingsChanged { .. }
+    )
 }
 
 fn is_exchange(kind: &EventKind) -> bool {

@@ -35,6 +35,18 @@ pub mod follow;
 /// What happens, for subscribers.
 pub mod events;
 
+/// Where a backend is reached.
+pub mod address;
+
+/// One check of one backend: the trait, TCP, HTTP.
+pub mod probe;
+
+/// Checks of all backends, over and over.
+pub mod sweep;
+
+/// A balancer's own health checkers.
+mod checkers;
+
 /// The task that turns facts into standing.
 mod ticker;
 
@@ -46,6 +58,7 @@ pub mod error;
 
 pub use evenkeel_balance as balance;
 
+pub use address::Address;
 pub use ask::Ask;
 pub use balance::ask::{ClassId, Tried};
 pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
@@ -58,4 +71,6 @@ pub use error::Error;
 pub use events::Events;
 pub use follow::Followed;
 pub use pick::Pick;
+pub use probe::{HttpCheck, HttpProbe, Probe, TcpProbe};
 pub use service::ServiceHandle;
+pub use sweep::{CheckerSettings, HealthChecker, Whom};

@@ -13,12 +13,14 @@ use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
 use evenkeel_balance::snapshot::ServiceSnapshot;
+use evenkeel_balance::time::Instant;
 
 use crate::ask::Ask;
 use crate::balancer::Shared;
 use crate::error::Error;
 use crate::events::Ear;
 use crate::pick::Pick;
+use crate::sweep::Checked;
 
 /// A service as the balancer knows it.
 #[derive(Debug)]
@@ -58,6 +60,22 @@ impl Registered {
             return Err(Error::UnknownService(self.core.name().into()));
         }
         Ok(&self.core)
+    }
+}
+
+/// For health checkers, which must not keep the balancer alive.
+impl Checked for Registered {
+    fn name(&self) -> &str {
+        self.core.name()
+    }
+
+    fn snapshot(&self, now: Instant) -> ServiceSnapshot {
+        self.core.snapshot(now)
+    }
+
+    fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {
+        self.living()
+            .is_ok_and(|core| core.check(backend, report, now).is_ok())
     }
 }
 

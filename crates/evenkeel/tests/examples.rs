@@ -43,3 +43,13 @@ fn choose_sends_four_calls_to_two_backends_in_turn() {
          call 4 goes to 10.0.0.2:80\n"
     );
 }
+
+#[test]
+fn healthy_goes_on_with_the_backend_that_lives() {
+    let told = run("healthy");
+    assert!(told.contains("two dies\n"), "{told}");
+    assert!(
+        told.ends_with("two is down\n20 calls: one 20, two 0\n"),
+        "{told}"
+    );
+}
