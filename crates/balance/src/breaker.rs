@@ -48,9 +48,8 @@ impl Charges {
     /// What would open the breaker.
     pub(crate) fn trigger(&self, settings: &BreakerSettings) -> Option<Reason> {
         let judged = self.window.total() >= u64::from(settings.least.max(1));
-        let reaches = |ratio: Option<f64>, limit: f32| {
-            judged && ratio.is_some_and(|ratio| ratio >= f64::from(limit))
-        };
+        let reaches =
+            |ratio: Option<f64>, limit: f64| judged && ratio.is_some_and(|ratio| ratio >= limit);
         if settings.consecutive > 0 && self.consecutive >= settings.consecutive {
             Some(Reason::Consecutive)
         } else if reaches(self.failure_ratio(), settings.failure_rate) {
@@ -64,7 +63,7 @@ impl Charges {
 
     /// Share of failures in the window; none without verdicts.
     pub(crate) fn failure_ratio(&self) -> Option<f64> {
-        self.window.success_ratio().map(|success| 1.0 - success)
+        self.window.failure_ratio()
     }
 
     /// Whether it fails now: enough to doubt that a neighbour's failures are the neighbour's own.
@@ -132,12 +131,13 @@ impl Breaker {
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "members fit f32 well enough for a share"
+    reason = "members are below 2^53, and a share of them is not negative"
 )]
 pub(crate) fn cap(enabled: usize, settings: &BreakerSettings) -> usize {
     match enabled {
         0 | 1 => 0,
-        n => ((n as f32 * settings.cap.clamp(0.0, 1.0)).floor() as usize).max(1),
+        // A share like .29 of 100 must not fall short of 29 by a rounding.
+        n => ((n as f64 * settings.cap.clamp(0.0, 1.0) + 1e-9).floor() as usize).max(1),
     }
 }
 

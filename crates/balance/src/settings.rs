@@ -82,11 +82,11 @@ pub struct BreakerSettings {
     /// So many failures in a row open it; 0 never does.
     pub consecutive: u32,
     /// This share of failures in the window opens it, 0 to 1; above 1 never does.
-    pub failure_rate: f32,
+    pub failure_rate: f64,
     /// A success later than this is slow; none: nothing is slow.
     pub slow: Option<Duration>,
     /// This share of slow successes in the window opens it, 0 to 1.
-    pub slow_rate: f32,
+    pub slow_rate: f64,
     /// Rates are judged from so many verdicts in the window.
     pub least: u32,
     /// Length of the window; exact to a tenth.
@@ -98,7 +98,7 @@ pub struct BreakerSettings {
     /// So many trials run when half-open, and all must pass; 1 to 32,767.
     pub trials: u16,
     /// Open and down backends together are at most this share of the enabled ones (rounded down, at least one of two).
-    pub cap: f32,
+    pub cap: f64,
 }
 
 impl Default for BreakerSettings {

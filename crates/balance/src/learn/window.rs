@@ -32,6 +32,12 @@ impl Tally {
         ratio(self.succeeded, self.total())
     }
 
+    /// Share of attempts that failed, 0..=1; `None` without attempts.
+    #[must_use]
+    pub fn failure_ratio(&self) -> Option<f64> {
+        ratio(self.failed, self.total())
+    }
+
     /// Share of attempts that were slow, 0..=1; `None` without attempts.
     #[must_use]
     pub fn slow_ratio(&self) -> Option<f64> {
