@@ -1,0 +1,397 @@
+use std::time::Duration;
+
+use evenkeel_balance::breaker::Gate;
+use evenkeel_balance::event::{EventKind, Withheld};
+use evenkeel_balance::settings::{BreakerSettings, PolicyChoice, ServiceSettings};
+use evenkeel_balance::standing::{Reason, Standing};
+use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+
+use crate::stage::{Stage, id, plain};
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A stage on which `a` was ejected just now.
+fn ejected(settings: ServiceSettings) -> Stage {
+    let mut stage = Stage::new(settings, &NAMES);
+    stage.serve(20, &["a"], &[]);
+    stage.service.tick(stage.now);
+    assert_eq!(stage.standing("a"), Standing::Ejected);
+    stage.heard();
+    stage
+}
+
+#[test]
+fn five_failures_in_a_row_open_and_ask_for_a_tick_at_once() {
+    let mut stage = Stage::new(plain(), &NAMES);
+    stage.serve(16, &["a"], &[]);
+    assert_eq!(stage.ticks_wanted(), 0);
+    stage.serve(4, &["a"], &[]);
+    assert_eq!(stage.ticks_wanted(), 1, "the fifth asks, once");
+    assert_eq!(
+        stage.standing("a"),
+        Standing::Serving,
+        "a pick never changes a standing"
+    );
+    stage.service.tick(stage.now);
+    let told: Vec<EventKind> = stage.heard();
+    let until = stage.now + Duration::from_secs(10);
+    assert_eq!(
+        told,
+        [
+            EventKind::BreakerOpened {
+                backend: id("a"),
+                reason: Reason::Consecutive,
+                failures: 5,
+                until
+            },
+            EventKind::StandingChanged {
+                backend: id("a"),
+                from: Standing::Serving,
+                to: Standing::Ejected,
+                reason: Reason::Consecutive
+            },
+        ]
+    );
+    assert_eq!(stage.serve(100, &[], &NAMES)[0], 0);
+}
+
+#[test]
+fn a_rate_opens_and_a_row_is_not_needed() {
+    let settings = ServiceSettings {
+        breaker: Some(BreakerSettings {
+            consecutive: 0,
+            ..BreakerSettings::default()
+        }),
+        ..plain()
+    };
+    let mut stage = Stage::new(settings, &NAMES);
+    for round in 0..30 {
+        let bad: &[&str] = if round % 2 == 0 { &["a"] } else { &[] };
+        stage.serve(4, bad, &[]);
+    }
+    stage.pass(0.1);
+    assert_eq!(
+        (stage.standing("a"), stage.backend("a").reason),
+        (Standing::Ejected, Reason::FailureRate)
+    );
+}
+
+#[test]
+fn slow_successes_open_where_slow_is_set() {
+    let breaker = BreakerSettings {
+        slow: Some(Duration::from_millis(5)),
+        ..BreakerSettings::default()
+    };
+    let mut stage = Stage::new(
+        ServiceSettings {
+            breaker: Some(breaker),
+            ..plain()
+        },
+        &NAMES,
+    );
+    for _ in 0..100 {
+        let mut pick = stage.pick().unwrap();
+        let slow = *pick.backend().id() == id("a");
+        let later = stage.now + Duration::from_millis(if slow { 6 } else { 1 });
+        pick.answered(Verdict::Success, later);
+        pick.finish(Outcome::Completed, later);
+    }
+    stage.pass(0.1);
+    assert_eq!(stage.backend("a").reason, Reason::SlowRate);
+    assert_eq!(stage.standing("b"), Standing::Serving);
+}
+
+#[test]
+fn one_trial_runs_while_the_peers_are_healthy_and_its_success_closes() {
+    let mut stage = ejected(plain());
+    stage.pass(9.9);
+    assert_eq!(stage.standing("a"), Standing::Ejected);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Probing);
+    let trial = stage.pick().unwrap();
+    assert!(
+        trial.is_trial() && *trial.backend().id() == id("a"),
+        "the first pick is the trial"
+    );
+    let others = stage.serve(60, &[], &NAMES);
+    assert_eq!(others, [0, 20, 20, 20], "one trial at a time");
+    stage.well(trial);
+    assert_eq!(stage.standing("a"), Standing::Probing, "the tick decides");
+    stage.service.tick(stage.now);
+    assert_eq!(stage.standing("a"), Standing::Serving);
+    assert_eq!(stage.serve(40, &[], &NAMES), [10; 4]);
+    let told: Vec<_> = stage.heard();
+    assert!(told.contains(&EventKind::BreakerHalfOpened {
+        backend: id("a"),
+        trials: 1
+    }));
+    assert!(told.contains(&EventKind::BreakerClosed { backend: id("a") }));
+}
+
+#[test]
+fn a_failed_trial_opens_again_for_twice_as_long() {
+    let mut stage = ejected(plain());
+    for seconds in [20.0, 40.0, 80.0] {
+        while stage.standing("a") != Standing::Probing {
+            stage.pass(0.1);
+        }
+        let trial = stage.pick().unwrap();
+        assert!(trial.is_trial());
+        stage.badly(trial);
+        assert!(
+            !stage.pick().unwrap().is_trial(),
+            "nothing more starts after a failed trial"
+        );
+        stage.service.tick(stage.now);
+        assert_eq!(
+            (stage.standing("a"), stage.backend("a").reason),
+            (Standing::Ejected, Reason::TrialFailed)
+        );
+        let until = stage.backend("a").open_until.unwrap();
+        assert_eq!(until, stage.now + Duration::from_secs_f64(seconds));
+    }
+}
+
+#[test]
+fn trials_are_bounded_and_all_must_pass() {
+    let breaker = BreakerSettings {
+        trials: 3,
+        ..BreakerSettings::default()
+    };
+    let mut stage = ejected(ServiceSettings {
+        breaker: Some(breaker),
+        ..plain()
+    });
+    stage.pass(10.0);
+    let mut trials: Vec<_> = (0..3).map(|_| stage.pick().unwrap()).collect();
+    assert!(trials.iter().all(|pick| pick.is_trial()));
+    assert!(!stage.pick().unwrap().is_trial(), "three at once");
+    stage.well(trials.pop().unwrap());
+    stage.well(trials.pop().unwrap());
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Probing, "two of three");
+    drop(trials.pop());
+    let again = stage.pick().unwrap();
+    assert!(
+        again.is_trial(),
+        "a trial that was abandoned says nothing and is tried again"
+    );
+    let mut again = again;
+    again.answered(Verdict::Neutral, stage.now);
+    again.finish(Outcome::ClientLeft, stage.now);
+    let last = stage.pick().unwrap();
+    assert!(last.is_trial(), "a client that leaves says nothing either");
+    stage.well(last);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Serving);
+}
+
+#[test]
+fn what_was_sent_before_the_breaker_opened_neither_closes_nor_keeps_it_open() {
+    let mut stage = Stage::new(plain(), &NAMES);
+    let early = stage.pick_of("a");
+    let also = stage.pick_of("a");
+    stage.serve(40, &["a"], &[]);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Ejected);
+    stage.pass(10.0);
+    assert_eq!(stage.backend("a").gate, Gate::HalfOpen);
+    stage.well(early);
+    stage.badly(also);
+    stage.pass(0.1);
+    assert_eq!(
+        stage.backend("a").gate,
+        Gate::HalfOpen,
+        "only trials decide"
+    );
+}
+
+#[test]
+fn a_trial_whose_body_breaks_has_failed() {
+    let mut stage = ejected(plain());
+    stage.pass(10.0);
+    let mut trial = stage.pick().unwrap();
+    trial.answered(Verdict::Success, stage.now);
+    trial.finish(Outcome::Broken(Fault::Reset), stage.now);
+    stage.service.tick(stage.now);
+    assert_eq!(stage.backend("a").reason, Reason::TrialFailed);
+}
+
+#[test]
+fn never_more_than_half_are_out_and_the_worst_go_first() {
+    let mut stage = Stage::new(plain(), &["a", "b", "c", "d", "e", "f", "g", "h"]);
+    stage.mark("h", false);
+    // a and b fail always, c and d in fives of six; f and g are fine: the median is healthy.
+    for round in 0..12 {
+        let bad: &[&str] = if round % 6 == 0 {
+            &["a", "b"]
+        } else {
+            &["a", "b", "c"]
+        };
+        stage.serve(7, bad, &[]);
+    }
+    stage.pass(0.1);
+    assert_eq!(
+        [
+            stage.standing("a"),
+            stage.standing("b"),
+            stage.standing("c")
+        ],
+        [Standing::Ejected; 3],
+        "with h, that is half"
+    );
+    stage.heard();
+    stage.serve(40, &["d"], &[]);
+    stage.pass(1.0);
+    assert_eq!(
+        stage.standing("d"),
+        Standing::Serving,
+        "down and open ones both count"
+    );
+    let withheld: Vec<_> = stage
+        .heard()
+        .into_iter()
+        .filter(|kind| matches!(kind, EventKind::BreakerWithheld { .. }))
+        .collect();
+    let why = if withheld.contains(&EventKind::BreakerWithheld {
+        backend: id("d"),
+        why: Withheld::Cap,
+    }) {
+        Withheld::Cap
+    } else {
+        Withheld::MedianFails
+    };
+    assert_eq!(
+        withheld,
+        [EventKind::BreakerWithheld {
+            backend: id("d"),
+            why
+        }],
+        "told once"
+    );
+}
+
+#[test]
+fn one_of_two_may_go_and_one_of_one_may_not() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    stage.serve(20, &["a"], &[]);
+    stage.pass(0.1);
+    assert_eq!(
+        (stage.standing("a"), stage.standing("b")),
+        (Standing::Ejected, Standing::Serving)
+    );
+    stage.serve(20, &["b"], &[]);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("b"), Standing::Serving);
+
+    let mut alone = Stage::new(plain(), &["a"]);
+    alone.serve(100, &["a"], &[]);
+    alone.pass(0.1);
+    assert_eq!(alone.standing("a"), Standing::Serving);
+}
+
+#[test]
+fn when_everybody_fails_nobody_is_ejected() {
+    for policy in [
+        PolicyChoice::RoundRobin,
+        PolicyChoice::Adaptive,
+        PolicyChoice::PowerOfTwo,
+    ] {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &names);
+        stage.serve(1000, &[], &[]);
+        stage.pass(1.0);
+        let mut ejected = 0;
+        for _ in 0..50 {
+            let before = stage.ticks_wanted();
+            stage.serve(10, &names, &[]);
+            if stage.ticks_wanted() > before {
+                stage.service.tick(stage.now);
+            }
+            stage.pass(0.1);
+            ejected = names
+                .iter()
+                .filter(|name| stage.standing(name) == Standing::Ejected)
+                .count();
+        }
+        assert!(
+            ejected <= 2,
+            "{ejected} of 10 are ejected in an outage of what they all depend on"
+        );
+    }
+}
+
+#[test]
+fn a_backend_that_returns_warms_up() {
+    let mut stage = ejected(ServiceSettings {
+        slow_start: Duration::from_secs(10),
+        ..plain()
+    });
+    stage.pass(10.0);
+    let trial = stage.pick().unwrap();
+    stage.well(trial);
+    stage.service.tick(stage.now);
+    assert!((stage.backend("a").ramp - 0.1).abs() < 1e-6);
+    let share = stage.serve(310, &[], &NAMES)[0];
+    assert!(
+        (8..=12).contains(&share),
+        "a tenth of a share of 100, not {share}"
+    );
+    stage.pass(5.0);
+    let share = stage.serve(350, &[], &NAMES)[0];
+    assert!(
+        (48..=52).contains(&share),
+        "half of a share of 100, not {share}"
+    );
+    stage.pass(5.1);
+    assert_eq!(stage.serve(400, &[], &NAMES), [100; 4]);
+}
+
+#[test]
+fn switched_off_it_lets_everybody_go() {
+    let mut stage = ejected(plain());
+    stage.service.set_settings(
+        ServiceSettings {
+            breaker: None,
+            ..plain()
+        },
+        stage.now,
+    );
+    assert_eq!(stage.standing("a"), Standing::Serving);
+    stage.serve(100, &["a"], &[]);
+    stage.pass(1.0);
+    assert_eq!(stage.standing("a"), Standing::Serving);
+}
+
+#[test]
+fn too_much_to_do_counts_for_the_rate_and_not_as_a_row() {
+    let mut stage = Stage::new(plain(), &NAMES);
+    for _ in 0..40 {
+        let mut pick = stage.pick().unwrap();
+        let verdict = if *pick.backend().id() == id("a") {
+            Verdict::Failure(Fault::Overloaded { retry_after: None })
+        } else {
+            Verdict::Success
+        };
+        pick.answered(verdict, stage.now);
+        pick.finish(Outcome::Completed, stage.now);
+    }
+    stage.pass(0.1);
+    assert_eq!(
+        (stage.backend("a").consecutive_failures, stage.standing("a")),
+        (0, Standing::Serving),
+        "10 are too few for a rate"
+    );
+    for _ in 0..40 {
+        let mut pick = stage.pick().unwrap();
+        let verdict = if *pick.backend().id() == id("a") {
+            Verdict::Failure(Fault::Overloaded { retry_after: None })
+        } else {
+            Verdict::Success
+        };
+        pick.answered(verdict, stage.now);
+        pick.finish(Outcome::Completed, stage.now);
+    }
+    stage.pass(0.1);
+    assert_eq!(stage.backend("a").reason, Reason::FailureRate);
+}

@@ -1,0 +1,140 @@
+use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
+use evenkeel_balance::eligibility::Bar;
+use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::standing::Standing;
+
+use crate::stage::{Stage, id, plain};
+
+#[test]
+fn it_names_whom_the_pick_takes_and_changes_nothing() {
+    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
+    for policy in [
+        Adaptive,
+        RoundRobin,
+        Random,
+        LeastConnections,
+        PowerOfTwo,
+        Hash(HashMethod::Maglev),
+        Hash(HashMethod::Rendezvous),
+    ] {
+        let name = policy.name().to_owned();
+        let specs = (0..100).map(|at| {
+            BackendSpec::new(format!("backend-{at}"))
+                .weight(Weight::new(at % 4).unwrap())
+                .max_in_flight(at)
+        });
+        let mut stage = Stage::of(ServiceSettings { policy, ..plain() }, specs.collect());
+        stage.mark("backend-7", false);
+        let mut held = Vec::new();
+        for round in 0..1000 {
+            let ask = stage.ask();
+            let [first, second] = [(); 2].map(|()| stage.service.explain(&ask, stage.now));
+            assert_eq!(
+                first.result, second.result,
+                "{name}: explaining turns nothing"
+            );
+            let pick = stage.service.pick(&ask, stage.now);
+            assert_eq!(
+                first.result,
+                pick.as_ref()
+                    .map(|pick| pick.backend().id().clone())
+                    .map_err(|refusal| *refusal),
+                "{name}, ask {round}"
+            );
+            held.extend(pick);
+            if round % 3 == 0 && !held.is_empty() {
+                let done = held.swap_remove(round % held.len());
+                stage.well(done);
+            }
+        }
+    }
+}
+
+#[test]
+fn everybody_who_is_passed_over_has_a_reason() {
+    let specs = vec![
+        BackendSpec::new("down"),
+        BackendSpec::new("draining").admin(Admin::Draining),
+        BackendSpec::new("disabled").admin(Admin::Disabled),
+        BackendSpec::new("weightless").weight(Weight::ZERO),
+        BackendSpec::new("full").max_in_flight(1),
+        BackendSpec::new("outside"),
+        BackendSpec::new("tried"),
+        BackendSpec::new("free"),
+    ];
+    let mut stage = Stage::of(plain(), specs);
+    stage.mark("down", false);
+    let full = stage.pick_of("full");
+    let tried = stage.pick_of("tried");
+    let mut seen = evenkeel_balance::ask::Tried::default();
+    seen.insert(tried.backend());
+    let subset = [
+        "down",
+        "draining",
+        "disabled",
+        "weightless",
+        "full",
+        "tried",
+        "free",
+    ]
+    .map(id);
+    let ask = stage.ask();
+    let explanation = stage
+        .service
+        .explain(&ask.tried(&seen).subset(&subset), stage.now);
+    let bars: Vec<_> = explanation
+        .candidates
+        .iter()
+        .map(|candidate| candidate.bar)
+        .collect();
+    let expected = [
+        Some(Bar::Standing(Standing::Down)),
+        Some(Bar::Standing(Standing::Draining)),
+        Some(Bar::Standing(Standing::Disabled)),
+        Some(Bar::ZeroWeight),
+        Some(Bar::Full),
+        Some(Bar::NotInSubset),
+        Some(Bar::Tried),
+        None,
+    ];
+    assert_eq!(bars, expected);
+    assert_eq!(explanation.result, Ok(id("free")));
+    assert_eq!(&*explanation.policy, "round_robin");
+    drop((full, tried));
+}
+
+#[test]
+fn a_trial_is_told_and_not_taken() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    stage.serve(20, &["a"], &[]);
+    stage.pass(10.2);
+    assert_eq!(stage.standing("a"), Standing::Probing);
+    for _ in 0..3 {
+        let ask = stage.ask();
+        let explanation = stage.service.explain(&ask, stage.now);
+        assert_eq!((explanation.result, explanation.trial), (Ok(id("a")), true));
+    }
+    let trial = stage.pick().unwrap();
+    let ask = stage.ask();
+    let explanation = stage.service.explain(&ask, stage.now);
+    assert_eq!(explanation.result, Ok(id("b")));
+    assert_eq!(explanation.candidates[0].bar, Some(Bar::NoTrialLeft));
+    stage.well(trial);
+}
+
+#[test]
+fn a_refusal_is_explained_like_a_pick() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    stage.mark("a", false);
+    let ask = stage.ask();
+    assert_eq!(
+        stage.service.explain(&ask, stage.now).result,
+        Err(Refusal::AllDown)
+    );
+    assert_eq!(
+        stage.service.refusals(Refusal::AllDown),
+        0,
+        "explaining counts nothing"
+    );
+}

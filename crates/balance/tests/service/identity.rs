@@ -1,0 +1,239 @@
+use std::time::Duration;
+
+use evenkeel_balance::ask::Ask;
+use evenkeel_balance::backend::{BackendSpec, Weight};
+use evenkeel_balance::event::EventKind;
+use evenkeel_balance::membership::MembershipError;
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::standing::Standing;
+
+use crate::stage::{Stage, id, plain};
+
+fn specs(names: &[&str]) -> Vec<BackendSpec> {
+    names.iter().map(|&name| BackendSpec::new(name)).collect()
+}
+
+#[test]
+fn an_update_keeps_counters_verdicts_and_means() {
+    let mut stage = Stage::new(plain(), &["a", "b", "c", "d"]);
+    stage.serve(40, &["a"], &[]);
+    stage.pass(0.1);
+    stage.mark("b", false);
+    let held = stage.pick_of("c");
+    let before = ["a", "b", "c"].map(|name| stage.backend(name));
+    stage
+        .service
+        .replace(specs(&["e", "c", "b", "a"]), stage.now)
+        .unwrap();
+    stage
+        .service
+        .set_weight(&id("c"), Weight::new(7).unwrap(), stage.now)
+        .unwrap();
+    stage.service.set_settings(
+        ServiceSettings {
+            policy: PolicyChoice::Adaptive,
+            ..plain()
+        },
+        stage.now,
+    );
+    for before in before {
+        let after = stage.backend(before.id.as_str());
+        assert_eq!(
+            (after.counts, after.standing, after.gate),
+            (before.counts, before.standing, before.gate)
+        );
+        assert_eq!(
+            (after.latency, after.learned, after.open_until),
+            (before.latency, before.learned, before.open_until)
+        );
+    }
+    assert_eq!(stage.backend("c").counts.in_flight, 1);
+    stage.well(held);
+    stage.service.laws().unwrap();
+    let order: Vec<String> = stage
+        .service
+        .snapshot(stage.now)
+        .backends
+        .iter()
+        .map(|backend| backend.id.to_string())
+        .collect();
+    assert_eq!(order, ["e", "c", "b", "a"]);
+}
+
+#[test]
+fn who_leaves_with_attempts_in_flight_and_returns_finds_its_counters() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    let held = stage.pick_of("a");
+    let counts = stage.backend("a").counts;
+    stage.service.remove(&id("a"), stage.now).unwrap();
+    assert!(stage.service.snapshot(stage.now).backend("a").is_none());
+    stage.pass(1.0);
+    stage.service.add(BackendSpec::new("a"), stage.now).unwrap();
+    assert_eq!(
+        stage.backend("a").counts,
+        counts,
+        "the held attempt is still counted"
+    );
+    stage.well(held);
+    assert_eq!(stage.backend("a").counts.in_flight, 0);
+    stage.service.laws().unwrap();
+}
+
+#[test]
+fn who_leaves_idle_and_returns_is_new() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    stage.serve(40, &["a"], &[]);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Ejected);
+    stage.service.remove(&id("a"), stage.now).unwrap();
+    stage.pass(0.1);
+    stage.service.add(BackendSpec::new("a"), stage.now).unwrap();
+    assert_eq!(
+        (stage.standing("a"), stage.backend("a").counts.picked),
+        (Standing::Serving, 0)
+    );
+}
+
+#[test]
+fn what_cannot_be_changes_nothing() {
+    let mut stage = Stage::new(
+        ServiceSettings {
+            max_backends: 3,
+            ..plain()
+        },
+        &["a", "b"],
+    );
+    stage.serve(10, &[], &[]);
+    let before = stage.backend("a").counts;
+    let duplicate = Err(MembershipError::Duplicate(id("c")));
+    assert_eq!(
+        stage.service.replace(specs(&["c", "d", "c"]), stage.now),
+        duplicate
+    );
+    let settings = ServiceSettings {
+        policy: PolicyChoice::Random,
+        ..plain()
+    };
+    assert_eq!(
+        stage
+            .service
+            .reconfigure(settings, specs(&["c", "c"]), stage.now),
+        duplicate
+    );
+    assert_eq!(&*stage.service.snapshot(stage.now).policy, "round_robin");
+    assert_eq!(
+        stage.service.add(BackendSpec::new("a"), stage.now),
+        Err(MembershipError::Duplicate(id("a")))
+    );
+    assert_eq!(
+        stage
+            .service
+            .replace(specs(&["c", "d", "e", "f"]), stage.now),
+        Err(MembershipError::TooMany {
+            members: 4,
+            most: 3
+        })
+    );
+    stage.service.add(BackendSpec::new("c"), stage.now).unwrap();
+    assert_eq!(
+        stage.service.add(BackendSpec::new("d"), stage.now),
+        Err(MembershipError::TooMany {
+            members: 4,
+            most: 3
+        })
+    );
+    let unknown = Err(MembershipError::Unknown(id("x")));
+    assert_eq!(stage.service.remove(&id("x"), stage.now), unknown);
+    assert_eq!(
+        stage.service.update(BackendSpec::new("x"), stage.now),
+        unknown
+    );
+    assert_eq!(
+        stage.service.mark(&id("x"), Some(true), None, stage.now),
+        unknown
+    );
+    assert_eq!(stage.backend("a").counts, before);
+    assert_eq!(
+        stage.heard(),
+        [EventKind::BackendAdded {
+            backend: id("c"),
+            standing: Standing::Serving
+        }]
+    );
+}
+
+#[test]
+fn a_newcomer_among_others_warms_up_and_the_first_ones_do_not() {
+    let settings = ServiceSettings {
+        slow_start: Duration::from_secs(10),
+        ..plain()
+    };
+    let mut stage = Stage::new(settings, &["a", "b"]);
+    assert!((stage.backend("a").ramp - 1.0).abs() < 1e-6);
+    stage.service.add(BackendSpec::new("c"), stage.now).unwrap();
+    let share = stage.serve(210, &[], &["c"])[0];
+    assert!((8..=12).contains(&share), "{share}");
+    stage.pass(10.1);
+    assert_eq!(stage.serve(30, &[], &["a", "b", "c"]), [10; 3]);
+}
+
+#[test]
+fn weight_0_drains_by_weight_and_is_no_mistake() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    stage
+        .service
+        .set_weight(&id("a"), Weight::ZERO, stage.now)
+        .unwrap();
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [0, 20]);
+    stage
+        .service
+        .set_weight(&id("a"), Weight::ONE, stage.now)
+        .unwrap();
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [10, 10]);
+    assert!(
+        Weight::new(10_000).is_ok() && Weight::new(10_001).is_err() && Weight::new(70_000).is_err()
+    );
+}
+
+#[test]
+fn a_handle_sees_a_change_at_its_next_pick_and_its_old_picks_stay_whole() {
+    let stage = Stage::new(plain(), &["a", "b"]);
+    let handle = stage.service.handle(0);
+    let ask = Ask::new(1);
+    let old = handle.pick(&ask, stage.now).unwrap();
+    let name = old.backend().id().clone();
+    stage.service.replace(specs(&["c"]), stage.now).unwrap();
+    for _ in 0..10 {
+        let pick = handle.pick(&ask, stage.now).unwrap();
+        assert_eq!(*pick.backend().id(), id("c"));
+    }
+    assert_eq!((old.backend().id(), old.backend().in_flight()), (&name, 1));
+    drop(old);
+    stage.service.laws().unwrap();
+}
+
+#[test]
+fn the_shares_wanted_sum_to_one() {
+    let mut stage = Stage::new(plain(), &["a", "b", "c"]);
+    stage
+        .service
+        .set_weight(&id("a"), Weight::new(5).unwrap(), stage.now)
+        .unwrap();
+    let sum = |stage: &Stage| {
+        stage
+            .service
+            .snapshot(stage.now)
+            .backends
+            .iter()
+            .map(|backend| backend.share_wanted)
+            .sum::<f64>()
+    };
+    assert!((sum(&stage) - 1.0).abs() < 1e-9);
+    stage.mark("a", false);
+    assert!((sum(&stage) - 1.0).abs() < 1e-9);
+    assert!((stage.backend("b").share_wanted - 0.5).abs() < 1e-9);
+    stage.mark("b", false);
+    stage.mark("c", false);
+    assert!(sum(&stage) < 1e-9);
+    stage.pass(0.1);
+}

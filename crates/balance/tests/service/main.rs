@@ -1,0 +1,30 @@
+//! A whole service over virtual time: stories, and the weaknesses of other balancers as rows.
+#![cfg(not(shuttle))]
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+/// A service, a clock and an ear.
+mod stage;
+
+/// Who may be picked, and which no it is.
+mod refusals;
+
+/// Ejection, trials and return.
+mod ejection;
+
+/// Checks, hands, ladders and drains.
+mod standing;
+
+/// Joining, leaving and returning.
+mod identity;
+
+/// A policy of the program's own.
+mod custom;
+
+/// Explaining is picking without the charge.
+mod explaining;
+
+/// Retries and their budget.
+mod retries;
+
+/// What broke others.
+mod weaknesses;

@@ -1,0 +1,136 @@
+use evenkeel_balance::ask::Tried;
+use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
+use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+
+use crate::stage::{Stage, id, plain};
+
+#[test]
+fn a_service_without_members_says_so() {
+    let mut stage = Stage::new(plain(), &[]);
+    assert_eq!(stage.pick().unwrap_err(), Refusal::NoBackends);
+    assert_eq!(stage.service.refusals(Refusal::NoBackends), 1);
+    assert_eq!(stage.service.refusals(Refusal::AllDown), 0);
+}
+
+#[test]
+fn a_subset_of_strangers_has_no_members() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    let ask = stage.ask();
+    let strangers = [id("x")];
+    assert_eq!(
+        stage
+            .service
+            .pick(&ask.subset(&strangers), stage.now)
+            .unwrap_err(),
+        Refusal::NoBackends
+    );
+    let one = [id("x"), id("b")];
+    for _ in 0..10 {
+        let pick = stage.service.pick(&ask.subset(&one), stage.now).unwrap();
+        assert_eq!(*pick.backend().id(), id("b"));
+    }
+}
+
+#[test]
+fn down_draining_disabled_and_weight_0_are_all_down() {
+    let mut stage = Stage::of(
+        plain(),
+        vec![
+            BackendSpec::new("a").weight(Weight::ZERO),
+            BackendSpec::new("b"),
+            BackendSpec::new("c"),
+            BackendSpec::new("d"),
+        ],
+    );
+    stage.mark("b", false);
+    stage
+        .service
+        .set_admin(&id("c"), Admin::Draining, stage.now)
+        .unwrap();
+    stage
+        .service
+        .set_admin(&id("d"), Admin::Disabled, stage.now)
+        .unwrap();
+    assert_eq!(stage.pick().unwrap_err(), Refusal::AllDown);
+}
+
+#[test]
+fn tried_backends_are_excluded_under_every_policy() {
+    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
+    for policy in [
+        Adaptive,
+        RoundRobin,
+        Random,
+        LeastConnections,
+        PowerOfTwo,
+        Hash(HashMethod::Maglev),
+        Hash(HashMethod::Rendezvous),
+    ] {
+        let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &["a", "b", "c"]);
+        let mut tried = Tried::default();
+        let mut seen = Vec::new();
+        let ask = stage.ask();
+        for _ in 0..3 {
+            let pick = stage.service.pick(&ask.tried(&tried), stage.now).unwrap();
+            tried.insert(pick.backend());
+            seen.push(pick.backend().id().clone());
+            stage.well(pick);
+        }
+        seen.sort();
+        assert_eq!(seen, [id("a"), id("b"), id("c")]);
+        assert_eq!(
+            stage
+                .service
+                .pick(&ask.tried(&tried), stage.now)
+                .unwrap_err(),
+            Refusal::AllTried
+        );
+    }
+}
+
+#[test]
+fn a_limit_is_exact_and_the_full_are_told_from_the_down() {
+    let limited = |name: &str, limit| BackendSpec::new(name).max_in_flight(limit);
+    let mut stage = Stage::of(
+        plain(),
+        vec![limited("a", 2), limited("b", 1), limited("c", 5)],
+    );
+    stage.mark("c", false);
+    let picks: Vec<_> = (0..3).map(|_| stage.pick().unwrap()).collect();
+    assert_eq!(
+        (
+            stage.backend("a").counts.in_flight,
+            stage.backend("b").counts.in_flight
+        ),
+        (2, 1)
+    );
+    assert_eq!(stage.pick().unwrap_err(), Refusal::AllFull);
+    let mut tried = Tried::default();
+    let ask = stage.ask();
+    picks.iter().for_each(|pick| tried.insert(pick.backend()));
+    assert_eq!(
+        stage
+            .service
+            .pick(&ask.tried(&tried), stage.now)
+            .unwrap_err(),
+        Refusal::AllTried,
+        "tried weighs more than full"
+    );
+    drop(picks);
+    drop(stage.pick().unwrap());
+    stage.service.laws().unwrap();
+}
+
+#[test]
+fn a_limit_that_is_lifted_is_lifted_at_once() {
+    let mut stage = Stage::of(plain(), vec![BackendSpec::new("a").max_in_flight(1)]);
+    let _held = stage.pick().unwrap();
+    assert_eq!(stage.pick().unwrap_err(), Refusal::AllFull);
+    stage
+        .service
+        .update(BackendSpec::new("a"), stage.now)
+        .unwrap();
+    let _also = stage.pick().unwrap();
+    assert_eq!(stage.backend("a").counts.in_flight, 2);
+}

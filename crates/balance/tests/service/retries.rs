@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use evenkeel_balance::event::EventKind;
+use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason};
+use evenkeel_balance::verdict::Fault;
+
+use crate::stage::{Stage, plain};
+
+fn attempt() -> Attempt {
+    Attempt {
+        fault: Fault::Connect,
+        idempotent: true,
+        progress: Progress::Unsent,
+        replayable: true,
+        reused: false,
+        made: 1,
+        deadline_left: None,
+        expected: Duration::ZERO,
+        untried: true,
+    }
+}
+
+fn granted(stage: &Stage, asked: usize) -> usize {
+    (0..asked)
+        .filter(|_| matches!(stage.service.retry(&attempt(), 1), Decision::Again { .. }))
+        .count()
+}
+
+#[test]
+fn the_budget_is_a_fifth_of_the_exchanges_and_three_a_second() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    assert_eq!(
+        granted(&stage, 100),
+        3,
+        "a new service has one second of the floor"
+    );
+    stage.pass(1.0);
+    assert_eq!(granted(&stage, 100), 3);
+    for _ in 0..10 {
+        stage.serve(100, &[], &[]);
+        stage.pass(0.1);
+    }
+    let granted = granted(&stage, 1000);
+    assert!(
+        (195..=206).contains(&granted),
+        "a fifth of 1000 and 3, not {granted}"
+    );
+}
+
+#[test]
+fn a_spent_budget_is_told_and_a_retry_not_made_is_given_back() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    assert_eq!(granted(&stage, 3), 3);
+    assert_eq!(
+        stage.service.retry(&attempt(), 1),
+        Decision::No(Reason::BudgetExhausted)
+    );
+    assert_eq!(
+        stage.service.retry(&attempt(), 1),
+        Decision::No(Reason::BudgetExhausted)
+    );
+    stage.service.retry_not_made();
+    assert_eq!(granted(&stage, 1), 1);
+    stage.pass(0.1);
+    assert_eq!(stage.heard(), [EventKind::RetryBudgetSpent { refused: 2 }]);
+}
+
+#[test]
+fn what_is_not_safe_costs_nothing() {
+    let stage = Stage::new(plain(), &["a"]);
+    let unsafe_one = Attempt {
+        idempotent: false,
+        progress: Progress::Sent,
+        ..attempt()
+    };
+    assert_eq!(
+        stage.service.retry(&unsafe_one, 1),
+        Decision::No(Reason::NotSafe)
+    );
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 3);
+}
+
+/// With every attempt failing and each exchange asking for two more, the backends see at most 1.2 times the exchanges,
+/// and the floor.
+#[test]
+fn amplification_is_bounded_when_everything_fails() {
+    let mut stage = Stage::new(plain(), &["a", "b", "c"]);
+    let (mut exchanges, mut attempts) = (0, 0);
+    for _ in 0..300 {
+        for _ in 0..50 {
+            exchanges += 1;
+            for made in 1..=3 {
+                let pick = stage.pick().unwrap();
+                stage.badly(pick);
+                attempts += 1;
+                if !matches!(
+                    stage.service.retry(&Attempt { made, ..attempt() }, 1),
+                    Decision::Again { .. }
+                ) {
+                    break;
+                }
+            }
+        }
+        stage.pass(0.1);
+    }
+    let floor = 3 + 3 * 30;
+    assert!(
+        attempts <= exchanges * 12 / 10 + floor,
+        "{attempts} attempts for {exchanges} exchanges"
+    );
+    assert!(
+        attempts > exchanges * 11 / 10,
+        "retries must have been tried: {attempts} of {exchanges}"
+    );
+}

@@ -1,0 +1,235 @@
+use std::time::Duration;
+
+use evenkeel_balance::backend::{Admin, BackendSpec};
+use evenkeel_balance::eligibility::Rung;
+use evenkeel_balance::event::EventKind;
+use evenkeel_balance::health::{CheckFault, CheckResult};
+use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::settings::{ActiveSettings, OnAllDown, ServiceSettings};
+use evenkeel_balance::standing::{Reason, Standing};
+
+use crate::stage::{Stage, id, plain};
+
+const PASS: CheckResult = CheckResult::Passed;
+const REFUSED: CheckResult = CheckResult::Failed(CheckFault::Refused);
+const TIMEOUT: CheckResult = CheckResult::Failed(CheckFault::Timeout);
+
+fn checked() -> ServiceSettings {
+    ServiceSettings {
+        health: Some(ActiveSettings { rise: 2, fall: 3 }),
+        ..plain()
+    }
+}
+
+fn open() -> ServiceSettings {
+    ServiceSettings {
+        on_all_down: OnAllDown::FailOpen,
+        ..plain()
+    }
+}
+
+#[test]
+fn the_unproven_serve_only_while_nobody_is_proven() {
+    let mut stage = Stage::new(checked(), &["a", "b"]);
+    assert_eq!(stage.service.snapshot(stage.now).rung, Rung::Unproven);
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [10, 10]);
+    stage.check("a", PASS);
+    assert_eq!(
+        (stage.standing("a"), stage.standing("b")),
+        (Standing::Serving, Standing::Unproven)
+    );
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [20, 0]);
+    stage.check("b", PASS);
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [10, 10]);
+}
+
+#[test]
+fn without_checks_a_new_backend_serves_at_once() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    stage.service.add(BackendSpec::new("b"), stage.now).unwrap();
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [10, 10]);
+}
+
+#[test]
+fn checks_take_out_and_bring_back_and_each_change_is_told_once() {
+    let mut stage = Stage::new(checked(), &["a", "b"]);
+    ["a", "b"].iter().for_each(|name| stage.check(name, PASS));
+    stage.heard();
+    (0..5).for_each(|_| stage.check("a", REFUSED));
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [0, 20]);
+    (0..5).for_each(|_| stage.check("a", PASS));
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [10, 10]);
+    let changes: Vec<_> = stage
+        .heard()
+        .into_iter()
+        .filter(|kind| matches!(kind, EventKind::StandingChanged { .. }))
+        .collect();
+    let change = |from, to, reason| EventKind::StandingChanged {
+        backend: id("a"),
+        from,
+        to,
+        reason,
+    };
+    assert_eq!(
+        changes,
+        [
+            change(
+                Standing::Serving,
+                Standing::Down,
+                Reason::ChecksFailed(CheckFault::Refused)
+            ),
+            change(Standing::Down, Standing::Serving, Reason::ChecksPassed),
+        ]
+    );
+}
+
+#[test]
+fn fail_closed_refuses_and_fail_open_serves_through_all_that_can() {
+    for (settings, fail_open) in [(plain(), false), (open(), true)] {
+        let mut stage = Stage::new(settings, &["a", "b", "c", "d"]);
+        stage
+            .service
+            .set_admin(&id("c"), Admin::Draining, stage.now)
+            .unwrap();
+        stage
+            .service
+            .set_admin(&id("d"), Admin::Disabled, stage.now)
+            .unwrap();
+        stage.heard();
+        stage.mark("a", false);
+        stage.mark("b", false);
+        stage.pass(3.0);
+        if fail_open {
+            assert_eq!(stage.serve(20, &[], &["a", "b", "c", "d"]), [10, 10, 0, 0]);
+        } else {
+            assert_eq!(stage.pick().unwrap_err(), Refusal::AllDown);
+        }
+        stage.mark("a", true);
+        let told = stage.heard();
+        let all_down: Vec<_> = told
+            .iter()
+            .filter(|kind| matches!(kind, EventKind::AllDown { .. }))
+            .collect();
+        assert_eq!(
+            all_down,
+            [&EventKind::AllDown {
+                fail_open,
+                members: 4
+            }],
+            "once per episode"
+        );
+        assert!(
+            told.contains(&EventKind::Recovered {
+                after: Duration::from_secs(3)
+            }),
+            "{told:?}"
+        );
+        assert_eq!(stage.serve(20, &[], &["a", "b"]), [20, 0]);
+    }
+}
+
+#[test]
+fn who_returns_to_an_empty_house_is_needed_at_once() {
+    let settings = ServiceSettings {
+        slow_start: Duration::from_secs(30),
+        ..plain()
+    };
+    let mut stage = Stage::new(settings, &["a", "b"]);
+    stage.mark("a", false);
+    stage.mark("b", false);
+    stage.mark("a", true);
+    assert!((stage.backend("a").ramp - 1.0).abs() < 1e-6);
+    stage.mark("b", true);
+    assert!(
+        (stage.backend("b").ramp - 0.1).abs() < 1e-6,
+        "the second one warms up beside the first"
+    );
+    assert!(stage.serve(110, &[], &["a", "b"])[1] <= 12);
+}
+
+#[test]
+fn traffic_outvotes_a_timed_out_check_and_no_other() {
+    for (fault, expected) in [(TIMEOUT, Standing::Serving), (REFUSED, Standing::Down)] {
+        let settings = ServiceSettings {
+            health: Some(ActiveSettings { rise: 2, fall: 1 }),
+            ..plain()
+        };
+        let mut stage = Stage::new(settings, &["a", "b"]);
+        ["a", "b"].iter().for_each(|name| stage.check(name, PASS));
+        let before = stage.pick_of("a");
+        stage.pass(1.0);
+        let began = stage.now;
+        let during = stage.pick_of("a");
+        stage.check("a", fault);
+        assert_eq!(stage.standing("a"), Standing::Down);
+        stage.well(before);
+        stage.pass(0.1);
+        assert_eq!(
+            stage.standing("a"),
+            Standing::Down,
+            "that one set out before the check began"
+        );
+        assert!(during.at() >= began);
+        stage.well(during);
+        stage.pass(0.1);
+        assert_eq!(stage.standing("a"), expected, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_drain_ends_in_an_event_and_takes_nothing_new() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    let held = stage.pick_of("a");
+    stage
+        .service
+        .set_admin(&id("a"), Admin::Draining, stage.now)
+        .unwrap();
+    stage.pass(5.0);
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [0, 20]);
+    let drained = EventKind::Drained { backend: id("a") };
+    assert!(!stage.heard().contains(&drained));
+    stage.well(held);
+    stage.pass(5.0);
+    assert_eq!(
+        stage
+            .heard()
+            .iter()
+            .filter(|kind| **kind == drained)
+            .count(),
+        1
+    );
+    stage
+        .service
+        .set_admin(&id("a"), Admin::Enabled, stage.now)
+        .unwrap();
+    assert_eq!(stage.serve(20, &[], &["a", "b"]), [10, 10]);
+}
+
+#[test]
+fn a_verdict_by_hand_ends_in_its_time() {
+    let stage = &mut Stage::new(plain(), &["a", "b"]);
+    let until = stage.now + Duration::from_secs(5);
+    stage
+        .service
+        .mark(&id("a"), Some(false), Some(until), stage.now)
+        .unwrap();
+    stage.pass(4.9);
+    assert_eq!(
+        (stage.standing("a"), stage.backend("a").reason),
+        (Standing::Down, Reason::ByHand)
+    );
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Serving);
+}
+
+#[test]
+fn checks_that_are_switched_off_believe_everybody() {
+    let stage = Stage::new(checked(), &["a", "b"]);
+    (0..3).for_each(|_| stage.check("a", REFUSED));
+    assert_eq!(stage.standing("a"), Standing::Down);
+    stage.service.set_settings(plain(), stage.now);
+    assert_eq!(
+        (stage.standing("a"), stage.standing("b")),
+        (Standing::Serving, Standing::Serving)
+    );
+}
