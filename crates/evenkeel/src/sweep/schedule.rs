@@ -2,7 +2,8 @@
 //!
 //! A backend's first check is due when it is first seen, its second within one interval (by chance, so that checks
 //! spread), every further one an interval after the last was due: a grid that slow checks do not move. A grid point that
-//! passes while a check runs is passed over. Never runs anything; `runner` does.
+//! passes while a check runs is passed over. Where standing lengthens the interval, checks spread anew.
+//! Never runs anything; `runner` does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -61,8 +62,6 @@ struct Slot {
     begun: Option<Instant>,
     /// A check of it has reached the service.
     reached: bool,
-    /// Its second check has begun, so it stands at its own place within the interval.
-    spread: bool,
     requests: Vec<u64>,
 }
 
@@ -159,7 +158,6 @@ impl Schedule {
             due: now,
             begun: None,
             reached: false,
-            spread: false,
             requests: Vec::new(),
         }
     }
@@ -172,15 +170,13 @@ impl Schedule {
             // It left and returned between two looks: another backend of the same identity.
             self.serials += 1;
             (slot.serial, slot.reached) = (self.serials, false);
-            (slot.begun, slot.spread, due) = (None, false, now);
+            (slot.begun, due) = (None, now);
         } else if interval != self.intervals.of(slot.need)
             && let Some(begun) = slot.begun
         {
-            let share = if slot.spread {
-                1.0
-            } else {
-                self.share(&seen.key)
-            };
+            // To a longer interval by its share, so that backends which change together do not stay together.
+            let longer = interval > self.intervals.of(slot.need);
+            let share = if longer { self.share(&seen.key) } else { 1.0 };
             due = begun + interval.mul_f64(share);
         }
         slot.need = seen.need;
@@ -228,7 +224,6 @@ impl Schedule {
         if slot.due <= now {
             let interval = self.intervals.of(slot.need);
             if slot.begun.is_some() {
-                slot.spread = true;
                 slot.due = after(slot.due, interval, now);
             } else {
                 slot.due = now + interval.mul_f64(self.share(&key));
@@ -281,7 +276,7 @@ impl Schedule {
         }
     }
 
-    /// Which share of its first interval a backend waits: more than none, at most all.
+    /// Which share of an interval this backend waits where checks spread: more than none, at most all.
     fn share(&self, key: &Key) -> f64 {
         let texts = [
             key.service.as_bytes(),

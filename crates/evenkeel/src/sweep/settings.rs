@@ -25,7 +25,8 @@ pub struct CheckerSettings {
     pub at_once: usize,
     /// The interval while a backend is unproven, or has failed or passed a check against its standing. None: as ever.
     pub interval_unsure: Option<Duration>,
-    /// The interval while a backend is down and its checks fail. None: as ever.
+    /// The interval while a backend is down and its checks fail. None: as ever. Where standing lengthens the interval,
+    /// the first check comes at some time within it, so that backends which fell together are not checked together.
     pub interval_down: Option<Duration>,
     /// Only services of these names. None: all.
     pub services: Option<Vec<String>>,
