@@ -287,6 +287,9 @@ impl Ledger {
     ) -> Result<(), MembershipError> {
         let at = self.find(id)?;
         let entry = &mut self.members[at];
+        if report.began < entry.joined {
+            return Err(MembershipError::Unknown(id.clone()));
+        }
         let success = entry.backend.last_success_picked();
         let reason = self
             .settings
@@ -352,6 +355,7 @@ impl Ledger {
             since: now,
             verdicts: 0,
             drain_told: false,
+            joined: now,
         };
         entry.window.restart(now, entry.tally());
         entry

@@ -228,7 +228,7 @@ impl Service {
     /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing.
     ///
     /// # Errors
-    /// [`MembershipError::Unknown`]: the backend left while it was checked.
+    /// [`MembershipError::Unknown`]: the backend left while it was checked, or joined after the check began.
     pub fn check(
         &self,
         backend: &BackendId,
@@ -236,6 +236,24 @@ impl Service {
         now: Instant,
     ) -> Result<(), MembershipError> {
         self.write(now, |ledger| ledger.check(backend, report, now))
+    }
+
+    /// Takes the results of many checks in, and publishes once. Says how many were of members, as [`check`](Self::check)
+    /// understands them. Cost: checks, and members once.
+    pub fn check_many<'a>(
+        &self,
+        reports: impl IntoIterator<Item = (&'a BackendId, CheckReport)>,
+        now: Instant,
+    ) -> usize {
+        let checked = |ledger: &mut Ledger| {
+            let known = |(backend, report)| ledger.check(backend, report, now).is_ok();
+            reports
+                .into_iter()
+                .map(known)
+                .filter(|known| *known)
+                .count()
+        };
+        self.write(now, checked)
     }
 
     /// A verdict by hand: at once, held against checks and traffic until `until`, another verdict, or for ever.

@@ -23,6 +23,8 @@ pub(super) struct Entry {
     /// Verdicts at the last tick: as many now means idle.
     pub(super) verdicts: u64,
     pub(super) drain_told: bool,
+    /// A check that began earlier was of somebody else with this identity.
+    pub(super) joined: Instant,
 }
 
 impl Entry {

@@ -3,7 +3,8 @@ use std::time::Duration;
 use evenkeel_balance::backend::{Admin, BackendSpec};
 use evenkeel_balance::eligibility::Rung;
 use evenkeel_balance::event::EventKind;
-use evenkeel_balance::health::{CheckFault, CheckResult};
+use evenkeel_balance::health::{CheckFault, CheckReport, CheckResult};
+use evenkeel_balance::membership::MembershipError;
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::settings::{ActiveSettings, OnAllDown, ServiceSettings};
 use evenkeel_balance::standing::{Reason, Standing};
@@ -231,5 +232,44 @@ fn checks_that_are_switched_off_believe_everybody() {
     assert_eq!(
         (stage.standing("a"), stage.standing("b")),
         (Standing::Serving, Standing::Serving)
+    );
+}
+
+#[test]
+fn a_check_of_a_former_member_says_nothing_of_the_present_one() {
+    let mut stage = Stage::new(checked(), &["a", "b"]);
+    let former = CheckReport {
+        began: stage.now,
+        latency: Duration::from_secs(1),
+        result: PASS,
+        status: None,
+    };
+    stage.pass(1.0);
+    stage.service.remove(&id("a"), stage.now).unwrap();
+    stage.service.add(BackendSpec::new("a"), stage.now).unwrap();
+    let unknown = Err(MembershipError::Unknown(id("a")));
+    assert_eq!(stage.service.check(&id("a"), former, stage.now), unknown);
+    assert_eq!(stage.standing("a"), Standing::Unproven);
+}
+
+#[test]
+fn many_checks_are_one_change() {
+    let stage = Stage::new(checked(), &["a", "b", "c"]);
+    let names = ["a", "x", "c"].map(id);
+    let report = CheckReport {
+        began: stage.now,
+        latency: Duration::from_millis(1),
+        result: PASS,
+        status: None,
+    };
+    let reports = names.iter().map(|name| (name, report));
+    assert_eq!(
+        stage.service.check_many(reports, stage.now),
+        2,
+        "x is no member"
+    );
+    assert_eq!(
+        ["a", "b", "c"].map(|name| stage.standing(name)),
+        [Standing::Serving, Standing::Unproven, Standing::Serving]
     );
 }
