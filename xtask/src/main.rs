@@ -145,6 +145,7 @@ fn models(root: &Path) -> Done {
             "target/shuttle",
             "-p",
             "evenkeel-balance",
+            "--lib",
             "--test",
             "models",
         ],

@@ -141,5 +141,5 @@ pub(crate) fn cap(enabled: usize, settings: &BreakerSettings) -> usize {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;

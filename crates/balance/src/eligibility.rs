@@ -76,7 +76,7 @@ pub(crate) fn bar(lane: &Lane, ask: &Ask<'_>) -> Option<Bar> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
 

@@ -47,7 +47,7 @@ const fn splitmix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
 

@@ -215,5 +215,5 @@ impl Health {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;

@@ -14,7 +14,7 @@ pub(crate) fn ramp(began: Option<Instant>, window: Duration, now: Instant) -> Op
     (passed < window).then(|| (passed.as_secs_f32() / window.as_secs_f32()).max(LEAST))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
 

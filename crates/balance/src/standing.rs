@@ -94,7 +94,7 @@ pub enum Reason {
     SettingsChanged,
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
 

@@ -156,7 +156,7 @@ impl Trials {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
 
@@ -191,5 +191,97 @@ mod tests {
                 failed: false
             }
         );
+    }
+}
+
+#[cfg(all(test, shuttle))]
+mod tests {
+    use shuttle::thread;
+
+    use super::*;
+    use crate::sync::Arc;
+
+    /// Three takers for two tokens; one fails, one gives back, one passes, while the tick ends the period.
+    fn takers_and_the_end_of_the_period() {
+        let trials = Arc::new(Trials::default());
+        trials.begin(2);
+        let takers: Vec<_> = (0..3)
+            .map(|way| {
+                let trials = Arc::clone(&trials);
+                thread::spawn(move || {
+                    let epoch = trials.take();
+                    if let Some(epoch) = epoch {
+                        match way {
+                            0 => drop(trials.passed(epoch)),
+                            1 => trials.give_back(epoch),
+                            _ => drop(trials.failed(epoch)),
+                        }
+                    }
+                    epoch
+                })
+            })
+            .collect();
+        let before_end = trials.results();
+        trials.end();
+        let epochs: Vec<_> = takers
+            .into_iter()
+            .map(|taker| taker.join().expect("takers do not panic"))
+            .collect();
+        assert!(
+            epochs.iter().flatten().count() <= 3,
+            "two tokens, and one that came back"
+        );
+        assert!(
+            epochs.iter().flatten().all(|epoch| *epoch == Epoch(1)),
+            "nothing starts after the end"
+        );
+        assert!(before_end.passed <= 1);
+        assert!(
+            !trials.available(),
+            "nothing is given back to an ended period"
+        );
+        assert_eq!(
+            trials.results(),
+            Results {
+                passed: 0,
+                failed: false
+            }
+        );
+    }
+
+    /// Without the one that gives back, two tokens are two trials, in every schedule; a failure leaves none.
+    fn two_tokens_are_two_trials() {
+        let trials = Arc::new(Trials::default());
+        trials.begin(2);
+        let take = |fail: bool| {
+            let trials = Arc::clone(&trials);
+            thread::spawn(move || {
+                let epoch = trials.take();
+                if let Some(epoch) = epoch.filter(|_| fail) {
+                    trials.failed(epoch);
+                    return 1;
+                }
+                u32::from(epoch.is_some())
+            })
+        };
+        let takers = [take(false), take(true), take(false), take(false)];
+        let taken: u32 = takers
+            .into_iter()
+            .map(|taker| taker.join().expect("takers do not panic"))
+            .sum();
+        assert!(taken <= 2, "{taken} trials of two tokens");
+        assert!(!trials.results().failed || !trials.available());
+    }
+
+    #[test]
+    fn trials_are_bounded_in_every_schedule() {
+        shuttle::check_random(two_tokens_are_two_trials, 20_000);
+        shuttle::check_pct(two_tokens_are_two_trials, 5_000, 3);
+    }
+
+    #[test]
+    fn an_ended_period_stays_ended_in_every_schedule() {
+        shuttle::check_random(takers_and_the_end_of_the_period, 20_000);
+        shuttle::check_pct(takers_and_the_end_of_the_period, 5_000, 3);
     }
 }
