@@ -85,3 +85,35 @@ fn the_demo_prints_a_table_for_each_world_it_shows() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(text.matches("| adaptive |").count(), 3, "{text}");
 }
+
+/// Every command of the README is run: by this test, by the examples' own, or it is the gate that runs this test.
+#[test]
+fn the_readme_says_what_works() {
+    let readme = include_str!("../../README.md");
+    let blocks = readme
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|block| block.split("```").next());
+    let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        let words = match command.strip_prefix("cargo run --release -p evenkeel-sim -- ") {
+            Some(words) => words.split(' ').collect(),
+            None if command == "cargo xtask demo" => vec!["demo"],
+            None => {
+                let known = [
+                    "cargo xtask test",
+                    "cargo run -p evenkeel --example choose",
+                    "cargo run -p evenkeel --example healthy",
+                ];
+                assert!(known.contains(&command), "nobody runs `{command}`");
+                continue;
+            }
+        };
+        let output = run(&words);
+        assert!(
+            output.status.success() && !output.stdout.is_empty(),
+            "`{command}`: {output:?}"
+        );
+    }
+}

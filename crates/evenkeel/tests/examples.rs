@@ -53,3 +53,15 @@ fn healthy_goes_on_with_the_backend_that_lives() {
         "{told}"
     );
 }
+
+#[test]
+fn the_readme_quotes_the_example_to_the_letter() {
+    let block = include_str!("../../../README.md")
+        .split("```rust\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
+    let indented: String = block.lines().map(|line| format!("    {line}\n")).collect();
+    let example = include_str!("../examples/choose.rs");
+    assert!(example.contains(&indented), "not in choose.rs:\n{indented}");
+}

@@ -6,7 +6,7 @@
 //! The square lets the exact in-flight count win before a wrong latency signal does harm. The penalty stands outside
 //! the clamp of slowness, so a failing idle backend costs more than a good one with several in flight; it is square
 //! so that single failures, which every backend has, move little. All up to 64 are looked at, above that two random
-//! blocks of 16. Figures: `docs/policies.md`; reasons: `docs/decisions/0002-adaptive.md`.
+//! blocks of 16. Figures: `docs/policies.md`; reasons: `docs/decisions/0004-adaptive.md`.
 
 use crate::ask::Ask;
 use crate::policy::{Candidates, Policy, below};
