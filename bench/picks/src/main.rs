@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         SLICE.as_millis()
     );
     for &size in sizes {
-        for threads in [1, 2, 4] {
+        for threads in 1..=4 {
             if threads <= cores {
                 table(size, threads, rounds);
             }

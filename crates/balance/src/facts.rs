@@ -2,7 +2,9 @@
 //!
 //! Picks write here, the tick reads. Nothing here decides who is picked.
 
-use std::sync::Arc as StdArc;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc as StdArc, PoisonError};
 use std::time::Duration;
 
 use crate::ask::ClassId;
@@ -15,7 +17,7 @@ use crate::retry::RetrySettings;
 use crate::retry::budget::Budget;
 use crate::retry::{self, Attempt, Decision};
 use crate::settings::ServiceSettings;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering, Published};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, Published};
 use crate::time::Instant;
 
 /// Weight of one sample in the running mean of a class: 0.01 for each of eight exchanges.
@@ -25,6 +27,9 @@ pub(crate) struct Facts {
     pub(crate) name: StdArc<str>,
     listener: StdArc<dyn Listener>,
     exchanges: AtomicBool,
+    /// Events of changes that are still to be told, in order.
+    outbox: Mutex<VecDeque<Event>>,
+    telling: AtomicBool,
     classes: Box<[Class]>,
     /// A success at or beyond this is slow; `u64::MAX` for none.
     slow_nanos: AtomicU64,
@@ -74,6 +79,8 @@ impl Facts {
     ) -> Self {
         Self {
             name,
+            outbox: Mutex::new(VecDeque::new()),
+            telling: AtomicBool::new(false),
             exchanges: AtomicBool::new(listener.wants_exchanges()),
             listener,
             classes: (0..settings.classes.max(1))
@@ -161,7 +168,9 @@ impl Facts {
     /// Asks the owner for a tick before its time. Says so once until the tick came.
     pub(crate) fn ask_tick(&self) {
         if !self.prompt.swap(true, Ordering::Relaxed) {
-            self.listener.tick_wanted();
+            drop(catch_unwind(AssertUnwindSafe(|| {
+                self.listener.tick_wanted();
+            })));
         }
     }
 
@@ -188,12 +197,50 @@ impl Facts {
         self.exchanges.load(Ordering::Relaxed)
     }
 
+    /// Tells one event of a pick. A listener that panics is the listener's loss: neither pick nor service takes harm.
     pub(crate) fn tell(&self, at: Instant, kind: EventKind) {
-        self.listener.hear(&Event {
+        let event = Event {
             service: self.name.clone(),
             at,
             kind,
-        });
+        };
+        self.hear(&event);
+    }
+
+    fn hear(&self, event: &Event) {
+        let heard = AssertUnwindSafe(|| self.listener.hear(event));
+        drop(catch_unwind(heard));
+    }
+
+    /// Puts the events of a change in line. Called under the writer's lock, so that the line has the order of the changes.
+    pub(crate) fn line_up(&self, at: Instant, kinds: Vec<EventKind>) {
+        if kinds.is_empty() {
+            return;
+        }
+        let event = |kind| Event {
+            service: self.name.clone(),
+            at,
+            kind,
+        };
+        self.outbox().extend(kinds.into_iter().map(event));
+    }
+
+    /// Tells what is in line, outside the writer's lock. One thread at a time tells; who comes meanwhile, from another
+    /// thread or from within a listener, leaves its events to that one.
+    pub(crate) fn tell_line(&self) {
+        while !self.outbox().is_empty() && !self.telling.swap(true, Ordering::Acquire) {
+            loop {
+                let Some(event) = self.outbox().pop_front() else {
+                    break;
+                };
+                self.hear(&event);
+            }
+            self.telling.store(false, Ordering::Release);
+        }
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_hooks(&self, policy: Option<StdArc<dyn Policy>>) {
@@ -211,8 +258,7 @@ impl Facts {
         let Some(policy) = policy.as_ref() else {
             return;
         };
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(policy.as_ref()))).is_err()
-        {
+        if catch_unwind(AssertUnwindSafe(|| call(policy.as_ref()))).is_err() {
             self.policy_failed(policy.name(), at);
         }
     }

@@ -137,6 +137,10 @@ impl Ledger {
         std::mem::take(&mut self.events)
     }
 
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     pub(crate) fn take_dirty(&mut self) -> bool {
         std::mem::take(&mut self.dirty)
     }
@@ -396,15 +400,19 @@ impl Ledger {
         });
     }
 
-    pub(crate) fn laws(&mut self) -> Result<(), BackendId> {
+    pub(crate) fn laws(&self) -> Result<(), BackendId> {
         match self.members.iter().find(|entry| !entry.backend.law()) {
             Some(entry) => Err(entry.spec.id.clone()),
             None => Ok(()),
         }
     }
 
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// Members and what is in flight on them.
-    pub(crate) fn load(&mut self) -> (usize, u64) {
+    pub(crate) fn load(&self) -> (usize, u64) {
         (
             self.members.len(),
             self.members

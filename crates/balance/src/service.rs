@@ -29,6 +29,9 @@ use crate::time::Instant;
 /// How often a service wants its [`tick`](Service::tick).
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// Up to so many members, a check that changes a standing is published at once.
+const PUBLISHED_AT_ONCE: usize = 256;
+
 /// A named group of backends that can serve the same requests. Clones are the same service.
 #[derive(Clone)]
 pub struct Service {
@@ -225,7 +228,8 @@ impl Service {
         self.write(now, |ledger| ledger.tick(now));
     }
 
-    /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing.
+    /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing. Picks see a change
+    /// at once; of a service with more than 256 members, from the tick on that is asked for.
     ///
     /// # Errors
     /// [`MembershipError::Unknown`]: the backend left while it was checked, or joined after the check began.
@@ -235,7 +239,7 @@ impl Service {
         report: CheckReport,
         now: Instant,
     ) -> Result<(), MembershipError> {
-        self.write(now, |ledger| ledger.check(backend, report, now))
+        self.write_soon(now, |ledger| ledger.check(backend, report, now))
     }
 
     /// Takes the results of many checks in, and publishes once. Says how many were of members, as [`check`](Self::check)
@@ -305,33 +309,51 @@ impl Service {
     /// # Errors
     /// The first backend that breaks one.
     pub fn laws(&self) -> Result<(), BackendId> {
-        self.locked(Ledger::laws)
+        self.locked(|ledger| ledger.laws())
     }
 
     /// Says that the service ends. Picks in flight end in peace.
     pub fn stop(&self, now: Instant) {
-        let (members, in_flight) = self.locked(Ledger::load);
+        let (members, in_flight) = self.locked(|ledger| ledger.load());
         self.shared
             .facts
             .tell(now, EventKind::ServiceStopped { members, in_flight });
     }
 
-    /// One change by the one writer: published, then told, outside the lock.
+    /// One change by the one writer: published, then told, outside the lock and in the order of the changes.
     fn write<R>(&self, now: Instant, change: impl FnOnce(&mut Ledger) -> R) -> R {
-        let (result, events) = self.locked(|ledger| {
+        self.change(now, change, |_| true)
+    }
+
+    /// As [`write`](Self::write), but in a large service the change is published by a tick that is asked for: each
+    /// publication costs all members, and a sweep of checks changes many, one after another.
+    fn write_soon<R>(&self, now: Instant, change: impl FnOnce(&mut Ledger) -> R) -> R {
+        self.change(now, change, |ledger| ledger.members() <= PUBLISHED_AT_ONCE)
+    }
+
+    fn change<R>(
+        &self,
+        now: Instant,
+        change: impl FnOnce(&mut Ledger) -> R,
+        at_once: impl FnOnce(&Ledger) -> bool,
+    ) -> R {
+        let facts = &self.shared.facts;
+        let (result, later) = self.locked(|ledger| {
             let result = change(ledger);
             ledger.settle(now);
-            if ledger.take_dirty() {
+            let later = ledger.is_dirty() && !at_once(ledger);
+            if !later && ledger.take_dirty() {
                 let before = self.shared.table.load();
-                self.shared
-                    .table
-                    .store(Arc::new(ledger.table(now, Some(&before))));
+                let next = ledger.table(now, Some(&before));
+                self.shared.table.store(Arc::new(next));
             }
-            (result, ledger.take_events())
+            facts.line_up(now, ledger.take_events());
+            (result, later)
         });
-        for event in events {
-            self.shared.facts.tell(now, event);
+        if later {
+            facts.ask_tick();
         }
+        facts.tell_line();
         result
     }
 

@@ -23,6 +23,9 @@ mod custom;
 /// Explaining is picking without the charge.
 mod explaining;
 
+/// Who listens, and how.
+mod listening;
+
 /// Retries and their budget.
 mod retries;
 

@@ -273,3 +273,32 @@ fn many_checks_are_one_change() {
         [Standing::Serving, Standing::Unproven, Standing::Serving]
     );
 }
+
+#[test]
+fn in_a_large_service_a_check_is_published_by_the_tick_it_asks_for() {
+    let specs: Vec<_> = (0..257)
+        .map(|at| BackendSpec::new(format!("backend-{at}")))
+        .collect();
+    let settings = ServiceSettings {
+        health: Some(ActiveSettings { rise: 1, fall: 1 }),
+        ..plain()
+    };
+    let mut stage = Stage::of(settings, specs);
+    stage.check("backend-7", PASS);
+    assert_eq!(
+        (stage.standing("backend-7"), stage.ticks_wanted()),
+        (Standing::Serving, 1)
+    );
+    assert!(
+        stage.serve(257, &[], &["backend-7"])[0] <= 1,
+        "pickers have the table of before"
+    );
+    stage.check("backend-8", PASS);
+    assert_eq!(stage.ticks_wanted(), 1, "one tick for many checks");
+    stage.service.tick(stage.now);
+    assert_eq!(
+        stage.serve(20, &[], &["backend-7", "backend-8"]),
+        [10, 10],
+        "only the proven serve"
+    );
+}
