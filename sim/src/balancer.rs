@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::event::{Event, Listener};
+use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
 use evenkeel_balance::time::Instant;
@@ -31,6 +32,9 @@ pub(crate) struct Balancer {
     pub(crate) in_flight: Vec<u32>,
     /// What the world sent to each backend since the beginning.
     pub(crate) sent: Vec<u64>,
+    /// How often it was asked, and how often it refused.
+    pub(crate) asked: u64,
+    pub(crate) refused: u64,
 }
 
 impl Balancer {
@@ -53,13 +57,21 @@ impl Balancer {
             wants,
             in_flight: vec![0; scenario.servers],
             sent: vec![0; scenario.servers],
+            asked: 0,
+            refused: 0,
         }
     }
 
     /// The laws, against the world's own counts.
     pub(crate) fn holds(&self, now: Instant) -> bool {
         let counted = self.service.snapshot(now).backends;
+        let refused: u64 = Refusal::ALL
+            .map(|refusal| self.service.refusals(refusal))
+            .iter()
+            .sum();
         self.service.laws().is_ok()
+            && self.refused == refused
+            && self.asked == self.sent.iter().sum::<u64>() + refused
             && counted
                 .iter()
                 .zip(&self.sent)

@@ -30,7 +30,9 @@ impl Happening {
             Self::Arrive => 1,
             Self::Reach(id) => attempt(2, id),
             Self::Done(_, id) => attempt(3, id),
-            Self::Return(id, _) => attempt(4, id),
+            Self::Return(id, verdict) => {
+                mix(attempt(4, id), u64::from(verdict == Verdict::Success))
+            }
             Self::Deadline(id) => attempt(5, id),
             Self::Again(id) => attempt(6, id),
             Self::Tick => 7,

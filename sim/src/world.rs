@@ -235,7 +235,9 @@ impl<'a> World<'a> {
             .class(ClassId(exchange.class))
             .tried(&tried);
         let balancer = &mut self.balancers[instance];
+        balancer.asked += 1;
         let Ok(pick) = balancer.service.pick(&ask, now) else {
+            balancer.refused += 1;
             self.close(id, false);
             return;
         };
@@ -412,12 +414,29 @@ impl<'a> World<'a> {
                 "picks = finished + abandoned + in flight"
             );
         }
+        self.servers_agree();
         assert_eq!(
             self.arrived as u64,
             self.live + self.closed,
             "accepted = live + closed"
         );
         self.after(TICK, Happening::Tick);
+    }
+
+    /// With one balancer, no network and nobody who gives up, what a server holds is what the core has in flight there.
+    fn servers_agree(&self) {
+        let [balancer] = &self.balancers[..] else {
+            return;
+        };
+        if self.scenario.network.is_zero() && self.scenario.deadline.is_none() {
+            for (server, in_flight) in self.servers.iter().zip(&balancer.in_flight) {
+                assert_eq!(
+                    server.holds(),
+                    *in_flight as usize,
+                    "a server and the core disagree"
+                );
+            }
+        }
     }
 
     fn crowd(&mut self, server: usize) {

@@ -47,7 +47,7 @@ fn the_mean_field_of_one_choice() {
     for (load, exchanges) in [
         (0.5, 200_000),
         (0.7, 300_000),
-        (0.8, 500_000),
+        (0.8, 1_000_000),
         (0.9, 2_000_000),
     ] {
         check(

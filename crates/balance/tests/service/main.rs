@@ -23,6 +23,9 @@ mod custom;
 /// Explaining is picking without the charge.
 mod explaining;
 
+/// What outcomes teach.
+mod learning;
+
 /// Who listens, and how.
 mod listening;
 

@@ -1,0 +1,119 @@
+use std::time::Duration;
+
+use evenkeel_balance::ask::ClassId;
+use evenkeel_balance::backend::BackendId;
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+
+use crate::stage::{Stage, id, plain};
+
+/// One exchange of `class` on one of `subset`, answered after `millis`.
+fn exchange(stage: &mut Stage, class: u16, subset: &[BackendId], millis: u64) {
+    let ask = stage.ask();
+    let mut pick = stage
+        .service
+        .pick(&ask.class(ClassId(class)).subset(subset), stage.now)
+        .unwrap();
+    let later = stage.now + Duration::from_millis(millis);
+    pick.answered(Verdict::Success, later);
+    pick.finish(Outcome::Completed, later);
+}
+
+/// Backend `a` serves the expensive class alone, `b` the cheap one, `c` both. Nobody is slow for that.
+#[test]
+fn latency_is_judged_against_its_class() {
+    let mut stage = Stage::new(
+        ServiceSettings {
+            policy: PolicyChoice::Adaptive,
+            ..plain()
+        },
+        &["a", "b", "c"],
+    );
+    for _ in 0..2000 {
+        exchange(&mut stage, 1, &[id("a")], 500);
+        exchange(&mut stage, 2, &[id("b")], 5);
+        exchange(&mut stage, 1, &[id("c")], 500);
+        exchange(&mut stage, 2, &[id("c")], 5);
+        stage.pass(0.01);
+    }
+    for name in ["a", "b", "c"] {
+        let slowness = stage.backend(name).learned.slowness;
+        assert!(
+            (slowness - 1.0).abs() < 0.05,
+            "{name} looks {slowness} times as slow as its class"
+        );
+    }
+}
+
+#[test]
+fn who_is_slow_within_a_class_is_known_in_a_second() {
+    let mut stage = Stage::new(
+        ServiceSettings {
+            policy: PolicyChoice::Adaptive,
+            ..plain()
+        },
+        &["a", "b"],
+    );
+    for _ in 0..200 {
+        exchange(&mut stage, 0, &[id("a")], 30);
+        exchange(&mut stage, 0, &[id("b")], 10);
+        stage.pass(0.01);
+    }
+    let [slow, fast] = ["a", "b"].map(|name| stage.backend(name).learned.slowness);
+    assert!(slow / fast > 2.0, "{slow} against {fast}");
+    let counts = stage.serve(100, &[], &["a", "b"]);
+    assert!(counts[1] > 90, "{counts:?}");
+}
+
+/// The window, the throughput and the mean that a snapshot tells.
+#[test]
+fn a_snapshot_tells_rates_of_the_last_seconds() {
+    let mut stage = Stage::new(
+        ServiceSettings {
+            histograms: true,
+            breaker: None,
+            ..plain()
+        },
+        &["a"],
+    );
+    for _ in 0..100 {
+        stage.serve(9, &[], &[]);
+        stage.serve(1, &["a"], &[]);
+        stage.pass(0.1);
+    }
+    let seen = stage.backend("a");
+    assert!(
+        (90..=100).contains(&seen.window.failed) && (810..=900).contains(&seen.window.succeeded),
+        "{:?}",
+        seen.window
+    );
+    assert!((seen.per_second - 100.0).abs() < 3.0, "{}", seen.per_second);
+    assert_eq!(seen.latency.unwrap().as_millis(), 10);
+    let latencies = seen.latencies.unwrap();
+    assert_eq!(latencies.count(), 900);
+    let median = latencies.quantile(0.5).unwrap();
+    assert!(
+        (9.5..10.5).contains(&(median.as_secs_f64() * 1000.0)),
+        "{median:?}"
+    );
+}
+
+#[test]
+fn a_failure_teaches_no_latency() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    let mut pick = stage.pick().unwrap();
+    pick.answered(
+        Verdict::Failure(Fault::Timeout),
+        stage.now + Duration::from_secs(5),
+    );
+    pick.finish(
+        Outcome::Broken(Fault::Timeout),
+        stage.now + Duration::from_secs(5),
+    );
+    let seen = stage.backend("a");
+    assert_eq!(
+        (seen.latency, seen.consecutive_failures, seen.counts.failed),
+        (None, 1, 1)
+    );
+    assert!((seen.learned.slowness - 1.0).abs() < 1e-6 && seen.learned.failing > 0.04);
+}
