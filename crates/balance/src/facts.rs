@@ -46,6 +46,8 @@ pub(crate) struct Facts {
     /// The program's own policy broke: its stand-in chooses until other settings come.
     pub(crate) policy_broke: AtomicBool,
     hooked: AtomicBool,
+    /// Somebody watches single attempts: a listener that wants them, or hooks of the program's own policy.
+    watched: AtomicBool,
     hooks: Published<Option<StdArc<dyn Policy>>>,
 }
 
@@ -97,6 +99,7 @@ impl Facts {
             retry: Published::new(Arc::new(settings.retry.clone())),
             policy_broke: AtomicBool::new(false),
             hooked: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             hooks: Published::new(Arc::new(None)),
         }
     }
@@ -175,9 +178,22 @@ impl Facts {
     }
 
     pub(crate) fn tick_came(&self) {
-        self.exchanges
-            .store(self.listener.wants_exchanges(), Ordering::Relaxed);
+        self.watch();
         self.prompt.store(false, Ordering::Relaxed);
+    }
+
+    /// Asks who watches single attempts, so that a pick looks at one flag.
+    pub(crate) fn watch(&self) {
+        let exchanges = self.listener.wants_exchanges();
+        self.exchanges.store(exchanges, Ordering::Relaxed);
+        let watched = exchanges || self.hooked.load(Ordering::Relaxed);
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    /// Whether anybody watches single attempts.
+    #[inline]
+    pub(crate) fn watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
     }
 
     pub(crate) fn refused(&self, refusal: Refusal, members: usize, at: Instant) {
@@ -192,7 +208,6 @@ impl Facts {
     }
 
     /// As the listener said at the last tick: asking it at each pick would cost a call.
-    #[inline]
     pub(crate) fn wants_exchanges(&self) -> bool {
         self.exchanges.load(Ordering::Relaxed)
     }
@@ -246,10 +261,10 @@ impl Facts {
     pub(crate) fn set_hooks(&self, policy: Option<StdArc<dyn Policy>>) {
         self.hooked.store(policy.is_some(), Ordering::Relaxed);
         self.hooks.store(Arc::new(policy));
+        self.watch();
     }
 
     /// Runs a hook of the program's own policy, if there is one and it has not broken. A panic of it goes no further.
-    #[inline]
     pub(crate) fn hook(&self, at: Instant, call: impl FnOnce(&dyn Policy)) {
         if !self.hooked.load(Ordering::Relaxed) || self.policy_broke.load(Ordering::Relaxed) {
             return;

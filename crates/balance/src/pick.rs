@@ -147,16 +147,23 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             Verdict::Failure(fault) => self.failed(fault),
             Verdict::Neutral => self.silent(),
         }
+        if self.held.facts.watched() {
+            self.tell_answer(verdict, now);
+        }
+    }
+
+    #[cold]
+    fn tell_answer(&self, verdict: Verdict, now: Instant) {
         let backend = &*self.held;
-        let at = self.at;
-        backend.facts.hook(now, |policy| {
-            policy.answered(backend, verdict, now.since(at));
-        });
+        let latency = now.since(self.at);
+        backend
+            .facts
+            .hook(now, |policy| policy.answered(backend, verdict, latency));
         if backend.facts.wants_exchanges() {
             let kind = EventKind::Answered {
                 backend: backend.id().clone(),
                 verdict,
-                latency: now.since(at),
+                latency,
                 mean: backend.latency(),
             };
             backend.facts.tell(now, kind);
@@ -175,17 +182,23 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             _ => {}
         }
         self.stage = Stage::Ended;
+        self.held.charge.finish();
+        if self.held.facts.watched() {
+            self.tell_end(outcome, now);
+        }
+    }
+
+    #[cold]
+    fn tell_end(&self, outcome: Outcome, now: Instant) {
         let backend = &*self.held;
-        backend.charge.finish();
         backend
             .facts
             .hook(now, |policy| policy.finished(backend, Some(outcome)));
         if backend.facts.wants_exchanges() {
-            let total = now.since(self.at);
             let kind = EventKind::Finished {
                 backend: backend.id().clone(),
                 outcome,
-                total,
+                total: now.since(self.at),
                 failed: self.failed,
             };
             backend.facts.tell(now, kind);

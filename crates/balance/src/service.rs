@@ -104,7 +104,9 @@ impl Service {
                         taken.trial,
                         now,
                     );
-                    told(facts, table, pick.backend(), ask, pick.is_trial(), now);
+                    if facts.watched() {
+                        told(facts, table, pick.backend(), ask, pick.is_trial(), now);
+                    }
                     Ok(pick)
                 }
                 Err(refusal) => {
@@ -368,7 +370,7 @@ impl Service {
     }
 }
 
-#[inline]
+#[cold]
 fn told(facts: &Facts, table: &Table, backend: &Backend, ask: &Ask<'_>, trial: bool, now: Instant) {
     facts.hook(now, |policy| policy.picked(backend, ask));
     if facts.wants_exchanges() {
@@ -423,14 +425,16 @@ impl Handle {
                     taken.trial,
                     now,
                 );
-                told(
-                    facts,
-                    &pick.held().table.0,
-                    pick.backend(),
-                    ask,
-                    pick.is_trial(),
-                    now,
-                );
+                if facts.watched() {
+                    told(
+                        facts,
+                        &pick.held().table.0,
+                        pick.backend(),
+                        ask,
+                        pick.is_trial(),
+                        now,
+                    );
+                }
                 Ok(pick)
             }
             Err(refusal) => {
