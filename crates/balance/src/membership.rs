@@ -18,7 +18,7 @@ use crate::health::{CheckReport, CheckResult, Health};
 use crate::learn::window::{Tally, Window};
 use crate::settings::{PolicyChoice, ServiceSettings};
 use crate::standing::{Reason, Standing};
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, Weak};
 use crate::time::Instant;
 
 /// One member, and how many have which standing.
@@ -77,8 +77,9 @@ pub(crate) struct Ledger {
     policy: StdArc<str>,
     members: Vec<Entry>,
     index: HashMap<BackendId, usize>,
-    /// Members that left with attempts in flight: who returns meanwhile finds its counters again.
-    departed: HashMap<BackendId, Arc<Backend>>,
+    /// Members that left and that somebody still holds, by an attempt or by a table of before: who returns meanwhile
+    /// finds its counters again, also those of a pick that was on its way when the member left.
+    departed: HashMap<BackendId, Weak<Backend>>,
     next_serial: u32,
     census: Census,
     rung: Rung,
@@ -331,7 +332,8 @@ impl Ledger {
     }
 
     fn joined(&mut self, spec: BackendSpec, first: bool, now: Instant) -> Entry {
-        let backend = self.departed.remove(&spec.id).unwrap_or_else(|| {
+        let held = self.departed.remove(&spec.id);
+        let backend = held.and_then(|held| held.upgrade()).unwrap_or_else(|| {
             let serial = self.next_serial;
             self.next_serial = self.next_serial.wrapping_add(1).max(1);
             Arc::new(Backend::new(
@@ -390,10 +392,8 @@ impl Ledger {
         // Who returns is judged anew: late answers of its trials and old failures are not held against it.
         entry.backend.trials.end();
         entry.backend.consecutive.store(0, Ordering::Relaxed);
-        if in_flight > 0 {
-            self.departed
-                .insert(entry.spec.id.clone(), entry.backend.clone());
-        }
+        self.departed
+            .insert(entry.spec.id.clone(), Arc::downgrade(&entry.backend));
         self.tell(EventKind::BackendRemoved {
             backend: entry.spec.id.clone(),
             in_flight,

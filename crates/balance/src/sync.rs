@@ -5,12 +5,12 @@
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{
-    Arc, Mutex, MutexGuard,
+    Arc, Mutex, MutexGuard, Weak,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard,
+    Arc, Mutex, MutexGuard, Weak,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 

@@ -28,7 +28,8 @@ impl Ledger {
         }
         self.warm(now);
         self.drained();
-        self.departed.retain(|_, backend| backend.in_flight() > 0);
+        self.departed
+            .retain(|_, backend| backend.strong_count() > 0);
     }
 
     /// Windows roll; who heard nothing since the last tick is forgiven a little.
