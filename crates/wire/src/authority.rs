@@ -1,0 +1,120 @@
+//! Owns the reading of `host[:port]` (RFC 9110 section 4.2, RFC 3986 section 3.2), without userinfo, lists or escapes.
+
+use std::net::Ipv6Addr;
+
+use crate::bytes::is_host;
+use crate::malformed::Malformed;
+
+/// Host and port, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    /// A name, an IPv4 address, or an IPv6 address in its brackets; as written.
+    pub host: &'a [u8],
+    /// 1 to 65,535, where one is named. A colon without digits names none.
+    pub port: Option<u16>,
+}
+
+/// Reads an authority.
+///
+/// # Errors
+/// [`Malformed::Host`] for anything else than one host, with or without a port.
+pub fn parse(text: &[u8]) -> Result<Authority<'_>, Malformed> {
+    let (host, rest) = if text.first() == Some(&b'[') {
+        let end = text
+            .iter()
+            .position(|&byte| byte == b']')
+            .ok_or(Malformed::Host)?;
+        let address = std::str::from_utf8(&text[1..end]).map_err(|_| Malformed::Host)?;
+        address.parse::<Ipv6Addr>().map_err(|_| Malformed::Host)?;
+        text.split_at(end + 1)
+    } else {
+        let end = text
+            .iter()
+            .position(|&byte| byte == b':')
+            .unwrap_or(text.len());
+        let (host, rest) = text.split_at(end);
+        // A lone dot is a name without labels.
+        if !is_host(host) || host == b"." || host.len() > 255 {
+            return Err(Malformed::Host);
+        }
+        (host, rest)
+    };
+    let port = match rest {
+        [] | [b':'] => None,
+        [b':', digits @ ..] => Some(port(digits)?),
+        _ => return Err(Malformed::Host),
+    };
+    Ok(Authority { host, port })
+}
+
+fn port(digits: &[u8]) -> Result<u16, Malformed> {
+    if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed::Host);
+    }
+    let number = digits
+        .iter()
+        .fold(0_u32, |number, digit| number * 10 + u32::from(digit - b'0'));
+    match u16::try_from(number) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(Malformed::Host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: Result<(&str, Option<u16>), Malformed>) {
+        let got = parse(text.as_bytes());
+        let expect = expect.map(|(host, port)| Authority {
+            host: host.as_bytes(),
+            port,
+        });
+        assert_eq!(got, expect, "{text}");
+    }
+
+    #[test]
+    fn one_host() {
+        check("example.com", Ok(("example.com", None)));
+        check("Example.com.:8080", Ok(("Example.com.", Some(8080))));
+        check("a_b:", Ok(("a_b", None)));
+        check("10.0.0.1:1", Ok(("10.0.0.1", Some(1))));
+        check("[::1]", Ok(("[::1]", None)));
+        check("[2001:db8::7]:65535", Ok(("[2001:db8::7]", Some(65535))));
+    }
+
+    #[test]
+    fn anything_else() {
+        let long = "a".repeat(256);
+        for text in [
+            "",
+            ".",
+            ":80",
+            "user@host",
+            "a b",
+            "a,b",
+            "a/b",
+            "a?b",
+            "a:b",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:80:80",
+            "a:000001",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "[1.2.3.4]",
+            "[fe80::1%eth0]",
+            "::1",
+            "a%2eb",
+            "ü",
+            "a\\b",
+            "a#b",
+            &long,
+        ] {
+            check(text, Err(Malformed::Host));
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Owns heads as they go on to the next hop: hop-by-hop fields gone, framing written anew, forwarding fields ours.
+//!
+//! A [`Forwardable`] is the only head that the upstream side accepts, and only [`request`] makes one.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use crate::client::{is_request_id, is_traceparent, single};
+use crate::framing::Framing;
+use crate::head::{Field, RequestHead, ResponseHead, Version};
+use crate::known::{Kind, Known, is_disguised};
+
+/// What is said of a request to the backend beside what the client wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarding<'a> {
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// Whether the peer's own forwarding fields are believed.
+    pub trusted: bool,
+    /// The client, as [`client::address`](crate::client::address) finds it.
+    pub client: IpAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The listener's port.
+    pub port: u16,
+    /// Adds `Via` under this name.
+    pub via: Option<&'a str>,
+    /// Adds `X-Real-IP`.
+    pub real_ip: bool,
+    /// Chance for the ids that are made here: of the request, of the trace, of the span.
+    pub chance: [u64; 4],
+}
+
+/// A request's head, ready for a backend. The bytes live in a recycled buffer.
+#[derive(Debug, Default)]
+pub struct Forwardable {
+    bytes: Vec<u8>,
+}
+
+impl Forwardable {
+    /// An empty one: a buffer for [`request`] to fill.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The text: request line, fields, empty line.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Writes a request's head for a backend into `out`, over what stood there.
+pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwardable) {
+    let bytes = &mut out.bytes;
+    bytes.clear();
+    bytes.reserve(head.table.bytes.len() + 384);
+    put(bytes, &[head.method(), b" ", head.path()]);
+    if let Some(query) = head.query() {
+        put(bytes, &[b"?", query]);
+    }
+    put(bytes, &[b" HTTP/1.1\r\nHost: ", head.authority(), b"\r\n"]);
+    for field in head.fields() {
+        if goes_on(&field, |name| head.connection_names(name)) {
+            put_field(bytes, field.name, field.value);
+        }
+    }
+    match head.framing() {
+        // Said once more: there are servers that want a length of 0 said.
+        Framing::Empty if head.first(Known::ContentLength).is_some() => {
+            put(bytes, &[b"Content-Length: 0\r\n"]);
+        }
+        framing => put_framing(bytes, framing),
+    }
+    if let Some(protocol) = head.upgrade() {
+        put(
+            bytes,
+            &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"],
+        );
+    }
+    put_forwarding(bytes, head, forwarding);
+    put(bytes, &[b"\r\n"]);
+}
+
+/// Whether a field goes on as it came. What frames and what says who the client is are written anew.
+fn goes_on(field: &Field<'_>, named: impl Fn(&[u8]) -> bool) -> bool {
+    match field.known.kind() {
+        Kind::Protected => true,
+        Kind::HopByHop | Kind::Framing | Kind::Forwarding => false,
+        Kind::EndToEnd => !named(field.name) && !is_disguised(field.name),
+    }
+}
+
+fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwarding<'_>) {
+    let believed = |known| head.first(known).filter(|_| forwarding.trusted);
+    put(bytes, &[b"X-Forwarded-For: "]);
+    if forwarding.trusted {
+        let earlier = head
+            .fields()
+            .filter(|field| field.known == Known::ForwardedFor && !field.value.is_empty());
+        for field in earlier {
+            put(bytes, &[field.value, b", "]);
+        }
+    }
+    put_display(bytes, forwarding.peer);
+    put(bytes, &[b"\r\nX-Forwarded-Proto: "]);
+    let scheme = believed(Known::ForwardedProto)
+        .and_then(single)
+        .filter(|scheme| matches!(*scheme, b"http" | b"https"));
+    put(
+        bytes,
+        &[scheme.unwrap_or(forwarding.scheme.as_bytes()), b"\r\n"],
+    );
+    let host = believed(Known::ForwardedHost)
+        .and_then(single)
+        .filter(|host| crate::authority::parse(host).is_ok());
+    let host = host.unwrap_or(head.authority());
+    if !host.is_empty() {
+        put_field(bytes, b"X-Forwarded-Host", host);
+    }
+    put(bytes, &[b"X-Forwarded-Port: "]);
+    match believed(Known::ForwardedPort).filter(|port| is_port(port)) {
+        Some(port) => put(bytes, &[port]),
+        None => put_display(bytes, forwarding.port),
+    }
+    put(bytes, &[b"\r\n"]);
+    if let Some(value) = believed(Known::Forwarded) {
+        put_field(bytes, b"Forwarded", value);
+    }
+    if forwarding.real_ip {
+        put(bytes, &[b"X-Real-IP: "]);
+        put_display(bytes, forwarding.client);
+        put(bytes, &[b"\r\n"]);
+    }
+    put_ids(bytes, head, forwarding);
+    if let Some(name) = forwarding.via {
+        put_via(bytes, head.version(), name);
+    }
+}
+
+fn put_ids(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwarding<'_>) {
+    let believed = |known| head.first(known).filter(|_| forwarding.trusted);
+    let [one, two, three, four] = forwarding.chance;
+    match believed(Known::RequestId).filter(|id| is_request_id(id)) {
+        Some(id) => put_field(bytes, b"X-Request-Id", id),
+        None => {
+            put(bytes, &[b"X-Request-Id: "]);
+            put_hex(bytes, one);
+            put_hex(bytes, two);
+            put(bytes, &[b"\r\n"]);
+        }
+    }
+    if let Some(parent) = believed(Known::Traceparent).filter(|parent| is_traceparent(parent)) {
+        put_field(bytes, b"traceparent", parent);
+        if let Some(state) = believed(Known::Tracestate) {
+            put_field(bytes, b"tracestate", state);
+        }
+        return;
+    }
+    // A trace of its own; no span is recorded here, so nothing says that it was sampled. No id may be all zero.
+    put(bytes, &[b"traceparent: 00-"]);
+    put_hex(bytes, three | 1);
+    put_hex(bytes, one ^ two);
+    put(bytes, &[b"-"]);
+    put_hex(bytes, four | 1);
+    put(bytes, &[b"-00\r\n"]);
+}
+
+fn is_port(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<std::num::NonZeroU16>().is_ok())
+        && text.iter().all(u8::is_ascii_digit)
+}
+
+/// How a response's body goes to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Its framing on the client's side.
+    pub framing: Framing,
+    /// The client's version.
+    pub version: Version,
+    /// Whether the connection to the client lives on.
+    pub keep: bool,
+    /// It answers a HEAD: a length it states is told, not sent.
+    pub to_head: bool,
+}
+
+/// How a response's body can go to a client of this version: chunks need HTTP/1.1, and a body that ends with the backend's
+/// connection becomes chunks where it can, so that its end can be told from a break.
+#[must_use]
+pub fn framing_for(version: Version, head: &ResponseHead) -> Framing {
+    match (head.framing(), version) {
+        (Framing::Chunked, Version::Old) => Framing::UntilClose,
+        (Framing::UntilClose, Version::Current) => Framing::Chunked,
+        (framing, _) => framing,
+    }
+}
+
+/// Appends a response's head for the client.
+pub fn response(head: &ResponseHead, reply: &Reply, via: Option<&str>, out: &mut Vec<u8>) {
+    out.reserve(head.table.bytes.len() + 64);
+    put_status_line(out, head);
+    for field in head.fields() {
+        let on = match field.known.kind() {
+            Kind::Forwarding => true,
+            Kind::Framing => field.known == Known::Host || tells_length(&field, head, reply),
+            _ => goes_on(&field, |name| head.connection_names(name)),
+        };
+        if on {
+            put_field(out, field.name, field.value);
+        }
+    }
+    match reply.framing {
+        Framing::Empty => {}
+        framing => put_framing(out, framing),
+    }
+    if let Some(name) = via {
+        put_via(out, head.version(), name);
+    }
+    put_connection(out, reply);
+    put(out, &[b"\r\n"]);
+}
+
+/// Whether a `Content-Length` is told although no body follows: the answer to a HEAD, a 304, an empty body.
+fn tells_length(field: &Field<'_>, head: &ResponseHead, reply: &Reply) -> bool {
+    field.known == Known::ContentLength
+        && reply.framing == Framing::Empty
+        && (head.status() >= 200 && head.status() != 204 || reply.to_head)
+}
+
+/// Appends the head of an interim response (1xx other than 101) for the client.
+pub fn interim(head: &ResponseHead, out: &mut Vec<u8>) {
+    put_status_line(out, head);
+    for field in head.fields() {
+        if goes_on(&field, |name| head.connection_names(name)) {
+            put_field(out, field.name, field.value);
+        }
+    }
+    put(out, &[b"\r\n"]);
+}
+
+/// Appends the head of a `101 Switching Protocols` for the client.
+pub fn switching(head: &ResponseHead, out: &mut Vec<u8>) {
+    put_status_line(out, head);
+    for field in head.fields() {
+        if goes_on(&field, |name| head.connection_names(name)) || field.known == Known::Upgrade {
+            put_field(out, field.name, field.value);
+        }
+    }
+    put(out, &[b"Connection: upgrade\r\n\r\n"]);
+}
+
+/// Appends what the connection does after an answer, where the client's version does not say it.
+pub fn put_connection(out: &mut Vec<u8>, reply: &Reply) {
+    match (reply.keep, reply.version) {
+        (false, _) => put(out, &[b"Connection: close\r\n"]),
+        (true, Version::Old) => put(out, &[b"Connection: keep-alive\r\n"]),
+        (true, Version::Current) => {}
+    }
+}
+
+fn put_status_line(out: &mut Vec<u8>, head: &ResponseHead) {
+    put(out, &[b"HTTP/1.1 "]);
+    put_display(out, head.status());
+    put(out, &[b" ", head.reason(), b"\r\n"]);
+}
+
+fn put_framing(out: &mut Vec<u8>, framing: Framing) {
+    match framing {
+        Framing::Empty | Framing::UntilClose => {}
+        Framing::Exact(length) => {
+            put(out, &[b"Content-Length: "]);
+            put_display(out, length);
+            put(out, &[b"\r\n"]);
+        }
+        Framing::Chunked => put(out, &[b"Transfer-Encoding: chunked\r\n"]),
+    }
+}
+
+fn put_via(out: &mut Vec<u8>, version: Version, name: &str) {
+    let version: &[u8] = match version {
+        Version::Old => b"1.0",
+        Version::Current => b"1.1",
+    };
+    put(out, &[b"Via: ", version, b" ", name.as_bytes(), b"\r\n"]);
+}
+
+fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    put(out, &[name, b": ", value, b"\r\n"]);
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+fn put_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    // Writing to a vector does not fail.
+    let _ = write!(out, "{value}");
+}
+
+fn put_hex(out: &mut Vec<u8>, word: u64) {
+    for byte in word.to_be_bytes() {
+        out.push(b"0123456789abcdef"[usize::from(byte >> 4)]);
+        out.push(b"0123456789abcdef"[usize::from(byte & 15)]);
+    }
+}

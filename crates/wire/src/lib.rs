@@ -1,0 +1,42 @@
+//! What the bytes say: request and response heads, where a body ends, what goes on to the next hop.
+//!
+//! Decides strictly: what two parsers could read differently is refused. Opens no socket, waits for nothing, knows no time.
+//! Below, the modules in the order of an exchange.
+#![forbid(unsafe_code)]
+
+/// Why bytes are refused, each with its status and its word.
+pub mod malformed;
+
+/// Bytes by what they may be part of.
+mod bytes;
+
+/// The heads of requests and responses: offset tables over one recycled buffer.
+pub mod head;
+
+/// Fields that mean something to a proxy.
+pub mod known;
+
+/// HTTP/1.1 text into heads.
+pub mod http1;
+
+/// Host and port.
+pub mod authority;
+
+/// The normal form of a path.
+pub mod path;
+
+/// Where a body ends.
+pub mod framing;
+
+/// A chunked body on its way through.
+pub mod chunked;
+
+/// Who the client is.
+pub mod client;
+
+/// Heads as they go on to the next hop.
+pub mod forward;
+
+pub use framing::Framing;
+pub use head::{RequestHead, ResponseHead, Version};
+pub use malformed::Malformed;
