@@ -1,0 +1,32 @@
+//! What was meant: configuration text and named inputs in, a checked [`Plan`] or all its problems out.
+//!
+//! Opens nothing itself: no file, no socket, no environment. Below, the modules in the order of the way.
+#![forbid(unsafe_code)]
+
+/// Text into a tree whose nodes know where they stand.
+pub mod tree;
+
+/// What is wrong, where, and what to do.
+pub mod problem;
+
+/// Keys and values out of a tree.
+mod read;
+
+/// Trees into a plan.
+mod lower;
+
+/// What only the whole can have wrong.
+mod check;
+
+/// Every limit and deadline of the data plane.
+pub mod limits;
+
+/// A checked configuration, without anything left to interpret.
+pub mod plan;
+
+/// A plan without a file: addresses to listen on, addresses to forward to.
+pub mod quick;
+
+pub use lower::{Loaded, load};
+pub use plan::Plan;
+pub use problem::{Problem, Severity, Source, render};

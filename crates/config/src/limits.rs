@@ -1,0 +1,81 @@
+//! Owns every limit and deadline of the data plane: name, unit, default and the reason for it. Each stands here once.
+
+use std::time::Duration;
+
+/// One KiB.
+pub const KIB: u64 = 1024;
+
+/// What a listener allows its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Connections at once; who comes later waits in the kernel's queue.
+    pub connections: usize,
+    /// Bytes of a request's head.
+    pub head: usize,
+    /// Fields of a request's head.
+    pub fields: usize,
+    /// Bytes of a request's target.
+    pub target: usize,
+    /// Bytes of a request's body; none is no limit.
+    pub body: Option<u64>,
+    /// Requests on one connection; none is no limit.
+    pub requests: Option<u64>,
+    /// From the first byte of a request's head (or from accepting) to its last.
+    pub head_within: Duration,
+    /// Between two bytes of a body or a tunnel, and for a write that does not move.
+    pub idle_body: Duration,
+    /// A connection without a request.
+    pub keep_alive: Duration,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            // About 2 KiB each of ours, and as much of the kernel's when idle.
+            connections: 50_000,
+            // Large cookies fit; nginx refuses above 32 KiB, HAProxy above 16.
+            head: 32 * 1024,
+            // What Apache, Envoy and hyper allow.
+            fields: 100,
+            target: 8 * 1024,
+            body: None,
+            requests: None,
+            // Slow mobile clients need a second or two; a slow attack is cut.
+            head_within: Duration::from_secs(10),
+            idle_body: Duration::from_secs(60),
+            // Longer than the 60 s of the load balancers that stand in front, so that they close first.
+            keep_alive: Duration::from_secs(75),
+        }
+    }
+}
+
+/// What a service's exchanges may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Until a connection is made.
+    pub connect: Duration,
+    /// One attempt until its response head.
+    pub per_try: Duration,
+    /// All attempts until the response head.
+    pub exchange: Duration,
+    /// Between two bytes of a response's body.
+    pub idle_body: Duration,
+    /// Bytes of a response's head.
+    pub head: usize,
+    /// Fields of a response's head.
+    pub fields: usize,
+}
+
+impl Default for ServiceLimits {
+    fn default() -> Self {
+        Self {
+            // One lost SYN is sent again after 1 s, a second one after 3.
+            connect: Duration::from_secs(3),
+            per_try: Duration::from_secs(10),
+            exchange: Duration::from_secs(60),
+            idle_body: Duration::from_secs(60),
+            head: 32 * 1024,
+            fields: 100,
+        }
+    }
+}

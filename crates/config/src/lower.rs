@@ -1,0 +1,360 @@
+//! Owns trees into a plan: the top of the files, and what all their parts share. What stands below is in `lower/`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::check;
+use crate::plan::{Action, AdminPlan, Bind, ListenerPlan, Plan, RulePlan, ServicePlan, Workers};
+use crate::problem::{At, Problem, Severity, Source};
+use crate::read::{Fields, Reading};
+use crate::tree::{self, Key, Node};
+
+/// Addresses.
+pub(crate) mod address;
+
+/// `listeners:`
+mod listeners;
+
+/// `rules:`
+mod rules;
+
+/// `services:`
+mod services;
+
+/// `health:` of a service.
+mod health;
+
+/// What became of the texts.
+#[derive(Debug)]
+pub struct Loaded {
+    /// None: there are errors.
+    pub plan: Option<Plan>,
+    /// Errors and warnings, in the order of the texts.
+    pub problems: Vec<Problem>,
+}
+
+/// The default of `max_listeners`.
+const LISTENERS_MOST: usize = 10;
+
+/// A part of the plan with the place of its name.
+pub(crate) struct Placed<T> {
+    pub(crate) at: At,
+    pub(crate) part: T,
+}
+
+/// A rule that names services and listeners still by name.
+pub(crate) struct RawRule {
+    pub(crate) rule: RulePlan,
+    /// None: it forwards nowhere.
+    pub(crate) service: Option<(At, String)>,
+    pub(crate) listeners: Vec<(At, String)>,
+}
+
+/// All parts, of all files.
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) listeners: Vec<Placed<ListenerPlan>>,
+    pub(crate) rules: Vec<Placed<RawRule>>,
+    pub(crate) services: Vec<Placed<ServicePlan>>,
+    /// Every name that stands there, also of what could not be read: that is not missing.
+    pub(crate) names: Vec<(&'static str, String)>,
+    admin: Option<AdminPlan>,
+    trusted_proxies: Option<Vec<IpNet>>,
+    workers: Option<Workers>,
+    drain: Option<Duration>,
+    pub(crate) listeners_most: Option<usize>,
+}
+
+/// Reads texts into a plan, or into everything that is wrong with them. `environment` is what `${NAME}` reads.
+#[must_use]
+pub fn load(sources: &[Source], environment: &BTreeMap<String, String>) -> Loaded {
+    let mut problems = Vec::new();
+    let trees: Vec<Node> = sources
+        .iter()
+        .enumerate()
+        .filter_map(|(file, source)| tree::parse(file, &source.text, &mut problems))
+        .filter(|tree| !tree.is_null())
+        .collect();
+    let unread = problems
+        .iter()
+        .any(|problem| problem.word != "duplicate_key");
+    let reading = Reading::new(problems, environment.clone());
+    let mut parts = Parts::default();
+    let mut seen = HashMap::new();
+    for tree in &trees {
+        if let Some(fields) = reading.map(tree, "a configuration") {
+            top(fields, &mut parts, &mut seen);
+        }
+    }
+    let begin = At {
+        file: 0,
+        line: 1,
+        column: 1,
+        length: 1,
+    };
+    // What stands in a text that could not be read is not missing.
+    let plan = (!unread).then(|| assemble(parts, &reading, begin));
+    let problems = reading.into_problems();
+    let broken = problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error);
+    Loaded {
+        plan: plan.filter(|_| !broken),
+        problems,
+    }
+}
+
+fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static str, At>) {
+    let reading = fields.reading;
+    let mut once = |key: &'static str| -> Option<&'t Node> {
+        let (entry, node) = fields.entry(key)?;
+        if let Some(earlier) = seen.insert(key, entry.at) {
+            reading.error_with(
+                entry.at,
+                "set_twice",
+                format!("`{key}` is set in two files; leave one of them"),
+                earlier,
+            );
+        }
+        Some(node)
+    };
+    if let Some(node) = once("admin") {
+        parts.admin = admin(reading, node);
+    }
+    if let Some(node) = once("trusted_proxies") {
+        let networks = reading.items(node).iter();
+        let network = |node| reading.parsed(node, "address", address::network);
+        parts.trusted_proxies = Some(networks.filter_map(network).collect());
+    }
+    if let Some(node) = once("workers") {
+        parts.workers = workers(reading, node);
+    }
+    if let Some(node) = once("drain") {
+        parts.drain = reading.duration(node);
+    }
+    if let Some(node) = once("max_listeners") {
+        parts.listeners_most = reading.count(node, 1, 10_000);
+    }
+    fields.later(&["access_log", "user"]);
+    let names = &mut parts.names;
+    named(
+        &fields,
+        "listeners",
+        names,
+        &mut parts.listeners,
+        listeners::read,
+    );
+    named(
+        &fields,
+        "services",
+        names,
+        &mut parts.services,
+        services::read,
+    );
+    if let Some(node) = fields.get("rules") {
+        names.push(("rules", String::new()));
+        rules::read(reading, node, &mut parts.rules);
+    }
+    fields.done();
+}
+
+/// Reads a map of names, into what other files brought.
+fn named<T>(
+    fields: &Fields<'_>,
+    key: &'static str,
+    names: &mut Vec<(&'static str, String)>,
+    into: &mut Vec<Placed<T>>,
+    read: impl Fn(Arc<str>, At, Fields<'_>) -> Option<T>,
+) where
+    T: Named,
+{
+    let reading = fields.reading;
+    let Some(map) = fields.get(key).and_then(|node| reading.map(node, key)) else {
+        return;
+    };
+    for (Key { at, text }, node) in map.all() {
+        if let Err(message) = name(text) {
+            reading.error(*at, "name", message);
+        }
+        names.push((key, text.clone()));
+        let earlier = into.iter().find(|placed| placed.part.name() == text);
+        if let Some(earlier) = earlier {
+            reading.error_with(
+                *at,
+                "duplicate_name",
+                format!("`{text}` stands in `{key}` twice"),
+                earlier.at,
+            );
+        }
+        let part = reading
+            .map(node, "this")
+            .and_then(|fields| read(text.as_str().into(), *at, fields));
+        if let Some(part) = part {
+            into.push(Placed { at: *at, part });
+        }
+    }
+}
+
+/// What has a name.
+pub(crate) trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for ListenerPlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for ServicePlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A name that can stand in logs and metrics as it is.
+pub(crate) fn name(text: &str) -> Result<(), String> {
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if text.is_empty() || text.len() > 64 || !plain {
+        return Err(format!(
+            "`{text}` is no name: 1 to 64 letters, digits, `-`, `_` and `.`"
+        ));
+    }
+    Ok(())
+}
+
+fn admin(reading: &Reading, node: &Node) -> Option<AdminPlan> {
+    let fields = reading.map(node, "admin")?;
+    fields.later(&["tokens"]);
+    let bind = match fields.get("bind") {
+        Some(node) if matches!(reading.text(node).as_deref(), Some("off")) => None,
+        Some(node) => {
+            let bind = reading.parsed(node, "address", address::bind);
+            if let Some(Bind::Tcp(address)) = &bind
+                && !address.ip().is_loopback()
+            {
+                reading.error(node.at, "admin_open", "the admin address has no access control yet: bind it to 127.0.0.1 or to a Unix socket");
+            }
+            bind
+        }
+        None => default_admin().bind,
+    };
+    let metrics = fields.with("metrics", |reading, node| {
+        reading.parsed(node, "address", address::bind)
+    });
+    fields.done();
+    Some(AdminPlan { bind, metrics })
+}
+
+fn default_admin() -> AdminPlan {
+    AdminPlan {
+        bind: Some(Bind::Tcp(([127, 0, 0, 1], 9900).into())),
+        metrics: None,
+    }
+}
+
+fn workers(reading: &Reading, node: &Node) -> Option<Workers> {
+    if matches!(reading.text(node).as_deref(), Some("auto")) {
+        return Some(Workers::Auto);
+    }
+    let number = reading.count(node, 1, 1024)?;
+    NonZeroUsize::new(number).map(Workers::Fixed)
+}
+
+/// Joins names to what they name, and checks what only the whole can say.
+fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
+    // A file with one service and no rules means that service.
+    if !parts.stands("rules", None)
+        && let [only] = &parts.services[..]
+    {
+        let rule = rules::everything(&only.part.name);
+        parts.rules.push(Placed {
+            at: only.at,
+            part: rule,
+        });
+    }
+    check::whole(&parts, reading, begin);
+    let mut rules = Vec::new();
+    for mut placed in std::mem::take(&mut parts.rules) {
+        resolve(&mut placed.part, &parts, reading);
+        rules.push(placed.part.rule);
+    }
+    // Stable: rules of one priority stay in the order of the text.
+    rules.sort_by_key(|rule| rule.priority);
+    Plan {
+        admin: parts.admin.unwrap_or_else(default_admin),
+        trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
+        workers: parts.workers.unwrap_or_default(),
+        // Long enough for most exchanges, short enough for an operator who waits.
+        drain: parts.drain.unwrap_or(Duration::from_secs(30)),
+        listeners: parts
+            .listeners
+            .into_iter()
+            .map(|placed| placed.part)
+            .collect(),
+        rules,
+        services: parts
+            .services
+            .into_iter()
+            .map(|placed| placed.part)
+            .collect(),
+    }
+}
+
+/// Puts places in the plan where names stood.
+fn resolve(raw: &mut RawRule, parts: &Parts, reading: &Reading) {
+    for (at, name) in &raw.listeners {
+        let found = place(&parts.listeners, name);
+        raw.rule.listeners.extend(found);
+        if found.is_none() && !parts.stands("listeners", Some(name)) {
+            let message = format!(
+                "there is no listener `{name}`; there are: {}",
+                names(&parts.listeners)
+            );
+            reading.error(*at, "unknown_listener", message);
+        }
+    }
+    if let Some((at, name)) = &raw.service {
+        let found = place(&parts.services, name);
+        if let Some(found) = found {
+            raw.rule.action = Action::Forward(found);
+        } else if !parts.stands("services", Some(name)) {
+            let message = format!(
+                "there is no service `{name}`; there are: {}",
+                names(&parts.services)
+            );
+            reading.error(*at, "unknown_service", message);
+        }
+    }
+}
+
+fn place<T: Named>(parts: &[Placed<T>], name: &str) -> Option<usize> {
+    parts.iter().position(|placed| placed.part.name() == name)
+}
+
+fn names<T: Named>(parts: &[Placed<T>]) -> String {
+    let names: Vec<_> = parts.iter().map(|placed| placed.part.name()).collect();
+    names.join(", ")
+}
+
+impl Parts {
+    /// Whether a part of this name stands in the text, read or not.
+    pub(crate) fn stands(&self, key: &str, name: Option<&str>) -> bool {
+        self.names
+            .iter()
+            .any(|(place, text)| *place == key && name.is_none_or(|name| name == text))
+    }
+}
+
+pub(crate) const fn listeners_most(parts: &Parts) -> usize {
+    match parts.listeners_most {
+        Some(most) => most,
+        None => LISTENERS_MOST,
+    }
+}

@@ -1,0 +1,83 @@
+//! Owns addresses as they are written: to listen on, to connect to, networks.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::plan::{BackendAddress, Bind};
+
+/// `0.0.0.0:80`, `[::]:80`, `unix:/run/x.sock`.
+pub(crate) fn bind(text: &str) -> Result<Bind, String> {
+    if let Some(path) = unix(text)? {
+        return Ok(Bind::Unix(path));
+    }
+    text.parse().map(Bind::Tcp).map_err(|_| {
+        format!("an address to listen on is written like `0.0.0.0:8080`, `[::]:8080` or `unix:/run/x.sock`, not `{text}`")
+    })
+}
+
+/// `10.0.0.1:80`, `[::1]:80`, `name:80`, `unix:/run/x.sock`.
+pub(crate) fn backend(text: &str) -> Result<BackendAddress, String> {
+    if let Some(path) = unix(text)? {
+        return Ok(BackendAddress::Unix(path));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        if address.port() == 0 {
+            return Err(format!("`{text}`: port 0 is nobody's"));
+        }
+        return Ok(BackendAddress::Tcp(address));
+    }
+    let wrong = || {
+        format!(
+            "a backend is written like `10.0.0.1:9000`, `name:9000` or `unix:/run/x.sock`, not `{text}`"
+        )
+    };
+    if text.contains("://") {
+        return Err(format!("{}; leave the scheme away", wrong()));
+    }
+    let (name, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| format!("{}; the port is missing", wrong()))?;
+    let port: NonZeroU16 = port.parse().map_err(|_| wrong())?;
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    // What looks like an address and is none is no name either.
+    let digits = labels
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if name.len() > 253 || digits || !labels.split('.').all(label) {
+        return Err(wrong());
+    }
+    Ok(BackendAddress::Name(name.into(), port))
+}
+
+fn unix(text: &str) -> Result<Option<PathBuf>, String> {
+    let Some(path) = text.strip_prefix("unix:") else {
+        return Ok(None);
+    };
+    // The kernel's limit for the path of a Unix socket, less its end.
+    if path.is_empty() || path.len() > 107 || path.contains('\0') {
+        return Err(format!(
+            "`{text}`: the path of a Unix socket has 1 to 107 bytes"
+        ));
+    }
+    Ok(Some(path.into()))
+}
+
+/// `10.0.0.0/8`, `::1`.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .map(|network| network.trunc())
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| {
+            format!("a network is written like `10.0.0.0/8` or `2001:db8::/32`, not `{text}`")
+        })
+}

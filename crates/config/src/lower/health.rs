@@ -1,0 +1,194 @@
+//! Owns `health:` of a service.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_balance::settings::ActiveSettings;
+
+use crate::plan::{BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
+use crate::read::{Fields, Reading};
+use crate::tree::{Node, Value};
+
+pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, ActiveSettings)> {
+    let map = reading.map(node, "health")?;
+    let tcp = map.get("tcp").map(|node| {
+        if let Some(fields) = (!node.is_null())
+            .then(|| reading.map(node, "tcp"))
+            .flatten()
+        {
+            fields.done();
+        }
+        CheckPlan::Tcp
+    });
+    let http = map
+        .with("http", |reading, node| http(reading.map(node, "http")?))
+        .map(CheckPlan::Http);
+    if tcp.is_some() == map.get("http").is_some() {
+        reading.error(
+            map.at,
+            "check",
+            "a check is one of `http: { path: /health }` and `tcp: {}`",
+        );
+    }
+    let mut active = ActiveSettings::default();
+    let small = |reading: &Reading, node: &Node| {
+        reading
+            .number(node, 1, 1000)
+            .and_then(|number| u32::try_from(number).ok())
+    };
+    map.set("rise", small, &mut active.rise);
+    map.set("fall", small, &mut active.fall);
+    let interval = map
+        .with("interval", period)
+        .unwrap_or(Duration::from_secs(5));
+    let timeout = map
+        .with("timeout", Reading::wait)
+        .unwrap_or(Duration::from_secs(2));
+    if timeout > interval {
+        reading.warning(
+            map.at,
+            "deadlines",
+            "`timeout` is longer than `interval`: checks come less often",
+        );
+    }
+    let plan = HealthPlan {
+        check: http.or(tcp).unwrap_or(CheckPlan::Tcp),
+        interval,
+        // In doubt, an answer is wanted soon; of who is down, it is wanted less.
+        interval_unsure: map
+            .with("interval_unsure", period)
+            .unwrap_or(interval.min(Duration::from_secs(1))),
+        interval_down: map.with("interval_down", period).unwrap_or(interval),
+        timeout,
+        port: map.with("port", |reading, node| {
+            reading
+                .number(node, 1, 65_535)
+                .and_then(|port| u16::try_from(port).ok()?.try_into().ok())
+        }),
+        address: map.with("address", |reading, node| {
+            reading.parsed(node, "address", |text| {
+                text.parse::<IpAddr>()
+                    .map_err(|_| format!("`{text}` is no address"))
+            })
+        }),
+    };
+    map.done();
+    Some((plan, active))
+}
+
+/// From 10 ms, below which a check is a load of its own, to a day.
+fn period(reading: &Reading, node: &Node) -> Option<Duration> {
+    let period = reading.duration(node)?;
+    if !(Duration::from_millis(10)..=Duration::from_secs(86_400)).contains(&period) {
+        reading.error(node.at, "range", "an interval lies between 10ms and 1d");
+        return None;
+    }
+    Some(period)
+}
+
+fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
+    let reading = map.reading;
+    let sound = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    let path = map.with("path", |reading, node| {
+        reading.parsed(node, "path", |text| {
+            if text.starts_with('/') && sound(text) {
+                Ok(Arc::from(text))
+            } else {
+                Err(format!(
+                    "a path begins with a slash and is visible ASCII: `{text}`"
+                ))
+            }
+        })
+    });
+    let method = map.with("method", |reading, node| {
+        reading.parsed(node, "method", |text| {
+            let token = !text.is_empty()
+                && text.len() <= 32
+                && text.bytes().all(|byte| byte.is_ascii_uppercase());
+            if token {
+                Ok(Arc::from(text))
+            } else {
+                Err(format!("`{text}` is no method"))
+            }
+        })
+    });
+    let host = map.with("host", |reading, node| {
+        reading.parsed(node, "host", |text| {
+            if !text.is_empty() && sound(text) {
+                Ok(Arc::from(text))
+            } else {
+                Err(format!("`{text}` is no host"))
+            }
+        })
+    });
+    let headers = map.with("headers", |reading, node| {
+        reading.map(node, "headers").map(|map| headers(&map))
+    });
+    let expect = map.get("expect").map(|node| {
+        let ranges = reading.items(node).iter();
+        ranges
+            .filter_map(|node| reading.parsed(node, "status", range))
+            .collect()
+    });
+    let body = map.with("body", body);
+    map.done();
+    Some(HttpCheckPlan {
+        method: method.unwrap_or_else(|| "GET".into()),
+        path: path.unwrap_or_else(|| "/".into()),
+        host,
+        headers: headers.unwrap_or_default(),
+        expect: expect.unwrap_or_else(|| vec![(200, 299)]),
+        body,
+    })
+}
+
+/// Fields of a check's request.
+fn headers(fields: &Fields<'_>) -> Vec<(Arc<str>, Arc<str>)> {
+    let reading = fields.reading;
+    let mut headers = Vec::new();
+    for (key, node) in fields.all() {
+        let value = reading.text(node).unwrap_or_default();
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let token = !key.text.is_empty() && key.text.bytes().all(letters);
+        let plain = value
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if !token || !plain {
+            let message = format!("`{}` is no field that can be sent", key.text);
+            reading.error(key.at, "header", message);
+        }
+        headers.push((Arc::from(&*key.text), Arc::from(value)));
+    }
+    headers
+}
+
+/// `200`, `200-299`.
+fn range(text: &str) -> Result<(u16, u16), String> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    match (from.parse(), to.parse()) {
+        (Ok(from), Ok(to)) if (100..=599).contains(&from) && (from..=599).contains(&to) => {
+            Ok((from, to))
+        }
+        _ => Err(format!(
+            "a status is written like `200` or `200-299`, not `{text}`"
+        )),
+    }
+}
+
+fn body(reading: &Reading, node: &Node) -> Option<BodyMatch> {
+    if matches!(node.value, Value::Map(_)) {
+        reading.error(
+            node.at,
+            "not_yet",
+            "only a text to be found in the body is built yet",
+        );
+        return None;
+    }
+    let text = reading.text(node)?;
+    if text.is_empty() || text.len() > 1024 {
+        reading.error(node.at, "range", "the text has 1 to 1024 bytes");
+        return None;
+    }
+    Some(BodyMatch::Contains(text.into()))
+}

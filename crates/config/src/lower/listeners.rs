@@ -1,0 +1,130 @@
+//! Owns `listeners:`.
+
+use std::sync::Arc;
+
+use super::address;
+use crate::limits::ListenerLimits;
+use crate::plan::{ListenerPlan, PathHandling};
+use crate::problem::At;
+use crate::read::{Fields, Reading};
+use crate::tree::Node;
+
+pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<ListenerPlan> {
+    let reading = fields.reading;
+    let binds = fields.get("bind").map(|node| {
+        let addresses = reading.items(node).iter();
+        addresses
+            .filter_map(|node| reading.parsed(node, "address", address::bind))
+            .collect::<Vec<_>>()
+    });
+    if binds.is_none() {
+        reading.error(
+            at,
+            "missing",
+            format!("listener `{name}` has no `bind`; write `bind: 0.0.0.0:8080`"),
+        );
+    }
+    if let Some(node) = fields.get("protocol")
+        && reading.text(node).is_some_and(|text| text != "http")
+    {
+        reading.error(node.at, "not_yet", "only `http` is built yet");
+    }
+    let mut limits = ListenerLimits::default();
+    if let Some(map) = fields
+        .get("limits")
+        .and_then(|node| reading.map(node, "limits"))
+    {
+        read_limits(map, &mut limits);
+    }
+    if let Some(map) = fields
+        .get("timeouts")
+        .and_then(|node| reading.map(node, "timeouts"))
+    {
+        map.set("head", Reading::wait, &mut limits.head_within);
+        map.set("idle_body", Reading::wait, &mut limits.idle_body);
+        map.set("keep_alive", Reading::wait, &mut limits.keep_alive);
+        map.done();
+    }
+    let path = fields.with("path", path_handling).unwrap_or_default();
+    let via = fields.with("via", |reading, node| {
+        let text = reading.text(node)?;
+        if super::name(&text).is_err() {
+            reading.error(
+                node.at,
+                "name",
+                "`via` is a name of this instance: letters, digits, `-`, `_` and `.`",
+            );
+        }
+        Some(text.as_str().into())
+    });
+    let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
+    fields.later(&["tls", "forward", "sni", "proxy_protocol"]);
+    fields.done();
+    Some(ListenerPlan {
+        name,
+        binds: binds?,
+        limits,
+        path,
+        via,
+        real_ip,
+    })
+}
+
+fn read_limits(map: Fields<'_>, limits: &mut ListenerLimits) {
+    map.set(
+        "connections",
+        |reading, node| reading.count(node, 1, 10_000_000),
+        &mut limits.connections,
+    );
+    // The short buffers hold a head of 32 KiB and the begin of a body.
+    let bytes = |reading: &Reading, node: &Node, most: u64| {
+        let size = reading.size(node)?;
+        if !(256..=most).contains(&size) {
+            reading.error(
+                node.at,
+                "range",
+                format!("it must lie between 256 B and {} KiB", most / 1024),
+            );
+            return None;
+        }
+        usize::try_from(size).ok()
+    };
+    map.set(
+        "head",
+        |reading, node| bytes(reading, node, 32 * 1024),
+        &mut limits.head,
+    );
+    map.set(
+        "target",
+        |reading, node| bytes(reading, node, 16 * 1024),
+        &mut limits.target,
+    );
+    map.set(
+        "fields",
+        |reading, node| reading.count(node, 1, 256),
+        &mut limits.fields,
+    );
+    map.set(
+        "body",
+        |reading, node| reading.size(node).map(Some),
+        &mut limits.body,
+    );
+    map.set(
+        "requests",
+        |reading, node| reading.number(node, 1, u64::MAX).map(Some),
+        &mut limits.requests,
+    );
+    map.later(&["connections_per_address"]);
+    map.done();
+}
+
+fn path_handling(reading: &Reading, node: &Node) -> Option<PathHandling> {
+    reading.parsed(node, "value", |text| match text {
+        "normalize" => Ok(PathHandling::Normalize),
+        "refuse" => Ok(PathHandling::Refuse),
+        "as_is" => Ok(PathHandling::AsIs),
+        _ => Err(format!(
+            "`normalize`, `refuse` or `as_is` is expected, not `{text}`"
+        )),
+    })
+}

@@ -1,0 +1,332 @@
+//! Owns the checked configuration: what the data plane and the control plane run by, without anything left to interpret.
+//!
+//! A plan that exists has been checked: names refer to something, numbers lie in their ranges, patterns are compiled. Where a
+//! key was absent, the default of [`limits`](crate::limits) stands in it. Positions in the text are gone.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::settings::ServiceSettings;
+use ipnet::IpNet;
+
+use crate::limits::{ListenerLimits, ServiceLimits};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where the instance is asked about itself.
+    pub admin: AdminPlan,
+    /// Peers whose forwarding fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many data-plane threads.
+    pub workers: Workers,
+    /// On SIGTERM, exchanges in flight get so long.
+    pub drain: Duration,
+    /// In the order of the text; names are unique.
+    pub listeners: Vec<ListenerPlan>,
+    /// Lowest priority first; ties in the order of the text.
+    pub rules: Vec<RulePlan>,
+    /// In the order of the text; names are unique.
+    pub services: Vec<ServicePlan>,
+}
+
+/// Where the instance is asked about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminPlan {
+    /// Everything: status, metrics, health of the process. None: off.
+    pub bind: Option<Bind>,
+    /// Only `/metrics`, `/livez` and `/readyz`.
+    pub metrics: Option<Bind>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// TCP; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket at this path.
+    Unix(PathBuf),
+}
+
+/// How many data-plane threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One per core that the process may use.
+    #[default]
+    Auto,
+    /// This many, 1 to 1,024.
+    Fixed(NonZeroUsize),
+}
+
+/// Addresses that accept connections, and how they are spoken on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// At least one; none overlaps another of any listener.
+    pub binds: Vec<Bind>,
+    /// Limits and deadlines.
+    pub limits: ListenerLimits,
+    /// What is done with a request's path before rules see it.
+    pub path: PathHandling,
+    /// Adds `Via` to requests and responses, under this name; none: no `Via`.
+    pub via: Option<Arc<str>>,
+    /// Adds `X-Real-IP` to requests.
+    pub real_ip: bool,
+}
+
+/// What is done with a request's path before rules see it and it is forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathHandling {
+    /// One normal form: unreserved characters decoded, `.` and `..` resolved, repeated slashes merged; an encoded slash
+    /// or backslash stays encoded.
+    #[default]
+    Normalize,
+    /// As `Normalize`, but a path that is not in normal form already is refused with 400.
+    Refuse,
+    /// As it came; rules then see what the client wrote. Only where backends need it.
+    AsIs,
+}
+
+/// Conditions and one action.
+#[derive(Clone, Debug)]
+pub struct RulePlan {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Lowest first, 1 to 50,000.
+    pub priority: u32,
+    /// Only on these listeners (indices into [`Plan::listeners`]); empty: on all.
+    pub listeners: Vec<usize>,
+    /// All must hold.
+    pub when: Conditions,
+    /// What is done.
+    pub action: Action,
+    /// The whole exchange until the response head; none: the service's.
+    pub exchange: Option<Duration>,
+    /// The most bytes of a request's body; none: the listener's.
+    pub body: Option<u64>,
+}
+
+/// What a request must be like. An empty list asks nothing; within a list one match is enough.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// Host names, without port.
+    pub hosts: Vec<HostPattern>,
+    /// Paths, without query.
+    pub paths: Vec<PathPattern>,
+    /// Methods, as on the wire (case-sensitive).
+    pub methods: Vec<Arc<str>>,
+}
+
+/// Which hosts. Text is lower case, without a trailing dot.
+#[derive(Clone, Debug)]
+pub enum HostPattern {
+    /// This name or address.
+    Exact(Arc<str>),
+    /// `*.example.com`: one or more labels before the suffix, which is kept with its leading dot.
+    Suffix(Arc<str>),
+    /// ALB-style: `*` any run of characters, `?` any one.
+    Wildcard(Wildcard),
+}
+
+/// Which paths, compared with the normal form.
+#[derive(Clone, Debug)]
+pub enum PathPattern {
+    /// This path.
+    Exact(Arc<str>),
+    /// This path and all below it, by whole segments: `/v1` holds for `/v1` and `/v1/x`, not for `/v10`. Kept without a
+    /// trailing slash; the root is the empty text.
+    Prefix(Arc<str>),
+    /// ALB-style: `*` any run of characters (slashes too), `?` any one.
+    Wildcard(Wildcard),
+    /// A regular expression, searched as written (anchor it yourself).
+    Regex(regex::bytes::Regex),
+}
+
+/// A checked ALB-style pattern; at most 128 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wildcard(Arc<str>);
+
+impl Wildcard {
+    /// A pattern as written.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self(pattern.into())
+    }
+
+    /// As written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is done with a request that a rule matches.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// One of [`Plan::services`], by index.
+    Forward(usize),
+    /// Sent elsewhere.
+    Redirect(RedirectPlan),
+    /// Answered here.
+    Respond(RespondPlan),
+}
+
+/// Where a redirect leads; what is absent stays as the request had it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectPlan {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// `http` or `https`.
+    pub scheme: Option<Arc<str>>,
+    /// A host.
+    pub host: Option<Arc<str>>,
+    /// A port; the scheme's own is not written.
+    pub port: Option<NonZeroU16>,
+    /// A path that begins with a slash.
+    pub path: Option<Arc<str>>,
+    /// A query without the question mark; empty removes it.
+    pub query: Option<Arc<str>>,
+}
+
+/// An answer made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RespondPlan {
+    /// 200 to 599.
+    pub status: u16,
+    /// Its media type; `text/plain; charset=utf-8` by default.
+    pub content_type: Arc<str>,
+    /// Its body, at most 64 KiB.
+    pub body: Arc<[u8]>,
+}
+
+/// A named group of backends.
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the decision core runs by.
+    pub settings: ServiceSettings,
+    /// What a hash policy hashes; none for other policies.
+    pub key: Option<HashKey>,
+    /// At least one.
+    pub backends: Vec<BackendPlan>,
+    /// How its backends are connected to.
+    pub upstream: UpstreamPlan,
+    /// How its backends are checked; none: not at all.
+    pub health: Option<HealthPlan>,
+    /// Limits and deadlines.
+    pub limits: ServiceLimits,
+}
+
+/// What a hash policy hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    Source,
+    /// The path, without query.
+    Path,
+    /// The whole target.
+    Uri,
+    /// A field of this name, in lower case; the client's address when it is absent.
+    Header(Arc<str>),
+    /// A cookie of this name; the client's address when it is absent.
+    Cookie(Arc<str>),
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendPlan {
+    /// What the decision core knows of it.
+    pub spec: BackendSpec,
+    /// Where it is reached.
+    pub address: BackendAddress,
+    /// At most so many sockets of all workers together, idle ones too; none is no limit.
+    pub max_connections: Option<NonZeroUsize>,
+    /// Where it stands; kept and shown.
+    pub zone: Option<Arc<str>>,
+}
+
+/// Where a backend is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BackendAddress {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A name that is looked up at each connect (all its addresses, happy eyeballs), and a port.
+    Name(Arc<str>, NonZeroU16),
+    /// A Unix socket at this path.
+    Unix(PathBuf),
+}
+
+/// How backends are connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamPlan {
+    /// An idle connection is closed after so long.
+    pub idle: Duration,
+    /// So many requests on one connection; none is no limit.
+    pub requests: Option<NonZeroUsize>,
+    /// A connection is not used again after so long; none is no limit.
+    pub age: Option<Duration>,
+    /// The most idle connections per backend and worker.
+    pub idle_most: usize,
+    /// Connects from this address.
+    pub source: Option<std::net::IpAddr>,
+    /// TCP keep-alive probes after so long without traffic; none: the kernel's setting.
+    pub keepalive: Option<Duration>,
+}
+
+/// How backends are checked.
+#[derive(Clone, Debug)]
+pub struct HealthPlan {
+    /// What is asked.
+    pub check: CheckPlan,
+    /// From the begin of one check to the next, while nothing is in doubt.
+    pub interval: Duration,
+    /// While a backend is unproven or a check contradicts its standing.
+    pub interval_unsure: Duration,
+    /// While a backend is down.
+    pub interval_down: Duration,
+    /// A check without an end by then has failed.
+    pub timeout: Duration,
+    /// Another port than the backend's.
+    pub port: Option<NonZeroU16>,
+    /// Another address than the backend's.
+    pub address: Option<std::net::IpAddr>,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug)]
+pub enum CheckPlan {
+    /// That a connection can be made.
+    Tcp,
+    /// That an HTTP/1.1 answer is the expected one.
+    Http(HttpCheckPlan),
+}
+
+/// An HTTP check.
+#[derive(Clone, Debug)]
+pub struct HttpCheckPlan {
+    /// `GET` by default.
+    pub method: Arc<str>,
+    /// Path and query.
+    pub path: Arc<str>,
+    /// The `Host` field; none: the backend's address.
+    pub host: Option<Arc<str>>,
+    /// More fields, in order.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    /// Expected statuses, inclusive ranges; 200 to 299 by default.
+    pub expect: Vec<(u16, u16)>,
+    /// The body's first 64 KiB must match.
+    pub body: Option<BodyMatch>,
+}
+
+/// What a check's body must be like.
+#[derive(Clone, Debug)]
+pub enum BodyMatch {
+    /// Holds this text.
+    Contains(Arc<str>),
+}

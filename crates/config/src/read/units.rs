@@ -1,0 +1,144 @@
+//! Owns values that are written with their unit.
+
+use std::time::Duration;
+
+/// `250ms`, `30s`, `1m30s`, `2h`, `1d`: numbers with units, largest first. A bare `0` is none of any unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 5] = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
+    let wrong =
+        || format!("a duration is written like `250ms`, `30s`, `1m30s`, `2h`, not `{text}`");
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "`{text}` has no unit; write `{text}s` or `{text}ms`"
+        ));
+    }
+    let (mut rest, mut total, mut last) = (text, 0_u64, u64::MAX);
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|char: char| !char.is_ascii_digit())
+            .ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest
+            .find(|char: char| !char.is_ascii_alphabetic())
+            .unwrap_or(rest.len());
+        let (_, factor) = UNITS
+            .iter()
+            .find(|(unit, _)| *unit == &rest[..letters])
+            .ok_or_else(wrong)?;
+        if *factor >= last {
+            return Err(wrong());
+        }
+        last = *factor;
+        rest = &rest[letters..];
+        total = number
+            .checked_mul(*factor)
+            .and_then(|more| total.checked_add(more))
+            .ok_or_else(wrong)?;
+    }
+    // Longer than anybody waits; keeps sums of instants far from their end.
+    if text.is_empty() || total > 366 * 86_400_000 {
+        return Err(if text.is_empty() {
+            wrong()
+        } else {
+            "at most a year".into()
+        });
+    }
+    Ok(Duration::from_millis(total))
+}
+
+/// `64KiB`, `10MiB`, `1GiB`, `1kB`, `512B`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("B", 1),
+        ("kB", 1000),
+        ("KiB", 1 << 10),
+        ("MB", 1_000_000),
+        ("MiB", 1 << 20),
+        ("GB", 1_000_000_000),
+        ("GiB", 1 << 30),
+    ];
+    let wrong = || format!("a size is written like `64KiB`, `10MiB`, `1kB`, not `{text}`");
+    let digits = text
+        .find(|char: char| !char.is_ascii_digit())
+        .ok_or_else(|| format!("`{text}` has no unit; write `{text}B` or `{text}KiB`"))?;
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let (_, factor) = UNITS
+        .iter()
+        .find(|(unit, _)| *unit == &text[digits..])
+        .ok_or_else(wrong)?;
+    number.checked_mul(*factor).ok_or_else(wrong)
+}
+
+/// `50%`, `99.9%`, as a part of 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("a percentage is written like `50%`, not `{text}`");
+    let number = text.strip_suffix('%').ok_or_else(wrong)?;
+    let plain = number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let percent: f64 = number.parse().map_err(|_| wrong())?;
+    if !plain || !(0.0..=100.0).contains(&percent) {
+        return Err(wrong());
+    }
+    Ok(percent / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let millis = |text| duration(text).map(|duration| duration.as_millis());
+        for (text, expect) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("1m30s", 90_000),
+            ("1d2h3m4s5ms", 93_784_005),
+            ("0", 0),
+            ("0s", 0),
+        ] {
+            assert_eq!(millis(text), Ok(expect), "{text}");
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "30x",
+            "1s1m",
+            "1s1s",
+            "-1s",
+            "1.5s",
+            " 1s",
+            "99999999999999999999s",
+            "367d",
+            "1sec",
+        ] {
+            assert!(millis(text).is_err(), "{text}");
+        }
+        assert!(duration("30").unwrap_err().contains("`30s`"));
+    }
+
+    #[test]
+    fn sizes_and_shares() {
+        assert_eq!(size("64KiB"), Ok(65536));
+        assert_eq!(size("1kB"), Ok(1000));
+        for text in ["", "1", "1K", "KiB", "-1B", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(share("50%"), Ok(0.5));
+        for text in ["", "50", "%", "101%", "-1%", "NaN%", "inf%", "1e1%"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
+}

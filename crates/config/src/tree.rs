@@ -1,0 +1,270 @@
+//! Owns YAML text into a tree whose every node knows where it stands. Says nothing about what keys mean.
+//!
+//! The parser's events are taken as they come: a scalar stays the text that was written, so that an id `1.10` does not
+//! become 1.1. Aliases are copied within a budget; what one text may hold is limited.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, Span};
+
+use crate::problem::{At, Problem, Severity};
+
+/// Bytes of one text.
+pub const TEXT_MOST: usize = 16 * 1024 * 1024;
+
+/// Nodes of one text, aliases counted as often as they stand.
+pub const NODES_MOST: usize = 2_000_000;
+
+/// How deep maps and lists may stand in one another.
+pub const DEPTH_MOST: usize = 64;
+
+/// A node and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) at: At,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// A scalar as written; `plain`: without quotes.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) at: At,
+    pub(crate) text: String,
+}
+
+impl Node {
+    /// Whether nothing stands there, or a plain `null` or `~`.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true } if matches!(&**text, "" | "~" | "null"))
+    }
+
+    /// What it is, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.value {
+            _ if self.is_null() => "nothing",
+            Value::Scalar { .. } => "a value",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+}
+
+/// Reads one text. None: it holds nothing.
+pub(crate) fn parse(file: usize, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+    let begin = At {
+        file,
+        line: 1,
+        column: 1,
+        length: 1,
+    };
+    let error = |at, word, message: String| Problem {
+        at,
+        severity: Severity::Error,
+        word,
+        message,
+        also: None,
+    };
+    if text.len() > TEXT_MOST {
+        let message = format!("a file may have at most {} MiB", TEXT_MOST / 1024 / 1024);
+        problems.push(error(begin, "too_large", message));
+        return None;
+    }
+    let mut builder = Builder {
+        file,
+        nodes: 0,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        problems,
+    };
+    for step in Parser::new_from_str(text) {
+        let taken = match step {
+            Ok((event, span)) => builder.take(event, &span),
+            Err(error) => {
+                let marker = error.marker();
+                let at = At {
+                    line: marker.line().max(1),
+                    column: marker.col() + 1,
+                    ..begin
+                };
+                Err((at, "syntax", error.kind().to_string()))
+            }
+        };
+        if let Err((at, word, message)) = taken {
+            builder.problems.push(error(at, word, message));
+            return None;
+        }
+    }
+    builder.root
+}
+
+type Fault = (At, &'static str, String);
+
+/// A list or map that is not closed yet.
+struct Open {
+    at: At,
+    anchor: usize,
+    value: Value,
+    /// A map's key whose value comes next.
+    key: Option<Key>,
+}
+
+struct Builder<'a> {
+    file: usize,
+    nodes: usize,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    root: Option<Node>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Builder<'_> {
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Fault> {
+        let at = At {
+            file: self.file,
+            line: span.start.line().max(1),
+            column: span.start.col() + 1,
+            length: if span.end.line() == span.start.line() {
+                span.end.col().saturating_sub(span.start.col()).max(1)
+            } else {
+                1
+            },
+        };
+        match event {
+            Event::Scalar(text, style, anchor, _) => self.scalar(at, &text, style, anchor),
+            Event::SequenceStart(_, anchor, _) => self.begin(at, anchor, Value::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => self.begin(at, anchor, Value::Map(Vec::new())),
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::Alias(id) => match self.anchors.get(&id).cloned() {
+                Some(node) => {
+                    self.count(at, size(&node))?;
+                    self.place(Node { at, ..node })
+                }
+                None => Err((at, "alias", "this alias stands inside what it names".into())),
+            },
+            Event::DocumentStart(..) if self.root.is_some() => Err((
+                at,
+                "documents",
+                "one file holds one document; put the second one into a file of its own".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, at: At, more: usize) -> Result<(), Fault> {
+        self.nodes += more;
+        if self.nodes > NODES_MOST {
+            return Err((
+                at,
+                "too_large",
+                format!("more than {NODES_MOST} nodes, aliases counted as often as they stand"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn scalar(
+        &mut self,
+        at: At,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+    ) -> Result<(), Fault> {
+        self.count(at, 1)?;
+        let plain = style == ScalarStyle::Plain;
+        let node = Node {
+            at,
+            value: Value::Scalar {
+                text: text.to_owned(),
+                plain,
+            },
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        self.place(node)
+    }
+
+    fn begin(&mut self, at: At, anchor: usize, value: Value) -> Result<(), Fault> {
+        self.count(at, 1)?;
+        if self.open.len() == DEPTH_MOST {
+            return Err((at, "too_deep", format!("more than {DEPTH_MOST} levels")));
+        }
+        self.open.push(Open {
+            at,
+            anchor,
+            value,
+            key: None,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        let Some(open) = self.open.pop() else {
+            return Ok(());
+        };
+        let node = Node {
+            at: open.at,
+            value: open.value,
+        };
+        if open.anchor > 0 {
+            self.anchors.insert(open.anchor, node.clone());
+        }
+        self.place(node)
+    }
+
+    fn place(&mut self, node: Node) -> Result<(), Fault> {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match (&mut open.value, open.key.take()) {
+            (Value::List(items), _) => items.push(node),
+            (Value::Map(entries), Some(key)) => {
+                let earlier = entries.iter().find(|(other, _)| other.text == key.text);
+                if let Some((other, _)) = earlier {
+                    self.problems.push(Problem {
+                        at: key.at,
+                        severity: Severity::Error,
+                        word: "duplicate_key",
+                        message: format!("`{}` stands here twice", key.text),
+                        also: Some(other.at),
+                    });
+                } else {
+                    entries.push((key, node));
+                }
+            }
+            (Value::Map(_), None) => {
+                let Value::Scalar { text, .. } = node.value else {
+                    return Err((node.at, "key", "a key must be a plain text".into()));
+                };
+                open.key = Some(Key { at: node.at, text });
+            }
+            (Value::Scalar { .. }, _) => {}
+        }
+        Ok(())
+    }
+}
+
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar { .. } => 1,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => {
+            1 + entries
+                .iter()
+                .map(|(_, node)| 1 + size(node))
+                .sum::<usize>()
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! What configurations become, and what is said of those that become nothing.
+#![expect(clippy::panic, reason = "a test may fail where it likes")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_balance::backend::Admin;
+use evenkeel_balance::settings::OnAllDown;
+use evenkeel_config::plan::{
+    Action, BackendAddress, Bind, CheckPlan, HashKey, PathHandling, PathPattern, Workers,
+};
+use evenkeel_config::{Loaded, Plan, Source, load, quick, render};
+
+fn source(name: &str, text: &str) -> Source {
+    Source {
+        name: name.into(),
+        text: text.into(),
+    }
+}
+
+fn read(texts: &[&str]) -> (Loaded, Vec<Source>) {
+    let sources: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(number, text)| source(&format!("{number}.yaml"), text))
+        .collect();
+    let environment = BTreeMap::from([("PORT".to_owned(), "9000".to_owned())]);
+    (load(&sources, &environment), sources)
+}
+
+#[track_caller]
+fn plan(text: &str) -> Plan {
+    let (loaded, sources) = read(&[text]);
+    loaded
+        .plan
+        .unwrap_or_else(|| panic!("{}", render(&loaded.problems, &sources)))
+}
+
+/// All problems of one text, as `line:column word`.
+#[track_caller]
+fn check(text: &str, expect: &[&str]) {
+    let (loaded, sources) = read(&[text]);
+    let got: Vec<_> = loaded
+        .problems
+        .iter()
+        .map(|problem| format!("{}:{} {}", problem.at.line, problem.at.column, problem.word))
+        .collect();
+    assert_eq!(got, expect, "\n{}", render(&loaded.problems, &sources));
+}
+
+/// A configuration of one listener, one service, and this.
+fn with(rest: &str) -> String {
+    format!(
+        "listeners: {{ web: {{ bind: 127.0.0.1:8080 }} }}\nservices: {{ api: {{ backends: [10.0.0.1:1] }} }}\n{rest}"
+    )
+}
+
+#[test]
+fn ten_lines_are_enough() {
+    let plan = plan(&with(""));
+    assert_eq!(plan.workers, Workers::Auto);
+    assert_eq!(
+        plan.admin.bind,
+        Some(Bind::Tcp(([127, 0, 0, 1], 9900).into()))
+    );
+    assert!(matches!(plan.rules[0].action, Action::Forward(0)));
+    let service = &plan.services[0];
+    assert_eq!(service.settings.on_all_down, OnAllDown::FailOpen);
+    assert!(service.settings.breaker.is_some() && service.settings.health.is_none());
+    assert_eq!(service.limits.connect, Duration::from_secs(3));
+    assert_eq!(service.upstream.idle, Duration::from_secs(4));
+    assert_eq!(plan.listeners[0].limits.keep_alive, Duration::from_secs(75));
+}
+
+#[test]
+fn everything_that_works_today() {
+    let plan = plan(include_str!("files/today.yaml"));
+    assert_eq!(plan.listeners[0].binds.len(), 3);
+    assert_eq!(plan.listeners[0].path, PathHandling::Refuse);
+    assert_eq!(plan.listeners[0].limits.head, 16 * 1024);
+    assert_eq!(plan.drain, Duration::from_secs(20));
+    let names: Vec<_> = plan.rules.iter().map(|rule| &*rule.name).collect();
+    assert_eq!(names, ["to-https", "api", "ping", "rest"]);
+    assert_eq!(plan.rules[0].listeners, [0]);
+    assert!(
+        matches!(&plan.rules[1].when.paths[2], PathPattern::Prefix(prefix) if &**prefix == "/v2")
+    );
+    let service = &plan.services[0];
+    assert_eq!(service.key, Some(HashKey::Header("x-user".into())));
+    assert_eq!(
+        service.backends[1].spec.id.as_str(),
+        "1.10",
+        "as it was written"
+    );
+    assert_eq!(service.backends[1].spec.admin, Admin::Draining);
+    assert!(
+        matches!(&service.backends[2].address, BackendAddress::Name(name, _) if &**name == "name.internal")
+    );
+    let health = service.health.as_ref().unwrap();
+    let CheckPlan::Http(http) = &health.check else {
+        panic!("HTTP");
+    };
+    assert_eq!(http.expect, [(200, 299), (304, 304)]);
+    assert_eq!(service.settings.health.unwrap().rise, 2);
+    assert_eq!(service.settings.breaker.unwrap().least, 30);
+}
+
+#[test]
+fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
+    let (loaded, sources) = read(&[include_str!("files/example.yaml")]);
+    assert!(loaded.plan.is_none());
+    let shown = render(&loaded.problems, &sources);
+    let lines: Vec<&str> = include_str!("files/example.yaml").lines().collect();
+    let mut keys = Vec::new();
+    for problem in &loaded.problems {
+        assert!(
+            matches!(problem.word, "not_yet" | "unused_service"),
+            "{shown}"
+        );
+        let line = lines[problem.at.line - 1];
+        keys.push(
+            line[problem.at.column - 1..]
+                .chars()
+                .take(problem.at.length)
+                .collect::<String>(),
+        );
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    let later = [
+        "access_log",
+        "affinity",
+        "api-next",
+        "connections_per_address",
+        "db",
+        "dns",
+        "drain",
+        "fallback",
+        "forward",
+        "header",
+        "hedge",
+        "limits",
+        "not",
+        "proxy_protocol",
+        "rate",
+        "refresh",
+        "retry",
+        "rewrite",
+        "sni",
+        "source",
+        "tcp",
+        "tier",
+        "tls",
+        "tokens",
+        "{",
+    ];
+    assert_eq!(keys, later, "{shown}");
+}
+
+#[test]
+fn all_problems_in_one_go() {
+    check(
+        "listeners:\n  web: { bnd: 1, limits: { conections: x } }\nservices:\n  api: { backends: [10.0.0.1], policy: fastest }\nrules:\n  - { forward: apj, priority: 0 }\n",
+        &[
+            "2:3 missing",
+            "2:10 unknown_key",
+            "2:28 unknown_key",
+            "4:3 unused_service",
+            "4:21 address",
+            "4:40 policy",
+            "6:16 unknown_service",
+            "6:31 range",
+        ],
+    );
+}
+
+#[test]
+fn a_typo_gets_a_caret_and_a_guess() {
+    let (loaded, sources) = read(&[&with("servces: {}\n")]);
+    let shown = render(&loaded.problems, &sources);
+    assert_eq!(
+        shown,
+        "0.yaml:3:1: error: `servces` is not a key here; did you mean `services`? [unknown_key]\n    3 | servces: {}\n      | ^^^^^^^\n"
+    );
+}
+
+#[test]
+fn texts_that_cannot_be_read() {
+    check("listeners: [", &["1:12 syntax"]);
+    check("a:\n\tb: 1\n", &["2:2 syntax"]);
+    check("- a\n", &["1:1 type", "1:1 no_listeners", "1:1 no_rules"]);
+    check("a: 1\n---\nb: 2\n", &["2:1 documents"]);
+    check("? [a]\n: b\n", &["1:3 key"]);
+    check(&with("drain: 1s\ndrain: 2s\n"), &["4:1 duplicate_key"]);
+    let deep = "a: ".to_owned() + &"[".repeat(100) + &"]".repeat(100);
+    let (loaded, _) = read(&[&deep]);
+    assert_eq!(loaded.problems[0].word, "too_deep");
+    let bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned()
+        + &(b'b'..=b'z').map(|letter| {
+            let (this, last) = (char::from(letter), char::from(letter - 1));
+            format!("{this}: &{this} [*{last},*{last},*{last},*{last},*{last},*{last},*{last},*{last},*{last},*{last}]\n")
+        }).collect::<String>();
+    let (loaded, _) = read(&[&bomb]);
+    assert_eq!(loaded.problems[0].word, "too_large");
+    let (loaded, _) = read(&[&"#".repeat(16 * 1024 * 1024 + 1)]);
+    assert_eq!(loaded.problems[0].word, "too_large");
+}
+
+#[test]
+fn files_merge_and_name_both_places_of_what_stands_twice() {
+    let (loaded, _) = read(&[
+        "listeners: { web: { bind: 127.0.0.1:1 } }\n",
+        "services: { api: { backends: [10.0.0.1:1] } }\n",
+    ]);
+    assert!(loaded.plan.is_some());
+    let (loaded, sources) = read(&[
+        "listeners: { web: { bind: 127.0.0.1:1 } }\nworkers: 1\nservices: { api: { backends: [10.0.0.1:1] } }\n",
+        "workers: 2\nservices:\n  api: { backends: [10.0.0.2:1] }\n",
+    ]);
+    let shown = render(&loaded.problems, &sources);
+    assert!(
+        shown.contains("1.yaml:1:1: error: `workers` is set in two files")
+            && shown.contains("0.yaml:2:1"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("1.yaml:3:3: error: `api` stands in `services` twice")
+            && shown.contains("0.yaml:3:13"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_environment() {
+    let plan = plan(
+        "listeners: { web: { bind: \"127.0.0.1:1\" } }\nservices:\n  api:\n    backends:\n      - 10.0.0.1:${PORT}\n      - 10.0.0.2:${OTHER:-77}\n      - unix:/run/${PORT}.sock\n",
+    );
+    let ids: Vec<_> = plan.services[0]
+        .backends
+        .iter()
+        .map(|backend| backend.spec.id.to_string())
+        .collect();
+    assert_eq!(ids, ["10.0.0.1:9000", "10.0.0.2:77", "unix:/run/9000.sock"]);
+    check(&with("drain: ${NOT_SET}\n"), &["3:8 environment"]);
+    check(&with("drain: ${PORT\n"), &["3:8 environment"]);
+}
+
+#[test]
+fn listeners() {
+    let check = |listeners: &str, expect: &[&str]| {
+        check(
+            &format!("services: {{ api: {{ backends: [10.0.0.1:1] }} }}\nlisteners:\n{listeners}"),
+            expect,
+        );
+    };
+    check(
+        "  a: { bind: 0.0.0.0:80 }\n  b: { bind: 10.0.0.1:80 }\n",
+        &["4:3 overlap"],
+    );
+    check(
+        "  a: { bind: [127.0.0.1:80, 127.0.0.1:80] }\n",
+        &["3:3 overlap"],
+    );
+    check("  a: { bind: [unix:/a, unix:/a] }\n", &["3:3 overlap"]);
+    check("  a: { bind: [\"0.0.0.0:80\", \"[::]:80\"] }\n", &[]);
+    check("  a: { bind: [127.0.0.1:0, 127.0.0.1:0] }\n", &[]);
+    check("  a: { bind: 127.0.0.1 }\n", &["3:14 address"]);
+    check("  a: { bind: 127.0.0.1:99999 }\n", &["3:14 address"]);
+    check(
+        "  a: { bind: 127.0.0.1:80, protocol: tcp }\n",
+        &["3:38 not_yet"],
+    );
+    check("  a: { bind: 127.0.0.1:80, path: odd }\n", &["3:34 value"]);
+    check(
+        "  a: { bind: 127.0.0.1:80, timeouts: { head: 10 } }\n",
+        &["3:46 duration"],
+    );
+    check(
+        "  a: { bind: 127.0.0.1:80, timeouts: { head: 0s } }\n",
+        &["3:46 range"],
+    );
+    check(
+        "  a: { bind: 127.0.0.1:80, limits: { head: 1MiB } }\n",
+        &["3:44 range"],
+    );
+    check("  \"a b\": { bind: 127.0.0.1:80 }\n", &["3:3 name"]);
+    check("  a: { bind: 10.0.0.1:1 }\n", &["1:13 loop"]);
+    let eleven: String = (0..11)
+        .map(|number| format!("  l{number}: {{ bind: 127.0.0.1:{} }}\n", 8000 + number))
+        .collect();
+    check(&eleven, &["13:3 too_many_listeners"]);
+    check(&(eleven + "max_listeners: 11\n"), &[]);
+    super_check(
+        "services: { api: { backends: [10.0.0.1:1] } }\n",
+        &["1:1 no_listeners"],
+    );
+    super_check(
+        &with("admin: { bind: 0.0.0.0:9900 }\n"),
+        &["3:16 admin_open"],
+    );
+}
+
+#[track_caller]
+fn super_check(text: &str, expect: &[&str]) {
+    check(text, expect);
+}
+
+#[test]
+fn rules() {
+    let check = |rules: &str, expect: &[&str]| check(&with(&format!("rules:\n{rules}")), expect);
+    check(
+        "  - { forward: api }\n  - { when: { host: a }, forward: api }\n",
+        &["5:5 unreachable_rule"],
+    );
+    check(
+        "  - { priority: 1, forward: api }\n  - { when: { host: a }, forward: api }\n",
+        &["5:5 unreachable_rule"],
+    );
+    check(
+        "  - { priority: 1, when: { path: { prefix: /a } }, forward: api }\n  - { when: { path: /a/b }, forward: api }\n",
+        &["5:5 unreachable_rule"],
+    );
+    check(
+        "  - { priority: 1, when: { path: { prefix: /a } }, forward: api }\n  - { when: { path: /ab }, forward: api }\n",
+        &[],
+    );
+    check(
+        "  - { priority: 1, when: { host: \"*.b\", method: GET }, forward: api }\n  - { when: { host: a.b, method: [GET, PUT] }, forward: api }\n",
+        &[],
+    );
+    check(
+        "  - { name: a, forward: api }\n  - { name: a, when: { host: x }, forward: api }\n",
+        &["5:5 duplicate_name", "5:5 unreachable_rule"],
+    );
+    check(
+        "  - { forward: api, listeners: [wep] }\n",
+        &["4:33 unknown_listener"],
+    );
+    check(
+        "  - { when: { host: a } }\n",
+        &["2:13 unused_service", "4:5 missing"],
+    );
+    check(
+        "  - { forward: api, respond: { status: 200 } }\n",
+        &["4:21 two_actions"],
+    );
+    for (host, word) in [
+        ("http://a", "host"),
+        ("a:80", "host"),
+        ("a/b", "host"),
+        ("ü", "host"),
+        ("\"*a*b*c*d*e*f*\"", "host"),
+    ] {
+        check(
+            &format!("  - {{ when: {{ host: {host} }}, forward: api }}\n"),
+            &[&format!("4:21 {word}")],
+        );
+    }
+    for path in [
+        "v1",
+        "/a/../b",
+        "/a//b",
+        "/ü",
+        "{ regex: \"(\" }",
+        "{ regex: \"(a{1000}){1000}\" }",
+    ] {
+        let (loaded, _) = read(&[&with(&format!(
+            "rules:\n  - {{ when: {{ path: {path} }}, forward: api }}\n"
+        ))]);
+        assert!(loaded.plan.is_none(), "{path}");
+    }
+    check(
+        "  - { when: { method: get }, forward: api }\n",
+        &["4:23 method"],
+    );
+    check(
+        "  - { when: { host: [] }, forward: api }\n",
+        &["4:21 empty"],
+    );
+    check(
+        "  - { forward: api, when: { path: /b } }\n  - { redirect: { status: 301 } }\n",
+        &["5:17 redirect_loop"],
+    );
+    check(
+        "  - { forward: api, when: { path: /b } }\n  - { redirect: { status: 304, host: a } }\n",
+        &["5:27 range"],
+    );
+    check(
+        "  - { forward: { api: 90, other: 10 } }\n",
+        &["2:13 unused_service", "4:16 not_yet"],
+    );
+}
+
+#[test]
+fn services() {
+    let check = |service: &str, expect: &[&str]| {
+        check(
+            &format!(
+                "listeners: {{ web: {{ bind: 127.0.0.1:8080 }} }}\nservices:\n  api: {{ {service} }}\n"
+            ),
+            expect,
+        );
+    };
+    check(
+        "backends: [10.0.0.1:1, 10.0.0.1:1]",
+        &["3:33 duplicate_backend"],
+    );
+    check("backends: [10.0.0.1:0]", &["3:21 address"]);
+    check("backends: [http://a:1]", &["3:21 address"]);
+    check("backends: [10.0.0.999:1]", &["3:21 address"]);
+    check(
+        "backends: [{ address: 10.0.0.1:1, weight: 10001 }]",
+        &["3:52 range"],
+    );
+    check(
+        "backends: [{ address: 10.0.0.1:1, weight: 0 }]",
+        &["3:3 weights"],
+    );
+    check("backends: [{ id: a }]", &["3:21 missing"]);
+    check(
+        "backends: [a:1], policy: { hash: { method: ring } }",
+        &["3:53 value"],
+    );
+    check(
+        "backends: [a:1], health: { http: {}, tcp: {} }",
+        &["3:35 check"],
+    );
+    check(
+        "backends: [a:1], health: { tcp: {}, interval: 1ms }",
+        &["3:56 range"],
+    );
+    check(
+        "backends: [a:1], health: { tcp: {}, interval: 1s, timeout: 2s }",
+        &["3:35 deadlines"],
+    );
+    check(
+        "backends: [a:1], health: { http: { expect: 99-700 } }",
+        &["3:53 status"],
+    );
+    check(
+        "backends: [a:1], health: { http: { path: health } }",
+        &["3:51 path"],
+    );
+    check(
+        "backends: [a:1], breaker: { open: 10m, open_max: 1m }",
+        &["3:36 range"],
+    );
+    check("backends: [a:1], breaker: off", &[]);
+    check(
+        "backends: [a:1], timeouts: { per_try: 2m, exchange: 1m }",
+        &["3:37 deadlines"],
+    );
+    check("backends: [a:1], retry: { attempts: 3 }", &["3:27 not_yet"]);
+    check(
+        "backends: [a:1], breaker: { cap: 150% }",
+        &["3:43 percentage"],
+    );
+}
+
+#[test]
+fn a_command_line_is_a_configuration() {
+    let text = quick::source(
+        &[":8080".into()],
+        &["127.0.0.1:9001".into(), "127.0.0.1:9002".into()],
+    );
+    let plan = load(&[text], &BTreeMap::new()).plan.unwrap();
+    assert_eq!(plan.listeners[0].binds.len(), 2);
+    assert_eq!(plan.services[0].backends.len(), 2);
+    let text = quick::source(&["x".into()], &["\"y".into()]);
+    assert_eq!(load(&[text], &BTreeMap::new()).problems.len(), 2);
+}
