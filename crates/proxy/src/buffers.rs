@@ -1,0 +1,127 @@
+//! Owns buffers: a worker's free ones, and input that has come and is not used yet.
+//!
+//! A connection that waits holds none. The free list gives out the one that came back last, which is in the cache.
+
+use std::cell::RefCell;
+use std::io;
+use std::task::{Context, Poll};
+
+use crate::sock::Sock;
+
+/// For heads and short bodies: the largest head that a listener may allow, and 16 KiB of a body behind it.
+const SHORT: usize = 48 * 1024;
+
+/// For long bodies.
+const LONG: usize = 256 * 1024;
+
+/// Free buffers kept of each size; a burst beyond it allocates.
+const KEPT: usize = 64;
+
+/// A worker's free buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    short: RefCell<Vec<Box<[u8]>>>,
+    long: RefCell<Vec<Box<[u8]>>>,
+}
+
+impl Buffers {
+    fn take(&self, long: bool) -> Box<[u8]> {
+        let (free, size) = if long {
+            (&self.long, LONG)
+        } else {
+            (&self.short, SHORT)
+        };
+        free.borrow_mut()
+            .pop()
+            .unwrap_or_else(|| vec![0; size].into_boxed_slice())
+    }
+
+    fn give(&self, buffer: Box<[u8]>) {
+        let free = if buffer.len() == LONG {
+            &self.long
+        } else {
+            &self.short
+        };
+        let mut free = free.borrow_mut();
+        if free.len() < KEPT {
+            free.push(buffer);
+        }
+    }
+}
+
+/// What came over a connection and is not used yet.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    buffer: Option<Box<[u8]>>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    pub(crate) fn data(&self) -> &[u8] {
+        self.buffer
+            .as_deref()
+            .map_or(&[], |buffer| &buffer[self.start..self.end])
+    }
+
+    pub(crate) fn data_mut(&mut self) -> &mut [u8] {
+        let range = self.start..self.end;
+        self.buffer
+            .as_deref_mut()
+            .map_or(&mut [], |buffer| &mut buffer[range])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The first `length` bytes are used.
+    pub(crate) fn consume(&mut self, length: usize) {
+        self.start = (self.start + length).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Reads more. While nothing is there, no buffer is held; `long` asks for the larger one when the input is empty.
+    /// 0: the peer has closed its direction, or there is no room left.
+    pub(crate) fn poll_fill<S: Sock>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sock: &mut S,
+        buffers: &Buffers,
+        long: bool,
+    ) -> Poll<io::Result<usize>> {
+        if self.is_empty() && long && self.buffer.as_ref().is_some_and(|held| held.len() < LONG) {
+            self.release(buffers);
+        }
+        let mut buffer = self.buffer.take().unwrap_or_else(|| buffers.take(long));
+        if self.end == buffer.len() && self.start > 0 {
+            buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == buffer.len() {
+            self.buffer = Some(buffer);
+            return Poll::Ready(Ok(0));
+        }
+        let polled = sock.poll_read(cx, &mut buffer[self.end..]);
+        if let Poll::Ready(Ok(length)) = polled {
+            self.end += length;
+        }
+        if self.is_empty() {
+            buffers.give(buffer);
+        } else {
+            self.buffer = Some(buffer);
+        }
+        polled
+    }
+
+    /// Gives the buffer back if nothing is in it.
+    pub(crate) fn release(&mut self, buffers: &Buffers) {
+        if self.is_empty()
+            && let Some(buffer) = self.buffer.take()
+        {
+            buffers.give(buffer);
+        }
+    }
+}

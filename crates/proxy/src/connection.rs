@@ -1,0 +1,316 @@
+//! Owns one client's connection: requests one after another, and how it ends.
+//!
+//! Between requests only this small future lives; an exchange's future, which is larger, lives in a slot that is lent and given
+//! back (see [`Slots`]).
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use evenkeel_config::limits::ListenerLimits;
+use evenkeel_config::plan::ListenerPlan;
+
+use crate::buffers::Input;
+use crate::deadline::Deadline;
+use crate::exchange;
+use crate::live::{DoorState, Live};
+use crate::net::Net;
+use crate::sock::Sock;
+use crate::worker::Worker;
+
+/// A listener as one worker sees it.
+pub struct Door {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its port; 0 for a Unix socket.
+    pub port: u16,
+    state: Arc<DoorState>,
+    /// Its place in the plan of this version.
+    place: Cell<(u64, usize)>,
+    closing: Cell<bool>,
+}
+
+impl Door {
+    /// The listener of this name.
+    #[must_use]
+    pub fn new(name: Arc<str>, port: u16, state: Arc<DoorState>) -> Self {
+        Self {
+            name,
+            port,
+            state,
+            place: Cell::new((u64::MAX, 0)),
+            closing: Cell::new(false),
+        }
+    }
+
+    /// Its plan. None: the running plan has no such listener any more.
+    pub(crate) fn plan<'a>(
+        &self,
+        live: &'a Live,
+        version: u64,
+    ) -> Option<(usize, &'a ListenerPlan)> {
+        let (seen, at) = self.place.get();
+        if seen == version {
+            return live.plan.listeners.get(at).map(|plan| (at, plan));
+        }
+        let at = live
+            .plan
+            .listeners
+            .iter()
+            .position(|listener| listener.name == self.name)?;
+        self.place.set((version, at));
+        live.plan.listeners.get(at).map(|plan| (at, plan))
+    }
+
+    /// What all workers count of it.
+    #[must_use]
+    pub fn state(&self) -> &Arc<DoorState> {
+        &self.state
+    }
+
+    /// Its connections end with the exchange that they carry.
+    pub fn close(&self) {
+        self.closing.set(true);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+}
+
+/// A place under a listener's limit of connections; what [`serve`] takes so that it cannot be forgotten.
+pub struct Admitted(Arc<DoorState>);
+
+impl Admitted {
+    /// A place, if there is one.
+    #[must_use]
+    pub fn take(state: &Arc<DoorState>, most: usize) -> Option<Self> {
+        state
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                (open < most).then_some(open + 1)
+            })
+            .ok()?;
+        Some(Self(state.clone()))
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What follows an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another request.
+    Keep,
+    /// The connection ends; everything was written.
+    Close,
+    /// The connection ends, but the client may still be sending: it must be able to read the answer first.
+    Linger,
+    /// The connection is cut, so that what was sent cannot look whole.
+    Cut,
+}
+
+/// One client's connection.
+pub(crate) struct Conn<N: Net> {
+    pub(crate) worker: Rc<Worker<N>>,
+    pub(crate) door: Rc<Door>,
+    pub(crate) sock: N::Sock,
+    pub(crate) input: Input,
+    pub(crate) deadline: Deadline,
+    pub(crate) peer: IpAddr,
+    pub(crate) requests: u64,
+    pub(crate) next: Next,
+}
+
+/// Counts a worker's connection in, and out on every path; a panic of its task is contained by the runtime and counted here.
+struct Opened<N: Net>(Rc<Worker<N>>);
+
+impl<N: Net> Drop for Opened<N> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if std::thread::panicking() {
+            self.0.panics.set(self.0.panics.get() + 1);
+        }
+    }
+}
+
+/// Serves a client until its connection ends.
+pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>>>(
+    worker: Rc<Worker<N>>,
+    door: Rc<Door>,
+    sock: N::Sock,
+    peer: IpAddr,
+    admitted: Admitted,
+    slots: Rc<Slots<F, N>>,
+) {
+    let _admitted = admitted;
+    worker.open.set(worker.open.get() + 1);
+    let _opened = Opened(worker.clone());
+    let mut conn = Conn {
+        deadline: worker.deadlines.slot(),
+        worker,
+        door,
+        sock,
+        input: Input::default(),
+        peer,
+        requests: 0,
+        next: Next::Keep,
+    };
+    while conn.next == Next::Keep {
+        if !first_byte(&mut conn).await {
+            return;
+        }
+        conn = slots.run(conn).await;
+        conn.requests += 1;
+    }
+    match conn.next {
+        Next::Keep | Next::Close => {}
+        Next::Linger => linger(&mut conn).await,
+        Next::Cut => conn.sock.cut(),
+    }
+}
+
+/// Waits for a request to begin, holding no buffer. False: none comes.
+async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
+    if !conn.input.is_empty() {
+        return true;
+    }
+    if conn.worker.is_closing() || conn.door.is_closing() {
+        return false;
+    }
+    conn.input.release(&conn.worker.buffers);
+    let view = conn.worker.view();
+    let Some((_, plan)) = conn.door.plan(&view.live, view.version) else {
+        return false;
+    };
+    let within = if conn.requests == 0 {
+        plan.limits.head_within
+    } else {
+        plan.limits.keep_alive
+    };
+    drop(view);
+    let mut waiting = false;
+    poll_fn(|cx| {
+        let filled = conn
+            .input
+            .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
+        match filled {
+            Poll::Ready(Ok(length)) => return Poll::Ready(length > 0),
+            Poll::Ready(Err(_)) => return Poll::Ready(false),
+            Poll::Pending => {}
+        }
+        // The clock is asked only when there is something to wait for.
+        if !std::mem::replace(&mut waiting, true) {
+            conn.deadline.set_idle(conn.worker.now() + within);
+        }
+        let over = conn.worker.is_closing() || conn.door.is_closing();
+        match conn.deadline.poll_passed(cx) {
+            Poll::Ready(()) if over || conn.deadline.is_due(conn.worker.now()) => {
+                Poll::Ready(false)
+            }
+            // Woken to look whether its listener closes, and it does not.
+            Poll::Ready(()) => {
+                conn.deadline.resume();
+                conn.deadline.poll_passed(cx).map(|()| false)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// How long a client that was refused may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much of it is read.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Ends the direction of writing, then reads and forgets what the client still sends: closing at once would answer its bytes
+/// with a reset, which can take the answer away from it (RFC 9112 section 9.6).
+async fn linger<N: Net>(conn: &mut Conn<N>) {
+    conn.deadline.set(conn.worker.now() + LINGER);
+    let mut read = conn.input.data().len();
+    conn.input.consume(read);
+    let mut ended = false;
+    poll_fn(|cx| {
+        if conn.deadline.poll_passed(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !ended {
+            match conn.sock.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => ended = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+        }
+        loop {
+            let filled = conn
+                .input
+                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
+            match filled {
+                Poll::Ready(Ok(length)) if length > 0 && read < LINGER_BYTES => {
+                    read += length;
+                    conn.input.consume(length);
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+/// Free slots kept; a burst beyond it allocates.
+const SLOTS_KEPT: usize = 64;
+
+/// Slots for the futures of exchanges, lent and given back, so that a request allocates none and an idle connection holds none.
+pub(crate) struct Slots<F, N: Net> {
+    free: RefCell<Vec<Pin<Box<Option<F>>>>>,
+    begin: fn(Conn<N>) -> F,
+}
+
+/// Slots for HTTP/1.1 exchanges; the future's type has no name of its own.
+pub(crate) fn slots<N: Net>() -> Rc<Slots<impl Future<Output = Conn<N>>, N>> {
+    Rc::new(Slots {
+        free: RefCell::new(Vec::new()),
+        begin: exchange::serve::<N>,
+    })
+}
+
+impl<F: Future<Output = Conn<N>>, N: Net> Slots<F, N> {
+    async fn run(&self, conn: Conn<N>) -> Conn<N> {
+        let mut slot = self
+            .free
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Box::pin(None));
+        slot.as_mut().set(Some((self.begin)(conn)));
+        let conn = poll_fn(|cx| match slot.as_mut().as_pin_mut() {
+            Some(exchange) => exchange.poll(cx),
+            // It was set above and is taken below.
+            None => Poll::Pending,
+        })
+        .await;
+        slot.as_mut().set(None);
+        let mut free = self.free.borrow_mut();
+        if free.len() < SLOTS_KEPT {
+            free.push(slot);
+        }
+        conn
+    }
+}
+
+/// The limits of a listener that has left the plan: what its last exchanges go by.
+pub(crate) fn limits_of(plan: Option<&ListenerPlan>) -> ListenerLimits {
+    plan.map_or_else(ListenerLimits::default, |plan| plan.limits.clone())
+}

@@ -1,0 +1,159 @@
+//! Owns when waiting ends: one slot per connection, swept ten times a second instead of a timer each.
+//!
+//! Setting a deadline is a store. The sweep looks at every slot and wakes those that are due; so a deadline is kept up to
+//! 100 ms late, never early.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use evenkeel_balance::time::Instant;
+
+/// How often [`Deadlines::sweep`] is to be called.
+pub const SWEEP_EVERY: Duration = Duration::from_millis(100);
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// The deadlines of one worker.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    slots: RefCell<Vec<Weak<Slot>>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    at: Cell<u64>,
+    passed: Cell<bool>,
+    /// Nothing is lost when waiting ends now.
+    idle: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One connection's deadline.
+#[derive(Debug)]
+pub struct Deadline(Rc<Slot>);
+
+impl Deadlines {
+    /// A new slot, without a deadline; it ends with its owner.
+    #[must_use]
+    pub fn slot(&self) -> Deadline {
+        let slot = Rc::new(Slot {
+            at: Cell::new(NEVER),
+            passed: Cell::new(false),
+            idle: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        self.slots.borrow_mut().push(Rc::downgrade(&slot));
+        Deadline(slot)
+    }
+
+    /// Ends the waiting of all who wait for nothing in particular.
+    pub(crate) fn end_idle(&self) {
+        for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
+            if slot.idle.get() {
+                slot.passed.set(true);
+                if let Some(waker) = slot.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    /// Wakes whose deadline has passed, and forgets slots without an owner. Cost: one look per connection.
+    pub fn sweep(&self, now: Instant) {
+        let mut due = Vec::new();
+        self.slots.borrow_mut().retain(|slot| {
+            let Some(slot) = slot.upgrade() else {
+                return false;
+            };
+            if slot.at.get() <= now.as_nanos() && !slot.passed.replace(true) {
+                due.extend(slot.waker.borrow_mut().take());
+            }
+            true
+        });
+        for waker in due {
+            waker.wake();
+        }
+    }
+}
+
+impl Deadline {
+    /// From here on, waiting ends at `at`.
+    #[inline]
+    pub fn set(&self, at: Instant) {
+        self.0.at.set(at.as_nanos());
+        self.0.passed.set(false);
+        self.0.idle.set(false);
+    }
+
+    /// As [`set`](Self::set), for a wait that may end at any time, and nothing is lost.
+    #[inline]
+    pub fn set_idle(&self, at: Instant) {
+        self.set(at);
+        self.0.idle.set(true);
+    }
+
+    /// From here on, waiting has no end.
+    #[inline]
+    pub fn clear(&self) {
+        self.0.at.set(NEVER);
+        self.0.passed.set(false);
+        self.0.idle.set(false);
+    }
+
+    /// Whether its own time has come.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.0.at.get() <= now.as_nanos()
+    }
+
+    /// Goes on waiting for the same time.
+    pub(crate) fn resume(&self) {
+        self.0.passed.set(false);
+    }
+
+    /// Ready once the deadline has passed and the sweep has seen it.
+    #[inline]
+    pub fn poll_passed(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.0.passed.get() {
+            return Poll::Ready(());
+        }
+        let mut waker = self.0.waker.borrow_mut();
+        if waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_passes_with_the_sweep_and_not_before() {
+        let deadlines = Deadlines::default();
+        let deadline = deadlines.slot();
+        let cx = Context::from_waker(Waker::noop());
+        let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+        deadlines.sweep(at(1000));
+        assert!(deadline.poll_passed(&cx).is_pending(), "none was set");
+        deadline.set(at(1010));
+        deadlines.sweep(at(1009));
+        assert!(deadline.poll_passed(&cx).is_pending());
+        deadlines.sweep(at(1010));
+        assert!(deadline.poll_passed(&cx).is_ready());
+        deadline.set(at(1020));
+        assert!(deadline.poll_passed(&cx).is_pending(), "a new one");
+        deadline.clear();
+        deadlines.sweep(at(2000));
+        assert!(deadline.poll_passed(&cx).is_pending());
+        drop(deadline);
+        deadlines.sweep(at(2001));
+        assert!(deadlines.slots.borrow().is_empty());
+    }
+}

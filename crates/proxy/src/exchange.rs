@@ -1,0 +1,359 @@
+//! Owns the order of decisions of one request: head, rule, pick, attempts, answer.
+//!
+//! Decides and hands on; bytes are moved by `relay`, one try by `attempt`. What is refused is answered from one table
+//! ([`Reason`]) and never reaches a backend in whole or in part.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::Poll;
+
+use evenkeel_balance::ask::{Ask, ClassId, Tried};
+use evenkeel_balance::hashing;
+use evenkeel_balance::retry::{Attempt, Decision};
+use evenkeel_balance::time::Instant;
+use evenkeel_config::limits::ListenerLimits;
+use evenkeel_config::plan::{Action, HashKey, ListenerPlan, PathHandling, RulePlan};
+use evenkeel_wire::forward::{self, Forwarding};
+use evenkeel_wire::http1::request::{PathForm, parse};
+use evenkeel_wire::http1::{HeadEnd, HeadLimits};
+use evenkeel_wire::known::Known;
+use evenkeel_wire::{Framing, RequestHead, client};
+
+use crate::connection::{Conn, Next, limits_of};
+use crate::net::Net;
+use crate::observation::Observation;
+use crate::reason::Reason;
+use crate::rules::Asked;
+use crate::worker::{Desk, Seat};
+
+/// One try on one backend.
+mod attempt;
+
+/// Answers that are made here.
+mod reply;
+
+use attempt::{Attempted, Course, Failed};
+
+/// Serves the request that has begun to arrive.
+pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
+    let mut desk = conn.worker.desk();
+    conn.next = one(&mut conn, &mut desk).await;
+    conn.worker.give_desk(desk);
+    conn
+}
+
+async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk) -> Next {
+    let began = conn.worker.now();
+    let view = conn.worker.view();
+    let door = conn.door.clone();
+    let (at, listener) = door.plan(&view.live, view.version).unzip();
+    let limits = limits_of(listener);
+    match read_head(conn, desk, &limits, listener, began).await {
+        Ok(length) => conn.input.consume(length),
+        Err(HeadFault::Gone) => return Next::Close,
+        Err(HeadFault::Refused(reason)) => return reply::refuse(conn, desk, reason).await,
+    }
+    let peer = conn.peer;
+    let trusted = view.live.trusts(peer);
+    let client = match trusted {
+        true => client::address(&desk.request, peer, &|address| view.live.trusts(address)),
+        false => peer,
+    };
+    let asked = Asked {
+        listener: at.unwrap_or(usize::MAX),
+        host: desk.request.host(),
+        path: desk.request.path(),
+        method: desk.request.method(),
+    };
+    let Some(rule) = view
+        .live
+        .rules
+        .find(&asked)
+        .and_then(|found| view.live.plan.rules.get(found).map(|rule| (found, rule)))
+    else {
+        return reply::refuse(conn, desk, Reason::NoRule).await;
+    };
+    match &rule.1.action {
+        Action::Respond(answer) => reply::respond(conn, desk, answer).await,
+        Action::Redirect(to) => reply::redirect(conn, desk, to).await,
+        Action::Forward(service) => {
+            let Some(seat) = view.seats.get(*service).cloned() else {
+                return reply::refuse(conn, desk, Reason::NoRule).await;
+            };
+            let exchange = Exchange {
+                listener,
+                limits: &limits,
+                rule: rule.1,
+                class: rule.0,
+                seat,
+                client,
+                trusted,
+                began,
+            };
+            exchange.forward(conn, desk).await
+        }
+    }
+}
+
+enum HeadFault {
+    /// The client went away, or nothing more is to be said to it.
+    Gone,
+    Refused(Reason),
+}
+
+/// Reads until the head is whole.
+async fn read_head<N: Net>(
+    conn: &mut Conn<N>,
+    desk: &mut Desk,
+    limits: &ListenerLimits,
+    listener: Option<&ListenerPlan>,
+    began: Instant,
+) -> Result<usize, HeadFault> {
+    let bounds = HeadLimits {
+        bytes: limits.head,
+        fields: limits.fields,
+        target: limits.target,
+    };
+    let form = match listener.map(|plan| plan.path).unwrap_or_default() {
+        PathHandling::Normalize => PathForm::Normalize,
+        PathHandling::Refuse => PathForm::Refuse,
+        PathHandling::AsIs => PathForm::AsIs,
+    };
+    let mut end = HeadEnd::default();
+    loop {
+        match parse(
+            conn.input.data(),
+            &mut end,
+            &bounds,
+            form,
+            &mut desk.request,
+        ) {
+            Ok(Some(length)) => return Ok(length),
+            Ok(None) => {}
+            Err(malformed) => return Err(HeadFault::Refused(Reason::Malformed(malformed))),
+        }
+        conn.deadline.set(began + limits.head_within);
+        let filled = poll_fn(|cx| {
+            let filled = conn
+                .input
+                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
+            match filled {
+                Poll::Ready(filled) => Poll::Ready(Some(filled)),
+                Poll::Pending => conn.deadline.poll_passed(cx).map(|()| None),
+            }
+        })
+        .await;
+        match filled {
+            Some(Ok(length)) if length > 0 => {}
+            // The end of a connection that owes nothing, or half a head that nobody can answer for.
+            Some(_) => return Err(HeadFault::Gone),
+            None if end.is_untouched(conn.input.data()) => return Err(HeadFault::Gone),
+            None => return Err(HeadFault::Refused(Reason::HeadTimeout)),
+        }
+    }
+}
+
+/// A request that a rule forwards.
+struct Exchange<'a, N: Net> {
+    listener: Option<&'a ListenerPlan>,
+    limits: &'a ListenerLimits,
+    rule: &'a RulePlan,
+    class: usize,
+    seat: Rc<Seat<N>>,
+    client: IpAddr,
+    trusted: bool,
+    began: Instant,
+}
+
+impl<N: Net> Exchange<'_, N> {
+    /// Tries backends until one answers, or no more may be tried.
+    async fn forward(self, conn: &mut Conn<N>, desk: &mut Desk) -> Next {
+        let most = self.rule.body.or(self.limits.body);
+        if let Framing::Exact(length) = desk.request.framing()
+            && most.is_some_and(|most| length > most)
+        {
+            return self.refuse(conn, desk, Reason::BodyTooLarge, 0).await;
+        }
+        self.write_head(conn, desk);
+        let service = &self.seat.live;
+        let within = self.rule.exchange.unwrap_or(service.plan.limits.exchange);
+        let course = Course {
+            keep: self.keeps(conn, &desk.request),
+            via: self.listener.and_then(|listener| listener.via.as_deref()),
+            body: most,
+            idle: self.limits.idle_body,
+            until: self.began + within,
+        };
+        let key = service
+            .plan
+            .key
+            .as_ref()
+            .map(|key| self.key(key, &desk.request));
+        let mut tried = Tried::default();
+        let mut made = 0;
+        let mut last: Option<Failed> = None;
+        loop {
+            let now = conn.worker.now();
+            let mut ask = Ask::new(conn.worker.chance())
+                .class(ClassId(u16::try_from(self.class).unwrap_or(u16::MAX)))
+                .tried(&tried);
+            ask.key = key;
+            let pick = match self.seat.handle.pick(&ask, now) {
+                Ok(pick) => pick,
+                Err(refusal) => {
+                    // What went wrong before says more than that nobody is left.
+                    let reason = last.map_or(Reason::Refused(refusal), |failed| failed.reason);
+                    return self.refuse(conn, desk, reason, made).await;
+                }
+            };
+            made += 1;
+            tried.insert(pick.backend());
+            let failed = match attempt::make(&self, conn, desk, pick, &course, made).await {
+                Attempted::Again(after) => {
+                    wait(conn, after).await;
+                    continue;
+                }
+                Attempted::Ended(ended) => {
+                    self.observe(
+                        conn,
+                        ended.status,
+                        ended.reason,
+                        made,
+                        (ended.received, ended.sent),
+                    );
+                    return ended.next;
+                }
+                Attempted::Failed(failed) => failed,
+            };
+            match self.again(conn, &desk.request, &failed, made, course.until) {
+                Some(after) => wait(conn, after).await,
+                None => return self.refuse(conn, desk, failed.reason, made).await,
+            }
+            last = Some(failed);
+        }
+    }
+
+    /// Whether the connection to the client lives on after this exchange, as far as is known.
+    fn keeps(&self, conn: &Conn<N>, request: &RequestHead) -> bool {
+        let worn = self
+            .limits
+            .requests
+            .is_some_and(|most| conn.requests + 1 >= most);
+        request.keeps_connection() && !worn && !conn.worker.is_closing() && !conn.door.is_closing()
+    }
+
+    fn write_head(&self, conn: &Conn<N>, desk: &mut Desk) {
+        let forwarding = Forwarding {
+            peer: conn.peer,
+            trusted: self.trusted,
+            client: self.client,
+            scheme: "http",
+            port: conn.door.port,
+            via: self.listener.and_then(|listener| listener.via.as_deref()),
+            real_ip: self.listener.is_some_and(|listener| listener.real_ip),
+            chance: std::array::from_fn(|_| conn.worker.chance()),
+        };
+        forward::request(&desk.request, &forwarding, &mut desk.forwardable);
+    }
+
+    /// What a hash policy sticks to.
+    fn key(&self, key: &HashKey, request: &RequestHead) -> u64 {
+        let source = || match self.client {
+            IpAddr::V4(address) => hashing::key(&address.octets()),
+            IpAddr::V6(address) => hashing::key(&address.octets()),
+        };
+        match key {
+            HashKey::Source => source(),
+            HashKey::Path => hashing::key(request.path()),
+            HashKey::Uri => hashing::key(request.target()),
+            HashKey::Header(name) => request
+                .field(name.as_bytes())
+                .map_or_else(source, hashing::key),
+            HashKey::Cookie(name) => {
+                cookie(request, name.as_bytes()).map_or_else(source, hashing::key)
+            }
+        }
+    }
+
+    /// After which wait another attempt is made, if it may be.
+    fn again(
+        &self,
+        conn: &Conn<N>,
+        request: &RequestHead,
+        failed: &Failed,
+        made: u32,
+        until: Instant,
+    ) -> Option<std::time::Duration> {
+        let attempt = Attempt {
+            fault: failed.fault?,
+            idempotent: request.is_idempotent(),
+            progress: failed.progress,
+            replayable: failed.whole,
+            reused: failed.reused,
+            made,
+            deadline_left: Some(until.since(conn.worker.now())),
+            expected: std::time::Duration::ZERO,
+            untried: (made as usize) < self.seat.live.plan.backends.len(),
+        };
+        match self
+            .seat
+            .live
+            .state
+            .service
+            .retry(&attempt, conn.worker.chance())
+        {
+            Decision::Again { after } => Some(after),
+            Decision::No(_) => None,
+        }
+    }
+
+    async fn refuse(&self, conn: &mut Conn<N>, desk: &mut Desk, reason: Reason, made: u32) -> Next {
+        let next = reply::refuse(conn, desk, reason).await;
+        self.observe(conn, reason.status(), reason, made, (0, 0));
+        next
+    }
+
+    fn observe(
+        &self,
+        conn: &Conn<N>,
+        status: u16,
+        reason: Reason,
+        attempts: u32,
+        bytes: (u64, u64),
+    ) {
+        let seen = Observation {
+            status,
+            reason,
+            attempts,
+            total: conn.worker.now().since(self.began),
+            received: bytes.0,
+            sent: bytes.1,
+        };
+        if let Some(counters) = self.seat.counters(conn.worker.index) {
+            counters.observe(&seen);
+        }
+    }
+}
+
+/// Waits before another attempt.
+async fn wait<N: Net>(conn: &Conn<N>, after: std::time::Duration) {
+    if !after.is_zero() {
+        conn.deadline.set(conn.worker.now() + after);
+        poll_fn(|cx| conn.deadline.poll_passed(cx)).await;
+        conn.deadline.clear();
+    }
+}
+
+/// The value of a cookie (RFC 6265 section 5.4), quotes left on.
+fn cookie<'a>(request: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
+    request
+        .fields()
+        .filter(|field| field.known == Known::Cookie)
+        .flat_map(|field| field.value.split(|&byte| byte == b';'))
+        .find_map(|pair| {
+            let pair = pair.trim_ascii();
+            let at = pair.iter().position(|&byte| byte == b'=')?;
+            (&pair[..at] == name).then(|| &pair[at + 1..])
+        })
+}

@@ -1,0 +1,430 @@
+//! Owns one try on one backend: connect, send, hear the head, relay the rest, and tell the pick how it went.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use evenkeel_balance::pick::Pick;
+use evenkeel_balance::retry::Progress;
+use evenkeel_balance::service::Seat as Held;
+use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::{Fault, Outcome};
+use evenkeel_wire::chunked::{Chunked, Keep};
+use evenkeel_wire::forward;
+use evenkeel_wire::http1::response::parse;
+use evenkeel_wire::http1::{HeadEnd, HeadLimits};
+use evenkeel_wire::{Framing, Malformed, Version};
+
+use super::{Exchange, reply};
+use crate::connection::{Conn, Next};
+use crate::net::Net;
+use crate::reason::Reason;
+use crate::relay::{Break, Pump};
+use crate::upstream::{Connection, Lane};
+use crate::worker::Desk;
+
+/// A connection to the backend.
+mod open;
+
+/// The answer, on its way to the client.
+mod answer;
+
+/// A protocol that is not ours.
+mod tunnel;
+
+/// What a head says of its backend.
+mod verdict;
+
+use open::open;
+
+/// What holds for every attempt of an exchange.
+pub(super) struct Course<'a> {
+    /// The connection to the client may live on.
+    pub(super) keep: bool,
+    pub(super) via: Option<&'a str>,
+    /// The most bytes of the request's body.
+    pub(super) body: Option<u64>,
+    /// The longest pause between two bytes of a body.
+    pub(super) idle: Duration,
+    /// When the response head must be there.
+    pub(super) until: Instant,
+}
+
+/// How an attempt went that the client has heard of.
+pub(super) struct Ended {
+    pub(super) next: Next,
+    pub(super) status: u16,
+    pub(super) reason: Reason,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+/// How an attempt went that the client has not heard of.
+#[derive(Clone, Copy)]
+pub(super) struct Failed {
+    /// None: not the backend's.
+    pub(super) fault: Option<Fault>,
+    pub(super) progress: Progress,
+    pub(super) reused: bool,
+    /// The request can be sent again as it is.
+    pub(super) whole: bool,
+    pub(super) reason: Reason,
+}
+
+pub(super) enum Attempted {
+    Ended(Ended),
+    /// It is for the exchange to decide what follows.
+    Failed(Failed),
+    /// It was decided to try again after this wait.
+    Again(Duration),
+}
+
+/// The kept connection had ended; nothing was done, and nothing is held against the backend.
+struct Stale(Pick<Held>);
+
+/// The most interim responses before a final one.
+const INTERIM_MOST: u32 = 16;
+
+/// Makes one attempt with a pick.
+///
+/// A kept connection may have been ended by the backend, by its right, while the request was on its way. That is no fault, and
+/// where nothing is done twice the same pick is tried again at once on a fresh connection.
+pub(super) async fn make<N: Net>(
+    exchange: &Exchange<'_, N>,
+    conn: &mut Conn<N>,
+    desk: &mut Desk,
+    pick: Pick<Held>,
+    course: &Course<'_>,
+    made: u32,
+) -> Attempted {
+    let Some(lane) = exchange.seat.lane(pick.backend()) else {
+        drop(pick);
+        return Attempted::Failed(unsent(None, Reason::ConnectFailed));
+    };
+    let mut now = pick.at();
+    let (mut pick, mut idle) = (pick, lane.take_idle(now));
+    loop {
+        let upstream = match idle.take() {
+            Some(idle) => idle,
+            None => match open(exchange, conn, &lane, course, now).await {
+                Ok(fresh) => fresh,
+                Err(failed) => {
+                    match failed.fault {
+                        Some(fault) => pick.finish(Outcome::Broken(fault), conn.worker.now()),
+                        // Our own limit: nothing is held against the backend.
+                        None => drop(pick),
+                    }
+                    return Attempted::Failed(failed);
+                }
+            },
+        };
+        let attempt = Try::new(
+            exchange,
+            conn,
+            desk,
+            (pick, lane.clone()),
+            course,
+            upstream,
+            made,
+        );
+        match attempt.run(now).await {
+            Ok(attempted) => return attempted,
+            Err(Stale(held)) => pick = held,
+        }
+        now = conn.worker.now();
+    }
+}
+
+const fn unsent(fault: Option<Fault>, reason: Reason) -> Failed {
+    Failed {
+        fault,
+        progress: Progress::Unsent,
+        reused: false,
+        whole: true,
+        reason,
+    }
+}
+
+/// What was heard of the backend, or of the client meanwhile.
+enum Heard {
+    /// A whole head of so many bytes.
+    Head(usize),
+    /// The end of the connection.
+    End,
+    Malformed(Malformed),
+    /// Nothing, for too long; `client`: it was the client's turn.
+    Nothing {
+        client: bool,
+    },
+    /// The client broke off.
+    Client(Break),
+}
+
+/// One attempt that has a connection.
+struct Try<'a, 'b, N: Net> {
+    exchange: &'a Exchange<'b, N>,
+    course: &'a Course<'a>,
+    conn: &'a mut Conn<N>,
+    desk: &'a mut Desk,
+    upstream: Connection<N::Sock>,
+    reused: bool,
+    upload: Pump,
+    /// The request is sent, or will not be.
+    upload_over: bool,
+    upload_broken: bool,
+    pick: Pick<Held>,
+    lane: Rc<Lane<N::Sock>>,
+    per_try: Duration,
+    made: u32,
+}
+
+impl<'a, 'b, N: Net> Try<'a, 'b, N> {
+    fn new(
+        exchange: &'a Exchange<'b, N>,
+        conn: &'a mut Conn<N>,
+        desk: &'a mut Desk,
+        (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
+        course: &'a Course<'a>,
+        upstream: Connection<N::Sock>,
+        made: u32,
+    ) -> Self {
+        let mut before = std::mem::take(&mut desk.upward);
+        before.clear();
+        before.extend_from_slice(desk.forwardable.as_bytes());
+        let upload = Pump::new(desk.request.framing(), || {
+            Chunked::new(Keep::Chunks, exchange.limits.head, exchange.limits.fields)
+        })
+        .before(before)
+        .at_most(course.body);
+        Self {
+            exchange,
+            course,
+            conn,
+            desk,
+            reused: upstream.is_reused(),
+            upstream,
+            upload,
+            upload_over: false,
+            upload_broken: false,
+            pick,
+            lane,
+            per_try: exchange.seat.live.plan.limits.per_try,
+            made,
+        }
+    }
+
+    async fn run(mut self, now: Instant) -> Result<Attempted, Stale> {
+        let bodyless = self.desk.request.framing() == Framing::Empty;
+        let first = if bodyless {
+            self.per_try
+        } else {
+            self.course.idle
+        };
+        let until = if bodyless {
+            (now + first).min(self.course.until)
+        } else {
+            now + first
+        };
+        self.conn.deadline.set(until);
+        for _ in 0..=INTERIM_MOST {
+            let length = match self.hear().await {
+                Heard::Head(length) => length,
+                heard => return self.failed(heard),
+            };
+            self.upstream.input.consume(length);
+            match self.desk.response.status() {
+                101 => return self.switch().await,
+                100..=199 if self.interim().await => {}
+                100..=199 => return Ok(self.client_left(0, Reason::ClientLeft)),
+                _ => return Ok(self.answer().await),
+            }
+        }
+        self.failed(Heard::Malformed(Malformed::Status))
+    }
+
+    /// Sends the request, and listens for a head meanwhile.
+    async fn hear(&mut self) -> Heard {
+        let limits = &self.exchange.seat.live.plan.limits;
+        let bounds = HeadLimits {
+            bytes: limits.head,
+            fields: limits.fields,
+            target: 0,
+        };
+        let to_head = self.desk.request.is_head();
+        let mut end = HeadEnd::default();
+        poll_fn(|cx| {
+            if !self.upload_over {
+                match self.send(cx) {
+                    Poll::Ready(Ok(())) => {
+                        if self.desk.request.framing() != Framing::Empty {
+                            self.conn
+                                .deadline
+                                .set(self.conn.worker.now() + self.per_try);
+                        }
+                    }
+                    Poll::Ready(Err(broke)) => return Poll::Ready(Heard::Client(broke)),
+                    Poll::Pending => {}
+                }
+            }
+            let (upstream, buffers) = (&mut self.upstream, &self.conn.worker.buffers);
+            loop {
+                if !upstream.input.is_empty() {
+                    let data = upstream.input.data();
+                    match parse(data, &mut end, &bounds, to_head, &mut self.desk.response) {
+                        Ok(Some(length)) => return Poll::Ready(Heard::Head(length)),
+                        Ok(None) => {}
+                        Err(malformed) => return Poll::Ready(Heard::Malformed(malformed)),
+                    }
+                }
+                match upstream
+                    .input
+                    .poll_fill(cx, &mut upstream.sock, buffers, false)
+                {
+                    Poll::Ready(Ok(length)) if length > 0 => {}
+                    Poll::Ready(_) => return Poll::Ready(Heard::End),
+                    Poll::Pending => break,
+                }
+            }
+            let client = !self.upload_over && !self.upload.has_output();
+            self.conn
+                .deadline
+                .poll_passed(cx)
+                .map(|()| Heard::Nothing { client })
+        })
+        .await
+    }
+
+    /// Moves the request on. Ready with an error: the client's.
+    fn send(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Break>> {
+        let conn = &mut *self.conn;
+        let sent = self.upload.poll(
+            cx,
+            &mut conn.input,
+            &mut conn.sock,
+            &mut self.upstream.sock,
+            &conn.worker.buffers,
+        );
+        match sent {
+            Poll::Ready(Ok(())) => self.upload_over = true,
+            Poll::Ready(Err(broke)) if broke.by_sender() => return Poll::Ready(Err(broke)),
+            // The backend reads no more; it may have answered all the same.
+            Poll::Ready(Err(_)) => (self.upload_over, self.upload_broken) = (true, true),
+            Poll::Pending => {
+                if self.upload.take_moved() {
+                    conn.deadline.set(conn.worker.now() + self.course.idle);
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Passes an interim response on. False: the client takes nothing more.
+    async fn interim(&mut self) -> bool {
+        // HTTP/1.0 knows none (RFC 9110 section 15.2).
+        if self.desk.request.version() == Version::Old {
+            return true;
+        }
+        let mut out = std::mem::take(&mut self.desk.downward);
+        out.clear();
+        forward::interim(&self.desk.response, &mut out);
+        let written = reply::write_all(self.conn, &out).await;
+        self.desk.downward = out;
+        written
+    }
+
+    /// Nothing of an answer was passed on: says what went wrong, to the pick and to the exchange.
+    fn failed(self, heard: Heard) -> Result<Attempted, Stale> {
+        let now = self.conn.worker.now();
+        let idempotent = self.desk.request.is_idempotent();
+        if self.reused && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
+            return self.stale(idempotent);
+        }
+        let (fault, reason) = match heard {
+            Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
+            Heard::Nothing { client: true } => {
+                self.desk.upward = self.upload.into_buffer();
+                self.pick.finish(Outcome::ClientLeft, now);
+                let failed = sent(None, self.reused, Reason::BodyTimeout);
+                return Ok(Attempted::Failed(failed));
+            }
+            Heard::Nothing { client: false } => (Fault::Timeout, Reason::BackendTimeout),
+            Heard::Malformed(malformed) => (Fault::Protocol, Reason::BackendMalformed(malformed)),
+            Heard::End | Heard::Head(_) => (Fault::Reset, Reason::BackendReset),
+        };
+        let progress = if self.upload.has_written() {
+            Progress::Sent
+        } else {
+            Progress::Unsent
+        };
+        let whole = self.desk.request.framing() == Framing::Empty;
+        self.desk.upward = self.upload.into_buffer();
+        self.pick.finish(Outcome::Broken(fault), now);
+        Ok(Attempted::Failed(Failed {
+            fault: Some(fault),
+            progress,
+            reused: self.reused,
+            whole,
+            reason,
+        }))
+    }
+
+    /// A kept connection ended before a byte of an answer.
+    fn stale(self, idempotent: bool) -> Result<Attempted, Stale> {
+        let whole = self.desk.request.framing() == Framing::Empty;
+        let safe = idempotent || !self.upload.has_written();
+        self.desk.upward = self.upload.into_buffer();
+        if whole && safe {
+            return Err(Stale(self.pick));
+        }
+        // Dropped, not finished: the backend was free to end it.
+        drop(self.pick);
+        Ok(Attempted::Failed(sent(None, true, Reason::StaleConnection)))
+    }
+
+    /// The client's body broke before there was an answer: nothing is held against the backend.
+    fn client_broke(self, broke: &Break, now: Instant) -> Attempted {
+        let received = self.upload.came();
+        self.desk.upward = self.upload.into_buffer();
+        self.pick.finish(Outcome::ClientLeft, now);
+        let reason = match broke {
+            Break::Malformed(malformed) => Reason::Malformed(*malformed),
+            Break::TooLarge => Reason::BodyTooLarge,
+            _ => {
+                return Attempted::Ended(Ended {
+                    next: Next::Cut,
+                    status: 0,
+                    reason: Reason::ClientLeft,
+                    received,
+                    sent: 0,
+                });
+            }
+        };
+        Attempted::Failed(sent(None, self.reused, reason))
+    }
+
+    fn client_left(self, bytes: u64, reason: Reason) -> Attempted {
+        let received = self.upload.came();
+        self.desk.upward = self.upload.into_buffer();
+        self.pick
+            .finish(Outcome::ClientLeft, self.conn.worker.now());
+        Attempted::Ended(Ended {
+            next: Next::Cut,
+            status: self.desk.response.status(),
+            reason,
+            received,
+            sent: bytes,
+        })
+    }
+}
+
+const fn sent(fault: Option<Fault>, reused: bool, reason: Reason) -> Failed {
+    Failed {
+        fault,
+        progress: Progress::Sent,
+        reused,
+        whole: false,
+        reason,
+    }
+}

@@ -1,0 +1,191 @@
+//! Owns the answer on its way to the client, and what is left of the request on its way to the backend meanwhile.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use evenkeel_balance::retry::Progress;
+use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+use evenkeel_wire::chunked::{Chunked, Keep};
+use evenkeel_wire::forward::{self, Reply, framing_for};
+use evenkeel_wire::{Framing, Version};
+
+use super::verdict::verdict_of;
+use super::{Attempted, Ended, Failed, Try, sent};
+use crate::connection::Next;
+use crate::net::Net;
+use crate::reason::Reason;
+use crate::relay::{Break, Pump};
+
+/// How the relaying of a response ended.
+enum Relayed {
+    Whole,
+    Backend(Break),
+    Client,
+    /// Nothing moved for too long; `client`: it was the client's turn.
+    Idle {
+        client: bool,
+    },
+}
+
+impl<N: Net> Try<'_, '_, N> {
+    /// A final head is here: learns from it, and relays it with its body.
+    pub(super) async fn answer(mut self) -> Attempted {
+        let now = self.conn.worker.now();
+        let status = self.desk.response.status();
+        let verdict = verdict_of(&self.desk.response);
+        self.pick.answered(verdict, now);
+        if let Verdict::Failure(fault) = verdict {
+            let failed = Failed {
+                fault: Some(fault),
+                progress: Progress::Sent,
+                reused: self.reused,
+                whole: self.desk.request.framing() == Framing::Empty,
+                reason: Reason::Served,
+            };
+            if let Some(after) = self.exchange.again(
+                self.conn,
+                &self.desk.request,
+                &failed,
+                self.made,
+                self.course.until,
+            ) {
+                self.desk.upward = self.upload.into_buffer();
+                self.pick.finish(Outcome::Completed, now);
+                return Attempted::Again(after);
+            }
+        }
+        let (framing, keep) = self.write_head();
+        let came = self.desk.response.framing();
+        let chunks = match self.desk.request.version() {
+            Version::Old => Keep::Data,
+            Version::Current => Keep::Chunks,
+        };
+        let limits = &self.exchange.seat.live.plan.limits;
+        let mut download = Pump::new(came, || Chunked::new(chunks, limits.head, limits.fields))
+            .before(std::mem::take(&mut self.desk.downward))
+            .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
+        let relayed = self.relay(&mut download).await;
+        let sent_bytes = download.came();
+        let (started, sent_all) = (download.has_written(), self.upload.is_done());
+        self.desk.downward = download.into_buffer();
+        let received = self.upload.came();
+        let ended = |next, reason| {
+            Attempted::Ended(Ended {
+                next,
+                status,
+                reason,
+                received,
+                sent: sent_bytes,
+            })
+        };
+        let outcome = match relayed {
+            Relayed::Whole => {
+                let used_up = sent_all && !self.upload_broken;
+                return self.whole(keep, used_up, sent_bytes);
+            }
+            Relayed::Client | Relayed::Idle { client: true } => {
+                return self.client_left(sent_bytes, Reason::ClientLeft);
+            }
+            Relayed::Idle { client: false } => Outcome::Broken(Fault::Timeout),
+            Relayed::Backend(Break::Malformed(_)) => Outcome::Broken(Fault::Protocol),
+            Relayed::Backend(_) => Outcome::Broken(Fault::Reset),
+        };
+        self.desk.upward = self.upload.into_buffer();
+        self.pick.finish(outcome, self.conn.worker.now());
+        if started {
+            return ended(Next::Cut, Reason::BodyBroken);
+        }
+        Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
+    }
+
+    /// Writes the head of the answer for the client. Its framing there, and whether the connection lives on.
+    fn write_head(&mut self) -> (Framing, bool) {
+        let version = self.desk.request.version();
+        let framing = framing_for(version, &self.desk.response);
+        // A client that waits for `100 Continue` may send its body after this answer or not: nobody can know.
+        let in_doubt =
+            !self.upload_over && self.desk.request.expects_continue() && self.upload.came() == 0;
+        let keep =
+            self.course.keep && framing != Framing::UntilClose && !in_doubt && !self.upload_broken;
+        let reply = Reply {
+            framing,
+            version,
+            keep,
+            to_head: self.desk.request.is_head(),
+        };
+        self.desk.downward.clear();
+        forward::response(
+            &self.desk.response,
+            &reply,
+            self.course.via,
+            &mut self.desk.downward,
+        );
+        (framing, keep)
+    }
+
+    /// Moves the answer to the client, and what is left of the request to the backend.
+    async fn relay(&mut self, download: &mut Pump) -> Relayed {
+        let idle = self
+            .course
+            .idle
+            .min(self.exchange.seat.live.plan.limits.idle_body);
+        let mut waiting = false;
+        poll_fn(|cx| {
+            if !self.upload_over
+                && let Poll::Ready(Err(_)) = self.send(cx)
+            {
+                return Poll::Ready(Relayed::Client);
+            }
+            let conn = &mut *self.conn;
+            let polled = download.poll(
+                cx,
+                &mut self.upstream.input,
+                &mut self.upstream.sock,
+                &mut conn.sock,
+                &conn.worker.buffers,
+            );
+            match polled {
+                Poll::Ready(Ok(())) => return Poll::Ready(Relayed::Whole),
+                Poll::Ready(Err(broke)) if broke.by_sender() => {
+                    return Poll::Ready(Relayed::Backend(broke));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Relayed::Client),
+                Poll::Pending => {}
+            }
+            if download.take_moved() || !std::mem::replace(&mut waiting, true) {
+                conn.deadline.set(conn.worker.now() + idle);
+            }
+            let client = download.has_output();
+            conn.deadline
+                .poll_passed(cx)
+                .map(|()| Relayed::Idle { client })
+        })
+        .await
+    }
+
+    /// The answer is with the client, whole.
+    fn whole(self, keep: bool, sent_all: bool, bytes: u64) -> Attempted {
+        let now = self.conn.worker.now();
+        let response = &self.desk.response;
+        if response.keeps_connection() && sent_all && self.upstream.input.is_empty() {
+            let how = &self.exchange.seat.live.plan.upstream;
+            self.lane
+                .park(self.upstream, how, response.keeps_for_seconds(), now);
+        }
+        self.pick.finish(Outcome::Completed, now);
+        let received = self.upload.came();
+        self.desk.upward = self.upload.into_buffer();
+        let next = match (sent_all, keep) {
+            (false, _) => Next::Linger,
+            (true, true) => Next::Keep,
+            (true, false) => Next::Close,
+        };
+        Attempted::Ended(Ended {
+            next,
+            status: self.desk.response.status(),
+            reason: Reason::Served,
+            received,
+            sent: bytes,
+        })
+    }
+}

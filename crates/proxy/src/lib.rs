@@ -1,0 +1,53 @@
+//! How bytes move: listeners, connections, exchanges, upstream connections.
+//!
+//! Decides nothing about who gets a request (`evenkeel-balance`) and nothing about what bytes say (`evenkeel-wire`). Below, the
+//! modules in the order of an exchange.
+#![forbid(unsafe_code)]
+
+/// What the engine asks of a connection.
+pub mod sock;
+
+/// What the engine asks of the world: connections to backends, time, chance.
+pub mod net;
+
+/// Time and chance of the operating system.
+pub mod clock;
+
+/// The running plan joined to running state.
+pub mod live;
+
+/// The threads, and what they are told.
+pub mod thread;
+
+/// One thread's own things: buffers, idle connections, deadlines.
+pub mod worker;
+
+/// Buffers, lent and given back.
+mod buffers;
+
+/// When waiting ends.
+pub mod deadline;
+
+/// Accepting.
+pub mod listener;
+
+/// Requests of one connection, one after another.
+pub mod connection;
+
+/// Which rule a request meets.
+pub mod rules;
+
+/// The order of decisions of one request.
+pub mod exchange;
+
+/// Connections to backends.
+pub mod upstream;
+
+/// Bodies and tunnels on their way.
+mod relay;
+
+/// Why an answer is what it is.
+pub mod reason;
+
+/// What is remembered of an exchange.
+pub mod observation;

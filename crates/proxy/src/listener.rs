@@ -1,0 +1,185 @@
+//! Owns accepting: the sockets of a listener, one of its own per worker, and the loop that takes connections from it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_config::plan::Bind;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::connection::{Admitted, Door, serve, slots};
+use crate::live::DoorState;
+use crate::net::OsNet;
+use crate::sock::os::OsSock;
+use crate::worker::Worker;
+
+/// Connections that the kernel keeps until they are accepted; it takes its own limit (`net.core.somaxconn`) where that is lower.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting rests when the process has no descriptor left, or the listener no place.
+const REST: Duration = Duration::from_millis(20);
+
+/// A bound address, ready for workers.
+#[derive(Debug)]
+pub enum Bound {
+    /// One socket per worker; the kernel spreads connections over them.
+    Tcp(SocketAddr, Vec<std::net::TcpListener>),
+    /// One socket for all.
+    Unix(StdUnixListener),
+}
+
+/// Binds an address for so many workers.
+///
+/// # Errors
+/// Whatever the operating system says: in use, not permitted, not an address of this machine.
+pub fn bind(to: &Bind, workers: usize) -> io::Result<Bound> {
+    match to {
+        Bind::Tcp(address) => {
+            let first = bind_tcp(*address)?;
+            let bound = first.local_addr()?;
+            let mut all = vec![first];
+            for _ in 1..workers {
+                all.push(bind_tcp(bound)?);
+            }
+            Ok(Bound::Tcp(bound, all))
+        }
+        Bind::Unix(path) => bind_unix(path).map(Bound::Unix),
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // One family per socket, so that `[::]` and `0.0.0.0` stand side by side.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Inherited by what is accepted: no call per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a Unix socket. One left over from a process that is gone is replaced; one that answers is not.
+fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
+    let bound = match StdUnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            StdUnixListener::bind(path)?
+        }
+        bound => bound?,
+    };
+    bound.set_nonblocking(true)?;
+    Ok(bound)
+}
+
+/// One worker's socket of one listener.
+#[derive(Debug)]
+pub enum Ear {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// Unix.
+    Unix(StdUnixListener),
+}
+
+/// What a worker is to listen on.
+#[derive(Debug)]
+pub struct Listening {
+    /// The listener's name.
+    pub name: Arc<str>,
+    /// What it is closed by: a listener may have several sockets.
+    pub key: Arc<str>,
+    /// Its port; 0 for a Unix socket.
+    pub port: u16,
+    /// The socket.
+    pub ear: Ear,
+    /// What all workers count of it.
+    pub state: Arc<DoorState>,
+}
+
+/// Takes connections until the listener or the worker closes, and serves each in a task of its own.
+///
+/// # Errors
+/// The socket cannot be registered with the runtime.
+pub async fn accept(worker: Rc<Worker<OsNet>>, door: Rc<Door>, ear: Ear) -> io::Result<()> {
+    let ear = match ear {
+        Ear::Tcp(socket) => Registered::Tcp(TcpListener::from_std(socket)?),
+        Ear::Unix(socket) => Registered::Unix(UnixListener::from_std(socket)?),
+    };
+    let slots = slots::<OsNet>();
+    loop {
+        match ear.accept().await {
+            Ok((sock, peer)) => {
+                door.state().counters.accepted();
+                // Who comes while there is no place waits here, those behind it in the kernel's queue.
+                let admitted = admitted(&worker, &door).await;
+                let task = serve(
+                    worker.clone(),
+                    door.clone(),
+                    sock,
+                    peer,
+                    admitted,
+                    slots.clone(),
+                );
+                tokio::task::spawn_local(task);
+            }
+            // The client gave up before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // No descriptor or no memory left: those that serve go on, and free some.
+            Err(_) => {
+                door.state().counters.accept_failed();
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// A place under the listener's limit, once there is one.
+async fn admitted(worker: &Worker<OsNet>, door: &Door) -> Admitted {
+    loop {
+        let view = worker.view();
+        let most = door
+            .plan(&view.live, view.version)
+            .map_or(0, |(_, plan)| plan.limits.connections);
+        drop(view);
+        match Admitted::take(door.state(), most) {
+            Some(admitted) => return admitted,
+            None => tokio::time::sleep(REST).await,
+        }
+    }
+}
+
+enum Registered {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Registered {
+    async fn accept(&self) -> io::Result<(OsSock, IpAddr)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                Ok((OsSock::Tcp(stream), peer.ip().to_canonical()))
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // A peer on this machine; forwarding fields need an address.
+                Ok((OsSock::Unix(stream), Ipv4Addr::LOCALHOST.into()))
+            }
+        }
+    }
+}

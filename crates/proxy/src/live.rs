@@ -1,0 +1,281 @@
+//! Owns the running plan joined to running state: what workers read, replaced whole with each revision.
+//!
+//! State that outlives a revision (the core's services, the sockets of a backend) is found again by name and identity. One
+//! writer, the control plane, makes and publishes a [`Live`]; workers look at a version once per exchange.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evenkeel_balance::backend::BackendId;
+use evenkeel_balance::event::Listener;
+use evenkeel_balance::service::Service;
+use evenkeel_balance::time::Instant;
+use evenkeel_config::Plan;
+use evenkeel_config::plan::{BackendAddress, BackendPlan, ServicePlan};
+
+use crate::observation::{DoorCounters, ServiceCounters};
+use crate::rules::Rules;
+use crate::upstream::Sockets;
+
+/// The running plan.
+pub struct Live {
+    /// As it was checked.
+    pub plan: Plan,
+    /// Its rules, indexed.
+    pub rules: Rules,
+    /// In the order of the plan's services.
+    pub services: Vec<Arc<LiveService>>,
+    /// In the order of the plan's listeners.
+    pub doors: Vec<Arc<DoorState>>,
+}
+
+/// One service of the running plan.
+pub struct LiveService {
+    /// As it was checked.
+    pub plan: ServicePlan,
+    /// What outlives the plan.
+    pub state: Arc<ServiceState>,
+}
+
+/// What of a service outlives a plan.
+pub struct ServiceState {
+    /// The core's part: who is picked.
+    pub service: Service,
+    /// Where its backends are reached. Holds those that left until nobody can have picked them any more.
+    backends: Mutex<HashMap<BackendId, Arc<LiveBackend>>>,
+    /// Changes with `backends`.
+    version: AtomicU64,
+    /// A row per worker.
+    pub counters: Box<[ServiceCounters]>,
+}
+
+/// Where a backend is reached, and the sockets to it.
+pub struct LiveBackend {
+    /// Its identity.
+    pub id: BackendId,
+    /// Its address.
+    pub address: BackendAddress,
+    /// The sockets of all workers.
+    pub sockets: Arc<Sockets>,
+}
+
+/// What of a listener outlives a plan.
+#[derive(Debug, Default)]
+pub struct DoorState {
+    /// Its counters.
+    pub counters: DoorCounters,
+    /// Connections that are open now, of all workers.
+    pub open: AtomicUsize,
+}
+
+impl Live {
+    /// Joins a plan to the state of the one before it; `workers` is the number of counter rows. Membership and settings of the
+    /// core's services are brought to the plan's.
+    ///
+    /// # Panics
+    /// Never: the plan was checked, so that the core takes every service of it.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a plan that exists has been checked")]
+    pub fn join(
+        plan: Plan,
+        before: Option<&Self>,
+        workers: usize,
+        events: &Arc<dyn Listener>,
+        now: Instant,
+    ) -> Self {
+        let services = plan
+            .services
+            .iter()
+            .map(|service| {
+                let earlier = before.and_then(|before| before.service(&service.name));
+                let state = match earlier {
+                    Some(earlier) => {
+                        earlier.state.update(service, now);
+                        earlier.state.clone()
+                    }
+                    None => Arc::new(
+                        ServiceState::new(service, workers, events.clone(), now)
+                            .expect("a checked plan has members that the core takes"),
+                    ),
+                };
+                Arc::new(LiveService {
+                    plan: service.clone(),
+                    state,
+                })
+            })
+            .collect();
+        let doors = plan
+            .listeners
+            .iter()
+            .map(|listener| {
+                before
+                    .and_then(|before| before.door(&listener.name))
+                    .unwrap_or_default()
+            })
+            .collect();
+        Self {
+            rules: Rules::new(&plan.rules),
+            plan,
+            services,
+            doors,
+        }
+    }
+
+    /// The service of this name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Arc<LiveService>> {
+        self.services
+            .iter()
+            .find(|service| &*service.plan.name == name)
+    }
+
+    fn door(&self, name: &str) -> Option<Arc<DoorState>> {
+        let at = self
+            .plan
+            .listeners
+            .iter()
+            .position(|listener| &*listener.name == name)?;
+        self.doors.get(at).cloned()
+    }
+
+    /// Whether forwarding fields of this peer are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.plan
+            .trusted_proxies
+            .iter()
+            .any(|network| network.contains(&peer))
+    }
+}
+
+impl ServiceState {
+    fn new(
+        plan: &ServicePlan,
+        workers: usize,
+        events: Arc<dyn Listener>,
+        now: Instant,
+    ) -> Result<Self, evenkeel_balance::membership::MembershipError> {
+        let specs = plan
+            .backends
+            .iter()
+            .map(|backend| backend.spec.clone())
+            .collect();
+        let service = Service::new(&*plan.name, plan.settings.clone(), specs, events, now)?;
+        let backends = plan
+            .backends
+            .iter()
+            .map(|backend| (backend.spec.id.clone(), Arc::new(LiveBackend::new(backend))))
+            .collect();
+        Ok(Self {
+            service,
+            backends: Mutex::new(backends),
+            version: AtomicU64::new(0),
+            counters: (0..workers).map(|_| ServiceCounters::default()).collect(),
+        })
+    }
+
+    /// Brings addresses first and membership after them, so that whoever is picked can be reached. Who left is forgotten at the
+    /// next update: a pick of the table before may still be on its way.
+    fn update(&self, plan: &ServicePlan, now: Instant) {
+        let members = self.service.snapshot(now);
+        {
+            let mut backends = self.backends();
+            backends.retain(|id, _| members.backend(id.as_str()).is_some());
+            for backend in &plan.backends {
+                match backends.get(&backend.spec.id) {
+                    Some(earlier) if earlier.is_as(backend) => {}
+                    _ => {
+                        backends
+                            .insert(backend.spec.id.clone(), Arc::new(LiveBackend::new(backend)));
+                    }
+                }
+            }
+        }
+        self.version.fetch_add(1, Ordering::Release);
+        let specs = plan
+            .backends
+            .iter()
+            .map(|backend| backend.spec.clone())
+            .collect();
+        // Identities are unique in a checked plan, so that this is refused by nothing but a limit that held for it.
+        let _ = self.service.reconfigure(plan.settings.clone(), specs, now);
+    }
+
+    fn backends(&self) -> MutexGuard<'_, HashMap<BackendId, Arc<LiveBackend>>> {
+        self.backends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a picked backend is reached.
+    #[must_use]
+    pub fn reached(&self, id: &BackendId) -> Option<Arc<LiveBackend>> {
+        self.backends().get(id).cloned()
+    }
+
+    /// All backends that are known, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<LiveBackend>> {
+        self.backends().values().cloned().collect()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}
+
+impl LiveBackend {
+    fn new(plan: &BackendPlan) -> Self {
+        Self {
+            id: plan.spec.id.clone(),
+            address: plan.address.clone(),
+            sockets: Arc::new(Sockets::new(plan.max_connections)),
+        }
+    }
+
+    fn is_as(&self, plan: &BackendPlan) -> bool {
+        self.address == plan.address && self.sockets.most() == plan.max_connections
+    }
+}
+
+/// Where workers find the newest [`Live`].
+pub struct Published {
+    current: Mutex<Arc<Live>>,
+    version: AtomicU64,
+}
+
+impl Published {
+    /// The first one, as version 0.
+    #[must_use]
+    pub fn new(first: Live) -> Self {
+        Self {
+            current: Mutex::new(Arc::new(first)),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    /// The current one.
+    #[must_use]
+    pub fn load(&self) -> Arc<Live> {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces it. One writer.
+    pub fn store(&self, next: Live) {
+        let next = Arc::new(next);
+        let _before = std::mem::replace(
+            &mut *self.current.lock().unwrap_or_else(PoisonError::into_inner),
+            next,
+        );
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many times it was replaced. Read before [`load`](Self::load), it never names a newer one than is loaded.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}

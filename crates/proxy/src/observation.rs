@@ -1,0 +1,131 @@
+//! Owns what is remembered of an exchange, and the counters that it goes into: a row per worker, so that no two write one line.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::reason::Reason;
+
+/// The closed record of one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation {
+    /// The status that the client got; 0 when it got none.
+    pub status: u16,
+    /// Why.
+    pub reason: Reason,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// From the first byte of the request to the last of the answer.
+    pub total: Duration,
+    /// Bytes of the request's body.
+    pub received: u64,
+    /// Bytes of the answer's body.
+    pub sent: u64,
+}
+
+/// Upper bounds of the latency buckets, in seconds; above the last is one more.
+pub const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// A number that one thread raises and others read.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Raises it. Only ever called by one thread, so that no bus cycle is locked.
+    #[inline]
+    pub fn add(&self, more: u64) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One worker's counters of one service.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ServiceCounters {
+    /// Answers by class of status: 1xx to 5xx, and none at all first.
+    pub classes: [Count; 6],
+    /// Attempts.
+    pub attempts: Count,
+    /// Exchanges by latency, not cumulative; the last is above all bounds.
+    pub latency: [Count; BUCKETS.len() + 1],
+    /// Sum of latencies, in nanoseconds.
+    pub latency_sum: Count,
+    /// Bytes of requests' bodies.
+    pub received: Count,
+    /// Bytes of answers' bodies.
+    pub sent: Count,
+}
+
+impl ServiceCounters {
+    /// Takes an exchange in.
+    pub fn observe(&self, seen: &Observation) {
+        let class = usize::from(seen.status / 100).min(5);
+        self.classes[class].add(1);
+        self.attempts.add(seen.attempts.into());
+        let nanos = u64::try_from(seen.total.as_nanos()).unwrap_or(u64::MAX);
+        let seconds = seen.total.as_secs_f64();
+        let bucket = BUCKETS.partition_point(|&bound| bound < seconds);
+        self.latency[bucket].add(1);
+        self.latency_sum.add(nanos);
+        self.received.add(seen.received);
+        self.sent.add(seen.sent);
+    }
+}
+
+/// A listener's counters; all workers write them, so they hold what is rare.
+#[derive(Debug, Default)]
+pub struct DoorCounters {
+    accepted: AtomicU64,
+    accept_failed: AtomicU64,
+    /// Answers that were made here, by reason.
+    refused: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
+}
+
+impl DoorCounters {
+    pub(crate) fn accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that were accepted.
+    #[must_use]
+    pub fn accepted_total(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn accept_failed(&self) {
+        self.accept_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Times that a connection could not be accepted: no descriptor or no memory left.
+    #[must_use]
+    pub fn accept_failed_total(&self) -> u64 {
+        self.accept_failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refused(&self, reason: Reason) {
+        let mut refused = self
+            .refused
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *refused.entry(reason.word()).or_default() += 1;
+    }
+
+    /// Answers that were made here, by the word of their reason.
+    #[must_use]
+    pub fn refused_by_reason(&self) -> Vec<(&'static str, u64)> {
+        self.refused
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .iter()
+            .map(|(word, count)| (*word, *count))
+            .collect()
+    }
+}

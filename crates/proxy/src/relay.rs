@@ -1,0 +1,280 @@
+//! Owns bodies and tunnels on their way: one pump per direction, polled by whoever holds both connections.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
+
+use evenkeel_wire::chunked::{ChunkLine, Chunked, LAST_CHUNK};
+use evenkeel_wire::{Framing, Malformed};
+
+use crate::buffers::{Buffers, Input};
+use crate::sock::Sock;
+
+/// Up to here, bytes behind a head are copied to it rather than written beside it.
+const COPIED_MOST: usize = 4096;
+
+/// From here on, a body is read into the larger buffer.
+const LONG_FROM: u64 = 64 * 1024;
+
+/// Why a body did not arrive whole.
+#[derive(Debug)]
+pub(crate) enum Break {
+    /// Reading failed.
+    Read(#[expect(dead_code, reason = "shown by Debug")] io::Error),
+    /// The sender closed before the end.
+    Early,
+    /// What came is no body.
+    Malformed(Malformed),
+    /// The body is over its limit.
+    TooLarge,
+    /// Writing failed.
+    Write(#[expect(dead_code, reason = "shown by Debug")] io::Error),
+}
+
+impl Break {
+    /// Whether the reading side is to blame.
+    pub(crate) const fn by_sender(&self) -> bool {
+        !matches!(self, Self::Write(_))
+    }
+}
+
+#[derive(Debug)]
+enum Source {
+    Exact(u64),
+    Chunked(Box<Chunked>),
+    UntilClose,
+}
+
+/// One direction of an exchange: what is to be written first, then a body.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    /// A head, or what stands before the next piece of the body.
+    before: Vec<u8>,
+    /// Bytes at the begin of the input that are to be written now.
+    piece: usize,
+    /// Bytes behind them that are used up with them.
+    dropped: usize,
+    /// What stands behind the piece.
+    after: Vec<u8>,
+    /// Of all three, what is written.
+    written: usize,
+    source: Option<Source>,
+    /// The body goes on in chunks that are made here.
+    wrap: bool,
+    /// The most bytes of a body.
+    most: u64,
+    /// Bytes of the body that came.
+    came: u64,
+    moved: bool,
+    wrote: bool,
+}
+
+impl Pump {
+    /// A body that goes on as it came (`Chunked`: checked and cleaned).
+    pub(crate) fn new(framing: Framing, chunked: impl FnOnce() -> Chunked) -> Self {
+        let source = match framing {
+            Framing::Empty => None,
+            Framing::Exact(length) => Some(Source::Exact(length)),
+            Framing::Chunked => Some(Source::Chunked(Box::new(chunked()))),
+            Framing::UntilClose => Some(Source::UntilClose),
+        };
+        Self {
+            before: Vec::new(),
+            piece: 0,
+            dropped: 0,
+            after: Vec::new(),
+            written: 0,
+            source,
+            wrap: false,
+            most: u64::MAX,
+            came: 0,
+            moved: false,
+            wrote: false,
+        }
+    }
+
+    /// A direction of a tunnel.
+    pub(crate) fn tunnel() -> Self {
+        Self::new(Framing::UntilClose, || {
+            unreachable!("a tunnel has no chunks")
+        })
+    }
+
+    /// The same with this text before the body; `before` is the recycled buffer that holds it.
+    pub(crate) fn before(self, before: Vec<u8>) -> Self {
+        Self { before, ..self }
+    }
+
+    /// The same, wrapping what comes into chunks.
+    pub(crate) fn wrapping(self, wrap: bool) -> Self {
+        Self { wrap, ..self }
+    }
+
+    /// The same with a limit on the body.
+    pub(crate) fn at_most(self, most: Option<u64>) -> Self {
+        Self {
+            most: most.unwrap_or(u64::MAX),
+            ..self
+        }
+    }
+
+    /// The buffer that held the head, for its owner.
+    pub(crate) fn into_buffer(mut self) -> Vec<u8> {
+        self.before.clear();
+        self.before
+    }
+
+    /// Bytes of the body that came so far.
+    pub(crate) const fn came(&self) -> u64 {
+        self.came
+    }
+
+    /// Whether everything has been written.
+    pub(crate) fn is_done(&self) -> bool {
+        self.source.is_none() && !self.has_output()
+    }
+
+    /// Whether anything was written at all.
+    pub(crate) const fn has_written(&self) -> bool {
+        self.wrote
+    }
+
+    /// Whether anything moved since the last time this was asked.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Whether something waits to be written.
+    pub(crate) fn has_output(&self) -> bool {
+        self.before.len() + self.piece + self.after.len() > 0
+    }
+
+    /// Moves what can be moved. Ready: all is written, or it broke.
+    pub(crate) fn poll<R: Sock, W: Sock>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Input,
+        from: &mut R,
+        to: &mut W,
+        buffers: &Buffers,
+    ) -> Poll<Result<(), Break>> {
+        loop {
+            if self.piece == 0
+                && !input.is_empty()
+                && self.source.is_some()
+                && self.after.is_empty()
+            {
+                self.take_piece(input)?;
+            }
+            if self.has_output() {
+                ready!(self.poll_write(cx, input, to))?;
+                continue;
+            }
+            let long = match &self.source {
+                None => return Poll::Ready(Ok(())),
+                Some(Source::Exact(left)) => *left >= LONG_FROM,
+                Some(_) => self.came >= LONG_FROM,
+            };
+            match ready!(input.poll_fill(cx, from, buffers, long)) {
+                Ok(0) => self.end_of_input()?,
+                Ok(_) => self.moved = true,
+                Err(error) => return Poll::Ready(Err(Break::Read(error))),
+            }
+        }
+    }
+
+    /// Decides what of the input is written next.
+    fn take_piece(&mut self, input: &mut Input) -> Result<(), Break> {
+        let here = input.data().len();
+        match &mut self.source {
+            None => {}
+            Some(Source::UntilClose) => {
+                self.piece = here;
+                if self.wrap {
+                    self.before
+                        .extend_from_slice(ChunkLine::before(here).as_bytes());
+                    self.after.extend_from_slice(b"\r\n");
+                }
+            }
+            Some(Source::Exact(left)) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(here);
+                *left -= taken as u64;
+                self.piece = taken;
+                if *left == 0 {
+                    self.source = None;
+                }
+            }
+            Some(Source::Chunked(chunked)) => {
+                let passed = chunked.pass(input.data_mut()).map_err(Break::Malformed)?;
+                self.piece = passed.kept;
+                self.dropped = passed.consumed - passed.kept;
+                if passed.ended {
+                    self.after.extend_from_slice(chunked.tail());
+                    self.source = None;
+                }
+                if passed.kept == 0 {
+                    input.consume(std::mem::take(&mut self.dropped));
+                }
+            }
+        }
+        self.came += self.piece as u64;
+        if self.came > self.most {
+            return Err(Break::TooLarge);
+        }
+        if !self.before.is_empty()
+            && self.written == 0
+            && self.piece <= COPIED_MOST
+            && self.after.is_empty()
+        {
+            self.before.extend_from_slice(&input.data()[..self.piece]);
+            input.consume(self.piece + self.dropped);
+            (self.piece, self.dropped) = (0, 0);
+        }
+        Ok(())
+    }
+
+    fn end_of_input(&mut self) -> Result<(), Break> {
+        match self.source.take() {
+            Some(Source::UntilClose) => {
+                if self.wrap {
+                    self.before.extend_from_slice(LAST_CHUNK);
+                }
+                Ok(())
+            }
+            _ => Err(Break::Early),
+        }
+    }
+
+    fn poll_write<W: Sock>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Input,
+        to: &mut W,
+    ) -> Poll<Result<(), Break>> {
+        let parts = [&self.before[..], &input.data()[..self.piece], &self.after];
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut skip = self.written;
+        let rest = parts.map(|part| {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            &part[skipped..]
+        });
+        let mut left = rest.iter().filter(|part| !part.is_empty());
+        let polled = match (left.next(), left.next()) {
+            (Some(only), None) => to.poll_write(cx, only),
+            _ => to.poll_write_vectored(cx, &rest.map(IoSlice::new)),
+        };
+        match ready!(polled) {
+            Ok(0) => return Poll::Ready(Err(Break::Write(io::ErrorKind::WriteZero.into()))),
+            Ok(length) => self.written += length,
+            Err(error) => return Poll::Ready(Err(Break::Write(error))),
+        }
+        (self.moved, self.wrote) = (true, true);
+        if self.written == total {
+            input.consume(self.piece + self.dropped);
+            self.before.clear();
+            self.after.clear();
+            (self.piece, self.dropped, self.written) = (0, 0, 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+}

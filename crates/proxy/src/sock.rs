@@ -1,0 +1,51 @@
+//! Owns what the engine asks of a connection, and the adapters: TCP and Unix sockets, and a pipe in memory.
+//!
+//! The engine names no runtime's type; it runs over anything that keeps this contract. `tests/contract.rs` holds every
+//! implementation to it.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+/// Two ends in memory, for tests and simulations.
+pub mod pipe;
+
+/// Sockets of the operating system.
+pub mod os;
+
+/// One end of a connection: bytes in, bytes out, each direction closed by itself.
+pub trait Sock {
+    /// Reads what there is into `into`, which is not empty. 0: the peer has closed its direction.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `from`, which is not empty.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `from`, as one.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Closes the direction of writing; what was written arrives before.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Whether bytes, an end or an error wait to be read. On a connection that nobody owes anything this means that it is of
+    /// no more use. Costs no system call when nothing has happened.
+    fn has_input(&mut self) -> bool;
+
+    /// Makes dropping it cut the connection (RST) rather than end it, so that what was sent cannot look whole.
+    fn cut(&mut self);
+}

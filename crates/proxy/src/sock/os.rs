@@ -1,0 +1,75 @@
+//! Owns the adapters to sockets of the operating system. The only place that names the runtime's sockets beside `listener` and
+//! `net`.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::Sock;
+
+/// A socket of the operating system.
+#[derive(Debug)]
+pub enum OsSock {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+macro_rules! either {
+    ($self:expr, $sock:ident => $what:expr) => {
+        match $self {
+            OsSock::Tcp($sock) => $what,
+            OsSock::Unix($sock) => $what,
+        }
+    };
+}
+
+impl Sock for OsSock {
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(into);
+        let polled = either!(self, sock => Pin::new(sock).poll_read(cx, &mut buffer));
+        polled.map_ok(|()| buffer.filled().len())
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, sock => Pin::new(sock).poll_write(cx, from))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, sock => Pin::new(sock).poll_write_vectored(cx, from))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, sock => Pin::new(sock).poll_shutdown(cx))
+    }
+
+    fn has_input(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let ready = either!(self, sock => sock.poll_read_ready(&mut cx));
+        if ready.is_pending() {
+            return false;
+        }
+        // Readiness may be left over from a read that filled its buffer: ask once more, which clears it.
+        let mut byte = [0];
+        let read = either!(self, sock => sock.try_read(&mut byte));
+        !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn cut(&mut self) {
+        // A socket that is gone already cannot be cut, and need not be.
+        let _ = either!(self, sock => SockRef::from(&*sock).set_linger(Some(Duration::ZERO)));
+    }
+}

@@ -1,0 +1,228 @@
+//! Owns one thread's own things: what it sees of the running plan, idle connections, buffers, deadlines, chance.
+//!
+//! Nothing here is shared with another thread, so that an exchange locks nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use evenkeel_balance::backend::Backend;
+use evenkeel_balance::service::Handle;
+use evenkeel_balance::time::Instant;
+use evenkeel_wire::forward::Forwardable;
+use evenkeel_wire::{RequestHead, ResponseHead};
+
+use crate::buffers::Buffers;
+use crate::deadline::Deadlines;
+use crate::live::{Live, LiveService, Published};
+use crate::net::Net;
+use crate::observation::ServiceCounters;
+use crate::upstream::Lane;
+
+/// Desks kept; a burst beyond it allocates.
+const DESKS_KEPT: usize = 64;
+
+/// One data-plane thread.
+pub struct Worker<N: Net> {
+    pub(crate) net: N,
+    pub(crate) index: usize,
+    pub(crate) buffers: Buffers,
+    pub(crate) deadlines: Deadlines,
+    published: Arc<Published>,
+    view: RefCell<Rc<View<N>>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "lent out by the pointer: a desk is not moved"
+    )]
+    desks: RefCell<Vec<Box<Desk>>>,
+    generator: RefCell<fastrand::Rng>,
+    closing: Cell<bool>,
+    /// Connections of clients that are open.
+    pub(crate) open: Cell<usize>,
+    /// Panics that ended one connection and nothing else.
+    pub(crate) panics: Cell<u64>,
+}
+
+/// The running plan as this worker last saw it.
+pub(crate) struct View<N: Net> {
+    pub(crate) live: Arc<Live>,
+    pub(crate) version: u64,
+    pub(crate) seats: Vec<Rc<Seat<N>>>,
+}
+
+/// One service as this worker sees it.
+pub(crate) struct Seat<N: Net> {
+    pub(crate) live: Arc<LiveService>,
+    pub(crate) handle: Handle,
+    lanes: RefCell<HashMap<u32, Rc<Lane<N::Sock>>>>,
+    lanes_version: Cell<u64>,
+}
+
+/// What one exchange works with; recycled.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    pub(crate) request: RequestHead,
+    pub(crate) response: ResponseHead,
+    pub(crate) forwardable: Forwardable,
+    pub(crate) upward: Vec<u8>,
+    pub(crate) downward: Vec<u8>,
+}
+
+impl<N: Net> Worker<N> {
+    /// A worker of this number; `seed` begins its row of chance.
+    #[must_use]
+    pub fn new(net: N, index: usize, published: Arc<Published>, seed: u64) -> Self {
+        let view = View::first(&published, seed);
+        Self {
+            net,
+            index,
+            buffers: Buffers::default(),
+            deadlines: Deadlines::default(),
+            published,
+            view: RefCell::new(Rc::new(view)),
+            desks: RefCell::new(Vec::new()),
+            generator: RefCell::new(fastrand::Rng::with_seed(seed)),
+            closing: Cell::new(false),
+            open: Cell::new(0),
+            panics: Cell::new(0),
+        }
+    }
+
+    /// The newest plan. Cost when nothing changed: one load.
+    pub(crate) fn view(&self) -> Rc<View<N>> {
+        let version = self.published.version();
+        if self.view.borrow().version != version {
+            let next = self
+                .view
+                .borrow()
+                .next(self.published.load(), version, self.chance());
+            *self.view.borrow_mut() = Rc::new(next);
+        }
+        self.view.borrow().clone()
+    }
+
+    /// 64 random bits.
+    pub(crate) fn chance(&self) -> u64 {
+        self.generator.borrow_mut().u64(..)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.net.now()
+    }
+
+    pub(crate) fn desk(&self) -> Box<Desk> {
+        self.desks.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_desk(&self, desk: Box<Desk>) {
+        let mut desks = self.desks.borrow_mut();
+        if desks.len() < DESKS_KEPT {
+            desks.push(desk);
+        }
+    }
+
+    /// Whether connections end with the exchange that they carry.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// From here on, connections end with the exchange that they carry; idle ones end now.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.deadlines.end_idle();
+    }
+
+    /// Connections of clients that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.open.get()
+    }
+
+    /// To be called every [`SWEEP_EVERY`](crate::deadline::SWEEP_EVERY).
+    pub fn sweep(&self) {
+        let now = self.now();
+        self.deadlines.sweep(now);
+        for seat in &self.view().seats {
+            for lane in seat.lanes.borrow().values() {
+                lane.sweep(now);
+            }
+        }
+    }
+}
+
+impl<N: Net> View<N> {
+    fn first(published: &Published, seed: u64) -> Self {
+        let version = published.version();
+        let live = published.load();
+        let seats = live
+            .services
+            .iter()
+            .map(|service| Rc::new(Seat::new(service.clone(), seed, HashMap::new())))
+            .collect();
+        Self {
+            live,
+            version,
+            seats,
+        }
+    }
+
+    /// The next plan's view; connections to backends that stay are kept.
+    fn next(&self, live: Arc<Live>, version: u64, seed: u64) -> Self {
+        let seats = live
+            .services
+            .iter()
+            .map(|service| {
+                let lanes = self
+                    .seats
+                    .iter()
+                    .find(|seat| Arc::ptr_eq(&seat.live.state, &service.state))
+                    .map(|seat| seat.lanes.borrow().clone())
+                    .unwrap_or_default();
+                Rc::new(Seat::new(service.clone(), seed, lanes))
+            })
+            .collect();
+        Self {
+            live,
+            version,
+            seats,
+        }
+    }
+}
+
+impl<N: Net> Seat<N> {
+    fn new(live: Arc<LiveService>, seed: u64, lanes: HashMap<u32, Rc<Lane<N::Sock>>>) -> Self {
+        Self {
+            handle: live.state.service.handle(seed),
+            lanes: RefCell::new(lanes),
+            // Looked at anew by the first pick.
+            lanes_version: Cell::new(u64::MAX),
+            live,
+        }
+    }
+
+    /// This worker's connections to a picked backend. None: it left long ago.
+    pub(crate) fn lane(&self, backend: &Backend) -> Option<Rc<Lane<N::Sock>>> {
+        let state = &self.live.state;
+        let version = state.version();
+        let mut lanes = self.lanes.borrow_mut();
+        if self.lanes_version.replace(version) != version {
+            lanes.retain(|_, lane| {
+                state
+                    .reached(&lane.backend.id)
+                    .is_some_and(|now| Arc::ptr_eq(&now, &lane.backend))
+            });
+        }
+        if let Some(lane) = lanes.get(&backend.serial()) {
+            return Some(lane.clone());
+        }
+        let lane = Rc::new(Lane::new(state.reached(backend.id())?));
+        lanes.insert(backend.serial(), lane.clone());
+        Some(lane)
+    }
+
+    /// This worker's row.
+    pub(crate) fn counters(&self, worker: usize) -> Option<&ServiceCounters> {
+        self.live.state.counters.get(worker)
+    }
+}

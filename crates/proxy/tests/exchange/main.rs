@@ -1,0 +1,14 @@
+//! Exchanges through real workers, told as a client and a backend see them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail where it likes"
+)]
+
+mod world;
+
+/// Requests and answers that go through.
+mod served;
+
+/// Requests and answers that do not.
+mod failed;

@@ -1,0 +1,349 @@
+//! Owns the world of these tests: real workers over a plan, clients and backends of plain sockets that record every byte.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::settings::{OnAllDown, PolicyChoice, ServiceSettings};
+use evenkeel_config::Plan;
+use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
+use evenkeel_config::plan::{
+    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ListenerPlan, PathHandling,
+    RulePlan, ServicePlan, UpstreamPlan, Workers,
+};
+use evenkeel_proxy::clock::Clock;
+use evenkeel_proxy::listener::{Bound, Ear, Listening, bind};
+use evenkeel_proxy::live::{Live, Published};
+use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
+
+/// So long a test waits for what must come; never decides a test that passes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A plan of one listener and one service over these backends.
+pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
+    let listener = ListenerPlan {
+        name: "web".into(),
+        binds: vec![Bind::Tcp(([127, 0, 0, 1], 0).into())],
+        limits: ListenerLimits::default(),
+        path: PathHandling::Normalize,
+        via: None,
+        real_ip: false,
+    };
+    let rule = RulePlan {
+        name: "all".into(),
+        priority: 1,
+        listeners: Vec::new(),
+        when: Conditions::default(),
+        action: Action::Forward(0),
+        exchange: None,
+        body: None,
+    };
+    let service = ServicePlan {
+        name: "api".into(),
+        settings: ServiceSettings {
+            on_all_down: OnAllDown::FailOpen,
+            ..ServiceSettings::with_policy(PolicyChoice::RoundRobin)
+        },
+        key: None,
+        backends: backends
+            .iter()
+            .map(|address| BackendPlan {
+                spec: BackendSpec::new(address.to_string()),
+                address: BackendAddress::Tcp(*address),
+                max_connections: None,
+                zone: None,
+            })
+            .collect(),
+        upstream: UpstreamPlan {
+            idle: Duration::from_secs(4),
+            requests: None,
+            age: None,
+            idle_most: 64,
+            source: None,
+            keepalive: None,
+        },
+        health: None,
+        limits: ServiceLimits::default(),
+    };
+    Plan {
+        admin: AdminPlan {
+            bind: None,
+            metrics: None,
+        },
+        trusted_proxies: Vec::new(),
+        workers: Workers::Auto,
+        drain: Duration::from_secs(30),
+        listeners: vec![listener],
+        rules: vec![rule],
+        services: vec![service],
+    }
+}
+
+/// Workers over a plan.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) published: Arc<Published>,
+    clock: Clock,
+    workers: Vec<WorkerThread>,
+}
+
+impl Proxy {
+    pub(crate) fn start(plan: Plan, workers: usize) -> Self {
+        let clock = Clock::start();
+        let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+        let live = Live::join(plan, None, workers, &events, clock.now());
+        let (state, to) = (
+            live.doors[0].clone(),
+            live.plan.listeners[0].binds[0].clone(),
+        );
+        let published = Arc::new(Published::new(live));
+        let Bound::Tcp(address, sockets) = bind(&to, workers).unwrap() else {
+            panic!("TCP");
+        };
+        let workers = sockets
+            .into_iter()
+            .enumerate()
+            .map(|(index, socket)| {
+                let worker = spawn(index, published.clone(), clock).unwrap();
+                let listening = Listening {
+                    name: "web".into(),
+                    key: "web".into(),
+                    port: address.port(),
+                    ear: Ear::Tcp(socket),
+                    state: state.clone(),
+                };
+                worker
+                    .commands
+                    .blocking_send(Command::Listen(listening))
+                    .unwrap();
+                worker
+            })
+            .collect();
+        Self {
+            address,
+            published,
+            clock,
+            workers,
+        }
+    }
+
+    /// Over these backends, with one worker and all defaults.
+    pub(crate) fn over(backends: &[&Backend]) -> Self {
+        let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
+        Self::start(plan(&addresses), 1)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        // The control plane's part, as often as there are clients: the retry budget lives by it.
+        for service in &self.published.load().services {
+            service.state.service.tick(self.clock.now());
+        }
+        Client::to(self.address)
+    }
+
+    /// One exchange on a connection of its own: everything that came until the proxy closed.
+    pub(crate) fn ask(&self, request: &str) -> String {
+        let mut client = self.client();
+        client.send(request);
+        client.end();
+        client.rest()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        for worker in self.workers.drain(..) {
+            let _ = worker.commands.blocking_send(Command::Stop);
+            worker.thread.join().unwrap();
+        }
+    }
+}
+
+/// A client of plain sockets.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    come: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            stream,
+            come: Vec::new(),
+        }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        // A proxy that refuses may close before it has read everything.
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Closes the direction of writing.
+    pub(crate) fn end(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Everything up to and with `mark`.
+    pub(crate) fn until(&mut self, mark: &str) -> String {
+        let mark = mark.as_bytes();
+        loop {
+            if let Some(at) = self
+                .come
+                .windows(mark.len())
+                .position(|window| window == mark)
+            {
+                let rest = self.come.split_off(at + mark.len());
+                return text(std::mem::replace(&mut self.come, rest));
+            }
+            let mut buffer = [0; 65536];
+            match self.stream.read(&mut buffer) {
+                Ok(length) if length > 0 => self.come.extend_from_slice(&buffer[..length]),
+                end => panic!(
+                    "{end:?} before {:?}; came {:?}",
+                    String::from_utf8_lossy(mark),
+                    String::from_utf8_lossy(&self.come)
+                ),
+            }
+        }
+    }
+
+    /// Exactly so many bytes.
+    pub(crate) fn exactly(&mut self, length: usize) -> String {
+        let mut buffer = vec![0; 65536];
+        while self.come.len() < length {
+            match self.stream.read(&mut buffer) {
+                Ok(read) if read > 0 => self.come.extend_from_slice(&buffer[..read]),
+                end => panic!("{end:?} after {} of {length} bytes", self.come.len()),
+            }
+        }
+        let rest = self.come.split_off(length);
+        text(std::mem::replace(&mut self.come, rest))
+    }
+
+    /// Everything until the end.
+    pub(crate) fn rest(&mut self) -> String {
+        self.try_rest().0
+    }
+
+    /// Everything until the end, and whether it was a clean one.
+    pub(crate) fn try_rest(&mut self) -> (String, bool) {
+        let mut buffer = [0; 65536];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return (text(std::mem::take(&mut self.come)), true),
+                Ok(length) => self.come.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return (text(std::mem::take(&mut self.come)), false);
+                }
+                Err(error) => panic!("{error}; came {:?}", text(self.come.clone())),
+            }
+        }
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    bytes.into_iter().map(char::from).collect()
+}
+
+/// What a backend does with a connection; it speaks as a client does.
+type Script = dyn Fn(usize, &mut Client) + Send + Sync;
+
+/// A lenient backend that records every byte that it reads; what it says is a script's.
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
+    connections: Arc<Mutex<usize>>,
+    seen: Receiver<String>,
+}
+
+/// Where scripts put what they saw.
+pub(crate) type Seen = SyncSender<String>;
+
+impl Backend {
+    /// `script` gets the number of the connection, the connection, and where to put what it saw.
+    pub(crate) fn scripted(
+        script: impl Fn(usize, &mut Client, &Seen) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (seen_by, seen) = sync_channel(1024);
+        let connections = Arc::new(Mutex::new(0));
+        let counted = connections.clone();
+        let script: Arc<Script> = Arc::new({
+            let seen_by = Mutex::new(seen_by);
+            move |number, client: &mut Client| {
+                let seen_by = seen_by.lock().unwrap().clone();
+                script(number, client, &seen_by);
+            }
+        });
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let number = {
+                    let mut counted = counted.lock().unwrap();
+                    *counted += 1;
+                    *counted - 1
+                };
+                let script = script.clone();
+                std::thread::spawn(move || {
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    let mut client = Client {
+                        stream,
+                        come: Vec::new(),
+                    };
+                    script(number, &mut client);
+                });
+            }
+        });
+        Self {
+            address,
+            connections,
+            seen,
+        }
+    }
+
+    /// Reads one head without a body, answers with `answer`, over and over until the connection ends.
+    pub(crate) fn answering(answer: &'static str) -> Self {
+        Self::scripted(move |_, client, seen| {
+            while let Some(head) = client.head() {
+                let _ = seen.send(head);
+                client.send(answer);
+            }
+        })
+    }
+
+    /// What it saw next.
+    pub(crate) fn saw(&self) -> String {
+        self.seen.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Whether it saw nothing that was not asked for with [`saw`](Self::saw).
+    pub(crate) fn saw_nothing(&self) -> bool {
+        self.seen.try_recv().is_err()
+    }
+
+    /// Connections that it accepted.
+    pub(crate) fn connections(&self) -> usize {
+        *self.connections.lock().unwrap()
+    }
+}
+
+impl Client {
+    /// The next head, or none at the end of the connection.
+    pub(crate) fn head(&mut self) -> Option<String> {
+        loop {
+            if self.come.windows(4).any(|window| window == b"\r\n\r\n") {
+                return Some(self.until("\r\n\r\n"));
+            }
+            let mut buffer = [0; 65536];
+            match self.stream.read(&mut buffer) {
+                Ok(length) if length > 0 => self.come.extend_from_slice(&buffer[..length]),
+                _ => return None,
+            }
+        }
+    }
+}
