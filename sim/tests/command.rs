@@ -103,6 +103,8 @@ fn the_readme_says_what_works() {
             None => {
                 let known = [
                     "cargo xtask test",
+                    // The tests of `evenkeel-server` run what stands here.
+                    "cargo run --release -p evenkeel-server -- run --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002",
                     "cargo run -p evenkeel --example choose",
                     "cargo run -p evenkeel --example healthy",
                 ];

@@ -50,6 +50,27 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "curl",
+        probe: &["curl", "--version"],
+        source: Source::Apt {
+            packages: &["curl"],
+        },
+    },
+    Tool {
+        name: "nginx",
+        probe: &["/usr/sbin/nginx", "-v"],
+        source: Source::Apt {
+            packages: &["nginx-light"],
+        },
+    },
+    Tool {
+        name: "python3",
+        probe: &["python3", "--version"],
+        source: Source::Apt {
+            packages: &["python3"],
+        },
+    },
+    Tool {
         name: "cargo-nextest",
         probe: &["cargo", "nextest", "--version"],
         source: Source::Cargo { version: "0.9.143" },

@@ -1,0 +1,293 @@
+//! Owns the running instance: the workers, the sockets they listen on, the checkers, and every change of the plan.
+//!
+//! The one writer: whoever holds the [`Control`] makes all changes, one after another. A change that cannot be made whole is
+//! not made.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use evenkeel::HealthChecker;
+use evenkeel_balance::event::Listener;
+use evenkeel_config::Plan;
+use evenkeel_config::plan::{Bind, Workers};
+use evenkeel_proxy::clock::Clock;
+use evenkeel_proxy::listener::{Bound, Ear, Listening, bind};
+use evenkeel_proxy::live::{Live, Published};
+use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
+
+use crate::changes::Changes;
+use crate::checks;
+
+/// How often facts become standing.
+pub const TICK_EVERY: Duration = Duration::from_millis(100);
+
+/// Why an instance does not start, or a plan is not taken.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be bound.
+    Bind(Bind, io::Error),
+    /// No thread for a worker.
+    Thread(io::Error),
+    /// A service cannot be checked as planned.
+    Check(Arc<str>, String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(Bind::Tcp(address), error) => {
+                write!(f, "cannot listen on {address}: {error}")
+            }
+            Self::Bind(Bind::Unix(path), error) => {
+                write!(f, "cannot listen on unix:{}: {error}", path.display())
+            }
+            Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
+            Self::Check(service, why) => write!(f, "cannot check service {service}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A socket that the workers listen on.
+struct Open {
+    listener: Arc<str>,
+    bind: Bind,
+    /// Where it is bound; none for a Unix socket.
+    address: Option<SocketAddr>,
+}
+
+/// A running instance.
+pub struct Control {
+    published: Arc<Published>,
+    workers: Vec<WorkerThread>,
+    clock: Clock,
+    events: Arc<dyn Listener>,
+    open: HashMap<Arc<str>, Open>,
+    checkers: HashMap<Arc<str>, HealthChecker>,
+    opened: u64,
+}
+
+impl Control {
+    /// Starts an instance: binds everything, then starts workers and checks. Needs a tokio runtime with time and I/O.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(plan: Plan, events: Arc<dyn Listener>) -> Result<Self, StartError> {
+        let count = match plan.workers {
+            Workers::Fixed(count) => count.get(),
+            Workers::Auto => {
+                std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+            }
+        };
+        let bound = bind_all(&plan, &HashMap::new(), count)?;
+        let clock = Clock::start();
+        let live = Live::join(plan, None, count, &events, clock.now());
+        let checkers = start_checks(&live, clock)?;
+        let published = Arc::new(Published::new(live));
+        let workers = (0..count)
+            .map(|index| spawn(index, published.clone(), clock))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::Thread)?;
+        let mut control = Self {
+            published,
+            workers,
+            clock,
+            events,
+            open: HashMap::new(),
+            checkers,
+            opened: 0,
+        };
+        control.listen(bound);
+        Ok(control)
+    }
+
+    /// Takes another plan. What stays, stays: sockets that both name are not closed, backends keep their state, open connections
+    /// go on.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing was changed.
+    pub fn reload(&mut self, plan: Plan) -> Result<Changes, StartError> {
+        let before = self.published.load();
+        let changes = Changes::between(&before.plan, &plan);
+        let bound = bind_all(&plan, &self.open, self.workers.len())?;
+        let gone: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, open)| {
+                !binds(&plan).any(|(name, bind)| *name == open.listener && *bind == open.bind)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for service in &plan.services {
+            // Before the join, which changes the core's services: a plan that cannot be checked changes nothing.
+            if let Some(health) = &service.health {
+                checks::asks(health).map_err(|why| StartError::Check(service.name.clone(), why))?;
+            }
+        }
+        let live = Live::join(
+            plan,
+            Some(&before),
+            self.workers.len(),
+            &self.events,
+            self.clock.now(),
+        );
+        self.checkers = start_checks(&live, self.clock)?;
+        for service in &before.services {
+            if live.service(&service.plan.name).is_none() {
+                service.state.service.stop(self.clock.now());
+            }
+        }
+        self.published.store(live);
+        self.listen(bound);
+        for key in gone {
+            self.open.remove(&key);
+            self.tell(|| Command::Close(key.clone()));
+        }
+        Ok(changes)
+    }
+
+    /// Turns facts into standing. To be called every [`TICK_EVERY`].
+    pub fn tick(&self) {
+        let now = self.clock.now();
+        for service in &self.published.load().services {
+            service.state.service.tick(now);
+        }
+    }
+
+    /// The running plan.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.published.load()
+    }
+
+    /// Where TCP listeners are bound: name and address.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        let mut addresses: Vec<_> = self
+            .open
+            .values()
+            .filter_map(|open| Some((open.listener.clone(), open.address?)))
+            .collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
+    /// Connections of clients that are open, as of the workers' last sweep.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.workers
+            .iter()
+            .map(|worker| worker.state.connections.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Takes no more connections; those that are open end with the exchange that they carry.
+    pub fn drain(&mut self) {
+        self.checkers.clear();
+        self.open.clear();
+        self.tell(|| Command::Drain);
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // A worker that has ended hears nothing any more, and one that has not has room: changes are rare.
+            let _ = worker.commands.try_send(command());
+        }
+    }
+
+    fn listen(&mut self, bound: Vec<(Arc<str>, Bind, Bound)>) {
+        let live = self.published.load();
+        for (name, to, bound) in bound {
+            let at = live
+                .plan
+                .listeners
+                .iter()
+                .position(|listener| listener.name == name);
+            let Some(state) = at.and_then(|at| live.doors.get(at)).cloned() else {
+                continue;
+            };
+            self.opened += 1;
+            let key: Arc<str> = format!("{name}#{}", self.opened).into();
+            let (address, ears) = match bound {
+                Bound::Tcp(address, sockets) => (
+                    Some(address),
+                    sockets.into_iter().map(Ear::Tcp).collect::<Vec<_>>(),
+                ),
+                Bound::Unix(socket) => {
+                    let clones = (0..self.workers.len()).filter_map(|_| socket.try_clone().ok());
+                    (None, clones.map(Ear::Unix).collect())
+                }
+            };
+            for (worker, ear) in self.workers.iter().zip(ears) {
+                let listening = Listening {
+                    name: name.clone(),
+                    key: key.clone(),
+                    port: address.map_or(0, |address| address.port()),
+                    ear,
+                    state: state.clone(),
+                };
+                let _ = worker.commands.try_send(Command::Listen(listening));
+            }
+            let open = Open {
+                listener: name,
+                bind: to,
+                address,
+            };
+            self.open.insert(key, open);
+        }
+    }
+}
+
+impl Drop for Control {
+    /// Ends the workers at once; whoever wants to wait drains first.
+    fn drop(&mut self) {
+        self.tell(|| Command::Stop);
+        for worker in self.workers.drain(..) {
+            let _ = worker.thread.join();
+        }
+    }
+}
+
+fn binds(plan: &Plan) -> impl Iterator<Item = (&Arc<str>, &Bind)> {
+    plan.listeners
+        .iter()
+        .flat_map(|listener| listener.binds.iter().map(|bind| (&listener.name, bind)))
+}
+
+/// Binds what is not open yet.
+fn bind_all(
+    plan: &Plan,
+    open: &HashMap<Arc<str>, Open>,
+    workers: usize,
+) -> Result<Vec<(Arc<str>, Bind, Bound)>, StartError> {
+    binds(plan)
+        .filter(|(name, to)| {
+            !open
+                .values()
+                .any(|open| open.listener == **name && open.bind == **to)
+        })
+        .map(|(name, to)| {
+            let bound = bind(to, workers).map_err(|error| StartError::Bind(to.clone(), error))?;
+            Ok((name.clone(), to.clone(), bound))
+        })
+        .collect()
+}
+
+fn start_checks(live: &Live, clock: Clock) -> Result<HashMap<Arc<str>, HealthChecker>, StartError> {
+    let mut checkers = HashMap::new();
+    for service in &live.services {
+        let name = &service.plan.name;
+        let checker =
+            checks::start(service, clock).map_err(|why| StartError::Check(name.clone(), why))?;
+        if let Some(checker) = checker {
+            checkers.insert(name.clone(), checker);
+        }
+    }
+    Ok(checkers)
+}

@@ -1,0 +1,17 @@
+//! What is true, and the one writer of it: ticks, checks, reloads, draining.
+//!
+//! Runs on threads of its own, never on a worker's. Opens no file and reads no text: plans come in checked. Below, the modules
+//! in the order of a process's life.
+#![forbid(unsafe_code)]
+
+/// The running instance, and what can be asked of it.
+pub mod control;
+
+/// What a reload changed.
+pub mod changes;
+
+/// Checks of backends.
+mod checks;
+
+pub use changes::Changes;
+pub use control::{Control, StartError};

@@ -1,0 +1,101 @@
+//! Owns the texts of a configuration: files, directories, or the flags of the command line, and the environment.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use evenkeel_config::{Loaded, Source, load, quick, render};
+
+/// Where a configuration comes from.
+#[derive(Args, Clone)]
+pub(crate) struct Arguments {
+    /// A file, or a directory of *.yaml files; may be given several times
+    #[arg(short, long, value_name = "PATH", required_unless_present = "to")]
+    pub(crate) config: Vec<PathBuf>,
+    /// Listen here, without a file: `:8080` or an address and a port
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        requires = "to",
+        conflicts_with = "config"
+    )]
+    pub(crate) listen: Vec<String>,
+    /// Forward to this backend, without a file
+    #[arg(long, value_name = "ADDRESS", requires = "listen")]
+    pub(crate) to: Vec<String>,
+}
+
+/// What was read, and what became of it.
+pub(crate) struct Read {
+    pub(crate) loaded: Loaded,
+    /// Problems as people read them.
+    pub(crate) shown: String,
+}
+
+impl Arguments {
+    /// Reads it, now.
+    ///
+    /// # Errors
+    /// A file that cannot be read, in words.
+    pub(crate) fn read(&self) -> Result<Read, String> {
+        if self.config.is_empty() {
+            return Ok(lower(&[quick::source(&self.listen, &self.to)]));
+        }
+        read(&self.config)
+    }
+}
+
+/// Reads files and directories.
+///
+/// # Errors
+/// One that cannot be read, in words.
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Read, String> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let files = files_of(path)?;
+            if files.is_empty() {
+                return Err(format!("{}: no *.yaml file in it", path.display()));
+            }
+            for file in files {
+                sources.push(source(&file)?);
+            }
+        } else {
+            sources.push(source(path)?);
+        }
+    }
+    Ok(lower(&sources))
+}
+
+fn lower(sources: &[Source]) -> Read {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let loaded = load(sources, &environment);
+    let shown = render(&loaded.problems, sources);
+    Read { loaded, shown }
+}
+
+/// The files of a directory, by name.
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries =
+        fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        })
+        .collect();
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn source(path: &Path) -> Result<Source, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Source {
+        name: path.display().to_string(),
+        text,
+    })
+}

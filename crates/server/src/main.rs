@@ -1,0 +1,50 @@
+//! The process: flags, files and signals. Decides nothing about traffic.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// `check`
+mod check;
+
+/// Texts of configurations, from files or flags.
+mod inputs;
+
+/// `run`
+mod run;
+
+/// What the process says to people.
+mod say;
+
+/// A load balancer.
+#[derive(Parser)]
+#[command(name = "evenkeel", version, about, arg_required_else_help = true)]
+struct Flags {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve, by a configuration or by addresses given here
+    Run(inputs::Arguments),
+    /// Say everything that is wrong with a configuration: 0 nothing, 1 problems, 2 wrong usage
+    Check(check::Arguments),
+    /// Say what a reload from one configuration to another would do
+    Diff(check::DiffArguments),
+    /// Print the version
+    Version,
+}
+
+fn main() -> ExitCode {
+    match Flags::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Diff(arguments) => check::diff(&arguments),
+        Command::Version => {
+            say::out(concat!("evenkeel ", env!("CARGO_PKG_VERSION"), "\n"));
+            ExitCode::SUCCESS
+        }
+    }
+}

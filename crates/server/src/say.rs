@@ -1,0 +1,18 @@
+//! Owns what the process says: answers to standard output, everything else to standard error. A closed pipe is no error.
+
+use std::io::Write;
+
+/// Says an answer.
+pub(crate) fn out(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Says what happens, a line of it.
+pub(crate) fn log(text: &str) {
+    let _ = writeln!(std::io::stderr(), "evenkeel: {text}");
+}
+
+/// Says what is wrong, in lines of its own.
+pub(crate) fn problems(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

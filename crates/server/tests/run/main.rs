@@ -1,0 +1,280 @@
+//! The shipped binary as its users run it: real servers behind, curl in front, signals from outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail where it likes"
+)]
+
+mod process;
+
+use std::process::Command;
+
+use process::{Evenkeel, Folder, Server, hold, rest};
+
+#[test]
+fn two_pythons_without_a_file() {
+    let folder = Folder::new("pythons");
+    folder.write("one/who", "one\n");
+    folder.write("two/who", "two\n");
+    let one = Server::python(&folder.path().join("one"));
+    let two = Server::python(&folder.path().join("two"));
+    let keel = Evenkeel::run(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        &one.address.to_string(),
+        "--to",
+        &two.address.to_string(),
+    ]);
+    let answers: Vec<_> = (0..20).map(|_| keel.curl(&[], "/who")).collect();
+    assert!(
+        answers.iter().any(|answer| answer == "one\n"),
+        "{answers:?}"
+    );
+    assert!(
+        answers.iter().any(|answer| answer == "two\n"),
+        "{answers:?}"
+    );
+    assert!(
+        keel.curl(&["--include"], "/none")
+            .starts_with("HTTP/1.1 404 File not found\r\n")
+    );
+    // One of them dies: nobody notices.
+    drop(one);
+    for _ in 0..20 {
+        assert_eq!(keel.curl(&[], "/who"), "two\n");
+    }
+}
+
+#[test]
+fn nginx_behind_a_file_with_rules() {
+    let folder = Folder::new("nginx");
+    folder.write("small", "small\n");
+    folder.write("large", &"x".repeat(3_000_000));
+    let nginx = Server::nginx(&folder, "location = /echo { return 200 \"$http_host $http_x_forwarded_for $http_x_forwarded_proto $request_uri\\n\"; }
+        location /up { client_max_body_size 10m; dav_methods PUT; }");
+    let file = folder.write(
+        "keel.yaml",
+        &format!(
+            "workers: 2
+listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
+services: {{ api: {{ policy: least_connections, backends: [{}], health: {{ http: {{ path: /small, expect: 200, body: small }}, interval: 100ms }} }} }}
+rules:
+  - {{ name: ping, priority: 1, when: {{ path: /ping }}, respond: {{ body: pong }} }}
+  - {{ name: old, priority: 2, when: {{ path: {{ prefix: /old }} }}, redirect: {{ path: /new, status: 301 }} }}
+  - {{ name: rest, when: {{ host: 127.0.0.1 }}, forward: api }}
+",
+            nginx.address
+        ),
+    );
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let here = keel.address;
+    assert_eq!(keel.curl(&[], "/ping"), "pong");
+    assert_eq!(keel.curl(&[], "/small"), "small\n");
+    assert_eq!(keel.curl(&[], "/large").len(), 3_000_000);
+    assert_eq!(
+        keel.curl(&[], "/echo/../echo?a=%20b"),
+        format!("{here} 127.0.0.1 http /echo?a=%20b\n")
+    );
+    let redirected = keel.curl(&["--include"], "/old/x?q=1");
+    assert!(
+        redirected.starts_with("HTTP/1.1 301 Moved Permanently\r\n"),
+        "{redirected}"
+    );
+    assert!(
+        redirected.contains(&format!("\r\nLocation: http://{here}/new?q=1\r\n")),
+        "{redirected}"
+    );
+    let put = folder.write("body", &"y".repeat(1_000_000));
+    let put = format!("@{}", put.display());
+    let stored = keel.curl(&["--include", "-X", "PUT", "--data-binary", &put], "/up-1");
+    assert!(stored.contains("HTTP/1.1 201 Created\r\n"), "{stored}");
+    assert_eq!(
+        std::fs::read(folder.path().join("up-1")).unwrap().len(),
+        1_000_000
+    );
+    let head = keel.curl(&["--head"], "/large");
+    assert!(head.contains("Content-Length: 3000000\r\n"), "{head}");
+    let ranged = keel.curl(&["--range", "0-4"], "/large");
+    assert_eq!(ranged, "xxxxx");
+    let unknown = keel.curl(&["--include", "-H", "Host: other"], "/small");
+    assert!(
+        unknown.starts_with("HTTP/1.1 404 Not Found\r\n") && unknown.ends_with("no_rule\n"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn a_reload_takes_what_is_right_and_nothing_of_what_is_wrong() {
+    let folder = Folder::new("reload");
+    folder.write("one/who", "one\n");
+    folder.write("two/who", "two\n");
+    let one = Server::python(&folder.path().join("one"));
+    let two = Server::python(&folder.path().join("two"));
+    let text = |backend: &dyn std::fmt::Display| {
+        format!(
+            "workers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{backend}\"] }} }}\n"
+        )
+    };
+    let file = folder.write("keel.yaml", &text(&one.address));
+    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    assert_eq!(keel.curl(&[], "/who"), "one\n");
+    let kept = hold(keel.address, "GET /who HTTP/1.1\r\nHost: a\r\n\r\n");
+    folder.write("keel.yaml", "listeners: { web: { bnd: 1 } }\n");
+    keel.signal("-HUP");
+    keel.until("not reloaded: the configuration has errors; the old one goes on\n");
+    assert!(keel.said.contains("did you mean `bind`?"), "{}", keel.said);
+    assert_eq!(keel.curl(&[], "/who"), "one\n");
+    folder.write("keel.yaml", &text(&two.address));
+    keel.signal("-HUP");
+    keel.until(&format!(
+        "service api: backend {} is added; service api: backend {} is removed\n",
+        two.address, one.address
+    ));
+    assert_eq!(keel.curl(&[], "/who"), "two\n");
+    // The connection of before the reload goes on, and is served by the plan of after it.
+    let mut kept = kept;
+    std::io::Write::write_all(
+        &mut kept,
+        b"GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .unwrap();
+    let answers = rest(kept);
+    assert!(
+        answers.contains("\r\n\r\none\n") && answers.ends_with("\r\n\r\ntwo\n"),
+        "{answers}"
+    );
+}
+
+#[test]
+fn a_drain_lets_exchanges_end() {
+    let folder = Folder::new("drain");
+    let upload = Server::nginx(
+        &folder,
+        "location / { client_max_body_size 1m; dav_methods PUT; }",
+    );
+    let mut keel = Evenkeel::run(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        &upload.address.to_string(),
+    ]);
+    let mut sending = hold(
+        keel.address,
+        "PUT /late HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab",
+    );
+    let idle = hold(keel.address, "");
+    // The proxy has this connection when it has answered on one that came after it.
+    assert!(keel.curl(&["--include"], "/").starts_with("HTTP/1.1 "));
+    keel.signal("-TERM");
+    keel.until("draining, at most 30s\n");
+    assert_eq!(rest(idle), "", "who waits for nothing is let go");
+    std::io::Write::write_all(&mut sending, b"cd").unwrap();
+    let answer = rest(sending);
+    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+    let (status, said) = keel.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(std::fs::read(folder.path().join("late")).unwrap(), b"abcd");
+}
+
+fn evenkeel(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn check_and_diff_say_what_they_see() {
+    let folder = Folder::new("check");
+    let path = |name: &str, text: &str| folder.write(name, text).display().to_string();
+    let good = path(
+        "good.yaml",
+        "listeners: { web: { bind: \"127.0.0.1:8080\" } }\nservices: { api: { backends: [\"10.0.0.1:1\"] } }\n",
+    );
+    let other = path(
+        "other.yaml",
+        "listeners: { web: { bind: \"127.0.0.1:8081\" } }\nservices: { api: { backends: [\"10.0.0.1:1\"], policy: random } }\n",
+    );
+    let bad = path("bad.yaml", "listeners: { web: { bnd: 1 } }\n");
+    assert_eq!(
+        evenkeel(&["check", &good]),
+        (
+            Some(0),
+            "fine: 1 listeners, 1 rules, 1 services, 0 warnings\n".into(),
+            String::new()
+        )
+    );
+    let (code, out, problems) = evenkeel(&["check", &bad]);
+    assert_eq!(code, Some(1));
+    assert_eq!(out, "3 errors, 0 warnings\n", "{problems}");
+    assert!(
+        problems.contains(
+            "bad.yaml:1:21: error: `bnd` is not a key here; did you mean `bind`? [unknown_key]\n"
+        ),
+        "{problems}"
+    );
+    assert_eq!(evenkeel(&["check"]).0, Some(2));
+    assert_eq!(evenkeel(&["run", "-c", &bad]).0, Some(1));
+    assert_eq!(evenkeel(&["run"]).0, Some(2));
+    assert_eq!(evenkeel(&["check", "/nowhere.yaml"]).0, Some(1));
+    assert_eq!(
+        evenkeel(&["diff", &good, &other]),
+        (
+            Some(0),
+            "listener web changes\nservice api changes\n".into(),
+            String::new()
+        )
+    );
+    assert_eq!(evenkeel(&["diff", &good, &good]).1, "nothing changes\n");
+    let directory = folder.path().join("conf");
+    folder.write(
+        "conf/1.yaml",
+        "listeners: { web: { bind: \"127.0.0.1:8080\" } }\n",
+    );
+    folder.write(
+        "conf/2.yml",
+        "services: { api: { backends: [\"10.0.0.1:1\"] } }\n",
+    );
+    folder.write("conf/3.txt", "not read");
+    assert_eq!(evenkeel(&["check", directory.to_str().unwrap()]).0, Some(0));
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_fine() {
+    let readme = include_str!("../../../../README.md");
+    let block = readme
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let folder = Folder::new("readme");
+    let file = folder.write("keel.yaml", block.unwrap());
+    assert_eq!(
+        evenkeel(&["check", file.to_str().unwrap()]),
+        (
+            Some(0),
+            "fine: 1 listeners, 2 rules, 1 services, 0 warnings\n".into(),
+            String::new()
+        )
+    );
+}
+
+#[test]
+fn an_address_in_use_is_said() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, said) = evenkeel(&["run", "--listen", &address, "--to", "127.0.0.1:1"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains(&format!(
+            "not started: cannot listen on {address}: Address already in use"
+        )),
+        "{said}"
+    );
+}

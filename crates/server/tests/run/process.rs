@@ -1,0 +1,224 @@
+//! Owns running processes of a test: the shipped binary, and the real programs before and behind it. Each ends with its
+//! owner, by its process id.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// So long a test waits for what must come; never decides a test that passes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder of one test's own.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The shipped binary, running.
+pub(crate) struct Evenkeel {
+    child: Child,
+    says: BufReader<ChildStderr>,
+    pub(crate) said: String,
+    pub(crate) address: SocketAddr,
+}
+
+impl Evenkeel {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn run(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .arg("run")
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let says = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self {
+            child,
+            says,
+            said: String::new(),
+            address: ([0, 0, 0, 0], 0).into(),
+        };
+        running.until("evenkeel: ready\n");
+        let address = running
+            .said
+            .lines()
+            .find_map(|line| line.rsplit_once(" listens on "))
+            .map(|(_, address)| address.parse().unwrap());
+        running.address = address.unwrap();
+        running
+    }
+
+    /// Waits until it says something that ends so.
+    pub(crate) fn until(&mut self, end: &str) {
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.says.read_line(&mut line).unwrap() > 0,
+                "it ended, and said {}",
+                self.said
+            );
+            self.said.push_str(&line);
+            if line.ends_with(end) {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let _ = self.says.read_to_string(&mut self.said);
+        (self.child.wait().unwrap(), std::mem::take(&mut self.said))
+    }
+
+    /// What curl prints with these arguments and a path of this instance.
+    pub(crate) fn curl(&self, arguments: &[&str], path: &str) -> String {
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "30",
+                "--noproxy",
+                "*",
+            ])
+            .args(arguments)
+            .arg(format!("http://{}{path}", self.address))
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        text(&output.stdout) + &text(&output.stderr)
+    }
+}
+
+impl Drop for Evenkeel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A real server behind.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Python's own server over a folder; HTTP/1.0.
+    pub(crate) fn python(folder: &Path) -> Self {
+        Self::start(|port| {
+            let mut command = Command::new("python3");
+            command
+                .args([
+                    "-m",
+                    "http.server",
+                    "--bind",
+                    "127.0.0.1",
+                    &port.to_string(),
+                ])
+                .current_dir(folder);
+            command
+        })
+    }
+
+    /// nginx with this configuration; `PORT` in it is its port.
+    pub(crate) fn nginx(folder: &Folder, server: &str) -> Self {
+        Self::start(|port| {
+            let root = folder.path().display();
+            let text = format!(
+                "user root; daemon off; worker_processes 1; pid {root}/nginx-{port}.pid; error_log {root}/nginx-{port}.log;\n\
+                 events {{ worker_connections 256; }}\n\
+                 http {{ access_log off; client_body_temp_path {root}/temp-body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;\n\
+                 uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
+                 server {{ listen 127.0.0.1:{port}; root {root}; {server} }} }}\n"
+            );
+            let configuration = folder.write(&format!("nginx-{port}.conf"), &text);
+            let mut command = Command::new("/usr/sbin/nginx");
+            command.arg("-c").arg(configuration);
+            command
+        })
+    }
+
+    /// Starts what listens on a port that was free, and waits until it answers. Another process may take the port first: then
+    /// it ends, and the next port is tried.
+    fn start(command: impl Fn(u16) -> Command) -> Self {
+        for _ in 0..10 {
+            let address = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap();
+            let mut child = command(address.port())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            loop {
+                if child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                if TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
+                    return Self { child, address };
+                }
+                std::thread::yield_now();
+            }
+        }
+        panic!("no server could be started");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // nginx ends its workers when it is asked to end.
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        let _ = self.child.wait();
+    }
+}
+
+/// One exchange over a connection of one's own.
+pub(crate) fn hold(address: SocketAddr, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+pub(crate) fn rest(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    String::from_utf8_lossy(&all).into_owned()
+}
