@@ -120,8 +120,8 @@ pub(crate) enum Next {
     Cut,
 }
 
-/// One client's connection.
-pub(crate) struct Conn<N: Net> {
+/// One client's connection, lent to the exchange that it carries.
+pub struct Conn<N: Net> {
     pub(crate) worker: Rc<Worker<N>>,
     pub(crate) door: Rc<Door>,
     pub(crate) sock: N::Sock,
@@ -145,7 +145,7 @@ impl<N: Net> Drop for Opened<N> {
 }
 
 /// Serves a client until its connection ends.
-pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>>>(
+pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
     worker: Rc<Worker<N>>,
     door: Rc<Door>,
     sock: N::Sock,
@@ -274,13 +274,13 @@ async fn linger<N: Net>(conn: &mut Conn<N>) {
 const SLOTS_KEPT: usize = 64;
 
 /// Slots for the futures of exchanges, lent and given back, so that a request allocates none and an idle connection holds none.
-pub(crate) struct Slots<F, N: Net> {
+pub struct Slots<F, N: Net> {
     free: RefCell<Vec<Pin<Box<Option<F>>>>>,
     begin: fn(Conn<N>) -> F,
 }
 
 /// Slots for HTTP/1.1 exchanges; the future's type has no name of its own.
-pub(crate) fn slots<N: Net>() -> Rc<Slots<impl Future<Output = Conn<N>>, N>> {
+pub fn slots<N: Net>() -> Rc<Slots<impl Future<Output = Conn<N>>, N>> {
     Rc::new(Slots {
         free: RefCell::new(Vec::new()),
         begin: exchange::serve::<N>,

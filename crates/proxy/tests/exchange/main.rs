@@ -5,6 +5,8 @@
     reason = "a test may fail where it likes"
 )]
 
+/// The plan that tests begin with.
+mod plan;
 mod world;
 
 /// Requests and answers that go through.

@@ -6,81 +6,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evenkeel_balance::backend::BackendSpec;
-use evenkeel_balance::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_config::Plan;
-use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
-use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ListenerPlan, PathHandling,
-    RulePlan, ServicePlan, UpstreamPlan, Workers,
-};
 use evenkeel_proxy::clock::Clock;
 use evenkeel_proxy::listener::{Bound, Ear, Listening, bind};
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
+pub(crate) use crate::plan::plan;
+
 /// So long a test waits for what must come; never decides a test that passes.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A plan of one listener and one service over these backends.
-pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
-    let listener = ListenerPlan {
-        name: "web".into(),
-        binds: vec![Bind::Tcp(([127, 0, 0, 1], 0).into())],
-        limits: ListenerLimits::default(),
-        path: PathHandling::Normalize,
-        via: None,
-        real_ip: false,
-    };
-    let rule = RulePlan {
-        name: "all".into(),
-        priority: 1,
-        listeners: Vec::new(),
-        when: Conditions::default(),
-        action: Action::Forward(0),
-        exchange: None,
-        body: None,
-    };
-    let service = ServicePlan {
-        name: "api".into(),
-        settings: ServiceSettings {
-            on_all_down: OnAllDown::FailOpen,
-            ..ServiceSettings::with_policy(PolicyChoice::RoundRobin)
-        },
-        key: None,
-        backends: backends
-            .iter()
-            .map(|address| BackendPlan {
-                spec: BackendSpec::new(address.to_string()),
-                address: BackendAddress::Tcp(*address),
-                max_connections: None,
-                zone: None,
-            })
-            .collect(),
-        upstream: UpstreamPlan {
-            idle: Duration::from_secs(4),
-            requests: None,
-            age: None,
-            idle_most: 64,
-            source: None,
-            keepalive: None,
-        },
-        health: None,
-        limits: ServiceLimits::default(),
-    };
-    Plan {
-        admin: AdminPlan {
-            bind: None,
-            metrics: None,
-        },
-        trusted_proxies: Vec::new(),
-        workers: Workers::Auto,
-        drain: Duration::from_secs(30),
-        listeners: vec![listener],
-        rules: vec![rule],
-        services: vec![service],
-    }
-}
 
 /// Workers over a plan.
 pub(crate) struct Proxy {

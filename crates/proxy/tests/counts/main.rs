@@ -1,0 +1,66 @@
+//! What the engine asks of the machine for one plain exchange, counted over connections in memory: calls, memory, bytes held.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+#[path = "../../../balance/tests/allocations/counting.rs"]
+mod counting;
+#[path = "../exchange/plan.rs"]
+mod plan;
+mod world;
+
+use counting::{allocations, bytes_kept};
+use world::World;
+
+const REQUEST: &[u8] = b"GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nAccept: */*\r\n\r\n";
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+
+#[test]
+fn a_plain_exchange_allocates_nothing() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    // Buffers, tables and slots grow once.
+    for _ in 0..10 {
+        world.exchange(&mut client, REQUEST, ANSWER);
+    }
+    let asked = allocations(|| {
+        for _ in 0..100 {
+            world.exchange(&mut client, REQUEST, ANSWER);
+        }
+    });
+    assert_eq!(asked, 0, "allocations in 100 exchanges");
+}
+
+#[test]
+fn a_plain_exchange_is_two_reads_and_two_writes() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    world.exchange(&mut client, REQUEST, ANSWER);
+    let before = world.calls();
+    for _ in 0..100 {
+        world.exchange(&mut client, REQUEST, ANSWER);
+    }
+    assert_eq!(world.calls() - before, 400);
+}
+
+#[test]
+fn an_idle_connection_holds_little() {
+    let mut world = World::new();
+    let mut warm: Vec<_> = (0..3).map(|_| world.connect()).collect();
+    for client in &mut warm {
+        world.exchange(client, REQUEST, ANSWER);
+    }
+    let mut clients = Vec::with_capacity(100);
+    let kept = bytes_kept(|| {
+        for _ in 0..100 {
+            let mut client = world.connect();
+            world.exchange(&mut client, REQUEST, ANSWER);
+            clients.push(client);
+        }
+    });
+    let pipes = 100 * world.bytes_of_a_pipe();
+    let each = kept.saturating_sub(pipes) / 100;
+    assert!(
+        (1..=2048).contains(&each),
+        "{each} bytes for an idle connection"
+    );
+}

@@ -1,0 +1,201 @@
+//! Owns a worker in memory: its clients and its backend are pipes, time stands still, and every call is counted.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use evenkeel_balance::time::Instant;
+use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
+use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
+use evenkeel_proxy::live::{DoorState, Live, Published};
+use evenkeel_proxy::net::Net;
+use evenkeel_proxy::sock::Sock;
+use evenkeel_proxy::sock::pipe::Pipe;
+use evenkeel_proxy::worker::Worker;
+
+use crate::plan::plan;
+
+const ROOM: usize = 16 * 1024;
+
+/// A pipe that counts what would be a system call on a socket: whatever did something.
+struct Counted {
+    pipe: Pipe,
+    calls: Rc<Cell<usize>>,
+}
+
+impl Counted {
+    fn counted(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.calls
+            .set(self.calls.get() + usize::from(polled.is_ready()));
+        polled
+    }
+}
+
+impl Sock for Counted {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let polled = self.pipe.poll_read(cx, into);
+        self.counted(polled)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = self.pipe.poll_write(cx, from);
+        self.counted(polled)
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.pipe.poll_write_vectored(cx, from);
+        self.counted(polled)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pipe.poll_shutdown(cx)
+    }
+
+    fn has_input(&mut self) -> bool {
+        self.pipe.has_input()
+    }
+
+    fn cut(&mut self) {
+        self.pipe.cut();
+    }
+}
+
+/// The other ends of connections to the backend.
+type Ends = Rc<RefCell<Vec<Pipe>>>;
+
+struct Memory {
+    backend: Ends,
+    calls: Rc<Cell<usize>>,
+}
+
+impl Net for Memory {
+    type Sock = Counted;
+
+    async fn connect(&self, _: &BackendAddress, _: &UpstreamPlan) -> io::Result<Counted> {
+        let (ours, theirs) = Pipe::pair(ROOM);
+        self.backend.borrow_mut().push(theirs);
+        Ok(Counted {
+            pipe: ours,
+            calls: self.calls.clone(),
+        })
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(1_000_000_000)
+    }
+}
+
+pub(crate) struct Client {
+    pipe: Pipe,
+    served: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+pub(crate) struct World {
+    connect: Box<dyn Fn(Counted) -> Pin<Box<dyn Future<Output = ()>>>>,
+    backend: Ends,
+    calls: Rc<Cell<usize>>,
+    room: Box<[u8]>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+        let backend = Ends::default();
+        let calls = Rc::new(Cell::new(0));
+        let memory = Memory {
+            backend: backend.clone(),
+            calls: calls.clone(),
+        };
+        let plan = plan(&[([127, 0, 0, 1], 1).into()]);
+        let live = Live::join(plan, None, 1, &events, memory.now());
+        let state: Arc<DoorState> = live.doors[0].clone();
+        let published = Arc::new(Published::new(live));
+        let worker = Rc::new(Worker::new(memory, 0, published, 7));
+        let door = Rc::new(Door::new("web".into(), 80, state.clone()));
+        let slots = slots::<Memory>();
+        let connect = move |sock| {
+            let admitted = Admitted::take(&state, usize::MAX).unwrap();
+            let peer = Ipv4Addr::LOCALHOST.into();
+            let served = serve(
+                worker.clone(),
+                door.clone(),
+                sock,
+                peer,
+                admitted,
+                slots.clone(),
+            );
+            Box::pin(served) as Pin<Box<dyn Future<Output = ()>>>
+        };
+        Self {
+            connect: Box::new(connect),
+            backend,
+            calls,
+            room: vec![0; ROOM].into_boxed_slice(),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let (ours, theirs) = Pipe::pair(ROOM);
+        let sock = Counted {
+            pipe: theirs,
+            calls: self.calls.clone(),
+        };
+        Client {
+            pipe: ours,
+            served: (self.connect)(sock),
+        }
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.get()
+    }
+
+    /// What both lanes of a pipe hold once an exchange went through.
+    pub(crate) fn bytes_of_a_pipe(&self) -> usize {
+        // Two lanes of a few words, and what their queues grew to: the request and the answer, rounded up to powers of two.
+        2 * 128 + 128 + 128
+    }
+
+    /// One request, one answer.
+    pub(crate) fn exchange(&mut self, client: &mut Client, request: &[u8], answer: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(
+            ready(client.pipe.poll_write(&mut cx, request)),
+            request.len()
+        );
+        assert!(client.served.as_mut().poll(&mut cx).is_pending());
+        {
+            let mut ends = self.backend.borrow_mut();
+            let asked = ends.iter_mut().position(Pipe::has_input).unwrap();
+            let end = &mut ends[asked];
+            let read = ready(end.poll_read(&mut cx, &mut self.room));
+            assert!(self.room[..read].ends_with(b"\r\n\r\n"));
+            assert_eq!(ready(end.poll_write(&mut cx, answer)), answer.len());
+        }
+        assert!(client.served.as_mut().poll(&mut cx).is_pending());
+        let read = ready(client.pipe.poll_read(&mut cx, &mut self.room));
+        assert!(
+            self.room[..read].starts_with(b"HTTP/1.1 200 OK\r\n")
+                && self.room[..read].ends_with(b"hello")
+        );
+    }
+}
+
+fn ready(polled: Poll<io::Result<usize>>) -> usize {
+    match polled {
+        Poll::Ready(Ok(length)) => length,
+        other => {
+            assert!(other.is_ready(), "nothing moves");
+            0
+        }
+    }
+}
