@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel::HealthChecker;
@@ -22,6 +22,7 @@ use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::changes::Changes;
 use crate::checks;
+use crate::snapshot::Watch;
 
 /// How often facts become standing.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
@@ -71,6 +72,7 @@ pub struct Control {
     open: HashMap<Arc<str>, Open>,
     checkers: HashMap<Arc<str>, HealthChecker>,
     opened: u64,
+    draining: Arc<AtomicBool>,
 }
 
 impl Control {
@@ -102,6 +104,7 @@ impl Control {
             open: HashMap::new(),
             checkers,
             opened: 0,
+            draining: Arc::default(),
         };
         control.listen(bound);
         Ok(control)
@@ -160,6 +163,21 @@ impl Control {
         }
     }
 
+    /// Looks at this instance from other threads and tasks.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch {
+            published: self.published.clone(),
+            workers: self
+                .workers
+                .iter()
+                .map(|worker| worker.state.clone())
+                .collect(),
+            clock: self.clock,
+            draining: self.draining.clone(),
+        }
+    }
+
     /// The running plan.
     #[must_use]
     pub fn live(&self) -> Arc<Live> {
@@ -189,6 +207,7 @@ impl Control {
 
     /// Takes no more connections; those that are open end with the exchange that they carry.
     pub fn drain(&mut self) {
+        self.draining.store(true, Ordering::Relaxed);
         self.checkers.clear();
         self.open.clear();
         self.tell(|| Command::Drain);

@@ -7,6 +7,9 @@
 /// The running instance, and what can be asked of it.
 pub mod control;
 
+/// What is said of it at one moment.
+pub mod snapshot;
+
 /// What a reload changed.
 pub mod changes;
 
@@ -15,3 +18,4 @@ mod checks;
 
 pub use changes::Changes;
 pub use control::{Control, StartError};
+pub use snapshot::{Snapshot, Watch};

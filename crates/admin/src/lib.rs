@@ -1,0 +1,15 @@
+//! Who may ask: the pages and metrics of a running instance. Today for reading, on loopback.
+//!
+//! Knows the instance by its [`Watch`] alone. Below, the modules in the order of a question.
+#![forbid(unsafe_code)]
+
+/// The pages, and where they are.
+pub mod pages;
+
+/// The status as JSON.
+mod status;
+
+/// The metrics as Prometheus reads them.
+mod metrics;
+
+pub use pages::serve;

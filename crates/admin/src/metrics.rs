@@ -1,0 +1,241 @@
+//! Owns the metrics as Prometheus reads them: names, labels, help. Labels are bounded by the plan: never a path, a client, a URL.
+
+use std::fmt;
+
+use evenkeel_control::{Snapshot, Watch};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+/// What [`text`] is.
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics, now.
+///
+/// # Errors
+/// None that a text can have.
+pub(crate) fn text(watch: &Watch) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("evenkeel");
+    registry.register_collector(Box::new(Page(watch.snapshot())));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Page(Snapshot);
+
+/// One metric's rows: labels and value.
+type Rows<'a> = Vec<(Vec<(&'static str, &'a str)>, u64)>;
+
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.services(&mut encoder)?;
+        self.latency(&mut encoder)?;
+        self.backends(&mut encoder)?;
+        self.listeners(&mut encoder)?;
+        let panics = vec![(Vec::new(), self.0.contained_panics)];
+        let help = "Panics that ended one connection; must read 0";
+        rows(
+            &mut encoder,
+            "contained_panics",
+            help,
+            MetricType::Counter,
+            panics,
+        )
+    }
+}
+
+impl Page {
+    fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (mut requests, mut attempts, mut refusals): (Rows<'_>, Rows<'_>, Rows<'_>) =
+            Default::default();
+        for service in &self.0.services {
+            let name = ("service", &*service.name);
+            attempts.push((vec![name], service.attempts));
+            for (class, count) in CLASSES.iter().zip(service.classes) {
+                requests.push((vec![name, ("code", *class)], count));
+            }
+            for (word, count) in &service.refusals {
+                refusals.push((vec![name, ("reason", *word)], *count));
+            }
+        }
+        let counter = MetricType::Counter;
+        rows(
+            encoder,
+            "requests",
+            "Exchanges by class of status",
+            counter,
+            requests,
+        )?;
+        rows(
+            encoder,
+            "attempts",
+            "Attempts on backends",
+            counter,
+            attempts,
+        )?;
+        rows(
+            encoder,
+            "pick_refusals",
+            "Picks that were refused",
+            counter,
+            refusals,
+        )
+    }
+
+    fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (mut answers, mut accepted, mut failed, mut open): (
+            Rows<'_>,
+            Rows<'_>,
+            Rows<'_>,
+            Rows<'_>,
+        ) = Default::default();
+        for listener in &self.0.listeners {
+            let name = ("listener", &*listener.name);
+            accepted.push((vec![name], listener.accepted));
+            failed.push((vec![name], listener.accept_failed));
+            open.push((vec![name], listener.connections as u64));
+            for (word, count) in &listener.refused {
+                answers.push((vec![name, ("reason", *word)], *count));
+            }
+        }
+        let counter = MetricType::Counter;
+        rows(
+            encoder,
+            "local_answers",
+            "Answers that were made here, by reason",
+            counter,
+            answers,
+        )?;
+        rows(
+            encoder,
+            "listener_connections_accepted",
+            "Connections that were accepted",
+            counter,
+            accepted,
+        )?;
+        rows(
+            encoder,
+            "listener_accept_failures",
+            "Times that accepting failed",
+            counter,
+            failed,
+        )?;
+        rows(
+            encoder,
+            "listener_connections",
+            "Connections that are open",
+            MetricType::Gauge,
+            open,
+        )
+    }
+
+    fn latency(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(
+            "request_duration_seconds",
+            "From the first byte of a request to the last of its answer",
+            None,
+            MetricType::Histogram,
+        )?;
+        for service in &self.0.services {
+            let count = service.latency.iter().map(|(_, count)| count).sum();
+            let labels = [("service", &*service.name)];
+            metric
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(
+                    service.latency_sum.as_secs_f64(),
+                    count,
+                    &service.latency,
+                    None,
+                )?;
+        }
+        Ok(())
+    }
+
+    fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let each = |value: fn(&evenkeel_control::snapshot::Backend) -> u64| -> Rows<'_> {
+            let services = self.0.services.iter();
+            services
+                .flat_map(|service| {
+                    service.backends.iter().map(move |backend| {
+                        (
+                            vec![("service", &*service.name), ("backend", &*backend.id)],
+                            value(backend),
+                        )
+                    })
+                })
+                .collect()
+        };
+        let gauge = MetricType::Gauge;
+        rows(
+            encoder,
+            "backend_up",
+            "Whether it may be picked",
+            gauge,
+            each(|backend| u64::from(backend.state == "InService")),
+        )?;
+        rows(
+            encoder,
+            "backend_in_flight",
+            "Attempts now",
+            gauge,
+            each(|backend| backend.in_flight.into()),
+        )?;
+        rows(
+            encoder,
+            "backend_connections",
+            "Sockets that are open",
+            gauge,
+            each(|backend| backend.connections as u64),
+        )?;
+        rows(
+            encoder,
+            "backend_weight",
+            "Configured weight",
+            gauge,
+            each(|backend| backend.weight.into()),
+        )?;
+        rows(
+            encoder,
+            "backend_picks",
+            "Attempts since it joined",
+            MetricType::Counter,
+            each(|backend| backend.picked),
+        )?;
+        rows(
+            encoder,
+            "backend_failures",
+            "Attempts that failed",
+            MetricType::Counter,
+            each(|backend| backend.failed),
+        )
+    }
+}
+
+fn rows(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    rows: Rows<'_>,
+) -> fmt::Result {
+    let counts = matches!(kind, MetricType::Counter);
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in rows {
+        let labels = &labels[..];
+        if counts && labels.is_empty() {
+            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        } else if counts {
+            let mut row = metric.encode_family(&labels)?;
+            row.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        } else {
+            let mut row = metric.encode_family(&labels)?;
+            row.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
+        }
+    }
+    Ok(())
+}

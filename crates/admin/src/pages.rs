@@ -1,0 +1,97 @@
+//! Owns the pages: `/livez`, `/readyz`, `/metrics`, `/v1/status`.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use evenkeel_control::Watch;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::{metrics, status};
+
+/// A bound address.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// Unix.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Which pages are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// All of them.
+    All,
+    /// `/metrics`, `/livez` and `/readyz`: what may be seen from anywhere.
+    Metrics,
+}
+
+/// Serves pages until it is dropped.
+///
+/// # Errors
+/// The socket cannot be registered with the runtime.
+pub async fn serve(listener: Listener, pages: Pages, watch: Watch) -> io::Result<()> {
+    let app = router(pages, watch);
+    match listener {
+        Listener::Tcp(socket) => axum::serve(TcpListener::from_std(socket)?, app).await,
+        Listener::Unix(socket) => axum::serve(UnixListener::from_std(socket)?, app).await,
+    }
+}
+
+fn router(pages: Pages, watch: Watch) -> Router {
+    let open = Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measured));
+    let all = match pages {
+        Pages::Metrics => open,
+        Pages::All => open
+            .route("/v1/status", get(status_page))
+            .layer(from_fn(own_host)),
+    };
+    all.with_state(Arc::new(watch))
+}
+
+/// A page in a browser may ask this address in its own name by rebinding a name to it: only names of this machine are answered.
+async fn own_host(request: Request, next: Next) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let own = matches!(name, "localhost" | "[::1]" | "")
+        || name.parse::<std::net::IpAddr>().is_ok()
+        || !host.contains('.');
+    if own {
+        next.run(request).await
+    } else {
+        (StatusCode::MISDIRECTED_REQUEST, "this is not your host\n").into_response()
+    }
+}
+
+async fn ready(State(watch): State<Arc<Watch>>) -> Response {
+    if watch.is_ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    }
+}
+
+async fn measured(State(watch): State<Arc<Watch>>) -> Response {
+    match metrics::text(&watch) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn status_page(State(watch): State<Arc<Watch>>) -> Json<status::Status> {
+    Json(status::Status::from(watch.snapshot()))
+}

@@ -1,0 +1,113 @@
+//! Owns the status as JSON: field names are a promise, converted by hand from the control plane's values.
+
+use evenkeel_control::snapshot::{Backend, Snapshot};
+use serde::Serialize;
+
+/// `GET /v1/status`.
+#[derive(Serialize)]
+pub(crate) struct Status {
+    version: &'static str,
+    draining: bool,
+    uptime_seconds: f64,
+    workers: usize,
+    contained_panics: u64,
+    listeners: Vec<Listener>,
+    services: Vec<Service>,
+}
+
+#[derive(Serialize)]
+struct Listener {
+    name: String,
+    connections: usize,
+    accepted: u64,
+}
+
+#[derive(Serialize)]
+struct Service {
+    name: String,
+    policy: String,
+    requests: u64,
+    attempts: u64,
+    backends: Vec<Member>,
+}
+
+#[derive(Serialize)]
+struct Member {
+    id: String,
+    standing: &'static str,
+    reason: String,
+    since_seconds: f64,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
+    weight: u16,
+    in_flight: u32,
+    connections: usize,
+    picked: u64,
+    failed: u64,
+    latency_ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    passed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    latency_ms: f64,
+}
+
+impl From<Snapshot> for Status {
+    fn from(seen: Snapshot) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            draining: seen.draining,
+            uptime_seconds: seen.uptime.as_secs_f64(),
+            workers: seen.workers,
+            contained_panics: seen.contained_panics,
+            listeners: seen
+                .listeners
+                .iter()
+                .map(|listener| Listener {
+                    name: listener.name.to_string(),
+                    connections: listener.connections,
+                    accepted: listener.accepted,
+                })
+                .collect(),
+            services: seen
+                .services
+                .into_iter()
+                .map(|service| Service {
+                    name: service.name.to_string(),
+                    policy: service.policy.to_string(),
+                    requests: service.classes.iter().sum(),
+                    attempts: service.attempts,
+                    backends: service.backends.into_iter().map(member).collect(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn member(backend: Backend) -> Member {
+    Member {
+        id: backend.id,
+        standing: backend.standing,
+        reason: backend.reason,
+        since_seconds: backend.since.as_secs_f64(),
+        state: backend.state,
+        state_reason: backend.state_reason,
+        check: backend.check.map(|(passed, status, latency)| Check {
+            passed,
+            status,
+            latency_ms: latency.as_secs_f64() * 1e3,
+        }),
+        weight: backend.weight,
+        in_flight: backend.in_flight,
+        connections: backend.connections,
+        picked: backend.picked,
+        failed: backend.failed,
+        latency_ms: backend.latency.map(|latency| latency.as_secs_f64() * 1e3),
+    }
+}

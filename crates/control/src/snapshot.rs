@@ -1,0 +1,275 @@
+//! Owns what is said of a running instance at one moment: plain values, for whoever encodes them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use evenkeel_balance::health::{CheckFault, CheckResult};
+use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::snapshot::BackendSnapshot;
+use evenkeel_balance::standing::{Reason, Standing};
+use evenkeel_proxy::clock::Clock;
+use evenkeel_proxy::live::{LiveService, Published};
+use evenkeel_proxy::observation::BUCKETS;
+use evenkeel_proxy::thread::WorkerState;
+
+/// An instance at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// No more connections are taken.
+    pub draining: bool,
+    /// Since the start.
+    pub uptime: Duration,
+    /// Data-plane threads.
+    pub workers: usize,
+    /// Panics that ended one connection and nothing else; must read 0.
+    pub contained_panics: u64,
+    /// In the order of the plan.
+    pub listeners: Vec<ListenerSnapshot>,
+    /// In the order of the plan.
+    pub services: Vec<ServiceSnapshot>,
+}
+
+/// A listener at one moment.
+#[derive(Clone, Debug)]
+pub struct ListenerSnapshot {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Connections that are open.
+    pub connections: usize,
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// Times that accepting failed.
+    pub accept_failed: u64,
+    /// Answers that were made here, by the word of their reason.
+    pub refused: Vec<(&'static str, u64)>,
+}
+
+/// A service at one moment.
+#[derive(Clone, Debug)]
+pub struct ServiceSnapshot {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The policy's word.
+    pub policy: Arc<str>,
+    /// Answers by class of status, 0 (none) to 5.
+    pub classes: [u64; 6],
+    /// Attempts.
+    pub attempts: u64,
+    /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
+    pub latency: Vec<(f64, u64)>,
+    /// Sum of latencies.
+    pub latency_sum: Duration,
+    /// Bytes of requests' bodies.
+    pub received: u64,
+    /// Bytes of answers' bodies.
+    pub sent: u64,
+    /// Picks that were refused, by word.
+    pub refusals: Vec<(&'static str, u64)>,
+    /// In the order of the plan.
+    pub backends: Vec<Backend>,
+}
+
+/// A backend at one moment.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its identity.
+    pub id: String,
+    /// May it be picked? Our word.
+    pub standing: &'static str,
+    /// Why: our words.
+    pub reason: String,
+    /// For how long.
+    pub since: Duration,
+    /// `InService` or `OutOfService`, as ALB says.
+    pub state: &'static str,
+    /// ALB's reason code, where it has one.
+    pub state_reason: Option<&'static str>,
+    /// The newest check: passed, its status, its latency.
+    pub check: Option<(bool, Option<u16>, Duration)>,
+    /// Attempts now.
+    pub in_flight: u32,
+    /// Attempts since it joined.
+    pub picked: u64,
+    /// Of them, failures.
+    pub failed: u64,
+    /// Sockets that are open.
+    pub connections: usize,
+    /// Mean time to the response head.
+    pub latency: Option<Duration>,
+    /// Its weight.
+    pub weight: u16,
+}
+
+/// Looks at a running instance from any thread.
+#[derive(Clone)]
+pub struct Watch {
+    pub(crate) published: Arc<Published>,
+    pub(crate) workers: Vec<Arc<WorkerState>>,
+    pub(crate) clock: Clock,
+    pub(crate) draining: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl Watch {
+    /// Whether it takes connections.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Everything, now. Cost: all backends.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let live = self.published.load();
+        let listeners = live.plan.listeners.iter().zip(&live.doors);
+        Snapshot {
+            draining: !self.is_ready(),
+            uptime: Duration::from_nanos(self.clock.now().as_nanos()),
+            workers: self.workers.len(),
+            contained_panics: self
+                .workers
+                .iter()
+                .map(|worker| worker.panics.load(Ordering::Relaxed))
+                .sum(),
+            listeners: listeners
+                .map(|(plan, door)| ListenerSnapshot {
+                    name: plan.name.clone(),
+                    connections: door.open.load(Ordering::Relaxed),
+                    accepted: door.counters.accepted_total(),
+                    accept_failed: door.counters.accept_failed_total(),
+                    refused: door.counters.refused_by_reason(),
+                })
+                .collect(),
+            services: live
+                .services
+                .iter()
+                .map(|service| self.service(service))
+                .collect(),
+        }
+    }
+
+    fn service(&self, live: &LiveService) -> ServiceSnapshot {
+        let now = self.clock.now();
+        let service = &live.state.service;
+        let core = service.snapshot(now);
+        let rows = &live.state.counters;
+        let sum = |count: fn(&evenkeel_proxy::observation::ServiceCounters) -> u64| {
+            rows.iter().map(count).sum::<u64>()
+        };
+        let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
+        ServiceSnapshot {
+            name: live.plan.name.clone(),
+            policy: core.policy.clone(),
+            classes: std::array::from_fn(|class| {
+                rows.iter().map(|row| row.classes[class].get()).sum()
+            }),
+            attempts: sum(|row| row.attempts.get()),
+            latency: bounds
+                .enumerate()
+                .map(|(at, bound)| (bound, rows.iter().map(|row| row.latency[at].get()).sum()))
+                .collect(),
+            latency_sum: Duration::from_nanos(sum(|row| row.latency_sum.get())),
+            received: sum(|row| row.received.get()),
+            sent: sum(|row| row.sent.get()),
+            refusals: Refusal::ALL
+                .iter()
+                .map(|&refusal| (refusal.word(), service.refusals(refusal)))
+                .collect(),
+            backends: core
+                .backends
+                .iter()
+                .map(|backend| Backend {
+                    connections: live
+                        .state
+                        .reached(&backend.id)
+                        .map_or(0, |reached| reached.sockets.open()),
+                    since: now.since(backend.since),
+                    ..of_core(backend)
+                })
+                .collect(),
+        }
+    }
+}
+
+fn of_core(backend: &BackendSnapshot) -> Backend {
+    let in_service = backend.standing >= Standing::Serving;
+    Backend {
+        id: backend.id.to_string(),
+        standing: backend.standing.word(),
+        reason: reason(backend.reason),
+        since: Duration::ZERO,
+        state: if in_service {
+            "InService"
+        } else {
+            "OutOfService"
+        },
+        state_reason: (!in_service).then(|| alb_reason(backend)).flatten(),
+        check: backend.last_check.as_ref().map(|check| {
+            (
+                check.result == CheckResult::Passed,
+                check.status,
+                check.latency,
+            )
+        }),
+        in_flight: backend.counts.in_flight,
+        picked: backend.counts.picked,
+        failed: backend.counts.failed,
+        connections: 0,
+        latency: backend.latency,
+        weight: backend.spec.weight.get(),
+    }
+}
+
+/// Why a standing is what it is, in our words.
+fn reason(reason: Reason) -> String {
+    match reason {
+        Reason::Joined => "joined".into(),
+        Reason::Operator => "operator".into(),
+        Reason::ByHand => "by_hand".into(),
+        Reason::ChecksPassed => "checks_passed".into(),
+        Reason::ChecksFailed(fault) => format!("checks_failed: {}", fault_word(fault)),
+        Reason::TrafficSucceeds => "traffic_succeeds".into(),
+        Reason::Consecutive => "consecutive_failures".into(),
+        Reason::FailureRate => "failure_rate".into(),
+        Reason::SlowRate => "slow_rate".into(),
+        Reason::OpenTimeOver => "open_time_over".into(),
+        Reason::TrialFailed => "trial_failed".into(),
+        Reason::TrialsPassed => "trials_passed".into(),
+        Reason::SettingsChanged => "settings_changed".into(),
+    }
+}
+
+fn fault_word(fault: CheckFault) -> String {
+    match fault {
+        CheckFault::Timeout => "timeout".into(),
+        CheckFault::Refused => "refused".into(),
+        CheckFault::Status(status) => format!("status {status}"),
+        CheckFault::Mismatch => "body_mismatch".into(),
+        CheckFault::Malformed => "malformed".into(),
+        CheckFault::Other => "other".into(),
+    }
+}
+
+/// The reason codes of `DescribeTargetHealth` (Elastic Load Balancing API, `TargetHealth.Reason`).
+fn alb_reason(backend: &BackendSnapshot) -> Option<&'static str> {
+    match (
+        backend.standing,
+        backend.last_check.as_ref().map(|check| check.result),
+    ) {
+        (Standing::Draining, _) => Some("Target.DeregistrationInProgress"),
+        (Standing::Disabled, _) => Some("Target.NotInUse"),
+        (_, Some(CheckResult::Failed(fault))) => Some(match fault {
+            CheckFault::Timeout => "Target.Timeout",
+            CheckFault::Status(_) | CheckFault::Mismatch => "Target.ResponseCodeMismatch",
+            _ => "Target.FailedHealthChecks",
+        }),
+        (Standing::Unproven, None) => Some("Elb.InitialHealthChecking"),
+        _ => None,
+    }
+}
