@@ -4,7 +4,7 @@ use crate::problem::Source;
 
 /// The text that says the same as these arguments. `:8080` means all addresses of both families.
 #[must_use]
-pub fn source(listen: &[String], to: &[String]) -> Source {
+pub fn source(listen: &[String], to: &[String], admin: Option<&str>) -> Source {
     let binds = listen
         .iter()
         .flat_map(|address| match address.strip_prefix(':') {
@@ -18,10 +18,13 @@ pub fn source(listen: &[String], to: &[String]) -> Source {
             .collect::<Vec<_>>()
             .join(", ")
     };
+    let admin = admin.map_or_else(String::new, |admin| {
+        format!("admin: {{ bind: {} }}\n", quoted(admin))
+    });
     Source {
         name: "command line".into(),
         text: format!(
-            "listeners: {{ main: {{ bind: [{}] }} }}\nservices: {{ main: {{ backends: [{}] }} }}\n",
+            "{admin}listeners: {{ main: {{ bind: [{}] }} }}\nservices: {{ main: {{ backends: [{}] }} }}\n",
             list(binds.collect()),
             list(to.to_vec())
         ),

@@ -462,10 +462,12 @@ fn a_command_line_is_a_configuration() {
     let text = quick::source(
         &[":8080".into()],
         &["127.0.0.1:9001".into(), "127.0.0.1:9002".into()],
+        Some("off"),
     );
     let plan = load(&[text], &BTreeMap::new()).plan.unwrap();
+    assert_eq!(plan.admin.bind, None);
     assert_eq!(plan.listeners[0].binds.len(), 2);
     assert_eq!(plan.services[0].backends.len(), 2);
-    let text = quick::source(&["x".into()], &["\"y".into()]);
+    let text = quick::source(&["x".into()], &["\"y".into()], None);
     assert_eq!(load(&[text], &BTreeMap::new()).problems.len(), 2);
 }

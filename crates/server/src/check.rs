@@ -1,4 +1,4 @@
-//! Owns `check` and `diff`: what is said of configurations without running them.
+//! Owns `check` and `config diff`: what is said of configurations without running them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// Forward to this backend, without a file
     #[arg(long, value_name = "ADDRESS", requires = "listen")]
     pub(crate) to: Vec<String>,
+    /// Where the instance is asked about itself, without a file; `off`: nowhere
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    pub(crate) admin: Option<String>,
 }
 
 /// What was read, and what became of it.
@@ -40,7 +43,11 @@ impl Arguments {
     /// A file that cannot be read, in words.
     pub(crate) fn read(&self) -> Result<Read, String> {
         if self.config.is_empty() {
-            return Ok(lower(&[quick::source(&self.listen, &self.to)]));
+            return Ok(lower(&[quick::source(
+                &self.listen,
+                &self.to,
+                self.admin.as_deref(),
+            )]));
         }
         read(&self.config)
     }

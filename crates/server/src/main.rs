@@ -11,8 +11,14 @@ mod check;
 /// Texts of configurations, from files or flags.
 mod inputs;
 
+/// The admin address.
+mod admin;
+
 /// `run`
 mod run;
+
+/// `status`
+mod status;
 
 /// What the process says to people.
 mod say;
@@ -31,17 +37,27 @@ enum Command {
     Run(inputs::Arguments),
     /// Say everything that is wrong with a configuration: 0 nothing, 1 problems, 2 wrong usage
     Check(check::Arguments),
-    /// Say what a reload from one configuration to another would do
-    Diff(check::DiffArguments),
+    /// Look at configurations
+    #[command(subcommand)]
+    Config(Config),
+    /// Print what a running instance says of itself, as JSON
+    Status(status::Arguments),
     /// Print the version
     Version,
+}
+
+#[derive(Subcommand)]
+enum Config {
+    /// Say what a reload from one configuration to another would do
+    Diff(check::DiffArguments),
 }
 
 fn main() -> ExitCode {
     match Flags::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
-        Command::Diff(arguments) => check::diff(&arguments),
+        Command::Config(Config::Diff(arguments)) => check::diff(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
         Command::Version => {
             say::out(concat!("evenkeel ", env!("CARGO_PKG_VERSION"), "\n"));
             ExitCode::SUCCESS

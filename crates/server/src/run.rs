@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::inputs::Arguments;
-use crate::say;
+use crate::{admin, say};
 
 /// The drain's deadline passed with work unfinished.
 const UNFINISHED: u8 = 3;
@@ -44,14 +44,19 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     runtime.block_on(async {
         let drain = plan.drain;
         let events: Arc<dyn Listener> = Arc::new(());
-        let signals = Signals::new();
-        match (Control::start(plan, events), signals) {
-            (Ok(control), Ok(signals)) => serve(control, signals, arguments, drain).await,
-            (Err(error), _) => {
-                say::log(&format!("not started: {error}"));
-                ExitCode::FAILURE
+        let ready = Signals::new()
+            .map_err(|error| error.to_string())
+            .and_then(|signals| Ok((signals, admin::bind(&plan.admin)?)));
+        let started = ready.and_then(|(signals, admin)| {
+            let control = Control::start(plan, events).map_err(|error| error.to_string())?;
+            Ok((control, signals, admin))
+        });
+        match started {
+            Ok((control, signals, admin)) => {
+                admin.serve(&control.watch());
+                serve(control, signals, arguments, drain).await
             }
-            (_, Err(error)) => {
+            Err(error) => {
                 say::log(&format!("not started: {error}"));
                 ExitCode::FAILURE
             }

@@ -96,11 +96,14 @@ impl Net for Memory {
 
 pub(crate) struct Client {
     pipe: Pipe,
-    served: Pin<Box<dyn Future<Output = ()>>>,
+    served: Served,
 }
 
+/// A connection, being served.
+type Served = Pin<Box<dyn Future<Output = ()>>>;
+
 pub(crate) struct World {
-    connect: Box<dyn Fn(Counted) -> Pin<Box<dyn Future<Output = ()>>>>,
+    connect: Box<dyn Fn(Counted) -> Served>,
     backend: Ends,
     calls: Rc<Cell<usize>>,
     room: Box<[u8]>,
@@ -133,7 +136,7 @@ impl World {
                 admitted,
                 slots.clone(),
             );
-            Box::pin(served) as Pin<Box<dyn Future<Output = ()>>>
+            Box::pin(served) as Served
         };
         Self {
             connect: Box::new(connect),

@@ -19,6 +19,8 @@ fn two_pythons_without_a_file() {
     let one = Server::python(&folder.path().join("one"));
     let two = Server::python(&folder.path().join("two"));
     let keel = Evenkeel::run(&[
+        "--admin",
+        "127.0.0.1:0",
         "--listen",
         "127.0.0.1:0",
         "--to",
@@ -56,7 +58,8 @@ fn nginx_behind_a_file_with_rules() {
     let file = folder.write(
         "keel.yaml",
         &format!(
-            "workers: 2
+            "admin: {{ bind: \"127.0.0.1:0\" }}
+workers: 2
 listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
 services: {{ api: {{ policy: least_connections, backends: [{}], health: {{ http: {{ path: /small, expect: 200, body: small }}, interval: 100ms }} }} }}
 rules:
@@ -113,7 +116,7 @@ fn a_reload_takes_what_is_right_and_nothing_of_what_is_wrong() {
     let two = Server::python(&folder.path().join("two"));
     let text = |backend: &dyn std::fmt::Display| {
         format!(
-            "workers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{backend}\"] }} }}\n"
+            "admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{backend}\"] }} }}\n"
         )
     };
     let file = folder.write("keel.yaml", &text(&one.address));
@@ -146,6 +149,86 @@ fn a_reload_takes_what_is_right_and_nothing_of_what_is_wrong() {
     );
 }
 
+/// A backend without its check's page answers 404 and is out of service, with the reason; the page comes, and it is in after one
+/// success.
+#[test]
+fn a_backend_comes_in_when_its_check_passes() {
+    let folder = Folder::new("health");
+    folder.write("one/who", "one\n");
+    folder.write("two/who", "two\n");
+    folder.write("two/health", "ok\n");
+    let one = Server::python(&folder.path().join("one"));
+    let two = Server::python(&folder.path().join("two"));
+    let file = folder.write(
+        "keel.yaml",
+        &format!(
+            "admin: {{ bind: \"127.0.0.1:0\" }}
+workers: 1
+listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
+services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ path: /health }}, interval: 50ms }} }} }}
+",
+            one.address, two.address
+        ),
+    );
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let of = |status: &str, backend: std::net::SocketAddr| {
+        let id = format!("{{\"id\":\"{backend}\",");
+        let found = status
+            .split(&id)
+            .nth(1)
+            .and_then(|rest| rest.split("\"weight\"").next());
+        found
+            .unwrap_or_else(|| panic!("no {backend} in {status}"))
+            .to_owned()
+    };
+    let until = |backend: std::net::SocketAddr, marks: &[&str]| loop {
+        let status = of(&keel.page("/v1/status"), backend);
+        if marks.iter().all(|mark| status.contains(mark)) {
+            return status;
+        }
+    };
+    until(
+        one.address,
+        &[
+            "\"state\":\"OutOfService\"",
+            "\"state_reason\":\"Target.ResponseCodeMismatch\"",
+            "checks_failed: status 404",
+        ],
+    );
+    until(two.address, &["\"state\":\"InService\"", "\"passed\":true"]);
+    for _ in 0..10 {
+        assert_eq!(keel.curl(&[], "/who"), "two\n");
+    }
+    folder.write("one/health", "ok\n");
+    until(
+        one.address,
+        &["\"state\":\"InService\"", "\"reason\":\"checks_passed\""],
+    );
+    while keel.curl(&[], "/who") != "one\n" {}
+    let metrics = keel.page("/metrics");
+    let up = format!(
+        "evenkeel_backend_up{{service=\"api\",backend=\"{}\"}} 1\n",
+        one.address
+    );
+    assert!(metrics.contains(&up), "{metrics}");
+    let checks_are_no_traffic = format!(
+        "evenkeel_backend_picks_total{{service=\"api\",backend=\"{}\"}} 1\n",
+        one.address
+    );
+    assert!(metrics.contains(&checks_are_no_traffic), "{metrics}");
+    assert!(
+        metrics.contains("evenkeel_contained_panics_total 0\n"),
+        "{metrics}"
+    );
+    assert_eq!(
+        (keel.page("/livez"), keel.page("/readyz")),
+        ("alive\n".into(), "ready\n".into())
+    );
+    let (code, out, said) = evenkeel(&["status", "--admin", &keel.admin.to_string()]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(out.contains("\"contained_panics\":0"), "{out}");
+}
+
 #[test]
 fn a_drain_lets_exchanges_end() {
     let folder = Folder::new("drain");
@@ -154,6 +237,8 @@ fn a_drain_lets_exchanges_end() {
         "location / { client_max_body_size 1m; dav_methods PUT; }",
     );
     let mut keel = Evenkeel::run(&[
+        "--admin",
+        "127.0.0.1:0",
         "--listen",
         "127.0.0.1:0",
         "--to",
@@ -225,14 +310,17 @@ fn check_and_diff_say_what_they_see() {
     assert_eq!(evenkeel(&["run"]).0, Some(2));
     assert_eq!(evenkeel(&["check", "/nowhere.yaml"]).0, Some(1));
     assert_eq!(
-        evenkeel(&["diff", &good, &other]),
+        evenkeel(&["config", "diff", &good, &other]),
         (
             Some(0),
             "listener web changes\nservice api changes\n".into(),
             String::new()
         )
     );
-    assert_eq!(evenkeel(&["diff", &good, &good]).1, "nothing changes\n");
+    assert_eq!(
+        evenkeel(&["config", "diff", &good, &good]).1,
+        "nothing changes\n"
+    );
     let directory = folder.path().join("conf");
     folder.write(
         "conf/1.yaml",
@@ -269,7 +357,15 @@ fn the_configuration_of_the_readme_is_fine() {
 fn an_address_in_use_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, _, said) = evenkeel(&["run", "--listen", &address, "--to", "127.0.0.1:1"]);
+    let (code, _, said) = evenkeel(&[
+        "run",
+        "--admin",
+        "off",
+        "--listen",
+        &address,
+        "--to",
+        "127.0.0.1:1",
+    ]);
     assert_eq!(code, Some(1));
     assert!(
         said.contains(&format!(

@@ -46,6 +46,8 @@ pub(crate) struct Evenkeel {
     says: BufReader<ChildStderr>,
     pub(crate) said: String,
     pub(crate) address: SocketAddr,
+    /// Where it is asked about itself.
+    pub(crate) admin: SocketAddr,
 }
 
 impl Evenkeel {
@@ -63,14 +65,16 @@ impl Evenkeel {
             says,
             said: String::new(),
             address: ([0, 0, 0, 0], 0).into(),
+            admin: ([0, 0, 0, 0], 0).into(),
         };
         running.until("evenkeel: ready\n");
-        let address = running
-            .said
-            .lines()
-            .find_map(|line| line.rsplit_once(" listens on "))
-            .map(|(_, address)| address.parse().unwrap());
+        let said = |mark: &str| {
+            let line = running.said.lines().find_map(|line| line.rsplit_once(mark));
+            line.map(|(_, address)| address.parse().unwrap())
+        };
+        let (address, admin) = (said(" listens on "), said(" admin is at "));
         running.address = address.unwrap();
+        running.admin = admin.unwrap_or(running.admin);
         running
     }
 
@@ -103,24 +107,33 @@ impl Evenkeel {
         (self.child.wait().unwrap(), std::mem::take(&mut self.said))
     }
 
+    /// What curl prints of a page about this instance.
+    pub(crate) fn page(&self, path: &str) -> String {
+        curl(self.admin, &[], path)
+    }
+
     /// What curl prints with these arguments and a path of this instance.
     pub(crate) fn curl(&self, arguments: &[&str], path: &str) -> String {
-        let output = Command::new("curl")
-            .args([
-                "--silent",
-                "--show-error",
-                "--max-time",
-                "30",
-                "--noproxy",
-                "*",
-            ])
-            .args(arguments)
-            .arg(format!("http://{}{path}", self.address))
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        text(&output.stdout) + &text(&output.stderr)
+        curl(self.address, arguments, path)
     }
+}
+
+fn curl(address: SocketAddr, arguments: &[&str], path: &str) -> String {
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "30",
+            "--noproxy",
+            "*",
+        ])
+        .args(arguments)
+        .arg(format!("http://{}{path}", address))
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 impl Drop for Evenkeel {

@@ -1,0 +1,70 @@
+//! Owns the admin addresses: bound at the start, served beside the control plane.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+
+use evenkeel_admin::pages::{Listener, Pages, serve};
+use evenkeel_config::plan::{AdminPlan, Bind};
+use evenkeel_control::Watch;
+
+use crate::say;
+
+/// An admin address that is bound and not served yet.
+pub(crate) struct Bound(Vec<(Listener, Pages)>);
+
+/// Binds what the plan names.
+///
+/// # Errors
+/// What cannot be bound, in words.
+pub(crate) fn bind(plan: &AdminPlan) -> Result<Bound, String> {
+    let mut bound = Vec::new();
+    for (to, pages) in [(&plan.bind, Pages::All), (&plan.metrics, Pages::Metrics)] {
+        let Some(to) = to else { continue };
+        let listener = match to {
+            Bind::Tcp(address) => tcp(*address).map_err(|error| format!("cannot listen on {address} for admin: {error}; another instance may run, or name another `admin` address"))?,
+            Bind::Unix(path) => {
+                // Left over from a process that is gone.
+                if std::os::unix::net::UnixStream::connect(path).is_err() {
+                    let _ = std::fs::remove_file(path);
+                }
+                let unix = || -> io::Result<UnixListener> {
+                    let socket = UnixListener::bind(path)?;
+                    socket.set_nonblocking(true)?;
+                    Ok(socket)
+                };
+                Listener::Unix(unix().map_err(|error| format!("cannot listen on unix:{} for admin: {error}", path.display()))?)
+            }
+        };
+        bound.push((listener, pages));
+    }
+    Ok(Bound(bound))
+}
+
+fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
+    let socket = std::net::TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(Listener::Tcp(socket))
+}
+
+impl Bound {
+    /// Serves them as long as the runtime lives.
+    pub(crate) fn serve(self, watch: &Watch) {
+        for (listener, pages) in self.0 {
+            if let Listener::Tcp(socket) = &listener
+                && let Ok(address) = socket.local_addr()
+            {
+                let what = match pages {
+                    Pages::All => "admin",
+                    Pages::Metrics => "metrics",
+                };
+                say::log(&format!("{what} is at {address}"));
+            }
+            let watch = watch.clone();
+            tokio::spawn(async move {
+                if let Err(error) = serve(listener, pages, watch).await {
+                    say::log(&format!("the admin address is not served: {error}"));
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Owns `status`: what a running instance says of itself.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::say;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Its admin address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    admin: SocketAddr,
+}
+
+pub(crate) fn status(arguments: &Arguments) -> ExitCode {
+    match ask(arguments.admin) {
+        Ok(answer) => match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.contains(" 200 ") => {
+                say::out(body);
+                say::out("\n");
+                ExitCode::SUCCESS
+            }
+            _ => {
+                say::log(&format!(
+                    "{} does not answer as evenkeel does",
+                    arguments.admin
+                ));
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            say::log(&format!("{} cannot be asked: {error}", arguments.admin));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The most that is read.
+const ANSWER_MOST: u64 = 64 * 1024 * 1024;
+
+fn ask(admin: SocketAddr) -> io::Result<String> {
+    let patience = Duration::from_secs(10);
+    let mut stream = TcpStream::connect_timeout(&admin, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    // HTTP/1.0: the answer comes as it is, and ends with the connection.
+    write!(stream, "GET /v1/status HTTP/1.0\r\nHost: {admin}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_MOST).read_to_string(&mut answer)?;
+    Ok(answer)
+}
