@@ -98,11 +98,11 @@ fn the_readme_says_what_works() {
     assert!(commands.len() >= 7, "{commands:?}");
     for command in commands {
         let words = match command.strip_prefix("cargo run --release -p evenkeel-sim -- ") {
-            Some(words) => words.split(' ').collect(),
-            None if command == "cargo xtask demo" => vec!["demo"],
+            Some(words) => words.split(' ').collect::<Vec<_>>(),
             None => {
                 let known = [
                     "cargo xtask test",
+                    "cargo xtask demo",
                     // The tests of `evenkeel-server` run what stands here.
                     "cargo run --release -p evenkeel-server -- run --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002",
                     "cargo run -p evenkeel --example choose",

@@ -56,8 +56,11 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "demo",
-        does: "print the simulator's table of policies (arguments go to the simulator)",
-        run: |root, rest| simulate_table(root, rest),
+        does: "show a few seconds of the proxy over backends of its own",
+        run: |root, rest| {
+            no_more(rest)?;
+            demo(root)
+        },
     },
     Verb {
         name: "policies",
@@ -152,6 +155,20 @@ fn models(root: &Path) -> Done {
     )
     .env("RUSTFLAGS", "--cfg shuttle")
     .go()
+}
+
+fn demo(root: &Path) -> Done {
+    let proxy = [
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "-p",
+        "evenkeel-server",
+        "--",
+        "demo",
+    ];
+    cargo(root, &proxy).go()
 }
 
 fn simulate_table(root: &Path, rest: &[String]) -> Done {

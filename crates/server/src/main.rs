@@ -8,6 +8,9 @@ use clap::{Parser, Subcommand};
 /// `check`
 mod check;
 
+/// `demo`
+mod demo;
+
 /// Texts of configurations, from files or flags.
 mod inputs;
 
@@ -37,6 +40,8 @@ enum Command {
     Run(inputs::Arguments),
     /// Say everything that is wrong with a configuration: 0 nothing, 1 problems, 2 wrong usage
     Check(check::Arguments),
+    /// Show a few seconds of the proxy over backends of its own
+    Demo,
     /// Look at configurations
     #[command(subcommand)]
     Config(Config),
@@ -55,6 +60,7 @@ enum Config {
 fn main() -> ExitCode {
     match Flags::parse().command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Demo => demo::demo(),
         Command::Check(arguments) => check::check(&arguments),
         Command::Config(Config::Diff(arguments)) => check::diff(&arguments),
         Command::Status(arguments) => status::status(&arguments),

@@ -354,6 +354,17 @@ fn the_configuration_of_the_readme_is_fine() {
 }
 
 #[test]
+fn the_demo_shows_a_table_that_lives() {
+    let (code, out, said) = evenkeel(&["demo"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(out.matches(" backend  standing ").count(), 4, "{out}");
+    assert!(
+        out.contains("\nthe third backend dies\n") && out.contains(" failed\n"),
+        "{out}"
+    );
+}
+
+#[test]
 fn an_address_in_use_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
