@@ -14,3 +14,6 @@ mod served;
 
 /// Requests and answers that do not.
 mod failed;
+
+/// Requests that somebody made up to do harm.
+mod corpus;

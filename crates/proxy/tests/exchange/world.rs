@@ -256,6 +256,11 @@ impl Backend {
         self.seen.recv_timeout(PATIENCE).unwrap()
     }
 
+    /// What it saw, if there is any left.
+    pub(crate) fn try_saw(&self) -> Option<String> {
+        self.seen.try_recv().ok()
+    }
+
     /// Whether it saw nothing that was not asked for with [`saw`](Self::saw).
     pub(crate) fn saw_nothing(&self) -> bool {
         self.seen.try_recv().is_err()
@@ -268,6 +273,13 @@ impl Backend {
 }
 
 impl Client {
+    /// Whatever comes next; nothing at the end of the connection.
+    pub(crate) fn some(&mut self) -> String {
+        let mut buffer = [0; 65536];
+        let length = self.stream.read(&mut buffer).unwrap_or(0);
+        text(buffer[..length].to_vec())
+    }
+
     /// The next head, or none at the end of the connection.
     pub(crate) fn head(&mut self) -> Option<String> {
         loop {

@@ -1,0 +1,149 @@
+//! What every connection keeps, the one in memory as well as those of the operating system: a simulation kinder than the kernel
+//! proves nothing.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice};
+use std::task::{Context, Poll, Waker};
+
+use evenkeel_proxy::sock::Sock;
+use evenkeel_proxy::sock::os::OsSock;
+use evenkeel_proxy::sock::pipe::Pipe;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+async fn write<S: Sock>(sock: &mut S, bytes: &[u8]) {
+    let mut left = bytes;
+    while !left.is_empty() {
+        let written = poll_fn(|cx| sock.poll_write(cx, left)).await.unwrap();
+        left = &left[written..];
+    }
+}
+
+async fn read<S: Sock>(sock: &mut S, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut buffer = vec![0; most];
+    let length = poll_fn(|cx| sock.poll_read(cx, &mut buffer)).await?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+async fn exactly<S: Sock>(sock: &mut S, length: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    while all.len() < length {
+        let more = read(sock, length - all.len()).await.unwrap();
+        assert!(!more.is_empty(), "an end after {} of {length}", all.len());
+        all.extend(more);
+    }
+    all
+}
+
+/// All that both kinds keep. `resets`: a cut arrives as a reset.
+async fn keeps<S: Sock>(pairs: [(S, S); 3], resets: bool) {
+    let [
+        (mut one, mut other),
+        (mut cut, mut left),
+        (mut full, mut slow),
+    ] = pairs;
+    // Nothing to be read is waited for, and says so without waiting.
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(one.poll_read(cx, &mut [0; 8]).is_pending());
+    assert!(!one.has_input());
+    // Bytes arrive in order, however they were written.
+    write(&mut one, b"first ").await;
+    let parts = [
+        IoSlice::new(b"sec"),
+        IoSlice::new(b""),
+        IoSlice::new(b"ond"),
+    ];
+    let written = poll_fn(|cx| one.poll_write_vectored(cx, &parts))
+        .await
+        .unwrap();
+    assert_eq!(written, 6, "small parts go as one");
+    assert_eq!(exactly(&mut other, 12).await, b"first second");
+    assert!(!other.has_input(), "all was read");
+    // One direction ends, the other goes on.
+    poll_fn(|cx| one.poll_shutdown(cx)).await.unwrap();
+    assert_eq!(read(&mut other, 8).await.unwrap(), b"");
+    write(&mut other, b"still").await;
+    assert_eq!(exactly(&mut one, 5).await, b"still");
+    assert!(other.has_input(), "an end is something to be read");
+    drop(other);
+    assert_eq!(read(&mut one, 8).await.unwrap(), b"");
+    // A cut is no clean end.
+    if resets {
+        write(&mut cut, b"half").await;
+        cut.cut();
+        drop(cut);
+        let end = loop {
+            match read(&mut left, 2).await {
+                Ok(bytes) => assert!(!bytes.is_empty(), "a clean end"),
+                Err(error) => break error.kind(),
+            }
+        };
+        assert_eq!(end, ErrorKind::ConnectionReset);
+    }
+    // Who does not read holds the writer up, and nothing is lost meanwhile.
+    let piece = vec![7; 4096];
+    let mut sent = 0;
+    loop {
+        let cx = &mut Context::from_waker(Waker::noop());
+        match full.poll_write(cx, &piece) {
+            Poll::Ready(written) => sent += written.unwrap(),
+            Poll::Pending => break,
+        }
+    }
+    assert!(sent > 0);
+    assert_eq!(exactly(&mut slow, sent).await.len(), sent);
+    write(&mut full, b"more").await;
+    assert_eq!(exactly(&mut slow, 4).await, b"more");
+    // A peer that is gone is noticed by who writes.
+    drop(slow);
+    let gone = loop {
+        if let Err(error) = poll_fn(|cx| full.poll_write(cx, &piece)).await {
+            break error.kind();
+        }
+    };
+    assert!(
+        matches!(gone, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+        "{gone:?}"
+    );
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+#[test]
+fn pipes() {
+    run(keeps(
+        [Pipe::pair(10_000), Pipe::pair(10_000), Pipe::pair(10_000)],
+        true,
+    ));
+}
+
+async fn tcp() -> (OsSock, OsSock) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (other, _) = listener.accept().await.unwrap();
+    (OsSock::Tcp(one), OsSock::Tcp(other))
+}
+
+#[test]
+fn tcp_sockets() {
+    run(async { keeps([tcp().await, tcp().await, tcp().await], true).await });
+}
+
+#[test]
+fn unix_sockets() {
+    let pair = || {
+        let (one, other) = UnixStream::pair().unwrap();
+        (OsSock::Unix(one), OsSock::Unix(other))
+    };
+    // A Unix socket knows no reset: a cut is an end like any other.
+    run(async { keeps([pair(), pair(), pair()], false).await });
+}
