@@ -1,7 +1,6 @@
 //! Owns connections to backends: each worker's idle ones, and how many sockets all workers have together.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +20,7 @@ pub struct Sockets {
     most: Option<NonZeroUsize>,
     /// Workers that wait for one; while there are any, idle ones are closed rather than kept.
     waiting: AtomicUsize,
-    wakers: Mutex<VecDeque<Waker>>,
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Sockets {
@@ -30,7 +29,7 @@ impl Sockets {
             open: AtomicUsize::new(0),
             most,
             waiting: AtomicUsize::new(0),
-            wakers: Mutex::new(VecDeque::new()),
+            wakers: Mutex::new(Vec::new()),
         }
     }
 
@@ -56,14 +55,14 @@ impl Sockets {
             .map(|_| Permit(self.clone()))
     }
 
-    /// Ready once there is a socket to be had. Whoever waits and gives up has [`Waits`] count it out.
+    /// Ready once there is a socket to be had.
     fn poll_take(self: &Arc<Self>, cx: &Context<'_>) -> Poll<Permit> {
         if let Some(permit) = self.try_take() {
             return Poll::Ready(permit);
         }
         let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         wakers.retain(|waker| !waker.will_wake(cx.waker()));
-        wakers.push_back(cx.waker().clone());
+        wakers.push(cx.waker().clone());
         drop(wakers);
         // One that closed meanwhile woke nobody.
         self.try_take().map_or(Poll::Pending, Poll::Ready)
@@ -78,15 +77,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
         if self.0.most.is_some() {
-            let next = self
-                .0
-                .wakers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
-            if let Some(waker) = next {
-                waker.wake();
-            }
+            // All of them: one alone may be of a waiter that has given up, and the place would go unseen.
+            let mut wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting = std::mem::take(&mut *wakers);
+            drop(wakers);
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -209,5 +204,38 @@ impl<S: Sock> Lane<S> {
         self.idle
             .borrow_mut()
             .retain_mut(|one| !wanted && one.until > now && !one.connection.sock.has_input());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_place_is_not_lost_to_a_waiter_that_gave_up() {
+        let sockets = Arc::new(Sockets::new(NonZeroUsize::new(1)));
+        let permit = sockets.try_take().unwrap();
+        let waits = || {
+            let woken = Arc::new(Woken(AtomicBool::new(false)));
+            let waker = Waker::from(woken.clone());
+            assert!(sockets.poll_take(&Context::from_waker(&waker)).is_pending());
+            woken
+        };
+        let (_gave_up, waiting) = (waits(), waits());
+        drop(permit);
+        assert!(waiting.0.load(Ordering::Relaxed));
+        assert_eq!(sockets.open(), 0);
+        assert!(sockets.try_take().is_some());
     }
 }
