@@ -1,23 +1,54 @@
-//! Owns the price of a pick in instructions, and the file that it may not leave.
+//! Owns prices in instructions, of a pick and of an exchange, and the files that they may not leave.
 //!
-//! `crates/balance/examples/count.rs` runs one named row a number of times; callgrind counts the instructions
+//! An example of the crate runs one named row a number of times; callgrind counts the instructions
 //! of two such runs of different length, and the difference over the extra repetitions is the price: start-up
 //! cancels. Counts gate because they do not depend on how busy the machine is; times would not.
 //! Both directions fail: dearer is a regression, much cheaper is a limit that no longer holds anything.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use crate::run::{Done, ask, cargo, program};
 
-const FILE: &str = "crates/balance/counts.toml";
-const EXAMPLE: &str = "target/release/examples/count";
-const HEADER: &str = "\
-# Instructions of one pick and its finish, by policy and number of backends, counted by callgrind.
-# `cargo xtask counts` compares; `cargo xtask counts --write` measures anew and writes this file.
-";
+/// What is weighed: an example of a package, and the file with its prices.
+struct Weighed {
+    package: &'static str,
+    example: &'static str,
+    file: &'static str,
+    /// What one repetition is.
+    unit: &'static str,
+}
+
+const WEIGHED: [Weighed; 2] = [
+    Weighed {
+        package: "evenkeel-balance",
+        example: "count",
+        file: "crates/balance/counts.toml",
+        unit: "one pick and its finish, by policy and number of backends",
+    },
+    Weighed {
+        package: "evenkeel-proxy",
+        example: "weigh",
+        file: "crates/proxy/counts.toml",
+        unit: "one exchange over connections in memory, and of finding one rule among so many",
+    },
+];
+
+impl Weighed {
+    fn path(&self, root: &Path) -> PathBuf {
+        root.join("target/release/examples").join(self.example)
+    }
+
+    fn header(&self) -> String {
+        format!(
+            "# Instructions of {}, counted by callgrind.\n\
+             # `cargo xtask counts` compares; `cargo xtask counts --write` measures anew and writes this file.\n",
+            self.unit
+        )
+    }
+}
 
 /// The two lengths of a run. The longer one is a few seconds under callgrind for the dearest row.
 const REPETITIONS: [u64; 2] = [1_000, 5_000];
@@ -51,15 +82,29 @@ pub(crate) fn counts(root: &Path, rest: &[String]) -> Done {
         [word] if word == "--write" => true,
         _ => return Err("usage: cargo xtask counts [--write]".to_owned()),
     };
+    let mut problems = Vec::new();
+    for weighed in &WEIGHED {
+        problems.extend(weigh(root, weighed, write)?);
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.join("\n"))
+    }
+}
+
+/// One of them: what is wrong with its prices.
+fn weigh(root: &Path, weighed: &Weighed, write: bool) -> Result<Vec<String>, String> {
+    let file = weighed.file;
     let example = [
         "build",
         "--quiet",
         "--release",
         "--locked",
         "-p",
-        "evenkeel-balance",
+        weighed.package,
         "--example",
-        "count",
+        weighed.example,
     ];
     // The build tree is named, so that the example is where we look for it.
     cargo(root, &example)
@@ -67,27 +112,22 @@ pub(crate) fn counts(root: &Path, rest: &[String]) -> Done {
         .go()?;
     let measured = Counts {
         rustc: compiler()?,
-        row: measure(root)?,
+        row: measure(root, weighed)?,
     };
 
-    let path = root.join(FILE);
+    let path = root.join(file);
     if write {
         let text = toml::to_string(&measured).map_err(|error| error.to_string())?;
-        std::fs::write(&path, format!("{HEADER}{text}"))
-            .map_err(|error| format!("{FILE}: {error}"))?;
-        println!("{FILE}: {} rows written", measured.row.len());
-        return Ok(());
+        std::fs::write(&path, format!("{}{text}", weighed.header()))
+            .map_err(|error| format!("{file}: {error}"))?;
+        println!("{file}: {} rows written", measured.row.len());
+        return Ok(Vec::new());
     }
     let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("{FILE}: {error}. `cargo xtask counts --write` makes it"))?;
-    let recorded: Counts = toml::from_str(&text).map_err(|error| format!("{FILE}: {error}"))?;
+        .map_err(|error| format!("{file}: {error}. `cargo xtask counts --write` makes it"))?;
+    let recorded: Counts = toml::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
     print!("{}", table(&recorded, &measured));
-    let problems = compare(&recorded, &measured);
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problems.join("\n"))
-    }
+    Ok(compare(file, &recorded, &measured))
 }
 
 /// The compiler and the machine it compiles for: what a count depends on besides our own code.
@@ -105,8 +145,9 @@ fn compiler() -> Result<String, String> {
 }
 
 /// Counts every row that the example knows, as many at a time as there are processors.
-fn measure(root: &Path) -> Result<Vec<Row>, String> {
-    let list = program(root.join(EXAMPLE)).args(&["--list"]).read()?;
+fn measure(root: &Path, weighed: &Weighed) -> Result<Vec<Row>, String> {
+    let example = weighed.path(root);
+    let list = program(&example).args(&["--list"]).read()?;
     let names: Vec<&str> = list
         .lines()
         .map(str::trim)
@@ -114,10 +155,11 @@ fn measure(root: &Path) -> Result<Vec<Row>, String> {
         .collect();
     if names.is_empty() {
         return Err(format!(
-            "`{EXAMPLE} --list` names no row: nothing would be counted"
+            "`{} --list` names no row: nothing would be counted",
+            example.display()
         ));
     }
-    let folder = root.join("target/counts");
+    let folder = root.join("target/counts").join(weighed.package);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
 
     let next = AtomicUsize::new(0);
@@ -126,7 +168,7 @@ fn measure(root: &Path) -> Result<Vec<Row>, String> {
         while let Some((index, name)) = take(&next, &names) {
             done.push((
                 index,
-                price(root, &folder.join(format!("{index}.out")), name)?,
+                price(&example, &folder.join(format!("{index}.out")), name)?,
             ));
         }
         Ok::<_, String>(done)
@@ -161,14 +203,14 @@ fn take<'a>(next: &AtomicUsize, names: &[&'a str]) -> Option<(usize, &'a str)> {
 }
 
 /// Instructions of one repetition of one row, to a tenth.
-fn price(root: &Path, out: &Path, name: &str) -> Result<f64, String> {
+fn price(example: &Path, out: &Path, name: &str) -> Result<f64, String> {
     let mut totals = [0; 2];
     for (total, repetitions) in totals.iter_mut().zip(REPETITIONS) {
         program("valgrind")
             .args(&["--quiet", "--tool=callgrind"])
             .args(&[format!("--callgrind-out-file={}", out.display())])
             .args(&[
-                root.join(EXAMPLE).display().to_string(),
+                example.display().to_string(),
                 name.to_owned(),
                 repetitions.to_string(),
             ])
@@ -211,7 +253,7 @@ fn tolerance(recorded: &Counts, measured: &Counts) -> f64 {
 }
 
 /// What does not hold, one line each.
-fn compare(recorded: &Counts, measured: &Counts) -> Vec<String> {
+fn compare(file: &str, recorded: &Counts, measured: &Counts) -> Vec<String> {
     let tolerance = tolerance(recorded, measured);
     let mut problems = Vec::new();
     for row in &measured.row {
@@ -219,7 +261,7 @@ fn compare(recorded: &Counts, measured: &Counts) -> Vec<String> {
         let mut same = recorded.row.iter().filter(|other| other.name == *name);
         let (Some(limit), None) = (same.next(), same.next()) else {
             problems.push(format!(
-                "{FILE}: `{name}` wants one row: run `cargo xtask counts --write`"
+                "{file}: `{name}` wants one row: run `cargo xtask counts --write`"
             ));
             continue;
         };
@@ -243,7 +285,7 @@ fn compare(recorded: &Counts, measured: &Counts) -> Vec<String> {
         if !measured.row.iter().any(|other| other.name == row.name) {
             let name = &row.name;
             problems.push(format!(
-                "{FILE}: `{name}` is counted no more: run `cargo xtask counts --write`"
+                "{file}: `{name}` is counted no more: run `cargo xtask counts --write`"
             ));
         }
     }
@@ -290,6 +332,7 @@ mod tests {
     /// A row recorded at 200 and measured at `now`: the word that the only problem holds, or none.
     fn check(rustc: &str, now: f64, expect: Option<&str>) {
         let problems = compare(
+            "f",
             &of(HERE, &[("adaptive/20", 200.0)]),
             &of(rustc, &[("adaptive/20", now)]),
         );
@@ -323,6 +366,7 @@ mod tests {
     fn a_limit_that_is_no_number_holds_nothing_and_fails() {
         for limit in [0.0, f64::NAN] {
             let problems = compare(
+                "f",
                 &of(HERE, &[("random/3", limit)]),
                 &of(HERE, &[("random/3", 9.0)]),
             );
@@ -336,11 +380,11 @@ mod tests {
             of(HERE, &[("a/3", 9.0)]),
             of(HERE, &[("a/3", 9.0), ("b/3", 9.0)]),
         );
-        assert!(compare(&two, &two).is_empty());
-        assert!(compare(&one, &two)[0].contains("`b/3` wants one row"));
-        assert!(compare(&two, &one)[0].contains("`b/3` is counted no more"));
+        assert!(compare("f", &two, &two).is_empty());
+        assert!(compare("f", &one, &two)[0].contains("`b/3` wants one row"));
+        assert!(compare("f", &two, &one)[0].contains("`b/3` is counted no more"));
         let twice = of(HERE, &[("a/3", 9.0), ("a/3", 90.0)]);
-        assert!(compare(&twice, &one)[0].contains("`a/3` wants one row"));
+        assert!(compare("f", &twice, &one)[0].contains("`a/3` wants one row"));
     }
 
     #[test]
@@ -362,7 +406,11 @@ mod tests {
     #[test]
     fn the_file_reads_back_as_written() {
         let counts = of(HERE, &[("adaptive/20", 183.4), ("hash/maglev/1000", 44.0)]);
-        let text = format!("{HEADER}{}", toml::to_string(&counts).unwrap());
+        let text = format!(
+            "{}{}",
+            WEIGHED[0].header(),
+            toml::to_string(&counts).unwrap()
+        );
         assert_eq!(toml::from_str::<Counts>(&text).unwrap(), counts);
         assert!(toml::from_str::<Counts>(&text.replace("instructions", "instruction")).is_err());
     }
