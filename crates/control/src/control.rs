@@ -17,7 +17,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::plan::{Bind, Workers};
 use evenkeel_proxy::clock::Clock;
 use evenkeel_proxy::listener::{Bound, Ear, Listening, bind};
-use evenkeel_proxy::live::{Live, Published};
+use evenkeel_proxy::live::{DoorState, Live, Published};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::changes::Changes;
@@ -61,6 +61,26 @@ struct Open {
     bind: Bind,
     /// Where it is bound; none for a Unix socket.
     address: Option<SocketAddr>,
+    /// One per worker, for the one that takes its place if it dies.
+    ears: Vec<Ear>,
+}
+
+impl Open {
+    /// Has a worker listen here.
+    fn tell(&self, worker: &WorkerThread, index: usize, key: &Arc<str>, state: &Arc<DoorState>) {
+        let ear = self.ears.get(index).map(Ear::again);
+        if let Some(Ok(ear)) = ear {
+            let listening = Listening {
+                name: self.listener.clone(),
+                key: key.clone(),
+                port: self.address.map_or(0, |address| address.port()),
+                ear,
+                state: state.clone(),
+            };
+            // A new worker's queue is empty, and one that runs hears faster than plans change.
+            let _ = worker.commands.try_send(Command::Listen(listening));
+        }
+    }
 }
 
 /// A running instance.
@@ -93,7 +113,7 @@ impl Control {
         let checkers = start_checks(&live, clock)?;
         let published = Arc::new(Published::new(live));
         let workers = (0..count)
-            .map(|index| spawn(index, published.clone(), clock))
+            .map(|index| spawn(index, published.clone(), clock, Arc::default()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Thread)?;
         let mut control = Self {
@@ -155,12 +175,51 @@ impl Control {
         Ok(changes)
     }
 
-    /// Turns facts into standing. To be called every [`TICK_EVERY`].
-    pub fn tick(&self) {
+    /// Turns facts into standing, and puts a new worker in the place of one that died. To be called every [`TICK_EVERY`]. True: a
+    /// worker was replaced.
+    pub fn tick(&mut self) -> bool {
         let now = self.clock.now();
         for service in &self.published.load().services {
             service.state.service.tick(now);
         }
+        let alive = self.draining.load(Ordering::Relaxed)
+            || !self
+                .workers
+                .iter()
+                .any(|worker| worker.thread.is_finished());
+        !alive && self.replace_the_dead()
+    }
+
+    /// The sockets of a worker that died wait with what is in their queues; its connections are lost.
+    fn replace_the_dead(&mut self) -> bool {
+        let live = self.published.load();
+        let mut replaced = false;
+        for (index, place) in self.workers.iter_mut().enumerate() {
+            if !place.thread.is_finished() {
+                continue;
+            }
+            // No thread now: the next tick tries again.
+            let Ok(fresh) = spawn(
+                index,
+                self.published.clone(),
+                self.clock,
+                place.state.clone(),
+            ) else {
+                continue;
+            };
+            *place = fresh;
+            replaced = true;
+            for (key, open) in &self.open {
+                let listeners = live.plan.listeners.iter();
+                let at = listeners
+                    .clone()
+                    .position(|listener| listener.name == open.listener);
+                if let Some(state) = at.and_then(|at| live.doors.get(at)) {
+                    open.tell(place, index, key, state);
+                }
+            }
+        }
+        replaced
     }
 
     /// Looks at this instance from other threads and tasks.
@@ -243,21 +302,15 @@ impl Control {
                     (None, clones.map(Ear::Unix).collect())
                 }
             };
-            for (worker, ear) in self.workers.iter().zip(ears) {
-                let listening = Listening {
-                    name: name.clone(),
-                    key: key.clone(),
-                    port: address.map_or(0, |address| address.port()),
-                    ear,
-                    state: state.clone(),
-                };
-                let _ = worker.commands.try_send(Command::Listen(listening));
-            }
             let open = Open {
                 listener: name,
                 bind: to,
                 address,
+                ears,
             };
+            for (index, worker) in self.workers.iter().enumerate() {
+                open.tell(worker, index, &key, &state);
+            }
             self.open.insert(key, open);
         }
     }
@@ -309,4 +362,54 @@ fn start_checks(live: &Live, clock: Clock) -> Result<HashMap<Arc<str>, HealthChe
         }
     }
     Ok(checkers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use evenkeel_config::{load, quick};
+
+    use super::*;
+
+    fn ask(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_worker_that_dies_is_replaced_on_its_sockets() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let text = quick::source(
+            &["127.0.0.1:0".into()],
+            &["127.0.0.1:1".into()],
+            Some("off"),
+        );
+        let mut plan = load(&[text], &BTreeMap::new()).plan.unwrap();
+        plan.workers = Workers::Fixed(std::num::NonZeroUsize::MIN);
+        let mut control = Control::start(plan, Arc::new(())).unwrap();
+        let (_, address) = control.addresses()[0].clone();
+        assert!(ask(address).starts_with("HTTP/1.1 502 "));
+        control.workers[0].commands.try_send(Command::Stop).unwrap();
+        while !control.workers[0].thread.is_finished() {
+            std::thread::yield_now();
+        }
+        // Who comes meanwhile waits in the queue of a socket that is still there.
+        let asking = std::thread::spawn(move || ask(address));
+        assert!(control.tick());
+        assert!(!control.tick());
+        assert!(asking.join().unwrap().starts_with("HTTP/1.1 502 "));
+        assert!(ask(address).starts_with("HTTP/1.1 502 "));
+    }
 }

@@ -96,6 +96,19 @@ pub enum Ear {
     Unix(StdUnixListener),
 }
 
+impl Ear {
+    /// The same socket once more: what waits in its queue outlives a worker that dies.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn again(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+}
+
 /// What a worker is to listen on.
 #[derive(Debug)]
 pub struct Listening {

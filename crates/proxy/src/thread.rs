@@ -54,13 +54,17 @@ pub struct WorkerThread {
     pub thread: JoinHandle<()>,
 }
 
-/// Starts a worker of this number.
+/// Starts a worker of this number. `state` is what was known of the one before it, if one died.
 ///
 /// # Errors
 /// The operating system gives no thread.
-pub fn spawn(index: usize, published: Arc<Published>, clock: Clock) -> io::Result<WorkerThread> {
+pub fn spawn(
+    index: usize,
+    published: Arc<Published>,
+    clock: Clock,
+    state: Arc<WorkerState>,
+) -> io::Result<WorkerThread> {
     let (commands, told) = mpsc::channel(COMMANDS_KEPT);
-    let state = Arc::new(WorkerState::default());
     let shared = state.clone();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))

@@ -61,7 +61,7 @@ async fn show() -> io::Result<ExitCode> {
     let plan = load(&[text], &std::collections::BTreeMap::new()).plan;
     let events: Arc<dyn Listener> = Arc::new(());
     let started = plan.map(|plan| Control::start(plan, events));
-    let control = match started {
+    let mut control = match started {
         Some(Ok(control)) => control,
         Some(Err(error)) => return Err(io::Error::other(error.to_string())),
         None => return Err(io::Error::other("its configuration has errors")),
@@ -77,7 +77,7 @@ async fn show() -> io::Result<ExitCode> {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| tokio::task::spawn_local(client(address, counts.clone())))
         .collect();
-    watch(&control, &mut backends, &addresses).await;
+    watch(&mut control, &mut backends, &addresses).await;
     clients.iter().for_each(JoinHandle::abort);
     let (asked, failed) = (counts.0.get(), counts.1.get());
     say::out(&format!("{asked} requests, {failed} failed\n"));
@@ -89,7 +89,7 @@ async fn show() -> io::Result<ExitCode> {
 }
 
 /// Does the control plane's work, shows a table now and then, and lets a backend die.
-async fn watch(control: &Control, backends: &mut Vec<JoinHandle<()>>, addresses: &[String]) {
+async fn watch(control: &mut Control, backends: &mut Vec<JoinHandle<()>>, addresses: &[String]) {
     let mut ticks = interval(TICK_EVERY);
     for tick in 1..=TICKS.0 {
         ticks.tick().await;

@@ -97,7 +97,11 @@ async fn serve(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => control.tick(),
+            _ = ticks.tick() => {
+                if control.tick() {
+                    say::log("a worker died and was replaced");
+                }
+            }
             _ = signals.hangup.recv() => {
                 if let Some(next) = reload(&mut control, arguments) {
                     drain = next;

@@ -42,7 +42,7 @@ impl Proxy {
             .into_iter()
             .enumerate()
             .map(|(index, socket)| {
-                let worker = spawn(index, published.clone(), clock).unwrap();
+                let worker = spawn(index, published.clone(), clock, Arc::default()).unwrap();
                 let listening = Listening {
                     name: "web".into(),
                     key: "web".into(),
