@@ -99,7 +99,7 @@ impl Page {
             accepted.push((vec![name], listener.accepted));
             failed.push((vec![name], listener.accept_failed));
             open.push((vec![name], listener.connections as u64));
-            for (word, count) in &listener.refused {
+            for (word, count) in &listener.answered {
                 answers.push((vec![name, ("reason", *word)], *count));
             }
         }

@@ -42,7 +42,7 @@ pub struct ListenerSnapshot {
     /// Times that accepting failed.
     pub accept_failed: u64,
     /// Answers that were made here, by the word of their reason.
-    pub refused: Vec<(&'static str, u64)>,
+    pub answered: Vec<(&'static str, u64)>,
 }
 
 /// A service at one moment.
@@ -143,7 +143,7 @@ impl Watch {
                     connections: door.open.load(Ordering::Relaxed),
                     accepted: door.counters.accepted_total(),
                     accept_failed: door.counters.accept_failed_total(),
-                    refused: door.counters.refused_by_reason(),
+                    answered: door.counters.answered_by_reason(),
                 })
                 .collect(),
             services: live

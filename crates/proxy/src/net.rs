@@ -13,7 +13,7 @@ use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, since_1970};
 use crate::sock::Sock;
 use crate::sock::os::OsSock;
 
@@ -31,6 +31,9 @@ pub trait Net: 'static {
 
     /// The time.
     fn now(&self) -> Instant;
+
+    /// Time since 1970, for the dates that answers carry. Nothing is decided by it.
+    fn since_1970(&self) -> Duration;
 }
 
 /// The operating system.
@@ -65,6 +68,10 @@ impl Net for OsNet {
 
     fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    fn since_1970(&self) -> Duration {
+        since_1970()
     }
 }
 

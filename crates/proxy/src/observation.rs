@@ -86,7 +86,7 @@ pub struct DoorCounters {
     accepted: AtomicU64,
     accept_failed: AtomicU64,
     /// Answers that were made here, by reason.
-    refused: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
+    answered: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
 }
 
 impl DoorCounters {
@@ -110,18 +110,18 @@ impl DoorCounters {
         self.accept_failed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn refused(&self, reason: Reason) {
-        let mut refused = self
-            .refused
+    pub(crate) fn answered(&self, reason: Reason) {
+        let mut answered = self
+            .answered
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *refused.entry(reason.word()).or_default() += 1;
+        *answered.entry(reason.word()).or_default() += 1;
     }
 
     /// Answers that were made here, by the word of their reason.
     #[must_use]
-    pub fn refused_by_reason(&self) -> Vec<(&'static str, u64)> {
-        self.refused
+    pub fn answered_by_reason(&self) -> Vec<(&'static str, u64)> {
+        self.answered
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .iter()

@@ -37,6 +37,9 @@ pub mod client;
 /// Heads as they go on to the next hop.
 pub mod forward;
 
+/// Dates as they are written.
+pub mod date;
+
 pub use framing::Framing;
 pub use head::{RequestHead, ResponseHead, Version};
 pub use malformed::Malformed;

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use evenkeel_config::plan::{RedirectPlan, RespondPlan};
 use evenkeel_wire::forward::{Reply, put_connection};
-use evenkeel_wire::{Framing, RequestHead};
+use evenkeel_wire::{Framing, RequestHead, date};
 
 use crate::connection::{Conn, Next, limits_of};
 use crate::net::Net;
@@ -16,7 +16,7 @@ use crate::worker::Desk;
 
 /// Answers with the status of a reason, and its word.
 pub(super) async fn refuse<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, reason: Reason) -> Next {
-    conn.door.state().counters.refused(reason);
+    conn.door.state().counters.answered(reason);
     // A head that was not understood may hold anything; what follows it cannot be read.
     let understood = !matches!(reason, Reason::Malformed(_) | Reason::HeadTimeout);
     if !understood {
@@ -44,6 +44,7 @@ pub(super) async fn respond<N: Net>(
     desk: &mut Desk,
     plan: &RespondPlan,
 ) -> Next {
+    conn.door.state().counters.answered(Reason::Rule);
     let answer = Answer {
         status: plan.status,
         content_type: &plan.content_type,
@@ -59,6 +60,7 @@ pub(super) async fn redirect<N: Net>(
     desk: &mut Desk,
     to: &RedirectPlan,
 ) -> Next {
+    conn.door.state().counters.answered(Reason::Rule);
     let mut fields = b"Location: ".to_vec();
     fields.extend_from_slice(&location(&desk.request, to));
     fields.extend_from_slice(b"\r\n");
@@ -136,9 +138,10 @@ async fn write<N: Net>(
     out.clear();
     let _ = write!(
         out,
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
+        "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
         answer.status,
         phrase(answer.status),
+        date::text(conn.worker.net.since_1970()),
         answer.content_type,
         answer.body.len()
     );

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
@@ -91,6 +92,10 @@ impl Net for Memory {
 
     fn now(&self) -> Instant {
         Instant::from_nanos(1_000_000_000)
+    }
+
+    fn since_1970(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

@@ -374,7 +374,7 @@ fn rules_answer_and_send_elsewhere() {
     );
     let got = proxy.ask("GET / HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n");
     assert!(
-        got.starts_with("HTTP/1.1 404 Not Found\r\n") && got.ends_with("no_rule\n"),
+        got.starts_with("HTTP/1.1 404 Not Found\r\nDate: ") && got.ends_with("no_rule\n"),
         "{got}"
     );
 }

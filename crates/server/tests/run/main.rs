@@ -69,6 +69,9 @@ rules:
     let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
     let here = keel.address;
     assert_eq!(keel.curl(&[], "/ping"), "pong");
+    let answers = keel.page("/metrics");
+    let line = "evenkeel_local_answers_total{listener=\"web\",reason=\"rule\"} 1\n";
+    assert!(answers.contains(line), "{answers}");
     assert_eq!(keel.curl(&[], "/small"), "small\n");
     assert_eq!(keel.curl(&[], "/large").len(), 3_000_000);
     assert_eq!(
