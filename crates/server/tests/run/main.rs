@@ -9,7 +9,7 @@ mod process;
 
 use std::process::Command;
 
-use process::{Evenkeel, Folder, Server, hold, rest};
+use process::{Evenkeel, Folder, Server, hold, rest, until};
 
 #[test]
 fn two_pythons_without_a_file() {
@@ -228,6 +228,50 @@ services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ pat
     let (code, out, said) = evenkeel(&["status", "--admin", &keel.admin.to_string()]);
     assert_eq!(code, Some(0), "{said}");
     assert!(out.contains("\"contained_panics\":0"), "{out}");
+}
+
+/// No descriptor is left for one more client: those that are served go on, the others wait, and all is well when some leave.
+#[test]
+fn accepting_rests_without_descriptors_and_recovers() {
+    let folder = Folder::new("files");
+    folder.write("who", "here\n");
+    let nginx = Server::nginx(&folder, "");
+    let file = folder.write(
+        "keel.yaml",
+        &format!("admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{}\"] }} }}\n", nginx.address),
+    );
+    let keel = Evenkeel::run_with_files(40, &["-c", file.to_str().unwrap()]);
+    let request = "GET /who HTTP/1.1\r\nHost: a\r\n\r\n";
+    // One that is served, and keeps its connections on both sides.
+    let mut served = hold(keel.address, request);
+    until(&mut served, "here\n");
+    let failures =
+        |page: &str| page.contains("evenkeel_listener_accept_failures_total{listener=\"web\"} 0\n");
+    // The pages need a descriptor too: asked over a connection that is open already.
+    let mut admin = hold(
+        keel.admin,
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
+    assert!(failures(&until(&mut admin, "# EOF\n")));
+    let crowd: Vec<_> = (0..100).map(|_| hold(keel.address, "")).collect();
+    loop {
+        std::io::Write::write_all(
+            &mut admin,
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        )
+        .unwrap();
+        if !failures(&until(&mut admin, "# EOF\n")) {
+            break;
+        }
+    }
+    std::io::Write::write_all(&mut served, request.as_bytes()).unwrap();
+    assert!(until(&mut served, "here\n").starts_with("HTTP/1.1 200 OK\r\n"));
+    drop(crowd);
+    assert_eq!(keel.curl(&[], "/who"), "here\n");
+    assert!(
+        keel.page("/metrics")
+            .contains("evenkeel_contained_panics_total 0\n")
+    );
 }
 
 #[test]

@@ -53,12 +53,23 @@ pub(crate) struct Evenkeel {
 impl Evenkeel {
     /// Starts it and waits until it is ready.
     pub(crate) fn run(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-            .arg("run")
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command.arg("run").args(arguments);
+        Self::started(command)
+    }
+
+    /// The same, with no more than so many open files.
+    pub(crate) fn run_with_files(most: u32, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {most} && exec \"$0\" run \"$@\"");
+        command
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_evenkeel")])
+            .args(arguments);
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let says = BufReader::new(child.stderr.take().unwrap());
         let mut running = Self {
             child,
@@ -234,4 +245,15 @@ pub(crate) fn rest(mut stream: TcpStream) -> String {
     let mut all = Vec::new();
     stream.read_to_end(&mut all).unwrap();
     String::from_utf8_lossy(&all).into_owned()
+}
+
+/// What comes, up to and with `mark`.
+pub(crate) fn until(stream: &mut TcpStream, mark: &str) -> String {
+    let mut come = Vec::new();
+    while !come.ends_with(mark.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        come.push(byte[0]);
+    }
+    String::from_utf8_lossy(&come).into_owned()
 }
