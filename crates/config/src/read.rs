@@ -15,6 +15,8 @@ mod units;
 pub(crate) struct Reading {
     problems: RefCell<Vec<Problem>>,
     environment: BTreeMap<String, String>,
+    /// What was read of it: value and name. No value may stand in a message.
+    taken: RefCell<BTreeMap<String, String>>,
 }
 
 impl Reading {
@@ -22,11 +24,18 @@ impl Reading {
         Self {
             problems: RefCell::new(problems),
             environment,
+            taken: RefCell::default(),
         }
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
+        let mut taken: Vec<_> = self.taken.into_inner().into_iter().collect();
+        // The longest first: one value may stand within another.
+        taken.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        for problem in &mut problems {
+            problem.message = veiled(&problem.message, &taken);
+        }
         problems.sort_by_key(|problem| problem.at);
         problems
     }
@@ -129,7 +138,14 @@ impl Reading {
                 None => (&inner[..end], None),
             };
             match (self.environment.get(name), default) {
-                (Some(value), _) => out.push_str(value),
+                (Some(value), _) => {
+                    let taken = &mut *self.taken.borrow_mut();
+                    // Messages show some values in one case only.
+                    for shown in [value.clone(), value.to_lowercase(), value.to_uppercase()] {
+                        taken.entry(shown).or_insert_with(|| name.to_owned());
+                    }
+                    out.push_str(value);
+                }
                 (None, Some(default)) => out.push_str(default),
                 (None, None) => {
                     self.error(
@@ -314,6 +330,27 @@ impl<'t> Fields<'t> {
             );
         }
     }
+}
+
+/// A message with the names of variables where their values stood. One pass, so that no name is taken for a value.
+fn veiled(message: &str, taken: &[(String, String)]) -> String {
+    let mut out = String::new();
+    let mut rest = message;
+    while let Some(next) = rest.chars().next() {
+        let found = taken
+            .iter()
+            .find(|(value, _)| !value.is_empty() && rest.starts_with(value.as_str()));
+        if let Some((value, name)) = found {
+            out.push_str("${");
+            out.push_str(name);
+            out.push('}');
+            rest = &rest[value.len()..];
+        } else {
+            out.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    out
 }
 
 /// Edits from one word to another: insertions, deletions, replacements, swaps of neighbours (optimal string alignment).
