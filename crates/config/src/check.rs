@@ -1,6 +1,7 @@
 //! Owns what only the whole configuration can have wrong: addresses that overlap, rules that cannot be reached, services that
 //! nothing uses.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use crate::lower::{Parts, Placed, RawRule, listeners_most};
@@ -33,15 +34,14 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     }
     overlaps(parts, reading);
     unreachable(&parts.rules, reading);
+    let forwarded = parts
+        .rules
+        .iter()
+        .filter_map(|rule| rule.part.service.as_ref());
+    let forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.as_str()).collect();
     for service in &parts.services {
         let name = &*service.part.name;
-        let used = parts.rules.iter().any(|rule| {
-            rule.part
-                .service
-                .as_ref()
-                .is_some_and(|(_, used)| used == name)
-        });
-        if !used {
+        if !forwarded.contains(name) {
             reading.warning(
                 service.at,
                 "unused_service",

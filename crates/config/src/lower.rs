@@ -176,18 +176,21 @@ fn named<T>(
     let Some(map) = fields.get(key).and_then(|node| reading.map(node, key)) else {
         return;
     };
+    let earlier = into
+        .iter()
+        .map(|placed| (placed.part.name().to_owned(), placed.at));
+    let mut seen: HashMap<String, At> = earlier.collect();
     for (Key { at, text }, node) in map.all() {
         if let Err(message) = name(text) {
             reading.error(*at, "name", message);
         }
         names.push((key, text.clone()));
-        let earlier = into.iter().find(|placed| placed.part.name() == text);
-        if let Some(earlier) = earlier {
+        if let Some(earlier) = seen.insert(text.clone(), *at) {
             reading.error_with(
                 *at,
                 "duplicate_name",
                 format!("`{text}` stands in `{key}` twice"),
-                earlier.at,
+                earlier,
             );
         }
         let part = reading

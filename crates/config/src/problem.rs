@@ -52,6 +52,11 @@ pub struct Source {
 #[must_use]
 pub fn render(problems: &[Problem], sources: &[Source]) -> String {
     let mut out = String::new();
+    // Split once: a file of many lines can have many problems.
+    let lines: Vec<Vec<&str>> = sources
+        .iter()
+        .map(|source| source.text.lines().collect())
+        .collect();
     for problem in problems {
         let severity = match problem.severity {
             Severity::Error => "error",
@@ -65,7 +70,7 @@ pub fn render(problems: &[Problem], sources: &[Source]) -> String {
             "{name}:{line}:{column}: {severity}: {} [{}]",
             problem.message, problem.word
         );
-        show_line(&mut out, problem.at, sources);
+        show_line(&mut out, problem.at, &lines);
         if let Some(also) = problem.also {
             let name = name_of(also, sources);
             let _ = writeln!(
@@ -73,7 +78,7 @@ pub fn render(problems: &[Problem], sources: &[Source]) -> String {
                 "  the other one is {name}:{}:{}",
                 also.line, also.column
             );
-            show_line(&mut out, also, sources);
+            show_line(&mut out, also, &lines);
         }
     }
     out
@@ -86,10 +91,10 @@ fn name_of(at: At, sources: &[Source]) -> &str {
 /// The longest part of a line that is shown.
 const WIDTH: usize = 120;
 
-fn show_line(out: &mut String, at: At, sources: &[Source]) {
-    let line = sources
+fn show_line(out: &mut String, at: At, lines: &[Vec<&str>]) {
+    let line = lines
         .get(at.file)
-        .and_then(|source| source.text.lines().nth(at.line.saturating_sub(1)));
+        .and_then(|lines| lines.get(at.line.saturating_sub(1)));
     let Some(line) = line else { return };
     let shown: String = line
         .chars()

@@ -117,6 +117,8 @@ struct Open {
     value: Value,
     /// A map's key whose value comes next.
     key: Option<Key>,
+    /// A map's keys so far.
+    keys: HashMap<String, At>,
 }
 
 struct Builder<'a> {
@@ -205,6 +207,7 @@ impl Builder<'_> {
             anchor,
             value,
             key: None,
+            keys: HashMap::new(),
         });
         Ok(())
     }
@@ -231,16 +234,16 @@ impl Builder<'_> {
         match (&mut open.value, open.key.take()) {
             (Value::List(items), _) => items.push(node),
             (Value::Map(entries), Some(key)) => {
-                let earlier = entries.iter().find(|(other, _)| other.text == key.text);
-                if let Some((other, _)) = earlier {
+                if let Some(&other) = open.keys.get(&key.text) {
                     self.problems.push(Problem {
                         at: key.at,
                         severity: Severity::Error,
                         word: "duplicate_key",
                         message: format!("`{}` stands here twice", key.text),
-                        also: Some(other.at),
+                        also: Some(other),
                     });
                 } else {
+                    open.keys.insert(key.text.clone(), key.at);
                     entries.push((key, node));
                 }
             }

@@ -471,3 +471,72 @@ fn a_command_line_is_a_configuration() {
     let text = quick::source(&["x".into()], &["\"y".into()], None);
     assert_eq!(load(&[text], &BTreeMap::new()).problems.len(), 2);
 }
+
+#[test]
+fn lists_that_are_empty_and_keys_that_are_two() {
+    check(
+        "listeners: { web: { bind: [] } }\nservices: { api: { backends: [] } }\n",
+        &["1:27 empty", "2:30 empty"],
+    );
+    for key in [
+        "{ header: \"\" }",
+        "{ header: a, cookie: b }",
+        "{ header: \"a b\" }",
+        "{}",
+    ] {
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:1 }} }}\nservices: {{ api: {{ backends: [a:1], policy: {{ hash: {{ key: {key} }} }} }} }}\n"
+        );
+        assert!(read(&[&text]).0.plan.is_none(), "{key}");
+    }
+}
+
+#[test]
+fn patterns_that_can_never_hold() {
+    for path in [
+        "/%41",
+        "/a%2fb",
+        "/a%00",
+        "/a%2",
+        "/a%zz",
+        "{ exact: \"/a?b\" }",
+        "{ prefix: /a%7e }",
+    ] {
+        let (loaded, _) = read(&[&with(&format!(
+            "rules:\n  - {{ when: {{ path: {path} }}, forward: api }}\n"
+        ))]);
+        assert!(loaded.plan.is_none(), "{path}");
+    }
+    plan(&with(
+        "rules:\n  - { when: { path: [/a%2Fb, /%C3%A4] }, forward: api }\n",
+    ));
+}
+
+/// What the environment holds may be a secret: no message shows it, whichever case of problem it is part of.
+#[test]
+fn values_of_the_environment_are_never_shown() {
+    let secret = "Hunter2";
+    let environment = BTreeMap::from([("PASSWORD".to_owned(), secret.to_owned())]);
+    let rows = [
+        "rules:\n  - forward: ${PASSWORD}\n",
+        "rules:\n  - { name: a, forward: api }\n  - name: x-${PASSWORD}-y\n    forward: api\n  - name: x-${PASSWORD}-y\n    forward: api\n",
+        "drain: ${PASSWORD}\n",
+        "workers: ${PASSWORD}\n",
+        "trusted_proxies:\n  - ${PASSWORD}\n",
+        "rules:\n  - forward: api\n    when:\n      method: a${PASSWORD}\n      host: http://${PASSWORD}\n",
+    ];
+    for row in rows {
+        let sources = [source("f.yaml", &with(row))];
+        let loaded = load(&sources, &environment);
+        assert!(!loaded.problems.is_empty(), "{row}");
+        let shown = render(&loaded.problems, &sources);
+        assert!(!shown.to_lowercase().contains("hunter2"), "{shown}");
+        assert!(
+            loaded
+                .problems
+                .iter()
+                .any(|problem| problem.message.contains("${PASSWORD}")),
+            "{shown}"
+        );
+    }
+}

@@ -13,6 +13,9 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
     let reading = fields.reading;
     let binds = fields.get("bind").map(|node| {
         let addresses = reading.items(node).iter();
+        if addresses.len() == 0 {
+            reading.error(node.at, "empty", "an empty list listens nowhere");
+        }
         addresses
             .filter_map(|node| reading.parsed(node, "address", address::bind))
             .collect::<Vec<_>>()

@@ -1,5 +1,6 @@
 //! Owns `rules:`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Placed, RawRule};
@@ -23,20 +24,21 @@ const WILDCARD_MOST: (usize, usize) = (128, 5);
 const REGEX_BYTES: usize = 1 << 20;
 
 pub(super) fn read(reading: &Reading, node: &Node, into: &mut Vec<Placed<RawRule>>) {
+    let earlier = into
+        .iter()
+        .map(|placed| (placed.part.rule.name.clone(), placed.at));
+    let mut seen: HashMap<Arc<str>, At> = earlier.collect();
     for (number, item) in reading.items(node).iter().enumerate() {
         if let Some(fields) = reading.map(item, "a rule") {
             let raw = rule(number, fields);
             let at = item.at;
             if let Some(raw) = raw {
-                let earlier = into
-                    .iter()
-                    .find(|placed| placed.part.rule.name == raw.rule.name);
-                if let Some(earlier) = earlier {
+                if let Some(earlier) = seen.insert(raw.rule.name.clone(), at) {
                     reading.error_with(
                         at,
                         "duplicate_name",
                         format!("two rules are called `{}`", raw.rule.name),
-                        earlier.at,
+                        earlier,
                     );
                 }
                 into.push(Placed { at, part: raw });
@@ -334,10 +336,34 @@ fn prefix(text: &str) -> Result<Arc<str>, String> {
     Ok(text.strip_suffix('/').unwrap_or(text).into())
 }
 
+/// Whether every escape is one that the normal form of a path has.
+fn escapes_are_normal(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let digits = rest.get(..2).filter(|digits| {
+            let upper = |byte: u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte);
+            digits.bytes().all(upper)
+        });
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        byte.is_some_and(|byte| {
+            byte != 0 && !byte.is_ascii_alphanumeric() && !b"-._~".contains(&byte)
+        })
+    })
+}
+
 /// A path that requests can have: in the form in which rules see it.
 fn normal(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {
         return Err(format!("a path begins with a slash: `/{text}`"));
+    }
+    if text.contains('?') {
+        return Err(format!(
+            "`{text}`: a path has no query and, as `exact` or `prefix`, no `?`"
+        ));
+    }
+    if !escapes_are_normal(text) {
+        return Err(format!(
+            "`{text}` can be no request's path: rules see escapes in upper case, and letters, digits, `-`, `.`, `_` and `~` plain"
+        ));
     }
     if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!(

@@ -55,6 +55,13 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Service
         .unwrap_or_else(default_upstream);
     let backends = fields.get("backends").map(|node| {
         let items = reading.items(node).iter();
+        if items.len() == 0 {
+            reading.error(
+                node.at,
+                "empty",
+                "a service without backends serves nothing",
+            );
+        }
         items
             .filter_map(|node| backend(reading, node))
             .collect::<Vec<_>>()
@@ -151,13 +158,28 @@ fn hash(reading: &Reading, node: &Node) -> Option<(PolicyChoice, Option<HashKey>
     ))
 }
 
+/// The name of a field or cookie.
+fn token(text: &str) -> Result<String, String> {
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(letters) {
+        return Err(format!("`{text}` is no name of a field or cookie"));
+    }
+    Ok(text.to_owned())
+}
+
 fn hash_key(reading: &Reading, node: &Node) -> Option<HashKey> {
     if matches!(node.value, Value::Map(_)) {
         let map = reading.map(node, "key")?;
-        let header = map
-            .text("header")
-            .map(|name| HashKey::Header(name.to_ascii_lowercase().into()));
-        let cookie = map.text("cookie").map(|name| HashKey::Cookie(name.into()));
+        let named = |reading: &Reading, node: &Node| reading.parsed(node, "name", token);
+        let header = map.with("header", named);
+        let header = header.map(|name| HashKey::Header(name.to_ascii_lowercase().into()));
+        let cookie = map
+            .with("cookie", named)
+            .map(|name| HashKey::Cookie(name.into()));
+        if map.get("header").is_some() == map.get("cookie").is_some() {
+            let message = "a key is one of `{ header: name }` and `{ cookie: name }`";
+            reading.error(map.at, "key", message);
+        }
         map.done();
         return header.or(cookie);
     }
