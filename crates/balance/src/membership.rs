@@ -88,8 +88,8 @@ pub(crate) struct Ledger {
     dirty: bool,
     events: Vec<EventKind>,
     last_tick: Instant,
-    /// Exchanges of all members at the last tick, for the budget.
-    exchanges: u64,
+    /// Retries at the last tick, for the budget.
+    retried: u64,
     retries_refused: u64,
 }
 
@@ -110,7 +110,7 @@ impl Ledger {
             dirty: true,
             events: Vec::new(),
             last_tick: now,
-            exchanges: 0,
+            retried: 0,
             retries_refused: 0,
         };
         ledger.settings_to_facts();
@@ -350,7 +350,6 @@ impl Ledger {
             standing,
         });
         let mut entry = Entry {
-            backend,
             spec,
             health,
             breaker: Breaker::default(),
@@ -360,8 +359,10 @@ impl Ledger {
             reason: Reason::Joined,
             since: now,
             verdicts: 0,
+            picked: backend.counts().picked,
             drain_told: false,
             joined: now,
+            backend,
         };
         entry.window.restart(now, entry.tally());
         entry

@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     /// Verdicts at the last tick: as many now means idle.
     pub(super) verdicts: u64,
+    /// Picks at the last tick. One that joins or returns begins with those it has: they were counted before.
+    pub(super) picked: u64,
     pub(super) drain_told: bool,
     /// A check that began earlier was of somebody else with this identity.
     pub(super) joined: Instant,

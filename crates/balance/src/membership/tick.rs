@@ -16,7 +16,8 @@ use crate::time::Instant;
 impl Ledger {
     pub(crate) fn tick(&mut self, now: Instant) {
         let elapsed = now.since(self.last_tick);
-        self.last_tick = now;
+        // Time that went back and comes again was counted.
+        self.last_tick = self.last_tick.max(now);
         self.facts.tick_came();
         self.facts.refresh_classes();
         self.learn(elapsed, now);
@@ -48,15 +49,16 @@ impl Ledger {
 
     /// The retry budget grows with the exchanges since the last tick: picks, less those that were retries.
     fn refill(&mut self, elapsed: Duration) {
-        let picked = self
-            .members
-            .iter()
-            .map(|entry| entry.backend.counts().picked)
-            .sum::<u64>();
-        let exchanges = picked.saturating_sub(self.facts.retried.load(Ordering::Relaxed));
-        // Less than before when members left: then nothing is known of this tick.
-        let since = exchanges.saturating_sub(self.exchanges);
-        self.exchanges = exchanges;
+        let mut picked = 0_u64;
+        for entry in &mut self.members {
+            let now = entry.backend.counts().picked;
+            picked = picked.saturating_add(now.saturating_sub(entry.picked));
+            entry.picked = now;
+        }
+        let retried = self.facts.retried.load(Ordering::Relaxed);
+        // Each counter against itself: who leaves takes picks of this tick along, and nothing of earlier ones.
+        let since = picked.saturating_sub(retried.saturating_sub(self.retried));
+        self.retried = retried;
         self.facts
             .budget
             .refill(since, elapsed, &self.settings.retry.budget);

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::event::EventKind;
 use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason};
 use evenkeel_balance::verdict::Fault;
 
-use crate::stage::{Stage, plain};
+use crate::stage::{Stage, id, plain};
 
 fn attempt() -> Attempt {
     Attempt {
@@ -112,4 +113,60 @@ fn amplification_is_bounded_when_everything_fails() {
         attempts > exchanges * 11 / 10,
         "retries must have been tried: {attempts} of {exchanges}"
     );
+}
+
+/// Counters of members that left are not those of members that came: a fleet that was renewed earns as before.
+#[test]
+fn a_renewed_fleet_earns_its_retries() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    stage.serve(1000, &[], &[]);
+    stage.pass(0.1);
+    assert!(granted(&stage, 10_000) >= 200);
+    let fresh = ["c", "d"].map(BackendSpec::new).to_vec();
+    stage.service.replace(fresh, stage.now).unwrap();
+    stage.pass(0.1);
+    granted(&stage, 10_000);
+    stage.serve(1000, &[], &[]);
+    stage.pass(0.1);
+    let earned = granted(&stage, 10_000);
+    assert!(
+        (199..=202).contains(&earned),
+        "a fifth of 1000, not {earned}"
+    );
+}
+
+/// A member that leaves and returns with its counters earns nothing for exchanges that were counted before.
+#[test]
+fn a_member_that_returns_earns_nothing_twice() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    stage.serve(10_000, &[], &[]);
+    stage.pass(0.1);
+    granted(&stage, 100_000);
+    let held = stage.pick_of("a");
+    for _ in 0..5 {
+        stage.service.remove(&id("a"), stage.now).unwrap();
+        stage.pass(0.1);
+        stage.service.add(BackendSpec::new("a"), stage.now).unwrap();
+        stage.pass(0.1);
+    }
+    let earned = granted(&stage, 100_000);
+    assert!(
+        earned <= 5,
+        "the floor of a second and one exchange, not {earned}"
+    );
+    stage.well(held);
+}
+
+/// A clock that goes back and forth pays the floor once.
+#[test]
+fn time_that_comes_again_earns_nothing_twice() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    let before = stage.now;
+    stage.pass(1.0);
+    granted(&stage, 100);
+    for _ in 0..10 {
+        stage.service.tick(before);
+        stage.service.tick(stage.now);
+    }
+    assert_eq!(granted(&stage, 100), 0);
 }
