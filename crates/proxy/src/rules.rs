@@ -39,6 +39,8 @@ pub struct Rules {
 struct Paths {
     exact: HashMap<Box<[u8]>, Vec<u32>>,
     prefixes: HashMap<Box<[u8]>, Vec<u32>>,
+    /// The longest prefix: what a client sends beyond it is not hashed.
+    longest: usize,
     others: Vec<u32>,
 }
 
@@ -111,7 +113,7 @@ impl Rules {
             self.first(numbers, asked, best);
         }
         if !paths.prefixes.is_empty() {
-            for end in prefixes(asked.path) {
+            for end in prefixes(asked.path, paths.longest) {
                 if let Some(numbers) = paths.prefixes.get(&asked.path[..end]) {
                     self.first(numbers, asked, best);
                 }
@@ -147,7 +149,10 @@ impl Paths {
         for path in paths {
             let numbers = match path {
                 PathPattern::Exact(path) => self.exact.entry(path.as_bytes().into()),
-                PathPattern::Prefix(path) => self.prefixes.entry(path.as_bytes().into()),
+                PathPattern::Prefix(path) => {
+                    self.longest = self.longest.max(path.len());
+                    self.prefixes.entry(path.as_bytes().into())
+                }
                 PathPattern::Wildcard(_) | PathPattern::Regex(_) => continue,
             };
             let numbers = numbers.or_default();
@@ -158,13 +163,16 @@ impl Paths {
     }
 }
 
-/// Where a prefix of whole segments may end: before each slash, and at the end.
-fn prefixes(path: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    path.iter()
+/// Where a prefix of whole segments may end, up to `longest`: before each slash, and at the end. Without the bound a path of many
+/// segments costs the square of its length.
+fn prefixes(path: &[u8], longest: usize) -> impl Iterator<Item = usize> + '_ {
+    let within = &path[..path.len().min(longest.saturating_add(1))];
+    within
+        .iter()
         .enumerate()
         .filter(|&(_, &byte)| byte == b'/')
         .map(|(at, _)| at)
-        .chain([path.len()])
+        .chain((path.len() <= longest).then_some(path.len()))
 }
 
 /// Whether all conditions of a rule hold: the one predicate.

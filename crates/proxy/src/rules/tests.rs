@@ -96,6 +96,15 @@ fn the_first_that_holds_wins() {
     assert_eq!(Rules::new(&[]).find(&asked("a", "/")), None);
 }
 
+/// A path costs no more than the longest prefix asks for, however many segments a client sends.
+#[test]
+fn a_long_path_is_not_read_to_its_end() {
+    let path = b"/a".repeat(4096);
+    assert_eq!(prefixes(&path, 4).collect::<Vec<_>>(), [0, 2, 4]);
+    assert_eq!(prefixes(b"/a/b", 4).collect::<Vec<_>>(), [0, 2, 4]);
+    assert_eq!(prefixes(b"/a/b", 0).collect::<Vec<_>>(), [0]);
+}
+
 fn host_pattern() -> impl Strategy<Value = HostPattern> {
     prop_oneof![
         "[ab](\\.[ab]){0,2}".prop_map(|name| HostPattern::Exact(name.as_str().into())),
