@@ -274,7 +274,9 @@ impl Facts {
             return;
         };
         if catch_unwind(AssertUnwindSafe(|| call(policy.as_ref()))).is_err() {
-            self.policy_failed(policy.name(), at);
+            // Its name is the program's own code as well, and may panic like the rest of it.
+            let name = catch_unwind(AssertUnwindSafe(|| policy.name().to_owned()));
+            self.policy_failed(name.as_deref().unwrap_or("custom"), at);
         }
     }
 

@@ -361,6 +361,7 @@ impl Ledger {
             verdicts: 0,
             picked: backend.counts().picked,
             drain_told: false,
+            first,
             joined: now,
             backend,
         };

@@ -39,10 +39,12 @@ impl Ledger {
             *self.census.of(from) -= 1;
             *self.census.of(standing) += 1;
         }
-        // Who returns while others serve warms up; who returns to an empty house is needed at once.
+        // Who returns while others serve warms up; who returns to an empty house is needed at once. Members that begin together are
+        // proven one after another, and none of them may get the share of those that wait for their check.
         let others = self.census.count(Standing::Serving) > usize::from(!entry.zero_weight());
         if standing == Standing::Serving {
-            entry.warming = others.then_some(now);
+            let begins = entry.first && from == Standing::Unproven;
+            entry.warming = (others && !begins).then_some(now);
         }
         (entry.standing, entry.reason, entry.since) = (standing, reason, now);
         let backend = entry.spec.id.clone();

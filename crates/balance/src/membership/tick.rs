@@ -121,14 +121,15 @@ impl Ledger {
             .filter(|entry| entry.standing < Standing::Unproven)
             .count();
         let mut accused: Vec<(usize, Reason, Charges)> = Vec::new();
-        for (at, entry) in self.members.iter().enumerate() {
-            if entry.standing >= Standing::Unproven {
-                let charges = entry.charges();
-                accused.extend(
-                    charges
-                        .trigger(settings)
-                        .map(|reason| (at, reason, charges)),
-                );
+        for (at, entry) in self.members.iter_mut().enumerate() {
+            let charges = entry.charges();
+            match charges.trigger(settings) {
+                Some(reason) if entry.standing >= Standing::Unproven => {
+                    accused.push((at, reason, charges));
+                }
+                Some(_) => {}
+                // An episode has ended; the next one is told again.
+                None => entry.breaker.withheld = false,
             }
         }
         accused.sort_by(|(_, _, one), (_, _, two)| {

@@ -157,3 +157,34 @@ fn new_settings_give_it_another_chance() {
     stage.service.set_settings(settings, stage.now);
     assert_eq!(stage.serve(10, &[], &["a", "b", "c"]), [0, 0, 10]);
 }
+
+/// Its name is its own code too: a panic there goes no further than one in a hook.
+#[test]
+fn a_name_that_panics_reaches_nobody_who_finishes_a_pick() {
+    #[derive(Default)]
+    struct Nameless(AtomicU32);
+    impl Policy for Nameless {
+        fn name(&self) -> &str {
+            // It is asked once when the service begins.
+            assert_eq!(self.0.load(Ordering::Relaxed), 0, "a name that panics");
+            "nameless"
+        }
+        fn choose(&self, _: &Candidates<'_>, _: &Ask<'_>) -> Option<usize> {
+            Some(0)
+        }
+        fn finished(&self, _: &Backend, _: Option<Outcome>) {
+            self.0.store(1, Ordering::Relaxed);
+            assert_eq!(self.0.load(Ordering::Relaxed), 0, "a hook that panics");
+        }
+    }
+    let settings =
+        ServiceSettings::with_policy(PolicyChoice::Custom(Arc::new(Nameless::default())));
+    let mut stage = Stage::new(settings, &["a", "b"]);
+    let pick = stage.pick().unwrap();
+    stage.well(pick);
+    let failed = EventKind::PolicyFailed {
+        policy: "custom".into(),
+    };
+    assert_eq!(stage.heard(), [failed]);
+    stage.service.laws().unwrap();
+}

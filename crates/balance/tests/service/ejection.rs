@@ -253,19 +253,11 @@ fn never_more_than_half_are_out_and_the_worst_go_first() {
         .into_iter()
         .filter(|kind| matches!(kind, EventKind::BreakerWithheld { .. }))
         .collect();
-    let why = if withheld.contains(&EventKind::BreakerWithheld {
-        backend: id("d"),
-        why: Withheld::Cap,
-    }) {
-        Withheld::Cap
-    } else {
-        Withheld::MedianFails
-    };
     assert_eq!(
         withheld,
         [EventKind::BreakerWithheld {
             backend: id("d"),
-            why
+            why: Withheld::Cap
         }],
         "told once"
     );
@@ -394,4 +386,24 @@ fn too_much_to_do_counts_for_the_rate_and_not_as_a_row() {
     }
     stage.pass(0.1);
     assert_eq!(stage.backend("a").reason, Reason::FailureRate);
+}
+
+/// A backend that may not be ejected is told of once for each time that it fails, not once in its life.
+#[test]
+fn what_is_withheld_is_told_again_in_the_next_episode() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    let withheld = |stage: &Stage| {
+        let told = |kind: &EventKind| matches!(kind, EventKind::BreakerWithheld { .. });
+        stage.heard().iter().filter(|kind| told(kind)).count()
+    };
+    for _ in 0..3 {
+        stage.serve(10, &["a"], &[]);
+        stage.pass(1.0);
+        stage.serve(5, &["a"], &[]);
+        stage.pass(1.0);
+        assert_eq!(withheld(&stage), 1);
+        stage.serve(100, &[], &[]);
+        stage.pass(100.0);
+        assert_eq!(withheld(&stage), 0);
+    }
 }

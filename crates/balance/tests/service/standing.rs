@@ -302,3 +302,39 @@ fn in_a_large_service_a_check_is_published_by_the_tick_it_asks_for() {
         "only the proven serve"
     );
 }
+
+/// Members that begin together are proven one after another: the first of them is no better than the last.
+#[test]
+fn first_proofs_warm_nobody_up() {
+    let settings = ServiceSettings {
+        health: Some(ActiveSettings::default()),
+        slow_start: Duration::from_secs(10),
+        ..plain()
+    };
+    let mut stage = Stage::new(settings, &["a", "b", "c"]);
+    for name in ["a", "b", "c"] {
+        stage.check(name, CheckResult::Passed);
+    }
+    for name in ["a", "b", "c"] {
+        assert_eq!(
+            stage.backend(name).ramp.to_bits(),
+            1.0_f32.to_bits(),
+            "{name}"
+        );
+    }
+    assert_eq!(stage.serve(30, &[], &["a", "b", "c"]), [10, 10, 10]);
+    // Who comes later warms up, and so does who was down.
+    stage.service.add(BackendSpec::new("d"), stage.now).unwrap();
+    stage.check("d", CheckResult::Passed);
+    for _ in 0..3 {
+        stage.check("a", CheckResult::Failed(CheckFault::Refused));
+    }
+    assert_eq!(stage.standing("a"), Standing::Down);
+    stage.check("a", CheckResult::Passed);
+    stage.check("a", CheckResult::Passed);
+    stage.pass(0.1);
+    for name in ["a", "d"] {
+        let ramp = stage.backend(name).ramp;
+        assert!(ramp < 0.5, "{name} begins at {ramp}");
+    }
+}
