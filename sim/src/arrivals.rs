@@ -24,7 +24,8 @@ pub(crate) fn arrivals_per_second(scenario: &Scenario) -> f64 {
     } else {
         1.0
     };
-    let speeds = scenario.servers as f64 - 0.5 * scenario.servers_of(scenario.slow_share) as f64;
+    let speeds = scenario.servers as f64
+        - (1.0 - scenario.slow_speed) * scenario.servers_of(scenario.slow_share) as f64;
     let work = scenario
         .routes
         .iter()

@@ -62,8 +62,10 @@ pub struct Scenario {
     pub slots: usize,
     /// Work of an exchange, one per route; routes are as likely as each other.
     pub routes: Vec<Demand>,
-    /// This share of the servers has half the speed.
+    /// This share of the servers is slower than the rest.
     pub slow_share: f64,
+    /// How fast those are; the rest has speed 1.
+    pub slow_speed: f64,
     /// Neighbours take 70 % of a server's speed for 1 s every 5 s on average.
     pub antagonists: bool,
     /// Time from the balancer to a server, and back again.
@@ -95,6 +97,7 @@ impl Scenario {
             slots: 4,
             routes: vec![Demand::Paper(0.02)],
             slow_share: 0.0,
+            slow_speed: 0.5,
             antagonists: false,
             network: Duration::from_micros(250),
             instances: 1,
@@ -183,6 +186,16 @@ impl Scenario {
                 exchanges: 150_000,
                 ..Self::plain("uneven-70-of-100", "100 uneven servers, load .7", 0.7).uneven()
             },
+            Self {
+                slow_share: 0.95,
+                slow_speed: 0.9,
+                routes: vec![Demand::Fixed(0.02)],
+                ..Self::plain(
+                    "idle-02",
+                    "one server is 10 % faster, always, load .02",
+                    0.02,
+                )
+            },
         ]
     }
 
@@ -206,6 +219,16 @@ impl Scenario {
                 "10 % of the servers fail in 0.5 ms, load .7, no retries, no breaker",
             )
             .strike(Duration::ZERO, 0.1, Fault::FastErrors),
+            Self {
+                slots: 40,
+                exchanges: 200_000,
+                ..Self::plain(
+                    "deep-sinkhole-35",
+                    "half of the servers fail in 0.5 ms, the rest works on 40 at once, load .35, no retries, no breaker",
+                    0.35,
+                )
+            }
+            .strike(Duration::ZERO, 0.5, Fault::FastErrors),
             at_70("restart-70", "one server restarts, load .7").strike(soon, 0.05, Fault::Restart),
             at_70("stall-70", "one server stalls for 5 s, load .7").strike(soon, 0.05, stall),
             careful(

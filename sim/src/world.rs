@@ -95,7 +95,12 @@ impl<'a> World<'a> {
         }
         let slow = scenario.servers_of(scenario.slow_share);
         let servers: Vec<Server> = (0..scenario.servers)
-            .map(|at| Server::new(scenario.slots, if at < slow { 0.5 } else { 1.0 }))
+            .map(|at| {
+                Server::new(
+                    scenario.slots,
+                    if at < slow { scenario.slow_speed } else { 1.0 },
+                )
+            })
             .collect();
         let balancers = (0..scenario.instances)
             .map(|_| Balancer::new(scenario, &settings))

@@ -69,15 +69,24 @@ fn uneven_servers_at_90() {
     check_tail("uneven-90", 0.10, 0.70);
 }
 
+/// However much is in flight on the good ones.
 #[test]
 fn a_sinkhole_draws_nothing() {
-    let rows = rows(&named("sinkhole-70"), &[PolicyChoice::Adaptive]);
-    let failed = |row: &Row| row.figure(|report| report.failed).most;
-    assert!(
-        failed(&rows[0]) <= 0.5,
-        "adaptive failed {:.3} %",
-        failed(&rows[0])
-    );
+    for scenario in ["sinkhole-70", "deep-sinkhole-35"] {
+        let rows = rows(&named(scenario), &[PolicyChoice::Adaptive]);
+        let failed = rows[0].figure(|report| report.failed).most;
+        assert!(
+            failed <= 0.5,
+            "{scenario}: adaptive failed {failed:.3} % at most"
+        );
+    }
+}
+
+#[test]
+fn a_small_advantage_does_not_take_all_from_the_idle() {
+    let rows = rows(&named("idle-02"), &[PolicyChoice::Adaptive]);
+    let share = rows[0].figure(|report| report.largest_share()).most;
+    assert!(share <= 1.5, "{share:.2} times an even share");
 }
 
 /// In each seed. Shorter runs vary more than the target by chance alone: 4 % at 200,000 exchanges, 3 % at 500,000.

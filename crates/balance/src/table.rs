@@ -16,8 +16,8 @@ pub(crate) struct Lane {
     pub(crate) backend: Arc<Backend>,
     /// Weight times ramp.
     pub(crate) share: f32,
-    /// 1 / share.
-    pub(crate) inverse: f32,
+    /// The mean share of all lanes / share.
+    pub(crate) per_share: f32,
     /// Most attempts in flight; `u32::MAX` is no limit.
     pub(crate) limit: u32,
 }

@@ -14,6 +14,8 @@ const SAMPLE: f32 = 0.05;
 const SLOWNESS: std::ops::RangeInclusive<f32> = 1.0 / 16.0..=16.0;
 /// An idle backend is forgiven with this time constant, and so tried again.
 const FORGIVE: Duration = Duration::from_secs(10);
+/// Less failing than this is none: a single failure is forgotten after about a hundred successes.
+const NOTICED: f32 = 0.000_25;
 
 /// What was learned of one backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +70,7 @@ impl Speed {
         };
         self.write(Learned {
             slowness: was.slowness + SAMPLE * (sample - was.slowness),
-            failing: was.failing * (1.0 - SAMPLE),
+            failing: fade(was.failing, 1.0 - SAMPLE),
         });
     }
 
@@ -90,13 +92,19 @@ impl Speed {
         let keep = (-idle.as_secs_f32() / FORGIVE.as_secs_f32()).exp();
         self.write(Learned {
             slowness: 1.0 + (was.slowness - 1.0) * keep,
-            failing: was.failing * keep,
+            failing: fade(was.failing, keep),
         });
     }
 
     fn write(&self, learned: Learned) {
         self.0.store(learned.pack(), Ordering::Relaxed);
     }
+}
+
+/// What is left of failing; so little is nothing, and costs a choice no second look.
+fn fade(failing: f32, keep: f32) -> f32 {
+    let left = failing * keep;
+    if left < NOTICED { 0.0 } else { left }
 }
 
 #[cfg(all(test, not(shuttle)))]

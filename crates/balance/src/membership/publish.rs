@@ -15,28 +15,30 @@ use crate::time::Instant;
 impl Ledger {
     /// The table that pickers read from now on.
     pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
+        let rung = self.rung;
+        let admitted = |entry: &Entry| admission(entry.standing, entry.zero_weight(), rung);
+        let share = |entry: &Entry| {
+            let warmth = ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0);
+            f32::from(entry.spec.weight.get()) * warmth
+        };
+        let in_lanes = |entry: &&Entry| admitted(entry) == Admission::Lane;
+        let (mut count, mut shares) = (0.0_f32, 0.0_f32);
+        for entry in self.members.iter().filter(in_lanes) {
+            count += 1.0;
+            shares += share(entry);
+        }
+        let mean = shares / count.max(1.0);
         let lane = |entry: &Entry| {
-            let share = f32::from(entry.spec.weight.get())
-                * ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0);
-            let limit = entry
-                .spec
-                .max_in_flight
-                .map_or(u32::MAX, std::num::NonZeroU32::get);
+            let share = share(entry);
+            let limit = entry.spec.max_in_flight;
             Lane {
                 backend: entry.backend.clone(),
                 share,
-                inverse: 1.0 / share,
-                limit,
+                per_share: mean / share,
+                limit: limit.map_or(u32::MAX, std::num::NonZeroU32::get),
             }
         };
-        let rung = self.rung;
-        let admitted = |entry: &Entry| admission(entry.standing, entry.zero_weight(), rung);
-        let lanes: Box<[Lane]> = self
-            .members
-            .iter()
-            .filter(|entry| admitted(entry) == Admission::Lane)
-            .map(lane)
-            .collect();
+        let lanes: Box<[Lane]> = self.members.iter().filter(in_lanes).map(lane).collect();
         let on_trial = |entry: &&Entry| entry.standing == Standing::Probing && !entry.zero_weight();
         let trials: Box<[Lane]> = self.members.iter().filter(on_trial).map(lane).collect();
         let (mut next_lane, mut next_trial) = (0, u32::try_from(lanes.len()).unwrap_or(u32::MAX));

@@ -1,5 +1,6 @@
 use evenkeel_balance::ask::Tried;
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
+use evenkeel_balance::hashing;
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
 
@@ -55,10 +56,9 @@ fn down_draining_disabled_and_weight_0_are_all_down() {
     assert_eq!(stage.pick().unwrap_err(), Refusal::AllDown);
 }
 
-#[test]
-fn tried_backends_are_excluded_under_every_policy() {
+fn every_policy() -> [PolicyChoice; 7] {
     use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
-    for policy in [
+    [
         Adaptive,
         RoundRobin,
         Random,
@@ -66,7 +66,35 @@ fn tried_backends_are_excluded_under_every_policy() {
         PowerOfTwo,
         Hash(HashMethod::Maglev),
         Hash(HashMethod::Rendezvous),
-    ] {
+    ]
+}
+
+#[test]
+fn a_small_subset_of_many_is_found_and_shared() {
+    let names: Vec<String> = (0..300).map(|at| at.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let subset = [id("7"), id("8"), id("250")];
+    for policy in every_policy() {
+        let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &names);
+        let mut picked = [0; 3];
+        for key in 0..300 {
+            let ask = stage.ask().key(hashing::mix(5, key)).subset(&subset);
+            let pick = stage.service.pick(&ask, stage.now).unwrap();
+            let at = subset.iter().position(|one| one == pick.backend().id());
+            picked[at.unwrap()] += 1;
+            stage.well(pick);
+        }
+        assert!(
+            picked.iter().all(|&picks| picks > 60),
+            "{}: {picked:?}",
+            stage.service.snapshot(stage.now).policy
+        );
+    }
+}
+
+#[test]
+fn tried_backends_are_excluded_under_every_policy() {
+    for policy in every_policy() {
         let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &["a", "b", "c"]);
         let mut tried = Tried::default();
         let mut seen = Vec::new();
