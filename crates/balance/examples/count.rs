@@ -4,12 +4,14 @@
 #![expect(clippy::print_stdout, reason = "the rows are its output")]
 
 use std::error::Error;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
@@ -24,6 +26,8 @@ enum Way {
     Handle,
     /// As a worker does after a failed attempt.
     Again,
+    /// As a worker does when every backend has as many in flight as it may.
+    Refused,
 }
 
 /// `2^64 / golden ratio`: multiples of it are spread evenly, and cost one instruction.
@@ -71,6 +75,14 @@ fn rows() -> Vec<(String, Way, PolicyChoice, usize)> {
         20,
     ));
     rows.push(("again/adaptive/20".to_owned(), Way::Again, Adaptive, 20));
+    for policy in [Adaptive, RoundRobin] {
+        rows.push((
+            format!("refused/{}/1000", policy.name()),
+            Way::Refused,
+            policy,
+            1000,
+        ));
+    }
     rows
 }
 
@@ -80,8 +92,12 @@ fn run(
     backends: usize,
     repetitions: u64,
 ) -> Result<(), Box<dyn Error>> {
+    let one = NonZeroU32::new(1).filter(|_| matches!(way, Way::Refused));
     let backends = (0..backends)
-        .map(|at| BackendSpec::new(format!("backend-{at}")))
+        .map(|at| BackendSpec {
+            max_in_flight: one,
+            ..BackendSpec::new(format!("backend-{at}"))
+        })
         .collect();
     let service = Service::new(
         "count",
@@ -99,6 +115,12 @@ fn run(
         Instant::ZERO + Duration::from_micros(500),
     );
     service.tick(Instant::from_nanos(1));
+    let mut held = Vec::new();
+    while one.is_some()
+        && let Ok(pick) = service.pick(&Ask::new(0), Instant::ZERO)
+    {
+        held.push(pick);
+    }
     for exchange in 1..=repetitions {
         let now = Instant::from_nanos(exchange * 1_000);
         let (head, end) = (
@@ -112,13 +134,16 @@ fn run(
                 pick.answered(Verdict::Success, head);
                 pick.finish(Outcome::Completed, end);
             }
-            Way::Handle | Way::Again => {
+            Way::Handle | Way::Again | Way::Refused => {
                 let ask = if matches!(way, Way::Again) {
                     ask.tried(&tried)
                 } else {
                     ask
                 };
-                let mut pick = handle.pick(&ask, now)?;
+                let mut pick = match handle.pick(&ask, now) {
+                    Err(Refusal::AllFull) if matches!(way, Way::Refused) => continue,
+                    other => other?,
+                };
                 pick.answered(Verdict::Success, head);
                 pick.finish(Outcome::Completed, end);
             }

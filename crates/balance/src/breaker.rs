@@ -3,6 +3,7 @@
 //! ```text
 //! closed --trigger, and the cap allows--> open --its time is over--> half-open
 //! half-open --all trials passed--> closed       half-open --one failed--> open (twice as long)
+//! half-open --all hang for an open time--> half-open (new trials)               any --by hand--> closed
 //! ```
 //! Judges what picks recorded; never counts requests itself and knows no other backend (see `service::tick` for the cap).
 
@@ -31,7 +32,7 @@ pub(crate) struct Breaker {
     gate: Gate,
     /// Openings not yet forgiven: the open time doubles with each.
     times: u32,
-    /// Open: when trials begin. Closed: when the next opening is forgiven.
+    /// Open: when trials begin. Half-open: when hanging ones are given up. Closed: when the next opening is forgiven.
     next: Instant,
     /// A withheld opening was told already.
     pub(crate) withheld: bool,
@@ -92,11 +93,22 @@ impl Breaker {
         self.withheld = false;
     }
 
-    /// Open long enough?
-    pub(crate) fn half_open(&mut self, now: Instant) -> bool {
-        let due = self.gate == Gate::Open && self.next <= now;
+    /// Open long enough, or half-open that long with every trial under way and none answered? Trials begin, or begin
+    /// anew: one that hangs must not hold the backend for ever.
+    pub(crate) fn half_open(
+        &mut self,
+        trials_left: bool,
+        settings: &BreakerSettings,
+        now: Instant,
+    ) -> bool {
+        let due = match self.gate {
+            Gate::Closed => false,
+            Gate::Open => self.next <= now,
+            Gate::HalfOpen => self.next <= now && !trials_left,
+        };
         if due {
             self.gate = Gate::HalfOpen;
+            self.next = now + settings.open;
         }
         due
     }
@@ -112,9 +124,9 @@ impl Breaker {
         }
     }
 
-    pub(crate) fn close(&mut self, settings: &BreakerSettings, now: Instant) {
+    pub(crate) fn close(&mut self, peace: Duration, now: Instant) {
         self.gate = Gate::Closed;
-        self.next = now + settings.open;
+        self.next = now + peace;
     }
 
     /// While closed, each open time in peace forgives one opening.

@@ -130,6 +130,22 @@ mod tests {
         assert!(charge.law(1) && !charge.law(0));
     }
 
+    /// More than a half word after the beginning, what was settled last is what the half word counts on from.
+    #[test]
+    fn a_settled_total_outlives_the_half_word() {
+        let all = (1_u64 << 32) - 1;
+        let charge = Charge {
+            word: AtomicU64::new(all << 32),
+            ..Charge::default()
+        };
+        charge.settle();
+        for more in 1..=3 {
+            assert!(charge.take(u32::MAX));
+            charge.finish();
+            assert_eq!(charge.read(), (all + more, 0));
+        }
+    }
+
     #[test]
     fn the_total_goes_on_when_the_half_word_wraps() {
         let all = (1_u64 << 32) - 1;

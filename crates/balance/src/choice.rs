@@ -122,7 +122,7 @@ pub(crate) fn refusal(table: &Table, ask: &Ask<'_>) -> Refusal {
         ask.subset
             .is_none_or(|subset| subset.contains(member.backend.id()))
     };
-    let (mut members, mut admitted, mut full) = (0_usize, 0_usize, false);
+    let (mut members, mut admitted, mut full, mut free) = (0_usize, 0_usize, false, false);
     for member in table.members.iter().filter(asked) {
         members += 1;
         if let Some(index) = admitted_lane(table, member) {
@@ -132,11 +132,14 @@ pub(crate) fn refusal(table: &Table, ask: &Ask<'_>) -> Refusal {
                 admitted += 1;
             }
             full |= member.admission == Admission::Lane && bar != Some(Bar::Tried);
+            free |= member.admission == Admission::Lane && bar.is_none();
         }
     }
     match (members, admitted, full) {
         (0, _, _) => Refusal::NoBackends,
         (_, 0, _) => Refusal::AllDown,
+        // With our own policies, somebody became free since the choice.
+        _ if free && table.prepared.is_custom() => Refusal::Declined,
         (_, _, true) => Refusal::AllFull,
         (_, _, false) => Refusal::AllTried,
     }

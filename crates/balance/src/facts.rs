@@ -36,7 +36,7 @@ pub(crate) struct Facts {
     /// Failures in a row that ask for a prompt tick; 0 for none.
     prompt_at: AtomicU32,
     prompt: AtomicBool,
-    refused: [AtomicU64; 4],
+    refused: [AtomicU64; Refusal::ALL.len()],
     pub(crate) turn: OwnLine<AtomicU64>,
     pub(crate) budget: Budget,
     /// Retries granted, and those that the budget refused.
@@ -166,6 +166,17 @@ impl Facts {
             Decision::No(_) => 0,
         };
         decision
+    }
+
+    /// Undoes a grant; as many as were granted can be undone.
+    pub(crate) fn retry_not_made(&self) {
+        let granted = |granted: u64| granted.checked_sub(1);
+        if (self.retried)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, granted)
+            .is_ok()
+        {
+            self.budget.refund();
+        }
     }
 
     /// Asks the owner for a tick before its time. Says so once until the tick came.

@@ -9,7 +9,7 @@ use std::sync::Arc as StdArc;
 use std::time::Duration;
 
 use self::entry::{Census, Entry};
-use crate::backend::{Backend, BackendId, BackendSpec};
+use crate::backend::{Admin, Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
 use crate::eligibility::Rung;
 use crate::event::EventKind;
@@ -69,6 +69,10 @@ impl fmt::Display for MembershipError {
 }
 
 impl std::error::Error for MembershipError {}
+
+/// So many backends that left are remembered, besides as many as there are members, before the first are forgotten
+/// without a tick. Those with attempts under way are never forgotten; their number is that of the attempts at most.
+const DEPARTED: usize = 64;
 
 pub(crate) struct Ledger {
     facts: Arc<Facts>,
@@ -186,7 +190,7 @@ impl Ledger {
         let joins_empty = before.is_empty();
         for spec in specs {
             let entry = match before.remove(&spec.id) {
-                Some(entry) => self.updated(entry, spec),
+                Some(entry) => self.updated(entry, spec, now),
                 None => self.joined(spec, joins_empty, now),
             };
             self.members.push(entry);
@@ -219,7 +223,7 @@ impl Ledger {
     ) -> Result<(), MembershipError> {
         let at = self.find(&spec.id)?;
         let entry = self.members.remove(at);
-        let entry = self.updated(entry, spec);
+        let entry = self.updated(entry, spec, now);
         self.members.insert(at, entry);
         self.recount(now);
         Ok(())
@@ -327,6 +331,9 @@ impl Ledger {
     ) -> Result<(), MembershipError> {
         let at = self.find(id)?;
         self.members[at].health.mark(healthy, until);
+        if healthy == Some(true) {
+            self.close(at, Reason::ByHand, now);
+        }
         self.restand(at, Reason::ByHand, now);
         Ok(())
     }
@@ -369,13 +376,23 @@ impl Ledger {
         entry
     }
 
+    /// Closed for so long, a breaker is forgiven an opening.
+    pub(super) fn peace(&self) -> Duration {
+        self.settings.breaker.unwrap_or_default().open
+    }
+
     pub(super) fn window(&self) -> Duration {
         self.settings.breaker.unwrap_or_default().window
     }
 
-    fn updated(&mut self, entry: Entry, spec: BackendSpec) -> Entry {
+    fn updated(&mut self, mut entry: Entry, spec: BackendSpec, now: Instant) -> Entry {
         if entry.spec == spec {
             return entry;
+        }
+        let repaired = (entry.spec.admin, spec.admin) == (Admin::Disabled, Admin::Enabled);
+        if repaired && entry.acquit(self.peace(), now) {
+            let backend = spec.id.clone();
+            self.tell(EventKind::BreakerClosed { backend });
         }
         self.tell(EventKind::BackendUpdated {
             backend: spec.id.clone(),
@@ -394,12 +411,22 @@ impl Ledger {
         // Who returns is judged anew: late answers of its trials and old failures are not held against it.
         entry.backend.trials.end();
         entry.backend.consecutive.store(0, Ordering::Relaxed);
+        // Ticks forget those that nobody holds; a service whose members come and go faster forgets here.
+        if self.departed.len() >= DEPARTED + self.members.len() {
+            self.forget();
+        }
         self.departed
             .insert(entry.spec.id.clone(), Arc::downgrade(&entry.backend));
         self.tell(EventKind::BackendRemoved {
             backend: entry.spec.id.clone(),
             in_flight,
         });
+    }
+
+    /// Drops what is remembered of backends that left and that nobody holds any more.
+    pub(super) fn forget(&mut self) {
+        self.departed
+            .retain(|_, backend| backend.strong_count() > 0);
     }
 
     pub(crate) fn laws(&self) -> Result<(), BackendId> {

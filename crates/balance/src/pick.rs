@@ -29,15 +29,18 @@ pub enum Refusal {
     AllFull,
     /// All that may be picked were tried by this exchange.
     AllTried,
+    /// The program's own policy chose nobody of those that may be picked.
+    Declined,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::NoBackends,
         Self::AllDown,
         Self::AllFull,
         Self::AllTried,
+        Self::Declined,
     ];
 
     pub(crate) const fn index(self) -> usize {
@@ -46,6 +49,7 @@ impl Refusal {
             Self::AllDown => 1,
             Self::AllFull => 2,
             Self::AllTried => 3,
+            Self::Declined => 4,
         }
     }
 
@@ -57,6 +61,7 @@ impl Refusal {
             Self::AllDown => "all_down",
             Self::AllFull => "all_full",
             Self::AllTried => "all_tried",
+            Self::Declined => "declined",
         }
     }
 }
@@ -70,6 +75,7 @@ impl fmt::Display for Refusal {
                 "every backend of the service has as many attempts in flight as it may"
             }
             Self::AllTried => "every backend of the service was tried already",
+            Self::Declined => "the policy chose no backend",
         })
     }
 }

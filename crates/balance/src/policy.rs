@@ -254,6 +254,11 @@ impl Prepared {
         matches!(self, Self::Hash(_))
     }
 
+    /// Whether it is the program's own.
+    pub(crate) fn is_custom(&self) -> bool {
+        matches!(self, Self::Custom(_))
+    }
+
     /// The chosen index, or that the program's own policy failed.
     #[inline]
     pub(crate) fn choose(

@@ -263,7 +263,8 @@ impl Service {
     }
 
     /// A verdict by hand: at once, held against checks and traffic until `until`, another verdict, or for ever.
-    /// `Some(true)` without `until` clears what checks and an earlier verdict said; `None` withdraws the verdict.
+    /// `Some(true)` closes the breaker and, without `until`, clears what checks and an earlier verdict said; `None`
+    /// withdraws the verdict.
     ///
     /// # Errors
     /// [`MembershipError::Unknown`].
@@ -282,9 +283,9 @@ impl Service {
         self.shared.facts.retry(attempt, chance)
     }
 
-    /// Gives back a retry that was granted and not made: the client left while it waited.
+    /// Gives back a retry that was granted and not made: the client left while it waited. Nothing when none was granted.
     pub fn retry_not_made(&self) {
-        self.shared.facts.budget.refund();
+        self.shared.facts.retry_not_made();
     }
 
     /// How many picks were refused thus since the service began.

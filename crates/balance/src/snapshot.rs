@@ -26,6 +26,8 @@ pub struct ServiceSnapshot {
     pub down_since: Option<Instant>,
     /// Retries that the budget would allow now.
     pub retry_budget: u64,
+    /// Backends that left, as far as remembered: those with attempts under way, and others until the next tick.
+    pub departed: usize,
     /// Its members, in the order of configuration.
     pub backends: Vec<BackendSnapshot>,
 }

@@ -7,6 +7,7 @@
 //! closed, open: no tokens        begin(n): epoch + 1, n tokens
 //! take: token - 1                passed: passed + 1
 //! give back: token + 1           failed: failed, no tokens left
+//! more(n): n tokens, all hang
 //! ```
 
 use crate::sync::{AtomicU64, Ordering};
@@ -68,6 +69,16 @@ impl Trials {
                 failed: false,
                 passed: 0,
                 tokens: tokens.min(Self::MOST),
+            })
+        });
+    }
+
+    /// So many more trials in the same period: all before hang, and may yet answer. Called by the tick only.
+    pub(crate) fn more(&self, tokens: u16) {
+        self.change(|word| {
+            (!word.failed).then(|| Word {
+                tokens: word.tokens.saturating_add(tokens),
+                ..word
             })
         });
     }

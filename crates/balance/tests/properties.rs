@@ -382,6 +382,7 @@ impl Model {
                 self.answered.push(false);
             }
             Err(Refusal::NoBackends) => assert_eq!(members, 0),
+            Err(Refusal::Declined) => unreachable!("the policy is not the program's own"),
             Err(Refusal::AllDown) => {
                 let probing = |id: &BackendId| {
                     self.snapshot().backend(id.as_str()).unwrap().standing == Standing::Probing

@@ -16,8 +16,6 @@ use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
 use evenkeel_balance::snapshot::ServiceSnapshot;
 use evenkeel_balance::time::Instant;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 
 use crate::ask::Ask;
 use crate::clock::{Chance, Clock};
@@ -26,7 +24,7 @@ use crate::events::{Ear, Events, Hub};
 use crate::pick::Pick;
 use crate::service::{Registered, ServiceHandle};
 use crate::sweep::Checks;
-use crate::ticker;
+use crate::ticker::{self, Ticker};
 
 type Services = HashMap<Arc<str>, Arc<Registered>>;
 
@@ -57,9 +55,10 @@ impl Default for BalancerSettings {
 ///
 /// # The ticker
 /// What picks record becomes standing at a tick: breakers open and close, ramps move, verdicts by hand expire. One task
-/// ticks all services every 100 ms, and promptly when a breaker is to open. It is spawned by [`new`](Self::new) or
-/// [`register`](Self::register), whichever first runs inside a tokio runtime (with timers enabled), by
-/// [`start`](Self::start) at the latest, and ends when the last clone and the last [`ServiceHandle`] are dropped.
+/// ticks all services every 100 ms, and promptly when a breaker is to open. It is spawned by [`new`](Self::new),
+/// [`register`](Self::register) or a pick, whichever first runs inside a tokio runtime (with timers enabled), by
+/// [`start`](Self::start) at the latest, and again when that runtime has ended. It ends when the last clone and the last
+/// [`ServiceHandle`] are dropped.
 /// Without a runtime, call [`tick`](Self::tick).
 #[derive(Clone, Debug)]
 pub struct LoadBalancer {
@@ -89,15 +88,10 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     /// Those that were spawned and may still run.
     pub(crate) checkers: Mutex<Vec<Checks>>,
-    tick_by_hand: bool,
+    pub(crate) ticker: Ticker,
     stopped: AtomicBool,
-    writer: Mutex<Writer>,
-}
-
-/// What only the writer touches.
-#[derive(Debug, Default)]
-struct Writer {
-    ticker: Option<JoinHandle<()>>,
+    /// Held by whoever changes which services there are.
+    writer: Mutex<()>,
 }
 
 impl Default for LoadBalancer {
@@ -123,12 +117,15 @@ impl LoadBalancer {
                 services: ArcSwap::default(),
                 hub: Arc::new(Hub::new(settings.events_kept)),
                 checkers: Mutex::default(),
-                tick_by_hand: settings.tick_by_hand,
+                ticker: Ticker::new(settings.tick_by_hand),
                 stopped: AtomicBool::new(false),
                 writer: Mutex::default(),
             }),
         };
-        balancer.start_where_possible(&mut balancer.shared.write());
+        balancer
+            .shared
+            .ticker
+            .start_where_possible(&balancer.shared);
         balancer
     }
 
@@ -136,39 +133,20 @@ impl LoadBalancer {
     /// has ended.
     ///
     /// # Errors
-    /// [`Error::NoRuntime`] outside a runtime; [`Error::Stopped`].
+    /// [`Error::NoRuntime`] outside a runtime; [`Error::NoTimers`] in one without them, to find which costs a panic that
+    /// is caught; [`Error::Stopped`].
     pub fn start(&self) -> Result<(), Error> {
-        let mut writer = self.shared.write();
         if self.shared.is_stopped() {
             return Err(Error::Stopped);
         }
-        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        self.start_on(&runtime, &mut writer);
-        Ok(())
+        self.shared.ticker.start(&self.shared)
     }
 
-    fn start_where_possible(&self, writer: &mut Writer) {
-        if let Ok(runtime) = Handle::try_current()
-            && !self.shared.tick_by_hand
-        {
-            self.start_on(&runtime, writer);
-        }
-    }
-
-    fn start_on(&self, runtime: &Handle, writer: &mut Writer) {
-        if writer
-            .ticker
-            .as_ref()
-            .is_some_and(|task| !task.is_finished())
-        {
-            return;
-        }
-        let shared = &self.shared;
-        writer.ticker = Some(runtime.spawn(ticker::run(
-            Arc::downgrade(shared),
-            shared.hub.bell.clone(),
-            shared.clock,
-        )));
+    /// Whether the ticker runs. It ends with its runtime, and starts again with the next pick or registration inside
+    /// another; between the two, breakers neither open nor close and budgets do not grow.
+    #[must_use]
+    pub fn is_ticking(&self) -> bool {
+        self.shared.ticker.is_alive()
     }
 
     /// Ticks all services now. For programs without a runtime: call it every [`TICK`](evenkeel_balance::service::TICK).
@@ -211,11 +189,11 @@ impl LoadBalancer {
         backends: impl IntoIterator<Item = impl Into<BackendSpec>>,
     ) -> Result<(), Error> {
         let backends: Vec<BackendSpec> = backends.into_iter().map(Into::into).collect();
-        let mut writer = self.shared.write();
+        let _writer = self.shared.write();
         if self.shared.is_stopped() {
             return Err(Error::Stopped);
         }
-        self.start_where_possible(&mut writer);
+        self.shared.ticker.start_where_possible(&self.shared);
         let now = self.now();
         let published = self.shared.services.load();
         if let Some(known) = published.get(service) {
@@ -248,11 +226,9 @@ impl LoadBalancer {
 
     /// Ends all services and the ticker, for good. Subscribers hear of each service. Picks in flight end in peace.
     pub fn stop(&self) {
-        let mut writer = self.shared.write();
+        let _writer = self.shared.write();
         self.shared.stopped.store(true, Ordering::Relaxed);
-        if let Some(ticker) = writer.ticker.take() {
-            ticker.abort();
-        }
+        self.shared.ticker.stop();
         self.shared.end_all();
     }
 
@@ -435,7 +411,7 @@ impl Shared {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    fn write(&self) -> MutexGuard<'_, Writer> {
+    fn write(&self) -> MutexGuard<'_, ()> {
         // What it guards is published whole, so a panic elsewhere leaves nothing half done.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -64,6 +64,16 @@ impl Chance {
         })
     }
 
+    /// What the next draw gives, on this thread where threads have their own. Changes nothing.
+    pub(crate) fn peek(&self) -> u64 {
+        match self {
+            Self::PerThread => GENERATOR
+                .try_with(|generator| generator.borrow().clone().u64(..))
+                .unwrap_or_default(),
+            Self::Seeded { seed, drawn } => hashing::mix(*seed, drawn.load(Ordering::Relaxed)),
+        }
+    }
+
     #[inline]
     pub(crate) fn draw(&self) -> u64 {
         match self {

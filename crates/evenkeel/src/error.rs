@@ -18,6 +18,8 @@ pub enum Error {
     Stopped,
     /// The ticker needs a tokio runtime, and this thread is in none.
     NoRuntime,
+    /// The ticker needs timers, and the tokio runtime of this thread was built without them.
+    NoTimers,
 }
 
 impl fmt::Display for Error {
@@ -27,6 +29,9 @@ impl fmt::Display for Error {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Membership(error) => error.fmt(f),
             Self::Stopped => f.write_str("the load balancer was stopped; make another"),
+            Self::NoTimers => f.write_str(
+                "this tokio runtime has no timers: build it with enable_time() or enable_all()",
+            ),
             Self::NoRuntime => f.write_str(
                 "no tokio runtime here: start the load balancer inside one, or call tick() every 100 ms",
             ),

@@ -47,8 +47,11 @@ impl Registered {
     }
 
     #[inline]
-    pub(crate) fn select(&self, shared: &Shared, ask: &Ask<'_>) -> Result<Pick, Error> {
+    pub(crate) fn select(&self, shared: &Arc<Shared>, ask: &Ask<'_>) -> Result<Pick, Error> {
         self.living()?;
+        if !shared.ticker.is_alive() {
+            shared.ticker.start_where_possible(shared);
+        }
         let ask = ask.with_chance(shared.chance.draw());
         let pick = self.core.pick(&ask, shared.clock.now())?;
         Ok(Pick::new(pick, shared.clock))
@@ -120,7 +123,7 @@ impl ServiceHandle {
     /// [`Error::UnknownService`].
     pub fn explain(&self, ask: &Ask<'_>) -> Result<Explanation, Error> {
         let core = self.service.living()?;
-        let ask = ask.with_chance(self.shared.chance.draw());
+        let ask = ask.with_chance(self.shared.chance.peek());
         Ok(core.explain(&ask, self.shared.clock.now()))
     }
 

@@ -189,9 +189,33 @@ fn a_balancer_made_outside_a_runtime_ticks_inside_the_next_and_the_one_after() {
         balancer.register("api", settings(), TWO).unwrap();
         assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
     });
+    assert!(!balancer.is_ticking(), "it ended with its runtime");
     runtime().block_on(async {
         balancer.start().unwrap();
         assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+    });
+    // The program goes on as if nothing were: the next pick finds that nobody ticks.
+    runtime().block_on(async {
+        assert!(!balancer.is_ticking());
+        fail(&balancer, "a:80", 5);
+        assert!(balancer.is_ticking());
+        tokio::time::sleep(Duration::from_millis(101)).await;
+        assert_eq!(standing(&balancer, "a:80"), Standing::Ejected);
+    });
+}
+
+#[test]
+fn a_runtime_without_timers_is_refused_in_words() {
+    let balancer = LoadBalancer::new();
+    balancer.register("api", settings(), TWO).unwrap();
+    let timerless = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    timerless.block_on(async {
+        assert_eq!(balancer.start(), Err(Error::NoTimers));
+        balancer.select("api").unwrap().succeeded();
+        assert!(!balancer.is_ticking());
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     });
 }
 
@@ -267,6 +291,24 @@ fn a_seed_fixes_the_choices() {
     };
     assert_eq!(choices(7), choices(7));
     assert_ne!(choices(7), choices(8));
+}
+
+/// Explaining takes no chance: it names whom the next pick takes, and the choices after it are the same.
+#[test]
+fn explaining_draws_nothing() {
+    for seed in [Some(7), None] {
+        let balancer = LoadBalancer::with_settings(&BalancerSettings {
+            seed,
+            ..BalancerSettings::default()
+        });
+        let random = ServiceSettings::with_policy(PolicyChoice::Random);
+        balancer.register("api", random, TWO).unwrap();
+        for _ in 0..32 {
+            let explained = balancer.explain("api", &Ask::new()).unwrap();
+            let pick = balancer.select("api").unwrap();
+            assert_eq!(explained.result.as_ref(), Ok(pick.id()));
+        }
+    }
 }
 
 /// A key keeps its backend, what was tried is passed over, and the retry decision knows the settings.

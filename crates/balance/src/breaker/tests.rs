@@ -93,13 +93,13 @@ fn the_open_time_doubles_up_to_its_most_and_peace_forgives() {
         breaker.open(&settings, at(now));
         assert_eq!(breaker.until(), Some(at(now + expected)));
         assert!(
-            !breaker.half_open(at(now + expected - 1)),
+            !breaker.half_open(true, &settings, at(now + expected - 1)),
             "not before its time"
         );
-        assert!(breaker.half_open(at(now + expected)));
+        assert!(breaker.half_open(true, &settings, at(now + expected)));
         now += expected;
     }
-    breaker.close(&settings, at(now));
+    breaker.close(settings.open, at(now));
     for step in 1..=6 {
         breaker.forgive(&settings, at(now + 10 * step - 1));
         breaker.forgive(&settings, at(now + 10 * step));
@@ -118,8 +118,8 @@ fn one_period_of_peace_forgives_one_opening() {
     let mut breaker = Breaker::default();
     breaker.open(&settings, at(0));
     breaker.open(&settings, at(0));
-    assert!(breaker.half_open(at(20)));
-    breaker.close(&settings, at(20));
+    assert!(breaker.half_open(true, &settings, at(20)));
+    breaker.close(settings.open, at(20));
     breaker.forgive(&settings, at(29));
     breaker.forgive(&settings, at(30));
     breaker.open(&settings, at(31));

@@ -1,11 +1,13 @@
 //! Owns what the writer keeps of one member, and the count of members by standing.
 
+use std::time::Duration;
+
 use crate::backend::{Backend, BackendSpec, Counts};
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Gate};
 use crate::health::Health;
 use crate::learn::window::{Tally, Window};
 use crate::standing::{Reason, Standing};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::time::Instant;
 
 /// What the writer knows of one member.
@@ -44,6 +46,18 @@ impl Entry {
             failed,
             slow,
         }
+    }
+
+    /// Closes the breaker; what stood against it is served. False when it was closed.
+    pub(super) fn acquit(&mut self, peace: Duration, now: Instant) -> bool {
+        if self.breaker.gate() == Gate::Closed {
+            return false;
+        }
+        self.breaker.close(peace, now);
+        self.backend.trials.end();
+        self.backend.consecutive.store(0, Ordering::Relaxed);
+        self.window.restart(now, self.tally());
+        true
     }
 
     pub(super) fn zero_weight(&self) -> bool {

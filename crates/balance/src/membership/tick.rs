@@ -29,8 +29,7 @@ impl Ledger {
         }
         self.warm(now);
         self.drained();
-        self.departed
-            .retain(|_, backend| backend.strong_count() > 0);
+        self.forget();
     }
 
     /// Windows roll; who heard nothing since the last tick is forgiven a little.
@@ -57,7 +56,8 @@ impl Ledger {
         }
         let retried = self.facts.retried.load(Ordering::Relaxed);
         // Each counter against itself: who leaves takes picks of this tick along, and nothing of earlier ones.
-        let since = picked.saturating_sub(retried.saturating_sub(self.retried));
+        // A retry given back lowers its counter; in one tick or in the next, the sum is the same.
+        let since = picked.saturating_add(self.retried).saturating_sub(retried);
         self.retried = retried;
         self.facts
             .budget
@@ -88,15 +88,18 @@ impl Ledger {
         for at in 0..self.members.len() {
             let entry = &mut self.members[at];
             entry.breaker.forgive(settings, now);
-            match entry
-                .breaker
-                .verdict(entry.backend.trials.results(), settings)
-            {
-                Some(true) => self.close(at, settings, now),
+            let gate = entry.breaker.gate();
+            let trials = &entry.backend.trials;
+            match entry.breaker.verdict(trials.results(), settings) {
+                Some(true) => self.close(at, Reason::TrialsPassed, now),
                 Some(false) => self.open(at, Reason::TrialFailed, settings, now),
-                None if entry.breaker.half_open(now) => {
+                None if entry.breaker.half_open(trials.available(), settings, now) => {
                     let trials = settings.trials.max(1);
-                    entry.backend.trials.begin(trials);
+                    if gate == Gate::HalfOpen {
+                        entry.backend.trials.more(trials);
+                    } else {
+                        entry.backend.trials.begin(trials);
+                    }
                     let backend = entry.spec.id.clone();
                     self.tell(EventKind::BreakerHalfOpened { backend, trials });
                     self.restand(at, Reason::OpenTimeOver, now);
@@ -174,17 +177,15 @@ impl Ledger {
         self.restand(at, reason, now);
     }
 
-    fn close(&mut self, at: usize, settings: &BreakerSettings, now: Instant) {
+    /// By its trials or by hand. Nothing when it is closed.
+    pub(super) fn close(&mut self, at: usize, reason: Reason, now: Instant) {
+        let peace = self.peace();
         let entry = &mut self.members[at];
-        entry.breaker.close(settings, now);
-        entry.backend.trials.end();
-        // What stood against it is served.
-        entry.backend.consecutive.store(0, Ordering::Relaxed);
-        let tally = entry.tally();
-        entry.window.restart(now, tally);
-        let backend = entry.spec.id.clone();
-        self.tell(EventKind::BreakerClosed { backend });
-        self.restand(at, Reason::TrialsPassed, now);
+        if entry.acquit(peace, now) {
+            let backend = entry.spec.id.clone();
+            self.tell(EventKind::BreakerClosed { backend });
+            self.restand(at, reason, now);
+        }
     }
 
     /// Ramps move with time, so a table with warming backends is published at each tick.

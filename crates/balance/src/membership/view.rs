@@ -53,6 +53,7 @@ impl Ledger {
             }
         });
         ServiceSnapshot {
+            departed: self.departed.len(),
             name: self.facts.name.clone(),
             policy: self.policy.clone(),
             rung: self.rung,

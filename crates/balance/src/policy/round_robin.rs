@@ -3,9 +3,13 @@
 //! The stride is built of the healthy ones alone, so no backend inherits the turns of a down neighbour.
 
 use crate::ask::Ask;
-use crate::policy::{Candidates, Policy};
+use crate::hashing;
+use crate::policy::{Candidates, Policy, random};
 use crate::stride::Stride;
 use crate::table::Lane;
+
+/// Turns that a pick takes before it looks at all.
+const TURNS: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct RoundRobin {
@@ -29,17 +33,24 @@ impl Policy for RoundRobin {
     #[inline]
     fn choose(&self, view: &Candidates<'_>, _ask: &Ask<'_>) -> Option<usize> {
         let stride = self.stride.as_ref()?;
-        let len = view.len();
-        let mut index = stride.pick(|| view.turn());
-        // Tried and full ones pass their turn on; after two rounds, whoever may.
-        for _ in 0..2 * len {
-            if view.may(index) {
-                return Some(index);
-            }
-            index = stride.pick(|| view.turn());
+        let index = stride.pick(|| view.turn());
+        if view.may(index) {
+            return Some(index);
         }
-        (0..len)
-            .map(|step| (index + step) % len)
-            .find(|&index| view.may(index))
+        passed_on(stride, view)
     }
+}
+
+/// Tried and full ones pass their turn on.
+#[cold]
+fn passed_on(stride: &Stride, view: &Candidates<'_>) -> Option<usize> {
+    for _ in 1..TURNS {
+        let index = stride.pick(|| view.turn());
+        if view.may(index) {
+            return Some(index);
+        }
+    }
+    // Where few may be picked, one look at all is cheaper than more turns. Steps of the golden section through those
+    // that may are as smooth as a rotation, whatever their weights.
+    random::among_allowed(view, view.turn().wrapping_mul(hashing::GOLDEN))
 }

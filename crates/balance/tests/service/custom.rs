@@ -5,6 +5,7 @@ use std::time::Duration;
 use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::Backend;
 use evenkeel_balance::event::EventKind;
+use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::policy::{Candidates, Policy};
 use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::verdict::{Outcome, Verdict};
@@ -187,4 +188,25 @@ fn a_name_that_panics_reaches_nobody_who_finishes_a_pick() {
     };
     assert_eq!(stage.heard(), [failed]);
     stage.service.laws().unwrap();
+}
+
+/// A policy may refuse; who asks is told that it was the policy, as long as somebody may be picked.
+#[test]
+fn one_that_chooses_nobody_declines() {
+    struct Nobody;
+    impl Policy for Nobody {
+        fn name(&self) -> &'static str {
+            "nobody"
+        }
+        fn choose(&self, _: &Candidates<'_>, _: &Ask<'_>) -> Option<usize> {
+            None
+        }
+    }
+    let settings = ServiceSettings::with_policy(PolicyChoice::Custom(Arc::new(Nobody)));
+    let mut stage = Stage::new(settings, &["a", "b"]);
+    assert_eq!(stage.pick().unwrap_err(), Refusal::Declined);
+    stage.mark("a", false);
+    stage.mark("b", false);
+    assert_eq!(stage.pick().unwrap_err(), Refusal::AllDown);
+    assert_eq!(stage.service.refusals(Refusal::Declined), 1);
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use evenkeel_balance::backend::Admin;
 use evenkeel_balance::breaker::Gate;
 use evenkeel_balance::event::{EventKind, Withheld};
 use evenkeel_balance::settings::{BreakerSettings, PolicyChoice, ServiceSettings};
@@ -405,5 +406,102 @@ fn what_is_withheld_is_told_again_in_the_next_episode() {
         stage.serve(100, &[], &[]);
         stage.pass(100.0);
         assert_eq!(withheld(&stage), 0);
+    }
+}
+
+/// The worst go first where not all may: the longest row, then the highest rate.
+#[test]
+fn where_one_may_go_it_is_the_worst() {
+    let one_of_four = BreakerSettings {
+        cap: 0.25,
+        ..BreakerSettings::default()
+    };
+    let by_rate = BreakerSettings {
+        consecutive: 0,
+        ..one_of_four
+    };
+    let row = |name: &'static str, well: usize, badly: usize| (name, well, badly);
+    let cases = [
+        (one_of_four, [row("a", 0, 6), row("b", 0, 9)], "b"),
+        (one_of_four, [row("a", 0, 9), row("b", 0, 6)], "a"),
+        (by_rate, [row("a", 19, 21), row("b", 1, 21)], "b"),
+        (by_rate, [row("a", 1, 21), row("b", 19, 21)], "a"),
+    ];
+    for (breaker, rows, worst) in cases {
+        let breaker = Some(breaker);
+        let mut stage = Stage::new(ServiceSettings { breaker, ..plain() }, &NAMES);
+        for (name, well, badly) in rows {
+            for turn in 0..well + badly {
+                let subset = [id(name)];
+                let ask = stage.ask().subset(&subset);
+                let pick = stage.service.pick(&ask, stage.now).unwrap();
+                if turn < well {
+                    stage.well(pick);
+                } else {
+                    stage.badly(pick);
+                }
+            }
+        }
+        stage.pass(0.1);
+        for name in NAMES {
+            let out = stage.standing(name) == Standing::Ejected;
+            assert_eq!(out, name == worst, "{rows:?}: {name}");
+        }
+    }
+}
+
+/// Nobody may wait for ever for an answer that does not come; one that does come still counts.
+#[test]
+fn a_trial_that_hangs_is_made_again_after_an_open_time() {
+    let mut stage = ejected(plain());
+    stage.pass(10.0);
+    let hanging = stage.pick_of("a");
+    assert!(hanging.is_trial());
+    stage.pass(9.9);
+    assert_eq!(stage.serve(30, &[], &NAMES)[0], 0);
+    stage.pass(0.1);
+    let second = stage.pick_of("a");
+    assert!(second.is_trial());
+    assert_eq!(stage.serve(30, &[], &NAMES)[0], 0, "one more, not many");
+    stage.well(hanging);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Serving);
+    stage.badly(second);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Serving, "it came too late");
+}
+
+/// A verdict by hand and a backend that comes back from maintenance start anew: nothing of before counts.
+#[test]
+fn a_breaker_closes_by_hand() {
+    let mark = |stage: &mut Stage| stage.mark("a", true);
+    let repair = |stage: &mut Stage| {
+        for admin in [Admin::Disabled, Admin::Enabled] {
+            stage.service.set_admin(&id("a"), admin, stage.now).unwrap();
+        }
+    };
+    let by_hand: [fn(&mut Stage); 2] = [mark, repair];
+    for close in by_hand {
+        let mut stage = ejected(plain());
+        stage.pass(3.0);
+        close(&mut stage);
+        assert_eq!(stage.standing("a"), Standing::Serving);
+        let closed = EventKind::BreakerClosed { backend: id("a") };
+        assert!(stage.heard().contains(&closed));
+        // Neither the row of five is held against it, nor the window, with which these would be 20 verdicts.
+        for _ in 0..3 {
+            for _ in 0..4 {
+                let pick = stage.pick_of("a");
+                stage.badly(pick);
+            }
+            stage.pass(0.1);
+            assert_eq!(stage.standing("a"), Standing::Serving);
+            let pick = stage.pick_of("a");
+            stage.well(pick);
+        }
+        stage.pass(0.1);
+        assert_eq!(stage.standing("a"), Standing::Serving);
+        stage.pass(60.0);
+        assert_eq!(stage.standing("a"), Standing::Serving, "no trials either");
     }
 }

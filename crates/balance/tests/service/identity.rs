@@ -13,6 +13,28 @@ fn specs(names: &[&str]) -> Vec<BackendSpec> {
     names.iter().map(|&name| BackendSpec::new(name)).collect()
 }
 
+/// Whoever left is remembered while somebody holds it, and no longer; without ticks there is a bound.
+#[test]
+fn who_left_is_forgotten() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    let departed = |stage: &Stage| stage.service.snapshot(stage.now).departed;
+    let held = stage.pick_of("a");
+    stage.service.remove(&id("a"), stage.now).unwrap();
+    stage.pass(1.0);
+    assert_eq!(departed(&stage), 1);
+    for turn in 0..1000 {
+        let spec = BackendSpec::new(format!("visitor-{turn}"));
+        stage.service.add(spec.clone(), stage.now).unwrap();
+        stage.service.remove(&spec.id, stage.now).unwrap();
+        assert!(departed(&stage) <= 70, "{turn}");
+    }
+    stage.pass(1.0);
+    assert_eq!(departed(&stage), 1);
+    stage.well(held);
+    stage.pass(1.0);
+    assert_eq!(departed(&stage), 0);
+}
+
 #[test]
 fn an_update_keeps_counters_verdicts_and_means() {
     let mut stage = Stage::new(plain(), &["a", "b", "c", "d"]);

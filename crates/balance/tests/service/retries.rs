@@ -67,6 +67,35 @@ fn a_spent_budget_is_told_and_a_retry_not_made_is_given_back() {
 }
 
 #[test]
+fn no_more_is_given_back_than_was_granted() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    for _ in 0..1000 {
+        stage.service.retry_not_made();
+    }
+    assert_eq!(granted(&stage, 10), 3);
+    for _ in 0..1000 {
+        stage.service.retry_not_made();
+    }
+    assert_eq!(granted(&stage, 10), 3);
+    // A retry that was given back is no retry: the exchanges picked meanwhile all earn.
+    for _ in 0..3 {
+        stage.service.retry_not_made();
+    }
+    stage.serve(100, &[], &[]);
+    stage.service.tick(stage.now);
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 3 + 20);
+    assert_eq!(granted(&stage, 10), 10);
+    stage.serve(10, &[], &[]);
+    stage.service.tick(stage.now);
+    for _ in 0..10 {
+        stage.service.retry_not_made();
+    }
+    stage.serve(100, &[], &[]);
+    stage.service.tick(stage.now);
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 23 + 22);
+}
+
+#[test]
 fn what_is_not_safe_costs_nothing() {
     let stage = Stage::new(plain(), &["a"]);
     let unsafe_one = Attempt {
