@@ -53,6 +53,9 @@ pub fn all(size: usize) -> Vec<Box<dyn Contender>> {
     for policy in [Adaptive, Rotation, PowerOfTwo] {
         all.push(Box::new(ByService(ours(policy, size))));
     }
+    for policy in [Adaptive, Rotation, PowerOfTwo] {
+        all.push(Box::new(library(policy, size)));
+    }
     all.push(Box::new(Tower { size, peak: true }));
     all.push(Box::new(Tower { size, peak: false }));
     all.push(Box::new(Pingora(
@@ -132,6 +135,36 @@ impl Contender for ByService {
             pick.finish(Outcome::Completed, now + Duration::from_nanos(700));
         }
     }
+}
+
+/// As a program picks that leaves the clock and the chance to the library.
+struct ByLibrary(evenkeel::LoadBalancer, String);
+
+impl Contender for ByLibrary {
+    fn name(&self) -> String {
+        format!("evenkeel {}, library", self.1)
+    }
+
+    fn run(&self, _thread: usize, picks: u64) {
+        for _ in 0..picks {
+            let pick = self.0.select("bench").expect("somebody serves");
+            pick.succeeded();
+        }
+    }
+}
+
+/// The library's service of this size.
+fn library(policy: PolicyChoice, size: usize) -> ByLibrary {
+    let name = policy.name().to_owned();
+    let balancer = evenkeel::LoadBalancer::new();
+    balancer
+        .register(
+            "bench",
+            ServiceSettings::with_policy(policy),
+            addresses(size),
+        )
+        .expect("distinct and few");
+    ByLibrary(balancer, name)
 }
 
 /// A tower service that answers at once.

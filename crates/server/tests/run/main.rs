@@ -18,16 +18,23 @@ fn two_pythons_without_a_file() {
     folder.write("two/who", "two\n");
     let one = Server::python(&folder.path().join("one"));
     let two = Server::python(&folder.path().join("two"));
-    let keel = Evenkeel::run(&[
-        "--admin",
-        "127.0.0.1:0",
-        "--listen",
-        "127.0.0.1:0",
-        "--to",
-        &one.address.to_string(),
-        "--to",
-        &two.address.to_string(),
-    ]);
+    // As the README has it, but for the ports.
+    let command = include_str!("../../../../README.md")
+        .lines()
+        .find_map(|line| line.strip_prefix("cargo run --release -p evenkeel-server -- run "))
+        .unwrap();
+    let (one_address, two_address) = (one.address.to_string(), two.address.to_string());
+    let ported = command.split(' ').map(|word| match word {
+        ":8080" => "127.0.0.1:0",
+        "127.0.0.1:9001" => &one_address,
+        "127.0.0.1:9002" => &two_address,
+        other => other,
+    });
+    let words: Vec<&str> = ["--admin", "127.0.0.1:0"]
+        .into_iter()
+        .chain(ported)
+        .collect();
+    let keel = Evenkeel::run(&words);
     // Which of them serves is the policy's to choose: under load one of them may look slow, and rest.
     for _ in 0..20 {
         let answer = keel.curl(&[], "/who");
