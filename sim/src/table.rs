@@ -6,30 +6,18 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use evenkeel_balance::settings::{HashMethod, PolicyChoice};
+use evenkeel_balance::settings::PolicyChoice;
 
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::world;
 
-/// Every policy of the core, as the table names them.
-#[must_use]
-pub fn policies() -> Vec<PolicyChoice> {
-    vec![
-        PolicyChoice::Adaptive,
-        PolicyChoice::LeastConnections,
-        PolicyChoice::PowerOfTwo,
-        PolicyChoice::RoundRobin,
-        PolicyChoice::Random,
-        PolicyChoice::Hash(HashMethod::Maglev),
-        PolicyChoice::Hash(HashMethod::Rendezvous),
-    ]
-}
-
 /// The policy of this name.
 #[must_use]
 pub fn policy(name: &str) -> Option<PolicyChoice> {
-    policies().into_iter().find(|policy| policy.name() == name)
+    PolicyChoice::BUILT_IN
+        .into_iter()
+        .find(|policy| policy.name() == name)
 }
 
 /// One row: a policy in a scenario, over some seeds.

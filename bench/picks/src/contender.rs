@@ -10,7 +10,7 @@ use std::time::Duration;
 use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Outcome, Verdict};
 use pingora_load_balancing::LoadBalancer;
@@ -35,19 +35,9 @@ pub trait Contender: Sync {
 
 /// Everybody, with so many backends.
 pub fn all(size: usize) -> Vec<Box<dyn Contender>> {
-    use PolicyChoice::{
-        Adaptive, Hash, LeastConnections, PowerOfTwo, Random as Weighted, RoundRobin as Rotation,
-    };
+    use PolicyChoice::{Adaptive, PowerOfTwo, RoundRobin as Rotation};
     let mut all: Vec<Box<dyn Contender>> = Vec::new();
-    for policy in [
-        Adaptive,
-        Rotation,
-        PowerOfTwo,
-        LeastConnections,
-        Weighted,
-        Hash(HashMethod::Maglev),
-        Hash(HashMethod::Rendezvous),
-    ] {
+    for policy in PolicyChoice::BUILT_IN {
         all.push(Box::new(ByHandle(ours(policy, size))));
     }
     for policy in [Adaptive, Rotation, PowerOfTwo] {

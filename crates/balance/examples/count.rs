@@ -13,7 +13,7 @@ use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Outcome, Verdict};
 
@@ -34,18 +34,9 @@ enum Way {
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn rows() -> Vec<(String, Way, PolicyChoice, usize)> {
-    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
+    use PolicyChoice::{Adaptive, RoundRobin};
     let mut rows = Vec::new();
-    let policies = [
-        Adaptive,
-        RoundRobin,
-        Random,
-        LeastConnections,
-        PowerOfTwo,
-        Hash(HashMethod::Maglev),
-        Hash(HashMethod::Rendezvous),
-    ];
-    for policy in policies {
+    for policy in PolicyChoice::BUILT_IN {
         rows.push((
             format!("handle/{}/20", policy.name()),
             Way::Handle,

@@ -28,6 +28,17 @@ pub enum PolicyChoice {
 }
 
 impl PolicyChoice {
+    /// All of the core's own.
+    pub const BUILT_IN: [Self; 7] = [
+        Self::Adaptive,
+        Self::LeastConnections,
+        Self::PowerOfTwo,
+        Self::RoundRobin,
+        Self::Random,
+        Self::Hash(HashMethod::Maglev),
+        Self::Hash(HashMethod::Rendezvous),
+    ];
+
     /// The word for it in configuration, logs and events.
     #[must_use]
     pub fn name(&self) -> &str {

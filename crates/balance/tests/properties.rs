@@ -14,9 +14,7 @@ use evenkeel_balance::hashing::mix;
 use evenkeel_balance::health::{CheckFault, CheckReport, CheckResult};
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{
-    ActiveSettings, HashMethod, OnAllDown, PolicyChoice, ServiceSettings,
-};
+use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_balance::snapshot::ServiceSnapshot;
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
@@ -116,18 +114,8 @@ fn id(name: u8) -> BackendId {
 }
 
 fn settings(which: usize, fail_open: bool, checks: bool) -> ServiceSettings {
-    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
-    let policies = [
-        Adaptive,
-        RoundRobin,
-        Random,
-        LeastConnections,
-        PowerOfTwo,
-        Hash(HashMethod::Maglev),
-        Hash(HashMethod::Rendezvous),
-    ];
     ServiceSettings {
-        policy: policies[which].clone(),
+        policy: PolicyChoice::BUILT_IN[which].clone(),
         on_all_down: if fail_open {
             OnAllDown::FailOpen
         } else {

@@ -18,12 +18,13 @@ use evenkeel_balance::hashing;
 /// assert_ne!(first.id(), second.id());
 /// # Ok::<(), evenkeel::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ask<'a> {
-    key: Option<u64>,
-    class: ClassId,
-    tried: Option<&'a Tried>,
-    subset: Option<&'a [BackendId]>,
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a>(CoreAsk<'a>);
+
+impl Default for Ask<'_> {
+    fn default() -> Self {
+        Self(CoreAsk::new(0))
+    }
 }
 
 impl<'a> Ask<'a> {
@@ -42,44 +43,29 @@ impl<'a> Ask<'a> {
     /// The same, hashed already (see [`hashing::key`]).
     #[must_use]
     pub fn key_hash(self, key: u64) -> Self {
-        Self {
-            key: Some(key),
-            ..self
-        }
+        Self(self.0.key(key))
     }
 
     /// Latency is judged among exchanges of the same class.
     #[must_use]
     pub fn class(self, class: ClassId) -> Self {
-        Self { class, ..self }
+        Self(self.0.class(class))
     }
 
     /// Not those that earlier attempts were sent to.
     #[must_use]
     pub fn tried(self, tried: &'a Tried) -> Self {
-        Self {
-            tried: Some(tried),
-            ..self
-        }
+        Self(self.0.tried(tried))
     }
 
     /// Only these; identities that are no members are passed over. Cost: members times subset.
     #[must_use]
     pub fn subset(self, subset: &'a [BackendId]) -> Self {
-        Self {
-            subset: Some(subset),
-            ..self
-        }
+        Self(self.0.subset(subset))
     }
 
     #[inline]
     pub(crate) fn with_chance(&self, chance: u64) -> CoreAsk<'a> {
-        let mut ask = CoreAsk::new(chance).class(self.class);
-        ask.key = self.key;
-        ask.subset = self.subset;
-        if let Some(tried) = self.tried {
-            ask.tried = tried;
-        }
-        ask
+        CoreAsk { chance, ..self.0 }
     }
 }

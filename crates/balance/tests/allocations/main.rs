@@ -9,7 +9,7 @@ use std::time::Duration;
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -19,19 +19,6 @@ fn members(count: usize) -> Vec<BackendSpec> {
             BackendSpec::new(format!("10.0.{}.{}:8080", at / 256, at % 256)).max_in_flight(1000)
         })
         .collect()
-}
-
-fn policies() -> [PolicyChoice; 7] {
-    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
-    [
-        Adaptive,
-        RoundRobin,
-        Random,
-        LeastConnections,
-        PowerOfTwo,
-        Hash(HashMethod::Maglev),
-        Hash(HashMethod::Rendezvous),
-    ]
 }
 
 /// Sends attempts of every kind and says how often memory was asked for meanwhile.
@@ -73,7 +60,7 @@ fn allocations(policy: PolicyChoice, backends: usize) -> usize {
 
 #[test]
 fn a_pick_allocates_nothing() {
-    for policy in policies() {
+    for policy in PolicyChoice::BUILT_IN {
         for backends in [3, 100] {
             let name = policy.name().to_owned();
             assert_eq!(

@@ -69,6 +69,12 @@ fn stage(policy: Last) -> (Stage, Arc<Last>) {
     (stage, policy)
 }
 
+fn last_failed() -> EventKind {
+    EventKind::PolicyFailed {
+        policy: "last".into(),
+    }
+}
+
 #[test]
 fn it_chooses_and_its_hooks_hear_everything() {
     let (mut stage, policy) = stage(Last::default());
@@ -99,12 +105,7 @@ fn one_that_misbehaves_is_replaced_by_round_robin_and_reported_once() {
             "no exchange is lost"
         );
         stage.pass(1.0);
-        assert_eq!(
-            stage.heard(),
-            [EventKind::PolicyFailed {
-                policy: "last".into()
-            }]
-        );
+        assert_eq!(stage.heard(), [last_failed()]);
         stage.service.laws().unwrap();
     }
 }
@@ -122,12 +123,7 @@ fn one_that_names_a_barred_backend_is_replaced_too() {
     let ask = stage.ask();
     let pick = stage.service.pick(&ask.tried(&tried), stage.now).unwrap();
     assert_ne!(pick.backend().id().as_str(), "c");
-    assert_eq!(
-        stage.heard(),
-        [EventKind::PolicyFailed {
-            policy: "last".into()
-        }]
-    );
+    assert_eq!(stage.heard(), [last_failed()]);
 }
 
 #[test]
@@ -137,12 +133,7 @@ fn a_hook_that_panics_is_the_end_of_the_policy_and_of_no_pick() {
         ..Last::default()
     });
     assert_eq!(stage.serve(31, &[], &["a", "b", "c"]), [10, 10, 11]);
-    assert_eq!(
-        stage.heard(),
-        [EventKind::PolicyFailed {
-            policy: "last".into()
-        }]
-    );
+    assert_eq!(stage.heard(), [last_failed()]);
     stage.service.laws().unwrap();
 }
 

@@ -359,33 +359,26 @@ fn switched_off_it_lets_everybody_go() {
 #[test]
 fn too_much_to_do_counts_for_the_rate_and_not_as_a_row() {
     let mut stage = Stage::new(plain(), &NAMES);
-    for _ in 0..40 {
-        let mut pick = stage.pick().unwrap();
-        let verdict = if *pick.backend().id() == id("a") {
-            Verdict::Failure(Fault::Overloaded { retry_after: None })
-        } else {
-            Verdict::Success
-        };
-        pick.answered(verdict, stage.now);
-        pick.finish(Outcome::Completed, stage.now);
-    }
-    stage.pass(0.1);
+    let overload = |stage: &mut Stage| {
+        for _ in 0..40 {
+            let mut pick = stage.pick().unwrap();
+            let verdict = if *pick.backend().id() == id("a") {
+                Verdict::Failure(Fault::Overloaded { retry_after: None })
+            } else {
+                Verdict::Success
+            };
+            pick.answered(verdict, stage.now);
+            pick.finish(Outcome::Completed, stage.now);
+        }
+        stage.pass(0.1);
+    };
+    overload(&mut stage);
     assert_eq!(
         (stage.backend("a").consecutive_failures, stage.standing("a")),
         (0, Standing::Serving),
         "10 are too few for a rate"
     );
-    for _ in 0..40 {
-        let mut pick = stage.pick().unwrap();
-        let verdict = if *pick.backend().id() == id("a") {
-            Verdict::Failure(Fault::Overloaded { retry_after: None })
-        } else {
-            Verdict::Success
-        };
-        pick.answered(verdict, stage.now);
-        pick.finish(Outcome::Completed, stage.now);
-    }
-    stage.pass(0.1);
+    overload(&mut stage);
     assert_eq!(stage.backend("a").reason, Reason::FailureRate);
 }
 

@@ -1,23 +1,14 @@
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::eligibility::Bar;
 use evenkeel_balance::pick::Refusal;
-use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::standing::Standing;
 
 use crate::stage::{Stage, id, plain};
 
 #[test]
 fn it_names_whom_the_pick_takes_and_changes_nothing() {
-    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
-    for policy in [
-        Adaptive,
-        RoundRobin,
-        Random,
-        LeastConnections,
-        PowerOfTwo,
-        Hash(HashMethod::Maglev),
-        Hash(HashMethod::Rendezvous),
-    ] {
+    for policy in PolicyChoice::BUILT_IN {
         let name = policy.name().to_owned();
         let specs = (0..100).map(|at| {
             BackendSpec::new(format!("backend-{at}"))

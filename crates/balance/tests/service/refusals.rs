@@ -2,7 +2,7 @@ use evenkeel_balance::ask::Tried;
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::hashing;
 use evenkeel_balance::pick::Refusal;
-use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 
 use crate::stage::{Stage, id, plain};
 
@@ -56,25 +56,12 @@ fn down_draining_disabled_and_weight_0_are_all_down() {
     assert_eq!(stage.pick().unwrap_err(), Refusal::AllDown);
 }
 
-fn every_policy() -> [PolicyChoice; 7] {
-    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
-    [
-        Adaptive,
-        RoundRobin,
-        Random,
-        LeastConnections,
-        PowerOfTwo,
-        Hash(HashMethod::Maglev),
-        Hash(HashMethod::Rendezvous),
-    ]
-}
-
 #[test]
 fn a_small_subset_of_many_is_found_and_shared() {
     let names: Vec<String> = (0..300).map(|at| at.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let subset = [id("7"), id("8"), id("250")];
-    for policy in every_policy() {
+    for policy in PolicyChoice::BUILT_IN {
         let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &names);
         let mut picked = [0; 3];
         for key in 0..300 {
@@ -94,7 +81,7 @@ fn a_small_subset_of_many_is_found_and_shared() {
 
 #[test]
 fn tried_backends_are_excluded_under_every_policy() {
-    for policy in every_policy() {
+    for policy in PolicyChoice::BUILT_IN {
         let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &["a", "b", "c"]);
         let mut tried = Tried::default();
         let mut seen = Vec::new();

@@ -100,16 +100,7 @@ fn k_msg_w5_checks_touch_no_traffic_counter() {
 /// k-msg W7: weight 0 meant 1; the share was 0.48 to 0.50 against weight 1.
 #[test]
 fn k_msg_w7_weight_0_takes_nothing() {
-    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
-    for policy in [
-        Adaptive,
-        RoundRobin,
-        Random,
-        LeastConnections,
-        PowerOfTwo,
-        Hash(HashMethod::Maglev),
-        Hash(HashMethod::Rendezvous),
-    ] {
+    for policy in PolicyChoice::BUILT_IN {
         let mut stage = Stage::of(
             by(policy),
             vec![
