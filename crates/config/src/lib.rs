@@ -9,6 +9,9 @@ pub mod tree;
 /// What is wrong, where, and what to do.
 pub mod problem;
 
+/// Every key that there is.
+mod keys;
+
 /// Keys and values out of a tree.
 mod read;
 
@@ -17,6 +20,12 @@ mod lower;
 
 /// What only the whole can have wrong.
 mod check;
+
+/// Every value that holds, and where it comes from.
+pub mod effective;
+
+/// The JSON Schema.
+mod schema;
 
 /// Every limit and deadline of the data plane.
 pub mod limits;
@@ -30,3 +39,4 @@ pub mod quick;
 pub use lower::{Loaded, load};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
+pub use schema::schema;

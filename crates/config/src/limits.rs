@@ -1,6 +1,51 @@
 //! Owns every limit and deadline of the data plane: name, unit, default and the reason for it. Each stands here once.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
+
+use crate::plan::UpstreamPlan;
+
+/// On SIGTERM: long enough for most exchanges, short enough for an operator who waits.
+pub const DRAIN: Duration = Duration::from_secs(30);
+
+/// Listeners of one configuration.
+pub const LISTENERS: usize = 10;
+
+/// Where the instance is asked about itself: this machine only.
+pub const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9900));
+
+/// The last priority of rules, and that of those that name none.
+pub const PRIORITY: u32 = 50_000;
+
+/// The rule of a configuration that has none.
+pub const RULE_NAME: &str = "default";
+
+/// Clients come back with the same method, and ask again next time.
+pub const REDIRECT_STATUS: u16 = 302;
+
+/// Of an answer made here.
+pub const RESPOND_STATUS: u16 = 200;
+
+/// Of an answer made here.
+pub const RESPOND_TYPE: &str = "text/plain; charset=utf-8";
+
+/// From one check to the next.
+pub const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// The same while a backend is in doubt, where checks are not more frequent anyway: an answer is wanted soon.
+pub const CHECK_UNSURE: Duration = Duration::from_secs(1);
+
+/// One check.
+pub const CHECK_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a check asks for.
+pub const CHECK_METHOD: &str = "GET";
+
+/// What a check asks for.
+pub const CHECK_PATH: &str = "/";
+
+/// Statuses that pass a check, from and to.
+pub const CHECK_EXPECT: (u16, u16) = (200, 299);
 
 /// One KiB.
 pub const KIB: u64 = 1024;
@@ -76,6 +121,20 @@ impl Default for ServiceLimits {
             idle_body: Duration::from_secs(60),
             head: 32 * 1024,
             fields: 100,
+        }
+    }
+}
+
+impl Default for UpstreamPlan {
+    fn default() -> Self {
+        Self {
+            // Node's servers close after 5 s: we must be first.
+            idle: Duration::from_secs(4),
+            requests: None,
+            age: None,
+            idle_most: 256,
+            source: None,
+            keepalive: None,
         }
     }
 }

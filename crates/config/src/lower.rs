@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::check;
+use crate::keys::{ADMIN, Keys, LISTENER, SERVICE, TOP};
+use crate::limits;
 use crate::plan::{Action, AdminPlan, Bind, ListenerPlan, Plan, RulePlan, ServicePlan, Workers};
 use crate::problem::{At, Problem, Severity, Source};
 use crate::read::{Fields, Reading};
@@ -36,9 +38,6 @@ pub struct Loaded {
     /// Errors and warnings, in the order of the texts.
     pub problems: Vec<Problem>,
 }
-
-/// The default of `max_listeners`.
-const LISTENERS_MOST: usize = 10;
 
 /// A part of the plan with the place of its name.
 pub(crate) struct Placed<T> {
@@ -86,7 +85,7 @@ pub fn load(sources: &[Source], environment: &BTreeMap<String, String>) -> Loade
     let mut parts = Parts::default();
     let mut seen = HashMap::new();
     for tree in &trees {
-        if let Some(fields) = reading.map(tree, "a configuration") {
+        if let Some(fields) = reading.map(tree, &TOP) {
             top(fields, &mut parts, &mut seen);
         }
     }
@@ -131,19 +130,19 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         parts.trusted_proxies = Some(networks.filter_map(network).collect());
     }
     if let Some(node) = once("workers") {
-        parts.workers = workers(reading, node);
+        parts.workers = workers(&fields, node);
     }
     if let Some(node) = once("drain") {
         parts.drain = reading.duration(node);
     }
-    if let Some(node) = once("max_listeners") {
-        parts.listeners_most = reading.count(node, 1, 10_000);
+    if once("max_listeners").is_some() {
+        parts.listeners_most = fields.number("max_listeners");
     }
-    fields.later(&["access_log", "user"]);
     let names = &mut parts.names;
     named(
         &fields,
         "listeners",
+        &LISTENER,
         names,
         &mut parts.listeners,
         listeners::read,
@@ -151,6 +150,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     named(
         &fields,
         "services",
+        &SERVICE,
         names,
         &mut parts.services,
         services::read,
@@ -166,6 +166,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
 fn named<T>(
     fields: &Fields<'_>,
     key: &'static str,
+    keys: &'static Keys,
     names: &mut Vec<(&'static str, String)>,
     into: &mut Vec<Placed<T>>,
     read: impl Fn(Arc<str>, At, Fields<'_>) -> Option<T>,
@@ -173,14 +174,14 @@ fn named<T>(
     T: Named,
 {
     let reading = fields.reading;
-    let Some(map) = fields.get(key).and_then(|node| reading.map(node, key)) else {
+    let Some(map) = fields.get(key).and_then(|node| reading.free(node, key)) else {
         return;
     };
     let earlier = into
         .iter()
         .map(|placed| (placed.part.name().to_owned(), placed.at));
     let mut seen: HashMap<String, At> = earlier.collect();
-    for (Key { at, text }, node) in map.all() {
+    for (Key { at, text }, node) in map {
         if let Err(message) = name(text) {
             reading.error(*at, "name", message);
         }
@@ -194,7 +195,7 @@ fn named<T>(
             );
         }
         let part = reading
-            .map(node, "this")
+            .map(node, keys)
             .and_then(|fields| read(text.as_str().into(), *at, fields));
         if let Some(part) = part {
             into.push(Placed { at: *at, part });
@@ -233,8 +234,7 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
 }
 
 fn admin(reading: &Reading, node: &Node) -> Option<AdminPlan> {
-    let fields = reading.map(node, "admin")?;
-    fields.later(&["tokens"]);
+    let fields = reading.map(node, &ADMIN)?;
     let bind = match fields.get("bind") {
         Some(node) if matches!(reading.text(node).as_deref(), Some("off")) => None,
         Some(node) => {
@@ -257,17 +257,16 @@ fn admin(reading: &Reading, node: &Node) -> Option<AdminPlan> {
 
 fn default_admin() -> AdminPlan {
     AdminPlan {
-        bind: Some(Bind::Tcp(([127, 0, 0, 1], 9900).into())),
+        bind: Some(Bind::Tcp(limits::ADMIN)),
         metrics: None,
     }
 }
 
-fn workers(reading: &Reading, node: &Node) -> Option<Workers> {
-    if matches!(reading.text(node).as_deref(), Some("auto")) {
+fn workers(fields: &Fields<'_>, node: &Node) -> Option<Workers> {
+    if matches!(fields.reading.text(node).as_deref(), Some("auto")) {
         return Some(Workers::Auto);
     }
-    let number = reading.count(node, 1, 1024)?;
-    NonZeroUsize::new(number).map(Workers::Fixed)
+    NonZeroUsize::new(fields.number("workers")?).map(Workers::Fixed)
 }
 
 /// Joins names to what they name, and checks what only the whole can say.
@@ -294,8 +293,7 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         admin: parts.admin.unwrap_or_else(default_admin),
         trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
         workers: parts.workers.unwrap_or_default(),
-        // Long enough for most exchanges, short enough for an operator who waits.
-        drain: parts.drain.unwrap_or(Duration::from_secs(30)),
+        drain: parts.drain.unwrap_or(limits::DRAIN),
         listeners: parts
             .listeners
             .into_iter()
@@ -358,6 +356,6 @@ impl Parts {
 pub(crate) const fn listeners_most(parts: &Parts) -> usize {
     match parts.listeners_most {
         Some(most) => most,
-        None => LISTENERS_MOST,
+        None => limits::LISTENERS,
     }
 }

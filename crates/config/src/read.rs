@@ -1,15 +1,16 @@
 //! Owns the reading of a tree: keys that are known, keys whose feature comes later, values with their units. Every problem is
 //! noted and reading goes on, so that all come out in one go.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashSet};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::keys::{Keys, Shape, later};
 use crate::problem::{At, Problem, Severity};
 use crate::tree::{Key, Node, Value};
 
 /// Values with units.
-mod units;
+pub(crate) mod units;
 
 /// Where problems are noted, and what `${NAME}` reads.
 pub(crate) struct Reading {
@@ -75,17 +76,21 @@ impl Reading {
         self.note(Severity::Warning, at, word, message.into(), None);
     }
 
-    /// The entries of a map. None: it is none, which is noted.
-    pub(crate) fn map<'t>(&'t self, node: &'t Node, what: &'static str) -> Option<Fields<'t>> {
+    /// The entries of a map of these keys. None: it is none, which is noted.
+    pub(crate) fn map<'t>(&'t self, node: &'t Node, keys: &'static Keys) -> Option<Fields<'t>> {
+        self.free(node, keys.what).map(|entries| Fields {
+            reading: self,
+            at: node.at,
+            keys,
+            entries,
+            asked: RefCell::default(),
+        })
+    }
+
+    /// The entries of a map whose keys are free. None: it is none, which is noted.
+    pub(crate) fn free<'t>(&self, node: &'t Node, what: &str) -> Option<&'t [(Key, Node)]> {
         if let Value::Map(entries) = &node.value {
-            return Some(Fields {
-                reading: self,
-                at: node.at,
-                entries,
-                known: RefCell::default(),
-                used: RefCell::default(),
-                closed: Cell::new(false),
-            });
+            return Some(entries);
         }
         self.error(
             node.at,
@@ -124,18 +129,18 @@ impl Reading {
     }
 
     fn interpolated(&self, at: At, text: &str) -> Option<String> {
+        let Some(pieces) = pieces(text) else {
+            self.error(at, "environment", "`${` without its `}`");
+            return None;
+        };
         let mut out = String::new();
-        let mut rest = text;
-        while let Some(begin) = rest.find("${") {
-            out.push_str(&rest[..begin]);
-            let inner = &rest[begin + 2..];
-            let Some(end) = inner.find('}') else {
-                self.error(at, "environment", "`${` without its `}`");
-                return None;
-            };
-            let (name, default) = match inner[..end].split_once(":-") {
-                Some((name, default)) => (name, Some(default)),
-                None => (&inner[..end], None),
+        for piece in pieces {
+            let (name, default) = match piece {
+                Piece::Text(text) => {
+                    out.push_str(text);
+                    continue;
+                }
+                Piece::Variable(name, default) => (name, default),
             };
             match (self.environment.get(name), default) {
                 (Some(value), _) => {
@@ -156,9 +161,7 @@ impl Reading {
                     return None;
                 }
             }
-            rest = &inner[end + 1..];
         }
-        out.push_str(rest);
         Some(out)
     }
 
@@ -210,7 +213,7 @@ impl Reading {
     }
 
     /// A whole number within a range.
-    pub(crate) fn number(&self, node: &Node, least: u64, most: u64) -> Option<u64> {
+    fn number(&self, node: &Node, least: u64, most: u64) -> Option<u64> {
         let number = self.parsed(node, "number", |text| {
             text.parse::<u64>()
                 .map_err(|_| format!("a whole number is expected, not `{text}`"))
@@ -226,20 +229,33 @@ impl Reading {
         Some(number)
     }
 
-    pub(crate) fn count(&self, node: &Node, least: usize, most: usize) -> Option<usize> {
-        let number = self.number(node, least as u64, most as u64)?;
-        usize::try_from(number).ok()
+    /// One of these words.
+    pub(crate) fn word(
+        &self,
+        node: &Node,
+        case: &'static str,
+        words: &[&'static str],
+    ) -> Option<&'static str> {
+        self.parsed(node, case, |text| {
+            words
+                .iter()
+                .copied()
+                .find(|word| *word == text)
+                .ok_or_else(|| {
+                    let all: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+                    format!("one of {} is expected, not `{text}`", all.join(", "))
+                })
+        })
     }
 }
 
-/// The keys of one map. Keys that were never asked for are unknown.
+/// The keys of one map. Which there are, the table says.
 pub(crate) struct Fields<'t> {
     pub(crate) reading: &'t Reading,
     pub(crate) at: At,
+    keys: &'static Keys,
     entries: &'t [(Key, Node)],
-    known: RefCell<Vec<&'static str>>,
-    used: RefCell<HashSet<usize>>,
-    closed: Cell<bool>,
+    asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'t> Fields<'t> {
@@ -249,14 +265,17 @@ impl<'t> Fields<'t> {
     }
 
     pub(crate) fn entry(&self, key: &'static str) -> Option<(&'t Key, &'t Node)> {
-        self.known.borrow_mut().push(key);
-        let at = self
-            .entries
-            .iter()
-            .position(|(entry, _)| entry.text == key)?;
-        self.used.borrow_mut().insert(at);
-        let (key, node) = &self.entries[at];
-        Some((key, node))
+        // A reader's key that the table lacks is never found, so that the schema leaves out nothing that is read.
+        let known = self.keys.key(key);
+        debug_assert!(known.is_some(), "`{key}` is not in the table of keys");
+        self.asked.borrow_mut().push(key);
+        known.and_then(|_| self.stands(key))
+    }
+
+    /// What stands at a key, known or not.
+    pub(crate) fn stands(&self, key: &str) -> Option<(&'t Key, &'t Node)> {
+        let found = self.entries.iter().find(|(entry, _)| entry.text == key);
+        found.map(|(key, node)| (key, node))
     }
 
     /// The value of a key as a text.
@@ -285,35 +304,65 @@ impl<'t> Fields<'t> {
         }
     }
 
-    /// Refuses keys whose feature comes later.
-    pub(crate) fn later(&self, keys: &[&'static str]) {
-        for key in keys {
-            if let Some((entry, _)) = self.entry(key) {
-                self.reading.error(
-                    entry.at,
-                    "not_yet",
-                    format!("`{key}` is not built yet; leave it out"),
-                );
-            }
+    /// The map that stands at a key.
+    pub(crate) fn map(&self, key: &'static str, keys: &'static Keys) -> Option<Fields<'t>> {
+        self.reading.map(self.get(key)?, keys)
+    }
+
+    /// A whole number in the range that the table has.
+    pub(crate) fn number<T: TryFrom<u64>>(&self, key: &'static str) -> Option<T> {
+        let node = self.get(key)?;
+        let (least, most) = match self.keys.key(key)?.shape {
+            Shape::Number(least, most) | Shape::NumberOr(_, least, most) => (least, most),
+            _ => return None,
+        };
+        T::try_from(self.reading.number(node, least, most)?).ok()
+    }
+
+    /// Puts a whole number in its place, if it stands there.
+    pub(crate) fn set_number<T: TryFrom<u64>>(&self, key: &'static str, place: &mut T) {
+        if let Some(number) = self.number(key) {
+            *place = number;
         }
     }
 
-    /// All entries, for a map of names.
-    pub(crate) fn all(&self) -> &'t [(Key, Node)] {
-        self.closed.set(true);
-        self.entries
+    /// One of the words that the table has.
+    pub(crate) fn word(&self, key: &'static str) -> Option<&'static str> {
+        self.word_or(key, "value")
     }
 
-    /// Notes every key that was not asked for, with the nearest that was.
+    /// The same, where another word says what is wrong.
+    pub(crate) fn word_or(&self, key: &'static str, case: &'static str) -> Option<&'static str> {
+        let node = self.get(key)?;
+        let words = match self.keys.key(key)?.shape {
+            Shape::Words(words) | Shape::WordOr(words, ..) => words,
+            _ => return None,
+        };
+        self.reading.word(node, case, words)
+    }
+
+    /// Notes every key that the table has not, with the nearest that it has, and keys whose feature comes later.
     pub(crate) fn done(self) {
-        if self.closed.get() {
-            return;
-        }
-        let (known, used) = (self.known.borrow(), self.used.borrow());
-        for (at, (key, _)) in self.entries.iter().enumerate() {
-            if used.contains(&at) {
+        debug_assert!(
+            self.keys
+                .keys
+                .iter()
+                .all(|key| self.asked.borrow().contains(&key.name)),
+            "a key of `{}` is in the table and not read",
+            self.keys.place
+        );
+        let later = later::at(self.keys.place);
+        for (key, _) in self.entries {
+            if self.keys.key(&key.text).is_some() {
                 continue;
             }
+            if later.contains(&key.text.as_str()) {
+                let message = format!("`{}` is not built yet; leave it out", key.text);
+                self.reading.error(key.at, "not_yet", message);
+                continue;
+            }
+            let known = self.keys.keys.iter().map(|key| key.name);
+            let known: Vec<_> = known.chain(later.iter().copied()).collect();
             let nearest = known
                 .iter()
                 .map(|known| (distance(known, &key.text), known))
@@ -330,6 +379,31 @@ impl<'t> Fields<'t> {
             );
         }
     }
+}
+
+/// A part of a plain scalar.
+pub(crate) enum Piece<'t> {
+    Text(&'t str),
+    /// A name, and what holds when it is not set.
+    Variable(&'t str, Option<&'t str>),
+}
+
+/// A plain scalar at its `${NAME}` and `${NAME:-default}`. None: one of them does not end.
+pub(crate) fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find("${") {
+        let inner = &rest[begin + 2..];
+        let end = inner.find('}')?;
+        pieces.push(Piece::Text(&rest[..begin]));
+        pieces.push(match inner[..end].split_once(":-") {
+            Some((name, default)) => Piece::Variable(name, Some(default)),
+            None => Piece::Variable(&inner[..end], None),
+        });
+        rest = &inner[end + 1..];
+    }
+    pieces.push(Piece::Text(rest));
+    Some(pieces)
 }
 
 /// A message with the names of variables where their values stood. One pass, so that no name is taken for a value.

@@ -1,20 +1,23 @@
 //! Owns `health:` of a service.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::settings::ActiveSettings;
 
+use crate::keys::{HEALTH, HTTP_CHECK, TCP_CHECK};
+use crate::limits;
 use crate::plan::{BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
 use crate::read::{Fields, Reading};
-use crate::tree::{Node, Value};
+use crate::tree::{Key, Node, Value};
 
 pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, ActiveSettings)> {
-    let map = reading.map(node, "health")?;
+    let map = reading.map(node, &HEALTH)?;
     let tcp = map.get("tcp").map(|node| {
         if let Some(fields) = (!node.is_null())
-            .then(|| reading.map(node, "tcp"))
+            .then(|| reading.map(node, &TCP_CHECK))
             .flatten()
         {
             fields.done();
@@ -22,7 +25,8 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, Active
         CheckPlan::Tcp
     });
     let http = map
-        .with("http", |reading, node| http(reading.map(node, "http")?))
+        .map("http", &HTTP_CHECK)
+        .and_then(http)
         .map(CheckPlan::Http);
     if tcp.is_some() == map.get("http").is_some() {
         reading.error(
@@ -32,19 +36,12 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, Active
         );
     }
     let mut active = ActiveSettings::default();
-    let small = |reading: &Reading, node: &Node| {
-        reading
-            .number(node, 1, 1000)
-            .and_then(|number| u32::try_from(number).ok())
-    };
-    map.set("rise", small, &mut active.rise);
-    map.set("fall", small, &mut active.fall);
-    let interval = map
-        .with("interval", period)
-        .unwrap_or(Duration::from_secs(5));
+    map.set_number("rise", &mut active.rise);
+    map.set_number("fall", &mut active.fall);
+    let interval = map.with("interval", period).unwrap_or(limits::CHECK_EVERY);
     let timeout = map
         .with("timeout", Reading::wait)
-        .unwrap_or(Duration::from_secs(2));
+        .unwrap_or(limits::CHECK_WITHIN);
     if timeout > interval {
         reading.warning(
             map.at,
@@ -55,17 +52,12 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, Active
     let plan = HealthPlan {
         check: http.or(tcp).unwrap_or(CheckPlan::Tcp),
         interval,
-        // In doubt, an answer is wanted soon; of who is down, it is wanted less.
         interval_unsure: map
             .with("interval_unsure", period)
-            .unwrap_or(interval.min(Duration::from_secs(1))),
+            .unwrap_or(interval.min(limits::CHECK_UNSURE)),
         interval_down: map.with("interval_down", period).unwrap_or(interval),
         timeout,
-        port: map.with("port", |reading, node| {
-            reading
-                .number(node, 1, 65_535)
-                .and_then(|port| u16::try_from(port).ok()?.try_into().ok())
-        }),
+        port: map.number("port").and_then(NonZeroU16::new),
         address: map.with("address", |reading, node| {
             reading.parsed(node, "address", |text| {
                 text.parse::<IpAddr>()
@@ -123,7 +115,9 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
         })
     });
     let headers = map.with("headers", |reading, node| {
-        reading.map(node, "headers").map(|map| headers(&map))
+        reading
+            .free(node, "headers")
+            .map(|entries| headers(reading, entries))
     });
     let expect = map.get("expect").map(|node| {
         let ranges = reading.items(node).iter();
@@ -134,20 +128,19 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
     let body = map.with("body", body);
     map.done();
     Some(HttpCheckPlan {
-        method: method.unwrap_or_else(|| "GET".into()),
-        path: path.unwrap_or_else(|| "/".into()),
+        method: method.unwrap_or_else(|| limits::CHECK_METHOD.into()),
+        path: path.unwrap_or_else(|| limits::CHECK_PATH.into()),
         host,
         headers: headers.unwrap_or_default(),
-        expect: expect.unwrap_or_else(|| vec![(200, 299)]),
+        expect: expect.unwrap_or_else(|| vec![limits::CHECK_EXPECT]),
         body,
     })
 }
 
 /// Fields of a check's request.
-fn headers(fields: &Fields<'_>) -> Vec<(Arc<str>, Arc<str>)> {
-    let reading = fields.reading;
+fn headers(reading: &Reading, entries: &[(Key, Node)]) -> Vec<(Arc<str>, Arc<str>)> {
     let mut headers = Vec::new();
-    for (key, node) in fields.all() {
+    for (key, node) in entries {
         let value = reading.text(node).unwrap_or_default();
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         let token = !key.text.is_empty() && key.text.bytes().all(letters);

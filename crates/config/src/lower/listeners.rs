@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::address;
+use crate::keys::{LISTENER_LIMITS, LISTENER_TIMEOUTS};
 use crate::limits::ListenerLimits;
 use crate::plan::{ListenerPlan, PathHandling};
 use crate::problem::At;
@@ -33,22 +34,20 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
         reading.error(node.at, "not_yet", "only `http` is built yet");
     }
     let mut limits = ListenerLimits::default();
-    if let Some(map) = fields
-        .get("limits")
-        .and_then(|node| reading.map(node, "limits"))
-    {
+    if let Some(map) = fields.map("limits", &LISTENER_LIMITS) {
         read_limits(map, &mut limits);
     }
-    if let Some(map) = fields
-        .get("timeouts")
-        .and_then(|node| reading.map(node, "timeouts"))
-    {
+    if let Some(map) = fields.map("timeouts", &LISTENER_TIMEOUTS) {
         map.set("head", Reading::wait, &mut limits.head_within);
         map.set("idle_body", Reading::wait, &mut limits.idle_body);
         map.set("keep_alive", Reading::wait, &mut limits.keep_alive);
         map.done();
     }
-    let path = fields.with("path", path_handling).unwrap_or_default();
+    let path = match fields.word("path") {
+        Some("refuse") => PathHandling::Refuse,
+        Some("as_is") => PathHandling::AsIs,
+        _ => PathHandling::Normalize,
+    };
     let via = fields.with("via", |reading, node| {
         let text = reading.text(node)?;
         if super::name(&text).is_err() {
@@ -61,7 +60,6 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
         Some(text.as_str().into())
     });
     let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
-    fields.later(&["tls", "forward", "sni", "proxy_protocol"]);
     fields.done();
     Some(ListenerPlan {
         name,
@@ -74,11 +72,7 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
 }
 
 fn read_limits(map: Fields<'_>, limits: &mut ListenerLimits) {
-    map.set(
-        "connections",
-        |reading, node| reading.count(node, 1, 10_000_000),
-        &mut limits.connections,
-    );
+    map.set_number("connections", &mut limits.connections);
     // The short buffers hold a head of 32 KiB and the begin of a body.
     let bytes = |reading: &Reading, node: &Node, most: u64| {
         let size = reading.size(node)?;
@@ -102,32 +96,12 @@ fn read_limits(map: Fields<'_>, limits: &mut ListenerLimits) {
         |reading, node| bytes(reading, node, 16 * 1024),
         &mut limits.target,
     );
-    map.set(
-        "fields",
-        |reading, node| reading.count(node, 1, 256),
-        &mut limits.fields,
-    );
+    map.set_number("fields", &mut limits.fields);
     map.set(
         "body",
         |reading, node| reading.size(node).map(Some),
         &mut limits.body,
     );
-    map.set(
-        "requests",
-        |reading, node| reading.number(node, 1, u64::MAX).map(Some),
-        &mut limits.requests,
-    );
-    map.later(&["connections_per_address"]);
+    limits.requests = map.number("requests");
     map.done();
-}
-
-fn path_handling(reading: &Reading, node: &Node) -> Option<PathHandling> {
-    reading.parsed(node, "value", |text| match text {
-        "normalize" => Ok(PathHandling::Normalize),
-        "refuse" => Ok(PathHandling::Refuse),
-        "as_is" => Ok(PathHandling::AsIs),
-        _ => Err(format!(
-            "`normalize`, `refuse` or `as_is` is expected, not `{text}`"
-        )),
-    })
 }

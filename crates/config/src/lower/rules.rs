@@ -1,18 +1,18 @@
 //! Owns `rules:`.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::{Placed, RawRule};
+use crate::keys::{PATH, REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
+use crate::limits;
 use crate::plan::{
     Action, Conditions, HostPattern, PathPattern, RedirectPlan, RespondPlan, RulePlan, Wildcard,
 };
 use crate::problem::At;
 use crate::read::{Fields, Reading};
 use crate::tree::{Node, Value};
-
-/// The last priority, and that of rules that name none.
-pub(crate) const PRIORITY_MOST: u32 = 50_000;
 
 /// The longest answer of a rule.
 const BODY_MOST: usize = 64 * 1024;
@@ -29,7 +29,7 @@ pub(super) fn read(reading: &Reading, node: &Node, into: &mut Vec<Placed<RawRule
         .map(|placed| (placed.part.rule.name.clone(), placed.at));
     let mut seen: HashMap<Arc<str>, At> = earlier.collect();
     for (number, item) in reading.items(node).iter().enumerate() {
-        if let Some(fields) = reading.map(item, "a rule") {
+        if let Some(fields) = reading.map(item, &RULE) {
             let raw = rule(number, fields);
             let at = item.at;
             if let Some(raw) = raw {
@@ -51,8 +51,8 @@ pub(super) fn read(reading: &Reading, node: &Node, into: &mut Vec<Placed<RawRule
 pub(super) fn everything(service: &str) -> RawRule {
     RawRule {
         rule: RulePlan {
-            name: "default".into(),
-            priority: PRIORITY_MOST,
+            name: limits::RULE_NAME.into(),
+            priority: limits::PRIORITY,
             listeners: Vec::new(),
             when: Conditions::default(),
             action: Action::Forward(0),
@@ -77,11 +77,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
     let name = fields
         .text("name")
         .unwrap_or_else(|| format!("rule-{}", number + 1));
-    let priority = fields.with("priority", |reading, node| {
-        reading
-            .number(node, 1, PRIORITY_MOST.into())
-            .and_then(|priority| u32::try_from(priority).ok())
-    });
+    let priority = fields.number("priority");
     let listeners = fields.get("listeners").map(|node| {
         let names = reading.items(node).iter();
         names
@@ -89,40 +85,25 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             .collect()
     });
     let when = fields
-        .get("when")
-        .and_then(|node| reading.map(node, "when"))
+        .map("when", &WHEN)
         .map(conditions)
         .unwrap_or_default();
     let (action, service) = action(&fields, &name);
     let mut exchange = None;
-    if let Some(map) = fields
-        .get("timeouts")
-        .and_then(|node| reading.map(node, "timeouts"))
-    {
+    if let Some(map) = fields.map("timeouts", &RULE_TIMEOUTS) {
         exchange = map.with("exchange", Reading::wait);
         map.done();
     }
     let mut body = None;
-    if let Some(map) = fields
-        .get("limits")
-        .and_then(|node| reading.map(node, "limits"))
-    {
+    if let Some(map) = fields.map("limits", &RULE_LIMITS) {
         body = map.with("body", Reading::size);
-        map.later(&["rate"]);
         map.done();
     }
-    fields.later(&[
-        "rewrite",
-        "request_headers",
-        "response_headers",
-        "deny",
-        "fallback",
-    ]);
     fields.done();
     Some(RawRule {
         rule: RulePlan {
             name: name.as_str().into(),
-            priority: priority.unwrap_or(PRIORITY_MOST),
+            priority: priority.unwrap_or(limits::PRIORITY),
             listeners: Vec::new(),
             when,
             action: action?,
@@ -218,7 +199,6 @@ fn conditions(map: Fields<'_>) -> Conditions {
             );
         }
     }
-    map.later(&["header", "query", "cookie", "source", "not"]);
     map.done();
     when
 }
@@ -300,7 +280,7 @@ fn path(reading: &Reading, node: &Node) -> Option<PathPattern> {
             false => exact(text).map(PathPattern::Exact),
         });
     }
-    let map = reading.map(node, "path")?;
+    let map = reading.map(node, &PATH)?;
     let exact = map.with("exact", |reading, node| {
         reading.parsed(node, "path", exact).map(PathPattern::Exact)
     });
@@ -312,18 +292,13 @@ fn path(reading: &Reading, node: &Node) -> Option<PathPattern> {
     let regex = map.with("regex", |reading, node| {
         reading.parsed(node, "regex", regex).map(PathPattern::Regex)
     });
-    let at = map.at;
-    map.done();
-    let mut given = [exact, prefix, regex].into_iter().flatten();
-    let first = given.next();
-    if given.next().is_some() {
-        reading.error(
-            at,
-            "two_patterns",
-            "a path is one of `exact`, `prefix` and `regex`",
-        );
+    let given = PATH.one_of.iter().filter(|key| map.stands(key).is_some());
+    if given.count() != 1 {
+        let message = "a path is one of `exact`, `prefix` and `regex`";
+        reading.error(map.at, "one_pattern", message);
     }
-    first
+    map.done();
+    exact.or(prefix).or(regex)
 }
 
 fn exact(text: &str) -> Result<Arc<str>, String> {
@@ -393,35 +368,22 @@ fn regex(text: &str) -> Result<regex::bytes::Regex, String> {
 }
 
 fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {
-    let map = reading.map(node, "redirect")?;
-    let status = map.with("status", |reading, node| {
-        let status = reading.number(node, 300, 399)?;
-        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            reading.error(
-                node.at,
-                "range",
-                "a redirect's status is 301, 302, 303, 307 or 308",
-            );
-        }
-        u16::try_from(status).ok()
-    });
-    let scheme = map.with("scheme", |reading, node| {
-        reading.parsed(node, "value", |text| match text {
-            "http" | "https" => Ok(Arc::from(text)),
-            _ => Err(format!("`http` or `https` is expected, not `{text}`")),
-        })
-    });
+    let map = reading.map(node, &REDIRECT)?;
+    let status = map.number("status");
+    if let (Some(status), Some(node)) = (status, map.get("status"))
+        && !matches!(status, 301 | 302 | 303 | 307 | 308)
+    {
+        let message = "a redirect's status is 301, 302, 303, 307 or 308";
+        reading.error(node.at, "range", message);
+    }
+    let scheme = map.word("scheme").map(Arc::from);
     let host = map.with("host", |reading, node| {
         reading.parsed(node, "host", |text| match host(text)? {
             HostPattern::Exact(name) => Ok(name),
             _ => Err("a redirect leads to one host".into()),
         })
     });
-    let port = map.with("port", |reading, node| {
-        reading
-            .number(node, 1, 65_535)
-            .and_then(|port| u16::try_from(port).ok()?.try_into().ok())
-    });
+    let port = map.number("port").and_then(NonZeroU16::new);
     let path = map.with("path", |reading, node| {
         reading.parsed(node, "path", |text| {
             if text.contains("#{") {
@@ -449,7 +411,7 @@ fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {
         return None;
     }
     Some(RedirectPlan {
-        status: status.unwrap_or(302),
+        status: status.unwrap_or(limits::REDIRECT_STATUS),
         scheme,
         host,
         port,
@@ -459,12 +421,8 @@ fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {
 }
 
 fn respond(reading: &Reading, node: &Node) -> Option<RespondPlan> {
-    let map = reading.map(node, "respond")?;
-    let status = map.with("status", |reading, node| {
-        reading
-            .number(node, 200, 599)
-            .and_then(|status| u16::try_from(status).ok())
-    });
+    let map = reading.map(node, &RESPOND)?;
+    let status = map.number("status");
     let content_type = map.with("content_type", |reading, node| {
         reading.parsed(node, "value", |text| {
             let sound = !text.is_empty()
@@ -488,8 +446,8 @@ fn respond(reading: &Reading, node: &Node) -> Option<RespondPlan> {
     }
     map.done();
     Some(RespondPlan {
-        status: status.unwrap_or(200),
-        content_type: content_type.unwrap_or_else(|| "text/plain; charset=utf-8".into()),
+        status: status.unwrap_or(limits::RESPOND_STATUS),
+        content_type: content_type.unwrap_or_else(|| limits::RESPOND_TYPE.into()),
         body: body.into_bytes().into(),
     })
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
-use std::time::Duration;
 
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::settings::{
@@ -11,6 +10,7 @@ use evenkeel_balance::settings::{
 };
 
 use super::{address, health};
+use crate::keys::{BACKEND, BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::{BackendPlan, HashKey, ServicePlan, UpstreamPlan};
 use crate::problem::At;
@@ -19,7 +19,7 @@ use crate::tree::{Node, Value};
 
 pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<ServicePlan> {
     let reading = fields.reading;
-    let (policy, key) = fields.with("policy", policy).unwrap_or_default();
+    let (policy, key) = policy(&fields).unwrap_or_default();
     let mut settings = ServiceSettings {
         policy,
         // The proxy serves rather than refuses when every verdict is against everybody.
@@ -27,16 +27,17 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Service
         ..ServiceSettings::default()
     };
     fields.set("slow_start", Reading::duration, &mut settings.slow_start);
-    fields.set("on_all_down", on_all_down, &mut settings.on_all_down);
-    fields.set("breaker", breaker, &mut settings.breaker);
+    if fields.word("on_all_down") == Some("fail_closed") {
+        settings.on_all_down = OnAllDown::FailClosed;
+    }
+    if let Some(breaker) = breaker(&fields) {
+        settings.breaker = breaker;
+    }
     let health = fields.with("health", health::read);
     let (health, active) = health.unzip();
     settings.health = active;
     let mut limits = ServiceLimits::default();
-    if let Some(map) = fields
-        .get("timeouts")
-        .and_then(|node| reading.map(node, "timeouts"))
-    {
+    if let Some(map) = fields.map("timeouts", &SERVICE_TIMEOUTS) {
         map.set("connect", Reading::wait, &mut limits.connect);
         map.set("per_try", Reading::wait, &mut limits.per_try);
         map.set("exchange", Reading::wait, &mut limits.exchange);
@@ -51,8 +52,9 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Service
         map.done();
     }
     let upstream = fields
-        .with("upstream", upstream)
-        .unwrap_or_else(default_upstream);
+        .map("upstream", &UPSTREAM)
+        .map(upstream)
+        .unwrap_or_default();
     let backends = fields.get("backends").map(|node| {
         let items = reading.items(node).iter();
         if items.len() == 0 {
@@ -66,7 +68,6 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Service
             .filter_map(|node| backend(reading, node))
             .collect::<Vec<_>>()
     });
-    fields.later(&["retry", "hedge", "limits", "drain", "affinity"]);
     fields.done();
     match &backends {
         None => reading.error(
@@ -116,46 +117,40 @@ fn members(reading: &Reading, at: At, name: &str, backends: &[(At, BackendPlan)]
     }
 }
 
-fn policy(reading: &Reading, node: &Node) -> Option<(PolicyChoice, Option<HashKey>)> {
+fn policy(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>)> {
+    let (reading, node) = (fields.reading, fields.get("policy")?);
     if matches!(node.value, Value::Map(_)) {
-        let map = reading.map(node, "policy")?;
-        let chosen = map.get("hash").and_then(|node| hash(reading, node));
+        let map = reading.map(node, &POLICY)?;
+        let chosen = map.map("hash", &HASH).map(hash);
         if map.get("hash").is_none() {
             reading.error(map.at, "policy", "a policy with settings is `{ hash: { key: source } }`; the others are written by their name");
         }
         map.done();
         return chosen;
     }
-    reading.parsed(node, "policy", |text| match text {
-        "adaptive" => Ok((PolicyChoice::Adaptive, None)),
-        "round_robin" => Ok((PolicyChoice::RoundRobin, None)),
-        "random" => Ok((PolicyChoice::Random, None)),
-        "least_connections" => Ok((PolicyChoice::LeastConnections, None)),
-        "power_of_two" => Ok((PolicyChoice::PowerOfTwo, None)),
-        "hash" => Ok((PolicyChoice::Hash(HashMethod::Maglev), Some(HashKey::Source))),
-        _ => Err(format!("`{text}` is no policy; there are adaptive, round_robin, random, least_connections, power_of_two, hash")),
-    })
+    let policy = match fields.word_or("policy", "policy")? {
+        "round_robin" => PolicyChoice::RoundRobin,
+        "random" => PolicyChoice::Random,
+        "least_connections" => PolicyChoice::LeastConnections,
+        "power_of_two" => PolicyChoice::PowerOfTwo,
+        "hash" => PolicyChoice::Hash(HashMethod::default()),
+        _ => PolicyChoice::Adaptive,
+    };
+    let key = matches!(policy, PolicyChoice::Hash(_)).then_some(HashKey::Source);
+    Some((policy, key))
 }
 
-fn hash(reading: &Reading, node: &Node) -> Option<(PolicyChoice, Option<HashKey>)> {
-    let map = reading.map(node, "hash")?;
-    let key = map.with("key", hash_key);
-    let method = map.with("method", |reading, node| {
-        reading.parsed(node, "value", |text| match text {
-            "maglev" => Ok(HashMethod::Maglev),
-            "rendezvous" => Ok(HashMethod::Rendezvous),
-            "ring" => Err("`ring` is not built yet".into()),
-            _ => Err(format!(
-                "`maglev` or `rendezvous` is expected, not `{text}`"
-            )),
-        })
-    });
-    map.later(&["bounded"]);
+fn hash(map: Fields<'_>) -> (PolicyChoice, Option<HashKey>) {
+    let key = hash_key(&map);
+    let method = match map.word("method") {
+        Some("rendezvous") => HashMethod::Rendezvous,
+        _ => HashMethod::Maglev,
+    };
     map.done();
-    Some((
-        PolicyChoice::Hash(method.unwrap_or_default()),
+    (
+        PolicyChoice::Hash(method),
         Some(key.unwrap_or(HashKey::Source)),
-    ))
+    )
 }
 
 /// The name of a field or cookie.
@@ -167,9 +162,10 @@ fn token(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn hash_key(reading: &Reading, node: &Node) -> Option<HashKey> {
+fn hash_key(fields: &Fields<'_>) -> Option<HashKey> {
+    let (reading, node) = (fields.reading, fields.get("key")?);
     if matches!(node.value, Value::Map(_)) {
-        let map = reading.map(node, "key")?;
+        let map = reading.map(node, &HASH_KEY)?;
         let named = |reading: &Reading, node: &Node| reading.parsed(node, "name", token);
         let header = map.with("header", named);
         let header = header.map(|name| HashKey::Header(name.to_ascii_lowercase().into()));
@@ -183,40 +179,22 @@ fn hash_key(reading: &Reading, node: &Node) -> Option<HashKey> {
         map.done();
         return header.or(cookie);
     }
-    reading.parsed(node, "value", |text| match text {
-        "source" => Ok(HashKey::Source),
-        "path" => Ok(HashKey::Path),
-        "uri" => Ok(HashKey::Uri),
-        _ => Err(format!("a key is `source`, `path`, `uri`, `{{ header: name }}` or `{{ cookie: name }}`, not `{text}`")),
+    Some(match fields.word("key")? {
+        "path" => HashKey::Path,
+        "uri" => HashKey::Uri,
+        _ => HashKey::Source,
     })
 }
 
-fn on_all_down(reading: &Reading, node: &Node) -> Option<OnAllDown> {
-    reading.parsed(node, "value", |text| match text {
-        "fail_open" => Ok(OnAllDown::FailOpen),
-        "fail_closed" => Ok(OnAllDown::FailClosed),
-        _ => Err(format!(
-            "`fail_open` or `fail_closed` is expected, not `{text}`"
-        )),
-    })
-}
-
-fn breaker(reading: &Reading, node: &Node) -> Option<Option<BreakerSettings>> {
+fn breaker(fields: &Fields<'_>) -> Option<Option<BreakerSettings>> {
+    let (reading, node) = (fields.reading, fields.get("breaker")?);
     if !matches!(node.value, Value::Map(_)) {
-        return reading.parsed(node, "value", |text| match text {
-            "off" => Ok(None),
-            "on" => Ok(Some(BreakerSettings::default())),
-            _ => Err(format!("`on`, `off` or a map is expected, not `{text}`")),
-        });
+        let word = fields.word("breaker")?;
+        return Some((word == "on").then(BreakerSettings::default));
     }
-    let map = reading.map(node, "breaker")?;
+    let map = reading.map(node, &BREAKER)?;
     let mut settings = BreakerSettings::default();
-    let small = |reading: &Reading, node: &Node| {
-        reading
-            .number(node, 0, 1_000_000)
-            .and_then(|number| u32::try_from(number).ok())
-    };
-    map.set("consecutive", small, &mut settings.consecutive);
+    map.set_number("consecutive", &mut settings.consecutive);
     map.set("failure_rate", Reading::share, &mut settings.failure_rate);
     map.set(
         "slow",
@@ -224,19 +202,11 @@ fn breaker(reading: &Reading, node: &Node) -> Option<Option<BreakerSettings>> {
         &mut settings.slow,
     );
     map.set("slow_rate", Reading::share, &mut settings.slow_rate);
-    map.set("least", small, &mut settings.least);
+    map.set_number("least", &mut settings.least);
     map.set("window", Reading::wait, &mut settings.window);
     map.set("open", Reading::wait, &mut settings.open);
     map.set("open_max", Reading::wait, &mut settings.open_max);
-    map.set(
-        "trials",
-        |reading, node| {
-            reading
-                .number(node, 1, 32_767)
-                .and_then(|number| u16::try_from(number).ok())
-        },
-        &mut settings.trials,
-    );
+    map.set_number("trials", &mut settings.trials);
     map.set("cap", Reading::share, &mut settings.cap);
     if settings.open > settings.open_max {
         reading.error(map.at, "range", "`open` is longer than `open_max`");
@@ -245,37 +215,17 @@ fn breaker(reading: &Reading, node: &Node) -> Option<Option<BreakerSettings>> {
     Some(Some(settings))
 }
 
-fn default_upstream() -> UpstreamPlan {
-    UpstreamPlan {
-        // Node's servers close after 5 s: we must be first.
-        idle: Duration::from_secs(4),
-        requests: None,
-        age: None,
-        idle_most: 256,
-        source: None,
-        keepalive: None,
-    }
-}
-
-fn upstream(reading: &Reading, node: &Node) -> Option<UpstreamPlan> {
-    let map = reading.map(node, "upstream")?;
-    let mut plan = default_upstream();
+fn upstream(map: Fields<'_>) -> UpstreamPlan {
+    let reading = map.reading;
+    let mut plan = UpstreamPlan::default();
     map.set("idle", Reading::duration, &mut plan.idle);
-    map.set(
-        "requests",
-        |reading, node| reading.count(node, 1, usize::MAX).map(NonZeroUsize::new),
-        &mut plan.requests,
-    );
+    plan.requests = map.number("requests").and_then(NonZeroUsize::new);
     map.set(
         "age",
         |reading, node| reading.wait(node).map(Some),
         &mut plan.age,
     );
-    map.set(
-        "idle_most",
-        |reading, node| reading.count(node, 0, 1_000_000),
-        &mut plan.idle_most,
-    );
+    map.set_number("idle_most", &mut plan.idle_most);
     let address = |reading: &Reading, node: &Node| {
         reading.parsed(node, "address", |text| {
             text.parse().map_err(|_| format!("`{text}` is no address"))
@@ -308,7 +258,7 @@ fn upstream(reading: &Reading, node: &Node) -> Option<UpstreamPlan> {
         }
     }
     map.done();
-    Some(plan)
+    plan
 }
 
 fn backend(reading: &Reading, node: &Node) -> Option<(At, BackendPlan)> {
@@ -326,9 +276,8 @@ fn backend(reading: &Reading, node: &Node) -> Option<(At, BackendPlan)> {
             },
         ));
     }
-    let map = reading.map(node, "a backend")?;
-    map.later(&["dns", "refresh", "tier"]);
-    let dns = map.get("dns").is_some();
+    let map = reading.map(node, &BACKEND)?;
+    let dns = map.stands("dns").is_some();
     let written = map.text("address");
     let address = written
         .as_deref()
@@ -339,34 +288,30 @@ fn backend(reading: &Reading, node: &Node) -> Option<(At, BackendPlan)> {
                 .ok()
         });
     let id = map.text("id").or(written);
-    let weight = map.with("weight", |reading, node| {
-        reading.number(node, 0, Weight::MOST.into())
-    });
-    let max_in_flight = map.with("max_in_flight", |reading, node| {
-        reading.number(node, 1, u32::MAX.into())
-    });
-    let max_connections = map.with("max_connections", |reading, node| {
-        reading.count(node, 1, 10_000_000)
-    });
+    let weight = map
+        .number("weight")
+        .map_or(Some(Weight::ONE), |weight| Weight::new(weight).ok());
+    let max_in_flight = map.number("max_in_flight").and_then(NonZeroU32::new);
+    let max_connections = map.number("max_connections").and_then(NonZeroUsize::new);
     let zone = map.text("zone");
-    let admin = map.with("state", state);
-    let labels = map.with("labels", |reading, node| {
-        reading.map(node, "labels").map(|map| labels(&map))
-    });
+    let admin = match map.word("state") {
+        Some("draining") => Admin::Draining,
+        Some("disabled") => Admin::Disabled,
+        _ => Admin::Enabled,
+    };
+    let labels = map.with("labels", labels);
     let at = map.at;
     if map.get("address").is_none() && !dns {
         reading.error(at, "missing", "a backend needs its `address`");
     }
     map.done();
-    let weight = Weight::new(u32::try_from(weight.unwrap_or(1)).ok()?).ok()?;
     let spec = BackendSpec {
-        weight,
-        max_in_flight: max_in_flight.and_then(|most| NonZeroU32::new(u32::try_from(most).ok()?)),
-        admin: admin.unwrap_or_default(),
+        weight: weight?,
+        max_in_flight,
+        admin,
         labels: labels.unwrap_or_default(),
         ..BackendSpec::new(id?)
     };
-    let max_connections = max_connections.and_then(NonZeroUsize::new);
     Some((
         at,
         BackendPlan {
@@ -378,19 +323,8 @@ fn backend(reading: &Reading, node: &Node) -> Option<(At, BackendPlan)> {
     ))
 }
 
-fn state(reading: &Reading, node: &Node) -> Option<Admin> {
-    reading.parsed(node, "value", |text| match text {
-        "enabled" => Ok(Admin::Enabled),
-        "draining" => Ok(Admin::Draining),
-        "disabled" => Ok(Admin::Disabled),
-        _ => Err(format!(
-            "`enabled`, `draining` or `disabled` is expected, not `{text}`"
-        )),
-    })
-}
-
-fn labels(fields: &Fields<'_>) -> BTreeMap<String, String> {
-    let all = fields.all().iter();
-    all.filter_map(|(key, node)| Some((key.text.clone(), fields.reading.text(node)?)))
-        .collect()
+fn labels(reading: &Reading, node: &Node) -> Option<BTreeMap<String, String>> {
+    let all = reading.free(node, "labels")?.iter();
+    let labels = all.filter_map(|(key, node)| Some((key.text.clone(), reading.text(node)?)));
+    Some(labels.collect())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `250ms`, `30s`, `1m30s`, `2h`, `1d`: numbers with units, largest first. A bare `0` is none of any unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [
         ("d", 86_400_000),
         ("h", 3_600_000),
@@ -57,7 +57,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `64KiB`, `10MiB`, `1GiB`, `1kB`, `512B`.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 7] = [
         ("B", 1),
         ("kB", 1000),
@@ -80,7 +80,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// `50%`, `99.9%`, as a part of 1.
-pub(super) fn share(text: &str) -> Result<f64, String> {
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     let wrong = || format!("a percentage is written like `50%`, not `{text}`");
     let number = text.strip_suffix('%').ok_or_else(wrong)?;
     let plain = number

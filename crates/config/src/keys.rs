@@ -1,0 +1,127 @@
+//! Owns every key that a configuration may have: where it stands, what it takes, what holds when it is absent.
+//!
+//! One table. The readers ask for no key that is not in it and refuse what is not, `config show` takes defaults from it, and the
+//! JSON Schema is printed from it; none of the three can know a key that the others do not.
+
+/// `admin:` and what stands at the top.
+mod top;
+
+/// `listeners:`
+mod listeners;
+
+/// `rules:`
+mod rules;
+
+/// `services:`
+mod services;
+
+/// Keys whose feature comes later.
+pub(crate) mod later;
+
+/// Values as they are written.
+pub(crate) mod written;
+
+pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS};
+pub(crate) use rules::{PATH, REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
+pub(crate) use services::{
+    BACKEND, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
+    TCP_CHECK, UPSTREAM,
+};
+pub(crate) use top::{ADMIN, TOP};
+
+/// The keys of one kind of map.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// Where such a map stands: keys with dots between, `*` for a name or a place in a list. Empty: the top.
+    pub(crate) place: &'static str,
+    /// What it is, for messages.
+    pub(crate) what: &'static str,
+    pub(crate) keys: &'static [Key],
+    /// Exactly one of these stands there; none: no such rule.
+    pub(crate) one_of: &'static [&'static str],
+}
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) absent: Absent,
+    /// What it sets, for people.
+    pub(crate) about: &'static str,
+}
+
+/// What stands at a key.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// Any text.
+    Text,
+    /// A text that nobody is shown.
+    Veiled,
+    /// `30s`; zero is one.
+    Duration,
+    /// `30s`, not zero.
+    Wait,
+    /// `64KiB`.
+    Size,
+    /// `50%`.
+    Share,
+    Boolean,
+    /// A whole number, from and to.
+    Number(u64, u64),
+    /// A whole number, or this word.
+    NumberOr(&'static str, u64, u64),
+    Words(&'static [&'static str]),
+    /// Several, or one without a list around it.
+    List(&'static Shape),
+    Map(&'static Keys),
+    /// A map, which may also be nothing at all.
+    Bare(&'static Keys),
+    /// A map of names to maps.
+    Named(&'static Keys),
+    /// A map of keys that are free.
+    Free(&'static Shape),
+    /// A text or a map; a text says the same as a map with this key, if one is named.
+    Short(Option<&'static str>, &'static Keys),
+    /// One of these words, or a map; the named one says the same as an empty map.
+    WordOr(&'static [&'static str], &'static str, &'static Keys),
+    /// The name of a service, or a map of one name.
+    Forward,
+}
+
+/// What holds when a key is absent.
+#[derive(Debug)]
+pub(crate) enum Absent {
+    /// That is an error, or another key stands there instead.
+    Never,
+    /// Nothing: the key has no meaning then.
+    Nothing,
+    /// There is none, which means this.
+    No(&'static str),
+    /// This value, as it would be written.
+    Is(fn() -> String),
+    /// The same map with all its defaults.
+    Defaults,
+    /// The value of this other key.
+    Same(&'static str),
+    /// The duration of this other key, or this one if it is shorter.
+    AtMost(&'static str, fn() -> std::time::Duration),
+    /// This, with the item's place in its list behind it, from 1.
+    Numbered(&'static str),
+}
+
+/// One row of the table.
+const fn key(name: &'static str, shape: Shape, absent: Absent, about: &'static str) -> Key {
+    Key {
+        name,
+        shape,
+        absent,
+        about,
+    }
+}
+
+impl Keys {
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}

@@ -1,0 +1,127 @@
+//! Owns the keys of `listeners:`.
+
+use super::{Absent, Keys, Shape, key, written};
+use crate::limits::ListenerLimits;
+
+/// One listener.
+pub(crate) static LISTENER: Keys = Keys {
+    place: "listeners.*",
+    what: "a listener",
+    keys: &[
+        key(
+            "bind",
+            Shape::List(&Shape::Text),
+            Absent::Never,
+            "Addresses like `0.0.0.0:8080`, `[::]:8080` or `unix:/run/x.sock`.",
+        ),
+        key(
+            "protocol",
+            Shape::Words(&["http"]),
+            Absent::Is(|| "http".into()),
+            "What is spoken.",
+        ),
+        key(
+            "path",
+            Shape::Words(&["normalize", "refuse", "as_is"]),
+            Absent::Is(|| "normalize".into()),
+            "What is done with a path before rules see it; `refuse`: 400 unless it is in normal form.",
+        ),
+        key(
+            "via",
+            Shape::Text,
+            Absent::No("no `Via`"),
+            "Adds `Via` to requests and responses, under this name.",
+        ),
+        key(
+            "real_ip",
+            Shape::Boolean,
+            Absent::Is(|| "false".into()),
+            "Adds `X-Real-IP` to requests.",
+        ),
+        key(
+            "limits",
+            Shape::Map(&LISTENER_LIMITS),
+            Absent::Defaults,
+            "What clients may send.",
+        ),
+        key(
+            "timeouts",
+            Shape::Map(&LISTENER_TIMEOUTS),
+            Absent::Defaults,
+            "How long clients may take.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `limits:` of a listener.
+pub(crate) static LISTENER_LIMITS: Keys = Keys {
+    place: "listeners.*.limits",
+    what: "limits",
+    keys: &[
+        key(
+            "connections",
+            Shape::Number(1, 10_000_000),
+            Absent::Is(|| ListenerLimits::default().connections.to_string()),
+            "Connections at once; who comes later waits in the kernel's queue.",
+        ),
+        key(
+            "head",
+            Shape::Size,
+            Absent::Is(|| written::size(ListenerLimits::default().head as u64)),
+            "Bytes of a request's head, 256 B to 32 KiB.",
+        ),
+        key(
+            "target",
+            Shape::Size,
+            Absent::Is(|| written::size(ListenerLimits::default().target as u64)),
+            "Bytes of a request's target, 256 B to 16 KiB.",
+        ),
+        key(
+            "fields",
+            Shape::Number(1, 256),
+            Absent::Is(|| ListenerLimits::default().fields.to_string()),
+            "Fields of a request's head.",
+        ),
+        key(
+            "body",
+            Shape::Size,
+            Absent::No("no limit"),
+            "Bytes of a request's body.",
+        ),
+        key(
+            "requests",
+            Shape::Number(1, u64::MAX),
+            Absent::No("no limit"),
+            "Requests on one connection.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `timeouts:` of a listener.
+pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
+    place: "listeners.*.timeouts",
+    what: "timeouts",
+    keys: &[
+        key(
+            "head",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ListenerLimits::default().head_within)),
+            "From the first byte of a request's head to its last.",
+        ),
+        key(
+            "idle_body",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ListenerLimits::default().idle_body)),
+            "Between two bytes of a body or a tunnel.",
+        ),
+        key(
+            "keep_alive",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ListenerLimits::default().keep_alive)),
+            "A connection without a request.",
+        ),
+    ],
+    one_of: &[],
+};

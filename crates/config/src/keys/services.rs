@@ -1,0 +1,480 @@
+//! Owns the keys of `services:`.
+
+use evenkeel_balance::backend::Weight;
+use evenkeel_balance::settings::{ActiveSettings, BreakerSettings, ServiceSettings};
+
+use super::{Absent, Key, Keys, Shape, key, written};
+use crate::limits::{self, ServiceLimits};
+use crate::plan::UpstreamPlan;
+
+/// One service.
+pub(crate) static SERVICE: Keys = Keys {
+    place: "services.*",
+    what: "a service",
+    keys: &[
+        key(
+            "policy",
+            Shape::WordOr(
+                &[
+                    "adaptive",
+                    "round_robin",
+                    "random",
+                    "least_connections",
+                    "power_of_two",
+                    "hash",
+                ],
+                "hash",
+                &POLICY,
+            ),
+            Absent::Is(|| ServiceSettings::default().policy.name().into()),
+            "Which backend is chosen.",
+        ),
+        key(
+            "backends",
+            Shape::List(&Shape::Short(Some("address"), &BACKEND)),
+            Absent::Never,
+            "Its members: addresses, or maps.",
+        ),
+        key(
+            "upstream",
+            Shape::Map(&UPSTREAM),
+            Absent::Defaults,
+            "How backends are connected to.",
+        ),
+        key(
+            "health",
+            Shape::Map(&HEALTH),
+            Absent::No("backends are not checked"),
+            "How backends are checked.",
+        ),
+        key(
+            "breaker",
+            Shape::WordOr(&["on", "off"], "on", &BREAKER),
+            Absent::Defaults,
+            "When live traffic ejects a backend.",
+        ),
+        key(
+            "timeouts",
+            Shape::Map(&SERVICE_TIMEOUTS),
+            Absent::Defaults,
+            "How long backends may take.",
+        ),
+        key(
+            "slow_start",
+            Shape::Duration,
+            Absent::Is(|| written::duration(ServiceSettings::default().slow_start)),
+            "A backend that joins or returns reaches its weight over this time.",
+        ),
+        key(
+            "on_all_down",
+            Shape::Words(&["fail_open", "fail_closed"]),
+            Absent::Is(|| "fail_open".into()),
+            "When no backend is healthy: serve through all, or refuse.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// A policy with settings.
+pub(crate) static POLICY: Keys = Keys {
+    place: "services.*.policy",
+    what: "policy",
+    keys: &[key(
+        "hash",
+        Shape::Map(&HASH),
+        Absent::Defaults,
+        "By a key of the request.",
+    )],
+    one_of: &["hash"],
+};
+
+/// `hash:`
+pub(crate) static HASH: Keys = Keys {
+    place: "services.*.policy.hash",
+    what: "hash",
+    keys: &[
+        key(
+            "key",
+            Shape::WordOr(&["source", "path", "uri"], "", &HASH_KEY),
+            Absent::Is(|| "source".into()),
+            "What is hashed.",
+        ),
+        key(
+            "method",
+            Shape::Words(&["maglev", "rendezvous"]),
+            Absent::Is(|| "maglev".into()),
+            "How a key finds its backend.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// A key that is a field or a cookie.
+pub(crate) static HASH_KEY: Keys = Keys {
+    place: "services.*.policy.hash.key",
+    what: "key",
+    keys: &[
+        key(
+            "header",
+            Shape::Text,
+            Absent::Nothing,
+            "A field of this name; the client's address when it is absent.",
+        ),
+        key(
+            "cookie",
+            Shape::Text,
+            Absent::Nothing,
+            "A cookie of this name; the client's address when it is absent.",
+        ),
+    ],
+    one_of: &["header", "cookie"],
+};
+
+/// One backend.
+pub(crate) static BACKEND: Keys = Keys {
+    place: "services.*.backends.*",
+    what: "a backend",
+    keys: &[
+        key(
+            "address",
+            Shape::Text,
+            Absent::Never,
+            "Like `10.0.0.1:9000`, `name:9000` or `unix:/run/x.sock`.",
+        ),
+        key(
+            "id",
+            Shape::Text,
+            Absent::Same("address"),
+            "Its identity, which its state is kept by.",
+        ),
+        key(
+            "weight",
+            Shape::Number(0, Weight::MOST as u64),
+            Absent::Is(|| Weight::ONE.get().to_string()),
+            "Its share; 0: nothing new is sent to it.",
+        ),
+        key(
+            "max_in_flight",
+            Shape::Number(1, u32::MAX as u64),
+            Absent::No("no limit"),
+            "Attempts at once, kept exactly.",
+        ),
+        key(
+            "max_connections",
+            Shape::Number(1, 10_000_000),
+            Absent::No("no limit"),
+            "Sockets of all workers together, idle ones too.",
+        ),
+        key(
+            "zone",
+            Shape::Text,
+            Absent::No("none"),
+            "Where it stands; kept and shown.",
+        ),
+        key(
+            "state",
+            Shape::Words(&["enabled", "draining", "disabled"]),
+            Absent::Is(|| "enabled".into()),
+            "What the operator wants of it.",
+        ),
+        key(
+            "labels",
+            Shape::Free(&Shape::Text),
+            Absent::No("none"),
+            "Free words, kept and shown.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `upstream:`
+pub(crate) static UPSTREAM: Keys = Keys {
+    place: "services.*.upstream",
+    what: "upstream",
+    keys: &[
+        key(
+            "protocol",
+            Shape::Words(&["http1"]),
+            Absent::Is(|| "http1".into()),
+            "What is spoken.",
+        ),
+        key(
+            "tls",
+            Shape::Words(&["off"]),
+            Absent::Is(|| "off".into()),
+            "Whether it is encrypted.",
+        ),
+        key(
+            "proxy_protocol",
+            Shape::Words(&["off"]),
+            Absent::Is(|| "off".into()),
+            "Whether backends are told who connects.",
+        ),
+        key(
+            "idle",
+            Shape::Duration,
+            Absent::Is(|| written::duration(UpstreamPlan::default().idle)),
+            "An idle connection is closed after so long.",
+        ),
+        key(
+            "requests",
+            Shape::Number(1, u64::MAX),
+            Absent::No("no limit"),
+            "Requests on one connection.",
+        ),
+        key(
+            "age",
+            Shape::Wait,
+            Absent::No("no limit"),
+            "A connection is not used again after so long.",
+        ),
+        key(
+            "idle_most",
+            Shape::Number(0, 1_000_000),
+            Absent::Is(|| UpstreamPlan::default().idle_most.to_string()),
+            "Idle connections per backend and worker.",
+        ),
+        key(
+            "source",
+            Shape::Text,
+            Absent::No("the system's choice"),
+            "Connects from this address.",
+        ),
+        key(
+            "keepalive",
+            Shape::Wait,
+            Absent::No("the system's setting"),
+            "TCP keep-alive probes after so long without traffic.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `health:`
+pub(crate) static HEALTH: Keys = Keys {
+    place: "services.*.health",
+    what: "health",
+    keys: &[
+        key(
+            "http",
+            Shape::Map(&HTTP_CHECK),
+            Absent::Nothing,
+            "An answer of HTTP/1.1 is expected.",
+        ),
+        key(
+            "tcp",
+            Shape::Bare(&TCP_CHECK),
+            Absent::Nothing,
+            "A connection is expected.",
+        ),
+        key(
+            "interval",
+            Shape::Wait,
+            Absent::Is(|| written::duration(limits::CHECK_EVERY)),
+            "From one check to the next, 10 ms to a day.",
+        ),
+        key(
+            "interval_unsure",
+            Shape::Wait,
+            Absent::AtMost("interval", || limits::CHECK_UNSURE),
+            "The same while a backend is in doubt.",
+        ),
+        key(
+            "interval_down",
+            Shape::Wait,
+            Absent::Same("interval"),
+            "The same while a backend is down.",
+        ),
+        key(
+            "timeout",
+            Shape::Wait,
+            Absent::Is(|| written::duration(limits::CHECK_WITHIN)),
+            "A check without an end by then has failed.",
+        ),
+        key(
+            "rise",
+            Shape::Number(1, 1000),
+            Absent::Is(|| ActiveSettings::default().rise.to_string()),
+            "Passed checks in a row that bring a backend up.",
+        ),
+        key(
+            "fall",
+            Shape::Number(1, 1000),
+            Absent::Is(|| ActiveSettings::default().fall.to_string()),
+            "Failed checks in a row that bring a backend down.",
+        ),
+        key(
+            "port",
+            Shape::Number(1, 65_535),
+            Absent::No("the backend's"),
+            "Another port.",
+        ),
+        key(
+            "address",
+            Shape::Text,
+            Absent::No("the backend's"),
+            "Another address.",
+        ),
+    ],
+    one_of: &["http", "tcp"],
+};
+
+/// `http:` of a check.
+pub(crate) static HTTP_CHECK: Keys = Keys {
+    place: "services.*.health.http",
+    what: "http",
+    keys: &[
+        key(
+            "path",
+            Shape::Text,
+            Absent::Is(|| limits::CHECK_PATH.into()),
+            "Path and query.",
+        ),
+        key(
+            "method",
+            Shape::Text,
+            Absent::Is(|| limits::CHECK_METHOD.into()),
+            "Its method.",
+        ),
+        key(
+            "host",
+            Shape::Text,
+            Absent::No("the backend's address"),
+            "Its `Host`.",
+        ),
+        key(
+            "headers",
+            Shape::Free(&Shape::Veiled),
+            Absent::No("none"),
+            "More fields; their values are not shown.",
+        ),
+        key(
+            "expect",
+            Shape::List(&Shape::Text),
+            Absent::Is(|| {
+                let (from, to) = limits::CHECK_EXPECT;
+                format!("{from}-{to}")
+            }),
+            "Statuses that pass, like `200` or `200-299`.",
+        ),
+        key(
+            "body",
+            Shape::Text,
+            Absent::No("any body"),
+            "A text that the body must hold.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `tcp:` of a check.
+pub(crate) static TCP_CHECK: Keys = Keys {
+    place: "services.*.health.tcp",
+    what: "tcp",
+    keys: &[],
+    one_of: &[],
+};
+
+/// `breaker:`
+pub(crate) static BREAKER: Keys = Keys {
+    place: "services.*.breaker",
+    what: "breaker",
+    keys: BREAKER_KEYS,
+    one_of: &[],
+};
+
+static BREAKER_KEYS: &[Key] = &[
+    key(
+        "consecutive",
+        Shape::Number(0, 1_000_000),
+        Absent::Is(|| BreakerSettings::default().consecutive.to_string()),
+        "So many failures in a row open it; 0 never does.",
+    ),
+    key(
+        "failure_rate",
+        Shape::Share,
+        Absent::Is(|| written::share(BreakerSettings::default().failure_rate)),
+        "This share of failures in the window opens it.",
+    ),
+    key(
+        "slow",
+        Shape::Wait,
+        Absent::No("nothing is slow"),
+        "A success later than this is slow.",
+    ),
+    key(
+        "slow_rate",
+        Shape::Share,
+        Absent::Is(|| written::share(BreakerSettings::default().slow_rate)),
+        "This share of slow successes in the window opens it.",
+    ),
+    key(
+        "least",
+        Shape::Number(0, 1_000_000),
+        Absent::Is(|| BreakerSettings::default().least.to_string()),
+        "Rates are judged from so many verdicts in the window.",
+    ),
+    key(
+        "window",
+        Shape::Wait,
+        Absent::Is(|| written::duration(BreakerSettings::default().window)),
+        "Length of the window.",
+    ),
+    key(
+        "open",
+        Shape::Wait,
+        Absent::Is(|| written::duration(BreakerSettings::default().open)),
+        "How long it stays open the first time.",
+    ),
+    key(
+        "open_max",
+        Shape::Wait,
+        Absent::Is(|| written::duration(BreakerSettings::default().open_max)),
+        "The longest that it stays open.",
+    ),
+    key(
+        "trials",
+        Shape::Number(1, 32_767),
+        Absent::Is(|| BreakerSettings::default().trials.to_string()),
+        "So many trials run when half-open, and all must pass.",
+    ),
+    key(
+        "cap",
+        Shape::Share,
+        Absent::Is(|| written::share(BreakerSettings::default().cap)),
+        "The largest share of backends that are out at once.",
+    ),
+];
+
+/// `timeouts:` of a service.
+pub(crate) static SERVICE_TIMEOUTS: Keys = Keys {
+    place: "services.*.timeouts",
+    what: "timeouts",
+    keys: &[
+        key(
+            "connect",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ServiceLimits::default().connect)),
+            "Until a connection is made.",
+        ),
+        key(
+            "per_try",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ServiceLimits::default().per_try)),
+            "One attempt until its response head.",
+        ),
+        key(
+            "exchange",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ServiceLimits::default().exchange)),
+            "All attempts until the response head.",
+        ),
+        key(
+            "idle_body",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ServiceLimits::default().idle_body)),
+            "Between two bytes of a response's body.",
+        ),
+    ],
+    one_of: &[],
+};

@@ -1,0 +1,84 @@
+//! Owns the keys at the top, and of `admin:`.
+
+use super::{Absent, Key, Keys, LISTENER, RULE, SERVICE, Shape, key, written};
+use crate::limits;
+
+/// A whole configuration. What is missing shows only when all files are read.
+pub(crate) static TOP: Keys = Keys {
+    place: "",
+    what: "a configuration",
+    keys: TOP_KEYS,
+    one_of: &[],
+};
+
+static TOP_KEYS: &[Key] = &[
+    key(
+        "admin",
+        Shape::Map(&ADMIN),
+        Absent::Defaults,
+        "Where the instance is asked about itself.",
+    ),
+    key(
+        "trusted_proxies",
+        Shape::List(&Shape::Text),
+        Absent::No("nobody is trusted"),
+        "Networks of peers whose forwarding fields are believed, like `10.0.0.0/8`.",
+    ),
+    key(
+        "workers",
+        Shape::NumberOr("auto", 1, 1024),
+        Absent::Is(|| "auto".into()),
+        "How many data-plane threads; `auto`: one per core that the process may use.",
+    ),
+    key(
+        "drain",
+        Shape::Duration,
+        Absent::Is(|| written::duration(limits::DRAIN)),
+        "On SIGTERM, exchanges in flight get so long.",
+    ),
+    key(
+        "max_listeners",
+        Shape::Number(1, 10_000),
+        Absent::Is(|| limits::LISTENERS.to_string()),
+        "The most listeners that this configuration may have.",
+    ),
+    key(
+        "listeners",
+        Shape::Named(&LISTENER),
+        Absent::Never,
+        "Addresses that accept connections, by name.",
+    ),
+    key(
+        "rules",
+        Shape::List(&Shape::Map(&RULE)),
+        Absent::Never,
+        "Conditions and one action each; the lowest priority is tried first. None: everything goes to the only service.",
+    ),
+    key(
+        "services",
+        Shape::Named(&SERVICE),
+        Absent::Nothing,
+        "Groups of backends that serve the same requests, by name.",
+    ),
+];
+
+/// `admin:`
+pub(crate) static ADMIN: Keys = Keys {
+    place: "admin",
+    what: "admin",
+    keys: &[
+        key(
+            "bind",
+            Shape::Text,
+            Absent::Is(|| limits::ADMIN.to_string()),
+            "Where all pages are: a loopback address, `unix:/path`, or `off`.",
+        ),
+        key(
+            "metrics",
+            Shape::Text,
+            Absent::No("no second address"),
+            "A second address with `/metrics`, `/livez` and `/readyz` only.",
+        ),
+    ],
+    one_of: &[],
+};

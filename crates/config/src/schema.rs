@@ -1,0 +1,132 @@
+//! Owns the JSON Schema of a configuration (draft 2020-12), printed from the table of keys, for editors and for programs that
+//! write configurations.
+//!
+//! What the readers take, it takes; it takes more in places, where a text has rules of its own that only `evenkeel check` knows.
+//! Scalars are as YAML 1.2 reads them: `off` is a text.
+
+use serde_json::{Map, Value, json};
+
+use crate::keys::{Absent, Key, Keys, Shape, TOP};
+
+/// The schema.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = map(&TOP);
+    if let Value::Object(schema) = &mut schema {
+        // Files of one directory are one configuration: none of them needs it all.
+        schema.remove("required");
+        schema.insert(
+            "$schema".into(),
+            "https://json-schema.org/draft/2020-12/schema".into(),
+        );
+        schema.insert("title".into(), "Evenkeel".into());
+        schema.insert("$defs".into(), definitions());
+    }
+    schema
+}
+
+/// Scalars. Each may be a variable of the environment instead.
+fn definitions() -> Value {
+    let units = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
+    let written =
+        |pattern: &str| json!({ "type": "string", "pattern": format!("^({pattern})$|\\$\\{{") });
+    json!({
+        "text": { "type": ["string", "number", "boolean"] },
+        "variable": { "type": "string", "pattern": "\\$\\{" },
+        "number": written("\\+?[0-9]+"),
+        "boolean": { "anyOf": [{ "type": "boolean" }, written("true|false")] },
+        "duration": { "anyOf": [{ "const": 0 }, written(&format!("0|{units}"))] },
+        "size": written("[0-9]+(B|kB|KiB|MB|MiB|GB|GiB)"),
+        "share": written("[0-9.]+%"),
+    })
+}
+
+fn map(keys: &Keys) -> Value {
+    let mut properties = Map::new();
+    for key in keys.keys {
+        properties.insert(key.name.into(), value_of(key));
+    }
+    let mut schema = Map::new();
+    schema.insert("type".into(), "object".into());
+    schema.insert("additionalProperties".into(), false.into());
+    schema.insert("properties".into(), Value::Object(properties));
+    let required: Vec<_> = keys
+        .keys
+        .iter()
+        .filter(|key| matches!(key.absent, Absent::Never))
+        .map(|key| key.name)
+        .collect();
+    if !required.is_empty() {
+        schema.insert("required".into(), json!(required));
+    }
+    if !keys.one_of.is_empty() {
+        let each = keys.one_of.iter().map(|key| json!({ "required": [key] }));
+        schema.insert("oneOf".into(), each.collect());
+    }
+    Value::Object(schema)
+}
+
+fn value_of(key: &Key) -> Value {
+    let mut schema = shape(&key.shape);
+    if let Value::Object(schema) = &mut schema {
+        schema.insert("description".into(), key.about.into());
+        if let Absent::Is(text) = key.absent {
+            let text = text();
+            let default = match key.shape {
+                Shape::Number(..) => text.parse::<u64>().map_or(text.into(), Value::from),
+                Shape::Boolean => (text == "true").into(),
+                _ => text.into(),
+            };
+            schema.insert("default".into(), default);
+        }
+    }
+    schema
+}
+
+fn shape(of: &Shape) -> Value {
+    let scalar = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    let words = |words: &[&str]| json!({ "enum": words });
+    match of {
+        Shape::Text | Shape::Veiled => scalar("text"),
+        Shape::Duration | Shape::Wait => scalar("duration"),
+        Shape::Size => scalar("size"),
+        Shape::Share => scalar("share"),
+        Shape::Boolean => scalar("boolean"),
+        Shape::Number(least, most) => {
+            json!({ "anyOf": [number(*least, *most), scalar("number")] })
+        }
+        Shape::NumberOr(word, least, most) => {
+            json!({ "anyOf": [number(*least, *most), scalar("number"), words(&[word])] })
+        }
+        Shape::Words(all) => json!({ "anyOf": [words(all), scalar("variable")] }),
+        Shape::List(item) => {
+            let item = shape(item);
+            json!({ "anyOf": [item, { "type": "array", "items": item }] })
+        }
+        Shape::Map(keys) => map(keys),
+        Shape::Bare(keys) => json!({ "anyOf": [{ "type": "null" }, map(keys)] }),
+        Shape::Named(keys) => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z0-9._-]{1,64}$" },
+            "additionalProperties": map(keys),
+        }),
+        Shape::Free(item) => json!({ "type": "object", "additionalProperties": shape(item) }),
+        Shape::Short(_, keys) => json!({ "anyOf": [scalar("text"), map(keys)] }),
+        Shape::WordOr(all, _, keys) => {
+            json!({ "anyOf": [words(all), scalar("variable"), map(keys)] })
+        }
+        Shape::Forward => json!({ "anyOf": [
+            scalar("text"),
+            { "type": "object", "minProperties": 1, "maxProperties": 1 },
+        ] }),
+    }
+}
+
+fn number(least: u64, most: u64) -> Value {
+    let mut schema = json!({ "type": "integer", "minimum": least });
+    // Beyond what many programs can hold exactly, a limit says nothing.
+    if most < 1 << 53 {
+        schema["maximum"] = most.into();
+    }
+    schema
+}
