@@ -112,7 +112,7 @@ pub struct RulePlan {
 }
 
 /// What a request must be like. An empty list asks nothing; within a list one match is enough.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditions {
     /// Host names, without port.
     pub hosts: Vec<HostPattern>,
@@ -123,7 +123,7 @@ pub struct Conditions {
 }
 
 /// Which hosts. Text is lower case, without a trailing dot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum HostPattern {
     /// This name or address.
     Exact(Arc<str>),
@@ -147,6 +147,20 @@ pub enum PathPattern {
     Regex(regex::bytes::Regex),
 }
 
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(one), Self::Exact(other)) | (Self::Prefix(one), Self::Prefix(other)) => {
+                one == other
+            }
+            (Self::Wildcard(one), Self::Wildcard(other)) => one == other,
+            // An expression is what is written: how it was compiled has no part in it.
+            (Self::Regex(one), Self::Regex(other)) => one.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+}
+
 /// A checked ALB-style pattern; at most 128 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wildcard(Arc<str>);
@@ -166,7 +180,7 @@ impl Wildcard {
 }
 
 /// What is done with a request that a rule matches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// One of [`Plan::services`], by index.
     Forward(usize),
@@ -221,6 +235,50 @@ pub struct ServicePlan {
     pub health: Option<HealthPlan>,
     /// Limits and deadlines.
     pub limits: ServiceLimits,
+}
+
+impl ServicePlan {
+    /// Whether all but the backends is the same.
+    #[must_use]
+    pub fn same_but_backends(&self, other: &Self) -> bool {
+        // Named one by one, so that a new setting is not forgotten here.
+        let Self {
+            name,
+            settings,
+            key,
+            backends: _,
+            upstream,
+            health,
+            limits,
+        } = self;
+        let ServiceSettings {
+            policy,
+            health: active,
+            breaker,
+            slow_start,
+            on_all_down,
+            retry,
+            histograms,
+            classes,
+            max_backends,
+        } = settings;
+        let theirs = &other.settings;
+        *name == other.name
+            && *key == other.key
+            && *upstream == other.upstream
+            && *health == other.health
+            && *limits == other.limits
+            // A policy of a configuration is all in its name; a program's own has none here.
+            && policy.name() == theirs.policy.name()
+            && *active == theirs.health
+            && *breaker == theirs.breaker
+            && *slow_start == theirs.slow_start
+            && *on_all_down == theirs.on_all_down
+            && *retry == theirs.retry
+            && *histograms == theirs.histograms
+            && *classes == theirs.classes
+            && *max_backends == theirs.max_backends
+    }
 }
 
 /// What a hash policy hashes.
@@ -280,7 +338,7 @@ pub struct UpstreamPlan {
 }
 
 /// How backends are checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HealthPlan {
     /// What is asked.
     pub check: CheckPlan,
@@ -299,7 +357,7 @@ pub struct HealthPlan {
 }
 
 /// What a check asks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CheckPlan {
     /// That a connection can be made.
     Tcp,
@@ -308,7 +366,7 @@ pub enum CheckPlan {
 }
 
 /// An HTTP check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HttpCheckPlan {
     /// `GET` by default.
     pub method: Arc<str>,
@@ -325,7 +383,7 @@ pub struct HttpCheckPlan {
 }
 
 /// What a check's body must be like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum BodyMatch {
     /// Holds this text.
     Contains(Arc<str>),

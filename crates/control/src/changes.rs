@@ -1,111 +1,339 @@
-//! Owns what lies between two plans, in words.
+//! Owns what lies between two plans: which parts come, go and change, and when that takes effect. Compares values, not texts.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use evenkeel_config::Plan;
+use evenkeel_config::plan::{Action, BackendPlan, RulePlan, ServicePlan};
 
-/// What lies between two plans. Names, in order.
+/// What lies between two plans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Lines that say what changed.
-    pub lines: Vec<String>,
+    /// Settings first, then listeners, rules, services and their backends; each by name.
+    pub all: Vec<Change>,
+}
+
+/// One part that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which: keys and names, like `services`, `api`, `backends`, `10.0.0.1:9000`.
+    pub part: Vec<String>,
+    /// What becomes of it.
+    pub effect: Effect,
+    /// Whether a running instance takes it at a reload, or only at its next start.
+    pub at_reload: bool,
+    /// The same in words.
+    pub words: String,
+}
+
+/// What becomes of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It comes.
+    Added,
+    /// It is another than before under the same name.
+    Changed,
+    /// It goes.
+    Removed,
+}
+
+impl Effect {
+    /// One word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 impl Changes {
     /// From one plan to another.
     #[must_use]
     pub fn between(before: &Plan, after: &Plan) -> Self {
-        let mut lines = Vec::new();
-        let listeners = |plan: &Plan| {
-            by_name(
-                plan.listeners
-                    .iter()
-                    .map(|one| (&*one.name, format!("{one:?}"))),
-            )
-        };
-        compare(
-            &mut lines,
+        let mut changes = Self::default();
+        changes.settings(before, after);
+        changes.parts(
+            &["listeners"],
             "listener",
-            &listeners(before),
-            &listeners(after),
+            &by_name(&before.listeners, |one| &one.name),
+            &by_name(&after.listeners, |one| &one.name),
+            |one, other| one == other,
         );
-        let rules = |plan: &Plan| {
-            by_name(plan.rules.iter().map(|rule| {
-                let mut rule = rule.clone();
-                let service = match rule.action {
-                    evenkeel_config::plan::Action::Forward(service) => {
-                        // By name: a place among the services is no change of the rule.
-                        rule.action = evenkeel_config::plan::Action::Forward(0);
-                        plan.services
-                            .get(service)
-                            .map(|service| service.name.to_string())
-                    }
-                    _ => None,
-                };
-                let name = rule.name.to_string();
-                (name, format!("{rule:?} {service:?}"))
-            }))
-        };
-        compare(&mut lines, "rule", &rules(before), &rules(after));
-        let services = |plan: &Plan| {
-            by_name(plan.services.iter().map(|one| {
-                let mut bare = one.clone();
-                bare.backends.clear();
-                (one.name.to_string(), format!("{bare:?}"))
-            }))
-        };
-        compare(&mut lines, "service", &services(before), &services(after));
+        changes.parts(
+            &["rules"],
+            "rule",
+            &by_name(&before.rules, |one| &one.name),
+            &by_name(&after.rules, |one| &one.name),
+            |one, other| same_rule(before, one, after, other),
+        );
+        changes.order(before, after);
+        let earlier = by_name(&before.services, |one| &one.name);
+        let later = by_name(&after.services, |one| &one.name);
+        changes.parts(&["services"], "service", &earlier, &later, |one, other| {
+            one.same_but_backends(other)
+        });
         for service in &after.services {
-            let earlier = before.services.iter().find(|one| one.name == service.name);
-            let Some(earlier) = earlier else { continue };
-            let backends = |plan: &evenkeel_config::plan::ServicePlan| {
-                by_name(
-                    plan.backends
-                        .iter()
-                        .map(|one| (one.spec.id.to_string(), format!("{one:?}"))),
-                )
-            };
-            let what = format!("service {}: backend", service.name);
-            compare(&mut lines, &what, &backends(earlier), &backends(service));
+            if let Some(earlier) = earlier.get(&*service.name) {
+                changes.backends(earlier, service);
+            }
         }
-        Self { lines }
+        changes
     }
 
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.all.is_empty()
+    }
+
+    fn settings(&mut self, before: &Plan, after: &Plan) {
+        // Named one by one, so that a new part of a plan is not forgotten here.
+        let Plan {
+            admin,
+            trusted_proxies,
+            workers,
+            drain,
+            listeners: _,
+            rules: _,
+            services: _,
+        } = before;
+        for (name, same, at_reload) in [
+            ("admin", *admin == after.admin, false),
+            (
+                "trusted_proxies",
+                *trusted_proxies == after.trusted_proxies,
+                true,
+            ),
+            ("workers", *workers == after.workers, false),
+            ("drain", *drain == after.drain, true),
+        ] {
+            if !same {
+                let when = if at_reload { "" } else { " at the next start" };
+                self.all.push(Change {
+                    part: vec![name.into()],
+                    effect: Effect::Changed,
+                    at_reload,
+                    words: format!("{name} changes{when}"),
+                });
+            }
+        }
+    }
+
+    fn parts<T>(
+        &mut self,
+        place: &[&str],
+        what: &str,
+        before: &BTreeMap<&str, &T>,
+        after: &BTreeMap<&str, &T>,
+        same: impl Fn(&T, &T) -> bool,
+    ) {
+        let mut say = |name: &str, effect, does: &str| {
+            let place = place.iter().map(ToString::to_string);
+            self.all.push(Change {
+                part: place.chain([name.to_owned()]).collect(),
+                effect,
+                at_reload: true,
+                words: format!("{what} {name} {does}"),
+            });
+        };
+        for (name, part) in after {
+            match before.get(name) {
+                None => say(name, Effect::Added, "is added"),
+                Some(earlier) if !same(earlier, part) => say(name, Effect::Changed, "changes"),
+                Some(_) => {}
+            }
+        }
+        for name in before.keys().filter(|name| !after.contains_key(*name)) {
+            say(name, Effect::Removed, "is removed");
+        }
+    }
+
+    /// Rules that stay may change places: of two that hold, the first counts.
+    fn order(&mut self, before: &Plan, after: &Plan) {
+        let (earlier, later) = (
+            by_name(&before.rules, |rule| &rule.name),
+            by_name(&after.rules, |rule| &rule.name),
+        );
+        let stay =
+            |one: &&RulePlan| earlier.contains_key(&*one.name) && later.contains_key(&*one.name);
+        let names = |plan: &'_ Plan| -> Vec<Arc<str>> {
+            let rules = plan.rules.iter().filter(stay);
+            rules.map(|rule| rule.name.clone()).collect()
+        };
+        if names(before) != names(after) {
+            self.all.push(Change {
+                part: vec!["rules".into()],
+                effect: Effect::Changed,
+                at_reload: true,
+                words: "rules are tried in another order".into(),
+            });
+        }
+    }
+
+    fn backends(&mut self, before: &ServicePlan, after: &ServicePlan) {
+        let of = |service| by_name(service, |one: &BackendPlan| one.spec.id.as_str());
+        self.parts(
+            &["services", &after.name, "backends"],
+            &format!("service {}: backend", after.name),
+            &of(&before.backends),
+            &of(&after.backends),
+            |one, other| one == other,
+        );
     }
 }
 
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.lines.is_empty() {
+        if self.all.is_empty() {
             return f.write_str("nothing changes");
         }
-        f.write_str(&self.lines.join("\n"))
+        let words: Vec<_> = self.all.iter().map(|change| &*change.words).collect();
+        f.write_str(&words.join("\n"))
     }
 }
 
-fn by_name(parts: impl Iterator<Item = (impl Into<String>, String)>) -> BTreeMap<String, String> {
-    parts.map(|(name, shown)| (name.into(), shown)).collect()
+fn by_name<'p, T>(parts: &'p [T], name: impl Fn(&'p T) -> &'p str) -> BTreeMap<&'p str, &'p T> {
+    parts.iter().map(|part| (name(part), part)).collect()
 }
 
-fn compare(
-    lines: &mut Vec<String>,
-    what: &str,
-    before: &BTreeMap<String, String>,
-    after: &BTreeMap<String, String>,
-) {
-    for (name, shown) in after {
-        match before.get(name) {
-            None => lines.push(format!("{what} {name} is added")),
-            Some(earlier) if earlier != shown => lines.push(format!("{what} {name} changes")),
-            Some(_) => {}
+/// By names: a place among listeners or services is no change of a rule.
+fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> bool {
+    let RulePlan {
+        name,
+        priority,
+        listeners: _,
+        when,
+        action,
+        exchange,
+        body,
+    } = one;
+    let listeners = |plan: &Plan, rule: &RulePlan| -> Vec<Option<Arc<str>>> {
+        let name = |at: &usize| plan.listeners.get(*at).map(|one| one.name.clone());
+        rule.listeners.iter().map(name).collect()
+    };
+    let actions = match (action, &other.action) {
+        (Action::Forward(one), Action::Forward(other)) => {
+            let name = |plan: &Plan, at: usize| plan.services.get(at).map(|one| one.name.clone());
+            name(before, *one) == name(after, *other)
         }
+        (one, other) => one == other,
+    };
+    actions
+        && *name == other.name
+        && *priority == other.priority
+        && *when == other.when
+        && *exchange == other.exchange
+        && *body == other.body
+        && listeners(before, one) == listeners(after, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use evenkeel_config::{Source, load};
+
+    use super::*;
+
+    fn plan(text: &str) -> Plan {
+        let source = Source {
+            name: "f.yaml".into(),
+            text: text.into(),
+        };
+        load(&[source], &BTreeMap::new()).plan.unwrap()
     }
-    for name in before.keys().filter(|name| !after.contains_key(*name)) {
-        lines.push(format!("{what} {name} is removed"));
+
+    const HEAD: &str = "listeners: { web: { bind: 127.0.0.1:1 }, other: { bind: 127.0.0.1:2 } }\nservices: { api: { backends: [a:1] }, next: { backends: [b:1] } }\n";
+
+    #[track_caller]
+    fn check(before: &str, after: &str, expect: &[&str]) {
+        let changes = Changes::between(&plan(before), &plan(after));
+        let words: Vec<_> = changes.all.iter().map(|change| &*change.words).collect();
+        assert_eq!(words, expect);
+    }
+
+    #[test]
+    fn rows() {
+        let rules = |rules: &str| format!("{HEAD}rules: [{rules}]\n");
+        let whole = rules("{ forward: api }");
+        check(&whole, &whole, &[]);
+        // The same values, written otherwise and in other places.
+        check(
+            &rules("{ forward: api, listeners: web, timeouts: { exchange: 60s } }"),
+            "services: { next: { backends: [b:1] }, api: { backends: [{ address: a:1, weight: 1 }], breaker: on } }\nlisteners: { other: { bind: 127.0.0.1:2 }, web: { bind: 127.0.0.1:1, limits: { head: 32KiB } } }\nrules: [{ forward: { api: 1 }, listeners: web, timeouts: { exchange: 1m } }]\n",
+            &[],
+        );
+        check(
+            &whole,
+            &rules("{ forward: next }"),
+            &["rule rule-1 changes"],
+        );
+        check(
+            &rules(
+                "{ name: a, when: { path: /a }, forward: api }, { name: b, when: { path: { regex: a } }, forward: api }",
+            ),
+            &rules(
+                "{ name: b, when: { path: { regex: a } }, forward: api }, { name: a, when: { path: /a }, forward: api }",
+            ),
+            &["rules are tried in another order"],
+        );
+        check(
+            &rules("{ when: { path: { regex: a } }, forward: api }"),
+            &rules("{ when: { path: { regex: b } }, forward: api }"),
+            &["rule rule-1 changes"],
+        );
+        check(
+            &whole,
+            &format!(
+                "{whole}drain: 1s\nworkers: 3\ntrusted_proxies: 10.0.0.0/8\nadmin: {{ bind: off }}\n"
+            ),
+            &[
+                "admin changes at the next start",
+                "trusted_proxies changes",
+                "workers changes at the next start",
+                "drain changes",
+            ],
+        );
+        let service = |service: &str| {
+            format!(
+                "listeners: {{ web: {{ bind: 127.0.0.1:1 }} }}\nservices: {{ api: {{ {service} }} }}\n"
+            )
+        };
+        let changed = ["service api changes"];
+        for part in [
+            "policy: random",
+            "policy: hash",
+            "slow_start: 1s",
+            "on_all_down: fail_closed",
+            "breaker: off",
+            "breaker: { cap: 10% }",
+            "timeouts: { connect: 1s }",
+            "upstream: { idle: 1s }",
+            "health: { tcp: {} }",
+        ] {
+            check(
+                &service("backends: [a:1]"),
+                &service(&format!("backends: [a:1], {part}")),
+                &changed,
+            );
+        }
+        check(
+            &service("backends: [a:1], health: { http: {} }"),
+            &service("backends: [a:1], health: { http: { headers: { a: b } } }"),
+            &changed,
+        );
+        check(
+            &service("backends: [a:1, b:1]"),
+            &service("backends: [{ address: a:1, weight: 2 }, c:1]"),
+            &[
+                "service api: backend a:1 changes",
+                "service api: backend c:1 is added",
+                "service api: backend b:1 is removed",
+            ],
+        );
     }
 }
