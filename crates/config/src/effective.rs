@@ -75,7 +75,7 @@ pub fn effective(
     sources: &[Source],
     environment: &BTreeMap<String, String>,
 ) -> Result<Entry, Vec<Problem>> {
-    let Loaded { plan, problems } = load(sources, environment);
+    let Loaded { plan, problems, .. } = load(sources, environment);
     if plan.is_none() {
         return Err(problems);
     }

@@ -39,4 +39,5 @@ pub mod quick;
 pub use lower::{Loaded, load};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
+pub use read::Veil;
 pub use schema::schema;

@@ -12,7 +12,7 @@ use crate::keys::{ADMIN, Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::{Action, AdminPlan, Bind, ListenerPlan, Plan, RulePlan, ServicePlan, Workers};
 use crate::problem::{At, Problem, Severity, Source};
-use crate::read::{Fields, Reading};
+use crate::read::{Fields, Reading, Veil};
 use crate::tree::{self, Key, Node};
 
 /// Addresses.
@@ -37,6 +37,8 @@ pub struct Loaded {
     pub plan: Option<Plan>,
     /// Errors and warnings, in the order of the texts.
     pub problems: Vec<Problem>,
+    /// What was read of the environment.
+    pub veil: Veil,
 }
 
 /// A part of the plan with the place of its name.
@@ -97,13 +99,14 @@ pub fn load(sources: &[Source], environment: &BTreeMap<String, String>) -> Loade
     };
     // What stands in a text that could not be read is not missing.
     let plan = (!unread).then(|| assemble(parts, &reading, begin));
-    let problems = reading.into_problems();
+    let (problems, veil) = reading.into_problems();
     let broken = problems
         .iter()
         .any(|problem| problem.severity == Severity::Error);
     Loaded {
         plan: plan.filter(|_| !broken),
         problems,
+        veil,
     }
 }
 

@@ -29,16 +29,17 @@ impl Reading {
         }
     }
 
-    pub(crate) fn into_problems(self) -> Vec<Problem> {
+    pub(crate) fn into_problems(self) -> (Vec<Problem>, Veil) {
         let mut problems = self.problems.into_inner();
         let mut taken: Vec<_> = self.taken.into_inner().into_iter().collect();
         // The longest first: one value may stand within another.
         taken.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        let veil = Veil(taken);
         for problem in &mut problems {
-            problem.message = veiled(&problem.message, &taken);
+            problem.message = veil.over(&problem.message);
         }
         problems.sort_by_key(|problem| problem.at);
-        problems
+        (problems, veil)
     }
 
     fn note(
@@ -406,25 +407,39 @@ pub(crate) fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
     Some(pieces)
 }
 
-/// A message with the names of variables where their values stood. One pass, so that no name is taken for a value.
-fn veiled(message: &str, taken: &[(String, String)]) -> String {
-    let mut out = String::new();
-    let mut rest = message;
-    while let Some(next) = rest.chars().next() {
-        let found = taken
-            .iter()
-            .find(|(value, _)| !value.is_empty() && rest.starts_with(value.as_str()));
-        if let Some((value, name)) = found {
-            out.push_str("${");
-            out.push_str(name);
-            out.push('}');
-            rest = &rest[value.len()..];
-        } else {
-            out.push(next);
-            rest = &rest[next.len_utf8()..];
-        }
+/// What a configuration took from the environment, longest value first: values and names.
+#[derive(Default)]
+pub struct Veil(Vec<(String, String)>);
+
+impl std::fmt::Debug for Veil {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.0.iter().map(|(_, name)| name);
+        f.debug_list().entries(names).finish()
     }
-    out
+}
+
+impl Veil {
+    /// A message with the names of variables where their values stood. One pass, so that no name is taken for a value.
+    #[must_use]
+    pub fn over(&self, message: &str) -> String {
+        let mut out = String::new();
+        let mut rest = message;
+        while let Some(next) = rest.chars().next() {
+            let mut taken = self.0.iter();
+            let found =
+                taken.find(|(value, _)| !value.is_empty() && rest.starts_with(value.as_str()));
+            if let Some((value, name)) = found {
+                out.push_str("${");
+                out.push_str(name);
+                out.push('}');
+                rest = &rest[value.len()..];
+            } else {
+                out.push(next);
+                rest = &rest[next.len_utf8()..];
+            }
+        }
+        out
+    }
 }
 
 /// Edits from one word to another: insertions, deletions, replacements, swaps of neighbours (optimal string alignment).

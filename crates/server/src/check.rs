@@ -4,16 +4,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use evenkeel_config::Severity;
+use evenkeel_config::effective::{Entry, differences, effective};
+use evenkeel_config::{Plan, Severity, Veil};
 use evenkeel_control::Changes;
+use evenkeel_control::changes::Effect;
+use serde_json::{Value, json};
 
-use crate::{inputs, say};
+use crate::{inputs, json, say};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Files, or directories of *.yaml files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// As JSON: errors, warnings and problems with file, line, column, code and message
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -22,51 +28,131 @@ pub(crate) struct DiffArguments {
     before: PathBuf,
     /// The file or directory after
     after: PathBuf,
+    /// As JSON: a row for each value, with path, from, to and effect
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn check(arguments: &Arguments) -> ExitCode {
     let read = match inputs::read(&arguments.paths) {
         Ok(read) => read,
-        Err(error) => {
-            say::log(&error);
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return unreadable(&error, arguments.json),
     };
-    say::problems(&read.shown);
-    let errors = read
-        .loaded
+    let loaded = &read.loaded;
+    let errors = loaded
         .problems
         .iter()
         .filter(|problem| problem.severity == Severity::Error)
         .count();
-    let warnings = read.loaded.problems.len() - errors;
-    let Some(plan) = read.loaded.plan else {
-        say::out(&format!("{errors} errors, {warnings} warnings\n"));
-        return ExitCode::FAILURE;
-    };
-    say::out(&format!(
-        "fine: {} listeners, {} rules, {} services, {warnings} warnings\n",
-        plan.listeners.len(),
-        plan.rules.len(),
-        plan.services.len()
-    ));
-    ExitCode::SUCCESS
+    let warnings = loaded.problems.len() - errors;
+    let counts = loaded
+        .plan
+        .as_ref()
+        .map(|plan| (plan.listeners.len(), plan.rules.len(), plan.services.len()));
+    if arguments.json {
+        json::out(&json!({
+            "errors": errors,
+            "warnings": warnings,
+            "listeners": counts.map(|(listeners, _, _)| listeners),
+            "rules": counts.map(|(_, rules, _)| rules),
+            "services": counts.map(|(_, _, services)| services),
+            "problems": json::problems(&loaded.problems, &read.sources),
+        }));
+    } else {
+        say::problems(&read.shown);
+        say::out(&match counts {
+            Some((listeners, rules, services)) => format!(
+                "fine: {listeners} listeners, {rules} rules, {services} services, {warnings} warnings\n"
+            ),
+            None => format!("{errors} errors, {warnings} warnings\n"),
+        });
+    }
+    match counts {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    }
+}
+
+fn unreadable(error: &str, as_json: bool) -> ExitCode {
+    if as_json {
+        json::out(&json!({ "errors": 1, "warnings": 0, "problems": json::unreadable(error) }));
+    } else {
+        say::log(error);
+    }
+    ExitCode::FAILURE
 }
 
 pub(crate) fn diff(arguments: &DiffArguments) -> ExitCode {
-    let mut plans = Vec::new();
-    for path in [&arguments.before, &arguments.after] {
-        match inputs::read(std::slice::from_ref(path)) {
-            Ok(read) => {
-                say::problems(&read.shown);
-                plans.extend(read.loaded.plan);
-            }
-            Err(error) => say::log(&error),
+    let mut problems = Vec::new();
+    let sides = (
+        side(&arguments.before, arguments.json, &mut problems),
+        side(&arguments.after, arguments.json, &mut problems),
+    );
+    let (Some(before), Some(after)) = sides else {
+        if arguments.json {
+            json::out(&json!({ "problems": problems }));
         }
-    }
-    let [before, after] = &plans[..] else {
         return ExitCode::FAILURE;
     };
-    say::out(&format!("{}\n", Changes::between(before, after)));
+    let changes = Changes::between(&before.plan, &after.plan);
+    let differences = differences(&before.effective, &after.effective);
+    let differences = json::by_part(&differences);
+    if arguments.json {
+        let changes = json::changes(&changes, &differences);
+        json::out(&json!({ "changes": changes, "problems": problems }));
+        return ExitCode::SUCCESS;
+    }
+    for change in &changes.all {
+        let words = after.veil.over(&before.veil.over(&change.words));
+        say::out(&format!("{words}\n"));
+        let values = differences.get(&*change.part).into_iter().flatten();
+        // What comes or goes whole is named, not spread out.
+        for one in values.filter(|_| change.effect == Effect::Changed) {
+            let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".into());
+            let (from, to) = (side(&one.from), side(&one.to));
+            say::out(&format!("  {}: {from} -> {to}\n", one.path));
+        }
+    }
+    if changes.is_empty() {
+        say::out(&format!("{changes}\n"));
+    }
     ExitCode::SUCCESS
+}
+
+/// One side of a comparison.
+struct Side {
+    plan: Plan,
+    effective: Entry,
+    veil: Veil,
+}
+
+/// Reads one side. None: it has errors. What is wrong is said, or kept for programs.
+fn side(path: &PathBuf, as_json: bool, problems: &mut Vec<Value>) -> Option<Side> {
+    let read = match inputs::read(std::slice::from_ref(path)) {
+        Ok(read) => read,
+        Err(error) if as_json => {
+            problems.extend(all(json::unreadable(&error)));
+            return None;
+        }
+        Err(error) => {
+            say::log(&error);
+            return None;
+        }
+    };
+    if !as_json {
+        say::problems(&read.shown);
+    }
+    problems.extend(all(json::problems(&read.loaded.problems, &read.sources)));
+    Some(Side {
+        plan: read.loaded.plan?,
+        effective: effective(&read.sources, &inputs::environment()).ok()?,
+        veil: read.loaded.veil,
+    })
+}
+
+fn all(list: Value) -> Vec<Value> {
+    match list {
+        Value::Array(rows) => rows,
+        other => vec![other],
+    }
 }

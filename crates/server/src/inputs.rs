@@ -34,6 +34,7 @@ pub(crate) struct Read {
     pub(crate) loaded: Loaded,
     /// Problems as people read them.
     pub(crate) shown: String,
+    pub(crate) sources: Vec<Source>,
 }
 
 impl Arguments {
@@ -43,11 +44,8 @@ impl Arguments {
     /// A file that cannot be read, in words.
     pub(crate) fn read(&self) -> Result<Read, String> {
         if self.config.is_empty() {
-            return Ok(lower(&[quick::source(
-                &self.listen,
-                &self.to,
-                self.admin.as_deref(),
-            )]));
+            let source = quick::source(&self.listen, &self.to, self.admin.as_deref());
+            return Ok(lower(vec![source]));
         }
         read(&self.config)
     }
@@ -58,6 +56,14 @@ impl Arguments {
 /// # Errors
 /// One that cannot be read, in words.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Read, String> {
+    sources(paths).map(lower)
+}
+
+/// The texts of files and directories.
+///
+/// # Errors
+/// One that cannot be read, in words.
+pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, String> {
     let mut sources = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -72,16 +78,24 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Read, String> {
             sources.push(source(path)?);
         }
     }
-    Ok(lower(&sources))
+    Ok(sources)
 }
 
-fn lower(sources: &[Source]) -> Read {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
+/// What `${NAME}` reads.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let loaded = load(sources, &environment);
-    let shown = render(&loaded.problems, sources);
-    Read { loaded, shown }
+        .collect()
+}
+
+fn lower(sources: Vec<Source>) -> Read {
+    let loaded = load(&sources, &environment());
+    let shown = render(&loaded.problems, &sources);
+    Read {
+        loaded,
+        shown,
+        sources,
+    }
 }
 
 /// The files of a directory, by name.

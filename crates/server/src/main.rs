@@ -17,8 +17,14 @@ mod inputs;
 /// The admin address.
 mod admin;
 
+/// What is said to programs.
+mod json;
+
 /// `run`
 mod run;
+
+/// `config show` and `schema`
+mod show;
 
 /// `status`
 mod status;
@@ -38,13 +44,17 @@ struct Flags {
 enum Command {
     /// Serve, by a configuration or by addresses given here
     Run(inputs::Arguments),
-    /// Say everything that is wrong with a configuration: 0 nothing, 1 problems, 2 wrong usage
+    /// Say everything that is wrong with a configuration
+    ///
+    /// Exit code: 0 nothing but warnings, 1 errors or a file that cannot be read, 2 wrong usage.
     Check(check::Arguments),
     /// Show a few seconds of the proxy over backends of its own
     Demo,
     /// Look at configurations
     #[command(subcommand)]
     Config(Config),
+    /// Print the JSON Schema of configurations (draft 2020-12), for editors
+    Schema,
     /// Print what a running instance says of itself, as JSON
     Status(status::Arguments),
     /// Print the version
@@ -53,7 +63,13 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Config {
+    /// Show every value that holds, defaults too, and where it comes from
+    ///
+    /// Values of the environment are shown by name. Exit code: 0, 1 errors or a file that cannot be read, 2 wrong usage.
+    Show(show::Arguments),
     /// Say what a reload from one configuration to another would do
+    ///
+    /// Exit code: 0 compared, whether or not they differ, 1 errors or a file that cannot be read, 2 wrong usage.
     Diff(check::DiffArguments),
 }
 
@@ -62,6 +78,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Demo => demo::demo(),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Config(Config::Show(arguments)) => show::show(&arguments),
+        Command::Schema => show::print_schema(),
         Command::Config(Config::Diff(arguments)) => check::diff(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Version => {

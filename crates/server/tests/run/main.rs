@@ -5,6 +5,7 @@
     reason = "a test may fail where it likes"
 )]
 
+mod commands;
 mod process;
 
 use std::process::Command;
@@ -314,7 +315,7 @@ fn a_drain_lets_exchanges_end() {
     assert_eq!(std::fs::read(folder.path().join("late")).unwrap(), b"abcd");
 }
 
-fn evenkeel(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn evenkeel(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
         .args(arguments)
         .output()
@@ -365,7 +366,7 @@ fn check_and_diff_say_what_they_see() {
         evenkeel(&["config", "diff", &good, &other]),
         (
             Some(0),
-            "listener web changes\nservice api changes\n".into(),
+            "listener web changes\n  listeners.web.bind: [127.0.0.1:8080] -> [127.0.0.1:8081]\nservice api changes\n  services.api.policy: adaptive -> random\n".into(),
             String::new()
         )
     );

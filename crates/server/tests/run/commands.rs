@@ -1,0 +1,184 @@
+//! Commands that look at configurations: what they print, for people and for programs, and how they end.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::evenkeel;
+use crate::process::Folder;
+
+const GOOD: &str = "listeners: { web: { bind: 127.0.0.1:8080 } }\nservices:\n  api:\n    backends:\n    - 10.0.0.1:${BACKEND_PORT:-7}\n";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn show_prints_what_holds_and_where_it_comes_from() {
+    let folder = Folder::new("show");
+    folder.write("conf/1.yaml", GOOD);
+    folder.write("conf/2.yaml", "drain: 5s\n");
+    let directory = folder.path().join("conf");
+    let directory = directory.to_str().unwrap();
+    let (code, out, said) = evenkeel(&["config", "show", directory]);
+    assert_eq!((code, &*said), (Some(0), ""));
+    let has = |out: &str, value: &str, origin: &str| {
+        out.lines().any(|line| {
+            line.split_once(" # ")
+                .is_some_and(|(left, right)| left.trim() == value && right.ends_with(origin))
+        })
+    };
+    for (value, origin) in [
+        ("drain: 5s", "conf/2.yaml:1:8"),
+        ("- address: 10.0.0.1:7", "conf/1.yaml:5:7"),
+        ("connect: 3s", "default"),
+    ] {
+        assert!(has(&out, value, origin), "{value} {origin}\n{out}");
+    }
+    // What it prints is a configuration that means the same.
+    let again = folder.write("again.yaml", &out);
+    let (_, same, _) = evenkeel(&["config", "diff", directory, again.to_str().unwrap()]);
+    assert_eq!(same, "nothing changes\n");
+    let secret = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["config", "show", directory])
+        .env("BACKEND_PORT", "4711")
+        .output()
+        .unwrap();
+    let out = String::from_utf8(secret.stdout).unwrap();
+    assert!(!out.contains("4711"), "{out}");
+    let origin = "conf/1.yaml:5:7, environment BACKEND_PORT";
+    assert!(
+        has(&out, "- address: 10.0.0.1:${BACKEND_PORT}", origin),
+        "{out}"
+    );
+}
+
+#[test]
+fn show_for_programs() {
+    let folder = Folder::new("show-json");
+    let file = folder.write("keel.yaml", GOOD);
+    let file = file.to_str().unwrap();
+    let (code, out, _) = evenkeel(&["config", "show", "--json", file]);
+    assert_eq!(code, Some(0));
+    let rows = json(&out);
+    let row = |path: &str| {
+        let rows = rows.as_array().unwrap();
+        let found = rows.iter().find(|row| row["path"] == path);
+        found.unwrap_or_else(|| panic!("{path} in {out}")).clone()
+    };
+    let bind = row("listeners.web.bind[0]");
+    assert_eq!(bind["value"], "127.0.0.1:8080");
+    assert_eq!(
+        bind["origin"],
+        serde_json::json!({ "from": "file", "file": file, "line": 1, "column": 27, "environment": [] })
+    );
+    let weight = row("services.api.backends[10.0.0.1:7].weight");
+    assert_eq!(weight["value"], 1);
+    assert_eq!(weight["origin"]["from"], "default");
+    assert_eq!(row("listeners.web.limits.body")["value"], Value::Null);
+    let bad = folder.write("bad.yaml", "listeners: { web: { bnd: 1 } }\n");
+    let (code, out, said) = evenkeel(&["config", "show", bad.to_str().unwrap()]);
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(said.contains("did you mean `bind`?"), "{said}");
+    assert_eq!(evenkeel(&["config", "show"]).0, Some(2));
+}
+
+#[test]
+fn the_schema_is_json() {
+    let (code, out, said) = evenkeel(&["schema"]);
+    assert_eq!((code, &*said), (Some(0), ""));
+    let schema = json(&out);
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    let drain = &schema["properties"]["drain"];
+    assert_eq!(drain["default"], "30s");
+    assert!(schema["properties"].get("access_log").is_none());
+}
+
+#[test]
+fn check_for_programs() {
+    let folder = Folder::new("check-json");
+    let path = |name: &str, text: &str| folder.write(name, text).display().to_string();
+    let good = path("good.yaml", GOOD);
+    let (code, out, said) = evenkeel(&["check", "--json", &good]);
+    assert_eq!((code, &*said), (Some(0), ""));
+    assert_eq!(
+        json(&out),
+        serde_json::json!({ "errors": 0, "warnings": 0, "listeners": 1, "rules": 1, "services": 1, "problems": [] })
+    );
+    let bad = path(
+        "bad.yaml",
+        &format!(
+            "{GOOD}rules:\n- {{ name: a, forward: api }}\n- {{ name: a, when: {{ host: b }}, forward: apj }}\n"
+        ),
+    );
+    let (code, out, said) = evenkeel(&["check", "--json", &bad]);
+    assert_eq!((code, &*said), (Some(1), ""));
+    let answer = json(&out);
+    assert_eq!(answer["errors"], 3);
+    let problem = &answer["problems"][0];
+    assert_eq!(problem["code"], "duplicate_name");
+    assert_eq!(problem["severity"], "error");
+    assert_eq!(
+        (&problem["line"], &problem["column"]),
+        (&8.into(), &3.into())
+    );
+    assert_eq!(problem["file"], *bad);
+    assert_eq!(problem["also"]["line"], 7);
+    assert!(problem["message"].as_str().unwrap().contains("`a`"));
+    let (code, out, _) = evenkeel(&["check", "--json", "/nowhere.yaml"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(json(&out)["problems"][0]["code"], "unreadable");
+}
+
+#[test]
+fn diff_for_programs() {
+    let folder = Folder::new("diff-json");
+    let path = |name: &str, text: &str| folder.write(name, text).display().to_string();
+    let before = path("before.yaml", &format!("{GOOD}workers: 2\ndrain: 60s\n"));
+    let after = path(
+        "after.yaml",
+        &format!("{GOOD}    - b:1\n    policy: random\nworkers: 3\ndrain: 1m\n"),
+    );
+    let (code, out, said) = evenkeel(&["config", "diff", "--json", &before, &after]);
+    assert_eq!((code, &*said), (Some(0), ""));
+    let answer = json(&out);
+    let rows = answer["changes"].as_array().unwrap();
+    let row = |path: &str| {
+        let found = rows.iter().find(|row| row["path"] == path);
+        found.unwrap_or_else(|| panic!("{path} in {out}")).clone()
+    };
+    assert_eq!(
+        row("services.api.policy"),
+        serde_json::json!({ "path": "services.api.policy", "from": "adaptive", "to": "random", "effect": "changed", "at": "reload", "part": ["services", "api"] })
+    );
+    let workers = row("workers");
+    assert_eq!(
+        (&workers["from"], &workers["to"]),
+        (&"2".into(), &"3".into())
+    );
+    assert_eq!(workers["at"], "start");
+    let added = row("services.api.backends[b:1].address");
+    assert_eq!(
+        (&added["from"], &added["effect"]),
+        (&Value::Null, &"added".into())
+    );
+    assert!(rows.iter().all(|row| row["path"] != "drain"), "{out}");
+    let (_, words, _) = evenkeel(&["config", "diff", &before, &after]);
+    assert_eq!(
+        words,
+        "workers changes at the next start\n  workers: 2 -> 3\nservice api changes\n  services.api.policy: adaptive -> random\nservice api: backend b:1 is added\n"
+    );
+    let bad = path("bad.yaml", "listeners: { web: { bnd: 1 } }\n");
+    let (code, out, said) = evenkeel(&["config", "diff", "--json", &before, &bad]);
+    assert_eq!((code, &*said), (Some(1), ""));
+    assert!(
+        json(&out)["problems"][0]["file"]
+            .as_str()
+            .unwrap()
+            .ends_with("bad.yaml")
+    );
+    assert_eq!(evenkeel(&["config", "diff", &before]).0, Some(2));
+}
