@@ -4,10 +4,13 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use crate::lower::{Parts, Placed, RawRule, listeners_most};
-use crate::plan::{BackendAddress, Bind, Conditions, HostPattern, PathPattern};
+use crate::lower::{Parts, RawRule, listeners_most};
+use crate::plan::{BackendAddress, Bind, PathHandling};
 use crate::problem::At;
 use crate::read::Reading;
+
+/// Rules that are never reached.
+mod reach;
 
 pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     let most = listeners_most(parts);
@@ -33,7 +36,8 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
         );
     }
     overlaps(parts, reading);
-    unreachable(&parts.rules, reading);
+    unusual_paths(parts, reading);
+    reach::unreachable(parts, reading);
     let forwarded = parts
         .rules
         .iter()
@@ -114,83 +118,31 @@ fn loops(bound: SocketAddr, to: SocketAddr) -> bool {
     meets(bound, to) && (bound.ip() == to.ip() || to.ip().is_loopback())
 }
 
-/// A rule is never reached if an earlier one holds wherever it holds. Said only where that is certain.
-fn unreachable(rules: &[Placed<RawRule>], reading: &Reading) {
-    let mut sorted: Vec<_> = rules.iter().collect();
-    sorted.sort_by_key(|placed| placed.part.rule.priority);
-    // Everything-before-everything is quadratic: enough for what people write, and bounded for what programs write.
-    for (number, rule) in sorted.iter().enumerate().take(2_000) {
-        let earlier = sorted[..number]
-            .iter()
-            .find(|earlier| covers(&earlier.part, &rule.part));
-        if let Some(earlier) = earlier {
-            reading.error_with(
-                rule.at,
-                "unreachable_rule",
-                format!(
-                    "rule `{}` is never reached: `{}` comes before it and holds wherever it holds",
-                    rule.part.rule.name, earlier.part.rule.name
-                ),
-                earlier.at,
-            );
-        }
-    }
-}
-
-fn covers(earlier: &RawRule, later: &RawRule) -> bool {
-    let listeners = earlier.listeners.is_empty()
-        || (!later.listeners.is_empty()
-            && later
-                .listeners
-                .iter()
-                .all(|(_, name)| earlier.listeners.iter().any(|(_, other)| other == name)));
-    let (one, other): (&Conditions, &Conditions) = (&earlier.rule.when, &later.rule.when);
-    listeners
-        && all_in(&one.methods, &other.methods, |one, other| one == other)
-        && all_in(&one.hosts, &other.hosts, host_covers)
-        && all_in(&one.paths, &other.paths, path_covers)
-}
-
-/// Whether each of `later` is covered by one of `earlier`; an empty list asks nothing.
-fn all_in<T>(earlier: &[T], later: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
-    earlier.is_empty()
-        || (!later.is_empty()
-            && later
-                .iter()
-                .all(|later| earlier.iter().any(|earlier| covers(earlier, later))))
-}
-
-fn host_covers(earlier: &HostPattern, later: &HostPattern) -> bool {
-    match (earlier, later) {
-        (HostPattern::Exact(one), HostPattern::Exact(other)) => one == other,
-        (HostPattern::Suffix(suffix), HostPattern::Exact(other) | HostPattern::Suffix(other)) => {
-            other.ends_with(&**suffix)
-                && (other.len() > suffix.len() || matches!(later, HostPattern::Suffix(_)))
-        }
-        (HostPattern::Wildcard(one), HostPattern::Wildcard(other)) => {
-            one == other || one.as_str() == "*"
-        }
-        (HostPattern::Wildcard(one), _) => one.as_str() == "*",
-        _ => false,
-    }
-}
-
-fn path_covers(earlier: &PathPattern, later: &PathPattern) -> bool {
-    let below = |prefix: &str, path: &str| {
-        path.strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Paths that are not in normal form are seen by listeners that leave paths as they came, and by no other.
+fn unusual_paths(parts: &Parts, reading: &Reading) {
+    let as_is = |name: &str| {
+        // What could not be read may be one.
+        let mut found = parts.listeners.iter().filter(|one| &*one.part.name == name);
+        found
+            .next()
+            .is_none_or(|one| one.part.path == PathHandling::AsIs)
     };
-    match (earlier, later) {
-        (PathPattern::Exact(one), PathPattern::Exact(other)) => one == other,
-        (PathPattern::Prefix(prefix), PathPattern::Exact(path) | PathPattern::Prefix(path)) => {
-            below(prefix, path)
+    for rule in &parts.rules {
+        let names = seen_by(&rule.part, parts);
+        if names.iter().any(|name| as_is(name)) {
+            continue;
         }
-        (PathPattern::Wildcard(one), PathPattern::Wildcard(other)) => {
-            one == other || matches!(one.as_str(), "*" | "/*")
+        for (at, why) in &rule.part.unusual {
+            reading.error(*at, "path", why.clone());
         }
-        (PathPattern::Wildcard(one), _) => matches!(one.as_str(), "*" | "/*"),
-        (PathPattern::Prefix(prefix), _) => prefix.is_empty(),
-        (PathPattern::Regex(one), PathPattern::Regex(other)) => one.as_str() == other.as_str(),
-        _ => false,
     }
+}
+
+/// The listeners that a rule is tried on.
+pub(crate) fn seen_by<'p>(rule: &'p RawRule, parts: &'p Parts) -> Vec<&'p str> {
+    if rule.listeners.is_empty() {
+        let all = parts.names.iter().filter(|(key, _)| *key == "listeners");
+        return all.map(|(_, name)| &**name).collect();
+    }
+    rule.listeners.iter().map(|(_, name)| &**name).collect()
 }

@@ -24,6 +24,9 @@ mod listeners;
 /// `rules:`
 mod rules;
 
+/// `path:` of a rule's conditions.
+mod paths;
+
 /// `services:`
 mod services;
 
@@ -53,6 +56,8 @@ pub(crate) struct RawRule {
     /// None: it forwards nowhere.
     pub(crate) service: Option<(At, String)>,
     pub(crate) listeners: Vec<(At, String)>,
+    /// Paths that only a listener with `path: as_is` can see, and why.
+    pub(crate) unusual: Vec<(At, String)>,
 }
 
 /// All parts, of all files.

@@ -4,24 +4,17 @@ use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::paths::{self, Unusual, exact, wildcard};
 use super::{Placed, RawRule};
-use crate::keys::{PATH, REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
+use crate::keys::{REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 use crate::limits;
-use crate::plan::{
-    Action, Conditions, HostPattern, PathPattern, RedirectPlan, RespondPlan, RulePlan, Wildcard,
-};
+use crate::plan::{Action, Conditions, HostPattern, RedirectPlan, RespondPlan, RulePlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading};
 use crate::tree::{Node, Value};
 
 /// The longest answer of a rule.
 const BODY_MOST: usize = 64 * 1024;
-
-/// The most characters of a pattern with wildcards, and of wildcards in it (ALB's limits).
-const WILDCARD_MOST: (usize, usize) = (128, 5);
-
-/// The most bytes that a compiled expression may take.
-const REGEX_BYTES: usize = 1 << 20;
 
 pub(super) fn read(reading: &Reading, node: &Node, into: &mut Vec<Placed<RawRule>>) {
     let earlier = into
@@ -69,6 +62,7 @@ pub(super) fn everything(service: &str) -> RawRule {
             service.to_owned(),
         )),
         listeners: Vec::new(),
+        unusual: Vec::new(),
     }
 }
 
@@ -84,9 +78,10 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             .filter_map(|node| Some((node.at, reading.text(node)?)))
             .collect()
     });
+    let unusual = Unusual::default();
     let when = fields
         .map("when", &WHEN)
-        .map(conditions)
+        .map(|map| conditions(map, &unusual))
         .unwrap_or_default();
     let (action, service) = action(&fields, &name);
     let mut exchange = None;
@@ -112,6 +107,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
         },
         service,
         listeners: listeners.unwrap_or_default(),
+        unusual: unusual.into_inner(),
     })
 }
 
@@ -163,7 +159,7 @@ fn forward(reading: &Reading, node: &Node) -> Option<(At, String)> {
     }
 }
 
-fn conditions(map: Fields<'_>) -> Conditions {
+fn conditions(map: Fields<'_>, unusual: &Unusual) -> Conditions {
     let reading = map.reading;
     fn each<T>(
         map: &Fields<'_>,
@@ -183,7 +179,9 @@ fn conditions(map: Fields<'_>) -> Conditions {
         hosts: each(&map, "host", |reading, node| {
             reading.parsed(node, "host", host)
         }),
-        paths: each(&map, "path", path),
+        paths: each(&map, "path", |reading, node| {
+            paths::path(reading, node, unusual)
+        }),
         methods: each(&map, "method", |reading, node| {
             reading.parsed(node, "method", method)
         }),
@@ -244,6 +242,19 @@ fn host(text: &str) -> Result<HostPattern, String> {
         return Ok(HostPattern::Suffix(suffix.into()));
     }
     if name.contains(['*', '?']) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*?".contains(&byte);
+        // An address in brackets holds colons; it can be meant by what begins so, or by a wildcard there.
+        let letters = match bracketed {
+            true => name
+                .bytes()
+                .all(|byte| plain(byte) || b"[:]".contains(&byte)),
+            false => name.bytes().all(plain),
+        };
+        if !letters {
+            return Err(format!(
+                "`{text}` can be no request's host: names beyond ASCII are written in their `xn--` form"
+            ));
+        }
         return wildcard(name).map(HostPattern::Wildcard);
     }
     let address = bracketed
@@ -251,120 +262,17 @@ fn host(text: &str) -> Result<HostPattern, String> {
             .strip_prefix('[')
             .and_then(|name| name.strip_suffix(']'))
             .is_some_and(|name| name.parse::<std::net::Ipv6Addr>().is_ok());
+    if name.len() > 255 {
+        return Err(format!(
+            "`{text}` can be no request's host: it has more than 255 characters"
+        ));
+    }
     if !address && !plain(name) {
         return Err(format!(
             "`{text}` is no host; names beyond ASCII are written in their `xn--` form"
         ));
     }
     Ok(HostPattern::Exact(name.into()))
-}
-
-fn wildcard(pattern: &str) -> Result<Wildcard, String> {
-    let stars = pattern
-        .bytes()
-        .filter(|byte| matches!(byte, b'*' | b'?'))
-        .count();
-    if pattern.len() > WILDCARD_MOST.0 || stars > WILDCARD_MOST.1 {
-        return Err(format!(
-            "a pattern has at most {} characters and {} of `*` and `?`",
-            WILDCARD_MOST.0, WILDCARD_MOST.1
-        ));
-    }
-    Ok(Wildcard::new(pattern))
-}
-
-fn path(reading: &Reading, node: &Node) -> Option<PathPattern> {
-    if !matches!(node.value, Value::Map(_)) {
-        return reading.parsed(node, "path", |text| match text.contains(['*', '?']) {
-            true => wildcard(text).map(PathPattern::Wildcard),
-            false => exact(text).map(PathPattern::Exact),
-        });
-    }
-    let map = reading.map(node, &PATH)?;
-    let exact = map.with("exact", |reading, node| {
-        reading.parsed(node, "path", exact).map(PathPattern::Exact)
-    });
-    let prefix = map.with("prefix", |reading, node| {
-        reading
-            .parsed(node, "path", prefix)
-            .map(PathPattern::Prefix)
-    });
-    let regex = map.with("regex", |reading, node| {
-        reading.parsed(node, "regex", regex).map(PathPattern::Regex)
-    });
-    let given = PATH.one_of.iter().filter(|key| map.stands(key).is_some());
-    if given.count() != 1 {
-        let message = "a path is one of `exact`, `prefix` and `regex`";
-        reading.error(map.at, "one_pattern", message);
-    }
-    map.done();
-    exact.or(prefix).or(regex)
-}
-
-fn exact(text: &str) -> Result<Arc<str>, String> {
-    normal(text)?;
-    Ok(text.into())
-}
-
-fn prefix(text: &str) -> Result<Arc<str>, String> {
-    normal(text)?;
-    Ok(text.strip_suffix('/').unwrap_or(text).into())
-}
-
-/// Whether every escape is one that the normal form of a path has.
-fn escapes_are_normal(text: &str) -> bool {
-    text.split('%').skip(1).all(|rest| {
-        let digits = rest.get(..2).filter(|digits| {
-            let upper = |byte: u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte);
-            digits.bytes().all(upper)
-        });
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        byte.is_some_and(|byte| {
-            byte != 0 && !byte.is_ascii_alphanumeric() && !b"-._~".contains(&byte)
-        })
-    })
-}
-
-/// A path that requests can have: in the form in which rules see it.
-fn normal(text: &str) -> Result<(), String> {
-    if !text.starts_with('/') {
-        return Err(format!("a path begins with a slash: `/{text}`"));
-    }
-    if text.contains('?') {
-        return Err(format!(
-            "`{text}`: a path has no query and, as `exact` or `prefix`, no `?`"
-        ));
-    }
-    if !escapes_are_normal(text) {
-        return Err(format!(
-            "`{text}` can be no request's path: rules see escapes in upper case, and letters, digits, `-`, `.`, `_` and `~` plain"
-        ));
-    }
-    if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!(
-            "`{text}` can be no request's path; what is not plain ASCII is written in its `%XX` form"
-        ));
-    }
-    let dots = text.split('/').any(|segment| matches!(segment, "." | ".."));
-    if text.contains("//") || dots {
-        return Err(format!(
-            "`{text}` can be no request's path: rules see paths without `//`, `.` and `..`"
-        ));
-    }
-    Ok(())
-}
-
-fn regex(text: &str) -> Result<regex::bytes::Regex, String> {
-    regex::bytes::RegexBuilder::new(text)
-        .size_limit(REGEX_BYTES)
-        .build()
-        .map_err(|error| {
-            let last = error.to_string();
-            format!(
-                "not a usable expression: {}",
-                last.lines().last().unwrap_or(&last)
-            )
-        })
 }
 
 fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {

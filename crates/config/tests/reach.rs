@@ -1,0 +1,191 @@
+//! Rules that no request reaches, and paths and hosts that no request has: found where it is certain, and only there.
+
+use std::collections::BTreeMap;
+
+use evenkeel_config::{Source, load};
+
+const HEAD: &str = "listeners:\n  web: { bind: 127.0.0.1:8080 }\n  raw: { bind: 127.0.0.1:8081, path: as_is }\nservices: { api: { backends: [10.0.0.1:1] } }\nrules:\n";
+
+/// What is said of rules with these conditions, in this order, as `line word`; the first rule stands in line 6.
+#[track_caller]
+fn check(rules: &[&str], expect: &[&str]) {
+    let rules: String = rules
+        .iter()
+        .map(|rule| format!("- {{ {rule}, forward: api }}\n"))
+        .collect();
+    let source = Source {
+        name: "f.yaml".into(),
+        text: format!("{HEAD}{rules}"),
+    };
+    let problems = load(std::slice::from_ref(&source), &BTreeMap::new()).problems;
+    let said: Vec<_> = problems
+        .iter()
+        .map(|problem| format!("{} {}", problem.at.line, problem.word))
+        .collect();
+    assert_eq!(said, expect, "{rules}{problems:#?}");
+}
+
+const NEVER: &[&str] = &["7 unreachable_rule"];
+
+#[test]
+fn one_rule_covers_another() {
+    for (earlier, later) in [
+        ("when: { path: /v1/* }", "when: { path: /v1/users }"),
+        ("when: { path: /v1/* }", "when: { path: /v1/*/x }"),
+        ("when: { path: /v1* }", "when: { path: { prefix: /v1 } }"),
+        (
+            "when: { path: { prefix: /v1 } }",
+            "when: { path: /v1/*.jpg }",
+        ),
+        ("when: { path: \"*\" }", "when: { method: GET }"),
+        ("when: { path: \"*\" }", "when: { path: { regex: a } }"),
+        ("when: { path: /* }", "when: { path: { prefix: / } }"),
+        ("when: { path: { regex: ^/a } }", "when: { path: /ab }"),
+        (
+            "when: { host: \"*.example.com\" }",
+            "when: { host: \"a*.example.com\" }",
+        ),
+        (
+            "when: { host: \"*e*\" }",
+            "when: { host: \"*.example.com\" }",
+        ),
+        ("when: { host: \"*\" }", "when: { path: /x }"),
+        ("listeners: [web, raw]", "when: { path: /x }"),
+    ] {
+        check(&[earlier, later], NEVER);
+    }
+}
+
+#[test]
+fn several_rules_cover_another() {
+    check(
+        &[
+            "when: { method: GET }",
+            "when: { method: POST, host: a }",
+            "when: { method: [POST, GET], host: a, path: /x }",
+        ],
+        &["8 unreachable_rule"],
+    );
+    check(
+        &["listeners: web", "listeners: raw", "when: { host: a }"],
+        &["8 unreachable_rule"],
+    );
+    check(
+        &[
+            "when: { path: /v1 }",
+            "when: { path: /v1/* }",
+            "when: { path: { prefix: /v1 } }",
+        ],
+        &["8 unreachable_rule"],
+    );
+    check(
+        &[
+            "when: { host: a }",
+            "when: { host: \"*.b\" }",
+            "when: { host: [a, x.b] }",
+        ],
+        &["8 unreachable_rule"],
+    );
+}
+
+/// Each later rule has a request of its own.
+#[test]
+fn what_can_be_reached_is_not_said_to_be_unreachable() {
+    for (earlier, later) in [
+        // `OPTIONS *` has a path without a slash.
+        ("when: { path: { prefix: / } }", "when: { path: \"*\" }"),
+        ("when: { path: /* }", "when: { method: OPTIONS }"),
+        (
+            "when: { path: { prefix: / } }",
+            "when: { path: { regex: x } }",
+        ),
+        ("when: { path: /v1/* }", "when: { path: { prefix: /v1 } }"),
+        ("when: { path: /a?b }", "when: { path: /a*b }"),
+        ("when: { path: { exact: /a*b } }", "when: { path: /a*b }"),
+        ("when: { host: \"*.b\" }", "when: { host: b }"),
+        ("when: { host: \"*.b\" }", "when: { host: \"*b\" }"),
+        ("when: { method: GET }", "when: { method: [GET, PUT] }"),
+        ("listeners: web", "when: { host: a }"),
+        ("when: { path: { regex: ^/a } }", "when: { path: /b }"),
+        (
+            "when: { path: { regex: ^/a } }",
+            "when: { path: { regex: ^/ab } }",
+        ),
+    ] {
+        check(&[earlier, later], &[]);
+    }
+    check(
+        &[
+            "when: { method: GET, host: a }",
+            "when: { method: PUT, host: b }",
+            "when: { method: [GET, PUT], host: [a, b] }",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn paths_that_only_a_listener_sees_that_leaves_them_as_they_came() {
+    for path in ["/a//b", "/a/../b", "/%41", "/a%2fb", "/a//*", "/*/./b"] {
+        for (listeners, expect) in [
+            ("raw", &[][..]),
+            ("web", &["6 path"][..]),
+            // Somebody can see it.
+            ("[web, raw]", &[][..]),
+        ] {
+            let rule = format!("listeners: {listeners}, when: {{ path: \"{path}\" }}");
+            check(&[&rule], expect);
+        }
+    }
+    for path in [
+        "/a%", "/a%zz*", "/a%00", "/a\\\\b", "/ä*", "a*", "/a#*", "*%2",
+    ] {
+        check(
+            &[&format!("listeners: raw, when: {{ path: \"{path}\" }}")],
+            &["6 path"],
+        );
+    }
+    check(
+        &[
+            "when: { path: [\"*.jpg\", \"?a\", \"/a%2*\", \"/a%*b\", \"*/..a\", \"/%2F*\", \"/%C3%*\"] }",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn hosts_that_no_request_has() {
+    for host in [
+        "*.exämple.com",
+        "a*:80",
+        "*/x",
+        "a b*",
+        "*\\\\*",
+        &"a.".repeat(129),
+    ] {
+        check(&[&format!("when: {{ host: \"{host}\" }}")], &["6 host"]);
+    }
+    check(
+        &["when: { host: [\"*a?\", \"[*]\", \"[::?]\", \"[::1]\", \"*\"] }"],
+        &[],
+    );
+}
+
+#[test]
+fn a_path_without_a_pattern_is_no_condition() {
+    check(&["when: { path: {} }"], &["6 one_pattern"]);
+    check(
+        &["when: { path: { exact: /a, prefix: /b } }"],
+        &["6 one_pattern"],
+    );
+}
+
+/// A thousand rules and more: looked at within a bound, and soon.
+#[test]
+fn many_rules_end() {
+    let rules: Vec<String> = (0..6000)
+        .map(|number| format!("when: {{ host: h{number}.example.com, path: [/a, /b] }}"))
+        .collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    check(&rules, &[]);
+}
