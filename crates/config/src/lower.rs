@@ -72,6 +72,8 @@ pub(crate) struct Parts {
     trusted_proxies: Option<Vec<IpNet>>,
     workers: Option<Workers>,
     drain: Option<Duration>,
+    user: Option<Arc<str>>,
+    group: Option<(At, Arc<str>)>,
     pub(crate) listeners_most: Option<usize>,
 }
 
@@ -142,6 +144,13 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     }
     if let Some(node) = once("drain") {
         parts.drain = reading.duration(node);
+    }
+    if let Some(node) = once("user") {
+        parts.user = reading.parsed(node, "name", account);
+    }
+    if let Some(node) = once("group") {
+        let group = reading.parsed(node, "name", account);
+        parts.group = group.map(|group| (node.at, group));
     }
     if once("max_listeners").is_some() {
         parts.listeners_most = fields.number("max_listeners");
@@ -241,6 +250,15 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A user or a group, by name or number. Whether there is one, who runs it knows.
+fn account(text: &str) -> Result<Arc<str>, String> {
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$@".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(letters) {
+        return Err(format!("`{text}` is no name or number of a user or group"));
+    }
+    Ok(text.into())
+}
+
 fn admin(reading: &Reading, node: &Node) -> Option<AdminPlan> {
     let fields = reading.map(node, &ADMIN)?;
     let bind = match fields.get("bind") {
@@ -290,6 +308,9 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         });
     }
     check::whole(&parts, reading, begin);
+    if let (None, Some((at, _))) = (&parts.user, &parts.group) {
+        reading.error(*at, "group", "`group` goes with `user`, which is absent");
+    }
     let mut rules = Vec::new();
     for mut placed in std::mem::take(&mut parts.rules) {
         resolve(&mut placed.part, &parts, reading);
@@ -302,6 +323,8 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
         workers: parts.workers.unwrap_or_default(),
         drain: parts.drain.unwrap_or(limits::DRAIN),
+        user: parts.user,
+        group: parts.group.map(|(_, group)| group),
         listeners: parts
             .listeners
             .into_iter()

@@ -26,6 +26,10 @@ pub struct Plan {
     pub workers: Workers,
     /// On SIGTERM, exchanges in flight get so long.
     pub drain: Duration,
+    /// Whom the process becomes when everything is bound, by name or number; none: it stays who started it.
+    pub user: Option<Arc<str>>,
+    /// Its only group then; none: the user's own.
+    pub group: Option<Arc<str>>,
     /// In the order of the text; names are unique.
     pub listeners: Vec<ListenerPlan>,
     /// Lowest priority first; ties in the order of the text.

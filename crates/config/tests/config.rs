@@ -458,6 +458,18 @@ fn services() {
 }
 
 #[test]
+fn users() {
+    let plan = plan(&with("user: web\ngroup: 1000\n"));
+    assert_eq!(
+        (plan.user.as_deref(), plan.group.as_deref()),
+        (Some("web"), Some("1000"))
+    );
+    check(&with("group: web\n"), &["3:8 group"]);
+    check(&with("user: a:b\n"), &["3:7 name"]);
+    check(&with("user: \"\"\n"), &["3:7 name"]);
+}
+
+#[test]
 fn a_command_line_is_a_configuration() {
     let text = quick::source(
         &[":8080".into()],

@@ -97,6 +97,8 @@ impl Changes {
             trusted_proxies,
             workers,
             drain,
+            user,
+            group,
             listeners: _,
             rules: _,
             services: _,
@@ -110,6 +112,8 @@ impl Changes {
             ),
             ("workers", *workers == after.workers, false),
             ("drain", *drain == after.drain, true),
+            ("user", *user == after.user, false),
+            ("group", *group == after.group, false),
         ] {
             if !same {
                 let when = if at_reload { "" } else { " at the next start" };
@@ -274,10 +278,10 @@ mod tests {
         );
         check(
             &rules(
-                "{ name: a, when: { path: /a }, forward: api }, { name: b, when: { path: { regex: a } }, forward: api }",
+                "{ name: a, when: { path: /a }, forward: api }, { name: b, when: { path: { regex: b } }, forward: api }",
             ),
             &rules(
-                "{ name: b, when: { path: { regex: a } }, forward: api }, { name: a, when: { path: /a }, forward: api }",
+                "{ name: b, when: { path: { regex: b } }, forward: api }, { name: a, when: { path: /a }, forward: api }",
             ),
             &["rules are tried in another order"],
         );
@@ -289,13 +293,15 @@ mod tests {
         check(
             &whole,
             &format!(
-                "{whole}drain: 1s\nworkers: 3\ntrusted_proxies: 10.0.0.0/8\nadmin: {{ bind: off }}\n"
+                "{whole}user: a\ngroup: b\ndrain: 1s\nworkers: 3\ntrusted_proxies: 10.0.0.0/8\nadmin: {{ bind: off }}\n"
             ),
             &[
                 "admin changes at the next start",
                 "trusted_proxies changes",
                 "workers changes at the next start",
                 "drain changes",
+                "user changes at the next start",
+                "group changes at the next start",
             ],
         );
         let service = |service: &str| {

@@ -36,6 +36,8 @@ pub enum StartError {
     Thread(io::Error),
     /// A service cannot be checked as planned.
     Check(Arc<str>, String),
+    /// What was to be done once everything is bound could not be.
+    Bound(String),
 }
 
 impl fmt::Display for StartError {
@@ -48,6 +50,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on unix:{}: {error}", path.display())
             }
             Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
+            Self::Bound(why) => f.write_str(why),
             Self::Check(service, why) => write!(f, "cannot check service {service}: {why}"),
         }
     }
@@ -101,6 +104,18 @@ impl Control {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(plan: Plan, events: Arc<dyn Listener>) -> Result<Self, StartError> {
+        Self::start_once_bound(plan, events, || Ok(()))
+    }
+
+    /// The same, with something to be done when everything is bound and no thread runs yet.
+    ///
+    /// # Errors
+    /// [`StartError`], with what `once_bound` says too; nothing is left running.
+    pub fn start_once_bound(
+        plan: Plan,
+        events: Arc<dyn Listener>,
+        once_bound: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Self, StartError> {
         let count = match plan.workers {
             Workers::Fixed(count) => count.get(),
             Workers::Auto => {
@@ -108,6 +123,7 @@ impl Control {
             }
         };
         let bound = bind_all(&plan, &HashMap::new(), count)?;
+        once_bound().map_err(StartError::Bound)?;
         let clock = Clock::start();
         let live = Live::join(plan, None, count, &events, clock.now());
         let checkers = start_checks(&live, clock)?;

@@ -20,6 +20,9 @@ mod admin;
 /// What is said to programs.
 mod json;
 
+/// Whom the process becomes.
+mod privileges;
+
 /// `run`
 mod run;
 

@@ -1,17 +1,19 @@
 //! Owns `run`: the life of the process, from its first signal to its last.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
 use evenkeel_control::Control;
-use evenkeel_control::control::TICK_EVERY;
+use evenkeel_control::control::{StartError, TICK_EVERY};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::inputs::Arguments;
+use crate::privileges::Target;
 use crate::{admin, say};
 
 /// The drain's deadline passed with work unfinished.
@@ -44,17 +46,26 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     runtime.block_on(async {
         let drain = plan.drain;
         let events: Arc<dyn Listener> = Arc::new(());
-        let ready = Signals::new()
-            .map_err(|error| error.to_string())
-            .and_then(|signals| Ok((signals, admin::bind(&plan.admin)?)));
-        let started = ready.and_then(|(signals, admin)| {
-            let control = Control::start(plan, events).map_err(|error| error.to_string())?;
-            Ok((control, signals, admin))
-        });
-        match started {
-            Ok((control, signals, admin)) => {
+        let start = || -> Result<_, String> {
+            let target = Target::of(&plan)?;
+            let signals = Signals::new().map_err(|error| error.to_string())?;
+            let admin = admin::bind(&plan.admin)?;
+            let drop = || target.as_ref().map_or(Ok(()), Target::drop_privileges);
+            let control =
+                Control::start_once_bound(plan, events, drop).map_err(|error| error.to_string())?;
+            Ok((control, signals, admin, target))
+        };
+        match start() {
+            Ok((control, signals, admin, target)) => {
                 admin.serve(&control.watch());
-                serve(control, signals, arguments, drain).await
+                if let Some(target) = &target {
+                    dropped(target, arguments);
+                }
+                let rest = Rest {
+                    arguments,
+                    user: target.map(|target| target.user),
+                };
+                serve(control, signals, &rest, drain).await
             }
             Err(error) => {
                 say::log(&format!("not started: {error}"));
@@ -62,6 +73,24 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             }
         }
     })
+}
+
+/// What a reload needs to know.
+struct Rest<'a> {
+    arguments: &'a Arguments,
+    /// Whom the process has become.
+    user: Option<String>,
+}
+
+/// Says whom the process has become, and what that user cannot do.
+fn dropped(target: &Target, arguments: &Arguments) {
+    say::log(&format!("runs as user {}", target.user));
+    if let Err(error) = arguments.read() {
+        say::log(&format!(
+            "user {} cannot read the configuration, so that it cannot be reloaded: {error}",
+            target.user
+        ));
+    }
 }
 
 struct Signals {
@@ -85,7 +114,7 @@ impl Signals {
 async fn serve(
     mut control: Control,
     mut signals: Signals,
-    arguments: &Arguments,
+    rest: &Rest<'_>,
     mut drain: Duration,
 ) -> ExitCode {
     for (name, address) in control.addresses() {
@@ -103,7 +132,7 @@ async fn serve(
                 }
             }
             _ = signals.hangup.recv() => {
-                if let Some(next) = reload(&mut control, arguments) {
+                if let Some(next) = reload(&mut control, rest) {
                     drain = next;
                 }
             }
@@ -145,8 +174,8 @@ fn drained(control: &Control, now: Instant, deadline: Instant) -> Option<ExitCod
 }
 
 /// Reads the configuration again. Some: it was taken, and drains so long. Whatever is wrong with it changes nothing.
-fn reload(control: &mut Control, arguments: &Arguments) -> Option<Duration> {
-    let read = match arguments.read() {
+fn reload(control: &mut Control, rest: &Rest<'_>) -> Option<Duration> {
+    let read = match rest.arguments.read() {
         Ok(read) => read,
         Err(error) => {
             say::log(&format!("not reloaded: {error}"));
@@ -168,11 +197,24 @@ fn reload(control: &mut Control, arguments: &Arguments) -> Option<Duration> {
             Some(drain)
         }
         Err(error) => {
+            let why = denied(&error, rest.user.as_deref());
             say::log(&format!(
-                "not reloaded: {error}; the old configuration goes on"
+                "not reloaded: {error}{why}; the old configuration goes on"
             ));
             None
         }
+    }
+}
+
+/// What a process that has dropped its privileges cannot bind any more.
+fn denied(error: &StartError, user: Option<&str>) -> String {
+    match (error, user) {
+        (StartError::Bind(_, error), Some(user)) if error.kind() == ErrorKind::PermissionDenied => {
+            format!(
+                " to user {user}, which this process has become: only a new start, as root, can bind it"
+            )
+        }
+        _ => String::new(),
     }
 }
 

@@ -37,6 +37,18 @@ static TOP_KEYS: &[Key] = &[
         "On SIGTERM, exchanges in flight get so long.",
     ),
     key(
+        "user",
+        Shape::Text,
+        Absent::No("who starts it"),
+        "Whom the process becomes when everything is bound: a name of `/etc/passwd`, or a number. Needs root.",
+    ),
+    key(
+        "group",
+        Shape::Text,
+        Absent::No("the user's own"),
+        "The only group that it is in then: a name of `/etc/group`, or a number.",
+    ),
+    key(
         "max_listeners",
         Shape::Number(1, 10_000),
         Absent::Is(|| limits::LISTENERS.to_string()),

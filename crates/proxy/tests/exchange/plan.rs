@@ -59,6 +59,8 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         limits: ServiceLimits::default(),
     };
     Plan {
+        user: None,
+        group: None,
         admin: AdminPlan {
             bind: None,
             metrics: None,

@@ -6,6 +6,7 @@
 )]
 
 mod commands;
+mod privileges;
 mod process;
 
 use std::process::Command;

@@ -22,6 +22,14 @@ impl Folder {
         Self(path)
     }
 
+    /// One that other users can reach.
+    pub(crate) fn shared(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("evenkeel-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -103,6 +111,10 @@ impl Evenkeel {
                 return;
             }
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
