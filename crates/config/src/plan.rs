@@ -147,7 +147,8 @@ pub enum PathPattern {
     Prefix(Arc<str>),
     /// ALB-style: `*` any run of characters (slashes too), `?` any one.
     Wildcard(Wildcard),
-    /// A regular expression, searched as written (anchor it yourself).
+    /// A regular expression, searched as written (anchor it yourself). Compiled from its text alone: rules read from the text
+    /// what a match begins with.
     Regex(regex::bytes::Regex),
 }
 

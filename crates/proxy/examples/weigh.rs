@@ -7,6 +7,8 @@
     reason = "it stops where it likes, as a test does"
 )]
 
+#[path = "../tests/counts/kinds.rs"]
+mod kinds;
 #[path = "../tests/exchange/plan.rs"]
 mod plan;
 #[path = "../tests/counts/world.rs"]
@@ -16,11 +18,24 @@ use std::error::Error;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use evenkeel_config::plan::{HostPattern, PathPattern};
-use evenkeel_proxy::rules::{Asked, Rules};
+use evenkeel_proxy::rules::Rules;
 use world::World;
 
-const ROWS: [&str; 4] = ["exchange", "rules/1", "rules/10", "rules/1000"];
+/// How many rules of a kind are weighed: few and many, and more where rules share a key.
+fn list() {
+    println!("exchange");
+    for kind in kinds::KINDS {
+        let counts: &[usize] = match kind {
+            "same-key" | "mixture" => &[10, 1_000, 10_000],
+            // Tried one by one: the price of each.
+            "wildcards-without-text" | "expressions-without-text" => &[10, 100],
+            _ => &[10, 1_000],
+        };
+        for count in counts {
+            println!("rules/{kind}/{count}");
+        }
+    }
+}
 
 const REQUEST: &[u8] = b"GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nAccept: */*\r\n\r\n";
 const ANSWER: &[u8] =
@@ -36,39 +51,23 @@ fn exchanges(repetitions: u64) {
     black_box(world.bytes_of_a_pipe());
 }
 
-/// Finds the last of so many rules, each of a host of its own with a prefix.
-fn rules(count: usize, repetitions: u64) {
-    let one = &plan::plan(&[]).rules[0];
-    let rules: Vec<_> = (0..count)
-        .map(|number| {
-            let mut rule = one.clone();
-            let host = format!("host-{number}.example.com");
-            rule.when.hosts = vec![HostPattern::Exact(host.as_str().into())];
-            rule.when.paths = vec![PathPattern::Prefix("/some".into())];
-            rule
-        })
-        .collect();
-    let rules = Rules::new(&rules);
-    let host = format!("host-{}.example.com", count - 1);
-    let asked = Asked {
-        listener: 0,
-        host: &host,
-        path: b"/some/path",
-        method: b"GET",
-    };
+fn rules(name: &str, count: usize, repetitions: u64) {
+    let kind = kinds::kind(name, count);
+    let rules = Rules::new(&kind.rules);
     for _ in 0..repetitions {
-        assert_eq!(black_box(&rules).find(black_box(&asked)), Some(count - 1));
+        assert_eq!(black_box(&rules).find(black_box(&kind.asked())), kind.found);
     }
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--list"] => ROWS.iter().for_each(|name| println!("{name}")),
+        ["--list"] => list(),
         ["exchange", repetitions] => exchanges(repetitions.parse()?),
         [name, repetitions] => {
-            let count = name.strip_prefix("rules/").ok_or("there is no such row")?;
-            rules(count.parse()?, repetitions.parse()?);
+            let name = name.strip_prefix("rules/").ok_or("there is no such row")?;
+            let (kind, count) = name.split_once('/').ok_or("a row is rules/kind/count")?;
+            rules(kind, count.parse()?, repetitions.parse()?);
         }
         _ => {
             println!("usage: weigh --list | weigh <name> <repetitions>");

@@ -3,11 +3,13 @@
 
 #[path = "../../../balance/tests/allocations/counting.rs"]
 mod counting;
+mod kinds;
 #[path = "../exchange/plan.rs"]
 mod plan;
 mod world;
 
 use counting::{allocations, bytes_kept};
+use evenkeel_proxy::rules::Rules;
 use world::World;
 
 const REQUEST: &[u8] = b"GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nAccept: */*\r\n\r\n";
@@ -63,4 +65,38 @@ fn an_idle_connection_holds_little() {
         (1..=2048).contains(&each),
         "{each} bytes for an idle connection"
     );
+}
+
+#[test]
+fn finding_a_rule_allocates_nothing() {
+    for name in kinds::KINDS {
+        let kind = kinds::kind(name, 100);
+        let rules = Rules::new(&kind.rules);
+        let find = || assert_eq!(rules.find(&kind.asked()), kind.found, "{name}");
+        // An expression's search tables grow once.
+        (0..10).for_each(|_| find());
+        let asked = allocations(|| (0..100).for_each(|_| find()));
+        assert_eq!(asked, 0, "allocations in 100 finds among {name}");
+    }
+}
+
+#[test]
+fn a_rule_is_kept_in_little() {
+    for name in kinds::KINDS {
+        let kind = kinds::kind(name, 1_000);
+        let mut rules = None;
+        let kept = bytes_kept(|| rules = Some(Rules::new(&kind.rules)));
+        println!("{name}: {} bytes for each", kept / 1_000);
+        let most = match name {
+            // 41 paths, each once.
+            "many-paths-each" => 41 * 160,
+            // Two hosts and two paths.
+            "hostile" => 4 * 640,
+            // A handle of the engine with its pool of search tables, before any of these exist.
+            "expressions-by-begin" | "expressions-without-text" => 2_048,
+            _ => 640,
+        };
+        let within = 1..=1_000 * most;
+        assert!(within.contains(&kept), "{kept} bytes for 1,000 of {name}");
+    }
 }
