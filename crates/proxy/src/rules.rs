@@ -9,8 +9,8 @@
 //!
 //! The tree is walked byte by byte as far as some rule's text goes, and there is no hash: neither long names nor chosen ones
 //! make a look-up dearer than the plan's own texts do. What stays linear: wildcards and expressions that share their text,
-//! or have none, are tried one by one, each at most its length times the path's. `conditions` says what each
-//! condition means; [`Rules::find_by_trying`] asks only it.
+//! or have none, are tried one by one (`wildcard` says at which price; `config` limits those without a text).
+//! `conditions` says what each condition means; [`Rules::find_by_trying`] asks only it.
 
 use std::collections::BTreeMap;
 

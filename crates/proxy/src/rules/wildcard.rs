@@ -1,10 +1,12 @@
 //! Owns patterns with `*` (any run of characters) and `?` (any one character), as ALB has them.
 
+use memchr::memmem;
+
 /// Whether a pattern holds for all of a text.
 ///
 /// What stands before the first star and behind the last is compared where it must be, so that a pattern with one star costs
 /// its own length however long the text is. Of the rest, each piece between two stars is taken where it is found first,
-/// which leaves most to those behind it: at most piece times text.
+/// which leaves most to those behind it: by the text's length, but for pieces with `?`, which cost piece times text.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let mut stars = pattern
         .iter()
@@ -29,9 +31,14 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
         .split(|&byte| byte == b'*')
         .filter(|piece| !piece.is_empty())
     {
-        let Some(at) = rest.windows(piece.len()).position(|part| fits(piece, part)) else {
-            return false;
+        let at = match piece.contains(&b'?') {
+            false => memmem::find(rest, piece),
+            true => {
+                let mut places = rest.windows(piece.len());
+                places.position(|part| fits(piece, part))
+            }
         };
+        let Some(at) = at else { return false };
         rest = &rest[at + piece.len()..];
     }
     true
