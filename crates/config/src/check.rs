@@ -1,11 +1,11 @@
 //! Owns what only the whole configuration can have wrong: addresses that overlap, rules that cannot be reached, services that
 //! nothing uses.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use crate::lower::{Parts, RawRule, listeners_most};
-use crate::plan::{BackendAddress, Bind, PathHandling};
+use crate::lower::{Parts, Placed, RawRule, listeners_most};
+use crate::plan::{BackendAddress, Bind, PathHandling, PathPattern};
 use crate::problem::At;
 use crate::read::Reading;
 
@@ -38,6 +38,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     overlaps(parts, reading);
     unusual_paths(parts, reading);
     reach::unreachable(parts, reading);
+    tried_one_by_one(&parts.rules, reading);
     let forwarded = parts
         .rules
         .iter()
@@ -134,6 +135,41 @@ fn unusual_paths(parts: &Parts, reading: &Reading) {
         }
         for (at, why) in &rule.part.unusual {
             reading.error(*at, "path", why.clone());
+        }
+    }
+}
+
+/// Patterns without a text at their begin or end have no place in the index of rules: each is tried with every request of its
+/// host, and the client chooses how long the path is. Most take microseconds, some 50 us with the longest.
+const TRIED_MOST: usize = 256;
+
+fn tried_one_by_one(rules: &[Placed<RawRule>], reading: &Reading) {
+    let wild = |text: &str| text.starts_with(['*', '?']) && text.ends_with(['*', '?']);
+    let tried = |pattern: &PathPattern| match pattern {
+        PathPattern::Wildcard(wildcard) if wild(wildcard.as_str()) => {
+            Some(wildcard.as_str().to_owned())
+        }
+        PathPattern::Regex(regex) if !regex.as_str().starts_with("^/") => {
+            Some(regex.as_str().to_owned())
+        }
+        _ => None,
+    };
+    // By the first host: rules of one host mostly name it first, and those counted together are surely tried together.
+    let mut by_host = HashMap::<String, HashSet<String>>::new();
+    for rule in rules {
+        let when = &rule.part.rule.when;
+        let host = when.hosts.first().map(|host| format!("{host:?}"));
+        let patterns = by_host.entry(host.unwrap_or_default()).or_default();
+        let before = patterns.len();
+        patterns.extend(when.paths.iter().filter_map(tried));
+        if before <= TRIED_MOST && patterns.len() > TRIED_MOST {
+            reading.error(
+                rule.at,
+                "too_many_patterns",
+                format!(
+                    "more than {TRIED_MOST} path patterns of one host would be tried one by one with each request: begin them with a path, as in `/api/*` or `^/api/`, or end wildcards with a text"
+                ),
+            );
         }
     }
 }

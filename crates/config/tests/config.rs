@@ -305,6 +305,28 @@ fn super_check(text: &str, expect: &[&str]) {
     check(text, expect);
 }
 
+/// So many are tried one by one with a request of their host; not those with a text, or twice the same.
+#[test]
+fn patterns_that_are_tried_one_by_one() {
+    let rule = |at: usize, host: &str, path: &str| {
+        format!("  - {{ name: r{at}, when: {{ host: {host}, path: {path} }}, forward: api }}\n")
+    };
+    let many = |rules: &dyn Fn(usize) -> String, expect: &[&str]| {
+        let rules: String = (0..257).map(rules).collect();
+        super_check(&with(&format!("rules:\n{rules}")), expect);
+    };
+    let last = ["260:5 too_many_patterns"];
+    many(&|at| rule(at, "a", &format!("\"*/x{at}/*\"")), &last);
+    many(&|at| rule(at, "a", &format!("{{ regex: /x{at}/ }}")), &last);
+    many(&|at| rule(at, "a", &format!("{{ regex: ^/x{at}/. }}")), &[]);
+    many(&|at| rule(at, "a", &format!("\"*/x{at}\"")), &[]);
+    many(
+        &|at| rule(at, &format!("h{at}"), &format!("\"*/x{at}/*\"")),
+        &[],
+    );
+    many(&|at| rule(at, &format!("h{at}"), "\"*/x/*\""), &[]);
+}
+
 #[test]
 fn rules() {
     let check = |rules: &str, expect: &[&str]| check(&with(&format!("rules:\n{rules}")), expect);
