@@ -168,12 +168,18 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
     };
     while conn.next == Next::Keep {
         if !first_byte(&mut conn).await {
-            return;
+            if conn.requests > 0 && (conn.worker.is_closing() || conn.door.is_closing()) {
+                // The answer before may still be on its way, and said nothing of this: so may the next request.
+                conn.next = Next::Linger;
+            }
+            break;
         }
         conn = slots.run(conn).await;
         conn.requests += 1;
     }
     match conn.next {
+        // Requests behind the last one are not read: closing over them would take the answer away.
+        Next::Close if !conn.input.is_empty() || conn.sock.has_input() => linger(&mut conn).await,
         Next::Keep | Next::Close => {}
         Next::Linger => linger(&mut conn).await,
         Next::Cut => conn.sock.cut(),

@@ -164,8 +164,9 @@ async fn write<N: Net>(
     conn.deadline.clear();
     match (keep, used_up) {
         (true, _) => Next::Keep,
-        (false, true) => Next::Close,
-        (false, false) => Next::Linger,
+        (false, true) if !desk.request.keeps_connection() => Next::Close,
+        // The client still sends, or its next request may be on its way: it was for us to end it.
+        (false, _) => Next::Linger,
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::world::{Backend, Proxy};
+use crate::world::{Backend, Proxy, plan};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello";
 
@@ -55,6 +55,39 @@ fn pipelined_requests_are_answered_in_order() {
         .map(|part| &part[..2.min(part.len())])
         .collect();
     assert_eq!(bodies[1..], ["/1", "/2", "/3"], "{rest}");
+}
+
+/// The last answer of a connection that we end reaches its client whole, though the next request is already on its way: to
+/// close over what nobody reads any more would reset the connection, and take the answer with it.
+#[track_caller]
+fn ends_whole(change: impl FnOnce(&mut evenkeel_config::Plan), then: impl FnOnce(&Proxy)) {
+    const LONG: usize = 16 * 1024 * 1024;
+    let backend = Backend::scripted(|_, client, seen| {
+        while let Some(head) = client.head() {
+            let _ = seen.send(head);
+            client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n"));
+            client.send(vec![b'x'; LONG]);
+        }
+    });
+    let mut plan = plan(&[backend.address]);
+    change(&mut plan);
+    let proxy = Proxy::start(plan, 1);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.until("\r\n\r\n");
+    // The answer is longer than the sockets' buffers, so that it is still on its way.
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    then(&proxy);
+    let (got, clean) = client.try_rest();
+    assert_eq!((got.len(), clean), (LONG, true));
+    backend.saw();
+    assert!(backend.saw_nothing(), "one request was served");
+}
+
+#[test]
+fn the_last_answer_of_a_connection_is_whole() {
+    ends_whole(|plan| plan.listeners[0].limits.requests = Some(1), |_| {});
+    ends_whole(|_| {}, Proxy::drain);
 }
 
 /// A backend that reads one request with its body and tells what it read, then answers.

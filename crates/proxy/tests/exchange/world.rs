@@ -79,6 +79,13 @@ impl Proxy {
         Client::to(self.address)
     }
 
+    /// Takes no more connections, and ends those that are open with their exchange.
+    pub(crate) fn drain(&self) {
+        for worker in &self.workers {
+            worker.commands.blocking_send(Command::Drain).unwrap();
+        }
+    }
+
     /// One exchange on a connection of its own: everything that came until the proxy closed.
     pub(crate) fn ask(&self, request: &str) -> String {
         let mut client = self.client();

@@ -176,9 +176,10 @@ impl<N: Net> Try<'_, '_, N> {
         let received = self.upload.came();
         self.desk.upward = self.upload.into_buffer();
         let next = match (sent_all, keep) {
-            (false, _) => Next::Linger,
             (true, true) => Next::Keep,
-            (true, false) => Next::Close,
+            (true, false) if !self.desk.request.keeps_connection() => Next::Close,
+            // Ended by us, while the next request may be on its way.
+            _ => Next::Linger,
         };
         Attempted::Ended(Ended {
             next,
