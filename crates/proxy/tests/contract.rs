@@ -81,6 +81,17 @@ async fn keeps<S: Sock>(pairs: [(S, S); 3], resets: bool) {
         };
         assert_eq!(end, ErrorKind::ConnectionReset);
     }
+    // Who waits is woken by bytes that come.
+    let (mut room, mut waits) = ([0; 8], false);
+    let came = poll_fn(|cx| {
+        let read = slow.poll_read(cx, &mut room);
+        if read.is_pending() && !std::mem::replace(&mut waits, true) {
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(full.poll_write(cx, b"awake").is_ready());
+        }
+        read
+    });
+    assert_eq!((came.await.unwrap(), waits), (5, true));
     // Who does not read holds the writer up, and nothing is lost meanwhile.
     let piece = vec![7; 4096];
     let mut sent = 0;
