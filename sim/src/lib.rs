@@ -32,3 +32,6 @@ pub mod theory;
 
 /// Policies against scenarios.
 pub mod table;
+
+/// The real engine in a virtual world.
+pub mod traffic;

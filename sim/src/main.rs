@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use evenkeel_balance::settings::PolicyChoice;
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::{table, world};
+use evenkeel_sim::{table, traffic, world};
 
 const USAGE: &str = "\
 evenkeel-sim: the real decision core in virtual worlds
@@ -19,6 +19,9 @@ evenkeel-sim: the real decision core in virtual worlds
   evenkeel-sim demo                                     a small table in a few seconds
   evenkeel-sim table [--seeds N] [--out FILE]           every policy in every scenario (default 5 seeds)
   evenkeel-sim run --policy P --scenario S [--seed N]   one run, with the hash of its trace
+  evenkeel-sim proxy [--seed N] [--seeds N] [--steps N] the real engine over connections in memory, with faults: so many seeds
+                                                        from the first on (default 1 of a given one, else 1,000), so many
+                                                        requests each (default 60)
   evenkeel-sim list                                     policies and scenarios
 ";
 
@@ -32,6 +35,14 @@ fn main() -> ExitCode {
         }
         Some((&"run", rest)) => options(rest, &["--policy", "--scenario", "--seed"])
             .and_then(|options| one_run(&options)),
+        Some((&"proxy", rest)) => match options(rest, &["--seed", "--seeds", "--steps"]) {
+            Ok(options) => match proxy(&options) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(problem) => Err(problem),
+            },
+            Err(problem) => Err(problem),
+        },
         Some((&"list", rest)) => options(rest, &[]).map(|_| list()),
         Some((&("help" | "--help" | "-h"), _)) => {
             print!("{USAGE}");
@@ -162,6 +173,50 @@ fn one_run(options: &Options<'_>) -> Result<(), String> {
         report.largest_share()
     );
     Ok(())
+}
+
+/// False: something was found.
+fn proxy(options: &Options<'_>) -> Result<bool, String> {
+    let first = number(options, "--seed", 1)?;
+    let alone = option(options, "--seed").is_some();
+    let seeds = number(options, "--seeds", if alone { 1 } else { 1_000 })?;
+    let steps = usize::try_from(number(options, "--steps", 60)?).unwrap_or(usize::MAX);
+    let (report, found) = traffic::run_many(first, seeds, steps, threads());
+    println!(
+        "seeds          {first} to {}",
+        first.saturating_add(seeds - 1)
+    );
+    println!("trace          {:016x}", report.trace);
+    println!(
+        "virtual time   {:.0} s in {} turns",
+        std::time::Duration::from_nanos(report.nanos).as_secs_f64(),
+        report.polls
+    );
+    println!(
+        "requests       {}\nserved         {}\ncut            {}\nunanswered     {}",
+        report.requests, report.served, report.cut, report.unanswered
+    );
+    println!("refused        {}", report.refused.values().sum::<u64>());
+    for (reason, count) in &report.refused {
+        println!("  {reason:34} {count}");
+    }
+    println!("faults         {}", report.faults.values().sum::<u64>());
+    for (fault, count) in &report.faults {
+        println!("  {fault:34} {count}");
+    }
+    println!("findings       {}", report.findings.len());
+    for (seed, findings) in found.iter().take(20) {
+        println!(
+            "  seed {seed} ({:?}): {}",
+            traffic::Kind::of(*seed),
+            findings[0]
+        );
+        let more = if alone { findings.len() } else { 1 };
+        for finding in &findings[1..more] {
+            println!("    {finding}");
+        }
+    }
+    Ok(report.findings.is_empty())
 }
 
 fn list() {

@@ -119,3 +119,19 @@ fn the_readme_says_what_works() {
         );
     }
 }
+
+#[test]
+fn worlds_of_the_proxy_tell_what_happened_in_them() {
+    let words = ["proxy", "--seed", "2", "--seeds", "3", "--steps", "10"];
+    let output = run(&words);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    for word in [
+        "seeds          2 to 4\n",
+        "requests       30\n",
+        "findings       0\n",
+    ] {
+        assert!(text.contains(word), "no `{word}` in\n{text}");
+    }
+    assert_eq!(run(&words).stdout, output.stdout);
+}

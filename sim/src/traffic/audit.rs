@@ -1,0 +1,154 @@
+//! Owns what must hold of the whole: the laws of the core at every tick, and at the end that everything was given back and counted.
+
+use std::sync::atomic::Ordering;
+
+use evenkeel_balance::service::Service;
+use evenkeel_balance::time::Instant;
+use evenkeel_proxy::observation::Count;
+
+use super::ledger::{Ledger, Outcome};
+use super::spoken::{Asked, Body};
+use super::{Kind, World};
+
+/// At every tick: the laws, and no more in flight than clients could have asked.
+pub(super) fn at_a_tick(service: &Service, now: Instant, connections: usize, ledger: &Ledger) {
+    if let Err(id) = service.laws() {
+        ledger.finding(format!("a law is broken at {}", id.as_str()));
+    }
+    let in_flight = in_flight(service, now);
+    if in_flight > connections {
+        ledger.finding(format!(
+            "{in_flight} in flight with {connections} connections"
+        ));
+    }
+}
+
+fn in_flight(service: &Service, now: Instant) -> usize {
+    service
+        .snapshot(now)
+        .backends
+        .iter()
+        .map(|backend| backend.counts.in_flight as usize)
+        .sum()
+}
+
+/// At the end.
+pub(super) fn audit(world: &World) {
+    given_back(world);
+    counted(world);
+    promised(world);
+}
+
+fn given_back(world: &World) {
+    let ledger = &world.ledger;
+    let nothing = |what: &str, left: usize| {
+        if left > 0 {
+            ledger.finding(format!("{left} {what} at the end"));
+        }
+    };
+    let live = world.published.load();
+    let state = &live.services[0].state;
+    nothing("in flight", in_flight(&state.service, world.stage.now()));
+    nothing("connections served", world.worker.connections());
+    nothing(
+        "places taken",
+        world.door.state().open.load(Ordering::Relaxed),
+    );
+    nothing("connections held by backends", ledger.held.get());
+    for backend in state.all() {
+        nothing("sockets to a backend", backend.sockets.open());
+    }
+    // The worker here, and in the tasks that sweep and tick; every connection would hold one more.
+    let tasks = std::rc::Rc::strong_count(&world.worker);
+    nothing("owners of the worker too many", tasks.saturating_sub(5));
+}
+
+fn sum(counts: &[Count]) -> u64 {
+    counts.iter().map(Count::get).sum()
+}
+
+fn counted(world: &World) {
+    let ledger = &world.ledger;
+    let live = world.published.load();
+    let state = &live.services[0].state;
+    let row = &state.counters[0];
+    let exchanges = sum(&row.classes);
+    if exchanges != sum(&row.latency) {
+        ledger.finding("exchanges by status and by latency differ".to_owned());
+    }
+    let picked: u64 = state
+        .service
+        .snapshot(world.stage.now())
+        .backends
+        .iter()
+        .map(|backend| backend.counts.picked)
+        .sum();
+    // A member that left takes its counts with it.
+    if !world.reloaded.get() && picked != row.attempts.get() {
+        ledger.finding(format!(
+            "{picked} picks, {} attempts counted",
+            row.attempts.get()
+        ));
+    }
+    for (word, count) in ledger.reasons() {
+        let told = world.door.state().counters.answered_by_reason();
+        let told = told
+            .iter()
+            .find(|(known, _)| *known == word)
+            .map_or(0, |(_, count)| *count);
+        if told < count {
+            ledger.finding(format!("{count} answers `{word}`, {told} counted"));
+        }
+    }
+    let outcomes = ledger.outcomes();
+    let heard = |(_, outcome): &&(_, Outcome)| *outcome != Outcome::Nothing;
+    let heard = outcomes.iter().filter(heard).count() as u64;
+    if world.kind != Kind::Wild && exchanges != heard {
+        ledger.finding(format!("{exchanges} exchanges counted, {heard} heard of"));
+    }
+    if world.plain {
+        bytes(&outcomes, (row.received.get(), row.sent.get()), ledger);
+    }
+}
+
+/// Where no body has chunks around it, what was counted is what was sent and what clients got, to the byte.
+fn bytes(outcomes: &[(Asked, Outcome)], (received, sent): (u64, u64), ledger: &Ledger) {
+    let (mut least, mut most) = (0, 0);
+    for (id, (asked, outcome)) in outcomes.iter().enumerate() {
+        if let (Outcome::Answered { .. }, Body::Exact(length)) = (outcome, asked.body) {
+            most += length as u64;
+            // The rest of a request that is answered already goes nowhere.
+            least += if ledger.is_early(id) {
+                0
+            } else {
+                length as u64
+            };
+        }
+    }
+    if !(least..=most).contains(&received) || sent != ledger.got.get() {
+        ledger.finding(format!(
+            "{received} and {sent} bytes counted, clients sent {least} to {most} and got {}",
+            ledger.got.get()
+        ));
+    }
+}
+
+/// What the kind of world promises.
+fn promised(world: &World) {
+    if world.kind == Kind::Wild {
+        return;
+    }
+    for (id, (asked, outcome)) in world.ledger.outcomes().iter().enumerate() {
+        match outcome {
+            Outcome::Answered {
+                status: 200,
+                here: false,
+            } => {}
+            // The listener's limit of requests, or the client's own word, ended the connection before.
+            Outcome::Nothing => {}
+            outcome => world
+                .ledger
+                .finding(format!("request {id} ({asked:?}) ended with {outcome:?}")),
+        }
+    }
+}

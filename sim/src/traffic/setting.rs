@@ -1,0 +1,209 @@
+//! Owns what a seed makes of a world: its kind, its plan, its clients and its backends.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::time::Duration;
+
+use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::retry::budget::BudgetSettings;
+use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, ServiceSettings};
+use evenkeel_config::Plan;
+use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
+use evenkeel_config::plan::{
+    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ListenerPlan, PathHandling,
+    RulePlan, ServicePlan, UpstreamPlan, Workers,
+};
+
+use super::Kind;
+use super::backend::{Backend, Deed, Reach};
+use super::client::Habits;
+use super::ledger::Ledger;
+use super::link::Way;
+use super::network::port;
+use super::stage::Stage;
+use crate::chance::Chance;
+
+/// How long the proxy waits for the next request.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(6);
+
+/// How long it waits for a head, and for the first request of a connection.
+pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(5);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What is asked of this kind of world.
+pub(super) fn habits(kind: Kind, chance: &mut Chance) -> Habits {
+    let one_in = |chance: &mut Chance, of: usize| chance.below(of) == 0;
+    Habits {
+        depth: 1 + chance.below(4),
+        pace: one_in(chance, 4).then(|| (1 + chance.below(200), ms(1 + chance.word() % 30))),
+        rest: match (kind, chance.below(4)) {
+            // Long enough to race with the end of a kept connection, on both sides.
+            (Kind::Wild, 0) => KEEP_ALIVE + ms(200),
+            (_, 1) => ms(4_500),
+            _ => ms(300),
+        },
+        leaves: (kind == Kind::Wild && one_in(chance, 6))
+            .then(|| (ms(1 + chance.word() % 4_000), one_in(chance, 2))),
+        half_closes: one_in(chance, 3),
+        dawdles: if one_in(chance, 4) { ms(400) } else { ms(0) },
+    }
+}
+
+/// A way of a random quality.
+pub(super) fn way(chance: &mut Chance) -> Way {
+    Way {
+        latency: Duration::from_micros([20, 200, 5_000, 40_000][chance.below(4)]),
+        bandwidth: [100_000_000, 10_000_000, 1_000_000][chance.below(3)],
+        piece: [1_000, 1_460, 16_000, 65_536][chance.below(4)],
+        room: [600, 4_096, 65_536, 262_144][chance.below(4)],
+        parted: Rc::new(Cell::new(false)),
+    }
+}
+
+/// The backends. In a world whose faults are to be hidden the first is a good one.
+pub(super) fn backends(
+    kind: Kind,
+    stage: &Stage,
+    ledger: &Rc<Ledger>,
+    chance: &mut Chance,
+) -> Vec<Rc<Backend>> {
+    let several = match kind {
+        Kind::Hidden => 2 + chance.below(2),
+        _ => 1 + chance.below(4),
+    };
+    (0..several)
+        .map(|number| {
+            let deeds: &'static [Deed] = match kind {
+                Kind::Hidden if number > 0 => &Deed::HIDDEN,
+                Kind::Calm | Kind::Hidden => &[],
+                Kind::Wild if chance.below(3) == 0 => &[Deed::CloseAfter],
+                Kind::Wild => &Deed::FAULTS,
+            };
+            let idle = match kind {
+                Kind::Calm => Duration::from_secs(60),
+                // About as long as the proxy keeps it, which is the race.
+                _ => ms([300, 2_000, 4_200][chance.below(3)]),
+            };
+            Rc::new(Backend {
+                number,
+                stage: stage.clone(),
+                ledger: ledger.clone(),
+                way: way(chance),
+                reach: Cell::new(Reach::Up),
+                deeds,
+                often: [5, 20, 60, 100][chance.below(4)],
+                idle,
+                thinks: ms([1, 20, 300][chance.below(3)]),
+                links: RefCell::new(Vec::new()),
+                chance: RefCell::new(Chance::new(chance.word(), 14)),
+            })
+        })
+        .collect()
+}
+
+/// The identity of the backend with this number.
+pub(super) fn id(number: usize) -> String {
+    format!("backend-{number}")
+}
+
+/// The plan over so many backends; `gone` is left out.
+pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mut Chance) -> Plan {
+    let listener = ListenerPlan {
+        name: "web".into(),
+        binds: vec![Bind::Tcp(([127, 0, 0, 1], 80).into())],
+        limits: ListenerLimits {
+            head_within: HEAD_WITHIN,
+            idle_body: Duration::from_secs(8),
+            keep_alive: KEEP_ALIVE,
+            requests: (chance.below(4) == 0).then_some(3),
+            connections: [2, 4, 1_000][chance.below(3)],
+            ..ListenerLimits::default()
+        },
+        path: PathHandling::Normalize,
+        via: None,
+        real_ip: false,
+    };
+    let rule = RulePlan {
+        name: "all".into(),
+        priority: 1,
+        listeners: Vec::new(),
+        when: Conditions::default(),
+        action: Action::Forward(0),
+        exchange: None,
+        body: None,
+    };
+    Plan {
+        admin: AdminPlan {
+            bind: None,
+            metrics: None,
+        },
+        user: None,
+        group: None,
+        trusted_proxies: Vec::new(),
+        workers: Workers::Auto,
+        drain: Duration::from_secs(30),
+        listeners: vec![listener],
+        rules: vec![rule],
+        services: vec![service(kind, backends, gone, chance)],
+    }
+}
+
+fn service(kind: Kind, backends: usize, gone: Option<usize>, chance: &mut Chance) -> ServicePlan {
+    let policy = match chance.below(3) {
+        0 => PolicyChoice::RoundRobin,
+        1 => PolicyChoice::LeastConnections,
+        _ => PolicyChoice::Adaptive,
+    };
+    let mut settings = ServiceSettings {
+        on_all_down: OnAllDown::FailOpen,
+        ..ServiceSettings::with_policy(policy)
+    };
+    // Who is checked is unproven at first, and taken out while it cannot be reached.
+    settings.health = (kind != Kind::Calm && chance.below(2) == 0).then(ActiveSettings::default);
+    if kind == Kind::Hidden {
+        // What is promised here is that the other attempts hide a fault, not that they are affordable.
+        settings.retry.on.protocol = true;
+        settings.retry.attempts = 4;
+        settings.retry.budget = BudgetSettings {
+            ratio_permille: 1_000,
+            floor_per_second: 1_000,
+            ..BudgetSettings::default()
+        };
+    }
+    let tight = kind == Kind::Wild && chance.below(4) == 0;
+    ServicePlan {
+        name: "api".into(),
+        settings,
+        key: None,
+        backends: (0..backends)
+            .filter(|&number| Some(number) != gone)
+            .map(|number| BackendPlan {
+                spec: BackendSpec::new(id(number)),
+                address: BackendAddress::Tcp(SocketAddr::from(([10, 0, 0, 1], port(number)))),
+                max_connections: NonZeroUsize::new(if tight { 1 } else { 0 }),
+                zone: None,
+            })
+            .collect(),
+        upstream: UpstreamPlan {
+            idle: Duration::from_secs(4),
+            requests: (chance.below(4) == 0).then(|| NonZeroUsize::MIN.saturating_add(2)),
+            age: None,
+            idle_most: [0, 1, 64][chance.below(3)],
+            source: None,
+            keepalive: None,
+        },
+        health: None,
+        limits: ServiceLimits {
+            connect: Duration::from_secs(1),
+            per_try: Duration::from_secs(3),
+            exchange: Duration::from_secs(20),
+            idle_body: Duration::from_secs(5),
+            ..ServiceLimits::default()
+        },
+    }
+}
