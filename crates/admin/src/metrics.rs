@@ -53,11 +53,15 @@ impl Page {
     fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (mut requests, mut attempts, mut refusals): (Rows<'_>, Rows<'_>, Rows<'_>) =
             Default::default();
+        let mut ends: Rows<'_> = Vec::new();
         for service in &self.0.services {
             let name = ("service", &*service.name);
             attempts.push((vec![name], service.attempts));
             for (class, count) in CLASSES.iter().zip(service.classes) {
                 requests.push((vec![name, ("code", *class)], count));
+            }
+            for (word, count) in &service.reasons {
+                ends.push((vec![name, ("reason", *word)], *count));
             }
             for (word, count) in &service.refusals {
                 refusals.push((vec![name, ("reason", *word)], *count));
@@ -70,6 +74,13 @@ impl Page {
             "Exchanges by class of status",
             counter,
             requests,
+        )?;
+        rows(
+            encoder,
+            "exchanges",
+            "Exchanges by why they ended as they did",
+            counter,
+            ends,
         )?;
         rows(
             encoder,

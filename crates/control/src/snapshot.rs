@@ -10,7 +10,7 @@ use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::standing::{Reason, Standing};
 use evenkeel_proxy::clock::Clock;
 use evenkeel_proxy::live::{LiveService, Published};
-use evenkeel_proxy::observation::BUCKETS;
+use evenkeel_proxy::observation::{BUCKETS, by_reason};
 use evenkeel_proxy::thread::WorkerState;
 
 /// An instance at one moment.
@@ -54,6 +54,8 @@ pub struct ServiceSnapshot {
     pub policy: Arc<str>,
     /// Answers by class of status, 0 (none) to 5.
     pub classes: [u64; 6],
+    /// Exchanges by why they ended as they did, by word; those that never ended so are left out.
+    pub reasons: Vec<(&'static str, u64)>,
     /// Attempts.
     pub attempts: u64,
     /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
@@ -169,6 +171,7 @@ impl Watch {
             classes: std::array::from_fn(|class| {
                 rows.iter().map(|row| row.classes[class].get()).sum()
             }),
+            reasons: by_reason(rows),
             attempts: sum(|row| row.attempts.get()),
             latency: bounds
                 .enumerate()

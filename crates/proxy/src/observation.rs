@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::reason::Reason;
+use crate::reason::{REASONS, Reason};
 
 /// The closed record of one exchange.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,12 @@ pub const BUCKETS: [f64; 14] = [
 pub struct Count(AtomicU64);
 
 impl Count {
+    /// Zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Raises it. Only ever called by one thread, so that no bus cycle is locked.
     #[inline]
     pub fn add(&self, more: u64) {
@@ -47,11 +53,13 @@ impl Count {
 }
 
 /// One worker's counters of one service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct ServiceCounters {
     /// Answers by class of status: 1xx to 5xx, and none at all first.
     pub classes: [Count; 6],
+    /// Exchanges by why they ended as they did, at the reason's number.
+    pub reasons: [Count; REASONS],
     /// Attempts.
     pub attempts: Count,
     /// Exchanges by latency, not cumulative; the last is above all bounds.
@@ -64,11 +72,26 @@ pub struct ServiceCounters {
     pub sent: Count,
 }
 
+impl Default for ServiceCounters {
+    fn default() -> Self {
+        Self {
+            classes: Default::default(),
+            reasons: [const { Count::new() }; REASONS],
+            attempts: Count::default(),
+            latency: Default::default(),
+            latency_sum: Count::default(),
+            received: Count::default(),
+            sent: Count::default(),
+        }
+    }
+}
+
 impl ServiceCounters {
     /// Takes an exchange in.
     pub fn observe(&self, seen: &Observation) {
         let class = usize::from(seen.status / 100).min(5);
         self.classes[class].add(1);
+        self.reasons[seen.reason.number()].add(1);
         self.attempts.add(seen.attempts.into());
         let nanos = u64::try_from(seen.total.as_nanos()).unwrap_or(u64::MAX);
         let seconds = seen.total.as_secs_f64();
@@ -81,12 +104,22 @@ impl ServiceCounters {
 }
 
 /// A listener's counters; all workers write them, so they hold what is rare.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DoorCounters {
     accepted: AtomicU64,
     accept_failed: AtomicU64,
-    /// Answers that were made here, by reason.
-    answered: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
+    /// Answers that were made here, at the reason's number.
+    answered: [AtomicU64; REASONS],
+}
+
+impl Default for DoorCounters {
+    fn default() -> Self {
+        Self {
+            accepted: AtomicU64::new(0),
+            accept_failed: AtomicU64::new(0),
+            answered: [const { AtomicU64::new(0) }; REASONS],
+        }
+    }
 }
 
 impl DoorCounters {
@@ -111,21 +144,63 @@ impl DoorCounters {
     }
 
     pub(crate) fn answered(&self, reason: Reason) {
-        let mut answered = self
-            .answered
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *answered.entry(reason.word()).or_default() += 1;
+        self.answered[reason.number()].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Answers that were made here, by the word of their reason.
+    /// Answers that were made here, by the word of their reason; those that never were are left out.
     #[must_use]
     pub fn answered_by_reason(&self) -> Vec<(&'static str, u64)> {
-        self.answered
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        let counts = self
+            .answered
             .iter()
-            .map(|(word, count)| (*word, *count))
-            .collect()
+            .map(|count| count.load(Ordering::Relaxed));
+        rows(counts)
+    }
+}
+
+/// Counts at their reasons' numbers, by word; zeros are left out.
+fn rows(counts: impl Iterator<Item = u64>) -> Vec<(&'static str, u64)> {
+    Reason::all()
+        .map(Reason::word)
+        .zip(counts)
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+/// Exchanges of all workers by the word of their reason; those that never ended so are left out.
+#[must_use]
+pub fn by_reason(workers: &[ServiceCounters]) -> Vec<(&'static str, u64)> {
+    let sum = |number: usize| workers.iter().map(|row| row.reasons[number].get()).sum();
+    rows((0..REASONS).map(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_row_of_its_own() {
+        let door = DoorCounters::default();
+        let workers = [ServiceCounters::default(), ServiceCounters::default()];
+        for (number, reason) in Reason::all().enumerate() {
+            let times = number as u64 + 1;
+            for _ in 0..times {
+                door.answered(reason);
+            }
+            let seen = Observation {
+                status: reason.status(),
+                reason,
+                attempts: 1,
+                total: Duration::ZERO,
+                received: 0,
+                sent: 0,
+            };
+            for at in 0..times {
+                workers[usize::from(at % 2 == 1)].observe(&seen);
+            }
+        }
+        let expect: Vec<_> = Reason::all().map(Reason::word).zip(1..).collect();
+        assert_eq!(door.answered_by_reason(), expect);
+        assert_eq!(by_reason(&workers), expect);
     }
 }

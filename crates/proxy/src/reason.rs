@@ -36,11 +36,75 @@ pub enum Reason {
     BackendMalformed(Malformed),
     /// The backend broke off within its response.
     BodyBroken,
-    /// The client went away.
+    /// The client went away while it sent its request or was sent its answer.
     ClientLeft,
+    /// The client went away while it waited for its answer.
+    ClientGone,
+    /// The client took nothing of its answer for too long.
+    ClientStalled,
 }
 
+/// The reasons that hold nothing, in the order of their numbers.
+const PLAIN: [Reason; 15] = [
+    Reason::Served,
+    Reason::Rule,
+    Reason::NoRule,
+    Reason::HeadTimeout,
+    Reason::BodyTimeout,
+    Reason::BodyTooLarge,
+    Reason::MaxConnections,
+    Reason::ConnectFailed,
+    Reason::StaleConnection,
+    Reason::BackendReset,
+    Reason::BackendTimeout,
+    Reason::BodyBroken,
+    Reason::ClientLeft,
+    Reason::ClientGone,
+    Reason::ClientStalled,
+];
+
+/// How many reasons there are.
+pub const REASONS: usize = PLAIN.len() + Refusal::ALL.len() + 2 * Malformed::ALL.len();
+
 impl Reason {
+    /// All of them; each stands at its number.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let malformed = || Malformed::ALL.iter().copied();
+        PLAIN
+            .into_iter()
+            .chain(Refusal::ALL.into_iter().map(Self::Refused))
+            .chain(malformed().map(Self::Malformed))
+            .chain(malformed().map(Self::BackendMalformed))
+    }
+
+    /// Its number, below [`REASONS`]: where it is counted.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        const REFUSED: usize = PLAIN.len();
+        const MALFORMED: usize = REFUSED + Refusal::ALL.len();
+        const BACKEND: usize = MALFORMED + Malformed::ALL.len();
+        match self {
+            Self::Served => 0,
+            Self::Rule => 1,
+            Self::NoRule => 2,
+            Self::HeadTimeout => 3,
+            Self::BodyTimeout => 4,
+            Self::BodyTooLarge => 5,
+            Self::MaxConnections => 6,
+            Self::ConnectFailed => 7,
+            Self::StaleConnection => 8,
+            Self::BackendReset => 9,
+            Self::BackendTimeout => 10,
+            Self::BodyBroken => 11,
+            Self::ClientLeft => 12,
+            Self::ClientGone => 13,
+            Self::ClientStalled => 14,
+            Self::Refused(refusal) => REFUSED + refusal as usize,
+            Self::Malformed(malformed) => MALFORMED + malformed as usize,
+            Self::BackendMalformed(malformed) => BACKEND + malformed as usize,
+        }
+    }
+
     /// The status that answers it, where an answer is made here.
     #[must_use]
     pub const fn status(self) -> u16 {
@@ -57,7 +121,7 @@ impl Reason {
             | Self::BackendMalformed(_)
             | Self::BodyBroken => 502,
             Self::BackendTimeout => 504,
-            Self::ClientLeft => 499,
+            Self::ClientLeft | Self::ClientGone | Self::ClientStalled => 499,
         }
     }
 
@@ -78,9 +142,11 @@ impl Reason {
             Self::StaleConnection => "stale_connection",
             Self::BackendReset => "backend_reset",
             Self::BackendTimeout => "backend_timeout",
-            Self::BackendMalformed(_) => "backend_malformed",
+            Self::BackendMalformed(malformed) => malformed.backend_word(),
             Self::BodyBroken => "body_broken",
             Self::ClientLeft => "client_left",
+            Self::ClientGone => "client_gone",
+            Self::ClientStalled => "client_stalled",
         }
     }
 }
@@ -114,5 +180,30 @@ pub(crate) const fn phrase(status: u16) -> &'static str {
         505 => "HTTP Version Not Supported",
         // RFC 9112 section 4: the phrase may be absent.
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_number_and_a_word_of_its_own() {
+        let all: Vec<_> = Reason::all().collect();
+        assert_eq!(all.len(), REASONS);
+        for (number, reason) in all.iter().enumerate() {
+            assert_eq!(reason.number(), number, "{reason:?}");
+        }
+        let words: BTreeSet<_> = all.iter().map(|reason| reason.word()).collect();
+        assert_eq!(words.len(), REASONS, "two share a word");
+    }
+
+    #[test]
+    fn every_status_that_is_answered_here_has_a_phrase() {
+        for reason in Reason::all().filter(|reason| reason.status() != 499) {
+            assert_ne!(phrase(reason.status()), "", "{reason:?}");
+        }
     }
 }

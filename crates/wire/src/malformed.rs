@@ -83,44 +83,66 @@ impl Malformed {
             _ => 400,
         }
     }
+}
 
-    /// The word for it in logs, metrics and documentation.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::StartLine => "start_line",
-            Self::Method => "method",
-            Self::Connect => "connect_refused",
-            Self::Target => "target",
-            Self::TargetTooLong => "target_too_long",
-            Self::Version => "version",
-            Self::LineEnd => "line_end",
-            Self::FieldName => "field_name",
-            Self::FieldValue => "field_value",
-            Self::Fold => "fold",
-            Self::HeadTooLarge => "head_too_large",
-            Self::TooManyFields => "too_many_fields",
-            Self::HostMissing => "host_missing",
-            Self::HostRepeated => "host_repeated",
-            Self::Host => "host",
-            Self::AuthorityDiffers => "authority_differs",
-            Self::ContentLength => "content_length",
-            Self::ContentLengthRepeated => "content_length_repeated",
-            Self::LengthAndCoding => "length_and_coding",
-            Self::TransferEncoding => "transfer_encoding",
-            Self::UnknownCoding => "unknown_coding",
-            Self::CodingInOldVersion => "coding_in_old_version",
-            Self::Expectation => "expectation",
-            Self::Path => "path",
-            Self::PathForm => "path_form",
-            Self::Chunk => "chunk",
-            Self::ChunkExtension => "chunk_extension",
-            Self::Trailer => "trailer",
-            Self::TrailersTooLarge => "trailers_too_large",
-            Self::BodyForbidden => "body_forbidden",
-            Self::Status => "status",
+/// Each case with its word, so that none is forgotten in any of the lists.
+macro_rules! words {
+    ($($case:ident => $word:literal,)*) => {
+        impl Malformed {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$case),*];
+
+            /// The word for it in logs, metrics and documentation.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$case => $word,)*
+                }
+            }
+
+            /// The word for it when a backend sent it.
+            #[must_use]
+            pub const fn backend_word(self) -> &'static str {
+                match self {
+                    $(Self::$case => concat!("backend_", $word),)*
+                }
+            }
         }
-    }
+    };
+}
+
+words! {
+    StartLine => "start_line",
+    Method => "method",
+    Connect => "connect_refused",
+    Target => "target",
+    TargetTooLong => "target_too_long",
+    Version => "version",
+    LineEnd => "line_end",
+    FieldName => "field_name",
+    FieldValue => "field_value",
+    Fold => "fold",
+    HeadTooLarge => "head_too_large",
+    TooManyFields => "too_many_fields",
+    HostMissing => "host_missing",
+    HostRepeated => "host_repeated",
+    Host => "host",
+    AuthorityDiffers => "authority_differs",
+    ContentLength => "content_length",
+    ContentLengthRepeated => "content_length_repeated",
+    LengthAndCoding => "length_and_coding",
+    TransferEncoding => "transfer_encoding",
+    UnknownCoding => "unknown_coding",
+    CodingInOldVersion => "coding_in_old_version",
+    Expectation => "expectation",
+    Path => "path",
+    PathForm => "path_form",
+    Chunk => "chunk",
+    ChunkExtension => "chunk_extension",
+    Trailer => "trailer",
+    TrailersTooLarge => "trailers_too_large",
+    BodyForbidden => "body_forbidden",
+    Status => "status",
 }
 
 impl fmt::Display for Malformed {

@@ -38,16 +38,31 @@ fn broken(text: &'static str, word: &str) {
 fn responses_that_are_none() {
     broken("", "backend_reset");
     broken("HTTP/1.1 200 OK\r\nContent-Le", "backend_reset");
-    for text in [
-        "what?\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
-        "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi",
-        "HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nhi",
-        "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    for (text, word) in [
+        ("what?\r\n\r\n", "backend_start_line"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "backend_length_and_coding",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+            "backend_content_length_repeated",
+        ),
+        (
+            "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi",
+            "backend_body_forbidden",
+        ),
+        (
+            "HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nhi",
+            "backend_line_end",
+        ),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "backend_fold"),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            "backend_status",
+        ),
     ] {
-        broken(text, "backend_malformed");
+        broken(text, word);
     }
     let endless: &'static str = "HTTP/1.1 100 Continue\r\n\r\n".repeat(40).leak();
     let backend = says(endless);
