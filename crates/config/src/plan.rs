@@ -81,6 +81,8 @@ pub struct ListenerPlan {
     pub via: Option<Arc<str>>,
     /// Adds `X-Real-IP` to requests.
     pub real_ip: bool,
+    /// A client that closes its direction behind a request is still answered; else it counts as gone.
+    pub half_close: bool,
 }
 
 /// What is done with a request's path before rules see it and it is forwarded.

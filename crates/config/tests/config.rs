@@ -70,6 +70,7 @@ fn ten_lines_are_enough() {
     assert_eq!(service.limits.connect, Duration::from_secs(3));
     assert_eq!(service.upstream.idle, Duration::from_secs(4));
     assert_eq!(plan.listeners[0].limits.keep_alive, Duration::from_secs(75));
+    assert!(!plan.listeners[0].half_close);
 }
 
 #[test]
@@ -78,6 +79,7 @@ fn everything_that_works_today() {
     assert_eq!(plan.listeners[0].binds.len(), 3);
     assert_eq!(plan.listeners[0].path, PathHandling::Refuse);
     assert_eq!(plan.listeners[0].limits.head, 16 * 1024);
+    assert!(plan.listeners[0].half_close);
     assert_eq!(plan.drain, Duration::from_secs(20));
     let names: Vec<_> = plan.rules.iter().map(|rule| &*rule.name).collect();
     assert_eq!(names, ["to-https", "api", "ping", "rest"]);

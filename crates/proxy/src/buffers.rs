@@ -75,6 +75,13 @@ impl Input {
         self.start == self.end
     }
 
+    /// Whether more can be read before something is used.
+    pub(crate) fn has_room(&self) -> bool {
+        self.buffer
+            .as_ref()
+            .is_none_or(|buffer| self.end - self.start < buffer.len())
+    }
+
     /// The first `length` bytes are used.
     pub(crate) fn consume(&mut self, length: usize) {
         self.start = (self.start + length).min(self.end);

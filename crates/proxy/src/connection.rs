@@ -24,6 +24,11 @@ use crate::net::Net;
 use crate::sock::Sock;
 use crate::worker::Worker;
 
+/// How a client's going is noticed.
+mod going;
+
+pub(crate) use going::Noticed;
+
 /// A listener as one worker sees it.
 pub struct Door {
     /// Its name.

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
 use evenkeel_balance::hashing;
@@ -20,7 +21,7 @@ use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use evenkeel_wire::known::Known;
 use evenkeel_wire::{Framing, RequestHead, client};
 
-use crate::connection::{Conn, Next, limits_of};
+use crate::connection::{Conn, Next, Noticed, limits_of};
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
@@ -183,6 +184,7 @@ impl<N: Net> Exchange<'_, N> {
             via: self.listener.and_then(|listener| listener.via.as_deref()),
             body: most,
             idle: self.limits.idle_body,
+            half_close: self.listener.is_some_and(|listener| listener.half_close),
             until: self.began + within,
         };
         let key = service
@@ -211,7 +213,9 @@ impl<N: Net> Exchange<'_, N> {
             tried.insert(pick.backend());
             let failed = match attempt::make(&self, conn, desk, pick, &course, made).await {
                 Attempted::Again(after) => {
-                    wait(conn, after).await;
+                    if !self.wait(conn, after, &course).await {
+                        return self.gone(conn, made);
+                    }
                     continue;
                 }
                 Attempted::Ended(ended) => {
@@ -227,7 +231,8 @@ impl<N: Net> Exchange<'_, N> {
                 Attempted::Failed(failed) => failed,
             };
             match self.again(conn, &desk.request, &failed, made, course.until) {
-                Some(after) => wait(conn, after).await,
+                Some(after) if self.wait(conn, after, &course).await => {}
+                Some(_) => return self.gone(conn, made),
                 None => return self.refuse(conn, desk, failed.reason, made).await,
             }
             last = Some(failed);
@@ -284,7 +289,7 @@ impl<N: Net> Exchange<'_, N> {
         failed: &Failed,
         made: u32,
         until: Instant,
-    ) -> Option<std::time::Duration> {
+    ) -> Option<Duration> {
         let attempt = Attempt {
             fault: failed.fault?,
             idempotent: request.is_idempotent(),
@@ -293,7 +298,7 @@ impl<N: Net> Exchange<'_, N> {
             reused: failed.reused,
             made,
             deadline_left: Some(until.since(conn.worker.now())),
-            expected: std::time::Duration::ZERO,
+            expected: Duration::ZERO,
             untried: (made as usize) < self.seat.live.plan.backends.len(),
         };
         match self
@@ -306,6 +311,33 @@ impl<N: Net> Exchange<'_, N> {
             Decision::Again { after } => Some(after),
             Decision::No(_) => None,
         }
+    }
+
+    /// Waits before another attempt. False: the client has gone meanwhile.
+    async fn wait(&self, conn: &mut Conn<N>, after: Duration, course: &Course<'_>) -> bool {
+        if after.is_zero() {
+            return true;
+        }
+        conn.deadline.set(conn.worker.now() + after);
+        let mut deaf = false;
+        let there = poll_fn(|cx| {
+            if !deaf && let Poll::Ready(noticed) = conn.poll_going(cx, course.half_close) {
+                if noticed == Noticed::Gone {
+                    return Poll::Ready(false);
+                }
+                deaf = true;
+            }
+            conn.deadline.poll_passed(cx).map(|()| true)
+        })
+        .await;
+        conn.deadline.clear();
+        there
+    }
+
+    /// Nobody waits for an answer any more.
+    fn gone(&self, conn: &Conn<N>, made: u32) -> Next {
+        self.observe(conn, 0, Reason::ClientGone, made, (0, 0));
+        Next::Cut
     }
 
     async fn refuse(&self, conn: &mut Conn<N>, desk: &mut Desk, reason: Reason, made: u32) -> Next {
@@ -333,15 +365,6 @@ impl<N: Net> Exchange<'_, N> {
         if let Some(counters) = self.seat.counters(conn.worker.index) {
             counters.observe(&seen);
         }
-    }
-}
-
-/// Waits before another attempt.
-async fn wait<N: Net>(conn: &Conn<N>, after: std::time::Duration) {
-    if !after.is_zero() {
-        conn.deadline.set(conn.worker.now() + after);
-        poll_fn(|cx| conn.deadline.poll_passed(cx)).await;
-        conn.deadline.clear();
     }
 }
 

@@ -3,6 +3,7 @@
 //! The engine names no runtime's type; it runs over anything that keeps this contract. `tests/contract.rs` holds every
 //! implementation to it.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
@@ -45,6 +46,10 @@ pub trait Sock {
     /// Whether bytes, an end or an error wait to be read. On a connection that nobody owes anything this means that it is of
     /// no more use. Costs no system call when nothing has happened.
     fn has_input(&mut self) -> bool;
+
+    /// Ready once the connection is cut. Reads nothing: what waits to be read stays, and a direction that ended is no cut. For
+    /// who cannot read, or has read to the end.
+    fn broken(&self) -> impl Future<Output = ()>;
 
     /// Makes dropping it cut the connection (RST) rather than end it, so that what was sent cannot look whole.
     fn cut(&mut self);

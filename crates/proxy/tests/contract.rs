@@ -4,6 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use evenkeel_proxy::sock::Sock;
@@ -36,13 +37,40 @@ async fn exactly<S: Sock>(sock: &mut S, length: usize) -> Vec<u8> {
     all
 }
 
+/// Who cannot read is told of a cut, and of nothing else. `resets`: a cut arrives as a reset.
+async fn tells_of_cuts<S: Sock>((mut one, mut other): (S, S), resets: bool) {
+    write(&mut other, b"unread").await;
+    poll_fn(|cx| other.poll_shutdown(cx)).await.unwrap();
+    // The bytes and the end are there: it was not for want of them that nothing is told.
+    assert_eq!(exactly(&mut one, 2).await, b"un");
+    {
+        let mut broken = pin!(one.broken());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(broken.as_mut().poll(cx).is_pending());
+        if resets {
+            other.cut();
+            drop(other);
+            broken.await;
+            // It stays so.
+            one.broken().await;
+            return;
+        }
+    }
+    assert_eq!(exactly(&mut one, 4).await, b"read");
+    assert_eq!(read(&mut one, 1).await.unwrap(), b"");
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(pin!(one.broken()).poll(cx).is_pending());
+}
+
 /// All that both kinds keep. `resets`: a cut arrives as a reset.
-async fn keeps<S: Sock>(pairs: [(S, S); 3], resets: bool) {
+async fn keeps<S: Sock>(pairs: [(S, S); 4], resets: bool) {
     let [
         (mut one, mut other),
         (mut cut, mut left),
         (mut full, mut slow),
+        told,
     ] = pairs;
+    tells_of_cuts(told, resets).await;
     // Nothing to be read is waited for, and says so without waiting.
     let cx = &mut Context::from_waker(Waker::noop());
     assert!(one.poll_read(cx, &mut [0; 8]).is_pending());
@@ -129,10 +157,7 @@ fn run(test: impl Future<Output = ()>) {
 
 #[test]
 fn pipes() {
-    run(keeps(
-        [Pipe::pair(10_000), Pipe::pair(10_000), Pipe::pair(10_000)],
-        true,
-    ));
+    run(keeps(std::array::from_fn(|_| Pipe::pair(10_000)), true));
 }
 
 async fn tcp() -> (OsSock, OsSock) {
@@ -146,7 +171,7 @@ async fn tcp() -> (OsSock, OsSock) {
 
 #[test]
 fn tcp_sockets() {
-    run(async { keeps([tcp().await, tcp().await, tcp().await], true).await });
+    run(async { keeps([tcp().await, tcp().await, tcp().await, tcp().await], true).await });
 }
 
 #[test]
@@ -156,5 +181,5 @@ fn unix_sockets() {
         (OsSock::Unix(one), OsSock::Unix(other))
     };
     // A Unix socket knows no reset: a cut is an end like any other.
-    run(async { keeps([pair(), pair(), pair()], false).await });
+    run(async { keeps([pair(), pair(), pair(), pair()], false).await });
 }

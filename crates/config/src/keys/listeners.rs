@@ -39,6 +39,12 @@ pub(crate) static LISTENER: Keys = Keys {
             "Adds `X-Real-IP` to requests.",
         ),
         key(
+            "half_close",
+            Shape::Boolean,
+            Absent::Is(|| "false".into()),
+            "Whether a client that ends its side while it waits still gets its answer; otherwise it has left.",
+        ),
+        key(
             "limits",
             Shape::Map(&LISTENER_LIMITS),
             Absent::Defaults,

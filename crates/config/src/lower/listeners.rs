@@ -60,6 +60,7 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
         Some(text.as_str().into())
     });
     let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
+    let half_close = fields.with("half_close", Reading::boolean);
     fields.done();
     Some(ListenerPlan {
         name,
@@ -68,6 +69,7 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
         path,
         via,
         real_ip,
+        half_close: half_close.unwrap_or(false),
     })
 }
 

@@ -1,8 +1,6 @@
 //! Owns one try on one backend: connect, send, hear the head, relay the rest, and tell the pick how it went.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_balance::pick::Pick;
@@ -12,8 +10,6 @@ use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome};
 use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward;
-use evenkeel_wire::http1::response::parse;
-use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use evenkeel_wire::{Framing, Malformed, Version};
 
 use super::{Exchange, reply};
@@ -27,6 +23,9 @@ use crate::worker::Desk;
 /// A connection to the backend.
 mod open;
 
+/// The request on its way, and the wait for a head.
+mod hear;
+
 /// The answer, on its way to the client.
 mod answer;
 
@@ -36,7 +35,8 @@ mod tunnel;
 /// What a head says of its backend.
 mod verdict;
 
-use open::open;
+use hear::Heard;
+use open::{Unopened, open};
 
 /// What holds for every attempt of an exchange.
 pub(super) struct Course<'a> {
@@ -47,6 +47,8 @@ pub(super) struct Course<'a> {
     pub(super) body: Option<u64>,
     /// The longest pause between two bytes of a body.
     pub(super) idle: Duration,
+    /// A client that ended its direction still waits for its answer.
+    pub(super) half_close: bool,
     /// When the response head must be there.
     pub(super) until: Instant,
 }
@@ -58,6 +60,19 @@ pub(super) struct Ended {
     pub(super) reason: Reason,
     pub(super) received: u64,
     pub(super) sent: u64,
+}
+
+impl Ended {
+    /// The client did not wait for an answer; `received` bytes of its body came.
+    pub(super) const fn gone(received: u64) -> Self {
+        Self {
+            next: Next::Cut,
+            status: 0,
+            reason: Reason::ClientGone,
+            received,
+            sent: 0,
+        }
+    }
 }
 
 /// How an attempt went that the client has not heard of.
@@ -109,7 +124,11 @@ pub(super) async fn make<N: Net>(
             Some(idle) => idle,
             None => match open(exchange, conn, &lane, course, now).await {
                 Ok(fresh) => fresh,
-                Err(failed) => {
+                Err(Unopened::Gone) => {
+                    pick.finish(Outcome::ClientLeft, conn.worker.now());
+                    return Attempted::Ended(Ended::gone(0));
+                }
+                Err(Unopened::Failed(failed)) => {
                     match failed.fault {
                         Some(fault) => pick.finish(Outcome::Broken(fault), conn.worker.now()),
                         // Our own limit: nothing is held against the backend.
@@ -144,21 +163,6 @@ const fn unsent(fault: Option<Fault>, reason: Reason) -> Failed {
         whole: true,
         reason,
     }
-}
-
-/// What was heard of the backend, or of the client meanwhile.
-enum Heard {
-    /// A whole head of so many bytes.
-    Head(usize),
-    /// The end of the connection.
-    End,
-    Malformed(Malformed),
-    /// Nothing, for too long; `client`: it was the client's turn.
-    Nothing {
-        client: bool,
-    },
-    /// The client broke off.
-    Client(Break),
 }
 
 /// One attempt that has a connection.
@@ -243,83 +247,6 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         self.failed(Heard::Malformed(Malformed::Status))
     }
 
-    /// Sends the request, and listens for a head meanwhile.
-    async fn hear(&mut self) -> Heard {
-        let limits = &self.exchange.seat.live.plan.limits;
-        let bounds = HeadLimits {
-            bytes: limits.head,
-            fields: limits.fields,
-            target: 0,
-        };
-        let to_head = self.desk.request.is_head();
-        let mut end = HeadEnd::default();
-        poll_fn(|cx| {
-            if !self.upload_over {
-                match self.send(cx) {
-                    Poll::Ready(Ok(())) => {
-                        if self.desk.request.framing() != Framing::Empty {
-                            self.conn
-                                .deadline
-                                .set(self.conn.worker.now() + self.per_try);
-                        }
-                    }
-                    Poll::Ready(Err(broke)) => return Poll::Ready(Heard::Client(broke)),
-                    Poll::Pending => {}
-                }
-            }
-            let (upstream, buffers) = (&mut self.upstream, &self.conn.worker.buffers);
-            loop {
-                if !upstream.input.is_empty() {
-                    let data = upstream.input.data();
-                    match parse(data, &mut end, &bounds, to_head, &mut self.desk.response) {
-                        Ok(Some(length)) => return Poll::Ready(Heard::Head(length)),
-                        Ok(None) => {}
-                        Err(malformed) => return Poll::Ready(Heard::Malformed(malformed)),
-                    }
-                }
-                match upstream
-                    .input
-                    .poll_fill(cx, &mut upstream.sock, buffers, false)
-                {
-                    Poll::Ready(Ok(length)) if length > 0 => {}
-                    Poll::Ready(_) => return Poll::Ready(Heard::End),
-                    Poll::Pending => break,
-                }
-            }
-            let client = !self.upload_over && !self.upload.has_output();
-            self.conn
-                .deadline
-                .poll_passed(cx)
-                .map(|()| Heard::Nothing { client })
-        })
-        .await
-    }
-
-    /// Moves the request on. Ready with an error: the client's.
-    fn send(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Break>> {
-        let conn = &mut *self.conn;
-        let sent = self.upload.poll(
-            cx,
-            &mut conn.input,
-            &mut conn.sock,
-            &mut self.upstream.sock,
-            &conn.worker.buffers,
-        );
-        match sent {
-            Poll::Ready(Ok(())) => self.upload_over = true,
-            Poll::Ready(Err(broke)) if broke.by_sender() => return Poll::Ready(Err(broke)),
-            // The backend reads no more; it may have answered all the same.
-            Poll::Ready(Err(_)) => (self.upload_over, self.upload_broken) = (true, true),
-            Poll::Pending => {
-                if self.upload.take_moved() {
-                    conn.deadline.set(conn.worker.now() + self.course.idle);
-                }
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Passes an interim response on. False: the client takes nothing more.
     async fn interim(&mut self) -> bool {
         // HTTP/1.0 knows none (RFC 9110 section 15.2).
@@ -343,6 +270,12 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         }
         let (fault, reason) = match heard {
             Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
+            Heard::Gone => {
+                let received = self.upload.came();
+                self.desk.upward = self.upload.into_buffer();
+                self.pick.finish(Outcome::ClientLeft, now);
+                return Ok(Attempted::Ended(Ended::gone(received)));
+            }
             Heard::Nothing { client: true } => {
                 self.desk.upward = self.upload.into_buffer();
                 self.pick.finish(Outcome::ClientLeft, now);

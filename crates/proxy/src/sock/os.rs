@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Sock;
@@ -66,6 +66,16 @@ impl Sock for OsSock {
         let mut byte = [0];
         let read = either!(self, sock => sock.try_read(&mut byte));
         !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    async fn broken(&self) {
+        // An error stays with the socket, so that one that came before is seen. Asked again only if woken for nothing.
+        loop {
+            match either!(self, sock => sock.ready(Interest::ERROR).await) {
+                Ok(ready) if !ready.is_error() => {}
+                _ => return,
+            }
+        }
     }
 
     fn cut(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -130,6 +131,18 @@ impl Sock for Pipe {
     fn has_input(&mut self) -> bool {
         let lane = self.incoming.borrow();
         lane.cut || lane.closed || !lane.bytes.is_empty()
+    }
+
+    async fn broken(&self) {
+        poll_fn(|cx| {
+            let mut lane = self.incoming.borrow_mut();
+            if lane.cut {
+                return Poll::Ready(());
+            }
+            lane.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     fn cut(&mut self) {

@@ -8,6 +8,9 @@ mod kinds;
 mod plan;
 mod world;
 
+/// Clients that go while their backend thinks.
+mod going;
+
 use counting::{allocations, bytes_kept};
 use evenkeel_proxy::rules::Rules;
 use world::World;

@@ -11,9 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
+use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
 use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
-use evenkeel_proxy::live::{DoorState, Live, Published};
+use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::net::Net;
 use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
@@ -65,13 +66,17 @@ impl Sock for Counted {
         self.pipe.has_input()
     }
 
+    async fn broken(&self) {
+        self.pipe.broken().await;
+    }
+
     fn cut(&mut self) {
         self.pipe.cut();
     }
 }
 
 /// The other ends of connections to the backend.
-type Ends = Rc<RefCell<Vec<Pipe>>>;
+pub(crate) type Ends = Rc<RefCell<Vec<Pipe>>>;
 
 struct Memory {
     backend: Ends,
@@ -91,7 +96,7 @@ impl Net for Memory {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(1_000_000_000)
+        NOW
     }
 
     fn since_1970(&self) -> Duration {
@@ -100,33 +105,42 @@ impl Net for Memory {
 }
 
 pub(crate) struct Client {
-    pipe: Pipe,
-    served: Served,
+    pub(crate) pipe: Pipe,
+    pub(crate) served: Served,
 }
 
 /// A connection, being served.
-type Served = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Served = Pin<Box<dyn Future<Output = ()>>>;
 
 pub(crate) struct World {
     connect: Box<dyn Fn(Counted) -> Served>,
-    backend: Ends,
+    pub(crate) backend: Ends,
     calls: Rc<Cell<usize>>,
-    room: Box<[u8]>,
+    pub(crate) room: Box<[u8]>,
+}
+
+/// When it is.
+pub(crate) const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+/// A plan that runs.
+pub(crate) fn published(plan: Plan) -> Arc<Published> {
+    let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+    Arc::new(Published::new(Live::join(plan, None, 1, &events, NOW)))
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+        Self::over(published(plan(&[([127, 0, 0, 1], 1).into()])))
+    }
+
+    pub(crate) fn over(published: Arc<Published>) -> Self {
         let backend = Ends::default();
         let calls = Rc::new(Cell::new(0));
         let memory = Memory {
             backend: backend.clone(),
             calls: calls.clone(),
         };
-        let plan = plan(&[([127, 0, 0, 1], 1).into()]);
-        let live = Live::join(plan, None, 1, &events, memory.now());
-        let state: Arc<DoorState> = live.doors[0].clone();
-        let published = Arc::new(Published::new(live));
+        let state = published.load().doors[0].clone();
         let worker = Rc::new(Worker::new(memory, 0, published, 7));
         let door = Rc::new(Door::new("web".into(), 80, state.clone()));
         let slots = slots::<Memory>();
@@ -198,7 +212,7 @@ impl World {
     }
 }
 
-fn ready(polled: Poll<io::Result<usize>>) -> usize {
+pub(crate) fn ready(polled: Poll<io::Result<usize>>) -> usize {
     match polled {
         Poll::Ready(Ok(length)) => length,
         other => {

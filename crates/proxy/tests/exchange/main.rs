@@ -15,5 +15,8 @@ mod served;
 /// Requests and answers that do not.
 mod failed;
 
+/// Clients that go before they are answered.
+mod leaving;
+
 /// Requests that somebody made up to do harm.
 mod corpus;

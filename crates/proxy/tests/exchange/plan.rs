@@ -21,6 +21,8 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         path: PathHandling::Normalize,
         via: None,
         real_ip: false,
+        // A client here ends its direction so that its connection ends with the answer.
+        half_close: true,
     };
     let rule = RulePlan {
         name: "all".into(),

@@ -86,6 +86,11 @@ impl Proxy {
         }
     }
 
+    /// The workers' time.
+    pub(crate) fn now(&self) -> evenkeel_balance::time::Instant {
+        self.clock.now()
+    }
+
     /// One exchange on a connection of its own: everything that came until the proxy closed.
     pub(crate) fn ask(&self, request: &str) -> String {
         let mut client = self.client();

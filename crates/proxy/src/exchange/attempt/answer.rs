@@ -11,7 +11,7 @@ use evenkeel_wire::{Framing, Version};
 
 use super::verdict::verdict_of;
 use super::{Attempted, Ended, Failed, Try, sent};
-use crate::connection::Next;
+use crate::connection::{Next, Noticed};
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};
@@ -83,8 +83,9 @@ impl<N: Net> Try<'_, '_, N> {
                 let used_up = sent_all && !self.upload_broken;
                 return self.whole(keep, used_up, sent_bytes);
             }
-            Relayed::Client | Relayed::Idle { client: true } => {
-                return self.client_left(sent_bytes, Reason::ClientLeft);
+            Relayed::Client => return self.client_left(sent_bytes, Reason::ClientLeft),
+            Relayed::Idle { client: true } => {
+                return self.client_left(sent_bytes, Reason::ClientStalled);
             }
             Relayed::Idle { client: false } => Outcome::Broken(Fault::Timeout),
             Relayed::Backend(Break::Malformed(_)) => Outcome::Broken(Fault::Protocol),
@@ -129,7 +130,7 @@ impl<N: Net> Try<'_, '_, N> {
             .course
             .idle
             .min(self.exchange.seat.live.plan.limits.idle_body);
-        let mut waiting = false;
+        let (mut waiting, mut deaf) = (false, false);
         poll_fn(|cx| {
             if !self.upload_over
                 && let Poll::Ready(Err(_)) = self.send(cx)
@@ -151,6 +152,14 @@ impl<N: Net> Try<'_, '_, N> {
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Relayed::Client),
                 Poll::Pending => {}
+            }
+            // A body may rest for long, and only a write would tell.
+            if self.upload_over && !deaf {
+                match conn.poll_going(cx, self.course.half_close) {
+                    Poll::Ready(Noticed::Gone) => return Poll::Ready(Relayed::Client),
+                    Poll::Ready(Noticed::Deaf) => deaf = true,
+                    Poll::Pending => {}
+                }
             }
             if download.take_moved() || !std::mem::replace(&mut waiting, true) {
                 conn.deadline.set(conn.worker.now() + idle);

@@ -10,44 +10,63 @@ use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Fault;
 
 use super::{Course, Failed, unsent};
-use crate::connection::Conn;
+use crate::connection::{Conn, Noticed};
 use crate::exchange::Exchange;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::upstream::{Connection, Lane};
 
-/// Opens a connection, within its deadline.
+/// Why there is no connection.
+pub(super) enum Unopened {
+    Failed(Failed),
+    /// The client has gone meanwhile.
+    Gone,
+}
+
+/// Opens a connection, within its deadline, for a client that is still there.
 pub(super) async fn open<N: Net>(
     exchange: &Exchange<'_, N>,
-    conn: &Conn<N>,
+    conn: &mut Conn<N>,
     lane: &Rc<Lane<N::Sock>>,
     course: &Course<'_>,
     now: Instant,
-) -> Result<Connection<N::Sock>, Failed> {
+) -> Result<Connection<N::Sock>, Unopened> {
     let plan = &exchange.seat.live.plan;
     conn.deadline
         .set((now + plan.limits.connect).min(course.until));
     let permitted = Cell::new(false);
+    let worker = conn.worker.clone();
     let mut connecting = pin!(async {
         let permit = lane.permit().await;
         permitted.set(true);
-        let sock = conn
-            .worker
+        let sock = worker
             .net
             .connect(&lane.backend.address, &plan.upstream)
             .await?;
         Ok::<_, std::io::Error>(Connection::new(sock, permit, now))
     });
-    poll_fn(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(Ok(connection)) => Poll::Ready(Ok(connection)),
-        Poll::Ready(Err(_)) => {
-            Poll::Ready(Err(unsent(Some(Fault::Connect), Reason::ConnectFailed)))
+    let failed = |fault, reason| Poll::Ready(Err(Unopened::Failed(unsent(fault, reason))));
+    let mut deaf = false;
+    poll_fn(|cx| {
+        match connecting.as_mut().poll(cx) {
+            Poll::Ready(Ok(connection)) => return Poll::Ready(Ok(connection)),
+            Poll::Ready(Err(_)) => return failed(Some(Fault::Connect), Reason::ConnectFailed),
+            Poll::Pending => {}
         }
-        Poll::Pending if conn.deadline.poll_passed(cx).is_pending() => Poll::Pending,
-        Poll::Pending if permitted.get() => {
-            Poll::Ready(Err(unsent(Some(Fault::Connect), Reason::ConnectFailed)))
+        if !deaf && let Poll::Ready(noticed) = conn.poll_going(cx, course.half_close) {
+            if noticed == Noticed::Gone {
+                return Poll::Ready(Err(Unopened::Gone));
+            }
+            deaf = true;
         }
-        Poll::Pending => Poll::Ready(Err(unsent(None, Reason::MaxConnections))),
+        if conn.deadline.poll_passed(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if permitted.get() {
+            failed(Some(Fault::Connect), Reason::ConnectFailed)
+        } else {
+            failed(None, Reason::MaxConnections)
+        }
     })
     .await
 }

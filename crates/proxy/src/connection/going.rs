@@ -1,0 +1,36 @@
+//! Owns how a client's going is noticed while its request is served and nothing is owed to be read from it.
+//!
+//! What it sends meanwhile is read ahead, up to the room of one buffer: an end stands behind it. A client that is silent costs no
+//! system call. See `docs/decisions/0006-clients-that-leave.md`.
+
+use std::task::{Context, Poll, ready};
+
+use super::Conn;
+use crate::net::Net;
+
+/// What reading ahead told of a client that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Noticed {
+    /// It has gone: cut the connection, or closed it where a close means that nobody waits.
+    Gone,
+    /// Reading tells nothing more of it: it ended its direction and may do so, or there is no more room.
+    Deaf,
+}
+
+impl<N: Net> Conn<N> {
+    /// Reads ahead until that tells something. Not to be asked again after [`Noticed::Deaf`] for the same wait: it would say so
+    /// at once.
+    pub(crate) fn poll_going(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<Noticed> {
+        while self.input.has_room() {
+            let filled = self
+                .input
+                .poll_fill(cx, &mut self.sock, &self.worker.buffers, false);
+            match ready!(filled) {
+                Ok(0) if half_close => return Poll::Ready(Noticed::Deaf),
+                Ok(0) | Err(_) => return Poll::Ready(Noticed::Gone),
+                Ok(_) => {}
+            }
+        }
+        Poll::Ready(Noticed::Deaf)
+    }
+}

@@ -1,0 +1,170 @@
+//! Owns the request on its way to the backend, and the wait for a response head; a client that goes ends both.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use evenkeel_wire::http1::response::parse;
+use evenkeel_wire::http1::{HeadEnd, HeadLimits};
+use evenkeel_wire::{Framing, Malformed, ResponseHead};
+
+use super::Try;
+use crate::buffers::Buffers;
+use crate::connection::Noticed;
+use crate::net::Net;
+use crate::relay::Break;
+use crate::sock::Sock;
+use crate::upstream::Connection;
+
+/// What was heard of the backend, or of the client meanwhile.
+pub(super) enum Heard {
+    /// A whole head of so many bytes.
+    Head(usize),
+    /// The end of the connection.
+    End,
+    Malformed(Malformed),
+    /// Nothing, for too long; `client`: it was the client's turn.
+    Nothing {
+        client: bool,
+    },
+    /// The client broke off.
+    Client(Break),
+    /// The client has sent its request, and has gone.
+    Gone,
+}
+
+/// A head that is under way, and what bounds it.
+struct Coming {
+    end: HeadEnd,
+    bounds: HeadLimits,
+    to_head: bool,
+}
+
+impl Coming {
+    /// Reads until the head is whole, or will never be.
+    fn poll<S: Sock>(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Connection<S>,
+        buffers: &Buffers,
+        into: &mut ResponseHead,
+    ) -> Poll<Heard> {
+        loop {
+            if !upstream.input.is_empty() {
+                let data = upstream.input.data();
+                match parse(data, &mut self.end, &self.bounds, self.to_head, into) {
+                    Ok(Some(length)) => return Poll::Ready(Heard::Head(length)),
+                    Ok(None) => {}
+                    Err(malformed) => return Poll::Ready(Heard::Malformed(malformed)),
+                }
+            }
+            match upstream
+                .input
+                .poll_fill(cx, &mut upstream.sock, buffers, false)
+            {
+                Poll::Ready(Ok(length)) if length > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(Heard::End),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<N: Net> Try<'_, '_, N> {
+    /// Sends the request, and listens for a head meanwhile.
+    pub(super) async fn hear(&mut self) -> Heard {
+        let limits = &self.exchange.seat.live.plan.limits;
+        let mut coming = Coming {
+            end: HeadEnd::default(),
+            bounds: HeadLimits {
+                bytes: limits.head,
+                fields: limits.fields,
+                target: 0,
+            },
+            to_head: self.desk.request.is_head(),
+        };
+        let heard = poll_fn(|cx| self.poll_hear(cx, &mut coming)).await;
+        match heard {
+            Some(heard) => heard,
+            None => self.hear_deaf(&mut coming).await,
+        }
+    }
+
+    /// Ready with nothing: the request is sent, and reading tells no more of the client.
+    fn poll_hear(&mut self, cx: &mut Context<'_>, coming: &mut Coming) -> Poll<Option<Heard>> {
+        if !self.upload_over {
+            match self.send(cx) {
+                Poll::Ready(Ok(())) => {
+                    if self.desk.request.framing() != Framing::Empty {
+                        self.conn
+                            .deadline
+                            .set(self.conn.worker.now() + self.per_try);
+                    }
+                }
+                Poll::Ready(Err(broke)) => return Poll::Ready(Some(Heard::Client(broke))),
+                Poll::Pending => {}
+            }
+        }
+        let buffers = &self.conn.worker.buffers;
+        let heard = coming.poll(cx, &mut self.upstream, buffers, &mut self.desk.response);
+        if let Poll::Ready(heard) = heard {
+            return Poll::Ready(Some(heard));
+        }
+        if self.upload_over {
+            match self.conn.poll_going(cx, self.course.half_close) {
+                Poll::Ready(Noticed::Gone) => return Poll::Ready(Some(Heard::Gone)),
+                Poll::Ready(Noticed::Deaf) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+        }
+        let client = !self.upload_over && !self.upload.has_output();
+        self.conn
+            .deadline
+            .poll_passed(cx)
+            .map(|()| Some(Heard::Nothing { client }))
+    }
+
+    /// Listens for a head of which all is to be read, while a client of which nothing more can be read may cut the connection.
+    async fn hear_deaf(&mut self, coming: &mut Coming) -> Heard {
+        let conn = &*self.conn;
+        let mut broken = pin!(conn.sock.broken());
+        poll_fn(|cx| {
+            let buffers = &conn.worker.buffers;
+            let heard = coming.poll(cx, &mut self.upstream, buffers, &mut self.desk.response);
+            if heard.is_ready() {
+                return heard;
+            }
+            if broken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Heard::Gone);
+            }
+            let nothing = Heard::Nothing { client: false };
+            conn.deadline.poll_passed(cx).map(|()| nothing)
+        })
+        .await
+    }
+
+    /// Moves the request on. Ready with an error: the client's.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        let conn = &mut *self.conn;
+        let sent = self.upload.poll(
+            cx,
+            &mut conn.input,
+            &mut conn.sock,
+            &mut self.upstream.sock,
+            &conn.worker.buffers,
+        );
+        match sent {
+            Poll::Ready(Ok(())) => self.upload_over = true,
+            Poll::Ready(Err(broke)) if broke.by_sender() => return Poll::Ready(Err(broke)),
+            // The backend reads no more; it may have answered all the same.
+            Poll::Ready(Err(_)) => (self.upload_over, self.upload_broken) = (true, true),
+            Poll::Pending => {
+                if self.upload.take_moved() {
+                    conn.deadline.set(conn.worker.now() + self.course.idle);
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
