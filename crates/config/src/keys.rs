@@ -9,6 +9,9 @@ mod top;
 /// `listeners:`
 mod listeners;
 
+/// `error_pages:`
+mod pages;
+
 /// `rules:`
 mod rules;
 
@@ -22,6 +25,7 @@ pub(crate) mod later;
 pub(crate) mod written;
 
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS};
+pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use rules::{PATH, REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 pub(crate) use services::{
     BACKEND, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,

@@ -36,8 +36,8 @@ pub mod plan;
 /// A plan without a file: addresses to listen on, addresses to forward to.
 pub mod quick;
 
-pub use lower::{Loaded, load};
+pub use lower::{Loaded, files, load, load_with};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
-pub use read::Veil;
+pub use read::{Files, Veil};
 pub use schema::schema;

@@ -50,6 +50,9 @@ pub const CHECK_EXPECT: (u16, u16) = (200, 299);
 /// One KiB.
 pub const KIB: u64 = 1024;
 
+/// The most bytes of a configured answer: a page with its style, not a download.
+pub const PAGE_BYTES: usize = 64 * 1024;
+
 /// What a listener allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {

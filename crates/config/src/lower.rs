@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use ipnet::IpNet;
 use crate::check;
 use crate::keys::{ADMIN, Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
-use crate::plan::{Action, AdminPlan, Bind, ListenerPlan, Plan, RulePlan, ServicePlan, Workers};
+use crate::plan::{
+    Action, AdminPlan, Bind, ErrorPages, ListenerPlan, Plan, RulePlan, ServicePlan, Workers,
+};
 use crate::problem::{At, Problem, Severity, Source};
-use crate::read::{Fields, Reading, Veil};
+use crate::read::{Fields, Files, Reading, Veil};
 use crate::tree::{self, Key, Node};
 
 /// Addresses.
@@ -20,6 +23,9 @@ pub(crate) mod address;
 
 /// `listeners:`
 mod listeners;
+
+/// `error_pages:`
+mod pages;
 
 /// `rules:`
 mod rules;
@@ -74,12 +80,38 @@ pub(crate) struct Parts {
     drain: Option<Duration>,
     user: Option<Arc<str>>,
     group: Option<(At, Arc<str>)>,
+    error_pages: Option<ErrorPages>,
     pub(crate) listeners_most: Option<usize>,
 }
 
-/// Reads texts into a plan, or into everything that is wrong with them. `environment` is what `${NAME}` reads.
+/// Reads texts into a plan, or into everything that is wrong with them. `environment` is what `${NAME}` reads. A text that names
+/// a file is refused; see [`load_with`].
 #[must_use]
 pub fn load(sources: &[Source], environment: &BTreeMap<String, String>) -> Loaded {
+    load_with(sources, environment, Files::new())
+}
+
+/// The same with what the files hold that the texts name, which [`files`] tells.
+#[must_use]
+pub fn load_with(
+    sources: &[Source],
+    environment: &BTreeMap<String, String>,
+    files: Files,
+) -> Loaded {
+    lower(sources, environment, files).0
+}
+
+/// The files that texts name: what [`load_with`] wants to be given. A relative name begins in the folder of its text.
+#[must_use]
+pub fn files(sources: &[Source], environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    lower(sources, environment, Files::new()).1
+}
+
+fn lower(
+    sources: &[Source],
+    environment: &BTreeMap<String, String>,
+    files: Files,
+) -> (Loaded, Vec<PathBuf>) {
     let mut problems = Vec::new();
     let trees: Vec<Node> = sources
         .iter()
@@ -90,7 +122,11 @@ pub fn load(sources: &[Source], environment: &BTreeMap<String, String>) -> Loade
     let unread = problems
         .iter()
         .any(|problem| problem.word != "duplicate_key");
-    let reading = Reading::new(problems, environment.clone());
+    let folders = sources.iter().map(|source| {
+        let folder = Path::new(&source.name).parent();
+        folder.map(Path::to_path_buf).unwrap_or_default()
+    });
+    let reading = Reading::new(problems, environment.clone()).over(folders.collect(), files);
     let mut parts = Parts::default();
     let mut seen = HashMap::new();
     for tree in &trees {
@@ -106,15 +142,17 @@ pub fn load(sources: &[Source], environment: &BTreeMap<String, String>) -> Loade
     };
     // What stands in a text that could not be read is not missing.
     let plan = (!unread).then(|| assemble(parts, &reading, begin));
+    let wanted = reading.wanted();
     let (problems, veil) = reading.into_problems();
     let broken = problems
         .iter()
         .any(|problem| problem.severity == Severity::Error);
-    Loaded {
+    let loaded = Loaded {
         plan: plan.filter(|_| !broken),
         problems,
         veil,
-    }
+    };
+    (loaded, wanted)
 }
 
 fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static str, At>) {
@@ -151,6 +189,9 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     if let Some(node) = once("group") {
         let group = reading.parsed(node, "name", account);
         parts.group = group.map(|group| (node.at, group));
+    }
+    if let Some(node) = once("error_pages") {
+        parts.error_pages = pages::read(reading, node);
     }
     if once("max_listeners").is_some() {
         parts.listeners_most = fields.number("max_listeners");
@@ -315,6 +356,13 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     for mut placed in std::mem::take(&mut parts.rules) {
         resolve(&mut placed.part, &parts, reading);
         rules.push(placed.part.rule);
+    }
+    // A listener's own come first.
+    for (status, page) in parts.error_pages.iter().flatten() {
+        for listener in &mut parts.listeners {
+            let pages = &mut listener.part.error_pages;
+            pages.entry(*status).or_insert_with(|| page.clone());
+        }
     }
     // Stable: rules of one priority stay in the order of the text.
     rules.sort_by_key(|rule| rule.priority);

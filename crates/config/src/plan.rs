@@ -3,6 +3,7 @@
 //! A plan that exists has been checked: names refer to something, numbers lie in their ranges, patterns are compiled. Where a
 //! key was absent, the default of [`limits`](crate::limits) stands in it. Positions in the text are gone.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
@@ -83,6 +84,23 @@ pub struct ListenerPlan {
     pub real_ip: bool,
     /// A client that closes its direction behind a request is still answered; else it counts as gone.
     pub half_close: bool,
+    /// What answers that are made here say, by status; the rest say the reason's word. Those of the whole plan are among them.
+    pub error_pages: ErrorPages,
+}
+
+/// Configured answers by status.
+pub type ErrorPages = BTreeMap<u16, ErrorPage>;
+
+/// The statuses of answers that are made here: what may be configured.
+pub const ERROR_STATUSES: [u16; 12] = [400, 404, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505];
+
+/// A configured answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Its media type.
+    pub content_type: Arc<str>,
+    /// Its body, in pieces; the reason's word stands between them.
+    pub body: Vec<Arc<[u8]>>,
 }
 
 /// What is done with a request's path before rules see it and it is forwarded.

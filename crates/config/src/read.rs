@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::keys::{Keys, Shape, later};
@@ -12,12 +13,20 @@ use crate::tree::{Key, Node, Value};
 /// Values with units.
 pub(crate) mod units;
 
-/// Where problems are noted, and what `${NAME}` reads.
+/// What the files hold that a configuration names, or why one could not be read.
+pub type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
+
+/// Where problems are noted, and what `${NAME}` and file names read.
 pub(crate) struct Reading {
     problems: RefCell<Vec<Problem>>,
     environment: BTreeMap<String, String>,
     /// What was read of it: value and name. No value may stand in a message.
     taken: RefCell<BTreeMap<String, String>>,
+    /// Where each text stands: what file names in it begin at.
+    folders: Vec<PathBuf>,
+    files: Files,
+    /// Files that are named.
+    wanted: RefCell<Vec<PathBuf>>,
 }
 
 impl Reading {
@@ -26,7 +35,42 @@ impl Reading {
             problems: RefCell::new(problems),
             environment,
             taken: RefCell::default(),
+            folders: Vec::new(),
+            files: Files::new(),
+            wanted: RefCell::default(),
         }
+    }
+
+    /// The same for texts in these folders, with what the files hold that they name.
+    pub(crate) fn over(self, folders: Vec<PathBuf>, files: Files) -> Self {
+        Self {
+            folders,
+            files,
+            ..self
+        }
+    }
+
+    /// The files that were asked for.
+    pub(crate) fn wanted(&self) -> Vec<PathBuf> {
+        self.wanted.take()
+    }
+
+    /// Name and content of a file that is named here; a relative name begins where the text stands.
+    pub(crate) fn file(&self, node: &Node) -> Option<(PathBuf, &[u8])> {
+        let text = self.text(node)?;
+        let folder = self
+            .folders
+            .get(node.at.file)
+            .map_or(Path::new(""), |path| path);
+        let path = folder.join(text);
+        self.wanted.borrow_mut().push(path.clone());
+        let error = match self.files.get(&path) {
+            Some(Ok(bytes)) => return Some((path, bytes)),
+            Some(Err(error)) => error,
+            None => "it was not read",
+        };
+        self.error(node.at, "file", format!("{}: {error}", path.display()));
+        None
     }
 
     pub(crate) fn into_problems(self) -> (Vec<Problem>, Veil) {

@@ -187,6 +187,8 @@ pub(crate) const fn phrase(status: u16) -> &'static str {
 mod tests {
     use std::collections::BTreeSet;
 
+    use evenkeel_config::plan::ERROR_STATUSES;
+
     use super::*;
 
     #[test]
@@ -201,9 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn every_status_that_is_answered_here_has_a_phrase() {
+    fn every_status_that_is_answered_here_has_a_phrase_and_may_have_a_page() {
         for reason in Reason::all().filter(|reason| reason.status() != 499) {
             assert_ne!(phrase(reason.status()), "", "{reason:?}");
+            let pages = reason.status() == 200 || ERROR_STATUSES.contains(&reason.status());
+            assert!(pages, "{reason:?} has no page");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Owns the texts of a configuration: files, directories, or the flags of the command line, and the environment.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use evenkeel_config::{Loaded, Source, load, quick, render};
+use evenkeel_config::limits::PAGE_BYTES;
+use evenkeel_config::{Loaded, Source, files, load_with, quick, render};
 
 /// Where a configuration comes from.
 #[derive(Args, Clone)]
@@ -89,13 +91,38 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 }
 
 fn lower(sources: Vec<Source>) -> Read {
-    let loaded = load(&sources, &environment());
+    let environment = environment();
+    let named = files(&sources, &environment);
+    let contents = named.into_iter().map(|path| {
+        let content = content(&path);
+        (path, content)
+    });
+    let loaded = load_with(&sources, &environment, contents.collect());
     let shown = render(&loaded.problems, &sources);
     Read {
         loaded,
         shown,
         sources,
     }
+}
+
+/// What a file holds that the configuration names; of one that is too long, enough to see that.
+///
+/// # Errors
+/// Why it cannot be read, in words.
+fn content(path: &Path) -> Result<Vec<u8>, String> {
+    let say = |error: std::io::Error| error.to_string();
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path).map_err(say)?.is_file() {
+        return Err("not a file".into());
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .map_err(say)?
+        .take(PAGE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(say)?;
+    Ok(bytes)
 }
 
 /// The files of a directory, by name.

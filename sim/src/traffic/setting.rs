@@ -12,8 +12,8 @@ use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, Servic
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ListenerPlan, PathHandling,
-    RulePlan, ServicePlan, UpstreamPlan, Workers,
+    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ErrorPages, ListenerPlan,
+    PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
 };
 
 use super::Kind;
@@ -127,6 +127,9 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         path: PathHandling::Normalize,
         via: None,
         real_ip: false,
+        // Clients here end their side and wait; where that means leaving, the rows of `evenkeel-proxy` show it.
+        half_close: true,
+        error_pages: ErrorPages::new(),
     };
     let rule = RulePlan {
         name: "all".into(),

@@ -1,6 +1,6 @@
 //! Owns the keys of `listeners:`.
 
-use super::{Absent, Keys, Shape, key, written};
+use super::{Absent, Keys, PAGES, Shape, key, written};
 use crate::limits::ListenerLimits;
 
 /// One listener.
@@ -37,6 +37,12 @@ pub(crate) static LISTENER: Keys = Keys {
             Shape::Boolean,
             Absent::Is(|| "false".into()),
             "Adds `X-Real-IP` to requests.",
+        ),
+        key(
+            "error_pages",
+            Shape::Map(&PAGES),
+            Absent::No("those of all listeners"),
+            "What the proxy's own answers say here, by status; a status that is not here is that of all.",
         ),
         key(
             "half_close",

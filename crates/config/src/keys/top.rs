@@ -1,6 +1,6 @@
 //! Owns the keys at the top, and of `admin:`.
 
-use super::{Absent, Key, Keys, LISTENER, RULE, SERVICE, Shape, key, written};
+use super::{Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written};
 use crate::limits;
 
 /// A whole configuration. What is missing shows only when all files are read.
@@ -47,6 +47,12 @@ static TOP_KEYS: &[Key] = &[
         Shape::Text,
         Absent::No("the user's own"),
         "The only group that it is in then: a name of `/etc/group`, or a number.",
+    ),
+    key(
+        "error_pages",
+        Shape::Map(&PAGES),
+        Absent::No("a line with the status and the reason's word"),
+        "What the proxy's own answers say, by status.",
     ),
     key(
         "max_listeners",

@@ -61,6 +61,7 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
     });
     let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
     let half_close = fields.with("half_close", Reading::boolean);
+    let error_pages = fields.with("error_pages", super::pages::read);
     fields.done();
     Some(ListenerPlan {
         name,
@@ -70,6 +71,7 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
         via,
         real_ip,
         half_close: half_close.unwrap_or(false),
+        error_pages: error_pages.unwrap_or_default(),
     })
 }
 

@@ -331,19 +331,7 @@ fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {
 fn respond(reading: &Reading, node: &Node) -> Option<RespondPlan> {
     let map = reading.map(node, &RESPOND)?;
     let status = map.number("status");
-    let content_type = map.with("content_type", |reading, node| {
-        reading.parsed(node, "value", |text| {
-            let sound = !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-            if sound {
-                Ok(Arc::from(text))
-            } else {
-                Err("a media type is plain ASCII".into())
-            }
-        })
-    });
+    let content_type = map.with("content_type", super::pages::media_type);
     let body = map.text("body").unwrap_or_default();
     if body.len() > BODY_MOST {
         reading.error(

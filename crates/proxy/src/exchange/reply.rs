@@ -14,7 +14,10 @@ use crate::reason::{Reason, phrase};
 use crate::sock::Sock;
 use crate::worker::Desk;
 
-/// Answers with the status of a reason, and its word.
+/// The media type of answers that nobody configured.
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Answers with the status of a reason, and its word; or with what is configured for that status.
 pub(super) async fn refuse<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, reason: Reason) -> Next {
     conn.door.state().counters.answered(reason);
     // A head that was not understood may hold anything; what follows it cannot be read.
@@ -23,15 +26,26 @@ pub(super) async fn refuse<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, reason: 
         desk.request = RequestHead::new();
     }
     let status = reason.status();
-    let mut body = Vec::new();
-    let _ = writeln!(body, "{status} {}: {}", phrase(status), reason.word());
+    let view = conn.worker.view();
+    let plan = conn.door.plan(&view.live, view.version);
+    let page = plan.and_then(|(_, plan)| plan.error_pages.get(&status));
+    let (content_type, body) = match page {
+        Some(page) => (
+            &*page.content_type,
+            page.body.join(reason.word().as_bytes()),
+        ),
+        None => {
+            let text = format!("{status} {}: {}\n", phrase(status), reason.word());
+            (PLAIN, text.into_bytes())
+        }
+    };
     let mut fields = Vec::new();
     if status == 503 {
         fields.extend_from_slice(b"Retry-After: 1\r\n");
     }
     let answer = Answer {
         status,
-        content_type: "text/plain; charset=utf-8",
+        content_type,
         fields: &fields,
         body: &body,
     };
@@ -66,7 +80,7 @@ pub(super) async fn redirect<N: Net>(
     fields.extend_from_slice(b"\r\n");
     let answer = Answer {
         status: to.status,
-        content_type: "text/plain; charset=utf-8",
+        content_type: PLAIN,
         fields: &fields,
         body: b"",
     };

@@ -15,6 +15,9 @@ mod served;
 /// Requests and answers that do not.
 mod failed;
 
+/// Configured answers.
+mod pages;
+
 /// Clients that go before they are answered.
 mod leaving;
 

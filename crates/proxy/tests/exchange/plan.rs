@@ -8,8 +8,8 @@ use evenkeel_balance::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ListenerPlan, PathHandling,
-    RulePlan, ServicePlan, UpstreamPlan, Workers,
+    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ErrorPages, ListenerPlan,
+    PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
 };
 
 /// A plan of one listener and one service over these backends.
@@ -23,6 +23,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         real_ip: false,
         // A client here ends its direction so that its connection ends with the answer.
         half_close: true,
+        error_pages: ErrorPages::new(),
     };
     let rule = RulePlan {
         name: "all".into(),

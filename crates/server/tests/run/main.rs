@@ -6,6 +6,7 @@
 )]
 
 mod commands;
+mod pages;
 mod privileges;
 mod process;
 
