@@ -408,8 +408,20 @@ pub struct HttpCheckPlan {
 }
 
 /// What a check's body must be like.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum BodyMatch {
     /// Holds this text.
     Contains(Arc<str>),
+    /// This expression is found in it.
+    Regex(regex::bytes::Regex),
+}
+
+impl PartialEq for BodyMatch {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Contains(one), Self::Contains(other)) => one == other,
+            (Self::Regex(one), Self::Regex(other)) => one.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
 }

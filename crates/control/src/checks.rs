@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use evenkeel::balance::time::Instant;
-use evenkeel::probe::{Checking, HttpCheck, HttpProbe, Probe, StatusRanges, Target, TcpProbe};
+use evenkeel::probe::{
+    BodyTest, Checking, HttpCheck, HttpProbe, Probe, StatusRanges, Target, TcpProbe,
+};
 use evenkeel::sweep::{self, Checked, CheckerSettings, HealthChecker, Now, Services};
 use evenkeel_config::plan::{BackendAddress, BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
 use evenkeel_proxy::clock::{Clock, seed};
@@ -47,7 +49,15 @@ pub(crate) fn asks(plan: &HealthPlan) -> Result<Asks, String> {
     Ok(match &plan.check {
         CheckPlan::Tcp => Asks::Tcp(TcpProbe),
         CheckPlan::Http(http) => {
-            Asks::Http(HttpProbe::new(check_of(http)?).map_err(|error| error.to_string())?)
+            let check = check_of(http)?;
+            let probe = match http.body.clone() {
+                Some(BodyMatch::Regex(expression)) => {
+                    let test = BodyTest::new(move |body| expression.is_match(body));
+                    HttpProbe::testing(check, test)
+                }
+                _ => HttpProbe::new(check),
+            };
+            Asks::Http(probe.map_err(|error| error.to_string())?)
         }
     })
 }
@@ -71,10 +81,10 @@ fn check_of(plan: &HttpCheckPlan) -> Result<HttpCheck, String> {
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect(),
         expect,
-        body: plan
-            .body
-            .as_ref()
-            .map(|BodyMatch::Contains(text)| text.to_string()),
+        body: match &plan.body {
+            Some(BodyMatch::Contains(text)) => Some(text.to_string()),
+            Some(BodyMatch::Regex(_)) | None => None,
+        },
     })
 }
 

@@ -20,7 +20,7 @@ pub mod tcp;
 /// An answer comes back, and is the one expected.
 pub mod http;
 
-pub use http::{HttpCheck, HttpCheckError, HttpProbe, StatusRanges};
+pub use http::{BodyTest, HttpCheck, HttpCheckError, HttpProbe, StatusRanges};
 pub use tcp::TcpProbe;
 
 /// Whom a probe checks. Clones share the texts.

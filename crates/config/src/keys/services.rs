@@ -359,12 +359,25 @@ pub(crate) static HTTP_CHECK: Keys = Keys {
         ),
         key(
             "body",
-            Shape::Text,
+            Shape::Short(None, &BODY),
             Absent::No("any body"),
-            "A text that the body must hold.",
+            "A text that the first 64 KiB of the body must hold, or an expression.",
         ),
     ],
     one_of: &[],
+};
+
+/// What a check's body must be like, but for a text.
+pub(crate) static BODY: Keys = Keys {
+    place: "services.*.health.http.body",
+    what: "body",
+    keys: &[key(
+        "regex",
+        Shape::Text,
+        Absent::Never,
+        "An expression that must be found in it.",
+    )],
+    one_of: &["regex"],
 };
 
 /// `tcp:` of a check.

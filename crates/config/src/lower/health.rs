@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use evenkeel_balance::settings::ActiveSettings;
 
-use crate::keys::{HEALTH, HTTP_CHECK, TCP_CHECK};
+use crate::keys::{BODY, HEALTH, HTTP_CHECK, TCP_CHECK};
 use crate::limits;
 use crate::plan::{BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
 use crate::read::{Fields, Reading};
 use crate::tree::{Key, Node, Value};
+
+/// The longest text or expression that a body is searched for.
+const BODY_TEXT_BYTES: usize = 1024;
 
 pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, ActiveSettings)> {
     let map = reading.map(node, &HEALTH)?;
@@ -126,6 +129,9 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
             .collect()
     });
     let body = map.with("body", body);
+    if let (Some(node), Some("HEAD")) = (map.get("body"), method.as_deref()) {
+        reading.error(node.at, "body_of_head", "`HEAD` has no body to look into");
+    }
     map.done();
     Some(HttpCheckPlan {
         method: method.unwrap_or_else(|| limits::CHECK_METHOD.into()),
@@ -169,19 +175,30 @@ fn range(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
+/// A text to be found, or `{ regex: ... }`.
 fn body(reading: &Reading, node: &Node) -> Option<BodyMatch> {
-    if matches!(node.value, Value::Map(_)) {
-        reading.error(
-            node.at,
-            "not_yet",
-            "only a text to be found in the body is built yet",
-        );
-        return None;
+    let sound = |node: &Node, text: &str| {
+        let fits = (1..=BODY_TEXT_BYTES).contains(&text.len());
+        if !fits {
+            let message = format!("it has 1 to {BODY_TEXT_BYTES} bytes");
+            reading.error(node.at, "range", message);
+        }
+        fits
+    };
+    if !matches!(node.value, Value::Map(_)) {
+        let text = reading.text(node)?;
+        return sound(node, &text).then(|| BodyMatch::Contains(text.into()));
     }
-    let text = reading.text(node)?;
-    if text.is_empty() || text.len() > 1024 {
-        reading.error(node.at, "range", "the text has 1 to 1024 bytes");
-        return None;
+    let map = reading.map(node, &BODY)?;
+    if map.get("regex").is_none() {
+        let message = "a body is a text to be found in it, or `{ regex: ... }`";
+        reading.error(map.at, "missing", message);
     }
-    Some(BodyMatch::Contains(text.into()))
+    let found = map.with("regex", |reading, node| {
+        let text = reading.text(node)?;
+        sound(node, &text).then_some(())?;
+        reading.parsed(node, "regex", super::paths::regex)
+    });
+    map.done();
+    found.map(BodyMatch::Regex)
 }

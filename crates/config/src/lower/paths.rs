@@ -179,7 +179,7 @@ fn escape(rest: &str, cut: bool) -> Option<bool> {
     Some(!lower && !byte.is_ascii_alphanumeric() && !b"-._~".contains(&byte))
 }
 
-fn regex(text: &str) -> Result<regex::bytes::Regex, String> {
+pub(super) fn regex(text: &str) -> Result<regex::bytes::Regex, String> {
     regex::bytes::RegexBuilder::new(text)
         .size_limit(REGEX_BYTES)
         .build()

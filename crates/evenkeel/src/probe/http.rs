@@ -120,6 +120,31 @@ impl fmt::Display for HttpCheckError {
 
 impl std::error::Error for HttpCheckError {}
 
+/// What decides over a body when a text to be found in it is not enough: an expression, a parser, a program's own rule. It is
+/// given the body, or its first [`BODY_MOST_BYTES`], once; an incomplete body never passes for a whole one. It must be quick: it
+/// runs where the checks run.
+#[derive(Clone)]
+pub struct BodyTest(Arc<Judge>);
+
+type Judge = dyn Fn(&[u8]) -> bool + Send + Sync;
+
+impl BodyTest {
+    /// Passes what `test` says yes to.
+    pub fn new(test: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(test))
+    }
+
+    fn passes(&self, body: &[u8]) -> bool {
+        (self.0)(body)
+    }
+}
+
+impl fmt::Debug for BodyTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BodyTest")
+    }
+}
+
 /// Passes when the backend answers one HTTP/1.1 request with an expected status, and an expected body where one is set.
 ///
 /// It asks the backend's own address and nobody else. An address with `https` fails with [`ProbeError::TlsNotYet`].
@@ -133,6 +158,7 @@ pub struct HttpProbe {
 #[derive(Debug)]
 struct Asked {
     check: HttpCheck,
+    test: Option<BodyTest>,
     /// The request from after the `Host` field to its end.
     rest: String,
 }
@@ -143,6 +169,22 @@ impl HttpProbe {
     /// # Errors
     /// [`HttpCheckError`]: something in it cannot be sent, a line break in a value above all.
     pub fn new(check: HttpCheck) -> Result<Self, HttpCheckError> {
+        Self::checked(check, None)
+    }
+
+    /// The same with a test of the body, in place of a text to be found in it. The body is read to its end, or to
+    /// [`BODY_MOST_BYTES`].
+    ///
+    /// # Errors
+    /// As [`HttpProbe::new`]; [`HttpCheckError::BodyOfHead`] for `HEAD`.
+    pub fn testing(check: HttpCheck, test: BodyTest) -> Result<Self, HttpCheckError> {
+        if check.method == "HEAD" {
+            return Err(HttpCheckError::BodyOfHead);
+        }
+        Self::checked(check, Some(test))
+    }
+
+    fn checked(check: HttpCheck, test: Option<BodyTest>) -> Result<Self, HttpCheckError> {
         validate(&check)?;
         let rest = rest_of_head(&check);
         let texts = [
@@ -155,7 +197,7 @@ impl HttpProbe {
             return Err(HttpCheckError::TooLong(length));
         }
         Ok(Self {
-            asked: Arc::new(Asked { check, rest }),
+            asked: Arc::new(Asked { check, test, rest }),
         })
     }
 
@@ -211,7 +253,7 @@ impl Asked {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         stream.write_all(request.as_bytes()).await?;
-        let mut answer = Answer::new(&self.check);
+        let mut answer = Answer::new(&self.check, self.test.as_ref());
         let mut bytes = vec![0; READ_BYTES];
         loop {
             let step = match stream.read(&mut bytes).await? {

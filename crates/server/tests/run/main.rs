@@ -67,7 +67,7 @@ fn nginx_behind_a_file_with_rules() {
             "admin: {{ bind: \"127.0.0.1:0\" }}
 workers: 2
 listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
-services: {{ api: {{ policy: least_connections, backends: [{}], health: {{ http: {{ path: /small, expect: 200, body: small }}, interval: 100ms }} }} }}
+services: {{ api: {{ policy: least_connections, backends: [{}], health: {{ http: {{ path: /small, expect: 200, body: {{ regex: \"^smal+\\\\n$\" }} }}, interval: 100ms }} }} }}
 rules:
   - {{ name: ping, priority: 1, when: {{ path: /ping }}, respond: {{ body: pong }} }}
   - {{ name: old, priority: 2, when: {{ path: {{ prefix: /old }} }}, redirect: {{ path: /new, status: 301 }} }}

@@ -6,9 +6,10 @@
 //! ```text
 //! head --1xx--> head          head --status unexpected, or no body expected--> done
 //! head --> body --text found--> done        body --end, or 64 KiB without it--> done
+//! head --> body --end, or 64 KiB--> judged by the caller's test --> done
 //! ```
 
-use crate::probe::http::HttpCheck;
+use crate::probe::http::{BodyTest, HttpCheck};
 use crate::probe::{Finding, ProbeError};
 
 /// The longest head that is read, in bytes, interim answers included.
@@ -35,6 +36,7 @@ pub(crate) enum Step {
 /// An answer under way.
 pub(crate) struct Answer<'a> {
     check: &'a HttpCheck,
+    wanted: Option<Wanted<'a>>,
     head: Vec<u8>,
     /// Bytes of interim heads that were passed over.
     interim: usize,
@@ -68,9 +70,18 @@ enum Chunk {
     Break(usize),
 }
 
+/// What a body must be like.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// Holds this text.
+    Text(&'a [u8]),
+    /// Passes this test, once it is there.
+    Passing(&'a BodyTest),
+}
+
 struct Body<'a> {
     status: u16,
-    wanted: &'a [u8],
+    wanted: Wanted<'a>,
     framing: Framing,
     seen: Vec<u8>,
 }
@@ -79,15 +90,23 @@ struct Body<'a> {
 enum Flow {
     More,
     Found,
-    /// The end, or the limit, without the text.
-    Without,
+    /// The end, or the limit, and nothing found so far.
+    Ended,
     Broken(&'static str),
 }
 
 impl<'a> Answer<'a> {
-    pub(crate) fn new(check: &'a HttpCheck) -> Self {
+    /// `test` takes the place of the text that the check wants in the body.
+    pub(crate) fn new(check: &'a HttpCheck, test: Option<&'a BodyTest>) -> Self {
+        let text = || {
+            check
+                .body
+                .as_deref()
+                .map(|text| Wanted::Text(text.as_bytes()))
+        };
         Self {
             check,
+            wanted: test.map(Wanted::Passing).or_else(text),
             head: Vec::new(),
             interim: 0,
             body: None,
@@ -130,7 +149,7 @@ impl<'a> Answer<'a> {
         if !self.check.expect.contains(status) {
             return Step::Done(ProbeError::Status(status).into());
         }
-        let Some(text) = &self.check.body else {
+        let Some(wanted) = self.wanted else {
             return Step::Done(Finding::passed(Some(status)));
         };
         let framing = match head.framing {
@@ -139,7 +158,7 @@ impl<'a> Answer<'a> {
         };
         let mut body = Body {
             status,
-            wanted: text.as_bytes(),
+            wanted,
             framing,
             seen: Vec::new(),
         };
@@ -154,9 +173,7 @@ impl<'a> Answer<'a> {
     /// The sender closed.
     pub(crate) fn ended(self) -> Finding {
         let what = match &self.body {
-            Some(body) if body.framing == Framing::UntilClose => {
-                return finding(body.status, ProbeError::Mismatch);
-            }
+            Some(body) if body.framing == Framing::UntilClose => return body.ended(),
             Some(body) => {
                 return finding(body.status, ProbeError::Malformed("closed within the body"));
             }
@@ -173,7 +190,7 @@ impl Body<'_> {
         match self.flow(bytes) {
             Flow::More => Step::More,
             Flow::Found => Step::Done(Finding::passed(Some(self.status))),
-            Flow::Without => ended_with(self.status, ProbeError::Mismatch),
+            Flow::Ended => Step::Done(self.ended()),
             Flow::Broken(what) => ended_with(self.status, ProbeError::Malformed(what)),
         }
     }
@@ -182,14 +199,14 @@ impl Body<'_> {
         loop {
             // Each turn takes the bytes of one part off the front; what a part leaves is the next part's.
             let left = match &mut self.framing {
-                Framing::None | Framing::Length(0) => return Flow::Without,
+                Framing::None | Framing::Length(0) => return Flow::Ended,
                 _ if bytes.is_empty() => return Flow::More,
                 Framing::UntilClose => return self.search(bytes),
                 Framing::Length(left) | Framing::Chunked(Chunk::Data(left)) => left,
                 Framing::Chunked(chunk) => {
                     match chunk.between(bytes) {
                         Ok(Some(rest)) => bytes = rest,
-                        Ok(None) => return Flow::Without,
+                        Ok(None) => return Flow::Ended,
                         Err(what) => return Flow::Broken(what),
                     }
                     continue;
@@ -208,17 +225,31 @@ impl Body<'_> {
         }
     }
 
+    /// What the whole body, or as much of it as is looked at, comes to.
+    fn ended(&self) -> Finding {
+        match self.wanted {
+            Wanted::Passing(test) if test.passes(&self.seen) => Finding::passed(Some(self.status)),
+            _ => finding(self.status, ProbeError::Mismatch),
+        }
+    }
+
     /// Keeps the data and looks for the text where it can be new.
     fn search(&mut self, data: &[u8]) -> Flow {
         let known = self.seen.len();
         let room = BODY_MOST_BYTES - known;
         self.seen.extend_from_slice(&data[..data.len().min(room)]);
-        let from = known.saturating_sub(self.wanted.len() - 1);
-        let mut windows = self.seen[from..].windows(self.wanted.len());
-        if windows.any(|window| window == self.wanted) {
+        let found = match self.wanted {
+            Wanted::Passing(_) => false,
+            Wanted::Text(text) => {
+                let from = known.saturating_sub(text.len() - 1);
+                let mut windows = self.seen[from..].windows(text.len());
+                windows.any(|window| window == text)
+            }
+        };
+        if found {
             Flow::Found
         } else if self.seen.len() == BODY_MOST_BYTES {
-            Flow::Without
+            Flow::Ended
         } else {
             Flow::More
         }

@@ -1,5 +1,8 @@
 //! Rows of answers; each is fed whole, byte by byte, and cut at random, and must come to the same finding.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 fn check(body: Option<&str>) -> HttpCheck {
@@ -11,7 +14,15 @@ fn check(body: Option<&str>) -> HttpCheck {
 
 /// Feeds `pieces`, then closes. The finding in short.
 fn run<'p>(check: &HttpCheck, pieces: impl IntoIterator<Item = &'p [u8]>) -> String {
-    let mut answer = Answer::new(check);
+    run_with(check, None, pieces)
+}
+
+fn run_with<'p>(
+    check: &HttpCheck,
+    test: Option<&BodyTest>,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> String {
+    let mut answer = Answer::new(check, test);
     for piece in pieces {
         if let Step::Done(finding) = answer.feed(piece) {
             return short(&finding);
@@ -250,5 +261,58 @@ fn random_answers_never_panic_and_cuts_change_nothing() {
         );
         let finding = |short: &str| short.trim_start_matches("closed: ").to_owned();
         assert_eq!(finding(&whole), finding(&cuts), "seed {seed}");
+    }
+}
+
+/// A test is asked once, when the body is there: it sees neither a begin nor a body that broke off.
+#[test]
+fn bodies_under_a_test() {
+    let long = "a".repeat(BODY_MOST_BYTES + 100);
+    let cut = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}",
+        long.len()
+    );
+    let rows: [(&str, &str); 8] = [
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\naaaa",
+            "passed 200",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\naaaab",
+            "200 Mismatch",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\naa\r\n2\r\naa\r\n0\r\n\r\n",
+            "passed 200",
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\naaaa", "closed: passed 200"),
+        ("HTTP/1.1 200 OK\r\n\r\naab", "closed: 200 Mismatch"),
+        ("HTTP/1.1 204 No Content\r\n\r\n", "passed 204"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\naaaa",
+            "closed: 200 closed within the body",
+        ),
+        (&cut, "passed 200"),
+    ];
+    for (bytes, expect) in rows {
+        for size in [1, 7, 1500, usize::MAX] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let counted = asked.clone();
+            let test = BodyTest::new(move |body| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                assert!(body.len() <= BODY_MOST_BYTES);
+                body.iter().all(|&byte| byte == b'a')
+            });
+            let pieces = bytes.as_bytes().chunks(size.min(bytes.len()));
+            let got = run_with(&check(None), Some(&test), pieces);
+            let shown = &bytes[..bytes.len().min(80)];
+            assert_eq!(got, expect, "{shown} by {size}");
+            let broke = expect.contains("closed within");
+            assert_eq!(
+                asked.load(Ordering::Relaxed),
+                usize::from(!broke),
+                "{shown}"
+            );
+        }
     }
 }
