@@ -165,3 +165,108 @@ async fn happy_eyeballs(addresses: Vec<SocketAddr>, how: &UpstreamPlan) -> io::R
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, TcpListener};
+
+    use super::*;
+
+    const PLAIN: UpstreamPlan = UpstreamPlan {
+        idle: Duration::ZERO,
+        requests: None,
+        age: None,
+        idle_most: 0,
+        source: None,
+        keepalive: None,
+    };
+
+    fn run<T>(what: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(what)
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[test]
+    fn families_take_turns_and_too_many_are_left_out() {
+        let of = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<SocketAddr>>()
+        };
+        let found = of(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"]);
+        let expect = of(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]);
+        assert_eq!(interleaved(found.into_iter()), expect);
+        let many = (1..100).map(|port| SocketAddr::from(([1, 1, 1, 1], port)));
+        assert_eq!(interleaved(many).len(), ADDRESSES_MOST);
+    }
+
+    #[test]
+    fn an_address_that_refuses_and_one_that_is_silent_do_not_hold_up_the_next() {
+        let (gone, refuses) = listener();
+        drop(gone);
+        let (_open, answers) = listener();
+        // A queue that is full: whoever else asks is not answered at all.
+        let (full, silent) = listener();
+        SockRef::from(&full).listen(0).unwrap();
+        let _fill: Vec<_> = (0..4)
+            .map(|_| {
+                let socket = socket2::Socket::new(
+                    socket2::Domain::IPV4,
+                    socket2::Type::STREAM.nonblocking(),
+                    None,
+                )
+                .unwrap();
+                let _ = socket.connect(&silent.into());
+                socket
+            })
+            .collect();
+        run(async {
+            let stream = happy_eyeballs(vec![refuses, silent, answers], &PLAIN)
+                .await
+                .unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), answers);
+            let error = happy_eyeballs(vec![refuses, refuses], &PLAIN)
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+            let error = happy_eyeballs(Vec::new(), &PLAIN).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        });
+    }
+
+    #[test]
+    fn connections_come_from_where_the_plan_says_and_are_kept_alive() {
+        let (listener, address) = listener();
+        let how = UpstreamPlan {
+            source: Some([127, 0, 0, 7].into()),
+            keepalive: Some(Duration::from_secs(33)),
+            ..PLAIN
+        };
+        run(async {
+            let stream = connect_tcp(address, &how).await.unwrap();
+            let (_, peer) = listener.accept().unwrap();
+            assert_eq!(peer.ip(), IpAddr::from([127, 0, 0, 7]));
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+            assert_eq!(
+                socket.tcp_keepalive_time().unwrap(),
+                Duration::from_secs(33)
+            );
+            let stream = connect_tcp(address, &PLAIN).await.unwrap();
+            assert!(!SockRef::from(&stream).keepalive().unwrap());
+            let other = "[::1]:1".parse().unwrap();
+            let error = connect_tcp(other, &how).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        });
+    }
+}

@@ -51,6 +51,7 @@ pub trait Sock {
     /// who cannot read, or has read to the end.
     fn broken(&self) -> impl Future<Output = ()>;
 
-    /// Makes dropping it cut the connection (RST) rather than end it, so that what was sent cannot look whole.
+    /// Makes dropping it cut the connection (RST) rather than end it, so that what was sent cannot look whole. A Unix socket knows
+    /// no cut: there only the framing of what was sent tells.
     fn cut(&mut self);
 }

@@ -64,6 +64,10 @@ fn responses_that_are_none() {
     ] {
         broken(text, word);
     }
+    let fat = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(33_000));
+    broken(fat.leak(), "backend_head_too_large");
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(101));
+    broken(many.leak(), "backend_too_many_fields");
     let endless: &'static str = "HTTP/1.1 100 Continue\r\n\r\n".repeat(40).leak();
     let backend = says(endless);
     let got = post(&Proxy::over(&[&backend]));

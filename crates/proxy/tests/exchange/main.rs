@@ -15,6 +15,12 @@ mod served;
 /// Requests and answers that do not.
 mod failed;
 
+/// Unix sockets.
+mod unix;
+
+/// Connections to backends.
+mod upstream;
+
 /// Configured answers.
 mod pages;
 

@@ -35,19 +35,20 @@ impl Proxy {
             live.plan.listeners[0].binds[0].clone(),
         );
         let published = Arc::new(Published::new(live));
-        let Bound::Tcp(address, sockets) = bind(&to, workers).unwrap() else {
-            panic!("TCP");
+        let (address, ears): (_, Vec<_>) = match bind(&to, workers).unwrap() {
+            Bound::Tcp(address, sockets) => (address, sockets.into_iter().map(Ear::Tcp).collect()),
+            Bound::Unix(socket) => (([0, 0, 0, 0], 0).into(), vec![Ear::Unix(socket)]),
         };
-        let workers = sockets
+        let workers = ears
             .into_iter()
             .enumerate()
-            .map(|(index, socket)| {
+            .map(|(index, ear)| {
                 let worker = spawn(index, published.clone(), clock, Arc::default()).unwrap();
                 let listening = Listening {
                     name: "web".into(),
                     key: "web".into(),
                     port: address.port(),
-                    ear: Ear::Tcp(socket),
+                    ear,
                     state: state.clone(),
                 };
                 worker
