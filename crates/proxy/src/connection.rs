@@ -197,7 +197,14 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         return true;
     }
     if conn.worker.is_closing() || conn.door.is_closing() {
-        return false;
+        // What has come by now is served; nothing is waited for.
+        return poll_fn(|cx| {
+            let filled = conn
+                .input
+                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
+            Poll::Ready(matches!(filled, Poll::Ready(Ok(length)) if length > 0))
+        })
+        .await;
     }
     conn.input.release(&conn.worker.buffers);
     let view = conn.worker.view();
