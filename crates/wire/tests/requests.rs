@@ -397,6 +397,16 @@ fn f23_limits() {
         format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(33_000)),
         HeadTooLarge,
     );
+    // An empty line before the head is no part of it, however it comes in.
+    let room = HeadLimits::default().bytes - with("A: ").len();
+    taken(&format!(
+        "\r\n{}",
+        with(&format!("A: {}", "b".repeat(room)))
+    ));
+    refused(
+        format!("\r\n{}", with(&format!("A: {}", "b".repeat(room + 1)))),
+        HeadTooLarge,
+    );
 }
 
 #[test]

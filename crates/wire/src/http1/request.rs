@@ -58,7 +58,7 @@ fn too_much(input: &[u8], end: &HeadEnd, limits: &HeadLimits) -> Option<Malforme
     if length > line_most && (first_line.is_some() || end.in_first_line()) {
         return Some(Malformed::TargetTooLong);
     }
-    (input.len() > limits.bytes).then_some(Malformed::HeadTooLarge)
+    (input.len() - end.start > limits.bytes).then_some(Malformed::HeadTooLarge)
 }
 
 fn read(
