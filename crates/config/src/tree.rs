@@ -12,7 +12,7 @@ use crate::problem::{At, Problem, Severity};
 /// Bytes of one text.
 pub const TEXT_MOST: usize = 16 * 1024 * 1024;
 
-/// Nodes of one text, aliases counted as often as they stand.
+/// Nodes of one text, anchors and aliases counted as often as they are copied.
 pub const NODES_MOST: usize = 2_000_000;
 
 /// How deep maps and lists may stand in one another.
@@ -79,9 +79,15 @@ pub(crate) fn parse(file: usize, text: &str, problems: &mut Vec<Problem>) -> Opt
         problems.push(error(begin, "too_large", message));
         return None;
     }
+    if let Some(at) = lone_return(text) {
+        let message = "a line ends here with a lone CR, which few show: what looks like a comment may not be one";
+        problems.push(error(At { file, ..at }, "syntax", message.into()));
+        return None;
+    }
     let mut builder = Builder {
         file,
         nodes: 0,
+        copied: 0,
         open: Vec::new(),
         anchors: HashMap::new(),
         root: None,
@@ -108,6 +114,21 @@ pub(crate) fn parse(file: usize, text: &str, problems: &mut Vec<Problem>) -> Opt
     builder.root
 }
 
+/// The first CR without its LF. To YAML it ends a line, to editors and to whoever reads a position it does not.
+fn lone_return(text: &str) -> Option<At> {
+    let (at, _) = text
+        .match_indices('\r')
+        .find(|(at, _)| text.as_bytes().get(at + 1) != Some(&b'\n'))?;
+    let before = &text[..at];
+    let line = before.rsplit('\n').next().unwrap_or(before);
+    Some(At {
+        file: 0,
+        line: before.matches('\n').count() + 1,
+        column: line.chars().count() + 1,
+        length: 1,
+    })
+}
+
 type Fault = (At, &'static str, String);
 
 /// A list or map that is not closed yet.
@@ -124,6 +145,8 @@ struct Open {
 struct Builder<'a> {
     file: usize,
     nodes: usize,
+    /// Bytes of text that anchors and aliases copied.
+    copied: usize,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     root: Option<Node>,
@@ -147,10 +170,11 @@ impl Builder<'_> {
             Event::SequenceStart(_, anchor, _) => self.begin(at, anchor, Value::List(Vec::new())),
             Event::MappingStart(_, anchor, _) => self.begin(at, anchor, Value::Map(Vec::new())),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
-            Event::Alias(id) => match self.anchors.get(&id).cloned() {
+            Event::Alias(id) => match self.anchors.remove(&id) {
                 Some(node) => {
-                    self.count(at, size(&node))?;
-                    self.place(Node { at, ..node })
+                    let copy = self.copy(at, &node);
+                    self.anchors.insert(id, node);
+                    self.place(Node { at, ..copy? })
                 }
                 None => Err((at, "alias", "this alias stands inside what it names".into())),
             },
@@ -169,7 +193,9 @@ impl Builder<'_> {
             return Err((
                 at,
                 "too_large",
-                format!("more than {NODES_MOST} nodes, aliases counted as often as they stand"),
+                format!(
+                    "more than {NODES_MOST} nodes, anchors and aliases counted as often as they are copied"
+                ),
             ));
         }
         Ok(())
@@ -191,10 +217,30 @@ impl Builder<'_> {
                 plain,
             },
         };
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
+        self.keep(anchor, &node)?;
         self.place(node)
+    }
+
+    /// Keeps what has an anchor for its aliases.
+    fn keep(&mut self, anchor: usize, node: &Node) -> Result<(), Fault> {
+        if anchor > 0 {
+            let copy = self.copy(node.at, node)?;
+            self.anchors.insert(anchor, copy);
+        }
+        Ok(())
+    }
+
+    /// A copy, within the limits of what all copies together may hold.
+    fn copy(&mut self, at: At, node: &Node) -> Result<Node, Fault> {
+        let (nodes, bytes) = size(node);
+        self.count(at, nodes)?;
+        self.copied += bytes;
+        if self.copied > TEXT_MOST {
+            let most = TEXT_MOST / 1024 / 1024;
+            let message = format!("anchors and aliases copy more than {most} MiB of text");
+            return Err((at, "too_large", message));
+        }
+        Ok(node.clone())
     }
 
     fn begin(&mut self, at: At, anchor: usize, value: Value) -> Result<(), Fault> {
@@ -220,9 +266,7 @@ impl Builder<'_> {
             at: open.at,
             value: open.value,
         };
-        if open.anchor > 0 {
-            self.anchors.insert(open.anchor, node.clone());
-        }
+        self.keep(open.anchor, &node)?;
         self.place(node)
     }
 
@@ -259,15 +303,17 @@ impl Builder<'_> {
     }
 }
 
-fn size(node: &Node) -> usize {
+/// Nodes, and bytes of text.
+fn size(node: &Node) -> (usize, usize) {
+    let sum = |parts: &mut dyn Iterator<Item = (usize, usize)>| {
+        parts.fold((1, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    };
     match &node.value {
-        Value::Scalar { .. } => 1,
-        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Map(entries) => {
-            1 + entries
-                .iter()
-                .map(|(_, node)| 1 + size(node))
-                .sum::<usize>()
-        }
+        Value::Scalar { text, .. } => (1, text.len()),
+        Value::List(items) => sum(&mut items.iter().map(size)),
+        Value::Map(entries) => sum(&mut entries.iter().map(|(key, node)| {
+            let (nodes, bytes) = size(node);
+            (nodes + 1, bytes + key.text.len())
+        })),
     }
 }

@@ -193,6 +193,9 @@ fn texts_that_cannot_be_read() {
     check("- a\n", &["1:1 type", "1:1 no_listeners", "1:1 no_rules"]);
     check("a: 1\n---\nb: 2\n", &["2:1 documents"]);
     check("? [a]\n: b\n", &["1:3 key"]);
+    // To the eye all of it is a comment; to YAML a line begins behind the CR.
+    check(&with("# ä\rdrain: 1s\n"), &["3:4 syntax"]);
+    check("# a\r\n\r\r\n", &["2:1 syntax"]);
     check(&with("drain: 1s\ndrain: 2s\n"), &["4:1 duplicate_key"]);
     let deep = "a: ".to_owned() + &"[".repeat(100) + &"]".repeat(100);
     let (loaded, _) = read(&[&deep]);
@@ -203,6 +206,19 @@ fn texts_that_cannot_be_read() {
             format!("{this}: &{this} [*{last},*{last},*{last},*{last},*{last},*{last},*{last},*{last},*{last},*{last}]\n")
         }).collect::<String>();
     let (loaded, _) = read(&[&bomb]);
+    assert_eq!(loaded.problems[0].word, "too_large");
+    // Few nodes, but much text: copied once as an anchor, then by each alias.
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(1024 * 1024),
+        "*a, ".repeat(16)
+    );
+    let (loaded, _) = read(&[&long]);
+    assert_eq!(loaded.problems[0].word, "too_large");
+    let inner = (0..60).fold("x, ".repeat(100_000), |inner, number| {
+        format!("&a{number} [{inner}]")
+    });
+    let (loaded, _) = read(&[&format!("a: {inner}\n")]);
     assert_eq!(loaded.problems[0].word, "too_large");
     let (loaded, _) = read(&[&"#".repeat(16 * 1024 * 1024 + 1)]);
     assert_eq!(loaded.problems[0].word, "too_large");
