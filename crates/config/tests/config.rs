@@ -389,6 +389,9 @@ fn rules() {
         ("a:80", "host"),
         ("a/b", "host"),
         ("ü", "host"),
+        ("a..b", "host"),
+        (".a", "host"),
+        (&"a".repeat(256), "host"),
         ("\"*a*b*c*d*e*f*\"", "host"),
     ] {
         check(
@@ -401,6 +404,7 @@ fn rules() {
         "/a/../b",
         "/a//b",
         "/ü",
+        "/a\\b",
         "{ regex: \"(\" }",
         "{ regex: \"(a{1000}){1000}\" }",
     ] {

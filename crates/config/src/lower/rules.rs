@@ -16,6 +16,9 @@ use crate::tree::{Node, Value};
 /// The longest answer of a rule.
 const BODY_MOST: usize = 64 * 1024;
 
+/// The longest host that a request may name.
+const HOST_MOST: usize = 255;
+
 pub(super) fn read(reading: &Reading, node: &Node, into: &mut Vec<Placed<RawRule>>) {
     let earlier = into
         .iter()
@@ -229,12 +232,12 @@ fn host(text: &str) -> Result<HostPattern, String> {
     if !bracketed && name.contains(':') {
         return Err(format!("a host is matched without its port: `{text}`"));
     }
-    let plain = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    // What the wire takes as a host, and no label of it empty.
+    let label = |label: &str| {
+        let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !label.is_empty() && label.bytes().all(sound)
     };
+    let plain = |text: &str| text.len() <= HOST_MOST && text.split('.').all(label);
     if let Some(suffix) = name.strip_prefix('*')
         && suffix.starts_with('.')
         && plain(&suffix[1..])
@@ -262,9 +265,9 @@ fn host(text: &str) -> Result<HostPattern, String> {
             .strip_prefix('[')
             .and_then(|name| name.strip_suffix(']'))
             .is_some_and(|name| name.parse::<std::net::Ipv6Addr>().is_ok());
-    if name.len() > 255 {
+    if name.len() > HOST_MOST {
         return Err(format!(
-            "`{text}` can be no request's host: it has more than 255 characters"
+            "`{text}` can be no request's host: it has more than {HOST_MOST} characters"
         ));
     }
     if !address && !plain(name) {
