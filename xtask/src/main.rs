@@ -11,6 +11,7 @@
 
 mod clock;
 mod counts;
+mod fuzz;
 mod gate;
 mod run;
 mod setup;
@@ -74,6 +75,11 @@ const VERBS: &[Verb] = &[
         name: "bench",
         does: "time picks next to other balancers (arguments go to bench/picks)",
         run: bench,
+    },
+    Verb {
+        name: "fuzz",
+        does: "fuzz one target or all: [target] [seconds], 60 each unless said (needs a nightly toolchain)",
+        run: fuzz::fuzz,
     },
     Verb {
         name: "coverage",

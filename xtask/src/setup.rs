@@ -82,6 +82,13 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// What fuzzing by hand needs beyond a nightly toolchain.
+const FUZZING: &[Tool] = &[Tool {
+    name: "cargo-fuzz",
+    probe: &["cargo", "fuzz", "--version"],
+    source: Source::Cargo { version: "0.13.1" },
+}];
+
 /// What this machine lets us do.
 #[derive(Clone, Copy, Debug)]
 struct Machine {
@@ -97,9 +104,18 @@ struct Plan {
     by_hand: Vec<String>,
 }
 
-/// Installs what is missing, or says exactly what is and how to get it.
+/// Installs what the gate misses, or says exactly what is missing and how to get it.
 pub(crate) fn setup() -> Done {
-    let missing = missing();
+    install(TOOLS, "The gate")
+}
+
+/// The same for fuzzing.
+pub(crate) fn fuzzing() -> Done {
+    install(FUZZING, "Fuzzing")
+}
+
+fn install(tools: &[Tool], what: &str) -> Done {
+    let missing = missing(tools);
     if missing.is_empty() {
         return Ok(());
     }
@@ -111,7 +127,7 @@ pub(crate) fn setup() -> Done {
     let plan = plan(&missing, machine);
     if !plan.by_hand.is_empty() {
         return Err(format!(
-            "The gate needs tools that are not here:\n  {}",
+            "{what} needs tools that are not here:\n  {}",
             plan.by_hand.join("\n  ")
         ));
     }
@@ -122,7 +138,7 @@ pub(crate) fn setup() -> Done {
         };
         program(name).args(rest).go()?;
     }
-    let still: Vec<&str> = self::missing().iter().map(|tool| tool.name).collect();
+    let still: Vec<&str> = self::missing(tools).iter().map(|tool| tool.name).collect();
     if still.is_empty() {
         return Ok(());
     }
@@ -132,9 +148,9 @@ pub(crate) fn setup() -> Done {
     ))
 }
 
-fn missing() -> Vec<Tool> {
+fn missing(tools: &[Tool]) -> Vec<Tool> {
     let there = |tool: &Tool| ask(tool.probe).is_some_and(|said| is_enough(tool.source, &said));
-    TOOLS.iter().copied().filter(|tool| !there(tool)).collect()
+    tools.iter().copied().filter(|tool| !there(tool)).collect()
 }
 
 /// Does what the probe printed satisfy the source's version?
