@@ -50,6 +50,9 @@ pub struct Loaded {
     pub veil: Veil,
 }
 
+/// So many names are listed in a message.
+const NAMES_SHOWN: usize = 20;
+
 /// A part of the plan with the place of its name.
 pub(crate) struct Placed<T> {
     pub(crate) at: At,
@@ -418,9 +421,18 @@ fn place<T: Named>(parts: &[Placed<T>], name: &str) -> Option<usize> {
     parts.iter().position(|placed| placed.part.name() == name)
 }
 
+/// The first names and how many more there are: all of them in each of many messages would be quadratic.
 fn names<T: Named>(parts: &[Placed<T>]) -> String {
-    let names: Vec<_> = parts.iter().map(|placed| placed.part.name()).collect();
-    names.join(", ")
+    let shown: Vec<_> = parts
+        .iter()
+        .take(NAMES_SHOWN)
+        .map(|placed| placed.part.name())
+        .collect();
+    let names = shown.join(", ");
+    match parts.len().saturating_sub(NAMES_SHOWN) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
 }
 
 impl Parts {

@@ -176,6 +176,27 @@ fn all_problems_in_one_go() {
     );
 }
 
+/// Each of many messages lists no more than a screen takes in, so that all together are no more than the text.
+#[test]
+fn a_message_lists_some_names_of_many() {
+    let services: String = (0..1000)
+        .map(|number| format!("s{number}: {{ backends: [10.0.0.1:1] }}, "))
+        .collect();
+    let (loaded, _) = read(&[&format!(
+        "listeners: {{ web: {{ bind: 127.0.0.1:8080 }} }}\nservices: {{ {services} }}\nrules: [{{ forward: x }}]\n"
+    )]);
+    let problem = loaded
+        .problems
+        .iter()
+        .find(|problem| problem.word == "unknown_service")
+        .unwrap();
+    assert!(
+        problem.message.ends_with(", s19 and 980 more") && problem.message.len() < 200,
+        "{}",
+        problem.message
+    );
+}
+
 #[test]
 fn a_typo_gets_a_caret_and_a_guess() {
     let (loaded, sources) = read(&[&with("servces: {}\n")]);
