@@ -31,14 +31,15 @@ pub fn source(listen: &[String], to: &[String], admin: Option<&str>) -> Source {
     }
 }
 
-/// A YAML text in double quotes.
+/// A YAML text in double quotes. Beyond ASCII all is escaped: there are characters that YAML refuses as they are.
 fn quoted(text: &str) -> String {
     let escaped: String = text
         .chars()
         .filter(|char| !char.is_control())
-        .flat_map(|char| match char {
-            '"' | '\\' => vec!['\\', char],
-            _ => vec![char],
+        .map(|char| match char {
+            '"' | '\\' => format!("\\{char}"),
+            ' '..='~' => char.to_string(),
+            _ => format!("\\U{:08x}", u32::from(char)),
         })
         .collect();
     format!("\"{escaped}\"")

@@ -547,6 +547,11 @@ fn a_command_line_is_a_configuration() {
     assert_eq!(plan.services[0].backends.len(), 2);
     let text = quick::source(&["x".into()], &["\"y".into()], None);
     assert_eq!(load(&[text], &BTreeMap::new()).problems.len(), 2);
+    // YAML has no such character as it is.
+    let text = quick::source(&["\u{ffff}".into()], &["ä\u{feff}".into()], None);
+    let problems = load(&[text], &BTreeMap::new()).problems;
+    let words: Vec<_> = problems.iter().map(|problem| problem.word).collect();
+    assert_eq!(words, ["address", "address"]);
 }
 
 #[test]
