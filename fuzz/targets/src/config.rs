@@ -29,7 +29,13 @@ pub fn check(input: &[u8]) -> bool {
     if !text.contains('\r') {
         let other = text.replace('\n', "\r\n");
         let other: Vec<_> = self::sources(&other.replace("# next file\r\n", NEXT));
-        assert_eq!(told(&loaded), told(&load(&other, &environment())));
+        let other = load(&other, &environment());
+        // YAML's limit of 1,024 characters for a key counts line ends, so that another fault may be the first.
+        if is_syntax(&loaded) || is_syntax(&other) {
+            assert!(loaded.plan.is_none() && other.plan.is_none());
+        } else {
+            assert_eq!(told(&loaded), told(&other));
+        }
     }
     a_command_line(&text);
     let Some(plan) = loaded.plan else {
@@ -63,6 +69,11 @@ fn environment() -> BTreeMap<String, String> {
 /// All that came of it.
 fn told(loaded: &Loaded) -> String {
     format!("{loaded:?}")
+}
+
+fn is_syntax(loaded: &Loaded) -> bool {
+    let mut problems = loaded.problems.iter();
+    problems.any(|problem| problem.word == "syntax")
 }
 
 fn problems_have_places(loaded: &Loaded, sources: &[Source]) {
