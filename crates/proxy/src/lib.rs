@@ -46,6 +46,9 @@ pub mod upstream;
 /// Bodies and tunnels on their way.
 mod relay;
 
+/// Whose turn it is.
+mod turn;
+
 /// Why an answer is what it is.
 pub mod reason;
 

@@ -103,7 +103,7 @@ fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwardi
             put(bytes, &[field.value, b", "]);
         }
     }
-    put_display(bytes, forwarding.peer);
+    put_address(bytes, forwarding.peer);
     put(bytes, &[b"\r\nX-Forwarded-Proto: "]);
     let scheme = believed(Known::ForwardedProto)
         .and_then(single)
@@ -122,7 +122,7 @@ fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwardi
     put(bytes, &[b"X-Forwarded-Port: "]);
     match believed(Known::ForwardedPort).filter(|port| is_port(port)) {
         Some(port) => put(bytes, &[port]),
-        None => put_display(bytes, forwarding.port),
+        None => put_number(bytes, forwarding.port),
     }
     put(bytes, &[b"\r\n"]);
     if let Some(value) = believed(Known::Forwarded) {
@@ -130,7 +130,7 @@ fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwardi
     }
     if forwarding.real_ip {
         put(bytes, &[b"X-Real-IP: "]);
-        put_display(bytes, forwarding.client);
+        put_address(bytes, forwarding.client);
         put(bytes, &[b"\r\n"]);
     }
     put_ids(bytes, head, forwarding);
@@ -261,7 +261,7 @@ pub fn put_connection(out: &mut Vec<u8>, reply: &Reply) {
 
 fn put_status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     put(out, &[b"HTTP/1.1 "]);
-    put_display(out, head.status());
+    put_number(out, head.status());
     put(out, &[b" ", head.reason(), b"\r\n"]);
 }
 
@@ -270,7 +270,7 @@ fn put_framing(out: &mut Vec<u8>, framing: Framing) {
         Framing::Empty | Framing::UntilClose => {}
         Framing::Exact(length) => {
             put(out, &[b"Content-Length: "]);
-            put_display(out, length);
+            put_number(out, length);
             put(out, &[b"\r\n"]);
         }
         Framing::Chunked => put(out, &[b"Transfer-Encoding: chunked\r\n"]),
@@ -295,14 +295,44 @@ fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-fn put_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    // Writing to a vector does not fail.
-    let _ = write!(out, "{value}");
+/// As `Display` writes it, at a tenth of the price: this stands in every head.
+fn put_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                put_number(out, octet);
+            }
+        }
+        // Writing to a vector does not fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+/// In decimal digits.
+fn put_number(out: &mut Vec<u8>, number: impl Into<u64>) {
+    let mut left = number.into();
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        // Below 10.
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 fn put_hex(out: &mut Vec<u8>, word: u64) {
-    for byte in word.to_be_bytes() {
-        out.push(b"0123456789abcdef"[usize::from(byte >> 4)]);
-        out.push(b"0123456789abcdef"[usize::from(byte & 15)]);
+    let mut digits = [0; 16];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(word.to_be_bytes()) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
     }
+    out.extend_from_slice(&digits);
 }

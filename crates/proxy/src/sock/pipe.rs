@@ -73,9 +73,11 @@ impl Sock for Pipe {
             return Poll::Pending;
         }
         let length = into.len().min(lane.bytes.len());
-        for (to, from) in into.iter_mut().zip(lane.bytes.drain(..length)) {
-            *to = from;
-        }
+        let (front, back) = lane.bytes.as_slices();
+        let in_front = length.min(front.len());
+        into[..in_front].copy_from_slice(&front[..in_front]);
+        into[in_front..length].copy_from_slice(&back[..length - in_front]);
+        lane.bytes.drain(..length);
         if let Some(writer) = lane.writer.take() {
             writer.wake();
         }

@@ -7,7 +7,7 @@ use evenkeel_proxy::observation::by_reason;
 use evenkeel_proxy::sock::Sock;
 
 use crate::plan::plan;
-use crate::world::{Client, World, published, ready};
+use crate::world::{Client, World, published, ready, turn};
 use crate::{ANSWER, REQUEST};
 
 const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
@@ -33,7 +33,7 @@ impl Scene {
     pub(crate) fn send(&mut self, client: &mut Client, bytes: &[u8]) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         assert_eq!(ready(client.pipe.poll_write(&mut cx, bytes)), bytes.len());
-        client.served.as_mut().poll(&mut cx).is_pending()
+        turn(&mut client.served).is_pending()
     }
 
     /// The client sends until nothing more is taken; how many bytes were.
@@ -42,7 +42,7 @@ impl Scene {
         let mut taken = 0;
         while let Poll::Ready(length) = client.pipe.poll_write(&mut cx, &[b'x'; 1000]) {
             taken += length.unwrap();
-            assert!(client.served.as_mut().poll(&mut cx).is_pending());
+            assert!(turn(&mut client.served).is_pending());
         }
         taken
     }
@@ -51,12 +51,11 @@ impl Scene {
     pub(crate) fn half_close(&mut self, client: &mut Client) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(client.pipe.poll_shutdown(&mut cx).is_ready());
-        client.served.as_mut().poll(&mut cx).is_pending()
+        turn(&mut client.served).is_pending()
     }
 
     /// The client goes, by a cut or by closing; true: its connection is served on.
     pub(crate) fn leave(&mut self, client: Client, cut: bool) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
         let Client {
             mut pipe,
             mut served,
@@ -65,7 +64,7 @@ impl Scene {
             pipe.cut();
         }
         drop(pipe);
-        served.as_mut().poll(&mut cx).is_pending()
+        turn(&mut served).is_pending()
     }
 
     /// What the newest connection to the backend brings: bytes, or its end. None: nothing yet.
@@ -93,7 +92,7 @@ impl Scene {
             bytes.len()
         );
         drop(ends);
-        let _ = client.served.as_mut().poll(&mut cx);
+        let _ = turn(&mut client.served);
         let read = ready(client.pipe.poll_read(&mut cx, &mut self.world.room));
         self.world.room[..read].to_vec()
     }

@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
@@ -194,7 +195,7 @@ impl World {
             ready(client.pipe.poll_write(&mut cx, request)),
             request.len()
         );
-        assert!(client.served.as_mut().poll(&mut cx).is_pending());
+        assert!(turn(&mut client.served).is_pending());
         {
             let mut ends = self.backend.borrow_mut();
             let asked = ends.iter_mut().position(Pipe::has_input).unwrap();
@@ -203,13 +204,36 @@ impl World {
             assert!(self.room[..read].ends_with(b"\r\n\r\n"));
             assert_eq!(ready(end.poll_write(&mut cx, answer)), answer.len());
         }
-        assert!(client.served.as_mut().poll(&mut cx).is_pending());
+        assert!(turn(&mut client.served).is_pending());
         let read = ready(client.pipe.poll_read(&mut cx, &mut self.room));
         assert!(
             self.room[..read].starts_with(b"HTTP/1.1 200 OK\r\n")
                 && self.room[..read].ends_with(b"hello")
         );
     }
+}
+
+/// Polls as long as that wakes: an executor with one task.
+pub(crate) fn turn(served: &mut Served) -> Poll<()> {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    thread_local! {
+        static WOKEN: Arc<Woken> = Arc::new(Woken(AtomicBool::new(false)));
+    }
+    WOKEN.with(|woken| {
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            let polled = served.as_mut().poll(&mut cx);
+            if polled.is_ready() || !woken.0.swap(false, Ordering::Relaxed) {
+                return polled;
+            }
+        }
+    })
 }
 
 pub(crate) fn ready(polled: Poll<io::Result<usize>>) -> usize {

@@ -15,6 +15,7 @@ use crate::connection::{Next, Noticed};
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};
+use crate::turn;
 
 /// How the relaying of a response ended.
 enum Relayed {
@@ -64,6 +65,7 @@ impl<N: Net> Try<'_, '_, N> {
         let mut download = Pump::new(came, || Chunked::new(chunks, limits.head, limits.fields))
             .before(std::mem::take(&mut self.desk.downward))
             .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
+        turn::give_way().await;
         let relayed = self.relay(&mut download).await;
         let sent_bytes = download.came();
         let (started, sent_all) = (download.has_written(), self.upload.is_done());
