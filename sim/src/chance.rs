@@ -29,6 +29,11 @@ impl Chance {
         ((self.word() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
+    /// True for this share of the calls. Draws nothing where that is none.
+    pub fn meets(&mut self, share: f64) -> bool {
+        share > 0.0 && self.unit() < share
+    }
+
     /// Exponential with this mean.
     pub fn exponential(&mut self, mean: f64) -> f64 {
         -mean * self.unit().ln()

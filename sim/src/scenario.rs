@@ -68,6 +68,8 @@ pub struct Scenario {
     pub slow_speed: f64,
     /// Neighbours take 70 % of a server's speed for 1 s every 5 s on average.
     pub antagonists: bool,
+    /// This share of all exchanges fails after its work was done, on every server alike.
+    pub errors: f64,
     /// Time from the balancer to a server, and back again.
     pub network: Duration,
     /// Independent balancers in front of the same servers.
@@ -99,6 +101,7 @@ impl Scenario {
             slow_share: 0.0,
             slow_speed: 0.5,
             antagonists: false,
+            errors: 0.0,
             network: Duration::from_micros(250),
             instances: 1,
             load,
@@ -187,6 +190,14 @@ impl Scenario {
                 ..Self::plain("uneven-70-of-100", "100 uneven servers, load .7", 0.7).uneven()
             },
             Self {
+                errors: 0.05,
+                ..Self::plain(
+                    "errors-90",
+                    "equal servers that all fail 5 % of the exchanges, load .9",
+                    0.9,
+                )
+            },
+            Self {
                 slow_share: 0.95,
                 slow_speed: 0.9,
                 routes: vec![Demand::Fixed(0.02)],
@@ -225,6 +236,16 @@ impl Scenario {
                 ..Self::plain(
                     "deep-sinkhole-35",
                     "half of the servers fail in 0.5 ms, the rest works on 40 at once, load .35, no retries, no breaker",
+                    0.35,
+                )
+            }
+            .strike(Duration::ZERO, 0.5, Fault::FastErrors),
+            Self {
+                servers: 200,
+                exchanges: 150_000,
+                ..Self::plain(
+                    "sinkhole-35-of-200",
+                    "the first half of 200 servers fails in 0.5 ms, load .35, no retries, no breaker",
                     0.35,
                 )
             }

@@ -23,8 +23,9 @@ use crate::report::{Recorder, Report};
 use crate::scenario::{Fault, Scenario};
 use crate::server::{AttemptId, Server, Work};
 
-/// What a failing server takes to fail.
+/// What a failing server takes to fail, and what it says.
 const FAST: Duration = Duration::from_micros(500);
+const ERROR: Verdict = Verdict::Failure(Failure::Status(500));
 /// One exchange, as far as its present attempt.
 #[derive(Debug)]
 struct Exchange {
@@ -282,9 +283,7 @@ impl<'a> World<'a> {
             Some(Fault::Kill) => {
                 self.answer(id, Duration::ZERO, Verdict::Failure(Failure::Connect));
             }
-            Some(Fault::FastErrors) => {
-                self.answer(id, FAST, Verdict::Failure(Failure::Status(500)));
-            }
+            Some(Fault::FastErrors) => self.answer(id, FAST, ERROR),
             Some(Fault::BlackHole) => {}
             _ => {
                 let work = Work {
@@ -318,7 +317,9 @@ impl<'a> World<'a> {
             return;
         }
         if self.servers[server].done(id) {
-            self.answer(id, Duration::ZERO, Verdict::Success);
+            let fails = self.streams.demands.meets(self.scenario.errors);
+            let verdict = if fails { ERROR } else { Verdict::Success };
+            self.answer(id, Duration::ZERO, verdict);
             self.resume(server);
         }
     }

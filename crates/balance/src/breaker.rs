@@ -84,17 +84,22 @@ impl Breaker {
     }
 
     pub(crate) fn open(&mut self, settings: &BreakerSettings, now: Instant) {
+        self.gate = Gate::Open;
+        self.next = now + self.doubled(settings);
+        self.withheld = false;
+    }
+
+    /// Twice as long each time.
+    fn doubled(&mut self, settings: &BreakerSettings) -> Duration {
         let doubled = settings
             .open
             .saturating_mul(1_u32.checked_shl(self.times).unwrap_or(u32::MAX));
         self.times = (self.times + 1).min(31);
-        self.gate = Gate::Open;
-        self.next = now + doubled.min(settings.open_max).max(Duration::from_millis(1));
-        self.withheld = false;
+        doubled.min(settings.open_max).max(Duration::from_millis(1))
     }
 
-    /// Open long enough, or half-open that long with every trial under way and none answered? Trials begin, or begin
-    /// anew: one that hangs must not hold the backend for ever.
+    /// Open long enough, or half-open that long with every trial under way? Trials begin, or more of them: one that hangs
+    /// must not hold the backend for ever. Hanging counts as another opening for how long that is.
     pub(crate) fn half_open(
         &mut self,
         trials_left: bool,
@@ -107,8 +112,11 @@ impl Breaker {
             Gate::HalfOpen => self.next <= now && !trials_left,
         };
         if due {
+            self.next = match self.gate {
+                Gate::HalfOpen => now + self.doubled(settings),
+                _ => now + settings.open,
+            };
             self.gate = Gate::HalfOpen;
-            self.next = now + settings.open;
         }
         due
     }

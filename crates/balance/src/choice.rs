@@ -83,7 +83,9 @@ pub(crate) fn choose(
     match table.prepared.choose(view, ask) {
         Ok(chosen) => chosen,
         Err(_broke) => {
-            facts.policy_failed(&table.policy, now);
+            if !view.is_peek() {
+                facts.policy_failed(&table.policy, now);
+            }
             table.prepared.stand_in(view, ask)
         }
     }

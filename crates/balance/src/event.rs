@@ -101,14 +101,14 @@ pub enum EventKind {
         /// When trials begin.
         until: Instant,
     },
-    /// A breaker admits trials.
+    /// A breaker admits trials, or more of them because all that it admitted hang.
     BreakerHalfOpened {
         /// Which backend.
         backend: BackendId,
         /// So many.
         trials: u16,
     },
-    /// A breaker closed.
+    /// A breaker closed: its trials passed, somebody said so by hand, or its backend came back from maintenance.
     BreakerClosed {
         /// Which backend.
         backend: BackendId,

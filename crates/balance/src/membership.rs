@@ -70,8 +70,8 @@ impl fmt::Display for MembershipError {
 
 impl std::error::Error for MembershipError {}
 
-/// So many backends that left are remembered, besides as many as there are members, before the first are forgotten
-/// without a tick. Those with attempts under way are never forgotten; their number is that of the attempts at most.
+/// So many backends that left and that nobody holds are remembered without a tick, besides as many as are held. Those are never
+/// forgotten; their number is that of the attempts under way at most, and of the members that left with the last change.
 const DEPARTED: usize = 64;
 
 pub(crate) struct Ledger {
@@ -84,6 +84,8 @@ pub(crate) struct Ledger {
     /// Members that left and that somebody still holds, by an attempt or by a table of before: who returns meanwhile
     /// finds its counters again, also those of a pick that was on its way when the member left.
     departed: HashMap<BackendId, Weak<Backend>>,
+    /// So many departed are worth a look at who of them is still held.
+    forget_at: usize,
     next_serial: u32,
     census: Census,
     rung: Rung,
@@ -106,6 +108,7 @@ impl Ledger {
             members: Vec::new(),
             index: HashMap::new(),
             departed: HashMap::new(),
+            forget_at: DEPARTED,
             next_serial: 1,
             census: Census::default(),
             rung: Rung::AllDown,
@@ -186,12 +189,12 @@ impl Ledger {
             .map(|entry| (entry.spec.id.clone(), entry))
             .collect();
         self.index = index;
-        // The first members of an empty service have nobody to warm up beside.
-        let joins_empty = before.is_empty();
+        // Where nobody serves, there is nobody to warm up beside.
+        let first = self.census.count(Standing::Serving) == 0;
         for spec in specs {
             let entry = match before.remove(&spec.id) {
                 Some(entry) => self.updated(entry, spec, now),
-                None => self.joined(spec, joins_empty, now),
+                None => self.joined(spec, first, now),
             };
             self.members.push(entry);
         }
@@ -209,7 +212,8 @@ impl Ledger {
             return Err(MembershipError::Duplicate(spec.id));
         }
         room(self.members.len() + 1, self.settings.max_backends)?;
-        let entry = self.joined(spec, self.members.is_empty(), now);
+        let first = self.census.count(Standing::Serving) == 0;
+        let entry = self.joined(spec, first, now);
         self.index.insert(entry.spec.id.clone(), self.members.len());
         self.members.push(entry);
         self.recount(now);
@@ -390,6 +394,8 @@ impl Ledger {
             return entry;
         }
         let repaired = (entry.spec.admin, spec.admin) == (Admin::Disabled, Admin::Enabled);
+        // Who was in maintenance returns, also if it never served.
+        entry.first &= !repaired;
         if repaired && entry.acquit(self.peace(), now) {
             let backend = spec.id.clone();
             self.tell(EventKind::BreakerClosed { backend });
@@ -412,7 +418,7 @@ impl Ledger {
         entry.backend.trials.end();
         entry.backend.consecutive.store(0, Ordering::Relaxed);
         // Ticks forget those that nobody holds; a service whose members come and go faster forgets here.
-        if self.departed.len() >= DEPARTED + self.members.len() {
+        if self.departed.len() >= self.forget_at {
             self.forget();
         }
         self.departed
@@ -427,6 +433,8 @@ impl Ledger {
     pub(super) fn forget(&mut self) {
         self.departed
             .retain(|_, backend| backend.strong_count() > 0);
+        // Twice the survivors: many that leave together and are still held are not looked through once for each.
+        self.forget_at = DEPARTED + 2 * self.departed.len();
     }
 
     pub(crate) fn laws(&self) -> Result<(), BackendId> {

@@ -92,6 +92,17 @@ impl<'a> Candidates<'a> {
         }
     }
 
+    /// Whether everybody here may be picked for this ask.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Whether this is looked at and not picked from.
+    pub(crate) fn is_peek(&self) -> bool {
+        matches!(self.turn, Turn::Peek(_))
+    }
+
     /// How many there are. Some of them may not be picked for this ask: see [`may`](Self::may).
     #[must_use]
     #[inline]

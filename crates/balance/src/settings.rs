@@ -149,7 +149,8 @@ pub struct ServiceSettings {
     pub health: Option<ActiveSettings>,
     /// Whether live traffic ejects; none: never.
     pub breaker: Option<BreakerSettings>,
-    /// A backend that joins a serving service, or returns to it, reaches its weight over this time; zero: at once.
+    /// A backend that joins a serving service, or returns to it, reaches its weight over this time; zero: at once. Policies that
+    /// count attempts in flight give it one at a time while all others are busy, however small its share is.
     pub slow_start: Duration,
     /// When no backend is healthy.
     pub on_all_down: OnAllDown,

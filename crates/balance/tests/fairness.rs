@@ -85,3 +85,13 @@ fn shares_follow_weights() {
         }
     }
 }
+
+/// Of more than 64, a policy that looks at some sees all of them as often, wherever the heavy ones stand.
+#[test]
+fn shares_follow_weights_among_many() {
+    let mut zones = [1_u32; 200];
+    zones[30..70].fill(10);
+    check(PolicyChoice::Adaptive, &zones, 10_000, 0.1);
+    check(PolicyChoice::Adaptive, &[1; 65], 1, 0.1);
+    check(PolicyChoice::Adaptive, &[1; 100], 1, 0.1);
+}

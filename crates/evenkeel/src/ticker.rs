@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use evenkeel_balance::service::TICK;
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -20,15 +20,20 @@ use crate::service::Registered;
 /// Prompt ticks are at least this far apart: a service whose backends all fail must not keep a thread busy.
 const SPACING: Duration = Duration::from_millis(5);
 
+#[derive(Debug, Default)]
+struct Task {
+    running: Option<AbortHandle>,
+    /// The last runtime that has no timers. It is not asked twice: the answer is a panic.
+    timerless: Option<runtime::Id>,
+}
+
 /// The task, and whether it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Ticker {
     /// The program ticks: nothing is started unasked.
     by_hand: bool,
     alive: Arc<AtomicBool>,
-    /// The last runtime that was asked has no timers: nothing is started unasked any more.
-    no_timers: AtomicBool,
-    task: Mutex<Option<AbortHandle>>,
+    task: Mutex<Task>,
 }
 
 impl Ticker {
@@ -59,10 +64,10 @@ impl Ticker {
     #[cold]
     pub(crate) fn start_where_possible(&self, balancer: &Arc<Shared>) {
         if !self.by_hand
-            && !self.no_timers.load(Ordering::Relaxed)
             && !balancer.is_stopped()
             && let Ok(runtime) = Handle::try_current()
             && let Ok(task) = self.task.try_lock()
+            && task.timerless != Some(runtime.id())
         {
             // What is wrong is said to whoever starts it in words.
             drop(self.start_on(&runtime, task, balancer));
@@ -72,15 +77,14 @@ impl Ticker {
     fn start_on(
         &self,
         runtime: &Handle,
-        mut task: MutexGuard<'_, Option<AbortHandle>>,
+        mut task: MutexGuard<'_, Task>,
         balancer: &Arc<Shared>,
     ) -> Result<(), Error> {
         if self.is_alive() {
             return Ok(());
         }
-        let has = has_timers(runtime);
-        self.no_timers.store(!has, Ordering::Relaxed);
-        if !has {
+        if !has_timers(runtime) {
+            task.timerless = Some(runtime.id());
             return Err(Error::NoTimers);
         }
         self.alive.store(true, Ordering::Relaxed);
@@ -94,15 +98,15 @@ impl Ticker {
             let _alive = alive;
             ticking.await;
         });
-        *task = Some(spawned.abort_handle());
+        task.running = Some(spawned.abort_handle());
         Ok(())
     }
 
     /// Ends it.
     pub(crate) fn stop(&self) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = task.take() {
-            task.abort();
+        if let Some(running) = task.running.take() {
+            running.abort();
         }
     }
 }
@@ -116,7 +120,8 @@ impl Drop for Alive {
     }
 }
 
-/// Tokio answers this by a panic alone; better here than in a task that nobody watches.
+/// Tokio answers this by a panic alone; better here than in a task that nobody watches. Where panics abort, so does this, as the
+/// task's own would.
 fn has_timers(runtime: &Handle) -> bool {
     let _inside = runtime.enter();
     catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()

@@ -217,6 +217,15 @@ fn a_runtime_without_timers_is_refused_in_words() {
         assert!(!balancer.is_ticking());
         assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     });
+    // It says nothing of the next one.
+    let timed = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    timed.block_on(async {
+        balancer.select("api").unwrap().succeeded();
+        assert!(balancer.is_ticking());
+    });
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) struct Entry {
     /// Picks at the last tick. One that joins or returns begins with those it has: they were counted before.
     pub(super) picked: u64,
     pub(super) drain_told: bool,
-    /// It was there when the service began: its first proof is a start, not a return.
+    /// It joined while nobody served: its first proof is a start, not a return.
     pub(super) first: bool,
     /// A check that began earlier was of somebody else with this identity.
     pub(super) joined: Instant,

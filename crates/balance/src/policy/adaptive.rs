@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! cost    = slowness x penalty x (load + 1)^2              load    = in flight / share of the mean
-//! penalty = (1 + 256 x failing^2) x (failing x busy + 1)^2  busy    = mean load of those that do not fail
+//! penalty = (1 + 256 x worse^2) x (worse x busy + 1)^2      busy    = mean load of those that do not fail
+//! worse   = failing beyond what is usual among them, and beyond two deviations of so short a memory
 //! ```
 //! The square lets the exact in-flight count win before a wrong latency signal does harm. What fails ends at once and
 //! so seems idle: it counts as busy as the others, and the penalty stands outside the clamp of slowness, so that no
-//! load on the good ones makes it the cheaper one. It is square so that single failures, which every backend has,
-//! move little.
+//! load on the good ones makes it the cheaper one. Failures that all backends have alike say nothing of any of them.
 //!
 //! Who costs up to half more than the least is drawn too, the less often the more it costs, in proportion to weight:
 //! learned differences of a few percent are noise, and the least of them alone would get everything when nobody is
-//! busy. All up to 64 are looked at, above that two random blocks of 16. Figures: `docs/policies.md`; reasons:
+//! busy. All up to 64 are looked at, above that one at random of each of 32 stretches of the list. Figures: `docs/policies.md`; reasons:
 //! `docs/decisions/0004-adaptive.md`.
 
 use crate::ask::Ask;
@@ -21,10 +21,14 @@ use crate::table::Lane;
 
 /// Up to so many candidates are all looked at.
 const SCAN: usize = 64;
-/// Above that, two blocks of so many, at random.
-const BLOCK: usize = 16;
+/// Above that, one of each of so many stretches: neighbours may have more in common than their place in a list.
+const STRETCHES: usize = 32;
+/// A linear congruential step (Knuth's MMIX): its high bits are random enough to place a look.
+const STEP: (u64, u64) = (6_364_136_223_846_793_005, 1_442_695_040_888_963_407);
 /// How much worse a backend that always fails is than one that never does.
 const PENALTY: f32 = 256.0;
+/// Two standard deviations of a mean of failures with weight 0.05, over those of one exchange.
+const DEVIATIONS: f32 = 0.32;
 /// Who costs so many times the least is not drawn; who costs less, in proportion to the distance from here.
 const EDGE: f32 = 1.5;
 
@@ -88,10 +92,10 @@ fn draw(
 /// Puts the penalties on the costs, when somebody failed lately; the least of them.
 fn penalise(view: &Candidates<'_>, costs: &mut [f32], place: impl Fn(usize) -> usize) -> f32 {
     let may = |at: &usize| costs[*at] < f32::INFINITY;
-    let busy = busy(view, (0..costs.len()).filter(may).map(&place));
+    let usual = Usual::among(view, (0..costs.len()).filter(may).map(&place));
     let mut least = f32::INFINITY;
     for (at, cost) in costs.iter_mut().enumerate() {
-        *cost *= penalty(view.learned(place(at)).failing, busy);
+        *cost *= usual.penalty(view.learned(place(at)).failing);
         least = least.min(*cost);
     }
     least
@@ -111,19 +115,35 @@ fn load(lane: &Lane) -> f32 {
     lane.backend.in_flight() as f32 * lane.per_share
 }
 
-fn penalty(failing: f32, busy: f32) -> f32 {
-    (1.0 + PENALTY * failing * failing) * squared(failing * busy)
+/// What holds among those that are compared, each counting the less the more it fails: a half that fails is not usual.
+struct Usual {
+    /// The mean load.
+    busy: f32,
+    /// The mean share of failures.
+    failing: f32,
 }
 
-/// The mean load of those that do not fail.
-fn busy(view: &Candidates<'_>, places: impl Iterator<Item = usize>) -> f32 {
-    let (mut loads, mut sound) = (0.0, f32::MIN_POSITIVE);
-    for index in places {
-        let well = 1.0 - view.learned(index).failing;
-        loads += load(view.lane(index)) * well;
-        sound += well;
+impl Usual {
+    fn among(view: &Candidates<'_>, places: impl Iterator<Item = usize>) -> Self {
+        let (mut loads, mut failures, mut sound) = (0.0, 0.0, f32::MIN_POSITIVE);
+        for index in places {
+            let failing = view.learned(index).failing;
+            let well = (1.0 - failing).powi(4);
+            loads += load(view.lane(index)) * well;
+            failures += failing * well;
+            sound += well;
+        }
+        Self {
+            busy: loads / sound,
+            failing: failures / sound,
+        }
     }
-    loads / sound
+
+    fn penalty(&self, failing: f32) -> f32 {
+        let chance = DEVIATIONS * (self.failing * (1.0 - self.failing)).sqrt();
+        let worse = (failing - self.failing - chance).max(0.0);
+        (1.0 + PENALTY * worse * worse) * squared(worse * self.busy)
+    }
 }
 
 impl Policy for Adaptive {
@@ -138,31 +158,37 @@ impl Policy for Adaptive {
             return draw(view, len, |at| at, ask.chance);
         }
         let start = below(ask.chance, len);
-        // The low half of the chance places the second block so that the two never overlap.
-        let apart = BLOCK + below(ask.chance << 32, len - 2 * BLOCK + 1);
-        let wrapped = |index: usize| if index < len { index } else { index - len };
-        let mut places = [0; 2 * BLOCK];
-        for step in 0..BLOCK {
-            places[step] = wrapped(start + step);
-            places[BLOCK + step] = wrapped(wrapped(start + apart) + step);
+        let mut places = [0; STRETCHES];
+        let mut drawn = hashing::mix(ask.chance, 1);
+        for (at, place) in places.iter_mut().enumerate() {
+            let (from, to) = (at * len / STRETCHES, (at + 1) * len / STRETCHES);
+            // From a random start on, so that a member of a shorter stretch is not seen more often than others.
+            let seen = start + from + below(drawn, to - from);
+            *place = if seen < len { seen } else { seen - len };
+            drawn = drawn.wrapping_mul(STEP.0).wrapping_add(STEP.1);
         }
-        let chance = hashing::mix(ask.chance, 1);
-        draw(view, places.len(), |at| places[at], chance).or_else(|| elsewhere(view, start, chance))
+        let chance = hashing::mix(ask.chance, 2);
+        // A subset, or those that are neither tried nor full, may be few among many: then they are looked for.
+        let few = || places.iter().filter(|&&index| view.may(index)).count() < STRETCHES / 2;
+        if !view.is_plain() && few() {
+            return elsewhere(view, start, chance);
+        }
+        draw(view, places.len(), |at| places[at], chance)
     }
 
     fn score(&self, view: &Candidates<'_>, index: usize, _ask: &Ask<'_>) -> Option<f64> {
         // Of more than 64 candidates a pick sees some; so does this, at even distances.
         let step = view.len().div_ceil(SCAN).max(1);
         let places = (0..view.len()).step_by(step);
-        let busy = busy(view, places.filter(|&index| view.may(index)));
+        let usual = Usual::among(view, places.filter(|&index| view.may(index)));
         let lane = view.lane(index);
         let learned = lane.backend.speed.read();
-        let cost = learned.slowness * squared(load(lane)) * penalty(learned.failing, busy);
+        let cost = learned.slowness * squared(load(lane)) * usual.penalty(learned.failing);
         Some(f64::from(cost))
     }
 }
 
-/// When nobody in the blocks may be picked: the first 64 that may, from a random start.
+/// The first 64 that may be picked, from a random start.
 #[cold]
 fn elsewhere(view: &Candidates<'_>, start: usize, chance: u64) -> Option<usize> {
     let mut places = [0; SCAN];

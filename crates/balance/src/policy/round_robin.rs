@@ -3,7 +3,6 @@
 //! The stride is built of the healthy ones alone, so no backend inherits the turns of a down neighbour.
 
 use crate::ask::Ask;
-use crate::hashing;
 use crate::policy::{Candidates, Policy, random};
 use crate::stride::Stride;
 use crate::table::Lane;
@@ -31,26 +30,26 @@ impl Policy for RoundRobin {
     }
 
     #[inline]
-    fn choose(&self, view: &Candidates<'_>, _ask: &Ask<'_>) -> Option<usize> {
+    fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
         let stride = self.stride.as_ref()?;
         let index = stride.pick(|| view.turn());
         if view.may(index) {
             return Some(index);
         }
-        passed_on(stride, view)
+        passed_on(stride, view, ask)
     }
 }
 
 /// Tried and full ones pass their turn on.
 #[cold]
-fn passed_on(stride: &Stride, view: &Candidates<'_>) -> Option<usize> {
+fn passed_on(stride: &Stride, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
     for _ in 1..TURNS {
         let index = stride.pick(|| view.turn());
         if view.may(index) {
             return Some(index);
         }
     }
-    // Where few may be picked, one look at all is cheaper than more turns. Steps of the golden section through those
-    // that may are as smooth as a rotation, whatever their weights.
-    random::among_allowed(view, view.turn().wrapping_mul(hashing::GOLDEN))
+    // Where few may be picked, one look at all is cheaper than more turns. Drawn by weight: a rotation that skips most of its
+    // turns favours who stands behind a gap.
+    random::among_allowed(view, ask.chance)
 }

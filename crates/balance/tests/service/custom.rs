@@ -181,6 +181,22 @@ fn a_name_that_panics_reaches_nobody_who_finishes_a_pick() {
     stage.service.laws().unwrap();
 }
 
+/// Explaining reports nothing and takes nothing away: the next pick does, when it finds the same.
+#[test]
+fn explaining_ends_no_policy() {
+    let (mut stage, policy) = stage(Last {
+        misbehave: Some(Misbehave::Panic),
+        ..Last::default()
+    });
+    policy.choices.store(100, Ordering::Relaxed);
+    let ask = stage.ask();
+    let explained = stage.service.explain(&ask, stage.now);
+    assert!(explained.result.is_ok(), "the stand-in's choice");
+    assert_eq!(stage.heard(), []);
+    policy.choices.store(0, Ordering::Relaxed);
+    assert_eq!(stage.serve(5, &[], &["a", "b", "c"]), [0, 0, 5]);
+}
+
 /// A policy may refuse; who asks is told that it was the policy, as long as somebody may be picked.
 #[test]
 fn one_that_chooses_nobody_declines() {

@@ -464,6 +464,33 @@ fn a_trial_that_hangs_is_made_again_after_an_open_time() {
     assert_eq!(stage.standing("a"), Standing::Serving, "it came too late");
 }
 
+/// Waiting for traffic is not hanging: however long nobody came, the trials are as many as before.
+#[test]
+fn trials_that_nobody_took_do_not_add_up() {
+    let mut stage = ejected(plain());
+    for _ in 0..20 {
+        stage.pass(10.0);
+    }
+    assert_eq!(stage.standing("a"), Standing::Probing);
+    let trial = stage.pick_of("a");
+    assert_eq!(stage.serve(30, &[], &NAMES)[0], 0, "one at a time");
+    // Each that hangs is waited for twice as long as the one before.
+    let mut asked = 0;
+    let mut hanging = vec![trial];
+    for _ in 0..3600 {
+        stage.pass(1.0);
+        for pick in [0; 4].map(|_| stage.pick().unwrap()) {
+            if pick.is_trial() {
+                asked += 1;
+                hanging.push(pick);
+            } else {
+                stage.well(pick);
+            }
+        }
+    }
+    assert!((5..=20).contains(&asked), "{asked} trials in an hour");
+}
+
 /// A verdict by hand and a backend that comes back from maintenance start anew: nothing of before counts.
 #[test]
 fn a_breaker_closes_by_hand() {

@@ -35,6 +35,24 @@ fn who_left_is_forgotten() {
     assert_eq!(departed(&stage), 0);
 }
 
+/// Failures of before are not held against who returns while an attempt kept it in memory.
+#[test]
+fn who_returns_begins_anew() {
+    let mut stage = Stage::new(plain(), &["a", "b", "c"]);
+    let held = stage.pick_of("a");
+    for _ in 0..4 {
+        let pick = stage.pick_of("a");
+        stage.badly(pick);
+    }
+    stage.service.remove(&id("a"), stage.now).unwrap();
+    stage.service.add(BackendSpec::new("a"), stage.now).unwrap();
+    let pick = stage.pick_of("a");
+    stage.badly(pick);
+    stage.pass(0.1);
+    assert_eq!(stage.standing("a"), Standing::Serving);
+    stage.well(held);
+}
+
 #[test]
 fn an_update_keeps_counters_verdicts_and_means() {
     let mut stage = Stage::new(plain(), &["a", "b", "c", "d"]);

@@ -56,6 +56,70 @@ fn down_draining_disabled_and_weight_0_are_all_down() {
     assert_eq!(stage.pick().unwrap_err(), Refusal::AllDown);
 }
 
+/// Who fails is avoided in a small subset of many as it is among few.
+#[test]
+fn a_small_subset_of_many_avoids_who_fails() {
+    let names: Vec<String> = (0..100).map(|at| at.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let settings = ServiceSettings {
+        policy: PolicyChoice::Adaptive,
+        breaker: None,
+        ..plain()
+    };
+    let mut stage = Stage::new(settings, &names);
+    let subset = ["3", "30", "60", "90"].map(id);
+    let mut failed = 0;
+    for _ in 0..2_000 {
+        let ask = stage.ask().subset(&subset);
+        let pick = stage.service.pick(&ask, stage.now).unwrap();
+        if subset[..2].contains(pick.backend().id()) {
+            failed += 1;
+            stage.badly(pick);
+        } else {
+            stage.well(pick);
+        }
+    }
+    assert!(failed < 60, "{failed} of 2000");
+}
+
+/// A rotation that has to look for whom it may pick is fair to all of them, wherever the gaps are.
+#[test]
+fn a_rotation_over_few_of_many_is_fair() {
+    for (members, few) in [(10_u64, 2), (16, 4), (40, 2), (40, 3), (300, 3)] {
+        let names: Vec<String> = (0..members).map(|at| at.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for turn in 0..20 {
+            let mut stage = Stage::new(plain(), &names);
+            let drawn = hashing::mix(members, turn);
+            let mut subset = Vec::new();
+            for at in 0.. {
+                let name = hashing::scale(hashing::mix(drawn, at), members);
+                let name = id(&name.to_string());
+                if !subset.contains(&name) {
+                    subset.push(name);
+                }
+                if subset.len() == few {
+                    break;
+                }
+            }
+            let mut picked = vec![0_usize; few];
+            for _ in 0..6_000 {
+                let ask = stage.ask().subset(&subset);
+                let pick = stage.service.pick(&ask, stage.now).unwrap();
+                let at = subset.iter().position(|one| one == pick.backend().id());
+                picked[at.unwrap()] += 1;
+                stage.well(pick);
+            }
+            let even = 6_000 / few;
+            let off = |picks: &usize| picks.abs_diff(even) * 12 > even;
+            assert!(
+                !picked.iter().any(off),
+                "{subset:?} of {members}: {picked:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_small_subset_of_many_is_found_and_shared() {
     let names: Vec<String> = (0..300).map(|at| at.to_string()).collect();

@@ -332,6 +332,28 @@ fn first_proofs_warm_nobody_up() {
         );
     }
     assert_eq!(stage.serve(30, &[], &["a", "b", "c"]), [10, 10, 10]);
+    // One after another into an empty service, and all proven after that: the same.
+    let settings = stage.service.settings();
+    let mut grown = Stage::new(settings, &[]);
+    let disabled = BackendSpec::new("d").admin(Admin::Disabled);
+    grown.service.add(disabled, grown.now).unwrap();
+    for name in ["a", "b", "c"] {
+        grown
+            .service
+            .add(BackendSpec::new(name), grown.now)
+            .unwrap();
+    }
+    for name in ["a", "b", "c"] {
+        grown.check(name, CheckResult::Passed);
+    }
+    assert_eq!(grown.serve(30, &[], &["a", "b", "c"]), [10, 10, 10]);
+    // Who was in maintenance from the beginning returns when it is enabled.
+    grown
+        .service
+        .set_admin(&id("d"), Admin::Enabled, grown.now)
+        .unwrap();
+    grown.check("d", CheckResult::Passed);
+    assert!(grown.backend("d").ramp < 0.5);
     // Who comes later warms up, and so does who was down.
     stage.service.add(BackendSpec::new("d"), stage.now).unwrap();
     stage.check("d", CheckResult::Passed);
