@@ -35,9 +35,6 @@ const EDGE: f32 = 1.5;
 #[derive(Debug)]
 pub(crate) struct Adaptive;
 
-/// Costs of the candidates that one choice compares; infinite for those that may not be picked.
-type Costs = [f32; SCAN];
-
 /// One of `len` candidates, at most 64, that cost about the least. `place` says where each stands in the view.
 #[inline]
 #[expect(
@@ -50,37 +47,49 @@ fn draw(
     place: impl Fn(usize) -> usize + Copy,
     chance: u64,
 ) -> Option<usize> {
-    let mut costs: Costs = [f32::INFINITY; SCAN];
-    let costs = &mut costs[..len.min(SCAN)];
+    let (mut costs, mut odds) = ([f32::INFINITY; SCAN], [0.0_f32; SCAN]);
+    let len = len.min(SCAN);
     let mut least = f32::INFINITY;
     let mut failing = 0.0_f32;
-    for (at, cost) in costs.iter_mut().enumerate() {
+    for (at, (cost, share)) in costs[..len].iter_mut().zip(&mut odds).enumerate() {
         let index = place(at);
         if view.may(index) {
             let lane = view.lane(index);
             let learned = lane.backend.speed.read();
-            failing += learned.failing;
+            failing = failing.max(learned.failing);
             *cost = learned.slowness * squared(load(lane));
+            *share = lane.share;
             least = least.min(*cost);
         }
     }
     if failing > 0.0 {
-        least = penalise(view, costs, place);
+        least = penalise(view, &mut costs[..len], place);
     }
+    // Four at a time, each with a sum of its own: additions that wait for each other would take longer than all the rest.
     let edge = EDGE * least;
-    let odds = |at: usize, cost: f32| view.share(place(at)) * (edge - cost);
+    let rows = len.div_ceil(4);
+    let mut sums = [0.0_f32; SCAN / 4];
+    let costs = costs.as_chunks::<4>().0;
+    let (odds, _) = odds.as_chunks_mut::<4>();
     let mut total = 0.0;
-    for (at, &cost) in costs.iter().enumerate() {
-        if cost < edge {
-            total += odds(at, cost);
+    for ((odds, costs), sum) in odds[..rows].iter_mut().zip(costs).zip(&mut sums) {
+        for (odds, cost) in odds.iter_mut().zip(costs) {
+            *odds *= (edge - cost).max(0.0);
         }
+        *sum = (odds[0] + odds[1]) + (odds[2] + odds[3]);
+        total += *sum;
     }
     let mut left = (chance >> 40) as f32 / (1_u32 << 24) as f32 * total;
+    let mut row = 0;
+    while row + 1 < rows && left >= sums[row] {
+        left -= sums[row];
+        row += 1;
+    }
     let mut drawn = None;
-    for (at, &cost) in costs.iter().enumerate() {
-        if cost < edge {
-            drawn = Some(at);
-            left -= odds(at, cost);
+    for (at, &odds) in odds[row].iter().enumerate() {
+        if odds > 0.0 {
+            drawn = Some(4 * row + at);
+            left -= odds;
             if left < 0.0 {
                 break;
             }
