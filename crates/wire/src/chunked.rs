@@ -7,9 +7,13 @@
 //! What is passed on stands in place: the bytes that came, moved together where something was dropped. A body without
 //! extensions is not moved at all.
 
+use self::extension::Extension;
 use crate::bytes::digit;
 use crate::known::is_forbidden_in_trailers;
 use crate::malformed::Malformed;
+
+/// What stands behind a size.
+mod extension;
 
 /// Bytes of extensions in one message.
 const EXTENSIONS_MOST: usize = 1024;
@@ -17,10 +21,13 @@ const EXTENSIONS_MOST: usize = 1024;
 /// Hexadecimal digits of a size.
 const DIGITS_MOST: u8 = 16;
 
+/// The longest chunk. A size that a signed number cannot hold is -1 to somebody.
+const SIZE_MOST: u64 = i64::MAX as u64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
-    Extension,
+    Extension(Extension),
     SizeEnd,
     Data,
     DataCr,
@@ -137,7 +144,7 @@ impl Chunked {
     fn byte(&mut self, byte: u8) -> Result<bool, Malformed> {
         match self.state {
             State::Size => self.size(byte),
-            State::Extension => self.extension(byte),
+            State::Extension(place) => self.extension(place, byte),
             State::SizeEnd => self.size_end(byte),
             State::DataCr => self.expect(byte, b'\r', State::DataLf),
             State::DataLf => {
@@ -174,6 +181,9 @@ impl Chunked {
                 return Err(Malformed::Chunk);
             }
             self.left = if self.digits == 1 { 0 } else { self.left << 4 } | u64::from(value);
+            if self.left > SIZE_MOST {
+                return Err(Malformed::Chunk);
+            }
             return Ok(true);
         }
         match byte {
@@ -183,7 +193,7 @@ impl Chunked {
                 Ok(true)
             }
             b';' => {
-                self.state = State::Extension;
+                self.state = State::Extension(Extension::Begin);
                 self.extensions += 1;
                 Ok(false)
             }
@@ -191,18 +201,16 @@ impl Chunked {
         }
     }
 
-    /// Visible characters, spaces and tabs up to the CR. What an extension means is not ours to know; a quoted line end is
-    /// how requests were smuggled.
-    fn extension(&mut self, byte: u8) -> Result<bool, Malformed> {
-        if byte == b'\r' {
+    fn extension(&mut self, place: Extension, byte: u8) -> Result<bool, Malformed> {
+        if byte == b'\r' && place.may_end() {
             self.state = State::SizeEnd;
             return Ok(true);
         }
         self.extensions += 1;
-        let visible = byte.is_ascii_graphic() || byte == b' ' || byte == b'\t';
-        if !visible || self.extensions > EXTENSIONS_MOST {
-            return Err(Malformed::ChunkExtension);
-        }
+        let next = place
+            .next(byte)
+            .filter(|_| self.extensions <= EXTENSIONS_MOST);
+        self.state = State::Extension(next.ok_or(Malformed::ChunkExtension)?);
         Ok(false)
     }
 

@@ -235,7 +235,7 @@ impl RequestHead {
         self.expects_continue
     }
 
-    /// The protocol that the client asks to change to; never `h2c`, and only in HTTP/1.1.
+    /// The protocol that the client asks to change to; none that carries requests itself (HTTP in any version, TLS), and only in HTTP/1.1.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
         self.upgrade.map(|span| self.table.at(span))

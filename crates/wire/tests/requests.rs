@@ -301,9 +301,16 @@ fn f18_upgrades() {
         Some("websocket")
     );
     assert_eq!(
-        upgrade("Connection: keep-alive, upgrade\r\nUpgrade: TLS/1.0").as_deref(),
-        Some("TLS/1.0")
+        upgrade("Connection: keep-alive, upgrade\r\nUpgrade: echo/1.0").as_deref(),
+        Some("echo/1.0")
     );
+    // What carries requests itself, in any version and spelling.
+    for hidden in [
+        "h2c", "h2c/1", "H2", "h3", "HTTP/2.0", "http/1.1", "HTTP", "TLS/1.0", "tls/1.2",
+    ] {
+        let lines = format!("Connection: upgrade\r\nUpgrade: {hidden}");
+        assert_eq!(upgrade(&lines), None, "{hidden}");
+    }
     assert_eq!(
         upgrade("Upgrade: websocket"),
         None,

@@ -120,7 +120,7 @@ fn plainly_read(input: &[u8], trailers_most: (usize, usize)) -> Option<Plain> {
             return None;
         }
         extensions += extension.len();
-        let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        let size = i64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
         if extensions > EXTENSIONS_MOST {
             return None;
         }
@@ -140,9 +140,62 @@ fn plainly_read(input: &[u8], trailers_most: (usize, usize)) -> Option<Plain> {
     })
 }
 
-fn extension_is_sound(extension: &[u8]) -> bool {
-    let visible = |&byte: &u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t');
-    matches!(extension, [] | [b';', ..]) && extension.iter().all(visible)
+/// By splitting, where the decoder goes byte by byte.
+fn extension_is_sound(mut extension: &[u8]) -> bool {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let token = |text: &[u8]| {
+        let sound = |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !text.is_empty() && text.iter().all(sound)
+    };
+    let skip = |text: &[u8]| text.iter().take_while(|byte| blank(byte)).count();
+    while let Some(rest) = extension.strip_prefix(b";") {
+        let rest = &rest[skip(rest)..];
+        let name = rest.iter().take_while(|&&byte| token(&[byte])).count();
+        let (name, rest) = rest.split_at(name);
+        if name.is_empty() {
+            return false;
+        }
+        let behind = &rest[skip(rest)..];
+        extension = match behind.first() {
+            None => return rest.is_empty(),
+            Some(b';') => behind,
+            Some(b'=') => {
+                let value = &behind[1 + skip(&behind[1..])..];
+                let Some(rest) = behind_value(value) else {
+                    return false;
+                };
+                let behind = &rest[skip(rest)..];
+                match behind.first() {
+                    None => return rest.is_empty(),
+                    Some(b';') => behind,
+                    Some(_) => return false,
+                }
+            }
+            Some(_) => return false,
+        };
+    }
+    extension.is_empty()
+}
+
+/// What stands behind a token or a text in quotes.
+fn behind_value(value: &[u8]) -> Option<&[u8]> {
+    let Some(mut quoted) = value.strip_prefix(b"\"") else {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let length = value.iter().take_while(|&&byte| token(byte)).count();
+        return (length > 0).then_some(&value[length..]);
+    };
+    loop {
+        let (&byte, rest) = quoted.split_first()?;
+        let visible = |byte: u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t');
+        quoted = match byte {
+            b'"' => return Some(rest),
+            b'\\' => {
+                let (&escaped, rest) = rest.split_first()?;
+                visible(escaped).then_some(rest)?
+            }
+            _ => visible(byte).then_some(rest)?,
+        };
+    }
 }
 
 /// The next line and what is behind it.

@@ -268,8 +268,10 @@ fn expectation(head: &mut RequestHead) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// One protocol, named by one field, asked for by `Connection: upgrade`, in HTTP/1.1, without a body, and not `h2c`: a
-/// backend that spoke HTTP/2 inside the tunnel would be out of every rule's sight.
+/// Protocols that carry requests: a backend that spoke one inside a tunnel would be out of every rule's sight. With TLS it could be any.
+const NO_TUNNELS: [&[u8]; 5] = [b"h2c", b"h2", b"h3", b"HTTP", b"TLS"];
+
+/// One protocol, named by one field, asked for by `Connection: upgrade`, in HTTP/1.1, without a body, and none of those.
 fn upgrade(head: &mut RequestHead) {
     if !head.table.connection.upgrade
         || head.table.version == Version::Old
@@ -287,7 +289,9 @@ fn upgrade(head: &mut RequestHead) {
     };
     let value = head.table.at(entry.value);
     let one = list(value).count() == 1;
-    if one && !value.eq_ignore_ascii_case(b"h2c") && is_protocol(value) {
+    let name = value.split(|&byte| byte == b'/').next().unwrap_or(value);
+    let barred = NO_TUNNELS.iter().any(|no| name.eq_ignore_ascii_case(no));
+    if one && !barred && is_protocol(value) {
         head.upgrade = Some(entry.value);
     }
 }
