@@ -43,7 +43,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
         .rules
         .iter()
         .filter_map(|rule| rule.part.service.as_ref());
-    let forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.as_str()).collect();
+    let forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();
     for service in &parts.services {
         let name = &*service.part.name;
         if !forwarded.contains(name) {
@@ -180,5 +180,8 @@ pub(crate) fn seen_by<'p>(rule: &'p RawRule, parts: &'p Parts) -> Vec<&'p str> {
         let all = parts.names.iter().filter(|(key, _)| *key == "listeners");
         return all.map(|(_, name)| &**name).collect();
     }
-    rule.listeners.iter().map(|(_, name)| &**name).collect()
+    rule.listeners
+        .iter()
+        .map(|(_, name)| name.value())
+        .collect()
 }

@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::keys::{Absent, Key, Keys, Shape, TOP, written};
+use crate::keys::{self, Absent, Key, Keys, Shape, TOP};
 use crate::limits;
 use crate::lower::{Loaded, load};
 use crate::problem::{At, Problem, Source};
-use crate::read::{Piece, pieces, units};
+use crate::read::{Piece, Scalar, pieces, units};
 use crate::tree::{self, Node, Value};
 
 /// As text and in rows.
 mod shown;
 
-pub use shown::{Difference, Row, differences};
+pub use shown::{Difference, Row, differences, parts};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Walk<'_> {
                     (key.to_owned(), Entry::Leaf(Leaf::default(text, Kind::Text)))
                 };
                 let mut rule = vec![default("name", limits::RULE_NAME)];
-                if let Entry::Map(rest) = self.map(&crate::keys::RULE, &[], 0) {
+                if let Entry::Map(rest) = self.map(&keys::RULE, &[], 0) {
                     rule.extend(rest.into_iter().filter(|(key, _)| key != "name"));
                 }
                 rule.push(default("forward", &service));
@@ -214,11 +214,12 @@ impl Walk<'_> {
             Absent::Same(name) => other(name).map(by_default),
             Absent::AtMost(name, most) => {
                 let given = written.iter().find(|(key, _)| key.text == *name);
-                let given =
-                    given.and_then(|(_, node)| units::duration(&self.resolved(node).1).ok());
+                let given = given.and_then(|(_, node)| {
+                    units::duration(&Scalar::plain(&self.resolved(node).1)).ok()
+                });
                 match given {
                     Some(given) if given <= most() => other(name).map(by_default),
-                    _ => leaf(&written::duration(most())),
+                    _ => leaf(&keys::written::duration(most())),
                 }
             }
         }
@@ -360,10 +361,13 @@ fn by_default(entry: Entry) -> Entry {
 
 /// One spelling of a value, so that `60s` is `1m`.
 fn same(shape: &Shape, value: &str) -> String {
+    let written = Scalar::plain(value);
     let spelled = match shape {
-        Shape::Duration | Shape::Wait => units::duration(value).ok().map(written::duration),
-        Shape::Size => units::size(value).ok().map(written::size),
-        Shape::Share => units::share(value).ok().map(written::share),
+        Shape::Duration | Shape::Wait => {
+            units::duration(&written).ok().map(keys::written::duration)
+        }
+        Shape::Size => units::size(&written).ok().map(keys::written::size),
+        Shape::Share => units::share(&written).ok().map(keys::written::share),
         Shape::Number(..) => value.parse::<u64>().ok().map(|number| number.to_string()),
         _ => None,
     };

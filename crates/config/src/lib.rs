@@ -39,5 +39,5 @@ pub mod quick;
 pub use lower::{Loaded, files, load, load_with};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
-pub use read::{Files, Veil};
+pub use read::Files;
 pub use schema::schema;

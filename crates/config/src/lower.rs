@@ -14,8 +14,8 @@ use crate::limits;
 use crate::plan::{
     Action, AdminPlan, Bind, ErrorPages, ListenerPlan, Plan, RulePlan, ServicePlan, Workers,
 };
-use crate::problem::{At, Problem, Severity, Source};
-use crate::read::{Fields, Files, Reading, Veil};
+use crate::problem::{At, Problem, Severity, Source, clipped};
+use crate::read::{Fields, Files, Reading, Scalar};
 use crate::tree::{self, Key, Node};
 
 /// Addresses.
@@ -46,8 +46,6 @@ pub struct Loaded {
     pub plan: Option<Plan>,
     /// Errors and warnings, in the order of the texts.
     pub problems: Vec<Problem>,
-    /// What was read of the environment.
-    pub veil: Veil,
 }
 
 /// So many names are listed in a message.
@@ -62,9 +60,11 @@ pub(crate) struct Placed<T> {
 /// A rule that names services and listeners still by name.
 pub(crate) struct RawRule {
     pub(crate) rule: RulePlan,
+    /// Its name, for messages.
+    pub(crate) shown: String,
     /// None: it forwards nowhere.
-    pub(crate) service: Option<(At, String)>,
-    pub(crate) listeners: Vec<(At, String)>,
+    pub(crate) service: Option<(At, Scalar)>,
+    pub(crate) listeners: Vec<(At, Scalar)>,
     /// Paths that only a listener with `path: as_is` can see, and why.
     pub(crate) unusual: Vec<(At, String)>,
 }
@@ -146,14 +146,13 @@ fn lower(
     // What stands in a text that could not be read is not missing.
     let plan = (!unread).then(|| assemble(parts, &reading, begin));
     let wanted = reading.wanted();
-    let (problems, veil) = reading.into_problems();
+    let problems = reading.into_problems();
     let broken = problems
         .iter()
         .any(|problem| problem.severity == Severity::Error);
     let loaded = Loaded {
         plan: plan.filter(|_| !broken),
         problems,
-        veil,
     };
     (loaded, wanted)
 }
@@ -251,7 +250,7 @@ fn named<T>(
             reading.error_with(
                 *at,
                 "duplicate_name",
-                format!("`{text}` stands in `{key}` twice"),
+                format!("`{}` stands in `{key}` twice", clipped(text)),
                 earlier,
             );
         }
@@ -288,17 +287,21 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
         .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if text.is_empty() || text.len() > 64 || !plain {
         return Err(format!(
-            "`{text}` is no name: 1 to 64 letters, digits, `-`, `_` and `.`"
+            "`{}` is no name: 1 to 64 letters, digits, `-`, `_` and `.`",
+            clipped(text)
         ));
     }
     Ok(())
 }
 
 /// A user or a group, by name or number. Whether there is one, who runs it knows.
-fn account(text: &str) -> Result<Arc<str>, String> {
+fn account(written: &Scalar) -> Result<Arc<str>, String> {
+    let text = written.value();
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$@".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(letters) {
-        return Err(format!("`{text}` is no name or number of a user or group"));
+        return Err(format!(
+            "`{written}` is no name or number of a user or group"
+        ));
     }
     Ok(text.into())
 }
@@ -306,7 +309,7 @@ fn account(text: &str) -> Result<Arc<str>, String> {
 fn admin(reading: &Reading, node: &Node) -> Option<AdminPlan> {
     let fields = reading.map(node, &ADMIN)?;
     let bind = match fields.get("bind") {
-        Some(node) if matches!(reading.text(node).as_deref(), Some("off")) => None,
+        Some(node) if reading.text(node).is_some_and(|text| text.value() == "off") => None,
         Some(node) => {
             let bind = reading.parsed(node, "address", address::bind);
             if let Some(Bind::Tcp(address)) = &bind
@@ -333,7 +336,8 @@ fn default_admin() -> AdminPlan {
 }
 
 fn workers(fields: &Fields<'_>, node: &Node) -> Option<Workers> {
-    if matches!(fields.reading.text(node).as_deref(), Some("auto")) {
+    let text = fields.reading.text(node);
+    if text.is_some_and(|text| text.value() == "auto") {
         return Some(Workers::Auto);
     }
     NonZeroUsize::new(fields.number("workers")?).map(Workers::Fixed)
@@ -393,9 +397,9 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
 /// Puts places in the plan where names stood.
 fn resolve(raw: &mut RawRule, parts: &Parts, reading: &Reading) {
     for (at, name) in &raw.listeners {
-        let found = place(&parts.listeners, name);
+        let found = place(&parts.listeners, name.value());
         raw.rule.listeners.extend(found);
-        if found.is_none() && !parts.stands("listeners", Some(name)) {
+        if found.is_none() && !parts.stands("listeners", Some(name.value())) {
             let message = format!(
                 "there is no listener `{name}`; there are: {}",
                 names(&parts.listeners)
@@ -404,10 +408,10 @@ fn resolve(raw: &mut RawRule, parts: &Parts, reading: &Reading) {
         }
     }
     if let Some((at, name)) = &raw.service {
-        let found = place(&parts.services, name);
+        let found = place(&parts.services, name.value());
         if let Some(found) = found {
             raw.rule.action = Action::Forward(found);
-        } else if !parts.stands("services", Some(name)) {
+        } else if !parts.stands("services", Some(name.value())) {
             let message = format!(
                 "there is no service `{name}`; there are: {}",
                 names(&parts.services)

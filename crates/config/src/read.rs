@@ -13,10 +13,14 @@ use crate::tree::{Key, Node, Value};
 /// The keys of one map.
 mod fields;
 
+/// One value.
+mod scalar;
+
 /// Values with units.
 pub(crate) mod units;
 
 pub(crate) use fields::Fields;
+pub(crate) use scalar::Scalar;
 
 /// What the files hold that a configuration names, or why one could not be read.
 pub type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
@@ -25,8 +29,6 @@ pub type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
 pub(crate) struct Reading {
     problems: RefCell<Vec<Problem>>,
     environment: BTreeMap<String, String>,
-    /// What was read of it: value and name. No value may stand in a message.
-    taken: RefCell<BTreeMap<String, String>>,
     /// Where each text stands: what file names in it begin at.
     folders: Vec<PathBuf>,
     files: Files,
@@ -39,7 +41,6 @@ impl Reading {
         Self {
             problems: RefCell::new(problems),
             environment,
-            taken: RefCell::default(),
             folders: Vec::new(),
             files: Files::new(),
             wanted: RefCell::default(),
@@ -67,28 +68,22 @@ impl Reading {
             .folders
             .get(node.at.file)
             .map_or(Path::new(""), |path| path);
-        let path = folder.join(text);
+        let path = folder.join(text.value());
         self.wanted.borrow_mut().push(path.clone());
         let error = match self.files.get(&path) {
             Some(Ok(bytes)) => return Some((path, bytes)),
             Some(Err(error)) => error,
             None => "it was not read",
         };
-        self.error(node.at, "file", format!("{}: {error}", path.display()));
+        let shown = folder.join(text.to_string());
+        self.error(node.at, "file", format!("{}: {error}", shown.display()));
         None
     }
 
-    pub(crate) fn into_problems(self) -> (Vec<Problem>, Veil) {
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
-        let mut taken: Vec<_> = self.taken.into_inner().into_iter().collect();
-        // The longest first: one value may stand within another.
-        taken.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
-        let veil = Veil(taken);
-        for problem in &mut problems {
-            problem.message = veil.over(&problem.message);
-        }
         problems.sort_by_key(|problem| problem.at);
-        (problems, veil)
+        problems
     }
 
     fn note(
@@ -159,13 +154,13 @@ impl Reading {
     }
 
     /// A text, with `${NAME}` and `${NAME:-default}` replaced where it is not in quotes.
-    pub(crate) fn text(&self, node: &Node) -> Option<String> {
+    pub(crate) fn text(&self, node: &Node) -> Option<Scalar> {
         match &node.value {
             Value::Scalar { .. } if node.is_null() => {
                 self.error(node.at, "type", "a value is missing here");
                 None
             }
-            Value::Scalar { text, plain: false } => Some(text.clone()),
+            Value::Scalar { text, plain: false } => Some(Scalar::plain(text)),
             Value::Scalar { text, plain: true } => self.interpolated(node.at, text),
             _ => {
                 self.error(
@@ -178,30 +173,31 @@ impl Reading {
         }
     }
 
-    fn interpolated(&self, at: At, text: &str) -> Option<String> {
+    fn interpolated(&self, at: At, text: &str) -> Option<Scalar> {
         let Some(pieces) = pieces(text) else {
             self.error(at, "environment", "`${` without its `}`");
             return None;
         };
-        let mut out = String::new();
+        let (mut out, mut shown, mut taken) = (String::new(), String::new(), false);
         for piece in pieces {
             let (name, default) = match piece {
                 Piece::Text(text) => {
                     out.push_str(text);
+                    shown.push_str(text);
                     continue;
                 }
                 Piece::Variable(name, default) => (name, default),
             };
             match (self.environment.get(name), default) {
                 (Some(value), _) => {
-                    let taken = &mut *self.taken.borrow_mut();
-                    // Messages show some values in one case only.
-                    for shown in [value.clone(), value.to_lowercase(), value.to_uppercase()] {
-                        taken.entry(shown).or_insert_with(|| name.to_owned());
-                    }
+                    taken = true;
                     out.push_str(value);
+                    shown.extend(["${", name, "}"]);
                 }
-                (None, Some(default)) => out.push_str(default),
+                (None, Some(default)) => {
+                    out.push_str(default);
+                    shown.push_str(default);
+                }
                 (None, None) => {
                     self.error(
                         at,
@@ -212,7 +208,10 @@ impl Reading {
                 }
             }
         }
-        Some(out)
+        Some(match taken {
+            true => Scalar::veiled(out, shown),
+            false => Scalar::plain(&out),
+        })
     }
 
     /// A value that `parse` understands; else its message is noted.
@@ -220,7 +219,7 @@ impl Reading {
         &self,
         node: &Node,
         word: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&Scalar) -> Result<T, String>,
     ) -> Option<T> {
         let text = self.text(node)?;
         parse(&text)
@@ -255,7 +254,7 @@ impl Reading {
     }
 
     pub(crate) fn boolean(&self, node: &Node) -> Option<bool> {
-        self.parsed(node, "type", |text| match text {
+        self.parsed(node, "type", |text| match text.value() {
             "true" => Ok(true),
             "false" => Ok(false),
             _ => Err(format!("`true` or `false` is expected, not `{text}`")),
@@ -264,15 +263,17 @@ impl Reading {
 
     /// A whole number within a range.
     fn number(&self, node: &Node, least: u64, most: u64) -> Option<u64> {
-        let number = self.parsed(node, "number", |text| {
-            text.parse::<u64>()
+        let (number, shown) = self.parsed(node, "number", |text| {
+            let number = text.value().parse::<u64>();
+            number
+                .map(|number| (number, text.to_string()))
                 .map_err(|_| format!("a whole number is expected, not `{text}`"))
         })?;
         if !(least..=most).contains(&number) {
             self.error(
                 node.at,
                 "range",
-                format!("{number} is out of range: it must lie between {least} and {most}"),
+                format!("{shown} is out of range: it must lie between {least} and {most}"),
             );
             return None;
         }
@@ -290,7 +291,7 @@ impl Reading {
             words
                 .iter()
                 .copied()
-                .find(|word| *word == text)
+                .find(|word| *word == text.value())
                 .ok_or_else(|| {
                     let all: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
                     format!("one of {} is expected, not `{text}`", all.join(", "))
@@ -322,39 +323,4 @@ pub(crate) fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
     }
     pieces.push(Piece::Text(rest));
     Some(pieces)
-}
-
-/// What a configuration took from the environment, longest value first: values and names.
-#[derive(Default)]
-pub struct Veil(Vec<(String, String)>);
-
-impl std::fmt::Debug for Veil {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.0.iter().map(|(_, name)| name);
-        f.debug_list().entries(names).finish()
-    }
-}
-
-impl Veil {
-    /// A message with the names of variables where their values stood. One pass, so that no name is taken for a value.
-    #[must_use]
-    pub fn over(&self, message: &str) -> String {
-        let mut out = String::new();
-        let mut rest = message;
-        while let Some(next) = rest.chars().next() {
-            let mut taken = self.0.iter();
-            let found =
-                taken.find(|(value, _)| !value.is_empty() && rest.starts_with(value.as_str()));
-            if let Some((value, name)) = found {
-                out.push_str("${");
-                out.push_str(name);
-                out.push('}');
-                rest = &rest[value.len()..];
-            } else {
-                out.push(next);
-                rest = &rest[next.len_utf8()..];
-            }
-        }
-        out
-    }
 }

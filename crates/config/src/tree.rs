@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
-use crate::problem::{At, Problem, Severity};
+use crate::problem::{At, Problem, Severity, clipped};
 
 /// Bytes of one text.
 pub const TEXT_MOST: usize = 16 * 1024 * 1024;
@@ -283,7 +283,7 @@ impl Builder<'_> {
                         at: key.at,
                         severity: Severity::Error,
                         word: "duplicate_key",
-                        message: format!("`{}` stands here twice", key.text),
+                        message: format!("`{}` stands here twice", clipped(&key.text)),
                         also: Some(other),
                     });
                 } else {

@@ -594,31 +594,85 @@ fn patterns_that_can_never_hold() {
     ));
 }
 
-/// What the environment holds may be a secret: no message shows it, whichever case of problem it is part of.
+/// What the environment holds may be a secret, of any length: no message shows it, whichever case of problem it is part of, and
+/// what else a message says is not touched.
 #[test]
 fn values_of_the_environment_are_never_shown() {
-    let secret = "Hunter2";
-    let environment = BTreeMap::from([("PASSWORD".to_owned(), secret.to_owned())]);
     let rows = [
         "rules:\n  - forward: ${PASSWORD}\n",
-        "rules:\n  - { name: a, forward: api }\n  - name: x-${PASSWORD}-y\n    forward: api\n  - name: x-${PASSWORD}-y\n    forward: api\n",
+        "rules:\n  - { name: b, forward: api }\n  - name: x-${PASSWORD}-y\n    forward: api\n  - name: x-${PASSWORD}-y\n    forward: api\n",
+        "rules:\n  - name: b\n    forward: api\n    listeners:\n      - ${PASSWORD}\n",
+        "rules:\n  - name: x${PASSWORD}\n",
         "drain: ${PASSWORD}\n",
         "workers: ${PASSWORD}\n",
+        "user: '-'\ngroup: ${PASSWORD}/\n",
         "trusted_proxies:\n  - ${PASSWORD}\n",
-        "rules:\n  - forward: api\n    when:\n      method: a${PASSWORD}\n      host: http://${PASSWORD}\n",
+        "admin:\n  bind: ${PASSWORD}\n",
+        "rules:\n  - forward: api\n    when:\n      method: a${PASSWORD}\n      host: http://${PASSWORD}\n      path: /\u{e4}${PASSWORD}\n",
+        "rules:\n  - name: x${PASSWORD}\n    forward: api\n  - { name: c, forward: api }\n",
+        "error_pages:\n  503:\n    file: ${PASSWORD}\n",
+    ];
+    for secret in ["Hunter2", "q", "qZ"] {
+        let environment = BTreeMap::from([("PASSWORD".to_owned(), secret.to_owned())]);
+        for row in rows {
+            let sources = [source("f.yaml", &with(row))];
+            let loaded = load(&sources, &environment);
+            assert!(!loaded.problems.is_empty(), "{row}");
+            let shown = render(&loaded.problems, &sources);
+            let told: Vec<_> = loaded.problems.iter().map(|one| &*one.message).collect();
+            assert!(
+                told.iter().any(|one| one.contains("${PASSWORD}")),
+                "{shown}"
+            );
+            // The longer one is found wherever it stands; the short ones must leave the same messages.
+            assert!(!shown.to_lowercase().contains("hunter2"), "{shown}");
+            let other = BTreeMap::from([("PASSWORD".to_owned(), "Hunter2".to_owned())]);
+            let other = load(&sources, &other).problems;
+            let other: Vec<_> = other.iter().map(|one| &*one.message).collect();
+            assert_eq!(told, other);
+        }
+    }
+}
+
+/// A file may come from anybody: what is said of it never steers the terminal that shows it.
+#[test]
+fn what_is_shown_is_plain() {
+    let rows = [
+        "drain: \"\\e[2J\"\n",
+        "dr\u{202e}in: 1s # \u{9b}2J\n",
+        "\"dr\\x07in\": 1s\n",
+        "rules:\n  - { name: \"a\\e]0;b\\a\", forward: \"\\x9b1m\" }\n",
+        "drain: 1s\ndrain: \"\\x1b\"\n",
     ];
     for row in rows {
-        let sources = [source("f.yaml", &with(row))];
-        let loaded = load(&sources, &environment);
+        let sources = [source("a\u{1b}.yaml", &with(row))];
+        let loaded = load(&sources, &BTreeMap::new());
         assert!(!loaded.problems.is_empty(), "{row}");
         let shown = render(&loaded.problems, &sources);
-        assert!(!shown.to_lowercase().contains("hunter2"), "{shown}");
-        assert!(
-            loaded
-                .problems
-                .iter()
-                .any(|problem| problem.message.contains("${PASSWORD}")),
-            "{shown}"
-        );
+        let steers = |char: char| char.is_control() && char != '\n' || char == '\u{202e}';
+        assert!(!shown.contains(steers), "{shown:?}");
+        assert!(shown.starts_with("a\\u{1b}.yaml:"), "{shown}");
+    }
+}
+
+#[test]
+fn a_caret_stands_under_what_is_meant_whatever_stands_before_it() {
+    for (line, expect) in [
+        ("drain: x", "    3 | drain: x\n      |        ^\n"),
+        ("drain:\tx", "    3 | drain: x\n      |        ^\n"),
+        (
+            "{ \"\u{e4}\u{202e}\": 1, drain: x }",
+            "    3 | { \"\u{e4}\\u{202e}\": 1, drain: x }\n      |                          ^\n",
+        ),
+        (
+            "drain: \"\u{202e}\u{200f}\"",
+            "    3 | drain: \"\\u{202e}\\u{200f}\"\n      |        ^^^^^^^^^^^^^^^^^^\n",
+        ),
+        ("a\u{7f}b", "    3 | a\\u{7f}b\n      | ^\n"),
+    ] {
+        let sources = [source("f.yaml", &format!("#\n#\n{line}\n"))];
+        let loaded = load(&sources, &BTreeMap::new());
+        let shown = render(&loaded.problems, &sources);
+        assert!(shown.contains(expect), "{shown}");
     }
 }

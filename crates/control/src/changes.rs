@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use evenkeel_config::Plan;
@@ -25,6 +26,18 @@ pub struct Change {
     pub at_reload: bool,
     /// The same in words.
     pub words: String,
+    /// Where in the words the last name of the part stands.
+    name: Range<usize>,
+}
+
+impl Change {
+    /// The words with another name for the part: one that may be shown.
+    #[must_use]
+    pub fn words_of(&self, name: &str) -> String {
+        let mut words = self.words.clone();
+        words.replace_range(self.name.clone(), name);
+        words
+    }
 }
 
 /// What becomes of a part.
@@ -122,6 +135,7 @@ impl Changes {
                     effect: Effect::Changed,
                     at_reload,
                     words: format!("{name} changes{when}"),
+                    name: 0..name.len(),
                 });
             }
         }
@@ -137,11 +151,13 @@ impl Changes {
     ) {
         let mut say = |name: &str, effect, does: &str| {
             let place = place.iter().map(ToString::to_string);
+            let begin = what.len() + 1;
             self.all.push(Change {
                 part: place.chain([name.to_owned()]).collect(),
                 effect,
                 at_reload: true,
                 words: format!("{what} {name} {does}"),
+                name: begin..begin + name.len(),
             });
         };
         for (name, part) in after {
@@ -174,6 +190,7 @@ impl Changes {
                 effect: Effect::Changed,
                 at_reload: true,
                 words: "rules are tried in another order".into(),
+                name: 0.."rules".len(),
             });
         }
     }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use evenkeel_config::effective::{Entry, differences, effective};
-use evenkeel_config::{Plan, Severity, Veil};
+use evenkeel_config::effective::{Entry, differences, effective, parts};
+use evenkeel_config::problem::plainly;
+use evenkeel_config::{Plan, Severity};
 use evenkeel_control::Changes;
 use evenkeel_control::changes::Effect;
 use serde_json::{Value, json};
@@ -96,21 +97,25 @@ pub(crate) fn diff(arguments: &DiffArguments) -> ExitCode {
     };
     let changes = Changes::between(&before.plan, &after.plan);
     let differences = differences(&before.effective, &after.effective);
+    let mut shown = parts(&before.effective);
+    shown.extend(parts(&after.effective));
     let differences = json::by_part(&differences);
     if arguments.json {
-        let changes = json::changes(&changes, &differences);
+        let changes = json::changes(&changes, &differences, &shown);
         json::out(&json!({ "changes": changes, "problems": problems }));
         return ExitCode::SUCCESS;
     }
     for change in &changes.all {
-        let words = after.veil.over(&before.veil.over(&change.words));
-        say::out(&format!("{words}\n"));
+        let part = json::shown(&shown, &change.part);
+        let words = change.words_of(part.last().map_or("", |name| name));
+        say::out(&format!("{}\n", plainly(&words)));
         let values = differences.get(&*change.part).into_iter().flatten();
         // What comes or goes whole is named, not spread out.
         for one in values.filter(|_| change.effect == Effect::Changed) {
             let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".into());
             let (from, to) = (side(&one.from), side(&one.to));
-            say::out(&format!("  {}: {from} -> {to}\n", one.path));
+            let line = format!("{}: {from} -> {to}", one.path);
+            say::out(&format!("  {}\n", plainly(&line)));
         }
     }
     if changes.is_empty() {
@@ -123,7 +128,6 @@ pub(crate) fn diff(arguments: &DiffArguments) -> ExitCode {
 struct Side {
     plan: Plan,
     effective: Entry,
-    veil: Veil,
 }
 
 /// Reads one side. None: it has errors. What is wrong is said, or kept for programs.
@@ -146,7 +150,6 @@ fn side(path: &PathBuf, as_json: bool, problems: &mut Vec<Value>) -> Option<Side
     Some(Side {
         plan: read.loaded.plan?,
         effective: effective(&read.sources, &inputs::environment()).ok()?,
-        veil: read.loaded.veil,
     })
 }
 

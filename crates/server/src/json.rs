@@ -1,9 +1,10 @@
 //! Owns the JSON of the command line: problems, changes, effective values. Field names are a promise; values are converted by hand.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use evenkeel_config::effective::{Difference, Entry, Kind, Leaf, Origin};
-use evenkeel_config::problem::At;
+use evenkeel_config::problem::{At, steers};
 use evenkeel_config::{Problem, Severity, Source};
 use evenkeel_control::Changes;
 use evenkeel_control::changes::Change;
@@ -14,7 +15,22 @@ use crate::say;
 /// Says it, in lines that people can read too.
 pub(crate) fn out(value: &Value) {
     // Numbers in brackets and texts have no form that cannot be written.
-    say::out(&format!("{value:#}\n"));
+    let text = format!("{value:#}\n");
+    say::out(&escaped(&text));
+}
+
+/// JSON that a terminal can be given: what would steer it stands in texts only, where it may be escaped. JSON itself asks
+/// that of fewer characters.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char != '\n' && steers(char) {
+            let _ = write!(out, "\\u{:04x}", u32::from(char));
+        } else {
+            out.push(char);
+        }
+    }
+    out
 }
 
 /// What is wrong, in the order of the texts.
@@ -102,27 +118,42 @@ pub(crate) fn by_part(differences: &[Difference]) -> ByPart<'_> {
     parts
 }
 
+/// Names of parts as they may be shown, by those that they are.
+pub(crate) type Shown = BTreeMap<Vec<String>, Vec<String>>;
+
+/// A part as it may be shown. One whose every value is gone is a key, which is shown.
+pub(crate) fn shown<'s>(all: &'s Shown, part: &'s [String]) -> &'s [String] {
+    all.get(part).map_or(part, |shown| shown)
+}
+
 /// A row for each value of each part that changes.
-pub(crate) fn changes(changes: &Changes, differences: &ByPart<'_>) -> Value {
+pub(crate) fn changes(changes: &Changes, differences: &ByPart<'_>, all: &Shown) -> Value {
     let mut rows = Vec::new();
     for change in &changes.all {
-        let before = rows.len();
+        let (before, part) = (rows.len(), shown(all, &change.part));
         for one in differences.get(&*change.part).into_iter().flatten() {
             rows.push(row(
                 change,
+                part,
                 &one.path,
                 one.from.as_deref(),
                 one.to.as_deref(),
             ));
         }
         if rows.len() == before {
-            rows.push(row(change, &change.part.join("."), None, None));
+            rows.push(row(change, part, &part.join("."), None, None));
         }
     }
     rows.into()
 }
 
-fn row(change: &Change, path: &str, from: Option<&str>, to: Option<&str>) -> Value {
+fn row(
+    change: &Change,
+    part: &[String],
+    path: &str,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Value {
     let takes_effect = match change.at_reload {
         true => "reload",
         false => "start",
@@ -133,6 +164,6 @@ fn row(change: &Change, path: &str, from: Option<&str>, to: Option<&str>) -> Val
         "to": to,
         "effect": change.effect.word(),
         "at": takes_effect,
-        "part": change.part,
+        "part": part,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use evenkeel_config::problem::plainly;
+
 /// Says an answer.
 pub(crate) fn out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -9,7 +11,8 @@ pub(crate) fn out(text: &str) {
 
 /// Says what happens, a line of it.
 pub(crate) fn log(text: &str) {
-    let _ = writeln!(std::io::stderr(), "evenkeel: {text}");
+    // Names of files and what others wrote stand in it.
+    let _ = writeln!(std::io::stderr(), "evenkeel: {}", plainly(text));
 }
 
 /// Says what is wrong, in lines of its own.

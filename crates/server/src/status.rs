@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::say;
+use crate::{json, say};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -20,7 +20,7 @@ pub(crate) fn status(arguments: &Arguments) -> ExitCode {
     match ask(arguments.admin) {
         Ok(answer) => match answer.split_once("\r\n\r\n") {
             Some((head, body)) if head.contains(" 200 ") => {
-                say::out(body);
+                say::out(&json::escaped(body));
                 say::out("\n");
                 ExitCode::SUCCESS
             }

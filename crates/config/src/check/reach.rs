@@ -59,7 +59,7 @@ pub(super) fn unreachable(parts: &Parts, reading: &Reading) {
         let names: Vec<_> = by
             .iter()
             .take(NAMES_MOST)
-            .map(|earlier| format!("`{}`", earlier.placed.part.rule.name))
+            .map(|earlier| format!("`{}`", earlier.placed.part.shown))
             .collect();
         let message = match (&names[..], by.len() - names.len()) {
             ([one], _) => format!("{one} comes before it and holds wherever it holds"),
@@ -78,7 +78,7 @@ pub(super) fn unreachable(parts: &Parts, reading: &Reading) {
                 "unreachable_rule",
                 format!(
                     "rule `{}` is never reached: {message}",
-                    rule.placed.part.rule.name
+                    rule.placed.part.shown
                 ),
                 first.placed.at,
             );

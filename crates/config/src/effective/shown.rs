@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Entry, Kind, Leaf, Origin};
-use crate::problem::Source;
+use crate::problem::{Source, plainly, steers};
 
 /// What stands in the place of a value that nobody is shown.
 const VEIL: &str = "(veiled)";
@@ -53,7 +53,7 @@ impl Origin {
             return "default".into();
         };
         let name = sources.get(at.file).map_or("?", |source| &source.name);
-        let mut out = format!("{name}:{}:{}", at.line, at.column);
+        let mut out = format!("{}:{}:{}", plainly(name), at.line, at.column);
         for name in names {
             let _ = write!(out, ", environment {name}");
         }
@@ -160,7 +160,7 @@ fn yaml(entry: &Entry, indent: usize, lead: &str, sources: &[Source], lines: &mu
 fn scalar(leaf: &Leaf) -> String {
     match leaf.variable && leaf.kind != Kind::Veiled {
         // In quotes it would be no variable.
-        true => leaf.shown.clone(),
+        true => plainly(&leaf.shown).into_owned(),
         false => plain(leaf.text()),
     }
 }
@@ -182,7 +182,7 @@ fn plain(text: &str) -> String {
             '"' | '\\' => out.extend(['\\', char]),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            char if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+            char if steers(char) || char == '\u{feff}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(char));
             }
             char => out.push(char),
@@ -220,9 +220,17 @@ pub fn differences(before: &Entry, after: &Entry) -> Vec<Difference> {
     all
 }
 
+/// The parts of a configuration, by keys and names: as they are, and as they may be shown.
+#[must_use]
+pub fn parts(entry: &Entry) -> BTreeMap<Vec<String>, Vec<String>> {
+    let all = compared(entry).into_values();
+    all.map(|row| (row.part, row.part_shown)).collect()
+}
+
 /// A value to be compared.
 struct Compared {
     part: Vec<String>,
+    part_shown: Vec<String>,
     path: String,
     shown: String,
     same: String,
@@ -233,20 +241,31 @@ struct Compared {
 struct Place {
     /// The part that it is in.
     part: Vec<String>,
+    /// The same as it may be shown.
+    part_shown: Vec<String>,
     /// Names and keys by their values, which no two places have in common.
     path: Vec<String>,
+    /// The same as they may be shown, in parts and in one.
+    names: Vec<String>,
     shown: String,
 }
 
 impl Place {
-    fn below(&self, key: &str, shown: &str, is_part: bool) -> Self {
-        let mut path = self.path.clone();
+    /// Below a key or a name, which is shown so, behind and before these.
+    fn below(&self, key: &str, (before, shown, behind): (&str, &str, &str), is_part: bool) -> Self {
+        let (mut path, mut names) = (self.path.clone(), self.names.clone());
         path.push(key.to_owned());
-        let part = if is_part { &path } else { &self.part };
+        names.push(shown.to_owned());
+        let (part, part_shown) = match is_part {
+            true => (&path, &names),
+            false => (&self.part, &self.part_shown),
+        };
         Self {
             part: part.clone(),
-            shown: format!("{}{shown}", self.shown),
+            part_shown: part_shown.clone(),
+            shown: format!("{}{before}{shown}{behind}", self.shown),
             path,
+            names,
         }
     }
 }
@@ -269,7 +288,7 @@ fn compare(entry: &Entry, place: &Place, all: &mut BTreeMap<Vec<String>, Compare
                 _ => false,
             };
             for (key, entry) in entries {
-                let below = place.below(key, &format!("{dot}{key}"), begins);
+                let below = place.below(key, (dot, key, ""), begins);
                 compare(entry, &below, all);
             }
         }
@@ -280,7 +299,7 @@ fn compare(entry: &Entry, place: &Place, all: &mut BTreeMap<Vec<String>, Compare
                 let shown = shown.unwrap_or_else(|| at.to_string());
                 let begins = named.is_some();
                 let key = named.unwrap_or_else(|| at.to_string());
-                compare(item, &place.below(&key, &format!("[{shown}]"), begins), all);
+                compare(item, &place.below(&key, ("[", &shown, "]"), begins), all);
             }
         }
         Entry::List(_) | Entry::Leaf(_) => {
@@ -288,6 +307,7 @@ fn compare(entry: &Entry, place: &Place, all: &mut BTreeMap<Vec<String>, Compare
                 place.path.clone(),
                 Compared {
                     part: place.part.clone(),
+                    part_shown: place.part_shown.clone(),
                     path: place.shown.clone(),
                     shown: joined(entry, &|leaf| leaf.text().to_owned()),
                     same: joined(entry, &|leaf| leaf.same.clone()),

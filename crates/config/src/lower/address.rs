@@ -7,31 +7,33 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::plan::{BackendAddress, Bind};
+use crate::read::Scalar;
 
 /// `0.0.0.0:80`, `[::]:80`, `unix:/run/x.sock`.
-pub(crate) fn bind(text: &str) -> Result<Bind, String> {
-    if let Some(path) = unix(text)? {
+pub(crate) fn bind(written: &Scalar) -> Result<Bind, String> {
+    if let Some(path) = unix(written)? {
         return Ok(Bind::Unix(path));
     }
-    text.parse().map(Bind::Tcp).map_err(|_| {
-        format!("an address to listen on is written like `0.0.0.0:8080`, `[::]:8080` or `unix:/run/x.sock`, not `{text}`")
+    written.value().parse().map(Bind::Tcp).map_err(|_| {
+        format!("an address to listen on is written like `0.0.0.0:8080`, `[::]:8080` or `unix:/run/x.sock`, not `{written}`")
     })
 }
 
 /// `10.0.0.1:80`, `[::1]:80`, `name:80`, `unix:/run/x.sock`.
-pub(crate) fn backend(text: &str) -> Result<BackendAddress, String> {
-    if let Some(path) = unix(text)? {
+pub(crate) fn backend(written: &Scalar) -> Result<BackendAddress, String> {
+    if let Some(path) = unix(written)? {
         return Ok(BackendAddress::Unix(path));
     }
+    let text = written.value();
     if let Ok(address) = text.parse::<SocketAddr>() {
         if address.port() == 0 {
-            return Err(format!("`{text}`: port 0 is nobody's"));
+            return Err(format!("`{written}`: port 0 is nobody's"));
         }
         return Ok(BackendAddress::Tcp(address));
     }
     let wrong = || {
         format!(
-            "a backend is written like `10.0.0.1:9000`, `name:9000` or `unix:/run/x.sock`, not `{text}`"
+            "a backend is written like `10.0.0.1:9000`, `name:9000` or `unix:/run/x.sock`, not `{written}`"
         )
     };
     if text.contains("://") {
@@ -59,25 +61,26 @@ pub(crate) fn backend(text: &str) -> Result<BackendAddress, String> {
     Ok(BackendAddress::Name(name.into(), port))
 }
 
-fn unix(text: &str) -> Result<Option<PathBuf>, String> {
-    let Some(path) = text.strip_prefix("unix:") else {
+fn unix(written: &Scalar) -> Result<Option<PathBuf>, String> {
+    let Some(path) = written.value().strip_prefix("unix:") else {
         return Ok(None);
     };
     // The kernel's limit for the path of a Unix socket, less its end.
     if path.is_empty() || path.len() > 107 || path.contains('\0') {
         return Err(format!(
-            "`{text}`: the path of a Unix socket has 1 to 107 bytes"
+            "`{written}`: the path of a Unix socket has 1 to 107 bytes"
         ));
     }
     Ok(Some(path.into()))
 }
 
 /// `10.0.0.0/8`, `::1`.
-pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+pub(crate) fn network(written: &Scalar) -> Result<IpNet, String> {
+    let text = written.value();
     text.parse::<IpNet>()
         .map(|network| network.trunc())
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| {
-            format!("a network is written like `10.0.0.0/8` or `2001:db8::/32`, not `{text}`")
+            format!("a network is written like `10.0.0.0/8` or `2001:db8::/32`, not `{written}`")
         })
 }

@@ -10,7 +10,8 @@ use evenkeel_balance::settings::ActiveSettings;
 use crate::keys::{BODY, HEALTH, HTTP_CHECK, TCP_CHECK};
 use crate::limits;
 use crate::plan::{BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
-use crate::read::{Fields, Reading};
+use crate::problem::clipped;
+use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Key, Node, Value};
 
 /// The longest text or expression that a body is searched for.
@@ -63,7 +64,8 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, Active
         port: map.number("port").and_then(NonZeroU16::new),
         address: map.with("address", |reading, node| {
             reading.parsed(node, "address", |text| {
-                text.parse::<IpAddr>()
+                text.value()
+                    .parse::<IpAddr>()
                     .map_err(|_| format!("`{text}` is no address"))
             })
         }),
@@ -87,8 +89,8 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
     let sound = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     let path = map.with("path", |reading, node| {
         reading.parsed(node, "path", |text| {
-            if text.starts_with('/') && sound(text) {
-                Ok(Arc::from(text))
+            if text.value().starts_with('/') && sound(text.value()) {
+                Ok(Arc::from(text.value()))
             } else {
                 Err(format!(
                     "a path begins with a slash and is visible ASCII: `{text}`"
@@ -98,11 +100,12 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
     });
     let method = map.with("method", |reading, node| {
         reading.parsed(node, "method", |text| {
-            let token = !text.is_empty()
-                && text.len() <= 32
-                && text.bytes().all(|byte| byte.is_ascii_uppercase());
+            let value = text.value();
+            let token = !value.is_empty()
+                && value.len() <= 32
+                && value.bytes().all(|byte| byte.is_ascii_uppercase());
             if token {
-                Ok(Arc::from(text))
+                Ok(Arc::from(value))
             } else {
                 Err(format!("`{text}` is no method"))
             }
@@ -110,8 +113,8 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
     });
     let host = map.with("host", |reading, node| {
         reading.parsed(node, "host", |text| {
-            if !text.is_empty() && sound(text) {
-                Ok(Arc::from(text))
+            if !text.value().is_empty() && sound(text.value()) {
+                Ok(Arc::from(text.value()))
             } else {
                 Err(format!("`{text}` is no host"))
             }
@@ -147,14 +150,15 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
 fn headers(reading: &Reading, entries: &[(Key, Node)]) -> Vec<(Arc<str>, Arc<str>)> {
     let mut headers = Vec::new();
     for (key, node) in entries {
-        let value = reading.text(node).unwrap_or_default();
+        let text = reading.text(node);
+        let value = text.as_ref().map_or("", Scalar::value);
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         let token = !key.text.is_empty() && key.text.bytes().all(letters);
         let plain = value
             .bytes()
             .all(|byte| byte.is_ascii_graphic() || byte == b' ');
         if !token || !plain {
-            let message = format!("`{}` is no field that can be sent", key.text);
+            let message = format!("`{}` is no field that can be sent", clipped(&key.text));
             reading.error(key.at, "header", message);
         }
         headers.push((Arc::from(&*key.text), Arc::from(value)));
@@ -163,14 +167,15 @@ fn headers(reading: &Reading, entries: &[(Key, Node)]) -> Vec<(Arc<str>, Arc<str
 }
 
 /// `200`, `200-299`.
-fn range(text: &str) -> Result<(u16, u16), String> {
+fn range(written: &Scalar) -> Result<(u16, u16), String> {
+    let text = written.value();
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     match (from.parse(), to.parse()) {
         (Ok(from), Ok(to)) if (100..=599).contains(&from) && (from..=599).contains(&to) => {
             Ok((from, to))
         }
         _ => Err(format!(
-            "a status is written like `200` or `200-299`, not `{text}`"
+            "a status is written like `200` or `200-299`, not `{written}`"
         )),
     }
 }
@@ -187,7 +192,7 @@ fn body(reading: &Reading, node: &Node) -> Option<BodyMatch> {
     };
     if !matches!(node.value, Value::Map(_)) {
         let text = reading.text(node)?;
-        return sound(node, &text).then(|| BodyMatch::Contains(text.into()));
+        return sound(node, text.value()).then(|| BodyMatch::Contains(text.value().into()));
     }
     let map = reading.map(node, &BODY)?;
     if map.get("regex").is_none() {
@@ -196,7 +201,7 @@ fn body(reading: &Reading, node: &Node) -> Option<BodyMatch> {
     }
     let found = map.with("regex", |reading, node| {
         let text = reading.text(node)?;
-        sound(node, &text).then_some(())?;
+        sound(node, text.value()).then_some(())?;
         reading.parsed(node, "regex", super::paths::regex)
     });
     map.done();

@@ -29,7 +29,9 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
         );
     }
     if let Some(node) = fields.get("protocol")
-        && reading.text(node).is_some_and(|text| text != "http")
+        && reading
+            .text(node)
+            .is_some_and(|text| text.value() != "http")
     {
         reading.error(node.at, "not_yet", "only `http` is built yet");
     }
@@ -50,14 +52,14 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
     };
     let via = fields.with("via", |reading, node| {
         let text = reading.text(node)?;
-        if super::name(&text).is_err() {
+        if super::name(text.value()).is_err() {
             reading.error(
                 node.at,
                 "name",
                 "`via` is a name of this instance: letters, digits, `-`, `_` and `.`",
             );
         }
-        Some(text.as_str().into())
+        Some(text.value().into())
     });
     let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
     let half_close = fields.with("half_close", Reading::boolean);

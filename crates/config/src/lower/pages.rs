@@ -31,14 +31,14 @@ fn page(reading: &Reading, node: &Node) -> Option<ErrorPage> {
         let text = reading.text(node)?;
         return Some(ErrorPage {
             content_type: RESPOND_TYPE.into(),
-            body: body(reading, node, text.as_bytes())?,
+            body: body(reading, node, text.value().as_bytes())?,
         });
     };
     let map = reading.map(node, &PAGE)?;
     let given = map.with("content_type", media_type);
     let inline = map.get("body").map(|node| {
         let text = reading.text(node)?;
-        Some((RESPOND_TYPE, body(reading, node, text.as_bytes())?))
+        Some((RESPOND_TYPE, body(reading, node, text.value().as_bytes())?))
     });
     let file = map.get("file").map(|node| {
         let (path, bytes) = reading.file(node)?;
@@ -90,6 +90,7 @@ fn type_of(path: &Path) -> &'static str {
 /// A media type that can stand in a field.
 pub(super) fn media_type(reading: &Reading, node: &Node) -> Option<Arc<str>> {
     reading.parsed(node, "value", |text| {
+        let text = text.value();
         let sound = !text.is_empty()
             && text
                 .bytes()

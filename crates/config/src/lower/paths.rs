@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::keys::PATH;
 use crate::plan::{PathPattern, Wildcard};
 use crate::problem::At;
-use crate::read::Reading;
+use crate::read::{Reading, Scalar};
 use crate::tree::{Node, Value};
 
 /// The most bytes that a compiled expression may take.
@@ -26,7 +26,7 @@ enum Never {
 
 /// A path, a pattern, or a map of one. What is not in normal form goes to `unusual`, for who knows the listeners.
 pub(super) fn path(reading: &Reading, node: &Node, unusual: &Unusual) -> Option<PathPattern> {
-    let text_of = |node: &Node, possible: &dyn Fn(&str) -> Result<(), Never>| {
+    let text_of = |node: &Node, possible: &dyn Fn(&Scalar) -> Result<(), Never>| {
         let text = reading.text(node)?;
         match possible(&text) {
             Ok(()) => Some(text),
@@ -41,21 +41,24 @@ pub(super) fn path(reading: &Reading, node: &Node, unusual: &Unusual) -> Option<
         }
     };
     if !matches!(node.value, Value::Map(_)) {
-        let text = text_of(node, &|text| match text.contains(['*', '?']) {
+        let text = text_of(node, &|text| match text.value().contains(['*', '?']) {
             true => pattern(text),
             false => literal(text),
         })?;
+        let text = text.value();
         return Some(match text.contains(['*', '?']) {
-            true => PathPattern::Wildcard(Wildcard::new(&text)),
+            true => PathPattern::Wildcard(Wildcard::new(text)),
             false => PathPattern::Exact(text.into()),
         });
     }
     let map = reading.map(node, &PATH)?;
     let exact = map.get("exact").and_then(|node| text_of(node, &literal));
-    let exact = exact.map(|text| PathPattern::Exact(text.into()));
+    let exact = exact.map(|text| PathPattern::Exact(text.value().into()));
     let prefix = map.get("prefix").and_then(|node| text_of(node, &literal));
-    let prefix =
-        prefix.map(|text| PathPattern::Prefix(text.strip_suffix('/').unwrap_or(&text).into()));
+    let prefix = prefix.map(|text| {
+        let text = text.value();
+        PathPattern::Prefix(text.strip_suffix('/').unwrap_or(text).into())
+    });
     let regex = map.with("regex", |reading, node| {
         reading.parsed(node, "regex", regex).map(PathPattern::Regex)
     });
@@ -69,9 +72,9 @@ pub(super) fn path(reading: &Reading, node: &Node, unusual: &Unusual) -> Option<
 }
 
 /// A path in the form in which rules see it: for what leads somewhere.
-pub(super) fn exact(text: &str) -> Result<Arc<str>, String> {
+pub(super) fn exact(text: &Scalar) -> Result<Arc<str>, String> {
     match literal(text) {
-        Ok(()) => Ok(text.into()),
+        Ok(()) => Ok(text.value().into()),
         Err(Never::Ever(why) | Never::Normal(why)) => Err(why),
     }
 }
@@ -91,30 +94,30 @@ pub(super) fn wildcard(pattern: &str) -> Result<Wildcard, String> {
 }
 
 /// Whether a request can have this path.
-fn literal(text: &str) -> Result<(), Never> {
-    if text.contains('?') {
+fn literal(text: &Scalar) -> Result<(), Never> {
+    if text.value().contains('?') {
         return Err(Never::Ever(format!(
             "`{text}`: a path has no query and, as `exact` or `prefix`, no `?`"
         )));
     }
-    possible(text, &[text])
+    possible(text, &[text.value()])
 }
 
 /// Whether a request can have a path of this pattern. Looks at the text between wildcards only.
-fn pattern(text: &str) -> Result<(), Never> {
-    wildcard(text).map_err(Never::Ever)?;
-    let runs: Vec<&str> = text.split(['*', '?']).collect();
+fn pattern(text: &Scalar) -> Result<(), Never> {
+    wildcard(text.value()).map_err(Never::Ever)?;
+    let runs: Vec<&str> = text.value().split(['*', '?']).collect();
     possible(text, &runs)
 }
 
 /// Whether a request can have a path in which these runs of characters stand, with anything between them.
-fn possible(text: &str, runs: &[&str]) -> Result<(), Never> {
+fn possible(text: &Scalar, runs: &[&str]) -> Result<(), Never> {
     let never = |why: &str| {
         Err(Never::Ever(format!(
             "`{text}` can be no request's path: {why}"
         )))
     };
-    if runs.iter().all(|run| run.is_empty()) && !text.is_empty() {
+    if runs.iter().all(|run| run.is_empty()) && !text.value().is_empty() {
         return Ok(());
     }
     if runs[0].is_empty() && runs.len() == 1 || !runs[0].is_empty() && !runs[0].starts_with('/') {
@@ -179,8 +182,8 @@ fn escape(rest: &str, cut: bool) -> Option<bool> {
     Some(!lower && !byte.is_ascii_alphanumeric() && !b"-._~".contains(&byte))
 }
 
-pub(super) fn regex(text: &str) -> Result<regex::bytes::Regex, String> {
-    regex::bytes::RegexBuilder::new(text)
+pub(super) fn regex(text: &Scalar) -> Result<regex::bytes::Regex, String> {
+    regex::bytes::RegexBuilder::new(text.value())
         .size_limit(REGEX_BYTES)
         .build()
         .map_err(|error| {

@@ -10,7 +10,7 @@ use crate::keys::{REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 use crate::limits;
 use crate::plan::{Action, Conditions, HostPattern, RedirectPlan, RespondPlan, RulePlan};
 use crate::problem::At;
-use crate::read::{Fields, Reading};
+use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
 /// The longest answer of a rule.
@@ -33,7 +33,7 @@ pub(super) fn read(reading: &Reading, node: &Node, into: &mut Vec<Placed<RawRule
                     reading.error_with(
                         at,
                         "duplicate_name",
-                        format!("two rules are called `{}`", raw.rule.name),
+                        format!("two rules are called `{}`", raw.shown),
                         earlier,
                     );
                 }
@@ -55,6 +55,7 @@ pub(super) fn everything(service: &str) -> RawRule {
             exchange: None,
             body: None,
         },
+        shown: limits::RULE_NAME.into(),
         service: Some((
             At {
                 file: 0,
@@ -62,7 +63,7 @@ pub(super) fn everything(service: &str) -> RawRule {
                 column: 1,
                 length: 1,
             },
-            service.to_owned(),
+            Scalar::plain(service),
         )),
         listeners: Vec::new(),
         unusual: Vec::new(),
@@ -73,7 +74,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
     let reading = fields.reading;
     let name = fields
         .text("name")
-        .unwrap_or_else(|| format!("rule-{}", number + 1));
+        .unwrap_or_else(|| Scalar::plain(&format!("rule-{}", number + 1)));
     let priority = fields.number("priority");
     let listeners = fields.get("listeners").map(|node| {
         let names = reading.items(node).iter();
@@ -100,7 +101,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
     fields.done();
     Some(RawRule {
         rule: RulePlan {
-            name: name.as_str().into(),
+            name: name.value().into(),
             priority: priority.unwrap_or(limits::PRIORITY),
             listeners: Vec::new(),
             when,
@@ -108,6 +109,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             exchange,
             body,
         },
+        shown: name.to_string(),
         service,
         listeners: listeners.unwrap_or_default(),
         unusual: unusual.into_inner(),
@@ -115,7 +117,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
 }
 
 /// The one action of a rule, and the service that it names.
-fn action(fields: &Fields<'_>, name: &str) -> (Option<Action>, Option<(At, String)>) {
+fn action(fields: &Fields<'_>, name: &Scalar) -> (Option<Action>, Option<(At, Scalar)>) {
     let reading = fields.reading;
     let mut service = None;
     let mut actions: Vec<(At, Option<Action>)> = Vec::new();
@@ -145,10 +147,11 @@ fn action(fields: &Fields<'_>, name: &str) -> (Option<Action>, Option<(At, Strin
 }
 
 /// `forward: api`, or `{ api: 100 }`, which says the same.
-fn forward(reading: &Reading, node: &Node) -> Option<(At, String)> {
+fn forward(reading: &Reading, node: &Node) -> Option<(At, Scalar)> {
     match &node.value {
         Value::Map(entries) if entries.len() == 1 => {
-            entries.first().map(|(key, _)| (key.at, key.text.clone()))
+            let key = entries.first().map(|(key, _)| key);
+            key.map(|key| (key.at, Scalar::plain(&key.text)))
         }
         Value::Map(_) => {
             reading.error(
@@ -204,33 +207,35 @@ fn conditions(map: Fields<'_>, unusual: &Unusual) -> Conditions {
     when
 }
 
-fn method(text: &str) -> Result<Arc<str>, String> {
+fn method(written: &Scalar) -> Result<Arc<str>, String> {
+    let text = written.value();
     let token = !text.is_empty()
         && text.len() <= 32
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !token {
-        return Err(format!("`{text}` is no method"));
+        return Err(format!("`{written}` is no method"));
     }
     if text != text.to_ascii_uppercase() {
         return Err(format!(
             "methods are case-sensitive; did you mean `{}`?",
-            text.to_ascii_uppercase()
+            written.spelled(str::to_ascii_uppercase)
         ));
     }
     Ok(text.into())
 }
 
-fn host(text: &str) -> Result<HostPattern, String> {
+fn host(written: &Scalar) -> Result<HostPattern, String> {
+    let text = written.value();
     let lower = text.to_ascii_lowercase();
     let name = lower.strip_suffix('.').unwrap_or(&lower);
     if name.contains("://") || name.contains('/') {
-        return Err(format!("a host has no scheme and no path: `{text}`"));
+        return Err(format!("a host has no scheme and no path: `{written}`"));
     }
     let bracketed = name.starts_with('[');
     if !bracketed && name.contains(':') {
-        return Err(format!("a host is matched without its port: `{text}`"));
+        return Err(format!("a host is matched without its port: `{written}`"));
     }
     // What the wire takes as a host, and no label of it empty.
     let label = |label: &str| {
@@ -255,7 +260,7 @@ fn host(text: &str) -> Result<HostPattern, String> {
         };
         if !letters {
             return Err(format!(
-                "`{text}` can be no request's host: names beyond ASCII are written in their `xn--` form"
+                "`{written}` can be no request's host: names beyond ASCII are written in their `xn--` form"
             ));
         }
         return wildcard(name).map(HostPattern::Wildcard);
@@ -267,12 +272,12 @@ fn host(text: &str) -> Result<HostPattern, String> {
             .is_some_and(|name| name.parse::<std::net::Ipv6Addr>().is_ok());
     if name.len() > HOST_MOST {
         return Err(format!(
-            "`{text}` can be no request's host: it has more than {HOST_MOST} characters"
+            "`{written}` can be no request's host: it has more than {HOST_MOST} characters"
         ));
     }
     if !address && !plain(name) {
         return Err(format!(
-            "`{text}` is no host; names beyond ASCII are written in their `xn--` form"
+            "`{written}` is no host; names beyond ASCII are written in their `xn--` form"
         ));
     }
     Ok(HostPattern::Exact(name.into()))
@@ -297,7 +302,7 @@ fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {
     let port = map.number("port").and_then(NonZeroU16::new);
     let path = map.with("path", |reading, node| {
         reading.parsed(node, "path", |text| {
-            if text.contains("#{") {
+            if text.value().contains("#{") {
                 return Err("placeholders are not built yet".into());
             }
             exact(text)
@@ -305,6 +310,7 @@ fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {
     });
     let query = map.with("query", |reading, node| {
         reading.parsed(node, "query", |text| {
+            let text = text.value();
             let sound = text
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b'#');
@@ -335,7 +341,8 @@ fn respond(reading: &Reading, node: &Node) -> Option<RespondPlan> {
     let map = reading.map(node, &RESPOND)?;
     let status = map.number("status");
     let content_type = map.with("content_type", super::pages::media_type);
-    let body = map.text("body").unwrap_or_default();
+    let text = map.text("body");
+    let body = text.as_ref().map_or("", Scalar::value);
     if body.len() > BODY_MOST {
         reading.error(
             map.at,
@@ -347,6 +354,6 @@ fn respond(reading: &Reading, node: &Node) -> Option<RespondPlan> {
     Some(RespondPlan {
         status: status.unwrap_or(limits::RESPOND_STATUS),
         content_type: content_type.unwrap_or_else(|| limits::RESPOND_TYPE.into()),
-        body: body.into_bytes().into(),
+        body: body.as_bytes().into(),
     })
 }

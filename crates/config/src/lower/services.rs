@@ -14,7 +14,7 @@ use crate::keys::{BACKEND, BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UP
 use crate::limits::ServiceLimits;
 use crate::plan::{BackendPlan, HashKey, ServicePlan, UpstreamPlan};
 use crate::problem::At;
-use crate::read::{Fields, Reading};
+use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
 pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<ServicePlan> {
@@ -81,25 +81,29 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Service
         name,
         settings,
         key,
-        backends: backends?.into_iter().map(|(_, backend)| backend).collect(),
+        backends: backends?.into_iter().map(|one| one.backend).collect(),
         upstream,
         health,
         limits,
     })
 }
 
+/// A backend with what messages say of it.
+struct Member {
+    at: At,
+    id: Scalar,
+    backend: BackendPlan,
+}
+
 /// What only all members together can have wrong.
-fn members(reading: &Reading, at: At, name: &str, backends: &[(At, BackendPlan)]) {
+fn members(reading: &Reading, at: At, name: &str, backends: &[Member]) {
     let mut seen: BTreeMap<&str, At> = BTreeMap::new();
-    for (at, backend) in backends {
+    for Member { at, id, backend } in backends {
         if let Some(earlier) = seen.insert(backend.spec.id.as_str(), *at) {
             reading.error_with(
                 *at,
                 "duplicate_backend",
-                format!(
-                    "backend `{}` stands here twice; give the second one an `id`",
-                    backend.spec.id
-                ),
+                format!("backend `{id}` stands here twice; give the second one an `id`"),
                 earlier,
             );
         }
@@ -107,7 +111,7 @@ fn members(reading: &Reading, at: At, name: &str, backends: &[(At, BackendPlan)]
     if !backends.is_empty()
         && backends
             .iter()
-            .all(|(_, backend)| backend.spec.weight == Weight::ZERO)
+            .all(|one| one.backend.spec.weight == Weight::ZERO)
     {
         reading.warning(
             at,
@@ -154,10 +158,11 @@ fn hash(map: Fields<'_>) -> (PolicyChoice, Option<HashKey>) {
 }
 
 /// The name of a field or cookie.
-fn token(text: &str) -> Result<String, String> {
+fn token(written: &Scalar) -> Result<String, String> {
+    let text = written.value();
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.is_empty() || !text.bytes().all(letters) {
-        return Err(format!("`{text}` is no name of a field or cookie"));
+        return Err(format!("`{written}` is no name of a field or cookie"));
     }
     Ok(text.to_owned())
 }
@@ -228,7 +233,8 @@ fn upstream(map: Fields<'_>) -> UpstreamPlan {
     map.set_number("idle_most", &mut plan.idle_most);
     let address = |reading: &Reading, node: &Node| {
         reading.parsed(node, "address", |text| {
-            text.parse().map_err(|_| format!("`{text}` is no address"))
+            let address = text.value().parse();
+            address.map_err(|_| format!("`{text}` is no address"))
         })
     };
     map.set(
@@ -261,26 +267,27 @@ fn upstream(map: Fields<'_>) -> UpstreamPlan {
     plan
 }
 
-fn backend(reading: &Reading, node: &Node) -> Option<(At, BackendPlan)> {
+fn backend(reading: &Reading, node: &Node) -> Option<Member> {
     if !matches!(node.value, Value::Map(_)) {
         let text = reading.text(node)?;
         let address = reading.parsed(node, "address", address::backend)?;
-        let spec = BackendSpec::new(text);
-        return Some((
-            node.at,
-            BackendPlan {
+        let spec = BackendSpec::new(text.value());
+        return Some(Member {
+            at: node.at,
+            id: text,
+            backend: BackendPlan {
                 spec,
                 address,
                 max_connections: None,
                 zone: None,
             },
-        ));
+        });
     }
     let map = reading.map(node, &BACKEND)?;
     let dns = map.stands("dns").is_some();
     let written = map.text("address");
     let address = written
-        .as_deref()
+        .as_ref()
         .zip(map.get("address"))
         .and_then(|(text, node)| {
             address::backend(text)
@@ -293,7 +300,7 @@ fn backend(reading: &Reading, node: &Node) -> Option<(At, BackendPlan)> {
         .map_or(Some(Weight::ONE), |weight| Weight::new(weight).ok());
     let max_in_flight = map.number("max_in_flight").and_then(NonZeroU32::new);
     let max_connections = map.number("max_connections").and_then(NonZeroUsize::new);
-    let zone = map.text("zone");
+    let zone = map.text("zone").map(|zone| zone.value().into());
     let admin = match map.word("state") {
         Some("draining") => Admin::Draining,
         Some("disabled") => Admin::Disabled,
@@ -305,26 +312,29 @@ fn backend(reading: &Reading, node: &Node) -> Option<(At, BackendPlan)> {
         reading.error(at, "missing", "a backend needs its `address`");
     }
     map.done();
+    let id = id?;
     let spec = BackendSpec {
         weight: weight?,
         max_in_flight,
         admin,
         labels: labels.unwrap_or_default(),
-        ..BackendSpec::new(id?)
+        ..BackendSpec::new(id.value())
     };
-    Some((
+    Some(Member {
         at,
-        BackendPlan {
+        id,
+        backend: BackendPlan {
             spec,
             address: address?,
             max_connections,
-            zone: zone.map(Into::into),
+            zone,
         },
-    ))
+    })
 }
 
 fn labels(reading: &Reading, node: &Node) -> Option<BTreeMap<String, String>> {
     let all = reading.free(node, "labels")?.iter();
-    let labels = all.filter_map(|(key, node)| Some((key.text.clone(), reading.text(node)?)));
+    let labels = all
+        .filter_map(|(key, node)| Some((key.text.clone(), reading.text(node)?.value().to_owned())));
     Some(labels.collect())
 }

@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use super::Reading;
+use super::{Reading, Scalar};
 use crate::keys::{Keys, Shape, later};
-use crate::problem::At;
+use crate::problem::{At, clipped};
 use crate::tree::{Key, Node};
 
 /// The keys of one map. Which there are, the table says.
@@ -37,7 +37,7 @@ impl<'t> Fields<'t> {
     }
 
     /// The value of a key as a text.
-    pub(crate) fn text(&self, key: &'static str) -> Option<String> {
+    pub(crate) fn text(&self, key: &'static str) -> Option<Scalar> {
         self.reading.text(self.get(key)?)
     }
 
@@ -133,7 +133,7 @@ impl<'t> Fields<'t> {
             self.reading.error(
                 key.at,
                 "unknown_key",
-                format!("`{}` is not a key here; {hint}", key.text),
+                format!("`{}` is not a key here; {hint}", clipped(&key.text)),
             );
         }
     }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::Scalar;
+
 /// `250ms`, `30s`, `1m30s`, `2h`, `1d`: numbers with units, largest first. A bare `0` is none of any unit.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(written: &Scalar) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [
         ("d", 86_400_000),
         ("h", 3_600_000),
@@ -12,13 +14,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         ("ms", 1),
     ];
     let wrong =
-        || format!("a duration is written like `250ms`, `30s`, `1m30s`, `2h`, not `{text}`");
+        || format!("a duration is written like `250ms`, `30s`, `1m30s`, `2h`, not `{written}`");
+    let text = written.value();
     if text == "0" {
         return Ok(Duration::ZERO);
     }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!(
-            "`{text}` has no unit; write `{text}s` or `{text}ms`"
+            "`{written}` has no unit; write `{written}s` or `{written}ms`"
         ));
     }
     let (mut rest, mut total, mut last) = (text, 0_u64, u64::MAX);
@@ -57,7 +60,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `64KiB`, `10MiB`, `1GiB`, `1kB`, `512B`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(written: &Scalar) -> Result<u64, String> {
     const UNITS: [(&str, u64); 7] = [
         ("B", 1),
         ("kB", 1000),
@@ -67,10 +70,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         ("GB", 1_000_000_000),
         ("GiB", 1 << 30),
     ];
-    let wrong = || format!("a size is written like `64KiB`, `10MiB`, `1kB`, not `{text}`");
+    let wrong = || format!("a size is written like `64KiB`, `10MiB`, `1kB`, not `{written}`");
+    let text = written.value();
     let digits = text
         .find(|char: char| !char.is_ascii_digit())
-        .ok_or_else(|| format!("`{text}` has no unit; write `{text}B` or `{text}KiB`"))?;
+        .ok_or_else(|| format!("`{written}` has no unit; write `{written}B` or `{written}KiB`"))?;
     let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
     let (_, factor) = UNITS
         .iter()
@@ -80,9 +84,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// `50%`, `99.9%`, as a part of 1.
-pub(crate) fn share(text: &str) -> Result<f64, String> {
-    let wrong = || format!("a percentage is written like `50%`, not `{text}`");
-    let number = text.strip_suffix('%').ok_or_else(wrong)?;
+pub(crate) fn share(written: &Scalar) -> Result<f64, String> {
+    let wrong = || format!("a percentage is written like `50%`, not `{written}`");
+    let number = written.value().strip_suffix('%').ok_or_else(wrong)?;
     let plain = number
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -97,9 +101,13 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
 
+    fn written(text: &str) -> Scalar {
+        Scalar::plain(text)
+    }
+
     #[test]
     fn durations() {
-        let millis = |text| duration(text).map(|duration| duration.as_millis());
+        let millis = |text| duration(&written(text)).map(|duration| duration.as_millis());
         for (text, expect) in [
             ("250ms", 250),
             ("30s", 30_000),
@@ -126,19 +134,19 @@ mod tests {
         ] {
             assert!(millis(text).is_err(), "{text}");
         }
-        assert!(duration("30").unwrap_err().contains("`30s`"));
+        assert!(duration(&written("30")).unwrap_err().contains("`30s`"));
     }
 
     #[test]
     fn sizes_and_shares() {
-        assert_eq!(size("64KiB"), Ok(65536));
-        assert_eq!(size("1kB"), Ok(1000));
+        assert_eq!(size(&written("64KiB")), Ok(65536));
+        assert_eq!(size(&written("1kB")), Ok(1000));
         for text in ["", "1", "1K", "KiB", "-1B", "99999999999GiB"] {
-            assert!(size(text).is_err(), "{text}");
+            assert!(size(&written(text)).is_err(), "{text}");
         }
-        assert_eq!(share("50%"), Ok(0.5));
+        assert_eq!(share(&written("50%")), Ok(0.5));
         for text in ["", "50", "%", "101%", "-1%", "NaN%", "inf%", "1e1%"] {
-            assert!(share(text).is_err(), "{text}");
+            assert!(share(&written(text)).is_err(), "{text}");
         }
     }
 }

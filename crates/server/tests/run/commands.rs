@@ -182,3 +182,61 @@ fn diff_for_programs() {
     );
     assert_eq!(evenkeel(&["config", "diff", &before]).0, Some(2));
 }
+
+/// Names and values from files and the environment: none steers a terminal, and none of the environment is shown, however
+/// short it is.
+#[test]
+fn what_commands_print_is_plain_and_veiled() {
+    let folder = Folder::new("plain");
+    let path = |name: &str, text: &str| folder.write(name, text).display().to_string();
+    let before = path("before.yaml", GOOD);
+    let after = path(
+        "after.yaml",
+        &format!(
+            "{GOOD}    - {{ id: \"\\e[2J\", address: a:1 }}\n    - id: x${{SHORT}}\n      address: b:1\nrules:\n- name: r${{SHORT}}\n  forward: api\n"
+        ),
+    );
+    let bad = path("bad\u{1b}[2J.yaml", "drain: \"\\e[2J\"\n");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .args(arguments)
+            .env("SHORT", "e")
+            .output()
+            .unwrap();
+        let all = [output.stdout, output.stderr].concat();
+        let all = String::from_utf8(all).unwrap();
+        let steers = |char: char| char.is_control() && char != '\n';
+        assert!(!all.contains(steers), "{arguments:?} {all:?}");
+        all
+    };
+    let words = run(&["config", "diff", &before, &after]);
+    for expect in [
+        "rule default is removed\n",
+        "rule r${SHORT} is added\n",
+        "service api: backend \\u{1b}[2J is added\n",
+        "service api: backend x${SHORT} is added\n",
+    ] {
+        assert!(words.contains(expect), "{words}");
+    }
+    let rows = run(&["config", "diff", "--json", &before, &after]);
+    let answer = json(&rows);
+    let parts: Vec<_> = answer["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["part"].to_string())
+        .collect();
+    assert!(
+        parts.contains(&r#"["services","api","backends","x${SHORT}"]"#.into()),
+        "{parts:?}"
+    );
+    assert!(
+        !rows.contains("\"xe\"") && !rows.contains("\"re\""),
+        "{rows}"
+    );
+    run(&["config", "show", &after]);
+    run(&["config", "show", "--json", &after]);
+    assert!(run(&["check", &bad]).contains("bad\\u{1b}[2J.yaml:1:8: error: "));
+    run(&["check", "--json", &bad]);
+    run(&["check", "/no\u{1b}where"]);
+}
