@@ -1,10 +1,12 @@
 //! Owns what only the whole configuration can have wrong: addresses that overlap, rules that cannot be reached, services that
 //! nothing uses.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 
-use crate::lower::{Parts, Placed, RawRule, listeners_most};
+use crate::lower::{Parts, Placed, RawRule, Written, listeners_most};
 use crate::plan::{BackendAddress, Bind, PathHandling, PathPattern};
 use crate::problem::At;
 use crate::read::Reading;
@@ -35,7 +37,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
             "there is no rule; with one service and no rules, everything goes to that service",
         );
     }
-    overlaps(parts, reading);
+    overlaps(&parts.binds, reading);
     unusual_paths(parts, reading);
     reach::unreachable(parts, reading);
     tried_one_by_one(&parts.rules, reading);
@@ -53,84 +55,106 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
                 format!("no rule forwards to `{name}`"),
             );
         }
-        for backend in &service.part.backends {
-            if let BackendAddress::Tcp(address) = backend.address
-                && binds(parts)
-                    .any(|(_, bind)| matches!(bind, Bind::Tcp(own) if loops(*own, address)))
-            {
-                reading.warning(
-                    service.at,
-                    "loop",
-                    format!("backend {address} of `{name}` is one of our own listeners"),
-                );
+    }
+    loops(parts, reading);
+}
+
+/// Addresses that take the same connections. Sockets of IPv6 take IPv6 only; port 0 is a free one.
+fn overlaps(binds: &[Written<Bind>], reading: &Reading) {
+    /// The earlier ones of one port and family.
+    #[derive(Default)]
+    struct Earlier {
+        first: Option<usize>,
+        /// The first one on all addresses.
+        all: Option<usize>,
+        addresses: HashMap<IpAddr, usize>,
+    }
+    let (mut ports, mut paths) = (HashMap::<_, Earlier>::new(), HashMap::new());
+    for (number, one) in binds.iter().enumerate() {
+        let earlier = match &one.address {
+            Bind::Unix(path) => match paths.entry(path) {
+                Entry::Occupied(earlier) => Some(*earlier.get()),
+                Entry::Vacant(place) => {
+                    place.insert(number);
+                    None
+                }
+            },
+            Bind::Tcp(address) if address.port() == 0 => None,
+            Bind::Tcp(address) => {
+                let ip = address.ip();
+                let port = ports.entry((address.port(), ip.is_ipv4())).or_default();
+                let same = port.addresses.get(&ip).copied();
+                let earlier = match ip.is_unspecified() {
+                    true => port.first,
+                    false => same.into_iter().chain(port.all).min(),
+                };
+                port.first.get_or_insert(number);
+                if ip.is_unspecified() {
+                    port.all.get_or_insert(number);
+                }
+                port.addresses.entry(ip).or_insert(number);
+                earlier
             }
+        };
+        if let Some(earlier) = earlier.and_then(|earlier| binds.get(earlier)) {
+            let message = format!(
+                "{} takes connections that {} takes already",
+                one.shown, earlier.shown
+            );
+            reading.error_with(one.at, "overlap", message, earlier.at);
         }
     }
 }
 
-fn binds(parts: &Parts) -> impl Iterator<Item = (At, &Bind)> {
-    parts
-        .listeners
-        .iter()
-        .flat_map(|listener| listener.part.binds.iter().map(|bind| (listener.at, bind)))
-}
-
-fn overlaps(parts: &Parts, reading: &Reading) {
-    let all: Vec<_> = binds(parts).collect();
-    for (number, (at, bind)) in all.iter().enumerate() {
-        let earlier = all[..number].iter().find(|(_, other)| match (bind, other) {
-            (Bind::Tcp(one), Bind::Tcp(other)) => meets(*one, *other) || meets(*other, *one),
-            (Bind::Unix(one), Bind::Unix(other)) => one == other,
-            _ => false,
-        });
-        if let Some((earlier, other)) = earlier {
-            reading.error_with(
-                *at,
-                "overlap",
+/// Backends that are surely our own listeners: a socket on all addresses takes what goes to this machine, but which addresses
+/// are this machine's is not known here, beyond its loopback.
+fn loops(parts: &Parts, reading: &Reading) {
+    let own = parts.binds.iter().filter_map(|bind| match bind.address {
+        Bind::Tcp(address) => Some(address),
+        Bind::Unix(_) => None,
+    });
+    let own: HashSet<SocketAddr> = own.collect();
+    for one in &parts.addresses {
+        let BackendAddress::Tcp(address) = one.address else {
+            continue;
+        };
+        let all: IpAddr = match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let by_all = address.ip().is_loopback() && own.contains(&(all, address.port()).into());
+        if own.contains(&address) || by_all {
+            reading.warning(
+                one.at,
+                "loop",
                 format!(
-                    "{} takes connections that {} takes already",
-                    show(bind),
-                    show(other)
+                    "backend {} of `{}` is one of our own listeners",
+                    one.shown, one.of
                 ),
-                *earlier,
             );
         }
     }
 }
 
-fn show(bind: &Bind) -> String {
-    match bind {
-        Bind::Tcp(address) => address.to_string(),
-        Bind::Unix(path) => format!("unix:{}", path.display()),
-    }
-}
-
-/// Whether a connection to `to` would be accepted at `bound`. Sockets of IPv6 take IPv6 only; port 0 is a free one.
-fn meets(bound: SocketAddr, to: SocketAddr) -> bool {
-    bound.port() == to.port()
-        && bound.port() != 0
-        && bound.is_ipv4() == to.is_ipv4()
-        && (bound.ip() == to.ip() || bound.ip().is_unspecified())
-}
-
-/// Whether a backend is surely our own listener: a socket on all addresses takes what goes to this machine, but which
-/// addresses are this machine's is not known here, beyond its loopback.
-fn loops(bound: SocketAddr, to: SocketAddr) -> bool {
-    meets(bound, to) && (bound.ip() == to.ip() || to.ip().is_loopback())
-}
-
 /// Paths that are not in normal form are seen by listeners that leave paths as they came, and by no other.
 fn unusual_paths(parts: &Parts, reading: &Reading) {
-    let as_is = |name: &str| {
-        // What could not be read may be one.
-        let mut found = parts.listeners.iter().filter(|one| &*one.part.name == name);
-        found
-            .next()
-            .is_none_or(|one| one.part.path == PathHandling::AsIs)
-    };
-    for rule in &parts.rules {
-        let names = seen_by(&rule.part, parts);
-        if names.iter().any(|name| as_is(name)) {
+    let mut normal = HashSet::new();
+    for one in &parts.listeners {
+        if one.part.path != PathHandling::AsIs {
+            normal.insert(&*one.part.name);
+        }
+    }
+    let all = all_listeners(parts);
+    for rule in parts
+        .rules
+        .iter()
+        .filter(|rule| !rule.part.unusual.is_empty())
+    {
+        // What could not be read may be one that leaves them.
+        if seen_by(&rule.part, &all)
+            .iter()
+            .any(|name| !normal.contains(name))
+        {
             continue;
         }
         for (at, why) in &rule.part.unusual {
@@ -174,14 +198,22 @@ fn tried_one_by_one(rules: &[Placed<RawRule>], reading: &Reading) {
     }
 }
 
-/// The listeners that a rule is tried on.
-pub(crate) fn seen_by<'p>(rule: &'p RawRule, parts: &'p Parts) -> Vec<&'p str> {
+/// Every listener, in order.
+pub(crate) fn all_listeners(parts: &Parts) -> Rc<[&str]> {
+    let all = parts.names.get("listeners").into_iter().flatten();
+    all.map(|name| &**name).collect()
+}
+
+/// The listeners that a rule is tried on, in order; a rule that names none shares the list of all.
+pub(crate) fn seen_by<'p>(rule: &'p RawRule, all: &Rc<[&'p str]>) -> Rc<[&'p str]> {
     if rule.listeners.is_empty() {
-        let all = parts.names.iter().filter(|(key, _)| *key == "listeners");
-        return all.map(|(_, name)| &**name).collect();
+        return all.clone();
     }
-    rule.listeners
+    let mut own: Vec<_> = rule
+        .listeners
         .iter()
         .map(|(_, name)| name.value())
-        .collect()
+        .collect();
+    own.sort_unstable();
+    own.into()
 }

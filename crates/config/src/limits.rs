@@ -11,6 +11,42 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 /// Listeners of one configuration.
 pub const LISTENERS: usize = 10;
 
+/// Listeners that `max_listeners` can allow.
+pub const LISTENERS_MOST: usize = 10_000;
+
+/// Addresses of one listener: each is a socket of every worker.
+pub const BINDS: usize = 1_000;
+
+/// Rules of one configuration: what programs write. Each takes some 2 KiB and 10 us while it is read.
+pub const RULES: usize = 100_000;
+
+/// Hosts, paths, methods or listeners of one rule; each pair of host and path is a place in the index of rules.
+pub const RULE_VALUES: usize = 10_000;
+
+/// Services of one configuration: each has counters and idle connections in every worker.
+pub const SERVICES: usize = 10_000;
+
+/// Backends of all services together: each has counters of its own cache lines, and its checks.
+pub const BACKENDS: usize = 100_000;
+
+/// Networks of `trusted_proxies`: each request of a peer tries them in turn.
+pub const NETWORKS: usize = 1_000;
+
+/// Fields that a check sends: as many as a request may have here.
+pub const CHECK_HEADERS: usize = 100;
+
+/// Bytes of one compiled expression, about.
+pub const EXPRESSION_BYTES: usize = 1024 * 1024;
+
+/// Bytes that an expression counts at least; the short ones take 2 to 12 KiB.
+pub const EXPRESSION_BYTES_LEAST: usize = 16 * 1024;
+
+/// Bytes of all compiled expressions of one configuration, about: 4,096 short ones, or 64 of the largest.
+pub const EXPRESSIONS_BYTES: usize = 64 * 1024 * 1024;
+
+/// Problems that are told of one configuration; who mends them sees the rest.
+pub const PROBLEMS: usize = 1_000;
+
 /// Where the instance is asked about itself: this machine only.
 pub const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9900));
 

@@ -1,6 +1,6 @@
 //! Owns trees into a plan: the top of the files, and what all their parts share. What stands below is in `lower/`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::check;
 use crate::keys::{ADMIN, Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::{
-    Action, AdminPlan, Bind, ErrorPages, ListenerPlan, Plan, RulePlan, ServicePlan, Workers,
+    Action, AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, RulePlan, ServicePlan,
+    Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
 use crate::read::{Fields, Files, Reading, Scalar};
@@ -65,8 +66,21 @@ pub(crate) struct RawRule {
     /// None: it forwards nowhere.
     pub(crate) service: Option<(At, Scalar)>,
     pub(crate) listeners: Vec<(At, Scalar)>,
+    /// Whether all its conditions could be read: else it holds for less than it seems.
+    pub(crate) whole: bool,
     /// Paths that only a listener with `path: as_is` can see, and why.
     pub(crate) unusual: Vec<(At, String)>,
+}
+
+/// By key, the names that stand below it.
+pub(crate) type Names = BTreeMap<&'static str, BTreeSet<String>>;
+
+/// An address as it is, as it is written, and of which listener or service it is.
+pub(crate) struct Written<T> {
+    pub(crate) at: At,
+    pub(crate) shown: Scalar,
+    pub(crate) of: Arc<str>,
+    pub(crate) address: T,
 }
 
 /// All parts, of all files.
@@ -76,7 +90,11 @@ pub(crate) struct Parts {
     pub(crate) rules: Vec<Placed<RawRule>>,
     pub(crate) services: Vec<Placed<ServicePlan>>,
     /// Every name that stands there, also of what could not be read: that is not missing.
-    pub(crate) names: Vec<(&'static str, String)>,
+    pub(crate) names: Names,
+    /// Every address to listen on, by listener.
+    pub(crate) binds: Vec<Written<Bind>>,
+    /// Every address of a backend, by service.
+    pub(crate) addresses: Vec<Written<BackendAddress>>,
     admin: Option<AdminPlan>,
     trusted_proxies: Option<Vec<IpNet>>,
     workers: Option<Workers>,
@@ -175,7 +193,10 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         parts.admin = admin(reading, node);
     }
     if let Some(node) = once("trusted_proxies") {
-        let networks = reading.items(node).iter();
+        let what = format!("{} networks", limits::NETWORKS);
+        let networks = reading.items(node);
+        let networks = reading.first(networks, limits::NETWORKS, |node| node.at, &what);
+        let networks = networks.iter();
         let network = |node| reading.parsed(node, "address", address::network);
         parts.trusted_proxies = Some(networks.filter_map(network).collect());
     }
@@ -205,7 +226,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         &LISTENER,
         names,
         &mut parts.listeners,
-        listeners::read,
+        |name, at, fields| listeners::read(name, at, fields, &mut parts.binds),
     );
     named(
         &fields,
@@ -213,10 +234,10 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         &SERVICE,
         names,
         &mut parts.services,
-        services::read,
+        |name, at, fields| services::read(name, at, fields, &mut parts.addresses),
     );
     if let Some(node) = fields.get("rules") {
-        names.push(("rules", String::new()));
+        names.entry("rules").or_default();
         rules::read(reading, node, &mut parts.rules);
     }
     fields.done();
@@ -227,9 +248,9 @@ fn named<T>(
     fields: &Fields<'_>,
     key: &'static str,
     keys: &'static Keys,
-    names: &mut Vec<(&'static str, String)>,
+    names: &mut Names,
     into: &mut Vec<Placed<T>>,
-    read: impl Fn(Arc<str>, At, Fields<'_>) -> Option<T>,
+    mut read: impl FnMut(Arc<str>, At, Fields<'_>) -> Option<T>,
 ) where
     T: Named,
 {
@@ -237,6 +258,13 @@ fn named<T>(
     let Some(map) = fields.get(key).and_then(|node| reading.free(node, key)) else {
         return;
     };
+    let most = match key {
+        "services" => limits::SERVICES,
+        _ => limits::LISTENERS_MOST,
+    };
+    let names = names.entry(key).or_default();
+    let room = most.saturating_sub(names.len());
+    let map = reading.first(map, room, |(key, _)| key.at, &format!("{most} {key}"));
     let earlier = into
         .iter()
         .map(|placed| (placed.part.name().to_owned(), placed.at));
@@ -245,7 +273,7 @@ fn named<T>(
         if let Err(message) = name(text) {
             reading.error(*at, "name", message);
         }
-        names.push((key, text.clone()));
+        names.insert(text.clone());
         if let Some(earlier) = seen.insert(text.clone(), *at) {
             reading.error_with(
                 *at,
@@ -360,8 +388,10 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         reading.error(*at, "group", "`group` goes with `user`, which is absent");
     }
     let mut rules = Vec::new();
-    for mut placed in std::mem::take(&mut parts.rules) {
-        resolve(&mut placed.part, &parts, reading);
+    let raw = std::mem::take(&mut parts.rules);
+    let (listeners, services) = (places(&parts.listeners), places(&parts.services));
+    for mut placed in raw {
+        resolve(&mut placed.part, &parts, (&listeners, &services), reading);
         rules.push(placed.part.rule);
     }
     // A listener's own come first.
@@ -395,9 +425,14 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
 }
 
 /// Puts places in the plan where names stood.
-fn resolve(raw: &mut RawRule, parts: &Parts, reading: &Reading) {
+fn resolve(
+    raw: &mut RawRule,
+    parts: &Parts,
+    (listeners, services): (&Places<'_>, &Places<'_>),
+    reading: &Reading,
+) {
     for (at, name) in &raw.listeners {
-        let found = place(&parts.listeners, name.value());
+        let found = listeners.get(name.value()).copied();
         raw.rule.listeners.extend(found);
         if found.is_none() && !parts.stands("listeners", Some(name.value())) {
             let message = format!(
@@ -408,7 +443,7 @@ fn resolve(raw: &mut RawRule, parts: &Parts, reading: &Reading) {
         }
     }
     if let Some((at, name)) = &raw.service {
-        let found = place(&parts.services, name.value());
+        let found = services.get(name.value()).copied();
         if let Some(found) = found {
             raw.rule.action = Action::Forward(found);
         } else if !parts.stands("services", Some(name.value())) {
@@ -421,8 +456,12 @@ fn resolve(raw: &mut RawRule, parts: &Parts, reading: &Reading) {
     }
 }
 
-fn place<T: Named>(parts: &[Placed<T>], name: &str) -> Option<usize> {
-    parts.iter().position(|placed| placed.part.name() == name)
+/// Where parts stand in the plan, by name.
+type Places<'p> = HashMap<&'p str, usize>;
+
+fn places<T: Named>(parts: &[Placed<T>]) -> Places<'_> {
+    let all = parts.iter().enumerate();
+    all.map(|(at, placed)| (placed.part.name(), at)).collect()
 }
 
 /// The first names and how many more there are: all of them in each of many messages would be quadratic.
@@ -442,9 +481,8 @@ fn names<T: Named>(parts: &[Placed<T>]) -> String {
 impl Parts {
     /// Whether a part of this name stands in the text, read or not.
     pub(crate) fn stands(&self, key: &str, name: Option<&str>) -> bool {
-        self.names
-            .iter()
-            .any(|(place, text)| *place == key && name.is_none_or(|name| name == text))
+        let names = self.names.get(key);
+        names.is_some_and(|names| name.is_none_or(|name| names.contains(name)))
     }
 }
 

@@ -1,12 +1,15 @@
 //! Owns the reading of a tree: keys that are known, keys whose feature comes later, values with their units. Every problem is
 //! noted and reading goes on, so that all come out in one go.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use regex::bytes::{Regex, RegexBuilder};
+
 use crate::keys::Keys;
+use crate::limits;
 use crate::problem::{At, Problem, Severity};
 use crate::tree::{Key, Node, Value};
 
@@ -28,6 +31,14 @@ pub type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
 /// Where problems are noted, and what `${NAME}` and file names read.
 pub(crate) struct Reading {
     problems: RefCell<Vec<Problem>>,
+    /// Those that are not told: the first one's place, the worst severity, how many.
+    untold: Cell<Option<(At, Severity, usize)>>,
+    /// Warnings among those that are told.
+    warnings: Cell<usize>,
+    /// Bytes left for compiled expressions.
+    expressions: Cell<usize>,
+    /// Backends left.
+    backends: Cell<usize>,
     environment: BTreeMap<String, String>,
     /// Where each text stands: what file names in it begin at.
     folders: Vec<PathBuf>,
@@ -40,6 +51,10 @@ impl Reading {
     pub(crate) fn new(problems: Vec<Problem>, environment: BTreeMap<String, String>) -> Self {
         Self {
             problems: RefCell::new(problems),
+            untold: Cell::new(None),
+            warnings: Cell::new(0),
+            expressions: Cell::new(limits::EXPRESSIONS_BYTES),
+            backends: Cell::new(limits::BACKENDS),
             environment,
             folders: Vec::new(),
             files: Files::new(),
@@ -82,6 +97,15 @@ impl Reading {
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
+        if let Some((at, severity, count)) = self.untold.get() {
+            problems.push(Problem {
+                at,
+                severity,
+                word: "more",
+                message: format!("and {count} more problems, of which this is the place of one"),
+                also: None,
+            });
+        }
         problems.sort_by_key(|problem| problem.at);
         problems
     }
@@ -94,13 +118,111 @@ impl Reading {
         message: String,
         also: Option<At>,
     ) {
-        self.problems.borrow_mut().push(Problem {
+        let mut problems = self.problems.borrow_mut();
+        let mut left_out = None;
+        if problems.len() >= limits::PROBLEMS {
+            // An error takes the place of a warning.
+            let warning = match (severity, self.warnings.get()) {
+                (Severity::Error, 1..) => problems
+                    .iter()
+                    .rposition(|told| told.severity == Severity::Warning),
+                _ => None,
+            };
+            let Some(warning) = warning else {
+                return self.leave_out(at, severity);
+            };
+            left_out = Some(problems.swap_remove(warning).at);
+        }
+        problems.push(Problem {
             at,
             severity,
             word,
             message,
             also,
         });
+        if severity == Severity::Warning {
+            self.warnings.update(|warnings| warnings + 1);
+        }
+        if let Some(at) = left_out {
+            self.warnings.update(|warnings| warnings - 1);
+            self.leave_out(at, Severity::Warning);
+        }
+    }
+
+    /// Counts one that is not told.
+    fn leave_out(&self, at: At, severity: Severity) {
+        let (first, worst, count) = self.untold.get().unwrap_or((at, severity, 0));
+        let worst = match severity {
+            Severity::Error => severity,
+            Severity::Warning => worst,
+        };
+        self.untold.set(Some((first, worst, count + 1)));
+    }
+
+    /// Whether an error that is noted now is counted only.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= limits::PROBLEMS && self.warnings.get() == 0
+    }
+
+    /// The first of several, as many as there may be. One too many is noted.
+    pub(crate) fn first<'t, T>(
+        &self,
+        items: &'t [T],
+        most: usize,
+        place: impl Fn(&T) -> At,
+        what: &str,
+    ) -> &'t [T] {
+        if let Some(over) = items.get(most) {
+            self.error(place(over), "too_many", format!("more than {what}"));
+        }
+        items.get(..most).unwrap_or(items)
+    }
+
+    /// The backends of one service, as many as are left for it.
+    pub(crate) fn backends<'t>(&self, node: &'t Node) -> &'t [Node] {
+        let what = format!(
+            "{} backends, those of all services together",
+            limits::BACKENDS
+        );
+        let (all, left) = (self.items(node), self.backends.get());
+        self.backends.set(left.saturating_sub(all.len()));
+        self.first(all, left, |node| node.at, &what)
+    }
+
+    /// A compiled expression. All of a configuration share their memory: each counts what compiling it was allowed, be it
+    /// used up or not, and one that failed for its size what that cost.
+    pub(crate) fn expression(&self, node: &Node) -> Option<Regex> {
+        let text = self.text(node)?;
+        let mut size = limits::EXPRESSION_BYTES_LEAST;
+        loop {
+            let Some(left) = self.expressions.get().checked_sub(size) else {
+                self.error(
+                    node.at,
+                    "too_many",
+                    format!(
+                        "all expressions together take more than {} MiB; write fewer or simpler ones, or `prefix`",
+                        limits::EXPRESSIONS_BYTES / 1024 / 1024
+                    ),
+                );
+                return None;
+            };
+            let error = match RegexBuilder::new(text.value()).size_limit(size).build() {
+                Ok(regex) => {
+                    self.expressions.set(left);
+                    return Some(regex);
+                }
+                Err(regex::Error::CompiledTooBig(_)) if size < limits::EXPRESSION_BYTES => {
+                    size *= 2;
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            self.expressions.set(left);
+            // The last line says what is wrong; those before show the text.
+            let why = error.lines().last().unwrap_or(&error);
+            self.error(node.at, "regex", format!("not a usable expression: {why}"));
+            return None;
+        }
     }
 
     pub(crate) fn error(&self, at: At, word: &'static str, message: impl Into<String>) {

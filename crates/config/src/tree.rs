@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
+use crate::limits::PROBLEMS;
 use crate::problem::{At, Problem, Severity, clipped};
 
 /// Bytes of one text.
@@ -279,6 +280,10 @@ impl Builder<'_> {
             (Value::List(items), _) => items.push(node),
             (Value::Map(entries), Some(key)) => {
                 if let Some(&other) = open.keys.get(&key.text) {
+                    if self.problems.len() >= PROBLEMS {
+                        let message = format!("more than {PROBLEMS} problems");
+                        return Err((key.at, "too_many", message));
+                    }
                     self.problems.push(Problem {
                         at: key.at,
                         severity: Severity::Error,

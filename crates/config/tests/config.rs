@@ -294,13 +294,13 @@ fn listeners() {
     };
     check(
         "  a: { bind: 0.0.0.0:80 }\n  b: { bind: 10.0.0.1:80 }\n",
-        &["4:3 overlap"],
+        &["4:14 overlap"],
     );
     check(
         "  a: { bind: [127.0.0.1:80, 127.0.0.1:80] }\n",
-        &["3:3 overlap"],
+        &["3:29 overlap"],
     );
-    check("  a: { bind: [unix:/a, unix:/a] }\n", &["3:3 overlap"]);
+    check("  a: { bind: [unix:/a, unix:/a] }\n", &["3:24 overlap"]);
     check("  a: { bind: [\"0.0.0.0:80\", \"[::]:80\"] }\n", &[]);
     check("  a: { bind: [127.0.0.1:0, 127.0.0.1:0] }\n", &[]);
     check("  a: { bind: 127.0.0.1 }\n", &["3:14 address"]);
@@ -323,7 +323,7 @@ fn listeners() {
         &["3:44 range"],
     );
     check("  \"a b\": { bind: 127.0.0.1:80 }\n", &["3:3 name"]);
-    check("  a: { bind: 10.0.0.1:1 }\n", &["1:13 loop"]);
+    check("  a: { bind: 10.0.0.1:1 }\n", &["1:31 loop"]);
     let eleven: String = (0..11)
         .map(|number| format!("  l{number}: {{ bind: 127.0.0.1:{} }}\n", 8000 + number))
         .collect();
@@ -453,6 +453,17 @@ fn rules() {
     check(
         "  - { forward: { api: 90, other: 10 } }\n",
         &["2:13 unused_service", "4:16 not_yet"],
+    );
+}
+
+/// A rule that could not be read holds for everything only seemingly: it is not what hides another one.
+#[test]
+fn a_rule_whose_conditions_are_wrong_hides_none() {
+    check(
+        &with(
+            "rules:\n- { when: { path: a }, forward: api }\n- { when: { path: /b }, forward: api }\n- { when: 1, forward: api }\n- { forward: api }\n",
+        ),
+        &["4:19 path", "6:11 type"],
     );
 }
 

@@ -4,12 +4,14 @@
 //! combination must be covered by one earlier rule whole. Not found are a pattern that only several other patterns fill together,
 //! an expression that another expression includes, and whatever comes after [`TESTS_MOST`] comparisons.
 
-use crate::check::seen_by;
+use std::rc::Rc;
+
+use crate::check::{all_listeners, seen_by};
 use crate::lower::{Parts, Placed, RawRule};
 use crate::plan::{HostPattern, PathPattern};
 use crate::read::Reading;
 
-/// Comparisons of a combination with an earlier rule: enough for some 2,000 rules, bounded for what programs write.
+/// Comparisons of a combination with the hosts and paths of an earlier rule: enough for some 2,000 rules, bounded for what programs write.
 const TESTS_MOST: usize = 4_000_000;
 
 /// Rules that are named in one message.
@@ -37,7 +39,8 @@ struct Atom<'p> {
 
 struct Rule<'p> {
     placed: &'p Placed<RawRule>,
-    listeners: Vec<&'p str>,
+    /// In order.
+    listeners: Rc<[&'p str]>,
     /// Empty: any.
     methods: Vec<&'p str>,
     hosts: Vec<Atom<'p>>,
@@ -45,11 +48,13 @@ struct Rule<'p> {
 }
 
 pub(super) fn unreachable(parts: &Parts, reading: &Reading) {
-    let mut sorted: Vec<_> = parts.rules.iter().collect();
+    let all = all_listeners(parts);
+    let rules = parts.rules.iter();
+    let mut sorted: Vec<_> = rules.filter(|rule| rule.part.whole).collect();
     sorted.sort_by_key(|placed| placed.part.rule.priority);
     let rules: Vec<_> = sorted
         .into_iter()
-        .map(|placed| Rule::new(placed, parts))
+        .map(|placed| Rule::new(placed, &all))
         .collect();
     let mut left = TESTS_MOST;
     for (number, rule) in rules.iter().enumerate() {
@@ -98,16 +103,18 @@ fn covered<'r, 'p>(
         true => any.into(),
         false => rule.methods.iter().map(|method| Some(*method)).collect(),
     };
-    for &listener in &rule.listeners {
+    for &listener in &*rule.listeners {
         for &method in &methods {
             for host in &rule.hosts {
                 for path in &rule.paths {
                     let holds = |one: &&Rule<'_>| one.holds(listener, method, host, path);
                     // Those that cover already first: most often it is one that covers all.
-                    let found = by.iter().copied().find(&holds).or_else(|| {
-                        *left = left.checked_sub(earlier.len()).unwrap_or_default();
-                        (*left > 0).then(|| earlier.iter().find(&holds)).flatten()
-                    })?;
+                    let mut tests = by.iter().copied().chain(earlier);
+                    let found = tests.find(|one| {
+                        *left = left.saturating_sub(one.hosts.len() + one.paths.len() - 1);
+                        *left == 0 || holds(one)
+                    });
+                    let found = found.filter(|_| *left > 0)?;
                     if !by.iter().any(|one| std::ptr::eq(*one, found)) {
                         by.push(found);
                     }
@@ -119,7 +126,7 @@ fn covered<'r, 'p>(
 }
 
 impl<'p> Rule<'p> {
-    fn new(placed: &'p Placed<RawRule>, parts: &'p Parts) -> Self {
+    fn new(placed: &'p Placed<RawRule>, all: &Rc<[&'p str]>) -> Self {
         let when = &placed.part.rule.when;
         let anything = || {
             vec![Atom {
@@ -137,7 +144,7 @@ impl<'p> Rule<'p> {
         }
         Self {
             placed,
-            listeners: seen_by(&placed.part, parts),
+            listeners: seen_by(&placed.part, all),
             methods: when.methods.iter().map(|method| &**method).collect(),
             hosts,
             paths,
@@ -155,7 +162,7 @@ impl<'p> Rule<'p> {
         (self.methods.is_empty() || method.is_some_and(|method| self.methods.contains(&method)))
             && self.hosts.iter().any(|one| one.includes(host))
             && self.paths.iter().any(|one| one.includes(path))
-            && self.listeners.contains(&listener)
+            && self.listeners.binary_search(&listener).is_ok()
     }
 }
 

@@ -148,6 +148,8 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
 
 /// Fields of a check's request.
 fn headers(reading: &Reading, entries: &[(Key, Node)]) -> Vec<(Arc<str>, Arc<str>)> {
+    let what = format!("{} fields of one check", limits::CHECK_HEADERS);
+    let entries = reading.first(entries, limits::CHECK_HEADERS, |(key, _)| key.at, &what);
     let mut headers = Vec::new();
     for (key, node) in entries {
         let text = reading.text(node);
@@ -202,7 +204,7 @@ fn body(reading: &Reading, node: &Node) -> Option<BodyMatch> {
     let found = map.with("regex", |reading, node| {
         let text = reading.text(node)?;
         sound(node, text.value()).then_some(())?;
-        reading.parsed(node, "regex", super::paths::regex)
+        reading.expression(node)
     });
     map.done();
     found.map(BodyMatch::Regex)

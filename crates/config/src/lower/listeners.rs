@@ -2,25 +2,23 @@
 
 use std::sync::Arc;
 
-use super::address;
+use super::{Written, address};
 use crate::keys::{LISTENER_LIMITS, LISTENER_TIMEOUTS};
-use crate::limits::ListenerLimits;
-use crate::plan::{ListenerPlan, PathHandling};
+use crate::limits::{self, ListenerLimits};
+use crate::plan::{Bind, ListenerPlan, PathHandling};
 use crate::problem::At;
 use crate::read::{Fields, Reading};
 use crate::tree::Node;
 
-pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<ListenerPlan> {
+pub(super) fn read(
+    name: Arc<str>,
+    at: At,
+    fields: Fields<'_>,
+    all: &mut Vec<Written<Bind>>,
+) -> Option<ListenerPlan> {
     let reading = fields.reading;
-    let binds = fields.get("bind").map(|node| {
-        let addresses = reading.items(node).iter();
-        if addresses.len() == 0 {
-            reading.error(node.at, "empty", "an empty list listens nowhere");
-        }
-        addresses
-            .filter_map(|node| reading.parsed(node, "address", address::bind))
-            .collect::<Vec<_>>()
-    });
+    let binds = fields.get("bind");
+    let binds = binds.map(|node| self::binds(reading, node, &name, all));
     if binds.is_none() {
         reading.error(
             at,
@@ -75,6 +73,32 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Listene
         half_close: half_close.unwrap_or(false),
         error_pages: error_pages.unwrap_or_default(),
     })
+}
+
+/// The addresses of one listener, which join those of all.
+fn binds(
+    reading: &Reading,
+    node: &Node,
+    name: &Arc<str>,
+    all: &mut Vec<Written<Bind>>,
+) -> Vec<Bind> {
+    let what = format!("{} addresses of one listener", limits::BINDS);
+    let addresses = reading.items(node);
+    let addresses = reading.first(addresses, limits::BINDS, |node| node.at, &what);
+    if addresses.is_empty() {
+        reading.error(node.at, "empty", "an empty list listens nowhere");
+    }
+    let begin = all.len();
+    all.extend(addresses.iter().filter_map(|node| {
+        Some(Written {
+            at: node.at,
+            of: name.clone(),
+            address: reading.parsed(node, "address", address::bind)?,
+            shown: reading.text(node)?,
+        })
+    }));
+    let own = all.iter().skip(begin);
+    own.map(|one| one.address.clone()).collect()
 }
 
 fn read_limits(map: Fields<'_>, limits: &mut ListenerLimits) {

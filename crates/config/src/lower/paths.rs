@@ -9,9 +9,6 @@ use crate::problem::At;
 use crate::read::{Reading, Scalar};
 use crate::tree::{Node, Value};
 
-/// The most bytes that a compiled expression may take.
-const REGEX_BYTES: usize = 1 << 20;
-
 /// The most characters of a pattern with wildcards, and of wildcards in it (ALB's limits).
 const WILDCARD_MOST: (usize, usize) = (128, 5);
 
@@ -59,9 +56,8 @@ pub(super) fn path(reading: &Reading, node: &Node, unusual: &Unusual) -> Option<
         let text = text.value();
         PathPattern::Prefix(text.strip_suffix('/').unwrap_or(text).into())
     });
-    let regex = map.with("regex", |reading, node| {
-        reading.parsed(node, "regex", regex).map(PathPattern::Regex)
-    });
+    let regex = map.with("regex", Reading::expression);
+    let regex = regex.map(PathPattern::Regex);
     let given = PATH.one_of.iter().filter(|key| map.stands(key).is_some());
     if given.count() != 1 {
         let message = "a path is one of `exact`, `prefix` and `regex`";
@@ -180,17 +176,4 @@ fn escape(rest: &str, cut: bool) -> Option<bool> {
         .filter(|&byte| byte != 0)?;
     let lower = digits.bytes().any(|byte| byte.is_ascii_lowercase());
     Some(!lower && !byte.is_ascii_alphanumeric() && !b"-._~".contains(&byte))
-}
-
-pub(super) fn regex(text: &Scalar) -> Result<regex::bytes::Regex, String> {
-    regex::bytes::RegexBuilder::new(text.value())
-        .size_limit(REGEX_BYTES)
-        .build()
-        .map_err(|error| {
-            let last = error.to_string();
-            format!(
-                "not a usable expression: {}",
-                last.lines().last().unwrap_or(&last)
-            )
-        })
 }

@@ -24,7 +24,10 @@ pub(super) fn read(reading: &Reading, node: &Node, into: &mut Vec<Placed<RawRule
         .iter()
         .map(|placed| (placed.part.rule.name.clone(), placed.at));
     let mut seen: HashMap<Arc<str>, At> = earlier.collect();
-    for (number, item) in reading.items(node).iter().enumerate() {
+    let room = limits::RULES.saturating_sub(into.len());
+    let what = format!("{} rules", limits::RULES);
+    let items = reading.first(reading.items(node), room, |node| node.at, &what);
+    for (number, item) in items.iter().enumerate() {
         if let Some(fields) = reading.map(item, &RULE) {
             let raw = rule(number, fields);
             let at = item.at;
@@ -66,6 +69,7 @@ pub(super) fn everything(service: &str) -> RawRule {
             Scalar::plain(service),
         )),
         listeners: Vec::new(),
+        whole: true,
         unusual: Vec::new(),
     }
 }
@@ -77,16 +81,20 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
         .unwrap_or_else(|| Scalar::plain(&format!("rule-{}", number + 1)));
     let priority = fields.number("priority");
     let listeners = fields.get("listeners").map(|node| {
-        let names = reading.items(node).iter();
+        let names = values(reading, node, "listeners");
         names
+            .iter()
             .filter_map(|node| Some((node.at, reading.text(node)?)))
             .collect()
     });
     let unusual = Unusual::default();
-    let when = fields
-        .map("when", &WHEN)
-        .map(|map| conditions(map, &unusual))
-        .unwrap_or_default();
+    let (when, whole) = match fields.get("when") {
+        None => (Conditions::default(), true),
+        Some(node) => reading
+            .map(node, &WHEN)
+            .map(|map| conditions(map, &unusual))
+            .unwrap_or_default(),
+    };
     let (action, service) = action(&fields, &name);
     let mut exchange = None;
     if let Some(map) = fields.map("timeouts", &RULE_TIMEOUTS) {
@@ -112,6 +120,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
         shown: name.to_string(),
         service,
         listeners: listeners.unwrap_or_default(),
+        whole,
         unusual: unusual.into_inner(),
     })
 }
@@ -165,7 +174,8 @@ fn forward(reading: &Reading, node: &Node) -> Option<(At, Scalar)> {
     }
 }
 
-fn conditions(map: Fields<'_>, unusual: &Unusual) -> Conditions {
+/// The conditions, and whether all that stand there could be read.
+fn conditions(map: Fields<'_>, unusual: &Unusual) -> (Conditions, bool) {
     let reading = map.reading;
     fn each<T>(
         map: &Fields<'_>,
@@ -174,8 +184,7 @@ fn conditions(map: Fields<'_>, unusual: &Unusual) -> Conditions {
     ) -> Vec<T> {
         let reading = map.reading;
         map.get(key).map_or_else(Vec::new, |node| {
-            reading
-                .items(node)
+            values(reading, node, key)
                 .iter()
                 .filter_map(|node| read(reading, node))
                 .collect()
@@ -203,8 +212,18 @@ fn conditions(map: Fields<'_>, unusual: &Unusual) -> Conditions {
             );
         }
     }
+    let count = |key| map.get(key).map_or(0, |node| reading.items(node).len());
+    let stands = count("host") + count("path") + count("method");
+    let whole = when.hosts.len() + when.paths.len() + when.methods.len() == stands;
     map.done();
-    when
+    (when, whole)
+}
+
+/// The values of one condition.
+fn values<'t>(reading: &Reading, node: &'t Node, key: &str) -> &'t [Node] {
+    let most = limits::RULE_VALUES;
+    let what = format!("{most} values of `{key}` in one rule");
+    reading.first(reading.items(node), most, |node| node.at, &what)
 }
 
 fn method(written: &Scalar) -> Result<Arc<str>, String> {

@@ -9,15 +9,20 @@ use evenkeel_balance::settings::{
     BreakerSettings, HashMethod, OnAllDown, PolicyChoice, ServiceSettings,
 };
 
-use super::{address, health};
+use super::{Written, address, health};
 use crate::keys::{BACKEND, BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
-use crate::plan::{BackendPlan, HashKey, ServicePlan, UpstreamPlan};
+use crate::plan::{BackendAddress, BackendPlan, HashKey, ServicePlan, UpstreamPlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
-pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<ServicePlan> {
+pub(super) fn read(
+    name: Arc<str>,
+    at: At,
+    fields: Fields<'_>,
+    all: &mut Vec<Written<BackendAddress>>,
+) -> Option<ServicePlan> {
     let reading = fields.reading;
     let (policy, key) = policy(&fields).unwrap_or_default();
     let mut settings = ServiceSettings {
@@ -55,19 +60,8 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Service
         .map("upstream", &UPSTREAM)
         .map(upstream)
         .unwrap_or_default();
-    let backends = fields.get("backends").map(|node| {
-        let items = reading.items(node).iter();
-        if items.len() == 0 {
-            reading.error(
-                node.at,
-                "empty",
-                "a service without backends serves nothing",
-            );
-        }
-        items
-            .filter_map(|node| backend(reading, node))
-            .collect::<Vec<_>>()
-    });
+    let backends = fields.get("backends");
+    let backends = backends.map(|node| self::backends(reading, node, &name, all));
     fields.done();
     match &backends {
         None => reading.error(
@@ -88,9 +82,37 @@ pub(super) fn read(name: Arc<str>, at: At, fields: Fields<'_>) -> Option<Service
     })
 }
 
+/// The members of one service; their addresses join those of all.
+fn backends(
+    reading: &Reading,
+    node: &Node,
+    name: &Arc<str>,
+    all: &mut Vec<Written<BackendAddress>>,
+) -> Vec<Member> {
+    let items = reading.backends(node);
+    if items.is_empty() && matches!(&node.value, Value::List(items) if items.is_empty()) {
+        reading.error(
+            node.at,
+            "empty",
+            "a service without backends serves nothing",
+        );
+    }
+    let members = items.iter().filter_map(|node| backend(reading, node));
+    let members: Vec<_> = members.collect();
+    all.extend(members.iter().map(|one| Written {
+        at: one.at,
+        shown: one.written.clone(),
+        of: name.clone(),
+        address: one.backend.address.clone(),
+    }));
+    members
+}
+
 /// A backend with what messages say of it.
 struct Member {
     at: At,
+    /// Its address as written.
+    written: Scalar,
     id: Scalar,
     backend: BackendPlan,
 }
@@ -98,7 +120,10 @@ struct Member {
 /// What only all members together can have wrong.
 fn members(reading: &Reading, at: At, name: &str, backends: &[Member]) {
     let mut seen: BTreeMap<&str, At> = BTreeMap::new();
-    for Member { at, id, backend } in backends {
+    for Member {
+        at, id, backend, ..
+    } in backends
+    {
         if let Some(earlier) = seen.insert(backend.spec.id.as_str(), *at) {
             reading.error_with(
                 *at,
@@ -274,6 +299,7 @@ fn backend(reading: &Reading, node: &Node) -> Option<Member> {
         let spec = BackendSpec::new(text.value());
         return Some(Member {
             at: node.at,
+            written: text.clone(),
             id: text,
             backend: BackendPlan {
                 spec,
@@ -294,7 +320,7 @@ fn backend(reading: &Reading, node: &Node) -> Option<Member> {
                 .map_err(|message| reading.error(node.at, "address", message))
                 .ok()
         });
-    let id = map.text("id").or(written);
+    let id = map.text("id").or(written.clone());
     let weight = map
         .number("weight")
         .map_or(Some(Weight::ONE), |weight| Weight::new(weight).ok());
@@ -322,6 +348,7 @@ fn backend(reading: &Reading, node: &Node) -> Option<Member> {
     };
     Some(Member {
         at,
+        written: written?,
         id,
         backend: BackendPlan {
             spec,

@@ -7,6 +7,9 @@ use crate::keys::{Keys, Shape, later};
 use crate::problem::{At, clipped};
 use crate::tree::{Key, Node};
 
+/// No key is so long, nor meant by what is longer: the cost of comparing grows with the length.
+const KEY_MOST: usize = 64;
+
 /// The keys of one map. Which there are, the table says.
 pub(crate) struct Fields<'t> {
     pub(crate) reading: &'t Reading,
@@ -119,10 +122,16 @@ impl<'t> Fields<'t> {
                 self.reading.error(key.at, "not_yet", message);
                 continue;
             }
+            if self.reading.is_full() {
+                self.reading.error(key.at, "unknown_key", "");
+                continue;
+            }
             let known = self.keys.keys.iter().map(|key| key.name);
             let known: Vec<_> = known.chain(later.iter().copied()).collect();
+            let near = key.text.len() <= KEY_MOST;
             let nearest = known
                 .iter()
+                .filter(|_| near)
                 .map(|known| (distance(known, &key.text), known))
                 .min()
                 .filter(|(distance, _)| *distance <= 1 + key.text.len() / 4);
@@ -141,8 +150,7 @@ impl<'t> Fields<'t> {
 
 /// Edits from one word to another: insertions, deletions, replacements, swaps of neighbours (optimal string alignment).
 fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) =
-        (one.chars().collect(), other.chars().take(64).collect());
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];
     for at in 1..=one.len() {
         let mut row = vec![at];
