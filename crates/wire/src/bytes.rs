@@ -55,9 +55,16 @@ pub(crate) fn is_target(text: &[u8]) -> bool {
     text.iter().all(|&byte| class(byte) & TARGET != 0)
 }
 
-/// Whether every byte may stand in a host name, and there is one.
+/// Whether every byte may stand in a host name, and no label is empty but one behind the last dot. One look at each byte.
 pub(crate) fn is_host(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|&byte| class(byte) & HOST != 0)
+    let mut last = b'.';
+    for &byte in text {
+        if class(byte) & HOST == 0 || (byte == b'.' && last == b'.') {
+            return false;
+        }
+        last = byte;
+    }
+    !text.is_empty()
 }
 
 /// Whether an escape of this byte says no more than the byte (RFC 3986 section 2.3).

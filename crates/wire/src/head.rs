@@ -137,7 +137,7 @@ pub struct RequestHead {
     pub(crate) query: Option<Span>,
     /// Host and port as the client wrote them.
     pub(crate) authority: Span,
-    /// Lower case, no trailing dot, no port.
+    /// Lower case, no trailing dot, no port, one spelling of an address.
     pub(crate) host: Span,
     pub(crate) port: Option<u16>,
     pub(crate) expects_continue: bool,
@@ -205,7 +205,7 @@ impl RequestHead {
         self.table.at(self.authority)
     }
 
-    /// The host: lower case, no trailing dot, no port; an IPv6 address with its brackets. Empty in HTTP/1.0 without `Host`.
+    /// The host: lower case, no trailing dot, no port; an IPv6 address in its brackets, as RFC 5952 spells it. Empty in HTTP/1.0 without `Host`.
     #[must_use]
     pub fn host(&self) -> &str {
         std::str::from_utf8(self.table.at(self.host)).unwrap_or_default()

@@ -265,6 +265,31 @@ fn f14_host() {
     let head = taken("GET / HTTP/1.1\r\nHost: WWW.Example.COM.:8080\r\n\r\n");
     assert_eq!((head.host(), head.port()), ("www.example.com", Some(8080)));
     assert_eq!(head.authority(), b"WWW.Example.COM.:8080");
+    // An address is one host however it is spelled (RFC 5952), and goes on as it came.
+    for (written, host) in [
+        ("[2001:DB8::0:1]", "[2001:db8::1]"),
+        ("[2001:db8:0:0:0:0:0:1]:80", "[2001:db8::1]"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("[0::0]", "[::]"),
+        ("[::FFFF:7f00:1]", "[::ffff:127.0.0.1]"),
+    ] {
+        let head = taken(&format!("GET / HTTP/1.1\r\nHost: {written}\r\n\r\n"));
+        assert_eq!((head.host(), head.authority()), (host, written.as_bytes()));
+    }
+    let both = "GET http://[::1]/ HTTP/1.1\r\nHost: [0:0::1]\r\n\r\n";
+    assert_eq!(taken(both).host(), "[::1]");
+    refused(
+        "GET http://[::1]/ HTTP/1.1\r\nHost: [::2]\r\n\r\n",
+        AuthorityDiffers,
+    );
+    // Names without empty labels; the last dot is none.
+    for host in ["a..b", ".a", "a..", "..", "."] {
+        refused(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), Host);
+        refused(
+            format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            Host,
+        );
+    }
     assert_eq!(taken("GET / HTTP/1.0\r\n\r\n").host(), "");
     assert_eq!(
         taken("GET http://b:1/ HTTP/1.0\r\n\r\n").authority(),

@@ -39,7 +39,9 @@ fn plainly_read(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
         let end = text.find(':').unwrap_or(text.len());
         let (host, rest) = text.split_at(end);
         let name = |char: char| char.is_ascii_alphanumeric() || "-._".contains(char);
-        let sound = !host.is_empty() && host.len() <= 255 && host != "." && host.chars().all(name);
+        let sound = !host.is_empty() && host.len() <= 255 && host.chars().all(name);
+        let named = host.strip_suffix('.').unwrap_or(host);
+        let sound = sound && named.split('.').all(|label| !label.is_empty());
         (sound.then_some(host)?, rest)
     };
     let port = match rest.strip_prefix(':') {
@@ -83,6 +85,12 @@ fn in_a_head(text: &[u8], sound: bool) {
     );
     assert!(!head.host().is_empty());
     assert!(!head.host().bytes().any(|byte| byte.is_ascii_uppercase()));
+    // What is asked for in the spelling that rules see is the same host.
+    let spelled = ask(b"/", head.host().as_bytes());
+    assert_eq!(
+        spelled.map(|head| head.host().to_owned()),
+        Ok(head.host().to_owned())
+    );
     for (before, behind) in [(&b"a"[..], &b""[..]), (b"", b"1"), (b"", b"a")] {
         let different = [before, text, behind].concat();
         let read = ask(&target, &different);

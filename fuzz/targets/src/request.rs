@@ -154,7 +154,10 @@ fn host_and_path(head: &RequestHead, plain: &Plainly<'_>, form: PathForm) {
         let parsed = authority::parse(head.authority())
             .unwrap_or_else(|_| panic!("{}", show(head.authority())));
         let bare = parsed.host.strip_suffix(b".").unwrap_or(parsed.host);
-        assert_eq!(head.host().as_bytes(), bare.to_ascii_lowercase());
+        match authority::ipv6(bare) {
+            Some(address) => assert_eq!(head.host(), format!("[{address}]")),
+            None => assert_eq!(head.host().as_bytes(), bare.to_ascii_lowercase()),
+        }
         assert_eq!(head.port(), parsed.port);
     }
     assert!(matches!(head.path(), [b'/', ..] | b"*"));

@@ -1,5 +1,8 @@
 //! Owns the meaning of a request's head.
 
+use std::io::Write as _;
+use std::net::Ipv6Addr;
+
 use httparse::Status;
 
 use super::{HeadEnd, HeadLimits, raw_fields, refused, span_in, take_fields};
@@ -219,7 +222,11 @@ fn take_authority(head: &mut RequestHead, stated: Option<&[u8]>) -> Result<(), M
     set_authority(head, span)?;
     let Some(stated) = stated else { return Ok(()) };
     let other = authority::parse(stated)?;
-    let same_host = strip_dot(other.host).eq_ignore_ascii_case(head.host().as_bytes());
+    let host = head.host().as_bytes();
+    let same_host = match authority::ipv6(other.host) {
+        Some(address) => authority::ipv6(host) == Some(address),
+        None => strip_dot(other.host).eq_ignore_ascii_case(host),
+    };
     // The scheme's own port and none are the same, but which scheme was meant is the listener's to know: refuse.
     if !same_host || other.port != head.port {
         return Err(Malformed::AuthorityDiffers);
@@ -233,9 +240,12 @@ fn set_authority(head: &mut RequestHead, span: Span) -> Result<(), Malformed> {
     let host = strip_dot(parsed.host);
     let (length, port) = (host.len(), parsed.port);
     let lower = !host.iter().any(u8::is_ascii_uppercase);
+    let address = authority::ipv6(host);
     head.authority = span;
     head.port = port;
-    head.host = if lower {
+    head.host = if let Some(address) = address {
+        one_spelling(head, span.first(length), address)
+    } else if lower {
         span.first(length)
     } else {
         let start = head.table.bytes.len();
@@ -246,6 +256,20 @@ fn set_authority(head: &mut RequestHead, span: Span) -> Result<(), Malformed> {
         Span::new(start..start + length)
     };
     Ok(())
+}
+
+/// Puts the one spelling of an IPv6 address (RFC 5952) behind the head's bytes, unless it stands there already.
+#[cold]
+fn one_spelling(head: &mut RequestHead, written: Span, address: Ipv6Addr) -> Span {
+    let bytes = &mut head.table.bytes;
+    let start = bytes.len();
+    // Writing to memory does not fail.
+    let _ = write!(bytes, "[{address}]");
+    if bytes[written.range()] == bytes[start..] {
+        bytes.truncate(start);
+        return written;
+    }
+    Span::new(start..bytes.len())
 }
 
 fn strip_dot(host: &[u8]) -> &[u8] {
