@@ -126,7 +126,10 @@ fn what_can_be_reached_is_not_said_to_be_unreachable() {
 
 #[test]
 fn paths_that_only_a_listener_sees_that_leaves_them_as_they_came() {
-    for path in ["/a//b", "/a/../b", "/%41", "/a%2fb", "/a//*", "/*/./b"] {
+    for path in [
+        "/a//b", "/a/../b", "/%41", "/a%2fb", "/a//*", "/*/./b", "//*", "?/*", "?./a", "?../*",
+        "*//?", "/./*", "/%c*", "?%41*",
+    ] {
         for (listeners, expect) in [
             ("raw", &[][..]),
             ("web", &["6 path"][..]),
@@ -147,10 +150,28 @@ fn paths_that_only_a_listener_sees_that_leaves_them_as_they_came() {
     }
     check(
         &[
-            "when: { path: [\"*.jpg\", \"?a\", \"/a%2*\", \"/a%*b\", \"*/..a\", \"/%2F*\", \"/%C3%*\"] }",
+            "when: { path: [\"*.jpg\", \"?a\", \"??\", \"?*/b\", \"/a%2*\", \"/a%*b\", \"*/..a\", \"/%2F*\", \"/%C3%*\"] }",
         ],
         &[],
     );
+}
+
+/// An address has many spellings, of which rules see one.
+#[test]
+fn an_address_is_one_host_however_it_is_spelled() {
+    for (one, other) in [
+        ("[2001:db8::1]", "[2001:0DB8:0:0:0:0:0:1]"),
+        ("[0:0:0:0:0:0:0:1]", "[::1]"),
+        ("[::ffff:127.0.0.1]", "[::FFFF:7f00:1]"),
+    ] {
+        check(
+            &[
+                &format!("when: {{ host: \"{one}\" }}"),
+                &format!("when: {{ host: \"{other}\" }}"),
+            ],
+            &["7 unreachable_rule"],
+        );
+    }
 }
 
 #[test]

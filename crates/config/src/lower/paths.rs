@@ -102,7 +102,13 @@ fn literal(text: &Scalar) -> Result<(), Never> {
 /// Whether a request can have a path of this pattern. Looks at the text between wildcards only.
 fn pattern(text: &Scalar) -> Result<(), Never> {
     wildcard(text.value()).map_err(Never::Ever)?;
-    let runs: Vec<&str> = text.value().split(['*', '?']).collect();
+    // Every path begins with a slash: that is what a first `?` stands for.
+    let slash = text
+        .value()
+        .strip_prefix('?')
+        .map(|rest| format!("/{rest}"));
+    let seen = slash.as_deref().unwrap_or(text.value());
+    let runs: Vec<&str> = seen.split(['*', '?']).collect();
     possible(text, &runs)
 }
 
@@ -162,10 +168,9 @@ fn possible(text: &Scalar, runs: &[&str]) -> Result<(), Never> {
 /// Whether what stands behind a `%` is an escape, and one that the normal form has. `cut`: it may go on elsewhere.
 fn escape(rest: &str, cut: bool) -> Option<bool> {
     if cut {
-        return rest
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit())
-            .then_some(true);
+        let lower = rest.bytes().any(|byte| byte.is_ascii_lowercase());
+        let digits = rest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return digits.then_some(!lower);
     }
     let digits = rest.get(..2)?;
     if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -1,6 +1,7 @@
 //! Owns `rules:`.
 
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -284,17 +285,20 @@ fn host(written: &Scalar) -> Result<HostPattern, String> {
         }
         return wildcard(name).map(HostPattern::Wildcard);
     }
-    let address = bracketed
-        && name
-            .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'))
-            .is_some_and(|name| name.parse::<std::net::Ipv6Addr>().is_ok());
+    let address = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .and_then(|name| name.parse::<Ipv6Addr>().ok());
+    // Rules see addresses in one spelling (RFC 5952).
+    if let Some(address) = address {
+        return Ok(HostPattern::Exact(format!("[{address}]").into()));
+    }
     if name.len() > HOST_MOST {
         return Err(format!(
             "`{written}` can be no request's host: it has more than {HOST_MOST} characters"
         ));
     }
-    if !address && !plain(name) {
+    if !plain(name) {
         return Err(format!(
             "`{written}` is no host; names beyond ASCII are written in their `xn--` form"
         ));
