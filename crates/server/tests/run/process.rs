@@ -4,7 +4,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 /// So long a test waits for what must come; never decides a test that passes.
@@ -51,7 +52,8 @@ impl Drop for Folder {
 /// The shipped binary, running.
 pub(crate) struct Evenkeel {
     child: Child,
-    says: BufReader<ChildStderr>,
+    /// What it says, in lines.
+    says: Receiver<String>,
     pub(crate) said: String,
     pub(crate) address: SocketAddr,
     /// Where it is asked about itself.
@@ -78,7 +80,7 @@ impl Evenkeel {
 
     fn started(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let says = BufReader::new(child.stderr.take().unwrap());
+        let says = lines(child.stderr.take().unwrap());
         let mut running = Self {
             child,
             says,
@@ -97,19 +99,31 @@ impl Evenkeel {
         running
     }
 
-    /// Waits until it says something that ends so.
+    /// Waits until it says something that ends so. Fails with what was said when it ends, or is silent for long.
     pub(crate) fn until(&mut self, end: &str) {
+        self.until_within(end, PATIENCE);
+    }
+
+    /// The same, where silence is long after so much.
+    pub(crate) fn until_within(&mut self, end: &str, patience: Duration) {
         loop {
-            let mut line = String::new();
-            assert!(
-                self.says.read_line(&mut line).unwrap() > 0,
-                "it ended, and said {}",
-                self.said
-            );
-            self.said.push_str(&line);
-            if line.ends_with(end) {
+            let line = self.next(patience);
+            assert!(line.is_some(), "it ended, and said {}", self.said);
+            if line.is_some_and(|line| line.ends_with(end)) {
                 return;
             }
+        }
+    }
+
+    /// The next line. None: it said its last.
+    fn next(&mut self, patience: Duration) -> Option<String> {
+        match self.says.recv_timeout(patience) {
+            Ok(line) => {
+                self.said.push_str(&line);
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("it is silent, and said {}", self.said),
         }
     }
 
@@ -126,7 +140,7 @@ impl Evenkeel {
     }
 
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let _ = self.says.read_to_string(&mut self.said);
+        while self.next(PATIENCE).is_some() {}
         (self.child.wait().unwrap(), std::mem::take(&mut self.said))
     }
 
@@ -139,6 +153,24 @@ impl Evenkeel {
     pub(crate) fn curl(&self, arguments: &[&str], path: &str) -> String {
         curl(self.address, arguments, path)
     }
+}
+
+/// Lines that wait for the test; a process that says more waits too, as it would for a full pipe.
+const LINES: usize = 10_000;
+
+/// What a process says, line by line, read beside the test so that waiting for it can end.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = sync_channel(LINES);
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = String::new();
+        while from.read_line(&mut line).is_ok_and(|length| length > 0) {
+            if sender.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 fn curl(address: SocketAddr, arguments: &[&str], path: &str) -> String {
