@@ -37,7 +37,7 @@ mod say;
 
 /// A load balancer.
 #[derive(Parser)]
-#[command(name = "evenkeel", version, about, arg_required_else_help = true)]
+#[command(name = "evenkeel", version, arg_required_else_help = true)]
 struct Flags {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +46,9 @@ struct Flags {
 #[derive(Subcommand)]
 enum Command {
     /// Serve, by a configuration or by addresses given here
+    ///
+    /// SIGHUP reloads, SIGTERM drains. Exit code: 0 drained, 1 could not start, 2 wrong usage, 3 cut what was left when the drain's
+    /// deadline had passed.
     Run(inputs::Arguments),
     /// Say everything that is wrong with a configuration
     ///
@@ -62,6 +65,8 @@ enum Command {
     /// Print the JSON Schema of configurations (draft 2020-12), for editors
     Schema,
     /// Print what a running instance says of itself, as JSON
+    ///
+    /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
     Status(status::Arguments),
     /// Print the version
     Version,

@@ -240,3 +240,135 @@ fn what_commands_print_is_plain_and_veiled() {
     run(&["check", "--json", &bad]);
     run(&["check", "/no\u{1b}where"]);
 }
+
+/// Every exit code that there is: 0 fine, 1 not, 2 wrong usage. Of `run`, 0 and 3 stand with the drains.
+#[test]
+fn exit_codes() {
+    let folder = Folder::new("codes");
+    let path = |name: &str, text: &str| folder.write(name, text).display().to_string();
+    let (good, bad) = (path("good.yaml", GOOD), path("bad.yaml", "drain: 1\n"));
+    let warned = path(
+        "warned.yaml",
+        &format!("{GOOD}  other: {{ backends: [a:1] }}\nrules: [{{ forward: api }}]\n"),
+    );
+    let (good, bad, warned, none) = (&*good, &*bad, &*warned, "/nowhere.yaml");
+    for (code, arguments) in [
+        (0, &["check", good][..]),
+        (0, &["check", warned]),
+        (0, &["check", "--json", good]),
+        (1, &["check", bad]),
+        (1, &["check", "--json", bad]),
+        (1, &["check", good, good]),
+        (1, &["check", none]),
+        (2, &["check"]),
+        (2, &["check", "--yaml", good]),
+        (0, &["config", "show", good]),
+        (1, &["config", "show", bad]),
+        (1, &["config", "show", none]),
+        (2, &["config", "show"]),
+        (0, &["config", "diff", good, good]),
+        (0, &["config", "diff", good, warned]),
+        (1, &["config", "diff", good, bad]),
+        (1, &["config", "diff", none, good]),
+        (2, &["config", "diff", good]),
+        (2, &["config"]),
+        (1, &["run", "--config", bad]),
+        (1, &["run", "--config", none]),
+        (1, &["run", "--listen", "x", "--to", "a:1"]),
+        (2, &["run"]),
+        (2, &["run", "--listen", ":0"]),
+        (2, &["run", "--to", "a:1"]),
+        (2, &["run", "--config", good, "--admin", "off"]),
+        (1, &["status", "--admin", "127.0.0.1:1"]),
+        (2, &["status", "--admin", "x"]),
+        (0, &["schema"]),
+        (2, &["schema", good]),
+        (0, &["version"]),
+        (0, &["--version"]),
+        (0, &["--help"]),
+        (2, &[]),
+        (2, &["serve"]),
+    ] {
+        let (got, out, said) = evenkeel(arguments);
+        assert_eq!(got, Some(code), "{arguments:?}: {out}{said}");
+    }
+}
+
+/// Three typos, three carets, each under what is meant.
+#[test]
+fn a_newcomer_sees_all_typos_at_once() {
+    let folder = Folder::new("typos");
+    let file = folder.write(
+        "keel.yaml",
+        "listeners:\n  web: { bind: 127.0.0.1:8080 }\nservices:\n  api:\n    backend: [10.0.0.1:9000]\n    backends: [10.0.0.1:9000]\n    polcy: random\ndrain: 30\n",
+    );
+    let (code, out, said) = evenkeel(&["check", file.to_str().unwrap()]);
+    assert_eq!((code, &*out), (Some(1), "3 errors, 0 warnings\n"));
+    let said = said.replace(&file.display().to_string(), "keel.yaml");
+    assert_eq!(
+        said,
+        "keel.yaml:5:5: error: `backend` is not a key here; did you mean `backends`? [unknown_key]
+    5 |     backend: [10.0.0.1:9000]
+      |     ^^^^^^^
+keel.yaml:7:5: error: `polcy` is not a key here; did you mean `policy`? [unknown_key]
+    7 |     polcy: random
+      |     ^^^^^
+keel.yaml:8:8: error: `30` has no unit; write `30s` or `30ms` [duration]
+    8 | drain: 30
+      |        ^^
+"
+    );
+}
+
+/// What the help lists: the verbs below a command, or its flags.
+fn listed(arguments: &[&str], verbs: bool) -> Vec<String> {
+    let (code, out, said) = evenkeel(&[arguments, &["--help"]].concat());
+    assert_eq!((code, &*said), (Some(0), ""), "{arguments:?}");
+    let words = out.lines().filter_map(|line| {
+        let word = match verbs {
+            true => line
+                .strip_prefix("  ")
+                .filter(|line| !line.starts_with([' ', '-', '<']))?,
+            false => {
+                &line[line
+                    .find("--")
+                    .filter(|_| line.trim_start().starts_with('-'))?..]
+            }
+        };
+        word.split([' ', ',']).next().map(str::to_owned)
+    });
+    words
+        .filter(|word| !matches!(&**word, "help" | "--help" | "--version"))
+        .collect()
+}
+
+/// Every verb has a row in the README, with every flag that it takes.
+#[test]
+fn the_readme_lists_every_verb_and_flag() {
+    let readme = include_str!("../../../../README.md");
+    let mut rows = 0;
+    for verb in listed(&[], true) {
+        let below = listed(&[&verb], true);
+        let below: Vec<Vec<&str>> = match below.is_empty() {
+            true => vec![vec![&verb]],
+            false => below.iter().map(|one| vec![&*verb, one]).collect(),
+        };
+        for verb in below {
+            let begin = format!("| `evenkeel {}", verb.join(" "));
+            let row = readme.lines().find(|line| {
+                let rest = line.strip_prefix(&*begin);
+                rest.is_some_and(|rest| rest.starts_with([' ', '`']))
+            });
+            let row = row.unwrap_or_else(|| panic!("no row begins with {begin}"));
+            for flag in listed(&verb, false) {
+                assert!(row.contains(&flag), "{flag} is not in: {row}");
+            }
+            rows += 1;
+        }
+    }
+    let all = readme
+        .lines()
+        .filter(|line| line.starts_with("| `evenkeel "));
+    assert_eq!(all.count(), rows, "a row whose verb is gone");
+    assert!(rows >= 8, "{rows}");
+}

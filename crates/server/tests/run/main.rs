@@ -317,6 +317,48 @@ fn a_drain_lets_exchanges_end() {
     assert_eq!(std::fs::read(folder.path().join("late")).unwrap(), b"abcd");
 }
 
+/// A test that waits in vain says what came instead.
+#[test]
+#[should_panic(expected = "it is silent, and said evenkeel: ")]
+fn waiting_in_vain_ends() {
+    let mut keel = Evenkeel::run(&["--admin", "off", "--listen", "127.0.0.1:0", "--to", "a:1"]);
+    keel.until_within("never said\n", std::time::Duration::ZERO);
+}
+
+#[test]
+#[should_panic(
+    expected = "it ended, and said evenkeel: draining, at most 30s\nevenkeel: drained\n"
+)]
+fn waiting_for_what_has_ended_ends() {
+    let mut keel = Evenkeel::run(&["--admin", "off", "--listen", "127.0.0.1:0", "--to", "a:1"]);
+    keel.signal("-TERM");
+    keel.said.clear();
+    keel.until("never said\n");
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline() {
+    let backend = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = Folder::new("deadline");
+    let file = folder.write(
+        "keel.yaml",
+        &format!(
+            "admin: {{ bind: off }}\ndrain: 0\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{}\"], timeouts: {{ per_try: 1h, exchange: 1h }} }} }}\n",
+            backend.local_addr().unwrap()
+        ),
+    );
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let held = hold(keel.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // The exchange is under way when its backend has it, which never answers.
+    let silent = backend.accept().unwrap();
+    keel.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert_eq!(status.code(), Some(3), "{said}");
+    let cut = "1 connections are cut: the drain's deadline has passed\n";
+    assert!(said.ends_with(cut), "{said}");
+    drop((held, silent));
+}
+
 pub(crate) fn evenkeel(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
         .args(arguments)
