@@ -271,13 +271,18 @@ impl Control {
         addresses
     }
 
-    /// Connections of clients that are open, as of the workers' last sweep.
+    /// Connections that a drain waits for. None: a worker has not counted since it took its last one.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.workers
+    pub fn left(&self) -> Option<usize> {
+        // With a worker that died its connections are gone.
+        let mut workers = self
+            .workers
             .iter()
-            .map(|worker| worker.state.connections.load(Ordering::Relaxed))
-            .sum()
+            .filter(|worker| !worker.thread.is_finished());
+        workers.try_fold(0, |sum, worker| {
+            let counted = worker.state.closed.load(Ordering::Acquire);
+            counted.then(|| sum + worker.state.connections.load(Ordering::Relaxed))
+        })
     }
 
     /// Takes no more connections; those that are open end with the exchange that they carry.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
@@ -37,8 +37,10 @@ pub enum Command {
 /// What is known of a worker outside it.
 #[derive(Debug, Default)]
 pub struct WorkerState {
-    /// Connections of clients that are open.
+    /// Connections of clients that are open, as of the last sweep.
     pub connections: AtomicUsize,
+    /// Whether it has taken its last connection and counted since.
+    pub closed: AtomicBool,
     /// Panics that ended one connection and nothing else.
     pub panics: AtomicU64,
 }
@@ -96,6 +98,7 @@ async fn run(
     let worker = Rc::new(Worker::new(OsNet::new(clock), index, published, seed()));
     let sweeping = worker.clone();
     tokio::task::spawn_local(async move {
+        let mut closing = false;
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             sweeping.sweep();
@@ -103,6 +106,11 @@ async fn run(
                 .connections
                 .store(sweeping.connections(), Ordering::Relaxed);
             state.panics.store(sweeping.panics.get(), Ordering::Relaxed);
+            // One sweep later: what was accepted just before may not have begun when this one came.
+            if closing {
+                state.closed.store(true, Ordering::Release);
+            }
+            closing = sweeping.is_closing();
         }
     });
     let mut doors: HashMap<Arc<str>, Vec<(Rc<Door>, AbortHandle)>> = HashMap::new();

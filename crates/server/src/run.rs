@@ -19,6 +19,9 @@ use crate::{admin, say};
 /// The drain's deadline passed with work unfinished.
 const UNFINISHED: u8 = 3;
 
+/// Workers count their connections ten times a second; one that is stuck is not waited for.
+const COUNTED: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let read = match arguments.read() {
         Ok(read) => read,
@@ -159,18 +162,17 @@ async fn serve(
 }
 
 fn drained(control: &Control, now: Instant, deadline: Instant) -> Option<ExitCode> {
-    let open = control.connections();
-    if open == 0 {
-        say::log("drained");
-        return Some(ExitCode::SUCCESS);
-    }
-    if now >= deadline {
-        say::log(&format!(
-            "{open} connections are cut: the drain's deadline has passed"
-        ));
-        return Some(ExitCode::from(UNFINISHED));
-    }
-    None
+    let open = match control.left() {
+        Some(0) => {
+            say::log("drained");
+            return Some(ExitCode::SUCCESS);
+        }
+        Some(open) if now >= deadline => format!("{open} connections"),
+        None if now >= deadline + COUNTED => "connections of a worker that does not answer".into(),
+        _ => return None,
+    };
+    say::log(&format!("{open} are cut: the drain's deadline has passed"));
+    Some(ExitCode::from(UNFINISHED))
 }
 
 /// Reads the configuration again. Some: it was taken, and drains so long. Whatever is wrong with it changes nothing.
