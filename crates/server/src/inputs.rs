@@ -12,22 +12,25 @@ use evenkeel_config::{Loaded, Source, files, load_with, quick, render};
 /// Where a configuration comes from.
 #[derive(Args, Clone)]
 pub(crate) struct Arguments {
-    /// A file, or a directory of *.yaml files; may be given several times
-    #[arg(short, long, value_name = "PATH", required_unless_present = "to")]
-    pub(crate) config: Vec<PathBuf>,
+    /// A file, or a directory of *.yaml files; may be several
+    #[arg(required_unless_present_any = ["to", "config"], conflicts_with = "to")]
+    path: Vec<PathBuf>,
+    /// The same
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["to", "path"])]
+    config: Vec<PathBuf>,
     /// Listen here, without a file: `:8080` or an address and a port
     #[arg(
         long,
         value_name = "ADDRESS",
         requires = "to",
-        conflicts_with = "config"
+        conflicts_with_all = ["config", "path"]
     )]
     pub(crate) listen: Vec<String>,
     /// Forward to this backend, without a file
     #[arg(long, value_name = "ADDRESS", requires = "listen")]
     pub(crate) to: Vec<String>,
     /// Where the instance is asked about itself, without a file; `off`: nowhere
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["config", "path"])]
     pub(crate) admin: Option<String>,
 }
 
@@ -45,11 +48,12 @@ impl Arguments {
     /// # Errors
     /// A file that cannot be read, in words.
     pub(crate) fn read(&self) -> Result<Read, String> {
-        if self.config.is_empty() {
+        let paths = [&self.path[..], &self.config].concat();
+        if paths.is_empty() {
             let source = quick::source(&self.listen, &self.to, self.admin.as_deref());
             return Ok(lower(vec![source]));
         }
-        read(&self.config)
+        read(&paths)
     }
 }
 

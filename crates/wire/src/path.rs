@@ -134,6 +134,36 @@ mod tests {
         check("/%zz", Err(Malformed::Path));
     }
 
+    /// The table that operators read.
+    #[test]
+    fn the_document_says_what_happens() {
+        let rows = include_str!("../../../docs/paths.md").lines();
+        let mut seen = 0;
+        for row in rows.filter(|row| row.starts_with("| `")) {
+            let cells: Vec<&str> = row.split('|').collect();
+            let codes = |cell: &str| -> Vec<String> {
+                cell.split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .map(str::to_owned)
+                    .collect()
+            };
+            let (from, to) = (codes(cells[1]), codes(cells[2]));
+            for (at, path) in from.iter().enumerate() {
+                if cells[2].trim() == "400" {
+                    let mut normal = Vec::new();
+                    let refused = normalize(path.as_bytes(), &mut normal).is_err()
+                        || !crate::bytes::is_target(path.as_bytes());
+                    assert!(refused, "{path}");
+                } else {
+                    check(path, Ok(&to[at]));
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen >= 11, "{seen}");
+    }
+
     #[test]
     fn escapes_of_a_path_as_it_came() {
         assert_eq!(check_escapes(b"/a%2F%41"), Ok(()));

@@ -339,6 +339,7 @@ fn listed(arguments: &[&str], verbs: bool) -> Vec<String> {
     });
     words
         .filter(|word| !matches!(&**word, "help" | "--help" | "--version"))
+        .filter(|word| !word.starts_with('['))
         .collect()
 }
 
