@@ -135,6 +135,11 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         self.at
     }
 
+    /// The attempt begins only now: what the caller waited since the pick was taken is not held against the backend.
+    pub fn begins(&mut self, now: Instant) {
+        self.at = now;
+    }
+
     /// Whether it is a trial of a half-open breaker.
     #[must_use]
     pub fn is_trial(&self) -> bool {

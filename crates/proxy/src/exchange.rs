@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
 use evenkeel_balance::hashing;
+use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::retry::{Attempt, Decision};
+use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::ListenerLimits;
 use evenkeel_config::plan::{Action, HashKey, ListenerPlan, PathHandling, RulePlan};
@@ -34,7 +36,7 @@ mod attempt;
 /// Answers that are made here.
 mod reply;
 
-use attempt::{Attempted, Course, Failed};
+use attempt::{Again, Attempted, Course, Failed};
 
 /// Serves the request that has begun to arrive.
 pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
@@ -155,6 +157,13 @@ async fn read_head<N: Net>(
     }
 }
 
+/// The attempts of an exchange so far.
+#[derive(Default)]
+struct Tries {
+    tried: Tried,
+    made: u32,
+}
+
 /// A request that a rule forwards.
 struct Exchange<'a, N: Net> {
     listener: Option<&'a ListenerPlan>,
@@ -186,57 +195,55 @@ impl<N: Net> Exchange<'_, N> {
             idle: self.limits.idle_body,
             half_close: self.listener.is_some_and(|listener| listener.half_close),
             until: self.began + within,
+            key: service
+                .plan
+                .key
+                .as_ref()
+                .map(|key| self.key(key, &desk.request)),
         };
-        let key = service
-            .plan
-            .key
-            .as_ref()
-            .map(|key| self.key(key, &desk.request));
-        let mut tried = Tried::default();
-        let mut made = 0;
-        let mut last: Option<Failed> = None;
+        let mut tries = Tries::default();
+        let mut pick = match self.pick(conn, &tries, course.key) {
+            Ok(pick) => pick,
+            Err(refusal) => return self.refuse(conn, desk, Reason::Refused(refusal), 0).await,
+        };
         loop {
-            let now = conn.worker.now();
-            let mut ask = Ask::new(conn.worker.chance())
-                .class(ClassId(u16::try_from(self.class).unwrap_or(u16::MAX)))
-                .tried(&tried);
-            ask.key = key;
-            let pick = match self.seat.handle.pick(&ask, now) {
-                Ok(pick) => pick,
-                Err(refusal) => {
-                    // What went wrong before says more than that nobody is left.
-                    let reason = last.map_or(Reason::Refused(refusal), |failed| failed.reason);
-                    return self.refuse(conn, desk, reason, made).await;
-                }
-            };
-            made += 1;
-            tried.insert(pick.backend());
-            let failed = match attempt::make(&self, conn, desk, pick, &course, made).await {
-                Attempted::Again(after) => {
-                    if !self.wait(conn, after, &course).await {
-                        return self.gone(conn, made);
-                    }
-                    continue;
-                }
+            tries.made += 1;
+            tries.tried.insert(pick.backend());
+            let again = match attempt::make(&self, conn, desk, pick, &course, &tries).await {
+                Attempted::Again(again) => again,
                 Attempted::Ended(ended) => {
                     self.observe(
                         conn,
                         ended.status,
                         ended.reason,
-                        made,
+                        tries.made,
                         (ended.received, ended.sent),
                     );
                     return ended.next;
                 }
-                Attempted::Failed(failed) => failed,
+                Attempted::Failed(failed) => {
+                    match self.again(conn, &desk.request, &failed, &tries, &course) {
+                        Some(again) => again,
+                        None => return self.refuse(conn, desk, failed.reason, tries.made).await,
+                    }
+                }
             };
-            match self.again(conn, &desk.request, &failed, made, course.until) {
-                Some(after) if self.wait(conn, after, &course).await => {}
-                Some(_) => return self.gone(conn, made),
-                None => return self.refuse(conn, desk, failed.reason, made).await,
+            pick = again.pick;
+            if !self.wait(conn, again.after, &course).await {
+                self.seat.live.state.service.retry_not_made();
+                return self.gone(conn, tries.made);
             }
-            last = Some(failed);
+            pick.begins(conn.worker.now());
         }
+    }
+
+    /// A backend that was not tried, charged.
+    fn pick(&self, conn: &Conn<N>, tries: &Tries, key: Option<u64>) -> Result<Pick<Held>, Refusal> {
+        let mut ask = Ask::new(conn.worker.chance())
+            .class(ClassId(u16::try_from(self.class).unwrap_or(u16::MAX)))
+            .tried(&tries.tried);
+        ask.key = key;
+        self.seat.handle.pick(&ask, conn.worker.now())
     }
 
     /// Whether the connection to the client lives on after this exchange, as far as is known.
@@ -281,35 +288,38 @@ impl<N: Net> Exchange<'_, N> {
         }
     }
 
-    /// After which wait another attempt is made, if it may be.
+    /// The next attempt, if there may be one and there is a backend for it. What went before may be forgotten only then: who
+    /// was tried is not asked again, so a retry that nobody can take would cost the client the answer that is here.
     fn again(
         &self,
         conn: &Conn<N>,
         request: &RequestHead,
         failed: &Failed,
-        made: u32,
-        until: Instant,
-    ) -> Option<Duration> {
+        tries: &Tries,
+        course: &Course<'_>,
+    ) -> Option<Again> {
+        let untried = (tries.made as usize) < self.seat.live.plan.backends.len();
         let attempt = Attempt {
-            fault: failed.fault?,
+            fault: failed.fault.filter(|_| untried)?,
             idempotent: request.is_idempotent(),
             progress: failed.progress,
             replayable: failed.whole,
             reused: failed.reused,
-            made,
-            deadline_left: Some(until.since(conn.worker.now())),
+            made: tries.made,
+            deadline_left: Some(course.until.since(conn.worker.now())),
             expected: Duration::ZERO,
-            untried: (made as usize) < self.seat.live.plan.backends.len(),
+            untried,
         };
-        match self
-            .seat
-            .live
-            .state
-            .service
-            .retry(&attempt, conn.worker.chance())
-        {
-            Decision::Again { after } => Some(after),
-            Decision::No(_) => None,
+        let service = &self.seat.live.state.service;
+        let Decision::Again { after } = service.retry(&attempt, conn.worker.chance()) else {
+            return None;
+        };
+        match self.pick(conn, tries, course.key) {
+            Ok(pick) => Some(Again { pick, after }),
+            Err(_) => {
+                service.retry_not_made();
+                None
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward;
 use evenkeel_wire::{Framing, Malformed, Version};
 
-use super::{Exchange, reply};
+use super::{Exchange, Tries, reply};
 use crate::connection::{Conn, Next};
 use crate::net::Net;
 use crate::reason::Reason;
@@ -51,6 +51,8 @@ pub(super) struct Course<'a> {
     pub(super) half_close: bool,
     /// When the response head must be there.
     pub(super) until: Instant,
+    /// What a hash policy sticks to.
+    pub(super) key: Option<u64>,
 }
 
 /// How an attempt went that the client has heard of.
@@ -91,8 +93,16 @@ pub(super) enum Attempted {
     Ended(Ended),
     /// It is for the exchange to decide what follows.
     Failed(Failed),
-    /// It was decided to try again after this wait.
-    Again(Duration),
+    /// The answer was given up for another attempt.
+    Again(Again),
+}
+
+/// An attempt that will be made.
+pub(super) struct Again {
+    /// Held from now on, so that nobody gives up what he has for nothing.
+    pub(super) pick: Pick<Held>,
+    /// The wait before it.
+    pub(super) after: Duration,
 }
 
 /// The kept connection had ended; nothing was done, and nothing is held against the backend.
@@ -111,7 +121,7 @@ pub(super) async fn make<N: Net>(
     desk: &mut Desk,
     pick: Pick<Held>,
     course: &Course<'_>,
-    made: u32,
+    tries: &Tries,
 ) -> Attempted {
     let Some(lane) = exchange.seat.lane(pick.backend()) else {
         drop(pick);
@@ -145,7 +155,7 @@ pub(super) async fn make<N: Net>(
             (pick, lane.clone()),
             course,
             upstream,
-            made,
+            tries,
         );
         match attempt.run(now).await {
             Ok(attempted) => return attempted,
@@ -180,7 +190,7 @@ struct Try<'a, 'b, N: Net> {
     pick: Pick<Held>,
     lane: Rc<Lane<N::Sock>>,
     per_try: Duration,
-    made: u32,
+    tries: &'a Tries,
 }
 
 impl<'a, 'b, N: Net> Try<'a, 'b, N> {
@@ -191,7 +201,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
         upstream: Connection<N::Sock>,
-        made: u32,
+        tries: &'a Tries,
     ) -> Self {
         let mut before = std::mem::take(&mut desk.upward);
         before.clear();
@@ -214,7 +224,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             pick,
             lane,
             per_try: exchange.seat.live.plan.limits.per_try,
-            made,
+            tries,
         }
     }
 

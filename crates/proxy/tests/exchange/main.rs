@@ -15,6 +15,9 @@ mod served;
 /// Requests and answers that do not.
 mod failed;
 
+/// Answers that speak of failing, and what follows them.
+mod retried;
+
 /// Unix sockets.
 mod unix;
 

@@ -43,16 +43,16 @@ impl<N: Net> Try<'_, '_, N> {
                 whole: self.desk.request.framing() == Framing::Empty,
                 reason: Reason::Served,
             };
-            if let Some(after) = self.exchange.again(
+            if let Some(again) = self.exchange.again(
                 self.conn,
                 &self.desk.request,
                 &failed,
-                self.made,
-                self.course.until,
+                self.tries,
+                self.course,
             ) {
                 self.desk.upward = self.upload.into_buffer();
                 self.pick.finish(Outcome::Completed, now);
-                return Attempted::Again(after);
+                return Attempted::Again(again);
             }
         }
         let (framing, keep) = self.write_head();
