@@ -295,14 +295,38 @@ fn an_early_answer_is_relayed_while_the_client_sends() {
     let proxy = Proxy::over(&[&backend]);
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n1234");
-    client.until("early");
+    assert!(client.until("early").contains("Connection: close\r\n"));
     client.send("5678");
-    client.until("later");
+    assert_eq!(client.try_rest(), ("later".to_owned(), true));
     assert_eq!(backend.saw(), "12345678");
-    // Both bodies are whole: the connection lives on.
+    // Both bodies went whole over the backend's connection: it lives on.
+    let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     client.until("earlylater");
     assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn an_answer_to_half_a_request_says_that_it_is_the_last() {
+    let backend = Backend::scripted(|_, client, _| {
+        client.head();
+        client.send("HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nnever");
+        client.rest();
+    });
+    let proxy = Proxy::over(&[&backend]);
+    for (version, keep) in [("1.1", ""), ("1.0", "Connection: keep-alive\r\n")] {
+        let mut client = proxy.client();
+        client.send(format!(
+            "POST / HTTP/{version}\r\nHost: a\r\n{keep}Content-Length: 100\r\n\r\nhi"
+        ));
+        let got = client.rest();
+        assert!(
+            got.starts_with("HTTP/1.1 403 ") && got.ends_with("never"),
+            "{got}"
+        );
+        assert_eq!(got.matches("Connection: close\r\n").count(), 1, "{got}");
+        assert!(!got.contains("keep-alive"), "{got}");
+    }
 }
 
 #[test]

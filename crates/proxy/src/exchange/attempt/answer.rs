@@ -105,11 +105,10 @@ impl<N: Net> Try<'_, '_, N> {
     fn write_head(&mut self) -> (Framing, bool) {
         let version = self.desk.request.version();
         let framing = framing_for(version, &self.desk.response);
-        // A client that waits for `100 Continue` may send its body after this answer or not: nobody can know.
-        let in_doubt =
-            !self.upload_over && self.desk.request.expects_continue() && self.upload.came() == 0;
-        let keep =
-            self.course.keep && framing != Framing::UntilClose && !in_doubt && !self.upload_broken;
+        // While the body still comes nobody knows whether it will come whole, or at all (`100 Continue`): the connection ends
+        // with this answer, and a client that is not told so may send its next request into nothing.
+        let used_up = self.upload_over && !self.upload_broken;
+        let keep = self.course.keep && framing != Framing::UntilClose && used_up;
         let reply = Reply {
             framing,
             version,
