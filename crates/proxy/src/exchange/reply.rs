@@ -125,6 +125,28 @@ struct Answer<'a> {
     body: &'a [u8],
 }
 
+impl Answer<'_> {
+    /// What stands behind its head. None where nothing can, and no length may be claimed: of a 204 it is forbidden, of a 304 it
+    /// would be the length of what is not sent (RFC 9110 section 8.6). A 205 is empty, and says so (section 15.3.6).
+    const fn content(&self) -> Option<&[u8]> {
+        match self.status {
+            204 | 304 => None,
+            205 => Some(b""),
+            _ => Some(self.body),
+        }
+    }
+
+    fn put_head(&self, out: &mut Vec<u8>, date: &str) {
+        let (status, phrase) = (self.status, phrase(self.status));
+        let _ = write!(out, "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\n");
+        if let Some(body) = self.content() {
+            let (kind, length) = (self.content_type, body.len());
+            let _ = write!(out, "Content-Type: {kind}\r\nContent-Length: {length}\r\n");
+        }
+        out.extend_from_slice(self.fields);
+    }
+}
+
 /// Writes an answer. The connection lives on if the request was understood and is used up.
 async fn write<N: Net>(
     conn: &mut Conn<N>,
@@ -150,16 +172,7 @@ async fn write<N: Net>(
         && !conn.door.is_closing();
     let out = &mut desk.downward;
     out.clear();
-    let _ = write!(
-        out,
-        "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
-        answer.status,
-        phrase(answer.status),
-        date::text(conn.worker.net.since_1970()),
-        answer.content_type,
-        answer.body.len()
-    );
-    out.extend_from_slice(answer.fields);
+    answer.put_head(out, &date::text(conn.worker.net.since_1970()));
     let reply = Reply {
         framing: Framing::Empty,
         version: desk.request.version(),
@@ -168,8 +181,8 @@ async fn write<N: Net>(
     };
     put_connection(out, &reply);
     out.extend_from_slice(b"\r\n");
-    if !desk.request.is_head() && !matches!(answer.status, 204 | 304) {
-        out.extend_from_slice(answer.body);
+    if let Some(body) = answer.content().filter(|_| !desk.request.is_head()) {
+        out.extend_from_slice(body);
     }
     conn.deadline.set(conn.worker.now() + limits.idle_body);
     if !write_all(conn, &desk.downward).await {

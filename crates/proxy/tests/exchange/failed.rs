@@ -356,29 +356,55 @@ fn a_bad_chunk_reaches_no_backend_and_ends_both_connections() {
     assert!(!seen.contains("hello") && !seen.contains("evil"), "{seen}");
 }
 
+/// A rule that answers this path here.
+fn responds(path: &str, status: u16) -> RulePlan {
+    RulePlan {
+        name: path.into(),
+        priority: 1,
+        listeners: Vec::new(),
+        when: Conditions {
+            paths: vec![PathPattern::Exact(path.into())],
+            ..Conditions::default()
+        },
+        action: Action::Respond(RespondPlan {
+            status,
+            content_type: "text/plain".into(),
+            body: (*b"pong").into(),
+        }),
+        exchange: None,
+        body: None,
+    }
+}
+
+#[test]
+fn answers_that_can_have_no_body_claim_none() {
+    let mut plan = plan(&[([127, 0, 0, 1], 1).into()]);
+    let statuses = [200, 204, 205, 304];
+    plan.rules = statuses
+        .iter()
+        .map(|status| responds(&format!("/{status}"), *status))
+        .collect();
+    let proxy = Proxy::start(plan, 1);
+    let mut client = proxy.client();
+    for status in statuses {
+        client.send(format!("GET /{status} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let head = client.until("\r\n\r\n");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        let framed = ["Content-Length", "Content-Type"].map(|name| head.contains(name));
+        assert_eq!(framed, [!matches!(status, 204 | 304); 2], "{head}");
+        if status == 200 {
+            client.until("pong");
+        }
+    }
+    client.end();
+    assert_eq!(client.rest(), "", "nothing stands behind them");
+}
+
 #[test]
 fn rules_answer_and_send_elsewhere() {
     let backend = Backend::answering(OK);
     let mut plan = plan(&[backend.address]);
-    plan.rules.insert(
-        0,
-        RulePlan {
-            name: "ping".into(),
-            priority: 1,
-            listeners: Vec::new(),
-            when: Conditions {
-                paths: vec![PathPattern::Exact("/ping".into())],
-                ..Conditions::default()
-            },
-            action: Action::Respond(RespondPlan {
-                status: 200,
-                content_type: "text/plain".into(),
-                body: (*b"pong").into(),
-            }),
-            exchange: None,
-            body: None,
-        },
-    );
+    plan.rules.insert(0, responds("/ping", 200));
     plan.rules[1].when.hosts = vec![evenkeel_config::plan::HostPattern::Exact("a".into())];
     let proxy = Proxy::start(plan, 1);
     assert!(
