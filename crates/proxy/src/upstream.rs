@@ -1,10 +1,11 @@
 //! Owns connections to backends: each worker's idle ones, and how many sockets all workers have together.
 
-use std::cell::RefCell;
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::UpstreamPlan;
@@ -13,94 +14,16 @@ use crate::buffers::Input;
 use crate::live::LiveBackend;
 use crate::sock::Sock;
 
-/// The sockets to one backend, of all workers, idle ones too.
-#[derive(Debug)]
-pub struct Sockets {
-    open: AtomicUsize,
-    most: Option<NonZeroUsize>,
-    /// Workers that wait for one; while there are any, idle ones are closed rather than kept.
-    waiting: AtomicUsize,
-    wakers: Mutex<Vec<Waker>>,
-}
+/// The limit of sockets.
+mod sockets;
 
-impl Sockets {
-    pub(crate) fn new(most: Option<NonZeroUsize>) -> Self {
-        Self {
-            open: AtomicUsize::new(0),
-            most,
-            waiting: AtomicUsize::new(0),
-            wakers: Mutex::new(Vec::new()),
-        }
-    }
+pub(crate) use sockets::Permit;
+pub use sockets::Sockets;
+use sockets::Ticket;
 
-    /// How many are open.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// How many there may be.
-    #[must_use]
-    pub const fn most(&self) -> Option<NonZeroUsize> {
-        self.most
-    }
-
-    fn try_take(self: &Arc<Self>) -> Option<Permit> {
-        let most = self.most.map_or(usize::MAX, NonZeroUsize::get);
-        self.open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-                (open < most).then_some(open + 1)
-            })
-            .ok()
-            .map(|_| Permit(self.clone()))
-    }
-
-    /// Ready once there is a socket to be had.
-    fn poll_take(self: &Arc<Self>, cx: &Context<'_>) -> Poll<Permit> {
-        if let Some(permit) = self.try_take() {
-            return Poll::Ready(permit);
-        }
-        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-        wakers.retain(|waker| !waker.will_wake(cx.waker()));
-        wakers.push(cx.waker().clone());
-        drop(wakers);
-        // One that closed meanwhile woke nobody.
-        self.try_take().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-/// One socket's place under the limit.
-#[derive(Debug)]
-pub(crate) struct Permit(Arc<Sockets>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-        if self.0.most.is_some() {
-            // All of them: one alone may be of a waiter that has given up, and the place would go unseen.
-            let mut wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-            let waiting = std::mem::take(&mut *wakers);
-            drop(wakers);
-            waiting.into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-/// Counts one who waits, as long as it lives.
-struct Waits<'a>(&'a Sockets);
-
-impl<'a> Waits<'a> {
-    fn new(sockets: &'a Sockets) -> Self {
-        sockets.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(sockets)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// So many connections in a row are handed on within a worker while somebody of another worker has waited longer. More would
+/// starve that one; fewer open connections for no need.
+const ROW_MOST: usize = 64;
 
 /// A connection to a backend, ready for an exchange.
 #[derive(Debug)]
@@ -135,11 +58,65 @@ struct Idle<S> {
     until: Instant,
 }
 
+/// What one who waited may use.
+pub(crate) enum Place<S> {
+    /// A socket may be opened.
+    Free(Permit),
+    /// An exchange of this worker has just ended with it.
+    Kept(Connection<S>),
+}
+
+/// One who waits in the line of all workers, and takes a connection of his own worker as well.
+struct Waiter<S> {
+    ticket: Arc<Ticket>,
+    handed: Cell<Option<Connection<S>>>,
+}
+
+/// A waiter's place in both lines, as long as it waits.
+struct Waits<'a, S> {
+    lane: &'a Lane<S>,
+    waiter: Rc<Waiter<S>>,
+    served: bool,
+}
+
+impl<S> Waits<'_, S> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Place<S>> {
+        let called = self.waiter.ticket.poll_called(cx).is_ready();
+        let place = match self.waiter.handed.take() {
+            Some(connection) => Place::Kept(connection),
+            None if called => Place::Free(self.lane.backend.sockets.called()),
+            None => return Poll::Pending,
+        };
+        self.served = true;
+        Poll::Ready(place)
+    }
+}
+
+impl<S> Drop for Waits<'_, S> {
+    fn drop(&mut self) {
+        let sockets = &self.lane.backend.sockets;
+        let mut waiting = self.lane.waiting.borrow_mut();
+        if let Some(at) = waiting.iter().position(|one| Rc::ptr_eq(one, &self.waiter)) {
+            waiting.remove(at);
+        }
+        drop(waiting);
+        // What was handed to one that gave up closes, and its place passes on with it.
+        let handed = self.waiter.handed.take().is_some();
+        if !self.served && !handed && !sockets.leave(&self.waiter.ticket) {
+            drop(sockets.called());
+        }
+    }
+}
+
 /// One worker's connections to one backend.
 pub(crate) struct Lane<S> {
     pub(crate) backend: Arc<LiveBackend>,
     /// The one that came back last is used first: the others may grow old and go.
     idle: RefCell<Vec<Idle<S>>>,
+    /// Who of this worker waits, longest first. Some may have been called since.
+    waiting: RefCell<VecDeque<Rc<Waiter<S>>>>,
+    /// Connections handed on past another worker's waiter, one after another.
+    row: Cell<usize>,
 }
 
 impl<S: Sock> Lane<S> {
@@ -147,6 +124,8 @@ impl<S: Sock> Lane<S> {
         Self {
             backend,
             idle: RefCell::new(Vec::new()),
+            waiting: RefCell::new(VecDeque::new()),
+            row: Cell::new(0),
         }
     }
 
@@ -161,16 +140,32 @@ impl<S: Sock> Lane<S> {
         None
     }
 
-    /// Ready once this worker may open a socket.
-    pub(crate) async fn permit(&self) -> Permit {
-        if let Some(permit) = self.backend.sockets.try_take() {
-            return permit;
+    /// Ready once this worker may open a socket, or, unless it is to be a fresh one, has one to hand on.
+    pub(crate) async fn place(&self, fresh: bool) -> Place<S> {
+        let sockets = &self.backend.sockets;
+        if let Some(permit) = sockets.try_take() {
+            return Place::Free(permit);
         }
-        let _waits = Waits::new(&self.backend.sockets);
-        std::future::poll_fn(|cx| self.backend.sockets.poll_take(cx)).await
+        let ticket = match poll_fn(|cx| Poll::Ready(sockets.line_up(cx.waker()))).await {
+            Ok(permit) => return Place::Free(permit),
+            Err(ticket) => ticket,
+        };
+        let waiter = Rc::new(Waiter {
+            ticket,
+            handed: Cell::new(None),
+        });
+        if !fresh {
+            self.waiting.borrow_mut().push_back(waiter.clone());
+        }
+        let mut waits = Waits {
+            lane: self,
+            waiter,
+            served: false,
+        };
+        poll_fn(|cx| waits.poll(cx)).await
     }
 
-    /// Keeps a connection for the next exchange, if it may be kept.
+    /// Keeps a connection for the next exchange, if it may be kept; hands it on if that one waits already.
     pub(crate) fn park(
         &self,
         mut connection: Connection<S>,
@@ -183,59 +178,61 @@ impl<S: Sock> Lane<S> {
             .requests
             .is_some_and(|most| connection.requests >= most.get());
         let old = how.age.is_some_and(|age| connection.made + age <= now);
-        let wanted = self.backend.sockets.waiting.load(Ordering::Relaxed) > 0;
         // A second early: the backend counts from when it sent, and closes by its own clock.
         let told =
             told.map(|seconds| std::time::Duration::from_secs(seconds.saturating_sub(1).into()));
         let kept = told.map_or(how.idle, |told| told.min(how.idle));
-        let mut idle = self.idle.borrow_mut();
-        if worn || old || wanted || kept.is_zero() || idle.len() >= how.idle_most {
+        if worn || old || kept.is_zero() || how.idle_most == 0 {
             return;
         }
-        idle.push(Idle {
-            connection,
-            until: now + kept,
-        });
-    }
-
-    /// Closes what is idle for too long, what the backend closed, and all when others wait for a socket.
-    pub(crate) fn sweep(&self, now: Instant) {
-        let wanted = self.backend.sockets.waiting.load(Ordering::Relaxed) > 0;
-        self.idle
-            .borrow_mut()
-            .retain_mut(|one| !wanted && one.until > now && !one.connection.sock.has_input());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::task::Wake;
-
-    use super::*;
-
-    struct Woken(AtomicBool);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
+        if self.backend.sockets.is_wanted() {
+            return self.hand_on(connection);
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < how.idle_most {
+            idle.push(Idle {
+                connection,
+                until: now + kept,
+            });
         }
     }
 
-    #[test]
-    fn a_place_is_not_lost_to_a_waiter_that_gave_up() {
-        let sockets = Arc::new(Sockets::new(NonZeroUsize::new(1)));
-        let permit = sockets.try_take().unwrap();
-        let waits = || {
-            let woken = Arc::new(Woken(AtomicBool::new(false)));
-            let waker = Waker::from(woken.clone());
-            assert!(sockets.poll_take(&Context::from_waker(&waker)).is_pending());
-            woken
-        };
-        let (_gave_up, waiting) = (waits(), waits());
-        drop(permit);
-        assert!(waiting.0.load(Ordering::Relaxed));
-        assert_eq!(sockets.open(), 0);
-        assert!(sockets.try_take().is_some());
+    /// Gives a connection to who has waited longest here. It closes, and its place passes to who has waited longest of all, if
+    /// nobody waits here, or if others have stood back often enough.
+    fn hand_on(&self, mut connection: Connection<S>) {
+        if connection.sock.has_input() {
+            return;
+        }
+        let sockets = &self.backend.sockets;
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(one) = waiting.front() {
+            match sockets.before(&one.ticket) {
+                Some(0) => self.row.set(0),
+                Some(_) if self.row.get() < ROW_MOST => self.row.set(self.row.get() + 1),
+                Some(_) => {
+                    self.row.set(0);
+                    return;
+                }
+                None => {}
+            }
+            let one = waiting.pop_front();
+            if let Some(one) = one.filter(|one| sockets.leave(&one.ticket)) {
+                one.handed.set(Some(connection));
+                one.ticket.wake();
+                return;
+            }
+        }
+    }
+
+    /// Closes what is idle for too long, what the backend closed, and as many as others wait for: each passes its place on.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let sockets = &self.backend.sockets;
+        self.idle.borrow_mut().retain_mut(|one| {
+            !sockets.is_wanted() && one.until > now && !one.connection.sock.has_input()
+        });
     }
 }
+
+/// The line and the handing on, on their own.
+#[cfg(test)]
+mod tests;

@@ -128,11 +128,11 @@ pub(super) async fn make<N: Net>(
         return Attempted::Failed(unsent(None, Reason::ConnectFailed));
     };
     let mut now = pick.at();
-    let (mut pick, mut idle) = (pick, lane.take_idle(now));
+    let (mut pick, mut idle, mut stale) = (pick, lane.take_idle(now), false);
     loop {
         let upstream = match idle.take() {
             Some(idle) => idle,
-            None => match open(exchange, conn, &lane, course, now).await {
+            None => match open(exchange, conn, &lane, course, now, stale).await {
                 Ok(fresh) => fresh,
                 Err(Unopened::Gone) => {
                     pick.finish(Outcome::ClientLeft, conn.worker.now());
@@ -159,7 +159,8 @@ pub(super) async fn make<N: Net>(
         );
         match attempt.run(now).await {
             Ok(attempted) => return attempted,
-            Err(Stale(held)) => pick = held,
+            // Once: a backend that ends what it kept would be asked as often as there are kept ones.
+            Err(Stale(held)) => (pick, stale) = (held, true),
         }
         now = conn.worker.now();
     }

@@ -43,6 +43,36 @@ fn connections_are_used_as_long_as_they_may_be() {
     connections(old, |_| {}, 1);
 }
 
+/// So many clients ask a backend of two sockets again and again; how many connections that took.
+fn saturated(workers: usize, times: usize) -> usize {
+    let backend = Backend::answering(OK);
+    let mut plan = plan(&[backend.address]);
+    plan.services[0].backends[0].max_connections = std::num::NonZeroUsize::new(2);
+    plan.services[0].limits.connect = Duration::from_secs(60);
+    let proxy = Proxy::start(plan, workers);
+    let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
+    let live = proxy.published.load();
+    let sockets = live.services[0].state.all()[0].sockets.clone();
+    for _ in 0..times {
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        assert!(sockets.open() <= 2);
+        for client in &mut clients {
+            client.until("hello");
+        }
+    }
+    backend.connections()
+}
+
+#[test]
+fn a_limit_of_sockets_does_not_cost_the_connections_that_there_are() {
+    let opened = saturated(1, 50);
+    assert!(opened <= 2, "{opened} connections for 300 exchanges");
+    // Sockets are a worker's own, so some change hands: how many lies with who of them serves which client.
+    saturated(2, 10);
+}
+
 #[test]
 fn a_connection_that_ended_is_not_used_again() {
     let backend = Backend::scripted(|_, client, seen| {

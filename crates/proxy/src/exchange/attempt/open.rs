@@ -14,7 +14,7 @@ use crate::connection::{Conn, Noticed};
 use crate::exchange::Exchange;
 use crate::net::Net;
 use crate::reason::Reason;
-use crate::upstream::{Connection, Lane};
+use crate::upstream::{Connection, Lane, Place};
 
 /// Why there is no connection.
 pub(super) enum Unopened {
@@ -23,13 +23,15 @@ pub(super) enum Unopened {
     Gone,
 }
 
-/// Opens a connection, within its deadline, for a client that is still there.
+/// Opens a connection, within its deadline, for a client that is still there. Unless it is to be a fresh one, a connection that
+/// comes free while the limit of sockets is waited for does as well.
 pub(super) async fn open<N: Net>(
     exchange: &Exchange<'_, N>,
     conn: &mut Conn<N>,
     lane: &Rc<Lane<N::Sock>>,
     course: &Course<'_>,
     now: Instant,
+    fresh: bool,
 ) -> Result<Connection<N::Sock>, Unopened> {
     let plan = &exchange.seat.live.plan;
     conn.deadline
@@ -37,7 +39,10 @@ pub(super) async fn open<N: Net>(
     let permitted = Cell::new(false);
     let worker = conn.worker.clone();
     let mut connecting = pin!(async {
-        let permit = lane.permit().await;
+        let permit = match lane.place(fresh).await {
+            Place::Free(permit) => permit,
+            Place::Kept(connection) => return Ok(connection),
+        };
         permitted.set(true);
         let sock = worker
             .net
