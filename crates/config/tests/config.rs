@@ -534,6 +534,19 @@ fn services() {
 }
 
 #[test]
+fn waits_of_a_rule() {
+    let plan = plan(&with(
+        "rules: [{ forward: api, when: { path: /a } }, { forward: api, timeouts: { exchange: 1m, idle_body: 1h } }]\n",
+    ));
+    let waits = |at: usize| (plan.rules[at].exchange, plan.rules[at].idle_body);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(
+        [waits(0), waits(1)],
+        [(None, None), (seconds(60), seconds(3600))]
+    );
+}
+
+#[test]
 fn users() {
     let plan = plan(&with("user: web\ngroup: 1000\n"));
     assert_eq!(

@@ -230,6 +230,7 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         when,
         action,
         exchange,
+        idle_body,
         body,
     } = one;
     let listeners = |plan: &Plan, rule: &RulePlan| -> Vec<Option<Arc<str>>> {
@@ -248,6 +249,7 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         && *priority == other.priority
         && *when == other.when
         && *exchange == other.exchange
+        && *idle_body == other.idle_body
         && *body == other.body
         && listeners(before, one) == listeners(after, other)
 }

@@ -192,7 +192,9 @@ impl<N: Net> Exchange<'_, N> {
             keep: self.keeps(conn, &desk.request),
             via: self.listener.and_then(|listener| listener.via.as_deref()),
             body: most,
-            idle: self.limits.idle_body,
+            idle: self.rule.idle_body.unwrap_or(self.limits.idle_body),
+            idle_answer: (self.rule.idle_body)
+                .unwrap_or_else(|| self.limits.idle_body.min(service.plan.limits.idle_body)),
             half_close: self.listener.is_some_and(|listener| listener.half_close),
             until: self.began + within,
             key: service

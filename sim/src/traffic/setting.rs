@@ -138,6 +138,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         when: Conditions::default(),
         action: Action::Forward(0),
         exchange: None,
+        idle_body: None,
         body: None,
     };
     Plan {

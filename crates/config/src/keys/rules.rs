@@ -191,12 +191,20 @@ pub(crate) static RESPOND: Keys = Keys {
 pub(crate) static RULE_TIMEOUTS: Keys = Keys {
     place: "rules.*.timeouts",
     what: "timeouts",
-    keys: &[key(
-        "exchange",
-        Shape::Wait,
-        Absent::No("the service's"),
-        "The whole exchange until the response head.",
-    )],
+    keys: &[
+        key(
+            "exchange",
+            Shape::Wait,
+            Absent::No("the service's"),
+            "The whole exchange until the response head.",
+        ),
+        key(
+            "idle_body",
+            Shape::Wait,
+            Absent::No("the listener's and the service's"),
+            "The longest pause within a body, or within a tunnel: raised for long polls, event streams and WebSockets.",
+        ),
+    ],
     one_of: &[],
 };
 

@@ -57,6 +57,7 @@ pub(super) fn everything(service: &str) -> RawRule {
             when: Conditions::default(),
             action: Action::Forward(0),
             exchange: None,
+            idle_body: None,
             body: None,
         },
         shown: limits::RULE_NAME.into(),
@@ -97,9 +98,10 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             .unwrap_or_default(),
     };
     let (action, service) = action(&fields, &name);
-    let mut exchange = None;
+    let (mut exchange, mut idle_body) = (None, None);
     if let Some(map) = fields.map("timeouts", &RULE_TIMEOUTS) {
         exchange = map.with("exchange", Reading::wait);
+        idle_body = map.with("idle_body", Reading::wait);
         map.done();
     }
     let mut body = None;
@@ -116,6 +118,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             when,
             action: action?,
             exchange,
+            idle_body,
             body,
         },
         shown: name.to_string(),

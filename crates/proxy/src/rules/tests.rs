@@ -50,6 +50,7 @@ fn rule_of(
         },
         action: Action::Forward(0),
         exchange: None,
+        idle_body: None,
         body: None,
     }
 }

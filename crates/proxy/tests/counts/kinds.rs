@@ -166,6 +166,7 @@ fn rule(kind: &str, at: usize) -> RulePlan {
         when,
         action: Action::Forward(0),
         exchange: None,
+        idle_body: None,
         body: None,
     }
 }

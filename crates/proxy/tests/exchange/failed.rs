@@ -372,6 +372,7 @@ fn responds(path: &str, status: u16) -> RulePlan {
             body: (*b"pong").into(),
         }),
         exchange: None,
+        idle_body: None,
         body: None,
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         when: Conditions::default(),
         action: Action::Forward(0),
         exchange: None,
+        idle_body: None,
         body: None,
     };
     let service = ServicePlan {

@@ -127,10 +127,7 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// Moves the answer to the client, and what is left of the request to the backend.
     async fn relay(&mut self, download: &mut Pump) -> Relayed {
-        let idle = self
-            .course
-            .idle
-            .min(self.exchange.seat.live.plan.limits.idle_body);
+        let idle = self.course.idle_answer;
         let (mut waiting, mut deaf) = (false, false);
         poll_fn(|cx| {
             if !self.upload_over
@@ -162,7 +159,7 @@ impl<N: Net> Try<'_, '_, N> {
                     Poll::Pending => {}
                 }
             }
-            if download.take_moved() || !std::mem::replace(&mut waiting, true) {
+            if download.take_moved() | !std::mem::replace(&mut waiting, true) {
                 conn.deadline.set(conn.worker.now() + idle);
             }
             let client = download.has_output();
