@@ -12,6 +12,7 @@ mod kinds;
 #[path = "../tests/exchange/plan.rs"]
 mod plan;
 #[path = "../tests/counts/world.rs"]
+#[expect(dead_code, reason = "time stands still here")]
 mod world;
 
 use std::error::Error;

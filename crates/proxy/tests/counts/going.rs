@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use evenkeel_balance::time::Instant;
+use evenkeel_config::Plan;
 use evenkeel_proxy::live::Published;
 use evenkeel_proxy::observation::by_reason;
 use evenkeel_proxy::sock::Sock;
@@ -13,22 +14,26 @@ use crate::{ANSWER, REQUEST};
 const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 
 /// A world, and where its counts are found.
-struct Scene {
-    world: World,
+pub(crate) struct Scene {
+    pub(crate) world: World,
     published: Arc<Published>,
 }
 
 fn scene(half_close: bool) -> Scene {
     let mut plan = plan(&[([127, 0, 0, 1], 1).into()]);
     plan.listeners[0].half_close = half_close;
-    let published = published(plan);
-    Scene {
-        world: World::over(published.clone()),
-        published,
-    }
+    Scene::of(plan)
 }
 
 impl Scene {
+    pub(crate) fn of(plan: Plan) -> Self {
+        let published = published(plan);
+        Self {
+            world: World::over(published.clone()),
+            published,
+        }
+    }
+
     /// The client sends this; true: its connection is served on.
     pub(crate) fn send(&mut self, client: &mut Client, bytes: &[u8]) -> bool {
         let mut cx = Context::from_waker(Waker::noop());

@@ -11,6 +11,9 @@ mod world;
 /// Clients that go while their backend thinks.
 mod going;
 
+/// Deadlines, in a time that tests move, and other ends of what takes too long.
+mod late;
+
 use counting::{allocations, bytes_kept};
 use evenkeel_proxy::rules::Rules;
 use world::World;

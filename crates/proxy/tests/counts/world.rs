@@ -1,4 +1,4 @@
-//! Owns a worker in memory: its clients and its backend are pipes, time stands still, and every call is counted.
+//! Owns a worker in memory: its clients and its backend are pipes, time stands still unless a test moves it, and every call is counted.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -82,6 +82,7 @@ pub(crate) type Ends = Rc<RefCell<Vec<Pipe>>>;
 struct Memory {
     backend: Ends,
     calls: Rc<Cell<usize>>,
+    now: Rc<Cell<Instant>>,
 }
 
 impl Net for Memory {
@@ -97,7 +98,7 @@ impl Net for Memory {
     }
 
     fn now(&self) -> Instant {
-        NOW
+        self.now.get()
     }
 
     fn since_1970(&self) -> Duration {
@@ -117,10 +118,12 @@ pub(crate) struct World {
     connect: Box<dyn Fn(Counted) -> Served>,
     pub(crate) backend: Ends,
     calls: Rc<Cell<usize>>,
+    worker: Rc<Worker<Memory>>,
+    now: Rc<Cell<Instant>>,
     pub(crate) room: Box<[u8]>,
 }
 
-/// When it is.
+/// When it is, to begin with.
 pub(crate) const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
 /// A plan that runs.
@@ -137,19 +140,22 @@ impl World {
     pub(crate) fn over(published: Arc<Published>) -> Self {
         let backend = Ends::default();
         let calls = Rc::new(Cell::new(0));
+        let now = Rc::new(Cell::new(NOW));
         let memory = Memory {
             backend: backend.clone(),
             calls: calls.clone(),
+            now: now.clone(),
         };
         let state = published.load().doors[0].clone();
         let worker = Rc::new(Worker::new(memory, 0, published, 7));
         let door = Rc::new(Door::new("web".into(), 80, state.clone()));
         let slots = slots::<Memory>();
+        let serving = worker.clone();
         let connect = move |sock| {
             let admitted = Admitted::take(&state, usize::MAX).unwrap();
             let peer = Ipv4Addr::LOCALHOST.into();
             let served = serve(
-                worker.clone(),
+                serving.clone(),
                 door.clone(),
                 sock,
                 peer,
@@ -162,6 +168,8 @@ impl World {
             connect: Box::new(connect),
             backend,
             calls,
+            worker,
+            now,
             room: vec![0; ROOM].into_boxed_slice(),
         }
     }
@@ -176,6 +184,12 @@ impl World {
             pipe: ours,
             served: (self.connect)(sock),
         }
+    }
+
+    /// So much time goes by, and deadlines are looked at.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.now.set(self.now.get() + time);
+        self.worker.sweep();
     }
 
     pub(crate) fn calls(&self) -> usize {

@@ -190,54 +190,6 @@ fn a_kept_connection_that_ended_costs_nobody_anything() {
 }
 
 #[test]
-fn silence_is_504_within_its_deadline() {
-    let backend = Backend::scripted(|_, client, _| {
-        client.rest();
-    });
-    let mut plan = plan(&[backend.address]);
-    plan.services[0].limits.per_try = Duration::from_millis(150);
-    let proxy = Proxy::start(plan, 1);
-    let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
-    let got = client.rest();
-    assert!(
-        got.starts_with("HTTP/1.1 504 ") && got.ends_with("backend_timeout\n"),
-        "{got}"
-    );
-}
-
-#[test]
-fn slow_heads_and_bodies_are_408() {
-    let backend = Backend::answering(OK);
-    let mut plan = plan(&[backend.address]);
-    plan.listeners[0].limits.head_within = Duration::from_millis(150);
-    plan.listeners[0].limits.idle_body = Duration::from_millis(150);
-    let proxy = Proxy::start(plan, 1);
-    let mut client = proxy.client();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n");
-    let got = client.rest();
-    assert!(
-        got.starts_with("HTTP/1.1 408 ") && got.ends_with("head_timeout\n"),
-        "{got}"
-    );
-    let mut client = proxy.client();
-    assert_eq!(client.rest(), "", "who says nothing is told nothing");
-    let silent = Backend::scripted(|_, client, _| {
-        client.rest();
-    });
-    let mut plan = crate::world::plan(&[silent.address]);
-    plan.listeners[0].limits.idle_body = Duration::from_millis(150);
-    let proxy = Proxy::start(plan, 1);
-    let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhi");
-    let got = client.rest();
-    assert!(
-        got.starts_with("HTTP/1.1 408 ") && got.ends_with("body_timeout\n"),
-        "{got}"
-    );
-}
-
-#[test]
 fn bodies_over_their_limit_are_413() {
     let backend = Backend::answering(OK);
     let mut plan = plan(&[backend.address]);

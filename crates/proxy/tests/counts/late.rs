@@ -1,0 +1,171 @@
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use evenkeel_config::Plan;
+use evenkeel_proxy::sock::Sock;
+
+use crate::going::Scene;
+use crate::plan::plan;
+use crate::world::{Client, turn};
+use crate::{ANSWER, REQUEST};
+
+const SECOND: Duration = Duration::from_secs(1);
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+const SWITCHED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+
+/// A plan of which every deadline is another.
+fn timed() -> Plan {
+    let mut plan = plan(&[([127, 0, 0, 1], 1).into()]);
+    let limits = &mut plan.listeners[0].limits;
+    (limits.head_within, limits.idle_body) = (SECOND * 10, SECOND * 20);
+    let limits = &mut plan.services[0].limits;
+    (limits.per_try, limits.idle_body) = (SECOND * 30, SECOND * 15);
+    plan
+}
+
+/// What a client reads now. None: nothing; an error: the connection was cut.
+fn reads(pipe: &mut impl Sock) -> Option<Result<String, ()>> {
+    let mut room = [0; 4096];
+    match pipe.poll_read(&mut Context::from_waker(Waker::noop()), &mut room) {
+        Poll::Ready(Ok(length)) => Some(Ok(String::from_utf8_lossy(&room[..length]).into())),
+        Poll::Ready(Err(_)) => Some(Err(())),
+        Poll::Pending => None,
+    }
+}
+
+/// Nothing is said until so much time has gone by.
+#[track_caller]
+fn silent_until(
+    scene: &Scene,
+    client: &mut Client,
+    deadline: Duration,
+) -> Option<Result<String, ()>> {
+    scene.world.pass(deadline - SECOND);
+    assert!(turn(&mut client.served).is_pending());
+    assert_eq!(reads(&mut client.pipe), None, "before {deadline:?}");
+    scene.world.pass(SECOND);
+    let _ = turn(&mut client.served);
+    reads(&mut client.pipe)
+}
+
+/// What a client is told that sends this and nothing more.
+#[track_caller]
+fn told(sent: &[u8], deadline: Duration, status: &str, word: &str) {
+    let mut scene = Scene::of(timed());
+    let mut client = scene.world.connect();
+    assert!(scene.send(&mut client, sent));
+    let got = silent_until(&scene, &mut client, deadline)
+        .unwrap()
+        .unwrap();
+    assert!(got.starts_with(status), "{got}");
+    assert!(got.ends_with(word), "{got}");
+}
+
+#[test]
+fn whoever_is_late_is_named() {
+    const HALF: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhi";
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    told(
+        &REQUEST[..10],
+        SECOND * 10,
+        "HTTP/1.1 408 ",
+        "head_timeout\n",
+    );
+    told(HALF, SECOND * 20, "HTTP/1.1 408 ", "body_timeout\n");
+    told(POST, SECOND * 30, "HTTP/1.1 504 ", "backend_timeout\n");
+    told(REQUEST, SECOND * 30, "HTTP/1.1 504 ", "backend_timeout\n");
+    let scene = Scene::of(timed());
+    let mut client = scene.world.connect();
+    assert!(turn(&mut client.served).is_pending());
+    scene.world.pass(SECOND * 10);
+    assert!(turn(&mut client.served).is_ready());
+    assert_eq!(
+        reads(&mut client.pipe),
+        Some(Ok(String::new())),
+        "who says nothing is told nothing"
+    );
+}
+
+/// A tunnel, or an answer of which half is there.
+fn resting(idle: Option<Duration>, tunnel: bool) -> (Scene, Client) {
+    let mut plan = timed();
+    plan.rules[0].idle_body = idle;
+    let mut scene = Scene::of(plan);
+    let mut client = scene.world.connect();
+    let (request, answer) = match tunnel {
+        true => (UPGRADE, SWITCHED),
+        false => (REQUEST, &ANSWER[..ANSWER.len() - 2]),
+    };
+    assert!(scene.send(&mut client, request));
+    assert!(!scene.backend_reads().unwrap().is_empty());
+    assert!(!scene.backend_says(&mut client, answer).is_empty());
+    (scene, client)
+}
+
+#[test]
+fn bodies_and_tunnels_rest_as_long_as_a_rule_allows() {
+    for (tunnel, else_within) in [(true, 20), (false, 15)] {
+        for (idle, within) in [
+            (None, else_within),
+            (Some(SECOND * 3600), 3600),
+            (Some(SECOND * 2), 2),
+        ] {
+            let (scene, mut client) = resting(idle, tunnel);
+            let _ = silent_until(&scene, &mut client, SECOND * within);
+            drop(client.served);
+            // A clean end would look whole.
+            assert_eq!(reads(&mut client.pipe), Some(Err(())), "{tunnel} {idle:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tunnel_that_breaks_at_one_end_is_cut_at_the_other() {
+    let (scene, mut client) = resting(None, true);
+    scene.world.backend.borrow_mut().pop().unwrap().cut();
+    assert!(turn(&mut client.served).is_ready());
+    drop(client.served);
+    assert_eq!(reads(&mut client.pipe), Some(Err(())));
+
+    let (scene, client) = resting(None, true);
+    let Client {
+        mut pipe,
+        mut served,
+    } = client;
+    pipe.cut();
+    drop(pipe);
+    assert!(turn(&mut served).is_ready());
+    drop(served);
+    let mut ends = scene.world.backend.borrow_mut();
+    assert_eq!(reads(ends.last_mut().unwrap()), Some(Err(())));
+}
+
+#[test]
+fn a_refused_client_is_not_listened_to_for_ever() {
+    const MIB: usize = 1024 * 1024;
+    let mut plan = timed();
+    plan.rules[0].body = Some(1);
+    let mut scene = Scene::of(plan);
+    let mut client = scene.world.connect();
+    assert!(scene.send(
+        &mut client,
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
+    ));
+    assert!(
+        reads(&mut client.pipe)
+            .unwrap()
+            .unwrap()
+            .starts_with("HTTP/1.1 413 ")
+    );
+    let mut sent = 0;
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Ok(length)) = client.pipe.poll_write(&mut cx, &[b'x'; 1024]) {
+        sent += length;
+        assert!(sent <= 2 * MIB, "it still reads");
+        if turn(&mut client.served).is_ready() {
+            break;
+        }
+    }
+    assert!(sent >= MIB, "{sent}");
+}
