@@ -317,7 +317,7 @@ impl World {
             stage.clone().spawn(async move {
                 let admitted = loop {
                     let most = published.load().plan.listeners[0].limits.connections;
-                    if let Some(admitted) = Admitted::take(door.state(), most) {
+                    if let Some(admitted) = Admitted::take(&door.state(), most) {
                         break admitted;
                     }
                     stage.sleep(Duration::from_millis(20)).await;

@@ -17,7 +17,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::plan::{Bind, Workers};
 use evenkeel_proxy::clock::Clock;
 use evenkeel_proxy::listener::{Bound, Ear, Listening, bind};
-use evenkeel_proxy::live::{DoorState, Live, Published};
+use evenkeel_proxy::live::{DoorState, Live, Published, listener_of};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::changes::Changes;
@@ -69,6 +69,11 @@ struct Open {
 }
 
 impl Open {
+    /// The place of its listener in this plan. None: the plan does not bind it.
+    fn place(&self, plan: &Plan) -> Option<usize> {
+        listener_of(plan, &self.listener, Some(&self.bind))
+    }
+
     /// Has a worker listen here.
     fn tell(&self, worker: &WorkerThread, index: usize, key: &Arc<str>, state: &Arc<DoorState>) {
         let ear = self.ears.get(index).map(Ear::again);
@@ -76,12 +81,13 @@ impl Open {
             let listening = Listening {
                 name: self.listener.clone(),
                 key: key.clone(),
+                bind: self.bind.clone(),
                 port: self.address.map_or(0, |address| address.port()),
                 ear,
                 state: state.clone(),
             };
             // A new worker's queue is empty, and one that runs hears faster than plans change.
-            let _ = worker.commands.try_send(Command::Listen(listening));
+            let _ = worker.listen(listening);
         }
     }
 }
@@ -158,9 +164,7 @@ impl Control {
         let gone: Vec<_> = self
             .open
             .iter()
-            .filter(|(_, open)| {
-                !binds(&plan).any(|(name, bind)| *name == open.listener && *bind == open.bind)
-            })
+            .filter(|(_, open)| open.place(&plan).is_none())
             .map(|(key, _)| key.clone())
             .collect();
         for service in &plan.services {
@@ -180,6 +184,15 @@ impl Control {
         for service in &before.services {
             if live.service(&service.plan.name).is_none() {
                 service.state.service.stop(self.clock.now());
+            }
+        }
+        for open in self.open.values_mut() {
+            // Workers find the new name themselves: they look up their sockets by address.
+            if let Some(listener) = open
+                .place(&live.plan)
+                .and_then(|at| live.plan.listeners.get(at))
+            {
+                open.listener = listener.name.clone();
             }
         }
         self.published.store(live);
@@ -215,6 +228,7 @@ impl Control {
                 continue;
             }
             // No thread now: the next tick tries again.
+            place.state.listening.store(0, Ordering::Relaxed);
             let Ok(fresh) = spawn(
                 index,
                 self.published.clone(),
@@ -274,15 +288,20 @@ impl Control {
     /// Connections that a drain waits for. None: a worker has not counted since it took its last one.
     #[must_use]
     pub fn left(&self) -> Option<usize> {
-        // With a worker that died its connections are gone.
-        let mut workers = self
-            .workers
-            .iter()
-            .filter(|worker| !worker.thread.is_finished());
-        workers.try_fold(0, |sum, worker| {
-            let counted = worker.state.closed.load(Ordering::Acquire);
-            counted.then(|| sum + worker.state.connections.load(Ordering::Relaxed))
+        self.alive().try_fold(0, |sum, worker| {
+            // The sockets first: what was taken from them is counted before they are given up.
+            let state = &worker.state;
+            let counted = state.listening.load(Ordering::Acquire) == 0
+                && state.closed.load(Ordering::Acquire);
+            counted.then(|| sum + state.connections.load(Ordering::Relaxed))
         })
+    }
+
+    /// What a worker that has died had open is lost.
+    fn alive(&self) -> impl Iterator<Item = &WorkerThread> {
+        self.workers
+            .iter()
+            .filter(|worker| !worker.thread.is_finished())
     }
 
     /// Takes no more connections; those that are open end with the exchange that they carry.
@@ -347,24 +366,23 @@ impl Drop for Control {
     }
 }
 
-fn binds(plan: &Plan) -> impl Iterator<Item = (&Arc<str>, &Bind)> {
-    plan.listeners
-        .iter()
-        .flat_map(|listener| listener.binds.iter().map(|bind| (&listener.name, bind)))
-}
-
 /// Binds what is not open yet.
 fn bind_all(
     plan: &Plan,
     open: &HashMap<Arc<str>, Open>,
     workers: usize,
 ) -> Result<Vec<(Arc<str>, Bind, Bound)>, StartError> {
-    binds(plan)
-        .filter(|(name, to)| {
-            !open
-                .values()
-                .any(|open| open.listener == **name && open.bind == **to)
-        })
+    let mut binds = Vec::new();
+    for (at, listener) in plan.listeners.iter().enumerate() {
+        let is_open = |to: &Bind| {
+            open.values()
+                .any(|open| open.bind == *to && open.place(plan) == Some(at))
+        };
+        let missing = listener.binds.iter().filter(|to| !is_open(to));
+        binds.extend(missing.map(|to| (&listener.name, to)));
+    }
+    binds
+        .into_iter()
         .map(|(name, to)| {
             let bound = bind(to, workers).map_err(|error| StartError::Bind(to.clone(), error))?;
             Ok((name.clone(), to.clone(), bound))

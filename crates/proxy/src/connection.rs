@@ -14,12 +14,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_config::limits::ListenerLimits;
-use evenkeel_config::plan::ListenerPlan;
+use evenkeel_config::plan::{Bind, ListenerPlan};
 
 use crate::buffers::Input;
 use crate::deadline::Deadline;
 use crate::exchange;
-use crate::live::{DoorState, Live};
+use crate::live::{DoorState, Live, listener_of};
 use crate::net::Net;
 use crate::sock::Sock;
 use crate::worker::Worker;
@@ -31,11 +31,13 @@ pub(crate) use going::Noticed;
 
 /// A listener as one worker sees it.
 pub struct Door {
-    /// Its name.
+    /// Its name when it was opened; it may be renamed.
     pub name: Arc<str>,
     /// Its port; 0 for a Unix socket.
     pub port: u16,
-    state: Arc<DoorState>,
+    /// What it is known by when it is renamed.
+    bind: Option<Bind>,
+    state: RefCell<Arc<DoorState>>,
     /// Its place in the plan of this version.
     place: Cell<(u64, usize)>,
     closing: Cell<bool>,
@@ -48,9 +50,19 @@ impl Door {
         Self {
             name,
             port,
-            state,
+            bind: None,
+            state: RefCell::new(state),
             place: Cell::new((u64::MAX, 0)),
             closing: Cell::new(false),
+        }
+    }
+
+    /// The same, bound here: another listener that takes this address over takes its connections over.
+    #[must_use]
+    pub fn bound(self, bind: Bind) -> Self {
+        Self {
+            bind: Some(bind),
+            ..self
         }
     }
 
@@ -64,19 +76,18 @@ impl Door {
         if seen == version {
             return live.plan.listeners.get(at).map(|plan| (at, plan));
         }
-        let at = live
-            .plan
-            .listeners
-            .iter()
-            .position(|listener| listener.name == self.name)?;
+        let at = listener_of(&live.plan, &self.name, self.bind.as_ref())?;
         self.place.set((version, at));
+        if let Some(state) = live.doors.get(at) {
+            self.state.borrow_mut().clone_from(state);
+        }
         live.plan.listeners.get(at).map(|plan| (at, plan))
     }
 
-    /// What all workers count of it.
+    /// What all workers count of it. Cost: a shared count, so that it is for what is rare.
     #[must_use]
-    pub fn state(&self) -> &Arc<DoorState> {
-        &self.state
+    pub fn state(&self) -> Arc<DoorState> {
+        self.state.borrow().clone()
     }
 
     /// Its connections end with the exchange that they carry.
@@ -196,7 +207,8 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
     if !conn.input.is_empty() {
         return true;
     }
-    if conn.worker.is_closing() || conn.door.is_closing() {
+    let closing = conn.worker.is_closing() || conn.door.is_closing();
+    if closing && conn.requests > 0 {
         // What has come by now is served; nothing is waited for.
         return poll_fn(|cx| {
             let filled = conn
@@ -208,13 +220,12 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
     }
     conn.input.release(&conn.worker.buffers);
     let view = conn.worker.view();
-    let Some((_, plan)) = conn.door.plan(&view.live, view.version) else {
-        return false;
-    };
-    let within = if conn.requests == 0 {
-        plan.limits.head_within
-    } else {
-        plan.limits.keep_alive
+    let plan = conn.door.plan(&view.live, view.version);
+    let within = match plan {
+        Some((_, plan)) if !closing && conn.requests == 0 => plan.limits.head_within,
+        Some((_, plan)) if !closing => plan.limits.keep_alive,
+        // The last one, if it comes.
+        _ => CLOSING,
     };
     drop(view);
     let mut waiting = false;
@@ -233,8 +244,12 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         }
         let over = conn.worker.is_closing() || conn.door.is_closing();
         match conn.deadline.poll_passed(cx) {
-            Poll::Ready(()) if over || conn.deadline.is_due(conn.worker.now()) => {
-                Poll::Ready(false)
+            Poll::Ready(()) if conn.deadline.is_due(conn.worker.now()) => Poll::Ready(false),
+            Poll::Ready(()) if over && conn.requests > 0 => Poll::Ready(false),
+            // Its first request may be on the way, or here and not told of yet.
+            Poll::Ready(()) if over => {
+                conn.deadline.set(conn.worker.now() + within.min(CLOSING));
+                conn.deadline.poll_passed(cx).map(|()| false)
             }
             // Woken to look whether its listener closes, and it does not.
             Poll::Ready(()) => {
@@ -246,6 +261,9 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
     })
     .await
 }
+
+/// How long the first request of a client is waited for when its listener closes: it has connected, and knows nothing of that.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long a client that was refused may go on sending.
 const LINGER: Duration = Duration::from_secs(2);

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use evenkeel_config::plan::Bind;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Notify;
 
 use crate::connection::{Admitted, Door, serve, slots};
 use crate::live::DoorState;
@@ -20,6 +21,9 @@ use crate::worker::Worker;
 
 /// Connections that the kernel keeps until they are accepted; it takes its own limit (`net.core.somaxconn`) where that is lower.
 const BACKLOG: i32 = 4096;
+
+/// Connections that a socket takes at most before it closes; as many as can wait in its queue.
+const LAST: usize = 4096;
 
 /// How long accepting rests when the process has no descriptor left, or the listener no place.
 const REST: Duration = Duration::from_millis(20);
@@ -116,6 +120,8 @@ pub struct Listening {
     pub name: Arc<str>,
     /// What it is closed by: a listener may have several sockets.
     pub key: Arc<str>,
+    /// Where it is bound, as the plan says it.
+    pub bind: Bind,
     /// Its port; 0 for a Unix socket.
     pub port: u16,
     /// The socket.
@@ -124,41 +130,85 @@ pub struct Listening {
     pub state: Arc<DoorState>,
 }
 
-/// Takes connections until the listener or the worker closes, and serves each in a task of its own.
+/// Takes connections until it is told to end, and serves each in a task of its own. Before it ends it takes what the kernel has
+/// accepted: closing the socket over them would reset them.
 ///
 /// # Errors
 /// The socket cannot be registered with the runtime.
-pub async fn accept(worker: Rc<Worker<OsNet>>, door: Rc<Door>, ear: Ear) -> io::Result<()> {
+pub async fn accept(
+    worker: Rc<Worker<OsNet>>,
+    door: Rc<Door>,
+    ear: Ear,
+    end: Rc<Notify>,
+) -> io::Result<()> {
     let ear = match ear {
         Ear::Tcp(socket) => Registered::Tcp(TcpListener::from_std(socket)?),
         Ear::Unix(socket) => Registered::Unix(UnixListener::from_std(socket)?),
     };
     let slots = slots::<OsNet>();
+    let serve = async |sock, peer| {
+        // Who comes while there is no place waits here, those behind it in the kernel's queue.
+        let admitted = admitted(&worker, &door).await;
+        let task = serve(
+            worker.clone(),
+            door.clone(),
+            sock,
+            peer,
+            admitted,
+            slots.clone(),
+        );
+        tokio::task::spawn_local(task);
+    };
     loop {
-        match ear.accept().await {
-            Ok((sock, peer)) => {
-                door.state().counters.accepted();
-                // Who comes while there is no place waits here, those behind it in the kernel's queue.
-                let admitted = admitted(&worker, &door).await;
-                let task = serve(
-                    worker.clone(),
-                    door.clone(),
-                    sock,
-                    peer,
-                    admitted,
-                    slots.clone(),
-                );
-                tokio::task::spawn_local(task);
-            }
-            // The client gave up before it was accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // No descriptor or no memory left: those that serve go on, and free some.
-            Err(_) => {
-                door.state().counters.accept_failed();
-                tokio::time::sleep(REST).await;
-            }
+        let accepted = tokio::select! {
+            biased;
+            () = end.notified() => break,
+            accepted = ear.accept() => accepted,
+        };
+        if let Some((sock, peer)) = counted(&worker, &door, accepted).await {
+            serve(sock, peer).await;
         }
     }
+    let last = ear.into_last()?;
+    let mut waiting = Vec::new();
+    // Bounded: who comes without end cannot keep the socket open.
+    while waiting.len() < LAST {
+        let accepted = last.accept();
+        if matches!(&accepted, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            break;
+        }
+        waiting.extend(counted(&worker, &door, accepted).await);
+    }
+    drop(last);
+    for (sock, peer) in waiting {
+        serve(sock, peer).await;
+    }
+    // Served at least once, so that they are counted as open when this has ended.
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+/// A connection, once it is counted. None: there is none.
+async fn counted<T>(worker: &Worker<OsNet>, door: &Door, accepted: io::Result<T>) -> Option<T> {
+    let view = worker.view();
+    // Finds out whose it is now.
+    door.plan(&view.live, view.version);
+    let state = door.state();
+    drop(view);
+    match accepted {
+        Ok(connection) => {
+            state.counters.accepted();
+            return Some(connection);
+        }
+        // The client gave up before it was accepted.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+        // No descriptor or no memory left: those that serve go on, and free some.
+        Err(_) => {
+            state.counters.accept_failed();
+            tokio::time::sleep(REST).await;
+        }
+    }
+    None
 }
 
 /// A place under the listener's limit, once there is one.
@@ -167,9 +217,10 @@ async fn admitted(worker: &Worker<OsNet>, door: &Door) -> Admitted {
         let view = worker.view();
         let most = door
             .plan(&view.live, view.version)
-            .map_or(0, |(_, plan)| plan.limits.connections);
+            // Its listener has left the plan: who came before is served.
+            .map_or(usize::MAX, |(_, plan)| plan.limits.connections);
         drop(view);
-        match Admitted::take(door.state(), most) {
+        match Admitted::take(&door.state(), most) {
             Some(admitted) => return admitted,
             None => tokio::time::sleep(REST).await,
         }
@@ -181,7 +232,34 @@ enum Registered {
     Unix(UnixListener),
 }
 
+impl Ear {
+    /// What waits, without waiting for it and without what the runtime believes of it.
+    fn accept(&self) -> io::Result<(OsSock, IpAddr)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                let stream = TcpStream::from_std(stream)?;
+                Ok((OsSock::Tcp(stream), peer.ip().to_canonical()))
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                let stream = UnixStream::from_std(stream)?;
+                Ok((OsSock::Unix(stream), Ipv4Addr::LOCALHOST.into()))
+            }
+        }
+    }
+}
+
 impl Registered {
+    fn into_last(self) -> io::Result<Ear> {
+        match self {
+            Self::Tcp(socket) => socket.into_std().map(Ear::Tcp),
+            Self::Unix(socket) => socket.into_std().map(Ear::Unix),
+        }
+    }
+
     async fn accept(&self) -> io::Result<(OsSock, IpAddr)> {
         match self {
             Self::Tcp(socket) => {

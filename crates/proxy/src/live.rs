@@ -13,7 +13,7 @@ use evenkeel_balance::event::Listener;
 use evenkeel_balance::service::Service;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{BackendAddress, BackendPlan, ServicePlan};
+use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
 
 use crate::observation::{DoorCounters, ServiceCounters};
 use crate::rules::Rules;
@@ -111,7 +111,7 @@ impl Live {
             .iter()
             .map(|listener| {
                 before
-                    .and_then(|before| before.door(&listener.name))
+                    .and_then(|before| before.door_of(listener, &plan))
                     .unwrap_or_default()
             })
             .collect();
@@ -131,12 +131,22 @@ impl Live {
             .find(|service| &*service.plan.name == name)
     }
 
-    fn door(&self, name: &str) -> Option<Arc<DoorState>> {
-        let at = self
-            .plan
-            .listeners
+    /// What is counted of a listener of the next plan: what was counted under its name, or under the name that it had.
+    fn door_of(&self, listener: &ListenerPlan, next: &Plan) -> Option<Arc<DoorState>> {
+        let listeners = &self.plan.listeners;
+        let renamed = |earlier: &ListenerPlan| {
+            let gone = next.listeners.iter().all(|one| one.name != earlier.name);
+            let heir = |bind| listener_of(next, &earlier.name, Some(bind));
+            gone && earlier.binds.first().and_then(heir).is_some_and(|at| {
+                next.listeners
+                    .get(at)
+                    .is_some_and(|heir| heir.name == listener.name)
+            })
+        };
+        let at = listeners
             .iter()
-            .position(|listener| &*listener.name == name)?;
+            .position(|earlier| earlier.name == listener.name)
+            .or_else(|| listeners.iter().position(renamed))?;
         self.doors.get(at).cloned()
     }
 
@@ -148,6 +158,27 @@ impl Live {
             .iter()
             .any(|network| network.contains(&peer))
     }
+}
+
+/// Which listener of a plan takes the connections of a socket that was opened for a listener of this name: the one of this
+/// name if it still has the address, else the only one that has it.
+#[must_use]
+pub fn listener_of(plan: &Plan, name: &str, bind: Option<&Bind>) -> Option<usize> {
+    let named = plan
+        .listeners
+        .iter()
+        .position(|listener| &*listener.name == name);
+    let Some(bind) = bind else { return named };
+    let has = |at: &usize| {
+        plan.listeners
+            .get(*at)
+            .is_some_and(|listener| listener.binds.contains(bind))
+    };
+    named.filter(has).or_else(|| {
+        // Port 0 may be asked for by several, each of which has another one.
+        let mut all = (0..plan.listeners.len()).filter(has);
+        all.next().filter(|_| all.next().is_none())
+    })
 }
 
 impl ServiceState {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
 
 use crate::clock::{Clock, seed};
 use crate::connection::Door;
@@ -26,9 +26,9 @@ const COMMANDS_KEPT: usize = 256;
 pub enum Command {
     /// Take connections here too.
     Listen(Listening),
-    /// Take no more connections from the sockets of this key; those that came from them end with their exchange.
+    /// Take what waits at the sockets of this key and no more; connections that came from them end with their exchange.
     Close(Arc<str>),
-    /// Take no more connections at all, and end those that are open with the exchange that they carry.
+    /// The same for all sockets, and for every connection.
     Drain,
     /// End now.
     Stop,
@@ -43,6 +43,34 @@ pub struct WorkerState {
     pub closed: AtomicBool,
     /// Panics that ended one connection and nothing else.
     pub panics: AtomicU64,
+    /// Sockets that it takes connections from, or was told to. Those that it took are among `connections` when this falls.
+    pub listening: AtomicUsize,
+}
+
+impl WorkerThread {
+    /// Has it take connections from a socket too. False: it has ended, or has too many commands to hear.
+    #[must_use]
+    pub fn listen(&self, listening: Listening) -> bool {
+        self.state.listening.fetch_add(1, Ordering::Relaxed);
+        let told = self.commands.try_send(Command::Listen(listening)).is_ok();
+        if !told {
+            self.state.listening.fetch_sub(1, Ordering::Relaxed);
+        }
+        told
+    }
+}
+
+/// Takes back what [`WorkerThread::listen`] added.
+struct Listened(Rc<Worker<OsNet>>, Arc<WorkerState>);
+
+impl Drop for Listened {
+    fn drop(&mut self) {
+        let Self(worker, state) = self;
+        state
+            .connections
+            .store(worker.connections(), Ordering::Relaxed);
+        state.listening.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// A running worker.
@@ -88,6 +116,9 @@ pub fn spawn(
     })
 }
 
+/// The sockets of each key, and how each is told to end.
+type Doors = HashMap<Arc<str>, Vec<(Rc<Door>, Rc<Notify>)>>;
+
 async fn run(
     index: usize,
     published: Arc<Published>,
@@ -96,57 +127,51 @@ async fn run(
     state: Arc<WorkerState>,
 ) {
     let worker = Rc::new(Worker::new(OsNet::new(clock), index, published, seed()));
-    let sweeping = worker.clone();
+    let (sweeping, seen) = (worker.clone(), state.clone());
     tokio::task::spawn_local(async move {
         let mut closing = false;
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             sweeping.sweep();
-            state
-                .connections
+            seen.connections
                 .store(sweeping.connections(), Ordering::Relaxed);
-            state.panics.store(sweeping.panics.get(), Ordering::Relaxed);
+            seen.panics.store(sweeping.panics.get(), Ordering::Relaxed);
             // One sweep later: what was accepted just before may not have begun when this one came.
             if closing {
-                state.closed.store(true, Ordering::Release);
+                seen.closed.store(true, Ordering::Release);
             }
             closing = sweeping.is_closing();
         }
     });
-    let mut doors: HashMap<Arc<str>, Vec<(Rc<Door>, AbortHandle)>> = HashMap::new();
+    let mut doors = Doors::new();
     while let Some(command) = told.recv().await {
         match command {
             Command::Listen(listening) => {
-                let door = Rc::new(Door::new(
-                    listening.name.clone(),
-                    listening.port,
-                    listening.state,
-                ));
-                let worker = worker.clone();
-                let accepting = tokio::task::spawn_local({
-                    let door = door.clone();
-                    async move {
-                        if accept(worker, door.clone(), listening.ear).await.is_err() {
-                            door.state().counters.accept_failed();
-                        }
+                let door = Door::new(listening.name, listening.port, listening.state);
+                let door = Rc::new(door.bound(listening.bind));
+                let listened = Listened(worker.clone(), state.clone());
+                let end = Rc::new(Notify::new());
+                let (worker, accepting, told) = (worker.clone(), door.clone(), end.clone());
+                tokio::task::spawn_local(async move {
+                    let _listened = listened;
+                    let ended = accept(worker, accepting.clone(), listening.ear, told).await;
+                    if ended.is_err() {
+                        accepting.state().counters.accept_failed();
                     }
                 });
-                doors
-                    .entry(listening.key)
-                    .or_default()
-                    .push((door, accepting.abort_handle()));
+                doors.entry(listening.key).or_default().push((door, end));
             }
             Command::Close(key) => {
-                for (door, accepting) in doors.remove(&key).unwrap_or_default() {
+                for (door, end) in doors.remove(&key).unwrap_or_default() {
                     door.close();
-                    accepting.abort();
+                    end.notify_one();
                 }
                 // Idle ones look again and see that their listener is closed; the others lose nothing by looking.
                 worker.deadlines.end_idle();
             }
             Command::Drain => {
-                for (_, accepting) in doors.drain().flat_map(|(_, doors)| doors) {
-                    accepting.abort();
+                for (_, end) in doors.drain().flat_map(|(_, doors)| doors) {
+                    end.notify_one();
                 }
                 worker.close();
             }

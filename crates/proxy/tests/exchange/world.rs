@@ -47,14 +47,12 @@ impl Proxy {
                 let listening = Listening {
                     name: "web".into(),
                     key: "web".into(),
+                    bind: to.clone(),
                     port: address.port(),
                     ear,
                     state: state.clone(),
                 };
-                worker
-                    .commands
-                    .blocking_send(Command::Listen(listening))
-                    .unwrap();
+                assert!(worker.listen(listening));
                 worker
             })
             .collect();

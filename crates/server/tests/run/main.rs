@@ -9,6 +9,7 @@ mod commands;
 mod pages;
 mod privileges;
 mod process;
+mod reloads;
 
 use std::process::Command;
 
