@@ -257,7 +257,10 @@ impl Server {
                 if child.try_wait().unwrap().is_some() {
                     break;
                 }
-                if TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
+                // Whoever took the port meanwhile would answer too.
+                if TcpStream::connect_timeout(&address, PATIENCE).is_ok()
+                    && listens(child.id(), address.port())
+                {
                     return Self { child, address };
                 }
                 std::thread::yield_now();
@@ -265,6 +268,25 @@ impl Server {
         }
         panic!("no server could be started");
     }
+}
+
+/// Whether a socket that listens on this port of 127.0.0.1 is open in this process.
+fn listens(process: u32, port: u16) -> bool {
+    let here = format!("0100007F:{port:04X}");
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let listening = sockets.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        // Its address, its state (0A listens) and its number.
+        (fields.get(1) == Some(&&*here) && fields.get(3) == Some(&"0A"))
+            .then(|| format!("socket:[{}]", fields[9]))
+    });
+    let listening: Vec<_> = listening.collect();
+    // It may have ended.
+    let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else {
+        return false;
+    };
+    open.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok())
+        .any(|one| listening.iter().any(|socket| one.as_os_str() == &**socket))
 }
 
 impl Drop for Server {
