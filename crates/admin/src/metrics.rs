@@ -29,6 +29,11 @@ struct Page(Snapshot);
 /// One metric's rows: labels and value.
 type Rows<'a> = Vec<(Vec<(&'static str, &'a str)>, u64)>;
 
+/// Every word that a standing has.
+const STANDINGS: [&str; 7] = [
+    "disabled", "draining", "down", "ejected", "probing", "unproven", "serving",
+];
+
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Collector for Page {
@@ -36,7 +41,9 @@ impl Collector for Page {
         self.services(&mut encoder)?;
         self.latency(&mut encoder)?;
         self.backends(&mut encoder)?;
+        self.standing(&mut encoder)?;
         self.listeners(&mut encoder)?;
+        self.reloads(&mut encoder)?;
         let panics = vec![(Vec::new(), self.0.contained_panics)];
         let help = "Panics that ended one connection; must read 0";
         rows(
@@ -167,6 +174,61 @@ impl Page {
         Ok(())
     }
 
+    fn reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let [taken, refused] = self.0.reloads;
+        let counts = vec![
+            (vec![("result", "taken")], taken),
+            (vec![("result", "refused")], refused),
+        ];
+        rows(
+            encoder,
+            "reloads",
+            "Reloads of the configuration by what became of them",
+            MetricType::Counter,
+            counts,
+        )?;
+        let help = "When the running configuration was taken: at the last good reload, or at the start; since 1970";
+        rows(
+            encoder,
+            "config_taken_timestamp_seconds",
+            help,
+            MetricType::Gauge,
+            vec![(Vec::new(), self.0.taken_at.as_secs())],
+        )
+    }
+
+    /// One row per standing, of which one reads 1: what a query or an alert can name without a table of numbers.
+    fn standing(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (mut standing, mut checks): (Rows<'_>, Rows<'_>) = Default::default();
+        for service in &self.0.services {
+            for backend in &service.backends {
+                let of = [("service", &*service.name), ("backend", &*backend.id)];
+                for word in STANDINGS {
+                    let labels = of.into_iter().chain([("standing", word)]).collect();
+                    standing.push((labels, u64::from(word == backend.standing)));
+                }
+                for (word, count) in &backend.checks {
+                    let labels = of.into_iter().chain([("result", *word)]).collect();
+                    checks.push((labels, *count));
+                }
+            }
+        }
+        rows(
+            encoder,
+            "backend_standing",
+            "1 at the standing that it has, 0 at the others",
+            MetricType::Gauge,
+            standing,
+        )?;
+        rows(
+            encoder,
+            "backend_checks",
+            "Health checks by what they came to",
+            MetricType::Counter,
+            checks,
+        )
+    }
+
     fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let each = |value: fn(&evenkeel_control::snapshot::Backend) -> u64| -> Rows<'_> {
             let services = self.0.services.iter();
@@ -243,6 +305,8 @@ fn rows(
         } else if counts {
             let mut row = metric.encode_family(&labels)?;
             row.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        } else if labels.is_empty() {
+            metric.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
         } else {
             let mut row = metric.encode_family(&labels)?;
             row.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;

@@ -30,8 +30,10 @@ pub enum Active {
 pub enum CheckFault {
     /// No answer in time. The only fault that live success outvotes.
     Timeout,
-    /// The connection was refused or reset.
+    /// No connection was taken.
     Refused,
+    /// The connection was taken, and reset or ended before an answer.
+    Reset,
     /// Another status than expected.
     Status(u16),
     /// The body does not hold what was expected.

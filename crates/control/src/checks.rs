@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use evenkeel::balance::backend::BackendId;
+use evenkeel::balance::health::CheckReport;
+use evenkeel::balance::snapshot::ServiceSnapshot;
 use evenkeel::balance::time::Instant;
 use evenkeel::probe::{
     BodyTest, Checking, HttpCheck, HttpProbe, Probe, StatusRanges, Target, TcpProbe,
@@ -10,12 +13,51 @@ use evenkeel::sweep::{self, Checked, CheckerSettings, HealthChecker, Now, Servic
 use evenkeel_config::plan::{BackendAddress, BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
 use evenkeel_proxy::clock::{Clock, seed};
 use evenkeel_proxy::live::{LiveService, ServiceState};
+use tokio::sync::Notify;
+
+/// The checks of one service, and what they were begun with.
+pub(crate) struct Checker {
+    state: Arc<ServiceState>,
+    plan: HealthPlan,
+    backends: Vec<(BackendId, BackendAddress)>,
+    joined: Arc<Notify>,
+    runs: HealthChecker,
+}
+
+impl Checker {
+    /// Goes on with another plan of the service: no check under way is lost, nobody is checked for the plan's sake but those that
+    /// joined, at once. None: what it was begun with is no more, and it ends here.
+    pub(crate) fn go_on(mut self, service: &LiveService) -> Option<Self> {
+        let backends = aims(service);
+        let moved = |(id, at): &(BackendId, BackendAddress)| {
+            let mut earlier = self.backends.iter();
+            earlier.any(|(other, was)| other == id && was != at)
+        };
+        let same = Arc::ptr_eq(&self.state, &service.state)
+            && service.plan.health.as_ref() == Some(&self.plan)
+            && !self.runs.is_finished()
+            && !backends.iter().any(moved);
+        if !same {
+            return None;
+        }
+        self.backends = backends;
+        self.joined.notify_one();
+        Some(self)
+    }
+}
+
+fn aims(service: &LiveService) -> Vec<(BackendId, BackendAddress)> {
+    let backends = service.plan.backends.iter();
+    backends
+        .map(|backend| (backend.spec.id.clone(), backend.address.clone()))
+        .collect()
+}
 
 /// Starts checking one service. None: its plan asks for no checks.
 ///
 /// # Errors
 /// Why it cannot be checked as planned.
-pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<HealthChecker>, String> {
+pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Checker>, String> {
     let Some(plan) = &service.plan.health else {
         return Ok(None);
     };
@@ -32,13 +74,20 @@ pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Health
         plan: plan.clone(),
         asks: asks(plan)?,
     };
+    let joined = Arc::new(Notify::new());
     let one = One {
         state: service.state.clone(),
         clock,
+        joined: joined.clone(),
     };
-    sweep::spawn(one, settings, probe)
-        .map(Some)
-        .map_err(|error| error.to_string())
+    let runs = sweep::spawn(one, settings, probe).map_err(|error| error.to_string())?;
+    Ok(Some(Checker {
+        state: service.state.clone(),
+        plan: plan.clone(),
+        backends: aims(service),
+        joined,
+        runs,
+    }))
 }
 
 /// What a plan asks of a backend.
@@ -92,16 +141,43 @@ fn check_of(plan: &HttpCheckPlan) -> Result<HttpCheck, String> {
 struct One {
     state: Arc<ServiceState>,
     clock: Clock,
+    /// Its backends may be others.
+    joined: Arc<Notify>,
 }
 
 impl Services for One {
     fn services(&self) -> Option<Vec<Arc<dyn Checked>>> {
-        Some(vec![Arc::new(self.state.service.clone())])
+        Some(vec![Arc::new(Counted(self.state.clone()))])
     }
 
     fn now(&self) -> Now {
         let clock = self.clock;
         Arc::new(move || -> Instant { clock.now() })
+    }
+
+    async fn changed(&mut self) {
+        self.joined.notified().await;
+    }
+}
+
+/// A service whose checks are counted by their results.
+struct Counted(Arc<ServiceState>);
+
+impl Checked for Counted {
+    fn name(&self) -> &str {
+        self.0.service.name()
+    }
+
+    fn snapshot(&self, now: Instant) -> ServiceSnapshot {
+        self.0.service.snapshot(now)
+    }
+
+    fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {
+        let taken = self.0.service.check(backend, report, now).is_ok();
+        if taken && let Some(reached) = self.0.reached(backend) {
+            reached.checks.add(report.result);
+        }
+        taken
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evenkeel::HealthChecker;
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{Bind, Workers};
@@ -21,8 +20,8 @@ use evenkeel_proxy::live::{DoorState, Live, Published, listener_of};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::changes::Changes;
-use crate::checks;
-use crate::snapshot::Watch;
+use crate::checks::{self, Checker};
+use crate::snapshot::{Reloads, Watch};
 
 /// How often facts become standing.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
@@ -99,9 +98,10 @@ pub struct Control {
     clock: Clock,
     events: Arc<dyn Listener>,
     open: HashMap<Arc<str>, Open>,
-    checkers: HashMap<Arc<str>, HealthChecker>,
+    checkers: HashMap<Arc<str>, Checker>,
     opened: u64,
     draining: Arc<AtomicBool>,
+    reloads: Arc<Reloads>,
 }
 
 impl Control {
@@ -132,7 +132,7 @@ impl Control {
         once_bound().map_err(StartError::Bound)?;
         let clock = Clock::start();
         let live = Live::join(plan, None, count, &events, clock.now());
-        let checkers = start_checks(&live, clock)?;
+        let checkers = start_checks(HashMap::new(), &live, clock)?;
         let published = Arc::new(Published::new(live));
         let workers = (0..count)
             .map(|index| spawn(index, published.clone(), clock, Arc::default()))
@@ -147,6 +147,7 @@ impl Control {
             checkers,
             opened: 0,
             draining: Arc::default(),
+            reloads: Arc::new(Reloads::begin()),
         };
         control.listen(bound);
         Ok(control)
@@ -158,6 +159,17 @@ impl Control {
     /// # Errors
     /// [`StartError`]; then nothing was changed.
     pub fn reload(&mut self, plan: Plan) -> Result<Changes, StartError> {
+        let changes = self.change(plan);
+        self.reloads.count(changes.is_ok());
+        changes
+    }
+
+    /// Counts a reload that brought no plan: what was to be read was wrong.
+    pub fn refused(&self) {
+        self.reloads.count(false);
+    }
+
+    fn change(&mut self, plan: Plan) -> Result<Changes, StartError> {
         let before = self.published.load();
         let changes = Changes::between(&before.plan, &plan);
         let bound = bind_all(&plan, &self.open, self.workers.len())?;
@@ -180,7 +192,8 @@ impl Control {
             &self.events,
             self.clock.now(),
         );
-        self.checkers = start_checks(&live, self.clock)?;
+        let checkers = std::mem::take(&mut self.checkers);
+        self.checkers = start_checks(checkers, &live, self.clock)?;
         for service in &before.services {
             if live.service(&service.plan.name).is_none() {
                 service.state.service.stop(self.clock.now());
@@ -264,6 +277,7 @@ impl Control {
                 .collect(),
             clock: self.clock,
             draining: self.draining.clone(),
+            reloads: self.reloads.clone(),
         }
     }
 
@@ -390,12 +404,21 @@ fn bind_all(
         .collect()
 }
 
-fn start_checks(live: &Live, clock: Clock) -> Result<HashMap<Arc<str>, HealthChecker>, StartError> {
+fn start_checks(
+    mut before: HashMap<Arc<str>, Checker>,
+    live: &Live,
+    clock: Clock,
+) -> Result<HashMap<Arc<str>, Checker>, StartError> {
     let mut checkers = HashMap::new();
     for service in &live.services {
         let name = &service.plan.name;
-        let checker =
-            checks::start(service, clock).map_err(|why| StartError::Check(name.clone(), why))?;
+        let earlier = before.remove(name);
+        let checker = match earlier.and_then(|earlier| earlier.go_on(service)) {
+            None => {
+                checks::start(service, clock).map_err(|why| StartError::Check(name.clone(), why))?
+            }
+            goes_on => goes_on,
+        };
         if let Some(checker) = checker {
             checkers.insert(name.clone(), checker);
         }
@@ -404,51 +427,4 @@ fn start_checks(live: &Live, clock: Clock) -> Result<HashMap<Arc<str>, HealthChe
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
-    use evenkeel_config::{load, quick};
-
-    use super::*;
-
-    fn ask(address: SocketAddr) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    #[test]
-    fn a_worker_that_dies_is_replaced_on_its_sockets() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let _inside = runtime.enter();
-        let text = quick::source(
-            &["127.0.0.1:0".into()],
-            &["127.0.0.1:1".into()],
-            Some("off"),
-        );
-        let mut plan = load(&[text], &BTreeMap::new()).plan.unwrap();
-        plan.workers = Workers::Fixed(std::num::NonZeroUsize::MIN);
-        let mut control = Control::start(plan, Arc::new(())).unwrap();
-        let (_, address) = control.addresses()[0].clone();
-        assert!(ask(address).starts_with("HTTP/1.1 502 "));
-        control.workers[0].commands.try_send(Command::Stop).unwrap();
-        while !control.workers[0].thread.is_finished() {
-            std::thread::yield_now();
-        }
-        // Who comes meanwhile waits in the queue of a socket that is still there.
-        let asking = std::thread::spawn(move || ask(address));
-        assert!(control.tick());
-        assert!(!control.tick());
-        assert!(asking.join().unwrap().starts_with("HTTP/1.1 502 "));
-        assert!(ask(address).starts_with("HTTP/1.1 502 "));
-    }
-}
+mod tests;

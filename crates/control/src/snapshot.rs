@@ -1,14 +1,14 @@
 //! Owns what is said of a running instance at one moment: plain values, for whoever encodes them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use evenkeel_balance::health::{CheckFault, CheckResult};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::standing::{Reason, Standing};
-use evenkeel_proxy::clock::Clock;
+use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{BUCKETS, by_reason};
 use evenkeel_proxy::thread::WorkerState;
@@ -24,6 +24,10 @@ pub struct Snapshot {
     pub workers: usize,
     /// Panics that ended one connection and nothing else; must read 0.
     pub contained_panics: u64,
+    /// Reloads that were taken, and those that were refused.
+    pub reloads: [u64; 2],
+    /// When the running plan was taken, since 1970: at the last good reload, or at the start.
+    pub taken_at: Duration,
     /// In the order of the plan.
     pub listeners: Vec<ListenerSnapshot>,
     /// In the order of the plan.
@@ -89,6 +93,8 @@ pub struct Backend {
     pub state_reason: Option<&'static str>,
     /// The newest check: passed, its status, its latency.
     pub check: Option<(bool, Option<u16>, Duration)>,
+    /// Checks by what they came to, by word; what none came to is left out.
+    pub checks: Vec<(&'static str, u64)>,
     /// Attempts now.
     pub in_flight: u32,
     /// Attempts since it joined.
@@ -103,6 +109,40 @@ pub struct Backend {
     pub weight: u16,
 }
 
+/// What became of reloads.
+#[derive(Debug)]
+pub(crate) struct Reloads {
+    taken: AtomicU64,
+    refused: AtomicU64,
+    /// Of the last that was taken, or of the start: milliseconds since 1970.
+    taken_at: AtomicU64,
+}
+
+impl Reloads {
+    pub(crate) fn begin() -> Self {
+        let started = Self {
+            taken: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            taken_at: AtomicU64::new(0),
+        };
+        started.date();
+        started
+    }
+
+    pub(crate) fn count(&self, taken: bool) {
+        let count = if taken { &self.taken } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        if taken {
+            self.date();
+        }
+    }
+
+    fn date(&self) {
+        let now = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
+        self.taken_at.store(now, Ordering::Relaxed);
+    }
+}
+
 /// Looks at a running instance from any thread.
 #[derive(Clone)]
 pub struct Watch {
@@ -110,6 +150,7 @@ pub struct Watch {
     pub(crate) workers: Vec<Arc<WorkerState>>,
     pub(crate) clock: Clock,
     pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) reloads: Arc<Reloads>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -139,6 +180,9 @@ impl Watch {
                 .iter()
                 .map(|worker| worker.panics.load(Ordering::Relaxed))
                 .sum(),
+            reloads: [&self.reloads.taken, &self.reloads.refused]
+                .map(|count| count.load(Ordering::Relaxed)),
+            taken_at: Duration::from_millis(self.reloads.taken_at.load(Ordering::Relaxed)),
             listeners: listeners
                 .map(|(plan, door)| ListenerSnapshot {
                     name: plan.name.clone(),
@@ -187,13 +231,15 @@ impl Watch {
             backends: core
                 .backends
                 .iter()
-                .map(|backend| Backend {
-                    connections: live
-                        .state
-                        .reached(&backend.id)
-                        .map_or(0, |reached| reached.sockets.open()),
-                    since: now.since(backend.since),
-                    ..of_core(backend)
+                .map(|backend| {
+                    let reached = live.state.reached(&backend.id);
+                    let reached = reached.as_deref();
+                    Backend {
+                        connections: reached.map_or(0, |reached| reached.sockets.open()),
+                        checks: reached.map_or_else(Vec::new, |reached| reached.checks.by_result()),
+                        since: now.since(backend.since),
+                        ..of_core(backend)
+                    }
                 })
                 .collect(),
         }
@@ -224,6 +270,7 @@ fn of_core(backend: &BackendSnapshot) -> Backend {
         picked: backend.counts.picked,
         failed: backend.counts.failed,
         connections: 0,
+        checks: Vec::new(),
         latency: backend.latency,
         weight: backend.spec.weight.get(),
     }
@@ -252,6 +299,7 @@ fn fault_word(fault: CheckFault) -> String {
     match fault {
         CheckFault::Timeout => "timeout".into(),
         CheckFault::Refused => "refused".into(),
+        CheckFault::Reset => "reset".into(),
         CheckFault::Status(status) => format!("status {status}"),
         CheckFault::Mismatch => "body_mismatch".into(),
         CheckFault::Malformed => "malformed".into(),
@@ -270,7 +318,10 @@ fn alb_reason(backend: &BackendSnapshot) -> Option<&'static str> {
         (_, Some(CheckResult::Failed(fault))) => Some(match fault {
             CheckFault::Timeout => "Target.Timeout",
             CheckFault::Status(_) | CheckFault::Mismatch => "Target.ResponseCodeMismatch",
-            _ => "Target.FailedHealthChecks",
+            // ALB has no other word for a connection that was refused or reset.
+            CheckFault::Refused | CheckFault::Reset | CheckFault::Malformed | CheckFault::Other => {
+                "Target.FailedHealthChecks"
+            }
         }),
         (Standing::Unproven, None) => Some("Elb.InitialHealthChecking"),
         _ => None,

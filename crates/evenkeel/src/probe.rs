@@ -116,8 +116,10 @@ impl<E: Into<ProbeError>> From<Result<(), E>> for Finding {
 pub enum ProbeError {
     /// No answer in time.
     Timeout,
-    /// The connection was refused, reset or found no way.
+    /// The connection was refused or found no way.
     Refused(io::Error),
+    /// The connection was taken, and reset or ended before an answer.
+    Reset(io::Error),
     /// Another status than expected.
     Status(u16),
     /// The body does not hold the text expected.
@@ -148,6 +150,7 @@ impl ProbeError {
         match self {
             Self::Timeout => CheckFault::Timeout,
             Self::Refused(_) => CheckFault::Refused,
+            Self::Reset(_) => CheckFault::Reset,
             Self::Status(status) => CheckFault::Status(*status),
             Self::Mismatch => CheckFault::Mismatch,
             Self::Malformed(_) => CheckFault::Malformed,
@@ -167,6 +170,7 @@ impl From<CheckFault> for ProbeError {
         match fault {
             CheckFault::Timeout => Self::Timeout,
             CheckFault::Refused => Self::Refused(io::ErrorKind::ConnectionRefused.into()),
+            CheckFault::Reset => Self::Reset(io::ErrorKind::ConnectionReset.into()),
             CheckFault::Status(status) => Self::Status(status),
             CheckFault::Mismatch => Self::Mismatch,
             CheckFault::Malformed => Self::Malformed("not an answer of the protocol"),
@@ -182,17 +186,18 @@ impl From<AddressError> for ProbeError {
 }
 
 impl From<io::Error> for ProbeError {
-    /// Sorts by whose fault it is: the backend's ([`Refused`](Self::Refused), [`Timeout`](Self::Timeout)) or ours.
+    /// Sorts by whose fault it is: the backend's ([`Refused`](Self::Refused), [`Reset`](Self::Reset), [`Timeout`](Self::Timeout))
+    /// or ours.
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
             Kind::TimedOut => Self::Timeout,
-            Kind::ConnectionRefused
-            | Kind::ConnectionReset
+            Kind::ConnectionReset
             | Kind::ConnectionAborted
             | Kind::NotConnected
             | Kind::BrokenPipe
-            | Kind::UnexpectedEof
+            | Kind::UnexpectedEof => Self::Reset(error),
+            Kind::ConnectionRefused
             | Kind::HostUnreachable
             // A Unix socket that nobody has made.
             | Kind::NotFound => Self::Refused(error),
@@ -206,6 +211,7 @@ impl fmt::Display for ProbeError {
         match self {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Refused(error) => write!(f, "the backend took no connection: {error}"),
+            Self::Reset(error) => write!(f, "the backend took the connection and ended it: {error}"),
             Self::Status(status) => write!(f, "status {status} is not among those expected"),
             Self::Mismatch => f.write_str("the body does not hold the text expected"),
             Self::Malformed(what) => write!(f, "the answer is not HTTP/1.1: {what}"),
@@ -225,7 +231,10 @@ impl fmt::Display for ProbeError {
 impl std::error::Error for ProbeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Refused(error) | Self::Unresolved(error) | Self::Io(error) => Some(error),
+            Self::Refused(error)
+            | Self::Reset(error)
+            | Self::Unresolved(error)
+            | Self::Io(error) => Some(error),
             Self::Address(error) => Some(error),
             _ => None,
         }

@@ -143,6 +143,22 @@ async fn answers_and_what_is_found() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_taken_and_cut_is_no_refusal() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Closing over what was not read resets.
+            stream.readable().await.unwrap();
+            drop(stream);
+        }
+    });
+    let found = ask(&HttpProbe::get("/").unwrap(), at).await;
+    let reset = CheckResult::Failed(CheckFault::Reset);
+    assert_eq!(found.result(), reset, "{found:?}");
+}
+
+#[tokio::test]
 async fn nobody_listens() {
     let (_held, at) = refusing();
     for found in [

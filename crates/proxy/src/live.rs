@@ -15,7 +15,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
 
-use crate::observation::{DoorCounters, ServiceCounters};
+use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
 use crate::rules::Rules;
 use crate::upstream::Sockets;
 
@@ -59,6 +59,8 @@ pub struct LiveBackend {
     pub address: BackendAddress,
     /// The sockets of all workers.
     pub sockets: Arc<Sockets>,
+    /// Its checks by result. An address that changes begins anew.
+    pub checks: CheckCounters,
 }
 
 /// What of a listener outlives a plan.
@@ -261,6 +263,7 @@ impl LiveBackend {
             id: plan.spec.id.clone(),
             address: plan.address.clone(),
             sockets: Arc::new(Sockets::new(plan.max_connections)),
+            checks: CheckCounters::default(),
         }
     }
 

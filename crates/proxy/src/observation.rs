@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use evenkeel_balance::health::{CheckFault, CheckResult};
+
 use crate::reason::{REASONS, Reason};
 
 /// The closed record of one exchange.
@@ -23,8 +25,9 @@ pub struct Observation {
 }
 
 /// Upper bounds of the latency buckets, in seconds; above the last is one more.
-pub const BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+pub const BUCKETS: [f64; 17] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
 ];
 
 /// A number that one thread raises and others read.
@@ -100,6 +103,47 @@ impl ServiceCounters {
         self.latency_sum.add(nanos);
         self.received.add(seen.received);
         self.sent.add(seen.sent);
+    }
+}
+
+/// What a check can come to, by word.
+const CHECKS: [&str; 8] = [
+    "passed",
+    "timeout",
+    "refused",
+    "reset",
+    "status",
+    "body_mismatch",
+    "malformed",
+    "other",
+];
+
+/// A backend's checks, by what they came to; the control plane's to write.
+#[derive(Debug, Default)]
+pub struct CheckCounters([AtomicU64; CHECKS.len()]);
+
+impl CheckCounters {
+    /// Counts a check.
+    pub fn add(&self, result: CheckResult) {
+        let at = match result {
+            CheckResult::Passed => 0,
+            CheckResult::Failed(CheckFault::Timeout) => 1,
+            CheckResult::Failed(CheckFault::Refused) => 2,
+            CheckResult::Failed(CheckFault::Reset) => 3,
+            CheckResult::Failed(CheckFault::Status(_)) => 4,
+            CheckResult::Failed(CheckFault::Mismatch) => 5,
+            CheckResult::Failed(CheckFault::Malformed) => 6,
+            CheckResult::Failed(CheckFault::Other) => 7,
+        };
+        self.0[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many came to what, by word; what none came to is left out.
+    #[must_use]
+    pub fn by_result(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        let all = CHECKS.into_iter().zip(counts);
+        all.filter(|(_, count)| *count > 0).collect()
     }
 }
 

@@ -127,15 +127,17 @@ async fn run(
     state: Arc<WorkerState>,
 ) {
     let worker = Rc::new(Worker::new(OsNet::new(clock), index, published, seed()));
+    // Those of the worker in whose place it comes are counted on.
+    worker.panics.set(state.panics.load(Ordering::Relaxed));
     let (sweeping, seen) = (worker.clone(), state.clone());
     tokio::task::spawn_local(async move {
         let mut closing = false;
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             sweeping.sweep();
+            seen.panics.store(sweeping.panics.get(), Ordering::Relaxed);
             seen.connections
                 .store(sweeping.connections(), Ordering::Relaxed);
-            seen.panics.store(sweeping.panics.get(), Ordering::Relaxed);
             // One sweep later: what was accepted just before may not have begun when this one came.
             if closing {
                 seen.closed.store(true, Ordering::Release);

@@ -180,12 +180,14 @@ fn reload(control: &mut Control, rest: &Rest<'_>) -> Option<Duration> {
     let read = match rest.arguments.read() {
         Ok(read) => read,
         Err(error) => {
+            control.refused();
             say::log(&format!("not reloaded: {error}"));
             return None;
         }
     };
     say::problems(&read.shown);
     let Some(plan) = read.loaded.plan else {
+        control.refused();
         say::log("not reloaded: the configuration has errors; the old one goes on");
         return None;
     };

@@ -1,0 +1,225 @@
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+
+use evenkeel_balance::event::{Event, EventKind};
+use evenkeel_config::{Source, load};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::*;
+
+/// So long a test waits for what must come; never decides a test that passes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// A plan of one worker, one listener and these services.
+fn plan(services: &str) -> Plan {
+    let source = Source {
+        name: "f.yaml".into(),
+        text: format!(
+            "admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ {services} }}\nrules: [{{ forward: api }}]\n"
+        ),
+    };
+    let loaded = load(&[source], &BTreeMap::new());
+    loaded.plan.unwrap()
+}
+
+fn start(services: &str) -> Control {
+    Control::start(plan(services), Arc::new(())).unwrap()
+}
+
+fn ask(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+async fn listening() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+async fn probed(listener: &TcpListener) -> tokio::net::TcpStream {
+    let accepted = timeout(PATIENCE, listener.accept()).await;
+    accepted.expect("it is probed").unwrap().0
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_on_its_sockets() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let mut control = start("api: { backends: [127.0.0.1:1] }");
+    let (_, address) = control.addresses()[0].clone();
+    assert!(ask(address).starts_with("HTTP/1.1 502 "));
+    control.workers[0].commands.try_send(Command::Stop).unwrap();
+    while !control.workers[0].thread.is_finished() {
+        std::thread::yield_now();
+    }
+    let state = control.workers[0].state.clone();
+    state.panics.store(3, Ordering::Relaxed);
+    state.connections.store(1000, Ordering::Relaxed);
+    // Who comes meanwhile waits in the queue of a socket that is still there.
+    let asking = std::thread::spawn(move || ask(address));
+    assert!(control.tick());
+    assert!(!control.tick());
+    assert!(asking.join().unwrap().starts_with("HTTP/1.1 502 "));
+    assert!(ask(address).starts_with("HTTP/1.1 502 "));
+    // The new one says what it knows: of the one before it, too.
+    let now = control.clock;
+    let begun = now.now();
+    while control.connections() >= 1000 {
+        assert!(now.now().since(begun) < PATIENCE, "it says nothing");
+        std::thread::yield_now();
+    }
+    assert_eq!(control.watch().snapshot().contained_panics, 3);
+}
+
+#[test]
+fn a_reload_probes_those_who_joined_and_nobody_else() {
+    runtime().block_on(async {
+        let (one, first) = listening().await;
+        let (two, second) = listening().await;
+        let services = |backends: &str| {
+            format!(
+                "api: {{ backends: [{backends}], health: {{ http: {{}}, interval: 1000s, timeout: 900s }} }}"
+            )
+        };
+        let mut control = start(&services(&first.to_string()));
+        let mut check = probed(&one).await;
+        control
+            .reload(plan(&services(&format!("{first}, {second}"))))
+            .unwrap();
+        let _stalled = probed(&two).await;
+        // What was under way goes on and counts, and nothing else was begun.
+        check
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        let watch = control.watch();
+        let passes = async {
+            while watch.snapshot().services[0].backends[0].checks != [("passed", 1)] {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, passes).await.expect("the check passes");
+        let more = one.into_std().unwrap().accept();
+        assert!(more.is_err(), "{first} was probed again");
+        // A plan that checks otherwise is another matter.
+        let otherwise = services(&second.to_string()).replace("900s", "800s");
+        control.reload(plan(&otherwise)).unwrap();
+        probed(&two).await;
+    });
+}
+
+#[test]
+fn a_new_address_under_the_same_identity_is_used_and_probed() {
+    runtime().block_on(async {
+        let (one, first) = listening().await;
+        let (two, second) = listening().await;
+        let services = |address: SocketAddr| {
+            format!(
+                "api: {{ backends: [{{ id: same, address: \"{address}\" }}], health: {{ tcp: {{}}, interval: 1000s }} }}"
+            )
+        };
+        let mut control = start(&services(first));
+        probed(&one).await;
+        control.reload(plan(&services(second))).unwrap();
+        probed(&two).await;
+        let address = control.addresses()[0].1;
+        let asking = std::thread::spawn(move || ask(address));
+        let mut asked = probed(&two).await;
+        let mut head = [0; 3];
+        asked.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"GET");
+        asked
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
+            .await
+            .unwrap();
+        assert!(asking.join().unwrap().ends_with("two"));
+    });
+}
+
+#[test]
+fn checks_end_with_the_drain() {
+    runtime().block_on(async {
+        let (one, first) = listening().await;
+        let mut control = start(&format!(
+            "api: {{ backends: [{first}], health: {{ http: {{}}, interval: 1000s, timeout: 900s }} }}"
+        ));
+        let mut check = probed(&one).await;
+        control.drain();
+        let mut all = Vec::new();
+        let ended = timeout(PATIENCE, check.read_to_end(&mut all)).await;
+        assert!(ended.is_ok(), "the check goes on");
+    });
+}
+
+/// Which of the intervals counts: the others are too long to be waited for.
+#[test]
+fn checks_come_as_the_plan_says() {
+    let long = "interval: 1000s, timeout: 10s";
+    for often in [
+        "interval_unsure: 10ms, interval_down: 1000s, fall: 10",
+        "interval_unsure: 1000s, interval_down: 10ms, fall: 1",
+    ] {
+        runtime().block_on(async {
+            let (one, first) = listening().await;
+            let _control = start(&format!(
+                "api: {{ backends: [{first}], health: {{ http: {{}}, {long}, {often} }} }}"
+            ));
+            for _ in 0..3 {
+                // Ended without an answer: the check fails.
+                drop(probed(&one).await);
+            }
+        });
+    }
+    runtime().block_on(async {
+        let other = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = other.local_addr().unwrap().port();
+        let _control = start(&format!(
+            "api: {{ backends: [\"127.0.0.1:{port}\"], health: {{ tcp: {{}}, address: 127.0.0.2, {long} }} }}"
+        ));
+        probed(&other).await;
+    });
+}
+
+/// Which services were said to end.
+#[derive(Default)]
+struct Stopped(Mutex<Vec<String>>);
+
+impl Listener for Stopped {
+    fn hear(&self, event: &Event) {
+        if let EventKind::ServiceStopped { .. } = event.kind {
+            self.0.lock().unwrap().push(event.service.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_service_that_leaves_the_plan_is_said_to_end() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let stopped = Arc::new(Stopped::default());
+    let two = "api: { backends: [127.0.0.1:1] }, gone: { backends: [127.0.0.1:1] }";
+    let mut control = Control::start(plan(two), stopped.clone()).unwrap();
+    control
+        .reload(plan("api: { backends: [127.0.0.1:1] }"))
+        .unwrap();
+    assert_eq!(*stopped.0.lock().unwrap(), ["gone"]);
+}
