@@ -6,6 +6,9 @@
 /// The pages, and where they are.
 pub mod pages;
 
+/// Who is connected.
+pub mod guests;
+
 /// The status as JSON.
 mod status;
 

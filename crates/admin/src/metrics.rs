@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::guests::Counts;
 use evenkeel_control::{Snapshot, Watch};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -15,16 +16,20 @@ pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0
 ///
 /// # Errors
 /// None that a text can have.
-pub(crate) fn text(watch: &Watch) -> Result<String, fmt::Error> {
+pub(crate) fn text(watch: &Watch, counts: &Counts) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("evenkeel");
-    registry.register_collector(Box::new(Page(watch.snapshot())));
+    registry.register_collector(Box::new(Page(
+        watch.snapshot(),
+        counts.refused(),
+        counts.timed_out(),
+    )));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Page(Snapshot);
+struct Page(Snapshot, u64, u64);
 
 /// One metric's rows: labels and value.
 type Rows<'a> = Vec<(Vec<(&'static str, &'a str)>, u64)>;
@@ -44,6 +49,7 @@ impl Collector for Page {
         self.standing(&mut encoder)?;
         self.listeners(&mut encoder)?;
         self.reloads(&mut encoder)?;
+        self.pages(&mut encoder)?;
         let panics = vec![(Vec::new(), self.0.contained_panics)];
         let help = "Panics that ended one connection; must read 0";
         rows(
@@ -103,6 +109,26 @@ impl Page {
             counter,
             refusals,
         )
+    }
+
+    /// The addresses that these pages are served at.
+    fn pages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, count) in [
+            (
+                "admin_connections_refused",
+                "Connections to admin and metrics that were refused: too many at once",
+                self.1,
+            ),
+            (
+                "admin_connections_timed_out",
+                "Connections to admin and metrics that were ended: no request in time, or no answer taken",
+                self.2,
+            ),
+        ] {
+            let row = vec![(Vec::new(), count)];
+            rows(encoder, name, help, MetricType::Counter, row)?;
+        }
+        Ok(())
     }
 
     fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -13,6 +13,7 @@ use axum::routing::get;
 use evenkeel_control::Watch;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::guests::{Counts, Hall, Socket};
 use crate::{metrics, status};
 
 /// A bound address.
@@ -33,19 +34,32 @@ pub enum Pages {
     Metrics,
 }
 
-/// Serves pages until it is dropped.
+/// Serves pages until it is dropped: at most 64 connections at once, each at most ten seconds without an answer. `counts` are those
+/// of all addresses of the process.
 ///
 /// # Errors
 /// The socket cannot be registered with the runtime.
-pub async fn serve(listener: Listener, pages: Pages, watch: Watch) -> io::Result<()> {
-    let app = router(pages, watch);
-    match listener {
-        Listener::Tcp(socket) => axum::serve(TcpListener::from_std(socket)?, app).await,
-        Listener::Unix(socket) => axum::serve(UnixListener::from_std(socket)?, app).await,
-    }
+pub async fn serve(
+    listener: Listener,
+    pages: Pages,
+    watch: Watch,
+    counts: Arc<Counts>,
+) -> io::Result<()> {
+    let socket = match listener {
+        Listener::Tcp(socket) => Socket::Tcp(TcpListener::from_std(socket)?),
+        Listener::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?),
+    };
+    let app = router(pages, watch, counts.clone());
+    axum::serve(Hall::new(socket, counts), app).await
 }
 
-fn router(pages: Pages, watch: Watch) -> Router {
+/// What the pages show.
+struct Shown {
+    watch: Watch,
+    counts: Arc<Counts>,
+}
+
+fn router(pages: Pages, watch: Watch, counts: Arc<Counts>) -> Router {
     let open = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
@@ -56,7 +70,7 @@ fn router(pages: Pages, watch: Watch) -> Router {
             .route("/v1/status", get(status_page))
             .layer(from_fn(own_host)),
     };
-    all.with_state(Arc::new(watch))
+    all.with_state(Arc::new(Shown { watch, counts }))
 }
 
 /// A page in a browser may ask this address in its own name by rebinding a name to it: only names of this machine are answered.
@@ -77,21 +91,21 @@ async fn own_host(request: Request, next: Next) -> Response {
     }
 }
 
-async fn ready(State(watch): State<Arc<Watch>>) -> Response {
-    if watch.is_ready() {
+async fn ready(State(shown): State<Arc<Shown>>) -> Response {
+    if shown.watch.is_ready() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
     }
 }
 
-async fn measured(State(watch): State<Arc<Watch>>) -> Response {
-    match metrics::text(&watch) {
+async fn measured(State(shown): State<Arc<Shown>>) -> Response {
+    match metrics::text(&shown.watch, &shown.counts) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-async fn status_page(State(watch): State<Arc<Watch>>) -> Json<status::Status> {
-    Json(status::Status::from(watch.snapshot()))
+async fn status_page(State(shown): State<Arc<Shown>>) -> Json<status::Status> {
+    Json(status::Status::from(shown.watch.snapshot()))
 }

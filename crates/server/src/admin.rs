@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
+use evenkeel_admin::guests::Counts;
 use evenkeel_admin::pages::{Listener, Pages, serve};
 use evenkeel_config::plan::{AdminPlan, Bind};
 use evenkeel_control::Watch;
@@ -49,6 +51,7 @@ fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
 impl Bound {
     /// Serves them as long as the runtime lives.
     pub(crate) fn serve(self, watch: &Watch) {
+        let counts = Arc::new(Counts::default());
         for (listener, pages) in self.0 {
             if let Listener::Tcp(socket) = &listener
                 && let Ok(address) = socket.local_addr()
@@ -59,9 +62,9 @@ impl Bound {
                 };
                 say::log(&format!("{what} is at {address}"));
             }
-            let watch = watch.clone();
+            let (watch, counts) = (watch.clone(), counts.clone());
             tokio::spawn(async move {
-                if let Err(error) = serve(listener, pages, watch).await {
+                if let Err(error) = serve(listener, pages, watch, counts).await {
                     say::log(&format!("the admin address is not served: {error}"));
                 }
             });
