@@ -18,4 +18,6 @@ mod checks;
 
 pub use changes::Changes;
 pub use control::{Control, StartError};
+/// How many connections the process may have.
+pub use evenkeel_proxy::room;
 pub use snapshot::{Snapshot, Watch};

@@ -240,7 +240,7 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         }
         // The clock is asked only when there is something to wait for.
         if !std::mem::replace(&mut waiting, true) {
-            conn.deadline.set_idle(conn.worker.now() + within);
+            conn.deadline.set_idle(conn.worker.now(), within);
         }
         let over = conn.worker.is_closing() || conn.door.is_closing();
         match conn.deadline.poll_passed(cx) {

@@ -28,6 +28,8 @@ struct Slot {
     passed: Cell<bool>,
     /// Nothing is lost when waiting ends now.
     idle: Cell<bool>,
+    /// Since when it is idle.
+    since: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -43,6 +45,7 @@ impl Deadlines {
             at: Cell::new(NEVER),
             passed: Cell::new(false),
             idle: Cell::new(false),
+            since: Cell::new(0),
             waker: RefCell::new(None),
         });
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
@@ -59,6 +62,25 @@ impl Deadlines {
                 }
             }
         }
+    }
+
+    /// Ends the waiting of who has waited longest for nothing in particular. False: there is nobody. Cost: one look per
+    /// connection.
+    pub(crate) fn end_oldest_idle(&self) -> bool {
+        let slots = self.slots.borrow();
+        let oldest = slots
+            .iter()
+            .filter_map(Weak::upgrade)
+            // Those that are ending already make place by themselves.
+            .filter(|slot| slot.idle.get() && !slot.passed.get())
+            .min_by_key(|slot| slot.since.get());
+        let Some(slot) = oldest else { return false };
+        slot.at.set(0);
+        slot.passed.set(true);
+        if let Some(waker) = slot.waker.borrow_mut().take() {
+            waker.wake();
+        }
+        true
     }
 
     /// Wakes whose deadline has passed, and forgets slots without an owner. Cost: one look per connection.
@@ -88,10 +110,11 @@ impl Deadline {
         self.0.idle.set(false);
     }
 
-    /// As [`set`](Self::set), for a wait that may end at any time, and nothing is lost.
+    /// From `now` on, waiting ends after `within`, or at any time before, and nothing is lost.
     #[inline]
-    pub fn set_idle(&self, at: Instant) {
-        self.set(at);
+    pub fn set_idle(&self, now: Instant, within: Duration) {
+        self.set(now + within);
+        self.0.since.set(now.as_nanos());
         self.0.idle.set(true);
     }
 
@@ -155,5 +178,25 @@ mod tests {
         drop(deadline);
         deadlines.sweep(at(2001));
         assert!(deadlines.slots.borrow().is_empty());
+    }
+
+    #[test]
+    fn who_has_been_idle_longest_makes_place_first() {
+        let deadlines = Deadlines::default();
+        let cx = Context::from_waker(Waker::noop());
+        let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+        assert!(!deadlines.end_oldest_idle(), "there is nobody");
+        let [busy, young, old] = [(); 3].map(|()| deadlines.slot());
+        busy.set(at(1));
+        // The youngest's time is over first: a client that has just come is to be heard before one that rests.
+        old.set_idle(at(2), Duration::from_secs(60));
+        young.set_idle(at(3), Duration::from_secs(1));
+        let passed = || [&busy, &young, &old].map(|slot| slot.poll_passed(&cx).is_ready());
+        assert!(deadlines.end_oldest_idle());
+        assert_eq!(passed(), [false, false, true]);
+        assert!(old.is_due(at(3)), "it ends, and does not go on waiting");
+        assert!(deadlines.end_oldest_idle());
+        assert_eq!(passed(), [false, true, true]);
+        assert!(!deadlines.end_oldest_idle(), "nobody else is idle");
     }
 }

@@ -31,6 +31,9 @@ pub mod deadline;
 /// Accepting.
 pub mod listener;
 
+/// How many connections the process may have.
+pub mod room;
+
 /// Requests of one connection, one after another.
 pub mod connection;
 

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::connection::{Admitted, Door, serve, slots};
 use crate::live::DoorState;
 use crate::net::OsNet;
+use crate::room::Place;
 use crate::sock::os::OsSock;
 use crate::worker::Worker;
 
@@ -149,6 +150,7 @@ pub async fn accept(
     let serve = async |sock, peer| {
         // Who comes while there is no place waits here, those behind it in the kernel's queue.
         let admitted = admitted(&worker, &door).await;
+        let place = place(&worker).await;
         let task = serve(
             worker.clone(),
             door.clone(),
@@ -157,7 +159,10 @@ pub async fn accept(
             admitted,
             slots.clone(),
         );
-        tokio::task::spawn_local(task);
+        tokio::task::spawn_local(async move {
+            task.await;
+            drop(place);
+        });
     };
     loop {
         let accepted = tokio::select! {
@@ -205,6 +210,7 @@ async fn counted<T>(worker: &Worker<OsNet>, door: &Door, accepted: io::Result<T>
         // No descriptor or no memory left: those that serve go on, and free some.
         Err(_) => {
             state.counters.accept_failed();
+            worker.deadlines.end_oldest_idle();
             tokio::time::sleep(REST).await;
         }
     }
@@ -223,6 +229,25 @@ async fn admitted(worker: &Worker<OsNet>, door: &Door) -> Admitted {
         match Admitted::take(&door.state(), most) {
             Some(admitted) => return admitted,
             None => tokio::time::sleep(REST).await,
+        }
+    }
+}
+
+/// A place that the open-files limit leaves. While there is none, the oldest idle connections make some: here at once, those of
+/// other workers with their next sweep.
+async fn place(worker: &Worker<OsNet>) -> Place {
+    if let Some(place) = worker.room.take() {
+        return place;
+    }
+    let _waiting = worker.room.wait();
+    loop {
+        if worker.deadlines.end_oldest_idle() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(REST).await;
+        }
+        if let Some(place) = worker.room.take() {
+            return place;
         }
     }
 }

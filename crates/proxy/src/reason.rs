@@ -26,6 +26,8 @@ pub enum Reason {
     MaxConnections,
     /// No connection to the backend.
     ConnectFailed,
+    /// This machine lacks what a connection takes: descriptors, ports, memory.
+    LocalResources,
     /// A connection that had been used before ended under a request that must not be sent twice.
     StaleConnection,
     /// The backend ended the connection before its response head.
@@ -45,7 +47,7 @@ pub enum Reason {
 }
 
 /// The reasons that hold nothing, in the order of their numbers.
-const PLAIN: [Reason; 15] = [
+const PLAIN: [Reason; 16] = [
     Reason::Served,
     Reason::Rule,
     Reason::NoRule,
@@ -61,6 +63,7 @@ const PLAIN: [Reason; 15] = [
     Reason::ClientLeft,
     Reason::ClientGone,
     Reason::ClientStalled,
+    Reason::LocalResources,
 ];
 
 /// How many reasons there are.
@@ -99,6 +102,7 @@ impl Reason {
             Self::ClientLeft => 12,
             Self::ClientGone => 13,
             Self::ClientStalled => 14,
+            Self::LocalResources => 15,
             Self::Refused(refusal) => REFUSED + refusal as usize,
             Self::Malformed(malformed) => MALFORMED + malformed as usize,
             Self::BackendMalformed(malformed) => BACKEND + malformed as usize,
@@ -114,7 +118,7 @@ impl Reason {
             Self::Malformed(malformed) => malformed.status(),
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
-            Self::Refused(_) | Self::MaxConnections => 503,
+            Self::Refused(_) | Self::MaxConnections | Self::LocalResources => 503,
             Self::ConnectFailed
             | Self::StaleConnection
             | Self::BackendReset
@@ -139,6 +143,7 @@ impl Reason {
             Self::Refused(refusal) => refusal.word(),
             Self::MaxConnections => "max_connections",
             Self::ConnectFailed => "connect_failed",
+            Self::LocalResources => "local_resources",
             Self::StaleConnection => "stale_connection",
             Self::BackendReset => "backend_reset",
             Self::BackendTimeout => "backend_timeout",

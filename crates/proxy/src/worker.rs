@@ -18,6 +18,7 @@ use crate::deadline::Deadlines;
 use crate::live::{Live, LiveService, Published};
 use crate::net::Net;
 use crate::observation::ServiceCounters;
+use crate::room::Room;
 use crate::upstream::Lane;
 
 /// Desks kept; a burst beyond it allocates.
@@ -27,6 +28,7 @@ const DESKS_KEPT: usize = 64;
 pub struct Worker<N: Net> {
     pub(crate) net: N,
     pub(crate) index: usize,
+    pub(crate) room: Arc<Room>,
     pub(crate) buffers: Buffers,
     pub(crate) deadlines: Deadlines,
     published: Arc<Published>,
@@ -77,6 +79,7 @@ impl<N: Net> Worker<N> {
         Self {
             net,
             index,
+            room: Room::of_process(),
             buffers: Buffers::default(),
             deadlines: Deadlines::default(),
             published,
@@ -143,6 +146,9 @@ impl<N: Net> Worker<N> {
     pub fn sweep(&self) {
         let now = self.now();
         self.deadlines.sweep(now);
+        if self.room.is_wanted() {
+            self.deadlines.end_oldest_idle();
+        }
         for seat in &self.view().seats {
             for lane in seat.lanes.borrow().values() {
                 lane.sweep(now);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
-use evenkeel_control::Control;
+use evenkeel_config::Plan;
 use evenkeel_control::control::{StartError, TICK_EVERY};
+use evenkeel_control::{Control, room};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::FAILURE;
     };
     raise_open_files();
+    warn_of_files(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -231,5 +233,19 @@ fn raise_open_files() {
     };
     if setrlimit(Resource::Nofile, raised).is_err() {
         say::log("the limit of open files could not be raised");
+    }
+}
+
+/// Says where listeners may have more connections than descriptors allow.
+fn warn_of_files(plan: &Plan) {
+    let files = room::open_files();
+    let most = room::clients_most(files);
+    let asked = plan.listeners.iter().fold(0_usize, |sum, listener| {
+        sum.saturating_add(listener.limits.connections)
+    });
+    if asked > most {
+        say::log(&format!(
+            "warning: `limits.connections` of all listeners are {asked} together, but {files} open files allow {most} connections of clients: raise the limit of open files (ulimit -n, LimitNOFILE=)"
+        ));
     }
 }

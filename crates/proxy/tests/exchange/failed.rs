@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use evenkeel_config::plan::{Action, Conditions, PathPattern, RespondPlan, RulePlan};
+use evenkeel_proxy::observation::by_reason;
 
 use crate::world::{Backend, Proxy, plan};
 
@@ -375,4 +376,26 @@ fn rules_answer_and_send_elsewhere() {
         got.starts_with("HTTP/1.1 404 Not Found\r\nDate: ") && got.ends_with("no_rule\n"),
         "{got}"
     );
+}
+
+#[test]
+fn what_this_machine_lacks_is_not_held_against_a_backend() {
+    let backend = Backend::answering(OK);
+    let mut plan = plan(&[backend.address]);
+    // An address that this machine does not have (RFC 5737): what no free port gives, too.
+    plan.services[0].upstream.source = Some([192, 0, 2, 1].into());
+    let proxy = Proxy::start(plan, 1);
+    for _ in 0..20 {
+        let got = get(&proxy);
+        assert!(
+            got.starts_with("HTTP/1.1 503 ") && got.ends_with(": local_resources\n"),
+            "{got}"
+        );
+    }
+    let live = proxy.published.load();
+    let state = &live.services[0].state;
+    assert_eq!(by_reason(&state.counters), [("local_resources", 20)]);
+    let seen = state.service.snapshot(proxy.now());
+    assert_eq!(seen.backends[0].counts.failed, 0);
+    assert!(backend.saw_nothing());
 }

@@ -241,48 +241,72 @@ services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ pat
     assert!(out.contains("\"contained_panics\":0"), "{out}");
 }
 
-/// No descriptor is left for one more client: those that are served go on, the others wait, and all is well when some leave.
+/// More clients than descriptors, all idle: who comes is served, by backends that nothing is held against, and the pages answer.
 #[test]
-fn accepting_rests_without_descriptors_and_recovers() {
+fn clients_do_not_take_the_last_descriptor() {
     let folder = Folder::new("files");
     folder.write("who", "here\n");
-    let nginx = Server::nginx(&folder, "");
+    let nginx = Server::nginx(&folder, "keepalive_timeout 0;");
     let file = folder.write(
         "keel.yaml",
-        &format!("admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{}\"] }} }}\n", nginx.address),
+        &format!("admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 2\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{}\"] }} }}\n", nginx.address),
     );
-    let keel = Evenkeel::run_with_files(40, &["-c", file.to_str().unwrap()]);
-    let request = "GET /who HTTP/1.1\r\nHost: a\r\n\r\n";
-    // One that is served, and keeps its connections on both sides.
-    let mut served = hold(keel.address, request);
-    until(&mut served, "here\n");
-    let failures =
-        |page: &str| page.contains("evenkeel_listener_accept_failures_total{listener=\"web\"} 0\n");
-    // The pages need a descriptor too: asked over a connection that is open already.
-    let mut admin = hold(
-        keel.admin,
-        "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    );
-    assert!(failures(&until(&mut admin, "# EOF\n")));
-    let crowd: Vec<_> = (0..100).map(|_| hold(keel.address, "")).collect();
-    loop {
-        std::io::Write::write_all(
-            &mut admin,
-            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        )
-        .unwrap();
-        if !failures(&until(&mut admin, "# EOF\n")) {
-            break;
-        }
+    let keel = Evenkeel::run_with_files(120, &["-c", file.to_str().unwrap()]);
+    let warned = "but 120 open files allow 30 connections of clients";
+    assert!(keel.said.contains(warned), "{}", keel.said);
+    let crowd: Vec<_> = (0..150).map(|_| hold(keel.address, "")).collect();
+    for _ in 0..10 {
+        assert_eq!(keel.curl(&[], "/who"), "here\n");
     }
-    std::io::Write::write_all(&mut served, request.as_bytes()).unwrap();
-    assert!(until(&mut served, "here\n").starts_with("HTTP/1.1 200 OK\r\n"));
+    let page = keel.page("/metrics");
+    let id = nginx.address;
+    for row in [
+        "evenkeel_listener_accept_failures_total{listener=\"web\"} 0\n".to_owned(),
+        "evenkeel_requests_total{service=\"api\",code=\"2xx\"} 10\n".to_owned(),
+        "evenkeel_requests_total{service=\"api\",code=\"5xx\"} 0\n".to_owned(),
+        format!("evenkeel_backend_failures_total{{service=\"api\",backend=\"{id}\"}} 0\n"),
+        "evenkeel_contained_panics_total 0\n".to_owned(),
+    ] {
+        assert!(page.contains(&row), "{row} {page}");
+    }
     drop(crowd);
     assert_eq!(keel.curl(&[], "/who"), "here\n");
-    assert!(
-        keel.page("/metrics")
-            .contains("evenkeel_contained_panics_total 0\n")
-    );
+}
+
+/// Half a request each, on an address of pages: the rest are told so, and a place that is free again is given again.
+#[test]
+fn pages_have_so_many_guests_and_no_more() {
+    let folder = Folder::new("guests");
+    let path = folder.path().join("admin");
+    let text = |bind: &str| {
+        format!(
+            "admin: {{ bind: \"{bind}\", metrics: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"127.0.0.1:1\"] }} }}\n"
+        )
+    };
+    let half = "GET /metrics HTTP/1.1\r\nHo";
+    let file = folder.write("tcp.yaml", &text("127.0.0.1:0"));
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut crowd: Vec<_> = (0..64).map(|_| hold(keel.admin, half)).collect();
+    for _ in 0..3 {
+        let told = rest(hold(keel.admin, ""));
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+        assert!(told.ends_with("\r\n\r\ntoo_many_connections\n"), "{told}");
+    }
+    // One of the crowd goes on, and sees what was counted.
+    let mut one = crowd.remove(0);
+    std::io::Write::write_all(&mut one, b"st: localhost\r\n\r\n").unwrap();
+    let page = until(&mut one, "# EOF\n");
+    let row = "evenkeel_admin_connections_refused_total 3\n";
+    assert!(page.contains(row), "{page}");
+    drop((one, crowd));
+    let file = folder.write("unix.yaml", &text(&format!("unix:{}", path.display())));
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let enter = || std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let _crowd: Vec<_> = (0..64).map(|_| enter()).collect();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut enter(), &mut told).unwrap();
+    assert!(told.ends_with("\r\n\r\ntoo_many_connections\n"), "{told}");
+    drop(keel);
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Fault;
+use rustix::io::Errno;
 
 use super::{Course, Failed, unsent};
 use crate::connection::{Conn, Noticed};
@@ -48,13 +50,16 @@ pub(super) async fn open<N: Net>(
             .net
             .connect(&lane.backend.address, &plan.upstream)
             .await?;
-        Ok::<_, std::io::Error>(Connection::new(sock, permit, now))
+        Ok::<_, io::Error>(Connection::new(sock, permit, now))
     });
     let failed = |fault, reason| Poll::Ready(Err(Unopened::Failed(unsent(fault, reason))));
     let mut deaf = false;
     poll_fn(|cx| {
         match connecting.as_mut().poll(cx) {
             Poll::Ready(Ok(connection)) => return Poll::Ready(Ok(connection)),
+            Poll::Ready(Err(error)) if is_local(&error) => {
+                return failed(None, Reason::LocalResources);
+            }
             Poll::Ready(Err(_)) => return failed(Some(Fault::Connect), Reason::ConnectFailed),
             Poll::Pending => {}
         }
@@ -74,4 +79,40 @@ pub(super) async fn open<N: Net>(
         }
     })
     .await
+}
+
+/// Whether this machine lacks something, so that the error says nothing of the backend: held against it, a shortage here would
+/// take one healthy backend after the other out.
+fn is_local(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| {
+        matches!(
+            error,
+            Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_an_error_is() {
+        for (error, local) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::NOBUFS, true),
+            (Errno::NOMEM, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::CONNRESET, false),
+            (Errno::HOSTUNREACH, false),
+            (Errno::NETUNREACH, false),
+            (Errno::TIMEDOUT, false),
+            (Errno::NOENT, false),
+        ] {
+            assert_eq!(is_local(&error.into()), local, "{error}");
+        }
+        assert!(!is_local(&io::ErrorKind::NotFound.into()));
+    }
 }
