@@ -15,7 +15,7 @@ use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{Bind, Workers};
 use evenkeel_proxy::clock::Clock;
-use evenkeel_proxy::listener::{Bound, Ear, Listening, bind};
+use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
 use evenkeel_proxy::live::{DoorState, Live, Published, listener_of};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
@@ -42,6 +42,12 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bind(Bind::Tcp(address), error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; another process, perhaps another instance, listens there"
+                )
+            }
             Self::Bind(Bind::Tcp(address), error) => {
                 write!(f, "cannot listen on {address}: {error}")
             }
@@ -65,6 +71,8 @@ struct Open {
     address: Option<SocketAddr>,
     /// One per worker, for the one that takes its place if it dies.
     ears: Vec<Ear>,
+    /// Goes with it.
+    _file: Option<SocketFile>,
 }
 
 impl Open {
@@ -346,14 +354,15 @@ impl Control {
             };
             self.opened += 1;
             let key: Arc<str> = format!("{name}#{}", self.opened).into();
-            let (address, ears) = match bound {
+            let (address, ears, file) = match bound {
                 Bound::Tcp(address, sockets) => (
                     Some(address),
                     sockets.into_iter().map(Ear::Tcp).collect::<Vec<_>>(),
+                    None,
                 ),
-                Bound::Unix(socket) => {
+                Bound::Unix(socket, file) => {
                     let clones = (0..self.workers.len()).filter_map(|_| socket.try_clone().ok());
-                    (None, clones.map(Ear::Unix).collect())
+                    (None, clones.map(Ear::Unix).collect(), Some(file))
                 }
             };
             let open = Open {
@@ -361,6 +370,7 @@ impl Control {
                 bind: to,
                 address,
                 ears,
+                _file: file,
             };
             for (index, worker) in self.workers.iter().enumerate() {
                 open.tell(worker, index, &key, &state);
@@ -386,6 +396,14 @@ fn bind_all(
     open: &HashMap<Arc<str>, Open>,
     workers: usize,
 ) -> Result<Vec<(Arc<str>, Bind, Bound)>, StartError> {
+    let port = |to: &Bind| match to {
+        Bind::Tcp(address) => Some(address.port()),
+        Bind::Unix(_) => None,
+    };
+    let mut ours: Vec<u16> = open
+        .values()
+        .filter_map(|open| Some(open.address?.port()))
+        .collect();
     let mut binds = Vec::new();
     for (at, listener) in plan.listeners.iter().enumerate() {
         let is_open = |to: &Bind| {
@@ -398,7 +416,15 @@ fn bind_all(
     binds
         .into_iter()
         .map(|(name, to)| {
-            let bound = bind(to, workers).map_err(|error| StartError::Bind(to.clone(), error))?;
+            let whose = match port(to) {
+                Some(port) if ours.contains(&port) => Port::Ours,
+                _ => Port::Alone,
+            };
+            let bound =
+                bind(to, workers, whose).map_err(|error| StartError::Bind(to.clone(), error))?;
+            if let Bound::Tcp(address, _) = &bound {
+                ours.push(address.port());
+            }
             Ok((name.clone(), to.clone(), bound))
         })
         .collect()

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,18 +35,37 @@ const REST: Duration = Duration::from_millis(20);
 pub enum Bound {
     /// One socket per worker; the kernel spreads connections over them.
     Tcp(SocketAddr, Vec<std::net::TcpListener>),
-    /// One socket for all.
-    Unix(StdUnixListener),
+    /// One socket for all, and its file.
+    Unix(StdUnixListener, SocketFile),
+}
+
+/// Who may have the port already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Nobody: a second process would take half of the first one's connections in silence.
+    Alone,
+    /// This process: a listener that goes when this one has come.
+    Ours,
 }
 
 /// Binds an address for so many workers.
 ///
 /// # Errors
 /// Whatever the operating system says: in use, not permitted, not an address of this machine.
-pub fn bind(to: &Bind, workers: usize) -> io::Result<Bound> {
+pub fn bind(to: &Bind, workers: usize, port: Port) -> io::Result<Bound> {
     match to {
         Bind::Tcp(address) => {
-            let first = bind_tcp(*address)?;
+            // Listens without sharing, which the kernel refuses while another listens, and lets ours in once it has the port. It
+            // goes when they listen: never is the port free between.
+            let guard = match port {
+                Port::Alone => Some(guard(*address)?),
+                Port::Ours => None,
+            };
+            let address = guard
+                .as_ref()
+                .and_then(|guard| guard.local_addr().ok()?.as_socket())
+                .unwrap_or(*address);
+            let first = bind_tcp(address)?;
             let bound = first.local_addr()?;
             let mut all = vec![first];
             for _ in 1..workers {
@@ -53,11 +73,32 @@ pub fn bind(to: &Bind, workers: usize) -> io::Result<Bound> {
             }
             Ok(Bound::Tcp(bound, all))
         }
-        Bind::Unix(path) => bind_unix(path).map(Bound::Unix),
+        Bind::Unix(path) => {
+            let (socket, file) = bind_unix(path)?;
+            Ok(Bound::Unix(socket, file))
+        }
     }
 }
 
+fn guard(address: SocketAddr) -> io::Result<Socket> {
+    let socket = tcp(address)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(1)?;
+    socket.set_reuse_port(true)?;
+    Ok(socket)
+}
+
 fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = tcp(address)?;
+    socket.set_reuse_port(true)?;
+    // Inherited by what is accepted: no call per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn tcp(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -68,19 +109,39 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    // Inherited by what is accepted: no call per connection.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-/// Binds a Unix socket. One left over from a process that is gone is replaced; one that answers is not.
-fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
+/// The file of a Unix socket that was bound here; removed with its owner, if it is still this one.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and number.
+    node: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if node(&self.path).is_ok_and(|node| node == self.node) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn node(path: &Path) -> io::Result<(u64, u64)> {
+    let file = std::fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Binds a Unix socket, which does not block. One left over from a process that is gone is replaced; one that somebody listens on
+/// is not, nor is any other file.
+///
+/// # Errors
+/// Whatever the operating system says.
+pub fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
     let bound = match StdUnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            if !is_left_over(path) {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
@@ -89,7 +150,21 @@ fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
         bound => bound?,
     };
     bound.set_nonblocking(true)?;
-    Ok(bound)
+    let file = SocketFile {
+        path: path.to_owned(),
+        node: node(path)?,
+    };
+    Ok((bound, file))
+}
+
+/// Whether it is a socket that nobody listens on. Any other failure than a refusal (a full queue, a lack of permission) says that
+/// somebody may.
+fn is_left_over(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    // Not waiting: who listens may have a full queue.
+    let asked = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
+        .and_then(|socket| socket.connect(&SockAddr::unix(path)?));
+    is_socket && asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// One worker's socket of one listener.

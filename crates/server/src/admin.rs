@@ -1,45 +1,39 @@
 //! Owns the admin addresses: bound at the start, served beside the control plane.
 
 use std::io;
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use evenkeel_admin::guests::Counts;
 use evenkeel_admin::pages::{Listener, Pages, serve};
 use evenkeel_config::plan::{AdminPlan, Bind};
-use evenkeel_control::Watch;
+use evenkeel_control::{SocketFile, Watch, bind_unix};
 
 use crate::say;
 
 /// An admin address that is bound and not served yet.
-pub(crate) struct Bound(Vec<(Listener, Pages)>);
+pub(crate) struct Bound(Vec<(Listener, Pages)>, Vec<SocketFile>);
 
 /// Binds what the plan names.
 ///
 /// # Errors
 /// What cannot be bound, in words.
 pub(crate) fn bind(plan: &AdminPlan) -> Result<Bound, String> {
-    let mut bound = Vec::new();
+    let (mut bound, mut files) = (Vec::new(), Vec::new());
     for (to, pages) in [(&plan.bind, Pages::All), (&plan.metrics, Pages::Metrics)] {
         let Some(to) = to else { continue };
         let listener = match to {
             Bind::Tcp(address) => tcp(*address).map_err(|error| format!("cannot listen on {address} for admin: {error}; another instance may run, or name another `admin` address"))?,
             Bind::Unix(path) => {
-                // Left over from a process that is gone.
-                if std::os::unix::net::UnixStream::connect(path).is_err() {
-                    let _ = std::fs::remove_file(path);
-                }
-                let unix = || -> io::Result<UnixListener> {
-                    let socket = UnixListener::bind(path)?;
-                    socket.set_nonblocking(true)?;
-                    Ok(socket)
-                };
-                Listener::Unix(unix().map_err(|error| format!("cannot listen on unix:{} for admin: {error}", path.display()))?)
+                let (socket, file) = bind_unix(path).map_err(|error| {
+                    format!("cannot listen on unix:{} for admin: {error}", path.display())
+                })?;
+                files.push(file);
+                Listener::Unix(socket)
             }
         };
         bound.push((listener, pages));
     }
-    Ok(Bound(bound))
+    Ok(Bound(bound, files))
 }
 
 fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
@@ -49,8 +43,9 @@ fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
 }
 
 impl Bound {
-    /// Serves them as long as the runtime lives.
-    pub(crate) fn serve(self, watch: &Watch) {
+    /// Serves them as long as the runtime lives; files of sockets go with what is returned.
+    #[must_use]
+    pub(crate) fn serve(self, watch: &Watch) -> Vec<SocketFile> {
         let counts = Arc::new(Counts::default());
         for (listener, pages) in self.0 {
             if let Listener::Tcp(socket) = &listener
@@ -69,5 +64,6 @@ impl Bound {
                 }
             });
         }
+        self.1
     }
 }

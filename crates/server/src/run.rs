@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         };
         match start() {
             Ok((control, signals, admin, target)) => {
-                admin.serve(&control.watch());
+                let _files = admin.serve(&control.watch());
                 if let Some(target) = &target {
                     dropped(target, arguments);
                 }

@@ -21,7 +21,7 @@ pub struct Forwarding<'a> {
     pub client: IpAddr,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// The listener's port.
+    /// The listener's port; 0 where it has none, and then none is said.
     pub port: u16,
     /// Adds `Via` under this name.
     pub via: Option<&'a str>,
@@ -119,12 +119,16 @@ fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwardi
     if !host.is_empty() {
         put_field(bytes, b"X-Forwarded-Host", host);
     }
-    put(bytes, &[b"X-Forwarded-Port: "]);
     match believed(Known::ForwardedPort).filter(|port| is_port(port)) {
-        Some(port) => put(bytes, &[port]),
-        None => put_number(bytes, forwarding.port),
+        Some(port) => put_field(bytes, b"X-Forwarded-Port", port),
+        // A Unix socket has none to be told.
+        None if forwarding.port == 0 => {}
+        None => {
+            put(bytes, &[b"X-Forwarded-Port: "]);
+            put_number(bytes, forwarding.port);
+            put(bytes, &[b"\r\n"]);
+        }
     }
-    put(bytes, &[b"\r\n"]);
     if let Some(value) = believed(Known::Forwarded) {
         put_field(bytes, b"Forwarded", value);
     }

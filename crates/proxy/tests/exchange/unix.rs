@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use evenkeel_config::plan::{BackendAddress, Bind};
+use evenkeel_proxy::listener::{Bound, Port, bind, bind_unix};
 use evenkeel_proxy::observation::by_reason;
 
 use crate::world::{Backend, Proxy, plan};
@@ -124,4 +125,60 @@ fn requests_that_break_off_reach_no_backend_whole() {
         drop(proxy);
         let _ = std::fs::remove_file(path);
     }
+}
+
+#[test]
+fn a_unix_socket_has_no_port_to_tell() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let path = path("port");
+    let mut plan = plan(&[backend.address]);
+    plan.listeners[0].binds = vec![Bind::Unix(path.clone())];
+    let _proxy = Proxy::start(plan, 1);
+    let mut client = UnixStream::connect(&path).unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let saw = backend.saw();
+    assert!(saw.contains("X-Forwarded-Proto"), "{saw}");
+    assert!(!saw.contains("X-Forwarded-Port"), "{saw}");
+}
+
+#[test]
+fn only_a_socket_that_nobody_listens_on_is_replaced_and_ours_goes_with_us() {
+    let path = path("left");
+    // Left over.
+    drop(UnixListener::bind(&path).unwrap());
+    let (_socket, file) = bind_unix(&path).unwrap();
+    // Listened on, its queue full or not.
+    assert!(bind_unix(&path).is_err());
+    drop(file);
+    assert!(!path.exists());
+    // Another's by now.
+    let (_socket, file) = bind_unix(&path).unwrap();
+    let other = path.with_extension("other");
+    let _other = UnixListener::bind(&other).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    drop(file);
+    assert!(path.exists());
+    std::fs::remove_file(&path).unwrap();
+    // No socket at all.
+    std::fs::write(&path, "kept").unwrap();
+    assert!(bind_unix(&path).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_port_is_shared_with_nobody_but_ourselves() {
+    let any = Bind::Tcp(([127, 0, 0, 1], 0).into());
+    let Bound::Tcp(address, sockets) = bind(&any, 3, Port::Alone).unwrap() else {
+        unreachable!("it is TCP")
+    };
+    assert_eq!(sockets.len(), 3);
+    let same = Bind::Tcp(address);
+    let error = bind(&same, 1, Port::Alone).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(bind(&same, 1, Port::Ours).is_ok());
+    drop(sockets);
+    assert!(bind(&same, 2, Port::Alone).is_ok(), "it is free again");
 }

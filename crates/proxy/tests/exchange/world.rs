@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_config::Plan;
 use evenkeel_proxy::clock::Clock;
-use evenkeel_proxy::listener::{Bound, Ear, Listening, bind};
+use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
@@ -23,6 +23,7 @@ pub(crate) struct Proxy {
     pub(crate) published: Arc<Published>,
     clock: Clock,
     workers: Vec<WorkerThread>,
+    _file: Option<SocketFile>,
 }
 
 impl Proxy {
@@ -35,9 +36,16 @@ impl Proxy {
             live.plan.listeners[0].binds[0].clone(),
         );
         let published = Arc::new(Published::new(live));
-        let (address, ears): (_, Vec<_>) = match bind(&to, workers).unwrap() {
-            Bound::Tcp(address, sockets) => (address, sockets.into_iter().map(Ear::Tcp).collect()),
-            Bound::Unix(socket) => (([0, 0, 0, 0], 0).into(), vec![Ear::Unix(socket)]),
+        let bound = bind(&to, workers, Port::Alone).unwrap();
+        let (address, ears, file): (_, Vec<_>, _) = match bound {
+            Bound::Tcp(address, sockets) => {
+                (address, sockets.into_iter().map(Ear::Tcp).collect(), None)
+            }
+            Bound::Unix(socket, file) => (
+                ([0, 0, 0, 0], 0).into(),
+                vec![Ear::Unix(socket)],
+                Some(file),
+            ),
         };
         let workers = ears
             .into_iter()
@@ -61,6 +69,7 @@ impl Proxy {
             published,
             clock,
             workers,
+            _file: file,
         }
     }
 

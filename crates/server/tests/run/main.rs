@@ -309,6 +309,48 @@ fn pages_have_so_many_guests_and_no_more() {
     drop(keel);
 }
 
+/// Without an admin address nothing else tells a second instance from the first.
+#[test]
+fn a_second_instance_does_not_share_a_port_and_sockets_go_with_the_process() {
+    let folder = Folder::new("second");
+    let (web, admin) = (folder.path().join("web"), folder.path().join("admin"));
+    let keel = Evenkeel::run(&[
+        "--admin",
+        "off",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        "127.0.0.1:1",
+    ]);
+    let address = keel.address.to_string();
+    let second = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args([
+            "run",
+            "--admin",
+            "off",
+            "--listen",
+            &address,
+            "--to",
+            "127.0.0.1:1",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("another instance, listens there"), "{said}");
+    // A clean exit leaves no files.
+    let file = folder.write("keel.yaml", &format!(
+        "admin: {{ bind: \"unix:{}\" }}\nworkers: 1\nlisteners: {{ web: {{ bind: [\"unix:{}\", \"127.0.0.1:0\"] }} }}\nservices: {{ api: {{ backends: [\"127.0.0.1:1\"] }} }}\n",
+        admin.display(), web.display()
+    ));
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    assert!(web.exists() && admin.exists());
+    keel.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert!(status.success(), "{said}");
+    assert!(!web.exists() && !admin.exists());
+}
+
 #[test]
 fn a_drain_lets_exchanges_end() {
     let folder = Folder::new("drain");
