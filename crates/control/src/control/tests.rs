@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use evenkeel_balance::event::{Event, EventKind};
-use evenkeel_config::{Source, load};
+use evenkeel_config::{Source, load, quick};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -222,4 +222,28 @@ fn a_service_that_leaves_the_plan_is_said_to_end() {
         .reload(plan("api: { backends: [127.0.0.1:1] }"))
         .unwrap();
     assert_eq!(*stopped.0.lock().unwrap(), ["gone"]);
+}
+
+#[test]
+fn a_reload_may_give_a_port_another_listener_and_a_second_instance_may_not_have_it() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let plan = |name: &str, address: &str| {
+        let text = quick::source(&[address.into()], &["127.0.0.1:1".into()], Some("off"));
+        let mut plan = load(&[text], &BTreeMap::new()).plan.unwrap();
+        plan.workers = Workers::Fixed(std::num::NonZeroUsize::MIN);
+        plan.listeners[0].name = name.into();
+        plan
+    };
+    let mut control = Control::start(plan("one", "127.0.0.1:0"), Arc::new(())).unwrap();
+    let (_, address) = control.addresses()[0].clone();
+    let same = address.to_string();
+    control.reload(plan("two", &same)).unwrap();
+    assert_eq!(control.addresses(), [("two".into(), address)]);
+    let second = Control::start(plan("one", &same), Arc::new(()));
+    let error = second.err().map(|error| error.to_string()).unwrap();
+    assert!(
+        error.ends_with("another instance, listens there"),
+        "{error}"
+    );
 }

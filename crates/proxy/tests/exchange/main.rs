@@ -6,6 +6,7 @@
 )]
 
 /// The plan that tests begin with.
+mod accepting;
 mod plan;
 mod world;
 

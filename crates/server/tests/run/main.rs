@@ -251,7 +251,7 @@ fn clients_do_not_take_the_last_descriptor() {
         "keel.yaml",
         &format!("admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 2\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{}\"] }} }}\n", nginx.address),
     );
-    let keel = Evenkeel::run_with_files(120, &["-c", file.to_str().unwrap()]);
+    let keel = Evenkeel::run_limited("-n 120", &["-c", file.to_str().unwrap()]);
     let warned = "but 120 open files allow 30 connections of clients";
     assert!(keel.said.contains(warned), "{}", keel.said);
     let crowd: Vec<_> = (0..150).map(|_| hold(keel.address, "")).collect();
@@ -271,6 +271,26 @@ fn clients_do_not_take_the_last_descriptor() {
     }
     drop(crowd);
     assert_eq!(keel.curl(&[], "/who"), "here\n");
+}
+
+#[test]
+fn a_start_takes_as_many_open_files_as_it_may_have() {
+    let words = [
+        "--admin",
+        "off",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        "127.0.0.1:1",
+    ];
+    let keel = Evenkeel::run_limited("-n 900 && ulimit -S -n 60", &words);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", keel.id())).unwrap();
+    let row = limits
+        .lines()
+        .find_map(|row| row.strip_prefix("Max open files"))
+        .unwrap();
+    let row: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(row, ["900", "900", "files"]);
 }
 
 /// Half a request each, on an address of pages: the rest are told so, and a place that is free again is given again.

@@ -68,10 +68,10 @@ impl Evenkeel {
         Self::started(command)
     }
 
-    /// The same, with no more than so many open files.
-    pub(crate) fn run_with_files(most: u32, arguments: &[&str]) -> Self {
+    /// The same, with a limit as `ulimit` has it.
+    pub(crate) fn run_limited(limit: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
-        let limited = format!("ulimit -n {most} && exec \"$0\" run \"$@\"");
+        let limited = format!("ulimit {limit} && exec \"$0\" run \"$@\"");
         command
             .args(["-c", &limited, env!("CARGO_BIN_EXE_evenkeel")])
             .args(arguments);

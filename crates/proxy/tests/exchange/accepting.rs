@@ -1,0 +1,88 @@
+//! Who is let in, and how often it is tried.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_proxy::clock::Clock;
+use evenkeel_proxy::connection::Door;
+use evenkeel_proxy::listener::{Ear, accept};
+use evenkeel_proxy::live::{Live, Published};
+use evenkeel_proxy::net::OsNet;
+use evenkeel_proxy::worker::Worker;
+use socket2::{Domain, Socket, Type};
+
+use crate::world::{Backend, Proxy, plan};
+
+#[test]
+fn a_listener_takes_so_many_connections_and_the_next_when_one_ends() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let mut plan = plan(&[backend.address]);
+    plan.listeners[0].limits.connections = 2;
+    let proxy = Proxy::start(plan, 1);
+    let door = proxy.published.load().doors[0].clone();
+    let mut inside = [proxy.client(), proxy.client()];
+    for client in &mut inside {
+        client.send("GET /inside HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.until("hello");
+        assert!(backend.saw().starts_with("GET /inside "));
+    }
+    let mut outside = [proxy.client(), proxy.client()];
+    for client in &mut outside {
+        client.send("GET /outside HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    // One waits at the door, one in the kernel's queue.
+    while door.counters.accepted_total() < 3 {
+        std::thread::yield_now();
+    }
+    // The one worker goes round many times: were somebody let in, it would be seen.
+    for _ in 0..50 {
+        inside[0].send("GET /inside HTTP/1.1\r\nHost: a\r\n\r\n");
+        inside[0].until("hello");
+        assert!(backend.saw().starts_with("GET /inside "));
+    }
+    assert_eq!(door.counters.accepted_total(), 3);
+    drop(inside);
+    for mut client in outside {
+        client.until("hello");
+        assert!(backend.saw().starts_with("GET /outside "));
+    }
+}
+
+/// A socket that does not listen cannot accept, as one without descriptors.
+#[test]
+fn accepting_that_fails_rests_before_it_is_tried_again() {
+    let clock = Clock::start();
+    let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+    let live = Live::join(
+        plan(&[([127, 0, 0, 1], 1).into()]),
+        None,
+        1,
+        &events,
+        clock.now(),
+    );
+    let state = live.doors[0].clone();
+    let published = Arc::new(Published::new(live));
+    let worker = Rc::new(Worker::new(OsNet::new(clock), 0, published, 1));
+    let door = Rc::new(Door::new("web".into(), 0, state.clone()));
+    let deaf = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        tokio::task::spawn_local(accept(worker, door, Ear::Tcp(deaf.into())));
+        for tries in 1..=5 {
+            while state.counters.accept_failed_total() < tries {
+                tokio::task::yield_now().await;
+            }
+            // Time stands still, and there is much of everything else.
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(state.counters.accept_failed_total(), tries);
+            tokio::time::advance(Duration::from_millis(20)).await;
+        }
+    });
+}
