@@ -343,7 +343,7 @@ fn a_second_instance_does_not_share_a_port_and_sockets_go_with_the_process() {
         "127.0.0.1:1",
     ]);
     let address = keel.address.to_string();
-    let second = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+    let mut second = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
         .args([
             "run",
             "--admin",
@@ -353,10 +353,18 @@ fn a_second_instance_does_not_share_a_port_and_sockets_go_with_the_process() {
             "--to",
             "127.0.0.1:1",
         ])
-        .output()
+        .stderr(std::process::Stdio::piped())
+        .spawn()
         .unwrap();
-    let said = String::from_utf8_lossy(&second.stderr);
-    assert_eq!(second.status.code(), Some(1), "{said}");
+    let mut says = std::io::BufReader::new(second.stderr.take().unwrap());
+    let mut said = String::new();
+    while std::io::BufRead::read_line(&mut says, &mut said).unwrap() > 0 {
+        if said.ends_with("ready\n") {
+            second.kill().unwrap();
+        }
+    }
+    let status = second.wait().unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("another instance, listens there"), "{said}");
     // A clean exit leaves no files.
     let file = folder.write("keel.yaml", &format!(
