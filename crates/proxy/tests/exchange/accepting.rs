@@ -72,7 +72,12 @@ fn accepting_that_fails_rests_before_it_is_tried_again() {
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        tokio::task::spawn_local(accept(worker, door, Ear::Tcp(deaf.into())));
+        tokio::task::spawn_local(accept(
+            worker,
+            door,
+            Ear::Tcp(deaf.into()),
+            Rc::new(tokio::sync::Notify::new()),
+        ));
         for tries in 1..=5 {
             while state.counters.accept_failed_total() < tries {
                 tokio::task::yield_now().await;
