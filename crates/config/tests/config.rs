@@ -700,3 +700,28 @@ fn a_caret_stands_under_what_is_meant_whatever_stands_before_it() {
         assert!(shown.contains(expect), "{shown}");
     }
 }
+
+/// F24: nothing that is written into an answer's head can hold a line end.
+#[test]
+fn f24_no_configured_text_splits_an_answer() {
+    for action in [
+        "redirect: { path: \"/a\\r\\nX: 1\" }",
+        "redirect: { query: \"a\\r\\nX: 1\" }",
+        "redirect: { query: \"a\\nX: 1\" }",
+        "redirect: { host: \"a\\r\\nX: 1\" }",
+        "respond: { content_type: \"a\\r\\nX: 1\", body: a }",
+    ] {
+        let sound = action.replace("\\r\\nX: 1", "").replace("\\nX: 1", "");
+        for (action, fine) in [(&*sound, true), (action, false)] {
+            let (loaded, _) = read(&[&with(&format!(
+                "rules:\n  - {{ name: one, priority: 1, when: {{ path: /one }}, {action} }}\n  - {{ priority: 2, forward: api }}\n"
+            ))]);
+            assert_eq!(
+                loaded.plan.is_some(),
+                fine,
+                "{action}: {:?}",
+                loaded.problems
+            );
+        }
+    }
+}

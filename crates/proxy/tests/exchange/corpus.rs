@@ -1,6 +1,9 @@
 //! Hostile requests through the proxy to a backend that takes anything and records every byte: nothing of what is refused arrives,
-//! and what is taken arrives as one request that says one thing. Rows are those of the reliability reference, F1 to F23.
+//! and what is taken arrives as one request that says one thing. Rows are those of the reliability reference, F1 to F24.
 
+use evenkeel_config::plan::{Action, RedirectPlan};
+
+use crate::plan::plan;
 use crate::world::{Backend, Proxy};
 
 /// A backend that records all that it reads and answers each read.
@@ -193,5 +196,47 @@ fn taken_requests_say_one_thing() {
             seen.starts_with(&format!("GET {arrives} HTTP/1.1\r\nHost: a\r\n")),
             "{target}: {seen}"
         );
+    }
+}
+
+/// F24: what a client wrote stands in a redirect as it was written or not at all; no spelling of a line end becomes one.
+#[test]
+fn f24_a_redirect_splits_no_answer() {
+    let mut plan = plan(&[([127, 0, 0, 1], 1).into()]);
+    plan.rules[0].action = Action::Redirect(RedirectPlan {
+        status: 302,
+        scheme: Some("https".into()),
+        host: None,
+        port: None,
+        path: None,
+        query: None,
+    });
+    let proxy = Proxy::start(plan, 1);
+    for (target, location) in [
+        (
+            "/a%0d%0aSet-Cookie:%20x=1?q=%0d%0aX:%201",
+            "https://a/a%0D%0ASet-Cookie:%20x=1?q=%0d%0aX:%201",
+        ),
+        ("/a%0D%0A%0D%0A<b>", "https://a/a%0D%0A%0D%0A<b>"),
+        ("/%E5%98%8A%E5%98%8D?\u{e5}", ""),
+        ("/a?b\rX: 1", ""),
+        ("/a?b\nX: 1", ""),
+    ] {
+        let got = proxy.ask(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        if location.is_empty() {
+            assert!(got.starts_with("HTTP/1.1 400 "), "{target:?}: {got}");
+            continue;
+        }
+        let lines: Vec<&str> = got.split("\r\n").collect();
+        assert_eq!(lines[0], "HTTP/1.1 302 Found", "{target:?}");
+        assert!(
+            lines.contains(&&*format!("Location: {location}")),
+            "{target:?}: {got}"
+        );
+        assert!(
+            !got.contains("\r\nSet-Cookie") && !got.contains("\r\nX: 1"),
+            "{got}"
+        );
+        assert_eq!(got.matches("\r\n\r\n").count(), 1, "{got}");
     }
 }
