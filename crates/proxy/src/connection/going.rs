@@ -1,7 +1,7 @@
 //! Owns how a client's going is noticed while its request is served and nothing is owed to be read from it.
 //!
 //! What it sends meanwhile is read ahead, up to the room of one buffer: an end stands behind it. A client that is silent costs no
-//! system call. See `docs/decisions/0006-clients-that-leave.md`.
+//! system call. See `docs/decisions/0008-clients-that-leave.md`.
 
 use std::task::{Context, Poll, ready};
 
