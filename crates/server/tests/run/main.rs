@@ -431,6 +431,7 @@ fn waiting_for_what_has_ended_ends() {
     keel.until("never said\n");
 }
 
+/// What is not done by the deadline is cut, and the exit code says so.
 #[test]
 fn a_drain_ends_at_its_deadline() {
     let backend = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

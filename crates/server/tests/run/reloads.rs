@@ -63,22 +63,6 @@ fn who_has_connected_is_answered_by_a_drain() {
     assert_eq!(status.code(), Some(0), "{said}");
 }
 
-/// What is not done by the deadline is cut, and the exit code says so.
-#[test]
-fn a_drain_ends_at_its_deadline() {
-    let folder = Folder::new("deadline");
-    let server = nginx(&folder);
-    let listeners = "web: { bind: \"127.0.0.1:0\" }";
-    let text = text(listeners, server.address);
-    let file = folder.write("keel.yaml", &format!("drain: 100ms\n{text}"));
-    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
-    let _holding = holding(keel.address);
-    keel.signal("-TERM");
-    keel.until("1 connections are cut: the drain's deadline has passed\n");
-    let (status, said) = keel.wait();
-    assert_eq!(status.code(), Some(3), "{said}");
-}
-
 #[test]
 fn who_has_connected_is_answered_when_the_listener_is_removed() {
     let folder = Folder::new("removed-crowd");
