@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::keys::{self, Absent, Key, Keys, Shape, TOP};
 use crate::limits;
-use crate::lower::{Loaded, load};
-use crate::problem::{At, Problem, Source};
+use crate::lower::Loaded;
+use crate::problem::{At, Source};
 use crate::read::{Piece, Scalar, pieces, units};
 use crate::tree::{self, Node, Value};
 
@@ -67,25 +67,21 @@ pub enum Entry {
     Map(Vec<(String, Entry)>),
 }
 
-/// The effective configuration.
-///
-/// # Errors
-/// Everything that is wrong, if there is no plan.
+/// The effective configuration of texts that were read with this environment. None: they have no plan, and nothing holds.
+#[must_use]
 pub fn effective(
+    loaded: &Loaded,
     sources: &[Source],
     environment: &BTreeMap<String, String>,
-) -> Result<Entry, Vec<Problem>> {
-    let Loaded { plan, problems, .. } = load(sources, environment);
-    if plan.is_none() {
-        return Err(problems);
-    }
+) -> Option<Entry> {
+    loaded.plan.as_ref()?;
     let mut unread = Vec::new();
     let trees: Vec<Node> = sources
         .iter()
         .enumerate()
         .filter_map(|(file, source)| tree::parse(file, &source.text, &mut unread))
         .collect();
-    Ok(Walk { environment }.top(&trees))
+    Some(Walk { environment }.top(&trees))
 }
 
 struct Walk<'a> {

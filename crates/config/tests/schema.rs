@@ -101,11 +101,9 @@ fn fine() -> Vec<String> {
     // And all of it written out.
     for text in [today, readme] {
         let sources = sources(text);
-        all.push(
-            effective(&sources, &BTreeMap::new())
-                .unwrap()
-                .text(&sources),
-        );
+        let loaded = load(&sources, &BTreeMap::new());
+        let entry = effective(&loaded, &sources, &BTreeMap::new()).unwrap();
+        all.push(entry.text(&sources));
     }
     all
 }

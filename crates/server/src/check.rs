@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use evenkeel_config::effective::{Entry, differences, effective, parts};
+use evenkeel_config::effective::{Entry, differences, parts};
 use evenkeel_config::problem::plainly;
 use evenkeel_config::{Plan, Severity};
 use evenkeel_control::Changes;
@@ -148,8 +148,8 @@ fn side(path: &PathBuf, as_json: bool, problems: &mut Vec<Value>) -> Option<Side
     }
     problems.extend(all(json::problems(&read.loaded.problems, &read.sources)));
     Some(Side {
+        effective: read.effective()?,
         plan: read.loaded.plan?,
-        effective: effective(&read.sources, &inputs::environment()).ok()?,
     })
 }
 

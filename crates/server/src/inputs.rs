@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use evenkeel_config::effective::{Entry, effective};
 use evenkeel_config::limits::PAGE_BYTES;
 use evenkeel_config::{Loaded, Source, files, load_with, quick, render};
 
@@ -42,6 +43,13 @@ pub(crate) struct Read {
     pub(crate) sources: Vec<Source>,
 }
 
+impl Read {
+    /// Every value that holds. None: there are errors.
+    pub(crate) fn effective(&self) -> Option<Entry> {
+        effective(&self.loaded, &self.sources, &environment())
+    }
+}
+
 impl Arguments {
     /// Reads it, now.
     ///
@@ -69,7 +77,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Read, String> {
 ///
 /// # Errors
 /// One that cannot be read, in words.
-pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, String> {
+fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, String> {
     let mut sources = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -88,7 +96,7 @@ pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, String> {
 }
 
 /// What `${NAME}` reads.
-pub(crate) fn environment() -> BTreeMap<String, String> {
+fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

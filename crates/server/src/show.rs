@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use evenkeel_config::effective::effective;
-use evenkeel_config::{render, schema};
+use evenkeel_config::schema;
 
 use crate::{inputs, json, say};
 
@@ -21,20 +20,21 @@ pub(crate) struct Arguments {
 
 /// Every value that holds. A configuration with errors has none.
 pub(crate) fn show(arguments: &Arguments) -> ExitCode {
-    let sources = match inputs::sources(&arguments.paths) {
-        Ok(sources) => sources,
+    let read = match inputs::read(&arguments.paths) {
+        Ok(read) => read,
         Err(error) => {
             say::log(&error);
             return ExitCode::FAILURE;
         }
     };
-    match effective(&sources, &inputs::environment()) {
-        Ok(entry) if arguments.json => json::out(&json::effective(&entry, &sources)),
-        Ok(entry) => say::out(&entry.text(&sources)),
-        Err(problems) => {
-            say::problems(&render(&problems, &sources));
-            return ExitCode::FAILURE;
-        }
+    let Some(entry) = read.effective() else {
+        say::problems(&read.shown);
+        return ExitCode::FAILURE;
+    };
+    if arguments.json {
+        json::out(&json::effective(&entry, &read.sources));
+    } else {
+        say::out(&entry.text(&read.sources));
     }
     ExitCode::SUCCESS
 }

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::evenkeel;
 use crate::process::{Evenkeel, Folder, hold, rest};
 
 #[test]
@@ -24,6 +25,13 @@ fn pages_from_files_are_read_checked_and_replaced() {
     );
     let head = keel.curl(&["--head"], "/");
     assert!(head.contains("Content-Length: 15\r\n"), "{head}");
+    // The commands that show and compare read the files as well.
+    let path = file.to_str().unwrap();
+    let (code, shown, said) = evenkeel(&["config", "show", path]);
+    assert_eq!((code, &*said), (Some(0), ""));
+    assert!(shown.contains("file: pages/404.html"), "{shown}");
+    let nothing = (Some(0), "nothing changes\n".to_owned(), String::new());
+    assert_eq!(evenkeel(&["config", "diff", path, path]), nothing);
     // A reload reads the files anew.
     folder.write("pages/404.html", "<p>new</p>\n");
     keel.signal("-HUP");
