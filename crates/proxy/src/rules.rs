@@ -19,7 +19,7 @@ use evenkeel_config::plan::RulePlan;
 use levels::{Hosts, Level as _};
 
 /// What each condition means.
-mod conditions;
+pub mod conditions;
 
 /// Patterns with `*` and `?`.
 mod wildcard;
@@ -107,7 +107,9 @@ impl Rules {
     /// The first rule that holds, found by trying all in turn: what [`find`](Self::find) must agree with.
     #[must_use]
     pub fn find_by_trying(rules: &[RulePlan], asked: &Asked<'_>) -> Option<usize> {
-        rules.iter().position(|rule| conditions::hold(rule, asked))
+        rules
+            .iter()
+            .position(|rule| conditions::unmet(rule, asked).is_none())
     }
 }
 

@@ -4,13 +4,34 @@ use evenkeel_config::plan::{HostPattern, PathPattern, RulePlan};
 
 use super::{Asked, wildcard};
 
-/// Whether all conditions of a rule hold.
-pub(super) fn hold(rule: &RulePlan, asked: &Asked<'_>) -> bool {
+/// A condition of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Its `listeners`.
+    Listener,
+    /// Its hosts.
+    Host,
+    /// Its paths.
+    Path,
+    /// Its methods.
+    Method,
+}
+
+/// The first condition of a rule that does not hold; none: the rule holds.
+#[must_use]
+pub fn unmet(rule: &RulePlan, asked: &Asked<'_>) -> Option<Condition> {
     let when = &rule.when;
-    one(&rule.listeners, |&listener| listener == asked.listener)
-        && one(&when.methods, |method| method.as_bytes() == asked.method)
-        && one(&when.hosts, |host| host_holds(host, asked.host))
-        && one(&when.paths, |path| path_holds(path, asked.path))
+    if !one(&rule.listeners, |&listener| listener == asked.listener) {
+        return Some(Condition::Listener);
+    }
+    if !one(&when.hosts, |host| host_holds(host, asked.host)) {
+        return Some(Condition::Host);
+    }
+    if !one(&when.paths, |path| path_holds(path, asked.path)) {
+        return Some(Condition::Path);
+    }
+    let method = one(&when.methods, |method| method.as_bytes() == asked.method);
+    (!method).then_some(Condition::Method)
 }
 
 /// An empty list asks nothing; otherwise one is enough.
