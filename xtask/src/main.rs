@@ -15,6 +15,7 @@ mod fuzz;
 mod gate;
 mod run;
 mod setup;
+mod soak;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -80,6 +81,11 @@ const VERBS: &[Verb] = &[
         name: "fuzz",
         does: "fuzz one target or all: [target] [seconds], 60 each unless said (needs a nightly toolchain)",
         run: fuzz::fuzz,
+    },
+    Verb {
+        name: "soak",
+        does: "run the binary under mixed traffic and reloads: [seconds], 600 unless said; memory and descriptors must stay flat",
+        run: soak::soak,
     },
     Verb {
         name: "coverage",
