@@ -7,6 +7,7 @@
 mod boundaries;
 mod glob;
 mod manifests;
+mod proofs;
 mod rules;
 mod shape;
 mod sizes;
@@ -63,6 +64,7 @@ const CHECKS: &[Check] = &[
     sizes::check,
     shape::check,
     manifests::check,
+    proofs::check,
 ];
 
 /// Checks the whole tree and prints every problem in one go.
