@@ -16,6 +16,13 @@ use ipnet::IpNet;
 
 use crate::limits::{ListenerLimits, ServiceLimits};
 
+/// `rules:`
+mod rules;
+
+pub use rules::{
+    Action, Conditions, HostPattern, PathPattern, RedirectPlan, RespondPlan, RulePlan, Wildcard,
+};
+
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -114,135 +121,6 @@ pub enum PathHandling {
     Refuse,
     /// As it came; rules then see what the client wrote. Only where backends need it.
     AsIs,
-}
-
-/// Conditions and one action.
-#[derive(Clone, Debug)]
-pub struct RulePlan {
-    /// Its name, unique.
-    pub name: Arc<str>,
-    /// Lowest first, 1 to 50,000.
-    pub priority: u32,
-    /// Only on these listeners (indices into [`Plan::listeners`]); empty: on all.
-    pub listeners: Vec<usize>,
-    /// All must hold.
-    pub when: Conditions,
-    /// What is done.
-    pub action: Action,
-    /// The whole exchange until the response head; none: the service's.
-    pub exchange: Option<Duration>,
-    /// The longest pause within a body or a tunnel; none: the listener's, and for an answer the service's if that is shorter.
-    pub idle_body: Option<Duration>,
-    /// The most bytes of a request's body; none: the listener's.
-    pub body: Option<u64>,
-}
-
-/// What a request must be like. An empty list asks nothing; within a list one match is enough.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Conditions {
-    /// Host names, without port.
-    pub hosts: Vec<HostPattern>,
-    /// Paths, without query.
-    pub paths: Vec<PathPattern>,
-    /// Methods, as on the wire (case-sensitive).
-    pub methods: Vec<Arc<str>>,
-}
-
-/// Which hosts. Text is lower case, without a trailing dot.
-#[derive(Clone, Debug, PartialEq)]
-pub enum HostPattern {
-    /// This name or address.
-    Exact(Arc<str>),
-    /// `*.example.com`: one or more labels before the suffix, which is kept with its leading dot.
-    Suffix(Arc<str>),
-    /// ALB-style: `*` any run of characters, `?` any one.
-    Wildcard(Wildcard),
-}
-
-/// Which paths, compared with the normal form.
-#[derive(Clone, Debug)]
-pub enum PathPattern {
-    /// This path.
-    Exact(Arc<str>),
-    /// This path and all below it, by whole segments: `/v1` holds for `/v1` and `/v1/x`, not for `/v10`. Kept without a
-    /// trailing slash; the root is the empty text.
-    Prefix(Arc<str>),
-    /// ALB-style: `*` any run of characters (slashes too), `?` any one.
-    Wildcard(Wildcard),
-    /// A regular expression, searched as written (anchor it yourself). Compiled from its text alone: rules read from the text
-    /// what a match begins with.
-    Regex(regex::bytes::Regex),
-}
-
-impl PartialEq for PathPattern {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Exact(one), Self::Exact(other)) | (Self::Prefix(one), Self::Prefix(other)) => {
-                one == other
-            }
-            (Self::Wildcard(one), Self::Wildcard(other)) => one == other,
-            // An expression is what is written: how it was compiled has no part in it.
-            (Self::Regex(one), Self::Regex(other)) => one.as_str() == other.as_str(),
-            _ => false,
-        }
-    }
-}
-
-/// A checked ALB-style pattern; at most 128 characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wildcard(Arc<str>);
-
-impl Wildcard {
-    /// A pattern as written.
-    #[must_use]
-    pub fn new(pattern: &str) -> Self {
-        Self(pattern.into())
-    }
-
-    /// As written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What is done with a request that a rule matches.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// One of [`Plan::services`], by index.
-    Forward(usize),
-    /// Sent elsewhere.
-    Redirect(RedirectPlan),
-    /// Answered here.
-    Respond(RespondPlan),
-}
-
-/// Where a redirect leads; what is absent stays as the request had it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedirectPlan {
-    /// 301, 302, 303, 307 or 308.
-    pub status: u16,
-    /// `http` or `https`.
-    pub scheme: Option<Arc<str>>,
-    /// A host.
-    pub host: Option<Arc<str>>,
-    /// A port; the scheme's own is not written.
-    pub port: Option<NonZeroU16>,
-    /// A path that begins with a slash.
-    pub path: Option<Arc<str>>,
-    /// A query without the question mark; empty removes it.
-    pub query: Option<Arc<str>>,
-}
-
-/// An answer made here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RespondPlan {
-    /// 200 to 599.
-    pub status: u16,
-    /// Its media type; `text/plain; charset=utf-8` by default.
-    pub content_type: Arc<str>,
-    /// Its body, at most 64 KiB.
-    pub body: Arc<[u8]>,
 }
 
 /// A named group of backends.
