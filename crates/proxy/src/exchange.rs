@@ -10,24 +10,22 @@ use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
-use evenkeel_balance::hashing;
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::ListenerLimits;
-use evenkeel_config::plan::{Action, HashKey, ListenerPlan, PathHandling, RulePlan};
+use evenkeel_config::plan::{Action, ListenerPlan, RulePlan};
+use evenkeel_wire::RequestHead;
 use evenkeel_wire::forward::{self, Forwarding};
-use evenkeel_wire::http1::request::{PathForm, parse};
-use evenkeel_wire::http1::{HeadEnd, HeadLimits};
-use evenkeel_wire::known::Known;
-use evenkeel_wire::{Framing, RequestHead, client};
+use evenkeel_wire::http1::HeadEnd;
+use evenkeel_wire::http1::request::parse;
 
 use crate::connection::{Conn, Next, Noticed, limits_of};
+use crate::decide::{self, decide};
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
-use crate::rules::Asked;
 use crate::worker::{Desk, Seat};
 
 /// One try on one backend.
@@ -57,24 +55,8 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk) -> Next {
         Err(HeadFault::Gone) => return Next::Close,
         Err(HeadFault::Refused(reason)) => return reply::refuse(conn, desk, reason).await,
     }
-    let peer = conn.peer;
-    let trusted = view.live.trusts(peer);
-    let client = match trusted {
-        true => client::address(&desk.request, peer, &|address| view.live.trusts(address)),
-        false => peer,
-    };
-    let asked = Asked {
-        listener: at.unwrap_or(usize::MAX),
-        host: desk.request.host(),
-        path: desk.request.path(),
-        method: desk.request.method(),
-    };
-    let Some(rule) = view
-        .live
-        .rules
-        .find(&asked)
-        .and_then(|found| view.live.plan.rules.get(found).map(|rule| (found, rule)))
-    else {
+    let decision = decide(&view.live, at, &desk.request, conn.peer);
+    let Some(rule) = decision.rule else {
         return reply::refuse(conn, desk, Reason::NoRule).await;
     };
     match &rule.1.action {
@@ -90,8 +72,8 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk) -> Next {
                 rule: rule.1,
                 class: rule.0,
                 seat,
-                client,
-                trusted,
+                client: decision.client,
+                trusted: decision.trusted,
                 began,
             };
             exchange.forward(conn, desk).await
@@ -113,16 +95,7 @@ async fn read_head<N: Net>(
     listener: Option<&ListenerPlan>,
     began: Instant,
 ) -> Result<usize, HeadFault> {
-    let bounds = HeadLimits {
-        bytes: limits.head,
-        fields: limits.fields,
-        target: limits.target,
-    };
-    let form = match listener.map(|plan| plan.path).unwrap_or_default() {
-        PathHandling::Normalize => PathForm::Normalize,
-        PathHandling::Refuse => PathForm::Refuse,
-        PathHandling::AsIs => PathForm::AsIs,
-    };
+    let (bounds, form) = decide::reading(limits, listener);
     let mut end = HeadEnd::default();
     loop {
         match parse(
@@ -179,11 +152,9 @@ struct Exchange<'a, N: Net> {
 impl<N: Net> Exchange<'_, N> {
     /// Tries backends until one answers, or no more may be tried.
     async fn forward(self, conn: &mut Conn<N>, desk: &mut Desk) -> Next {
-        let most = self.rule.body.or(self.limits.body);
-        if let Framing::Exact(length) = desk.request.framing()
-            && most.is_some_and(|most| length > most)
-        {
-            return self.refuse(conn, desk, Reason::BodyTooLarge, 0).await;
+        let most = decide::body_most(self.rule, self.limits);
+        if let Some(reason) = decide::refused(&desk.request, most) {
+            return self.refuse(conn, desk, reason, 0).await;
         }
         self.write_head(conn, desk);
         let service = &self.seat.live;
@@ -201,7 +172,7 @@ impl<N: Net> Exchange<'_, N> {
                 .plan
                 .key
                 .as_ref()
-                .map(|key| self.key(key, &desk.request)),
+                .map(|key| decide::key(key, &desk.request, self.client)),
         };
         let mut tries = Tries::default();
         let mut pick = match self.pick(conn, &tries, course.key) {
@@ -269,25 +240,6 @@ impl<N: Net> Exchange<'_, N> {
             chance: std::array::from_fn(|_| conn.worker.chance()),
         };
         forward::request(&desk.request, &forwarding, &mut desk.forwardable);
-    }
-
-    /// What a hash policy sticks to.
-    fn key(&self, key: &HashKey, request: &RequestHead) -> u64 {
-        let source = || match self.client {
-            IpAddr::V4(address) => hashing::key(&address.octets()),
-            IpAddr::V6(address) => hashing::key(&address.octets()),
-        };
-        match key {
-            HashKey::Source => source(),
-            HashKey::Path => hashing::key(request.path()),
-            HashKey::Uri => hashing::key(request.target()),
-            HashKey::Header(name) => request
-                .field(name.as_bytes())
-                .map_or_else(source, hashing::key),
-            HashKey::Cookie(name) => {
-                cookie(request, name.as_bytes()).map_or_else(source, hashing::key)
-            }
-        }
     }
 
     /// The next attempt, if there may be one and there is a backend for it. What went before may be forgotten only then: who
@@ -378,17 +330,4 @@ impl<N: Net> Exchange<'_, N> {
             counters.observe(&seen);
         }
     }
-}
-
-/// The value of a cookie (RFC 6265 section 5.4), quotes left on.
-fn cookie<'a>(request: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
-    request
-        .fields()
-        .filter(|field| field.known == Known::Cookie)
-        .flat_map(|field| field.value.split(|&byte| byte == b';'))
-        .find_map(|pair| {
-            let pair = pair.trim_ascii();
-            let at = pair.iter().position(|&byte| byte == b'=')?;
-            (&pair[..at] == name).then(|| &pair[at + 1..])
-        })
 }

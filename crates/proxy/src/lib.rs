@@ -40,6 +40,9 @@ pub mod connection;
 /// Which rule a request meets.
 pub mod rules;
 
+/// What is decided of a request: client, rule, what it sticks to.
+mod decide;
+
 /// The order of decisions of one request.
 pub mod exchange;
 

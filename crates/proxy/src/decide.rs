@@ -1,0 +1,124 @@
+//! Owns what is decided of a request whose head is read: who the client is, which rule it meets, what a hash policy sticks to.
+//!
+//! Pure functions of the plan and the head. The exchange and whoever explains a request ask the same ones, so that an
+//! explanation cannot differ from what is done.
+
+use std::net::IpAddr;
+
+use evenkeel_balance::hashing;
+use evenkeel_config::limits::ListenerLimits;
+use evenkeel_config::plan::{HashKey, ListenerPlan, PathHandling, RulePlan};
+use evenkeel_wire::http1::HeadLimits;
+use evenkeel_wire::http1::request::PathForm;
+use evenkeel_wire::known::Known;
+use evenkeel_wire::{Framing, RequestHead, client};
+
+use crate::live::Live;
+use crate::reason::Reason;
+use crate::rules::Asked;
+
+/// What is decided of a request before anything is done with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decision<'a> {
+    /// The peer, or whom trusted peers say that it is.
+    pub(crate) client: IpAddr,
+    /// Whether the peer's forwarding fields are believed.
+    pub(crate) trusted: bool,
+    /// The rule that it meets, with its place in the plan.
+    pub(crate) rule: Option<(usize, &'a RulePlan)>,
+}
+
+/// How a listener reads heads.
+pub(crate) fn reading(
+    limits: &ListenerLimits,
+    listener: Option<&ListenerPlan>,
+) -> (HeadLimits, PathForm) {
+    let bounds = HeadLimits {
+        bytes: limits.head,
+        fields: limits.fields,
+        target: limits.target,
+    };
+    let form = match listener.map(|plan| plan.path).unwrap_or_default() {
+        PathHandling::Normalize => PathForm::Normalize,
+        PathHandling::Refuse => PathForm::Refuse,
+        PathHandling::AsIs => PathForm::AsIs,
+    };
+    (bounds, form)
+}
+
+/// Decides of a request that came in by this listener, by its place in the plan; none: it has left the plan.
+#[inline]
+pub(crate) fn decide<'a>(
+    live: &'a Live,
+    listener: Option<usize>,
+    request: &RequestHead,
+    peer: IpAddr,
+) -> Decision<'a> {
+    let trusted = live.trusts(peer);
+    let client = match trusted {
+        true => client::address(request, peer, &|address| live.trusts(address)),
+        false => peer,
+    };
+    let found = live.rules.find(&asked(listener, request));
+    Decision {
+        client,
+        trusted,
+        rule: found.and_then(|found| live.plan.rules.get(found).map(|rule| (found, rule))),
+    }
+}
+
+/// What rules are asked about a request.
+#[inline]
+pub(crate) fn asked(listener: Option<usize>, request: &RequestHead) -> Asked<'_> {
+    Asked {
+        listener: listener.unwrap_or(usize::MAX),
+        host: request.host(),
+        path: request.path(),
+        method: request.method(),
+    }
+}
+
+/// The most bytes of the body of a request that meets this rule.
+pub(crate) fn body_most(rule: &RulePlan, limits: &ListenerLimits) -> Option<u64> {
+    rule.body.or(limits.body)
+}
+
+/// Why a request that meets a rule is refused for its head, before a backend is asked for.
+pub(crate) fn refused(request: &RequestHead, body_most: Option<u64>) -> Option<Reason> {
+    match request.framing() {
+        Framing::Exact(length) if body_most.is_some_and(|most| length > most) => {
+            Some(Reason::BodyTooLarge)
+        }
+        _ => None,
+    }
+}
+
+/// What a hash policy sticks to.
+pub(crate) fn key(key: &HashKey, request: &RequestHead, client: IpAddr) -> u64 {
+    let source = || match client {
+        IpAddr::V4(address) => hashing::key(&address.octets()),
+        IpAddr::V6(address) => hashing::key(&address.octets()),
+    };
+    match key {
+        HashKey::Source => source(),
+        HashKey::Path => hashing::key(request.path()),
+        HashKey::Uri => hashing::key(request.target()),
+        HashKey::Header(name) => request
+            .field(name.as_bytes())
+            .map_or_else(source, hashing::key),
+        HashKey::Cookie(name) => cookie(request, name.as_bytes()).map_or_else(source, hashing::key),
+    }
+}
+
+/// The value of a cookie (RFC 6265 section 5.4), quotes left on.
+fn cookie<'a>(request: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
+    request
+        .fields()
+        .filter(|field| field.known == Known::Cookie)
+        .flat_map(|field| field.value.split(|&byte| byte == b';'))
+        .find_map(|pair| {
+            let pair = pair.trim_ascii();
+            let at = pair.iter().position(|&byte| byte == b'=')?;
+            (&pair[..at] == name).then(|| &pair[at + 1..])
+        })
+}
