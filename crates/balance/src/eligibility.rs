@@ -24,6 +24,21 @@ pub enum Bar {
     Full,
 }
 
+impl Bar {
+    /// The word for it; of a standing, the standing's own.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Standing(standing) => standing.word(),
+            Self::ZeroWeight => "zero_weight",
+            Self::NoTrialLeft => "no_trial_left",
+            Self::NotInSubset => "not_in_subset",
+            Self::Tried => "tried",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// How far down the ladder a service stands: the first rung on which somebody may be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rung {
@@ -35,6 +50,19 @@ pub enum Rung {
     FailOpen,
     /// None is healthy and the service refuses.
     AllDown,
+}
+
+impl Rung {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Unproven => "unproven",
+            Self::FailOpen => "fail_open",
+            Self::AllDown => "all_down",
+        }
+    }
 }
 
 /// Where a member stands in a published table.

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use evenkeel_balance::ask::ClassId;
 use evenkeel_balance::hashing;
 use evenkeel_config::limits::ListenerLimits;
 use evenkeel_config::plan::{HashKey, ListenerPlan, PathHandling, RulePlan};
@@ -91,6 +92,11 @@ pub(crate) fn refused(request: &RequestHead, body_most: Option<u64>) -> Option<R
         }
         _ => None,
     }
+}
+
+/// The class of an exchange: its rule.
+pub(crate) fn class(rule: usize) -> ClassId {
+    ClassId(u16::try_from(rule).unwrap_or(u16::MAX))
 }
 
 /// What a hash policy sticks to.

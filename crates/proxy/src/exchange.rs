@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use evenkeel_balance::ask::{Ask, ClassId, Tried};
+use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Seat as Held;
@@ -35,6 +35,8 @@ mod attempt;
 mod reply;
 
 use attempt::{Again, Attempted, Course, Failed};
+
+pub(crate) use reply::location;
 
 /// Serves the request that has begun to arrive.
 pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
@@ -213,7 +215,7 @@ impl<N: Net> Exchange<'_, N> {
     /// A backend that was not tried, charged.
     fn pick(&self, conn: &Conn<N>, tries: &Tries, key: Option<u64>) -> Result<Pick<Held>, Refusal> {
         let mut ask = Ask::new(conn.worker.chance())
-            .class(ClassId(u16::try_from(self.class).unwrap_or(u16::MAX)))
+            .class(decide::class(self.class))
             .tried(&tries.tried);
         ask.key = key;
         self.seat.handle.pick(&ask, conn.worker.now())

@@ -46,6 +46,9 @@ mod decide;
 /// The order of decisions of one request.
 pub mod exchange;
 
+/// What would be done with a request, and why.
+pub mod explain;
+
 /// Connections to backends.
 pub mod upstream;
 

@@ -21,6 +21,9 @@ use levels::{Hosts, Level as _};
 /// What each condition means.
 pub mod conditions;
 
+/// Conditions for people.
+pub(crate) mod shown;
+
 /// Patterns with `*` and `?`.
 mod wildcard;
 

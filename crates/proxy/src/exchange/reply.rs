@@ -88,7 +88,7 @@ pub(super) async fn redirect<N: Net>(
 }
 
 /// Where a redirect leads. Every part was checked: by the plan, or as part of a head, where no CR or LF can stand.
-fn location(request: &RequestHead, to: &RedirectPlan) -> Vec<u8> {
+pub(crate) fn location(request: &RequestHead, to: &RedirectPlan) -> Vec<u8> {
     let scheme = to.scheme.as_deref().unwrap_or("http");
     let host = to.host.as_deref().unwrap_or(request.host());
     // Another scheme means another port, unless one is named.

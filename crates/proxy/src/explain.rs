@@ -1,0 +1,215 @@
+//! Owns the answer to "what would be done with this request, and why": the functions that an exchange asks, stopped before
+//! anything is done.
+//!
+//! Bytes are read by the same parser, the rule is found by the same index, the backend chosen by the core's own explanation.
+//! What is dear (the rules that were passed over, the candidates of a service) is made when it is asked for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use evenkeel_balance::ask::{Ask, ClassId};
+use evenkeel_balance::explain::Explanation;
+use evenkeel_balance::time::Instant;
+use evenkeel_config::plan::{Action, RespondPlan};
+use evenkeel_wire::RequestHead;
+use evenkeel_wire::http1::HeadEnd;
+use evenkeel_wire::http1::request::parse;
+
+use crate::connection::limits_of;
+use crate::decide::{self, decide};
+use crate::exchange::location;
+use crate::live::{Live, LiveService};
+use crate::reason::Reason;
+use crate::rules::conditions::{Condition, unmet};
+use crate::rules::shown::{has, wants};
+
+/// A request as people write it, as bytes.
+pub mod written;
+
+/// What would be done with a request.
+pub struct Explained<'a> {
+    live: &'a Live,
+    listener: usize,
+    head: RequestHead,
+    client: IpAddr,
+    read: Result<Option<usize>, Reason>,
+}
+
+/// What would be done.
+pub enum Done<'a> {
+    /// It is answered here, for this reason.
+    Refused(Reason),
+    /// A rule's own answer.
+    Respond(&'a RespondPlan),
+    /// It is sent elsewhere.
+    Redirect {
+        /// The answer's status.
+        status: u16,
+        /// Where it leads, as it would be sent.
+        location: Vec<u8>,
+    },
+    /// It goes to a backend of one of these services.
+    Forward(Vec<Routed<'a>>),
+}
+
+/// A service that a request may go to.
+pub struct Routed<'a> {
+    /// Which.
+    pub service: &'a Arc<LiveService>,
+    /// The part of such requests that it gets, above 0, at most 1.
+    pub share: f64,
+    /// What its hash policy sticks to; none: it has another policy.
+    pub key: Option<u64>,
+    class: ClassId,
+}
+
+/// Why a rule does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// The first condition that does not hold.
+    pub condition: Condition,
+    /// What the rule asks there, as a configuration has it; one would be enough.
+    pub wants: Vec<String>,
+    /// What the request has.
+    pub has: String,
+}
+
+impl<'a> Explained<'a> {
+    /// What would be done with this head, all of it, of a peer at a listener, by its place in the plan.
+    ///
+    /// Cost: that of a request, without its body.
+    #[must_use]
+    pub fn of(live: &'a Live, listener: usize, peer: IpAddr, bytes: &[u8]) -> Self {
+        let plan = live.plan.listeners.get(listener);
+        let limits = limits_of(plan);
+        let (bounds, form) = decide::reading(&limits, plan);
+        let peer = peer.to_canonical();
+        let mut head = RequestHead::new();
+        let parsed = parse(bytes, &mut HeadEnd::default(), &bounds, form, &mut head);
+        let mut explained = Self {
+            live,
+            listener,
+            head,
+            client: peer,
+            read: Ok(None),
+        };
+        match parsed {
+            Ok(Some(_)) => {
+                let decision = decide(live, Some(listener), &explained.head, peer);
+                explained.client = decision.client;
+                explained.read = Ok(decision.rule.map(|(rule, _)| rule));
+            }
+            // More would be waited for.
+            Ok(None) => explained.read = Err(Reason::HeadTimeout),
+            Err(malformed) => {
+                explained.read = Err(Reason::Malformed(malformed));
+                explained.head = RequestHead::new();
+            }
+        }
+        explained
+    }
+
+    /// The listener's place in the plan.
+    #[must_use]
+    pub fn listener(&self) -> usize {
+        self.listener
+    }
+
+    /// Who asks: the peer, or whom trusted peers say that it is.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The head as rules see it. None: it is malformed.
+    #[must_use]
+    pub fn head(&self) -> Option<&RequestHead> {
+        self.read.is_ok().then_some(&self.head)
+    }
+
+    /// The rule that it meets, by its place in the plan.
+    #[must_use]
+    pub fn rule(&self) -> Option<usize> {
+        self.read.ok().flatten()
+    }
+
+    /// The rules before that one, or all if there is none, each with the condition that does not hold; in their order.
+    ///
+    /// Cost: each condition of each of these rules.
+    #[must_use]
+    pub fn passed(&self) -> Vec<(usize, Condition)> {
+        if self.read.is_err() {
+            return Vec::new();
+        }
+        let asked = decide::asked(Some(self.listener), &self.head);
+        let rules = &self.live.plan.rules;
+        let before = rules.iter().take(self.rule().unwrap_or(rules.len()));
+        let passed = before.enumerate();
+        passed
+            .filter_map(|(at, rule)| Some((at, unmet(rule, &asked)?)))
+            .collect()
+    }
+
+    /// Why a rule does not hold. None: it does, or there is no head or no such rule.
+    #[must_use]
+    pub fn unmet(&self, rule: usize) -> Option<Unmet> {
+        let rule = self.live.plan.rules.get(rule)?;
+        let asked = decide::asked(Some(self.listener), self.head()?);
+        let condition = unmet(rule, &asked)?;
+        Some(Unmet {
+            condition,
+            wants: wants(rule, condition, &self.live.plan),
+            has: has(&asked, condition, &self.live.plan),
+        })
+    }
+
+    /// What is done with it.
+    #[must_use]
+    pub fn done(&self) -> Done<'a> {
+        let met = match self.read {
+            Err(reason) => return Done::Refused(reason),
+            Ok(met) => met.and_then(|at| Some((at, self.live.plan.rules.get(at)?))),
+        };
+        let Some((at, rule)) = met else {
+            return Done::Refused(Reason::NoRule);
+        };
+        match &rule.action {
+            Action::Respond(answer) => Done::Respond(answer),
+            Action::Redirect(to) => Done::Redirect {
+                status: to.status,
+                location: location(&self.head, to),
+            },
+            Action::Forward(service) => {
+                let limits = limits_of(self.live.plan.listeners.get(self.listener));
+                let most = decide::body_most(rule, &limits);
+                if let Some(reason) = decide::refused(&self.head, most) {
+                    return Done::Refused(reason);
+                }
+                match self.live.services.get(*service) {
+                    Some(service) => Done::Forward(vec![self.routed(at, service, 1.0)]),
+                    None => Done::Refused(Reason::NoRule),
+                }
+            }
+        }
+    }
+
+    fn routed(&self, rule: usize, service: &'a Arc<LiveService>, share: f64) -> Routed<'a> {
+        let key = service.plan.key.as_ref();
+        Routed {
+            service,
+            share,
+            key: key.map(|key| decide::key(key, &self.head, self.client)),
+            class: decide::class(rule),
+        }
+    }
+}
+
+impl Routed<'_> {
+    /// Every backend, and whom a first attempt would pick with this chance at this time. Cost: each member of the service.
+    #[must_use]
+    pub fn explanation(&self, chance: u64, now: Instant) -> Explanation {
+        let mut ask = Ask::new(chance).class(self.class);
+        ask.key = self.key;
+        self.service.state.service.explain(&ask, now)
+    }
+}
