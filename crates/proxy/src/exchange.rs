@@ -26,7 +26,7 @@ use crate::decide::{self, decide};
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
-use crate::worker::{Desk, Seat};
+use crate::worker::{Desk, Seat, View};
 
 /// One try on one backend.
 mod attempt;
@@ -38,29 +38,43 @@ use attempt::{Again, Attempted, Course, Failed};
 
 pub(crate) use reply::location;
 
-/// Serves the request that has begun to arrive.
+/// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it.
 pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
     let mut desk = conn.worker.desk();
-    conn.next = one(&mut conn, &mut desk).await;
+    let view = conn.worker.view();
+    let began = conn.worker.now();
+    desk.seen = Observation::begin(conn.peer);
+    conn.next = one(&mut conn, &mut desk, &view, began).await;
+    if desk.seen.head_received > 0 {
+        desk.seen.total = conn.worker.now().since(began);
+        conn.worker.observe(&view, &desk);
+    }
     conn.worker.give_desk(desk);
     conn
 }
 
-async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk) -> Next {
-    let began = conn.worker.now();
-    let view = conn.worker.view();
+async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began: Instant) -> Next {
     let door = conn.door.clone();
     let (at, listener) = door.plan(&view.live, view.version).unzip();
+    desk.seen.listener = at;
     let limits = limits_of(listener);
     match read_head(conn, desk, &limits, listener, began).await {
-        Ok(length) => conn.input.consume(length),
+        Ok(length) => {
+            desk.seen.head_received = length;
+            conn.input.consume(length);
+        }
         Err(HeadFault::Gone) => return Next::Close,
-        Err(HeadFault::Refused(reason)) => return reply::refuse(conn, desk, reason).await,
+        Err(HeadFault::Refused(reason)) => {
+            desk.seen.head_received = conn.input.data().len();
+            return reply::refuse(conn, desk, reason).await;
+        }
     }
     let decision = decide(&view.live, at, &desk.request, conn.peer);
+    desk.seen.client = decision.client;
     let Some(rule) = decision.rule else {
         return reply::refuse(conn, desk, Reason::NoRule).await;
     };
+    desk.seen.rule = Some(rule.0);
     match &rule.1.action {
         Action::Respond(answer) => reply::respond(conn, desk, answer).await,
         Action::Redirect(to) => reply::redirect(conn, desk, to).await,
@@ -68,6 +82,7 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk) -> Next {
             let Some(seat) = view.seats.get(*service).cloned() else {
                 return reply::refuse(conn, desk, Reason::NoRule).await;
             };
+            desk.seen.service = Some(*service);
             let exchange = Exchange {
                 listener,
                 limits: &limits,
@@ -125,7 +140,12 @@ async fn read_head<N: Net>(
         match filled {
             Some(Ok(length)) if length > 0 => {}
             // The end of a connection that owes nothing, or half a head that nobody can answer for.
-            Some(_) => return Err(HeadFault::Gone),
+            Some(_) => {
+                if !end.is_untouched(conn.input.data()) {
+                    desk.seen.head_received = conn.input.data().len();
+                }
+                return Err(HeadFault::Gone);
+            }
             None if end.is_untouched(conn.input.data()) => return Err(HeadFault::Gone),
             None => return Err(HeadFault::Refused(Reason::HeadTimeout)),
         }
@@ -156,7 +176,7 @@ impl<N: Net> Exchange<'_, N> {
     async fn forward(self, conn: &mut Conn<N>, desk: &mut Desk) -> Next {
         let most = decide::body_most(self.rule, self.limits);
         if let Some(reason) = decide::refused(&desk.request, most) {
-            return self.refuse(conn, desk, reason, 0).await;
+            return reply::refuse(conn, desk, reason).await;
         }
         self.write_head(conn, desk);
         let service = &self.seat.live;
@@ -179,34 +199,34 @@ impl<N: Net> Exchange<'_, N> {
         let mut tries = Tries::default();
         let mut pick = match self.pick(conn, &tries, course.key) {
             Ok(pick) => pick,
-            Err(refusal) => return self.refuse(conn, desk, Reason::Refused(refusal), 0).await,
+            Err(refusal) => return reply::refuse(conn, desk, Reason::Refused(refusal)).await,
         };
         loop {
             tries.made += 1;
+            desk.seen.attempts = tries.made;
             tries.tried.insert(pick.backend());
             let again = match attempt::make(&self, conn, desk, pick, &course, &tries).await {
                 Attempted::Again(again) => again,
                 Attempted::Ended(ended) => {
-                    self.observe(
-                        conn,
-                        ended.status,
-                        ended.reason,
-                        tries.made,
-                        (ended.received, ended.sent),
-                    );
+                    desk.seen.status = ended.status;
+                    desk.seen.reason = ended.reason;
+                    desk.seen.received = ended.received;
+                    desk.seen.sent = ended.sent;
                     return ended.next;
                 }
                 Attempted::Failed(failed) => {
                     match self.again(conn, &desk.request, &failed, &tries, &course) {
                         Some(again) => again,
-                        None => return self.refuse(conn, desk, failed.reason, tries.made).await,
+                        None => return reply::refuse(conn, desk, failed.reason).await,
                     }
                 }
             };
             pick = again.pick;
             if !self.wait(conn, again.after, &course).await {
                 self.seat.live.state.service.retry_not_made();
-                return self.gone(conn, tries.made);
+                // Nobody waits for an answer any more.
+                desk.seen.reason = Reason::ClientGone;
+                return Next::Cut;
             }
             pick.begins(conn.worker.now());
         }
@@ -242,6 +262,7 @@ impl<N: Net> Exchange<'_, N> {
             chance: std::array::from_fn(|_| conn.worker.chance()),
         };
         forward::request(&desk.request, &forwarding, &mut desk.forwardable);
+        desk.seen.forwarded = true;
     }
 
     /// The next attempt, if there may be one and there is a backend for it. What went before may be forgotten only then: who
@@ -298,38 +319,5 @@ impl<N: Net> Exchange<'_, N> {
         .await;
         conn.deadline.clear();
         there
-    }
-
-    /// Nobody waits for an answer any more.
-    fn gone(&self, conn: &Conn<N>, made: u32) -> Next {
-        self.observe(conn, 0, Reason::ClientGone, made, (0, 0));
-        Next::Cut
-    }
-
-    async fn refuse(&self, conn: &mut Conn<N>, desk: &mut Desk, reason: Reason, made: u32) -> Next {
-        let next = reply::refuse(conn, desk, reason).await;
-        self.observe(conn, reason.status(), reason, made, (0, 0));
-        next
-    }
-
-    fn observe(
-        &self,
-        conn: &Conn<N>,
-        status: u16,
-        reason: Reason,
-        attempts: u32,
-        bytes: (u64, u64),
-    ) {
-        let seen = Observation {
-            status,
-            reason,
-            attempts,
-            total: conn.worker.now().since(self.began),
-            received: bytes.0,
-            sent: bytes.1,
-        };
-        if let Some(counters) = self.seat.counters(conn.worker.index) {
-            counters.observe(&seen);
-        }
     }
 }

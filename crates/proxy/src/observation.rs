@@ -1,5 +1,6 @@
 //! Owns what is remembered of an exchange, and the counters that it goes into: a row per worker, so that no two write one line.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -7,21 +8,69 @@ use evenkeel_balance::health::{CheckFault, CheckResult};
 
 use crate::reason::{REASONS, Reason};
 
-/// The closed record of one exchange.
+/// The closed record of one exchange: filled as it goes, ended at one place, by `exchange::serve`. Plain numbers, so that it costs
+/// the same whether or not somebody reads it; names are looked up where they are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation {
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// The client, behind proxies that are trusted.
+    pub client: IpAddr,
+    /// Its place among the plan's listeners. None: it has left the plan.
+    pub listener: Option<usize>,
+    /// The rule that matched: its place among the plan's rules.
+    pub rule: Option<usize>,
+    /// The service that was asked last: its place among the plan's services.
+    pub service: Option<usize>,
     /// The status that the client got; 0 when it got none.
     pub status: u16,
     /// Why.
     pub reason: Reason,
     /// Attempts that were made.
     pub attempts: u32,
+    /// Whether a head was written for a backend: its ids are those of this exchange.
+    pub forwarded: bool,
+    /// Waited for a place under a limit, over all attempts.
+    pub queue: Duration,
+    /// Spent on connecting in the last attempt. None: its connection was kept from before, or there was no place for one.
+    pub connect: Option<Duration>,
+    /// From the connection of the last attempt to its response head. None: no head came.
+    pub head: Option<Duration>,
     /// From the first byte of the request to the last of the answer.
     pub total: Duration,
+    /// Bytes of the request's head, or of what came of it. 0: nothing came, so that there was no exchange.
+    pub head_received: usize,
     /// Bytes of the request's body.
     pub received: u64,
+    /// Bytes of the answer's head.
+    pub head_sent: usize,
     /// Bytes of the answer's body.
     pub sent: u64,
+}
+
+impl Observation {
+    /// Of an exchange that begins. Left so, the client went away within its request's head.
+    pub(crate) const fn begin(peer: IpAddr) -> Self {
+        Self {
+            peer,
+            client: peer,
+            listener: None,
+            rule: None,
+            service: None,
+            status: 0,
+            reason: Reason::ClientLeft,
+            attempts: 0,
+            forwarded: false,
+            queue: Duration::ZERO,
+            connect: None,
+            head: None,
+            total: Duration::ZERO,
+            head_received: 0,
+            received: 0,
+            head_sent: 0,
+            sent: 0,
+        }
+    }
 }
 
 /// Upper bounds of the latency buckets, in seconds; above the last is one more.
@@ -234,10 +283,7 @@ mod tests {
             let seen = Observation {
                 status: reason.status(),
                 reason,
-                attempts: 1,
-                total: Duration::ZERO,
-                received: 0,
-                sent: 0,
+                ..Observation::begin(std::net::Ipv4Addr::LOCALHOST.into())
             };
             for at in 0..times {
                 workers[usize::from(at % 2 == 1)].observe(&seen);

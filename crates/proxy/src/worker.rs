@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
 use crate::live::{Live, LiveService, Published};
 use crate::net::Net;
-use crate::observation::ServiceCounters;
+use crate::observation::{Observation, ServiceCounters};
 use crate::room::Room;
 use crate::upstream::Lane;
 
@@ -62,13 +63,27 @@ pub(crate) struct Seat<N: Net> {
 }
 
 /// What one exchange works with; recycled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Desk {
+    pub(crate) seen: Observation,
     pub(crate) request: RequestHead,
     pub(crate) response: ResponseHead,
     pub(crate) forwardable: Forwardable,
     pub(crate) upward: Vec<u8>,
     pub(crate) downward: Vec<u8>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            seen: Observation::begin(Ipv4Addr::UNSPECIFIED.into()),
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            forwardable: Forwardable::default(),
+            upward: Vec::new(),
+            downward: Vec::new(),
+        }
+    }
 }
 
 impl<N: Net> Worker<N> {
@@ -122,6 +137,15 @@ impl<N: Net> Worker<N> {
         let mut desks = self.desks.borrow_mut();
         if desks.len() < DESKS_KEPT {
             desks.push(desk);
+        }
+    }
+
+    /// Takes in what was seen of an exchange that has ended.
+    pub(crate) fn observe(&self, view: &View<N>, desk: &Desk) {
+        let seen = &desk.seen;
+        let seat = seen.service.and_then(|at| view.seats.get(at));
+        if let Some(counters) = seat.and_then(|seat| seat.counters(self.index)) {
+            counters.observe(seen);
         }
     }
 

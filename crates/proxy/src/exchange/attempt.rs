@@ -130,12 +130,13 @@ pub(super) async fn make<N: Net>(
         return Attempted::Failed(unsent(None, Reason::ConnectFailed));
     };
     let mut now = pick.at();
+    (desk.seen.connect, desk.seen.head) = (None, None);
     let (mut pick, mut idle, mut stale) = (pick, lane.take_idle(now), false);
     loop {
-        let upstream = match idle.take() {
-            Some(idle) => idle,
-            None => match open(exchange, conn, &lane, course, now, stale).await {
-                Ok(fresh) => fresh,
+        let (upstream, ready) = match idle.take() {
+            Some(idle) => (idle, now),
+            None => match open(exchange, conn, &mut desk.seen, &lane, course, now, stale).await {
+                Ok(opened) => opened,
                 Err(Unopened::Gone) => {
                     pick.finish(Outcome::ClientLeft, conn.worker.now());
                     return Attempted::Ended(Ended::gone(0));
@@ -156,7 +157,7 @@ pub(super) async fn make<N: Net>(
             desk,
             (pick, lane.clone()),
             course,
-            upstream,
+            (upstream, ready),
             tries,
         );
         match attempt.run(now).await {
@@ -186,6 +187,8 @@ struct Try<'a, 'b, N: Net> {
     desk: &'a mut Desk,
     upstream: Connection<N::Sock>,
     reused: bool,
+    /// When it had its connection.
+    ready: Instant,
     upload: Pump,
     /// The request is sent, or will not be.
     upload_over: bool,
@@ -203,7 +206,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         desk: &'a mut Desk,
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
-        upstream: Connection<N::Sock>,
+        (upstream, ready): (Connection<N::Sock>, Instant),
         tries: &'a Tries,
     ) -> Self {
         let mut before = std::mem::take(&mut desk.upward);
@@ -221,6 +224,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             desk,
             reused: upstream.is_reused(),
             upstream,
+            ready,
             upload,
             upload_over: false,
             upload_broken: false,
@@ -277,6 +281,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
     /// Nothing of an answer was passed on: says what went wrong, to the pick and to the exchange.
     fn failed(self, heard: Heard) -> Result<Attempted, Stale> {
         let now = self.conn.worker.now();
+        self.desk.seen.received = self.upload.came();
         let idempotent = self.desk.request.is_idempotent();
         if self.reused && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
             return self.stale(idempotent);
@@ -332,6 +337,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
     /// The client's body broke before there was an answer: nothing is held against the backend.
     fn client_broke(self, broke: &Break, now: Instant) -> Attempted {
         let received = self.upload.came();
+        self.desk.seen.received = received;
         self.desk.upward = self.upload.into_buffer();
         self.pick.finish(Outcome::ClientLeft, now);
         let reason = match broke {

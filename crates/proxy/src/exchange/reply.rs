@@ -26,6 +26,7 @@ pub(super) async fn refuse<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, reason: 
         desk.request = RequestHead::new();
     }
     let status = reason.status();
+    desk.seen.reason = reason;
     let view = conn.worker.view();
     let plan = conn.door.plan(&view.live, view.version);
     let page = plan.and_then(|(_, plan)| plan.error_pages.get(&status));
@@ -59,6 +60,7 @@ pub(super) async fn respond<N: Net>(
     plan: &RespondPlan,
 ) -> Next {
     conn.door.state().counters.answered(Reason::Rule);
+    desk.seen.reason = Reason::Rule;
     let answer = Answer {
         status: plan.status,
         content_type: &plan.content_type,
@@ -75,6 +77,7 @@ pub(super) async fn redirect<N: Net>(
     to: &RedirectPlan,
 ) -> Next {
     conn.door.state().counters.answered(Reason::Rule);
+    desk.seen.reason = Reason::Rule;
     let mut fields = b"Location: ".to_vec();
     fields.extend_from_slice(&location(&desk.request, to));
     fields.extend_from_slice(b"\r\n");
@@ -181,9 +184,12 @@ async fn write<N: Net>(
     };
     put_connection(out, &reply);
     out.extend_from_slice(b"\r\n");
+    desk.seen.head_sent = out.len();
     if let Some(body) = answer.content().filter(|_| !desk.request.is_head()) {
         out.extend_from_slice(body);
     }
+    desk.seen.status = answer.status;
+    desk.seen.sent = (out.len() - desk.seen.head_sent) as u64;
     conn.deadline.set(conn.worker.now() + limits.idle_body);
     if !write_all(conn, &desk.downward).await {
         return Next::Cut;

@@ -32,6 +32,7 @@ impl<N: Net> Try<'_, '_, N> {
     /// A final head is here: learns from it, and relays it with its body.
     pub(super) async fn answer(mut self) -> Attempted {
         let now = self.conn.worker.now();
+        self.desk.seen.head = Some(now.since(self.ready));
         let status = self.desk.response.status();
         let verdict = verdict_of(&self.desk.response);
         self.pick.answered(verdict, now);
@@ -71,15 +72,7 @@ impl<N: Net> Try<'_, '_, N> {
         let (started, sent_all) = (download.has_written(), self.upload.is_done());
         self.desk.downward = download.into_buffer();
         let received = self.upload.came();
-        let ended = |next, reason| {
-            Attempted::Ended(Ended {
-                next,
-                status,
-                reason,
-                received,
-                sent: sent_bytes,
-            })
-        };
+        self.desk.seen.received = received;
         let outcome = match relayed {
             Relayed::Whole => {
                 let used_up = sent_all && !self.upload_broken;
@@ -96,7 +89,13 @@ impl<N: Net> Try<'_, '_, N> {
         self.desk.upward = self.upload.into_buffer();
         self.pick.finish(outcome, self.conn.worker.now());
         if started {
-            return ended(Next::Cut, Reason::BodyBroken);
+            return Attempted::Ended(Ended {
+                next: Next::Cut,
+                status,
+                reason: Reason::BodyBroken,
+                received,
+                sent: sent_bytes,
+            });
         }
         Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
     }
@@ -122,6 +121,7 @@ impl<N: Net> Try<'_, '_, N> {
             self.course.via,
             &mut self.desk.downward,
         );
+        self.desk.seen.head_sent = self.desk.downward.len();
         (framing, keep)
     }
 

@@ -15,6 +15,7 @@ use super::{Course, Failed, unsent};
 use crate::connection::{Conn, Noticed};
 use crate::exchange::Exchange;
 use crate::net::Net;
+use crate::observation::Observation;
 use crate::reason::Reason;
 use crate::upstream::{Connection, Lane, Place};
 
@@ -25,27 +26,28 @@ pub(super) enum Unopened {
     Gone,
 }
 
-/// Opens a connection, within its deadline, for a client that is still there. Unless it is to be a fresh one, a connection that
-/// comes free while the limit of sockets is waited for does as well.
+/// Opens a connection, within its deadline, for a client that is still there, and says when it stood. Unless it is to be a fresh
+/// one, a connection that comes free while the limit of sockets is waited for does as well.
 pub(super) async fn open<N: Net>(
     exchange: &Exchange<'_, N>,
     conn: &mut Conn<N>,
+    seen: &mut Observation,
     lane: &Rc<Lane<N::Sock>>,
     course: &Course<'_>,
     now: Instant,
     fresh: bool,
-) -> Result<Connection<N::Sock>, Unopened> {
+) -> Result<(Connection<N::Sock>, Instant), Unopened> {
     let plan = &exchange.seat.live.plan;
     conn.deadline
         .set((now + plan.limits.connect).min(course.until));
-    let permitted = Cell::new(false);
+    let placed = Cell::new(None);
     let worker = conn.worker.clone();
     let mut connecting = pin!(async {
         let permit = match lane.place(fresh).await {
             Place::Free(permit) => permit,
             Place::Kept(connection) => return Ok(connection),
         };
-        permitted.set(true);
+        placed.set(Some(worker.now()));
         let sock = worker
             .net
             .connect(&lane.backend.address, &plan.upstream)
@@ -54,7 +56,7 @@ pub(super) async fn open<N: Net>(
     });
     let failed = |fault, reason| Poll::Ready(Err(Unopened::Failed(unsent(fault, reason))));
     let mut deaf = false;
-    poll_fn(|cx| {
+    let opened = poll_fn(|cx| {
         match connecting.as_mut().poll(cx) {
             Poll::Ready(Ok(connection)) => return Poll::Ready(Ok(connection)),
             Poll::Ready(Err(error)) if is_local(&error) => {
@@ -72,13 +74,18 @@ pub(super) async fn open<N: Net>(
         if conn.deadline.poll_passed(cx).is_pending() {
             return Poll::Pending;
         }
-        if permitted.get() {
+        if placed.get().is_some() {
             failed(Some(Fault::Connect), Reason::ConnectFailed)
         } else {
             failed(None, Reason::MaxConnections)
         }
     })
-    .await
+    .await;
+    let ended = worker.now();
+    let placed = placed.get();
+    seen.queue += placed.unwrap_or(ended).since(now);
+    seen.connect = placed.map(|placed| ended.since(placed));
+    opened.map(|connection| (connection, ended))
 }
 
 /// Whether this machine lacks something, so that the error says nothing of the backend: held against it, a shortage here would

@@ -20,10 +20,13 @@ impl<N: Net> Try<'_, '_, N> {
             let heard = Heard::Malformed(Malformed::Status);
             return self.failed(heard);
         }
-        self.pick.answered(Verdict::Success, self.conn.worker.now());
+        let now = self.conn.worker.now();
+        self.pick.answered(Verdict::Success, now);
+        self.desk.seen.head = Some(now.since(self.ready));
         let mut head = std::mem::take(&mut self.desk.downward);
         head.clear();
         forward::switching(&self.desk.response, &mut head);
+        self.desk.seen.head_sent = head.len();
         let mut download = Pump::tunnel().before(head);
         let mut upload = Pump::tunnel().before(std::mem::take(&mut self.desk.upward));
         let broken = self.tunnel(&mut upload, &mut download).await;
