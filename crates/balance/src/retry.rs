@@ -656,7 +656,7 @@ mod tests {
         let settings = BudgetSettings {
             ratio_permille: 0,
             floor_per_second: 1,
-            ..BudgetSettings::default()
+            keep: Duration::from_secs(1),
         };
         let budget = Budget::new(&settings);
         assert_eq!(

@@ -36,7 +36,9 @@ impl Default for BudgetSettings {
 /// The retries that a service has left. Shared by all workers; refilled by its one tick.
 ///
 /// Over any time with `r` requests and `t` seconds, at most `ratio * r + floor * t` retries plus what was kept before are granted; a new
-/// budget has kept one second of the floor. So a service that fails altogether is asked at most 1.2 times as often, and 3 times a second.
+/// budget is as full as the floor alone makes it. So a service that fails altogether is asked at most 1.2 times as often, and 3 times a
+/// second. Beginning with less would cost the first exchanges of a process behind which a backend is dead: its breaker opens after
+/// more failures than one second of the floor pays for.
 #[derive(Debug)]
 pub struct Budget {
     /// Thousandths of a retry.
@@ -48,11 +50,12 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget that starts with one second of the floor: 3 retries by default.
+    /// A budget that starts with what the floor earns in `keep`: 30 retries by default.
     #[must_use]
     pub fn new(settings: &BudgetSettings) -> Self {
+        let floor = f64::from(settings.floor_per_second) * RETRY as f64;
         Self {
-            balance: AtomicU64::new(u64::from(settings.floor_per_second) * RETRY),
+            balance: AtomicU64::new(whole(floor * settings.keep.as_secs_f64())),
             earned: AtomicU64::new(0),
             rest: AtomicU64::new(0),
         }
@@ -155,10 +158,16 @@ mod tests {
         (0..).find(|_| !budget.withdraw()).unwrap_or(u64::MAX)
     }
 
-    /// Retries left after refills of (requests, ms), by default settings.
+    fn spent(settings: &BudgetSettings) -> Budget {
+        let budget = Budget::new(settings);
+        drain(&budget);
+        budget
+    }
+
+    /// Retries left after refills of (requests, ms) of a budget that was spent, by default settings.
     fn check(refills: &[(u64, u64)], expect: u64) {
         let settings = BudgetSettings::default();
-        let budget = Budget::new(&settings);
+        let budget = spent(&settings);
         for &(requests, ms) in refills {
             budget.refill(requests, Duration::from_millis(ms), &settings);
         }
@@ -170,14 +179,25 @@ mod tests {
     }
 
     #[test]
+    fn a_new_one_pays_for_more_than_a_breaker_takes_to_open() {
+        let budget = Budget::new(&BudgetSettings::default());
+        assert_eq!((budget.left(), drain(&budget)), (30, 30));
+        let none = BudgetSettings {
+            floor_per_second: 0,
+            ..BudgetSettings::default()
+        };
+        assert_eq!(drain(&Budget::new(&none)), 0);
+    }
+
+    #[test]
     fn deposits() {
-        check(&[], 3); // one second of the floor
-        check(&[(0, 1_000)], 6);
-        check(&[(10, 0)], 5);
-        check(&[(4, 0)], 3); // not a whole retry yet
-        check(&[(4, 0), (1, 0)], 4);
-        check(&[(0, 100); 10], 6);
-        check(&[(0, 1); 1_000], 6);
+        check(&[], 0);
+        check(&[(0, 1_000)], 3);
+        check(&[(10, 0)], 2);
+        check(&[(4, 0)], 0); // not a whole retry yet
+        check(&[(4, 0), (1, 0)], 1);
+        check(&[(0, 100); 10], 3);
+        check(&[(0, 1); 1_000], 3);
     }
 
     #[test]
@@ -187,23 +207,22 @@ mod tests {
         check(&[(100, 1_000); 600], 30 + 200); // of 100 requests per second
         check(&[(60_000, 600_000)], 30 + 200); // the same in one tick
         check(&[(100, 1_000), (0, 3_600_000)], 30); // traffic that is over
-        check(&[(1_000_000, 0)], 200_003); // never cuts what has just come in
+        check(&[(1_000_000, 0)], 200_000); // never cuts what has just come in
     }
 
     #[test]
     fn fractions_of_a_deposit_are_carried() {
         let settings = BudgetSettings::default();
-        let budget = Budget::new(&settings);
+        let budget = spent(&settings);
         for _ in 0..10_000 {
             budget.refill(0, Duration::from_micros(100), &settings);
         }
-        assert_eq!(budget.left(), 6, "3 to start with, 3 for the second");
+        assert_eq!(budget.left(), 3);
     }
 
     #[test]
     fn refunds() {
-        let budget = Budget::new(&BudgetSettings::default());
-        assert_eq!(drain(&budget), 3);
+        let budget = spent(&BudgetSettings::default());
         budget.refund();
         assert_eq!((budget.withdraw(), budget.withdraw()), (true, false));
     }
@@ -263,7 +282,7 @@ mod tests {
                 .map(|taker| taker.join().expect("takers do not panic"))
                 .sum()
         });
-        assert_eq!(granted, 10_003);
+        assert_eq!(granted, 10_030);
     }
 }
 
@@ -277,6 +296,7 @@ mod tests {
     fn takers_and_a_tick() {
         let settings = BudgetSettings {
             floor_per_second: 2,
+            keep: Duration::from_secs(1),
             ..BudgetSettings::default()
         };
         let budget = Arc::new(Budget::new(&settings));

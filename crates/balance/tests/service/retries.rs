@@ -32,8 +32,8 @@ fn the_budget_is_a_fifth_of_the_exchanges_and_three_a_second() {
     let mut stage = Stage::new(plain(), &["a", "b"]);
     assert_eq!(
         granted(&stage, 100),
-        3,
-        "a new service has one second of the floor"
+        30,
+        "a new service has ten seconds of the floor"
     );
     stage.pass(1.0);
     assert_eq!(granted(&stage, 100), 3);
@@ -51,7 +51,7 @@ fn the_budget_is_a_fifth_of_the_exchanges_and_three_a_second() {
 #[test]
 fn a_spent_budget_is_told_and_a_retry_not_made_is_given_back() {
     let mut stage = Stage::new(plain(), &["a"]);
-    assert_eq!(granted(&stage, 3), 3);
+    assert_eq!(granted(&stage, 30), 30);
     assert_eq!(
         stage.service.retry(&attempt(), 1),
         Decision::No(Reason::BudgetExhausted)
@@ -72,18 +72,18 @@ fn no_more_is_given_back_than_was_granted() {
     for _ in 0..1000 {
         stage.service.retry_not_made();
     }
-    assert_eq!(granted(&stage, 10), 3);
+    assert_eq!(granted(&stage, 100), 30);
     for _ in 0..1000 {
         stage.service.retry_not_made();
     }
-    assert_eq!(granted(&stage, 10), 3);
+    assert_eq!(granted(&stage, 100), 30);
     // A retry that was given back is no retry: the exchanges picked meanwhile all earn.
-    for _ in 0..3 {
+    for _ in 0..30 {
         stage.service.retry_not_made();
     }
     stage.serve(100, &[], &[]);
     stage.service.tick(stage.now);
-    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 3 + 20);
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 30 + 20);
     assert_eq!(granted(&stage, 10), 10);
     stage.serve(10, &[], &[]);
     stage.service.tick(stage.now);
@@ -92,7 +92,7 @@ fn no_more_is_given_back_than_was_granted() {
     }
     stage.serve(100, &[], &[]);
     stage.service.tick(stage.now);
-    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 23 + 22);
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 50 + 22);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_is_not_safe_costs_nothing() {
         stage.service.retry(&unsafe_one, 1),
         Decision::No(Reason::NotSafe)
     );
-    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 3);
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 30);
 }
 
 /// With every attempt failing and each exchange asking for two more, the backends see at most 1.2 times the exchanges,
@@ -133,7 +133,7 @@ fn amplification_is_bounded_when_everything_fails() {
         }
         stage.pass(0.1);
     }
-    let floor = 3 + 3 * 30;
+    let floor = 30 + 3 * 30;
     assert!(
         attempts <= exchanges * 12 / 10 + floor,
         "{attempts} attempts for {exchanges} exchanges"
