@@ -11,6 +11,9 @@ mod check;
 /// `demo`
 mod demo;
 
+/// `explain`
+mod explain;
+
 /// Texts of configurations, from files or flags.
 mod inputs;
 
@@ -57,6 +60,13 @@ enum Command {
     ///
     /// Exit code: 0 nothing but warnings, 1 errors or a file that cannot be read, 2 wrong usage.
     Check(check::Arguments),
+    /// Say what would be done with a request, and why
+    ///
+    /// By the code that serves, without serving: the rule that it meets and why those before it do not hold, the answer or the
+    /// service, every backend with its standing and score, and whom a pick takes. Of a malformed request, the reason.
+    ///
+    /// Exit code: 0 explained, 1 the configuration has errors or cannot be read, 2 wrong usage.
+    Explain(explain::Arguments),
     /// Show a few seconds of the proxy over backends of its own
     Demo,
     /// Look at configurations
@@ -89,6 +99,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Demo => demo::demo(),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Config(Config::Show(arguments)) => show::show(&arguments),
         Command::Schema => show::print_schema(),
         Command::Config(Config::Diff(arguments)) => check::diff(&arguments),

@@ -6,6 +6,7 @@
 )]
 
 mod commands;
+mod explain;
 mod pages;
 mod privileges;
 mod process;

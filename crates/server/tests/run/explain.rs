@@ -1,0 +1,351 @@
+//! What `explain` says of a request, for people and for programs, and of what is none.
+
+use serde_json::{Value, json};
+
+use crate::evenkeel;
+use crate::process::Folder;
+
+/// The configuration of `docs/explain.md`.
+fn documented() -> &'static str {
+    block("```yaml\n")
+}
+
+/// The first block of `docs/explain.md` that begins so, without its fences.
+pub(crate) fn block(begin: &str) -> &'static str {
+    let (_, rest) = include_str!("../../../../docs/explain.md")
+        .split_once(begin)
+        .unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+const PLAIN: &str = "
+trusted_proxies: 10.0.0.0/8
+listeners:
+  web: { bind: \"127.0.0.1:8080\" }
+  inner: { bind: [\"127.0.0.1:8081\", \"127.0.0.1:8082\"], limits: { body: 10B } }
+services:
+  api: { backends: [\"10.0.0.1:1\", { address: \"10.0.0.2:1\", state: disabled }, { address: \"10.0.0.3:1\", weight: 0 }] }
+  user: { policy: { hash: { key: { header: X-User } } }, backends: [a:1, b:1, c:1, d:1] }
+  gone: { backends: [{ address: a:1, state: draining }] }
+rules:
+- { name: ping, priority: 1, when: { path: /ping }, respond: { status: 203, body: \"pong\\e[2J\" } }
+- { name: old, priority: 2, when: { path: { prefix: /old } }, redirect: { scheme: https, status: 301 } }
+- { name: user, priority: 3, listeners: inner, when: { host: \"*.user.test\", method: [GET, PUT] }, forward: user }
+- { name: gone, priority: 4, when: { host: gone.test }, forward: gone }
+- { name: api, priority: 5, when: { host: [api.test, \"[::1]\"], path: { regex: \"^/v[0-9]+/\" } }, forward: api }
+";
+
+/// What it says, its exit code and errors.
+fn told(yaml: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let folder = Folder::new("explain");
+    let file = folder.write("keel.yaml", yaml);
+    let arguments = [&["explain", "-c", file.to_str().unwrap()], arguments].concat();
+    evenkeel(&arguments)
+}
+
+fn rows(yaml: &str, arguments: &[&str]) -> Vec<Value> {
+    let (code, out, said) = told(yaml, &[arguments, &["--json"]].concat());
+    assert_eq!((code, &*said), (Some(0), ""), "{arguments:?}");
+    let all: Value = serde_json::from_str(&out).unwrap();
+    all["explanations"].as_array().unwrap().clone()
+}
+
+/// The one explanation, and some of its fields by JSON pointer.
+#[track_caller]
+fn check(arguments: &[&str], expect: &[(&str, Value)]) {
+    let rows = rows(PLAIN, arguments);
+    let [row] = &rows[..] else {
+        panic!("{arguments:?}: {rows:#?}");
+    };
+    for (pointer, value) in expect {
+        let got = row.pointer(pointer);
+        assert_eq!(got, Some(value), "{arguments:?}: {pointer} in {row:#}");
+    }
+}
+
+#[test]
+fn the_document_is_what_it_prints() {
+    let command = block("```sh\n");
+    let words: Vec<_> = command.trim().split(' ').collect();
+    let ["evenkeel", "explain", "-c", "keel.yaml", rest @ ..] = &words[..] else {
+        panic!("{command}");
+    };
+    let (code, out, said) = told(documented(), rest);
+    assert_eq!((code, &*said), (Some(0), ""));
+    assert_eq!(out, block("```text\n"));
+}
+
+#[test]
+fn what_is_done() {
+    check(
+        &["GET", "http://a:8080/ping"],
+        &[
+            ("/action", json!("respond")),
+            ("/status", json!(203)),
+            ("/body", json!("pong\u{1b}[2J")),
+            ("/reason", json!("rule")),
+            (
+                "/rule",
+                json!({ "name": "ping", "priority": 1, "place": 1 }),
+            ),
+            ("/passed", json!([])),
+        ],
+    );
+    check(
+        &["GET", "http://A.test.:8080/./old//x%41?q=%20"],
+        &[
+            ("/action", json!("redirect")),
+            ("/status", json!(301)),
+            ("/location", json!("https://a.test/old/xA?q=%20")),
+            ("/request/host", json!("a.test")),
+            ("/request/path", json!("/old/xA")),
+            ("/passed/0/condition", json!("path")),
+            ("/passed/0/wants", json!(["/ping"])),
+            ("/passed/0/has", json!("/old/xA")),
+        ],
+    );
+    check(
+        &["GET", "http://[0:0::1]:8080/v10/x"],
+        &[
+            ("/action", json!("forward")),
+            ("/request/host", json!("[::1]")),
+            ("/services/0/service", json!("api")),
+            ("/services/0/policy", json!("adaptive")),
+            ("/services/0/backend", json!("10.0.0.1:1")),
+            ("/services/0/candidates/0/score", json!(1.0)),
+            ("/services/0/candidates/1/excluded", json!("disabled")),
+            ("/services/0/candidates/2/excluded", json!("zero_weight")),
+        ],
+    );
+    check(
+        &["GET", "http://gone.test:8080/"],
+        &[
+            ("/services/0/backend", Value::Null),
+            ("/services/0/refusal", json!("all_down")),
+        ],
+    );
+    check(
+        &["PUT", "http://api.test:8080/"],
+        &[
+            ("/rule", Value::Null),
+            ("/action", json!("refuse")),
+            ("/status", json!(404)),
+            ("/reason", json!("no_rule")),
+            ("/passed_all", json!(5)),
+            ("/passed/4/wants", json!(["regex: ^/v[0-9]+/"])),
+        ],
+    );
+}
+
+#[test]
+fn who_asks_and_where() {
+    let forwarded = "X-Forwarded-For: 1.2.3.4";
+    let url = "http://a.user.test:8082/";
+    check(
+        &["GET", url, "-H", forwarded, "--from", "10.1.1.1"],
+        &[("/client", json!("1.2.3.4")), ("/rule/name", json!("user"))],
+    );
+    check(
+        &["GET", url, "-H", forwarded, "--from", "::ffff:11.1.1.1"],
+        &[("/client", json!("11.1.1.1"))],
+    );
+    check(
+        &["GET", url, "--listener", "web"],
+        &[
+            ("/passed/2/condition", json!("listeners")),
+            ("/passed/2/wants", json!(["inner"])),
+            ("/passed/2/has", json!("web")),
+        ],
+    );
+    // No listener has the port: each is told.
+    let both = rows(PLAIN, &["GET", "http://a.user.test/"]);
+    let names: Vec<_> = both
+        .iter()
+        .map(|row| (&row["listener"], &row["rule"]["name"]))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (&json!("web"), &Value::Null),
+            (&json!("inner"), &json!("user"))
+        ]
+    );
+    // A hash policy's choice follows its key.
+    let of = |user: &str| {
+        let field = format!("X-User: {user}");
+        let rows = rows(PLAIN, &["GET", url, "-H", &field]);
+        (
+            rows[0]["services"][0]["key"].clone(),
+            rows[0]["services"][0]["backend"].clone(),
+        )
+    };
+    let users = ["1", "2", "3", "4", "5", "6", "7", "8"].map(of);
+    assert_eq!(users[0], of("1"));
+    assert!(
+        users.iter().any(|(_, backend)| *backend != users[0].1),
+        "{users:?}"
+    );
+}
+
+#[test]
+fn malformed_requests_have_the_reason_that_the_proxy_gives() {
+    let long = format!("/{}", "a".repeat(40_000));
+    let field = format!("X: {}", "b".repeat(40_000));
+    let many: Vec<String> = (0..200).map(|at| format!("X-{at}: 1")).collect();
+    let many: Vec<&str> = many.iter().flat_map(|field| ["-H", field]).collect();
+    let host = ["-H", "Host: a"];
+    for (status, reason, arguments) in [
+        (400, "start_line", &["GET", "http://a/x y"][..]),
+        (400, "method", &["G(T", "http://a/"]),
+        (400, "target", &["GET", "http://a/\\"]),
+        (400, "target", &["GET", "*", "-H", "Host: a"]),
+        (400, "host", &["GET", "http://a..b/"]),
+        (400, "host", &["GET", "http:///x"]),
+        (400, "host", &["GET", "http://[::1/x"]),
+        (400, "host_missing", &["GET", "/"]),
+        (
+            400,
+            "host_repeated",
+            &["GET", "/", "-H", "Host: a", "-H", "host: a"],
+        ),
+        (400, "path", &["GET", "http://a/../x"]),
+        (400, "path", &["GET", "http://a/%00"]),
+        (400, "field_name", &["GET", "http://a/", "-H", "A : b"]),
+        (400, "field_name", &["GET", "http://a/", "-H", "Ü: b"]),
+        (400, "fold", &["GET", "http://a/", "-H", " A: b"]),
+        (400, "field_value", &["GET", "http://a/", "-H", "A: \u{1}"]),
+        (
+            400,
+            "content_length",
+            &["GET", "http://a/", "-H", "Content-Length: x"],
+        ),
+        (417, "expectation", &["GET", "http://a/", "-H", "Expect: x"]),
+        (501, "connect_refused", &["CONNECT", "a:443"]),
+        (414, "target_too_long", &["GET", &long, host[0], host[1]]),
+        (431, "head_too_large", &["GET", "http://a/", "-H", &field]),
+        (
+            431,
+            "too_many_fields",
+            &[&["GET", "http://a/"], &many[..]].concat(),
+        ),
+        (
+            413,
+            "body_too_large",
+            &[
+                "PUT",
+                "http://a.user.test:8082/",
+                "-H",
+                "Content-Length: 11",
+            ],
+        ),
+    ] {
+        let arguments = [arguments, &["--listener", "inner"]].concat();
+        check(
+            &arguments,
+            &[
+                ("/action", json!("refuse")),
+                ("/status", json!(status)),
+                ("/reason", json!(reason)),
+            ],
+        );
+    }
+    check(
+        &["OPTIONS", "*", "-H", "Host: api.test", "--listener", "web"],
+        &[("/request/path", json!("*")), ("/reason", json!("no_rule"))],
+    );
+}
+
+#[test]
+fn what_is_not_one_request_is_wrong_usage() {
+    for (says, arguments) in [
+        (
+            "the URL holds a line break",
+            &["GET", "http://a/ HTTP/1.1\r\nX: y"][..],
+        ),
+        ("the URL holds a line break", &["GET", "http://a\n/"]),
+        ("the method holds a line break", &["GET\r\n", "/"]),
+        (
+            "a field holds a line break",
+            &["GET", "/", "-H", "A: b\r\nHost: c"],
+        ),
+        ("a field holds a line break", &["GET", "/", "-H", "A\n: b"]),
+        ("the name of a field is missing", &["GET", "/", "-H", ": b"]),
+        ("a field is written `Name: value`", &["GET", "/", "-H", "A"]),
+        ("write `http://api.test/x`", &["GET", "api.test/x"]),
+        ("not `ftp://`", &["GET", "ftp://a/"]),
+        ("leave it out", &["GET", "http://me:secret@a/"]),
+        (
+            "no listener is called `\\u{1b}[2J`; there are web, inner",
+            &["GET", "/", "--listener", "\u{1b}[2J"],
+        ),
+        ("invalid value", &["GET", "/", "--from", "nobody"]),
+        ("Usage", &["GET"]),
+    ] {
+        let (code, out, said) = told(PLAIN, arguments);
+        assert_eq!((code, &*out), (Some(2), ""), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    let (code, out, said) = told("listeners: { web: { bnd: 1 } }", &["GET", "/"]);
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(said.contains("did you mean `bind`?"), "{said}");
+    let (code, out, said) = told("listeners: { web: { bnd: 1 } }", &["GET", "/", "--json"]);
+    assert_eq!((code, &*said), (Some(1), ""));
+    assert!(out.contains("\"unknown_key\""), "{out}");
+    let none = ["explain", "-c", "/nowhere.yaml", "GET", "/"];
+    assert_eq!(evenkeel(&none).0, Some(1));
+}
+
+/// What a file or a client wrote steers no terminal, and a fragment is not taken for part of the path.
+#[test]
+fn people_are_told_plainly() {
+    let yaml = "
+listeners: { web: { bind: \"127.0.0.1:8080\" } }
+services: { api: { backends: [{ address: a:1, id: \"\\e[2Jid\" }] } }
+rules: [{ name: \"\\e[2Jfirst\", priority: 1, when: { host: b }, forward: api }, { name: \"\\e[2Jsecond\", forward: api }]
+";
+    let (code, out, said) = told(yaml, &["GET", "http://a/x#\u{1b}[2J"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        said,
+        "evenkeel: `#\\u{1b}[2J` is not sent: clients keep it\n"
+    );
+    assert!(!out.contains('\u{1b}'), "{out}");
+    assert!(
+        out.contains("rule \\u{1b}[2Jsecond holds: priority 50000, number 2 of 2\n"),
+        "{out}"
+    );
+    assert!(out.contains("picked: \\u{1b}[2Jid, the only one"), "{out}");
+}
+
+#[test]
+fn a_thousand_rules_are_told_by_the_nearest() {
+    let mut yaml = String::from(
+        "listeners: { web: { bind: \"127.0.0.1:8080\" } }\nservices: { api: { backends: [a:1] } }\nrules:\n",
+    );
+    for at in 0..1000 {
+        let host = if at < 3 { "a" } else { "b" };
+        yaml.push_str(&format!(
+            "- {{ name: r{at}, priority: {}, when: {{ host: {host}, path: /{at} }}, forward: api }}\n",
+            at + 1
+        ));
+    }
+    let (code, out, said) = told(&yaml, &["GET", "http://a/x"]);
+    assert_eq!((code, &*said), (Some(0), ""));
+    let has = |out: &str, rule: &str| {
+        out.lines()
+            .any(|line| line.split_whitespace().next() == Some(rule))
+    };
+    // The host of the first three holds: they are nearer than those that come after.
+    assert!(
+        ["r0", "r1", "r2", "r999", "r983"]
+            .iter()
+            .all(|rule| has(&out, rule)),
+        "{out}"
+    );
+    assert!(!has(&out, "r982") && !has(&out, "r3"), "{out}");
+    assert!(out.contains("  and 980 more, "), "{out}");
+    assert!(out.lines().count() < 30, "{out}");
+    let (_, out, _) = told(&yaml, &["GET", "http://a/x", "--all"]);
+    assert!(has(&out, "r500") && !out.contains(" more, "), "{out}");
+}
