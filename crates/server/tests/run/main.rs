@@ -7,6 +7,7 @@
 
 mod commands;
 mod explain;
+mod explained;
 mod pages;
 mod privileges;
 mod process;
