@@ -18,12 +18,16 @@ mod rules;
 /// `services:`
 mod services;
 
+/// Files of cases.
+mod cases;
+
 /// Keys whose feature comes later.
 pub(crate) mod later;
 
 /// Values as they are written.
 pub(crate) mod written;
 
+pub(crate) use cases::CASE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use rules::{PATH, REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};

@@ -33,6 +33,9 @@ pub mod limits;
 /// A checked configuration, without anything left to interpret.
 pub mod plan;
 
+/// Requests, and what each is to meet: tables for tests of a configuration.
+pub mod cases;
+
 /// A plan without a file: addresses to listen on, addresses to forward to.
 pub mod quick;
 

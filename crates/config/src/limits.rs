@@ -23,6 +23,12 @@ pub const RULES: usize = 100_000;
 /// Hosts, paths, methods or listeners of one rule; each pair of host and path is a place in the index of rules.
 pub const RULE_VALUES: usize = 10_000;
 
+/// Cases of one file: as many as there may be rules.
+pub const CASES: usize = RULES;
+
+/// Fields of one case's request: ten times what a listener takes unless it is told otherwise.
+pub const CASE_FIELDS: usize = 1_000;
+
 /// Services of one configuration: each has counters and idle connections in every worker.
 pub const SERVICES: usize = 10_000;
 

@@ -11,13 +11,21 @@ use evenkeel_control::Changes;
 use evenkeel_control::changes::Effect;
 use serde_json::{Value, json};
 
-use crate::{inputs, json, say};
+use crate::{explain, inputs, json, say};
+
+/// `--expect`
+mod expect;
+
+use expect::Tried;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Files, or directories of *.yaml files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Also try the cases of this file: requests, and what each is to meet; may be several
+    #[arg(long, value_name = "FILE")]
+    expect: Vec<PathBuf>,
     /// As JSON: errors, warnings and problems with file, line, column, code and message
     #[arg(long)]
     json: bool,
@@ -50,16 +58,15 @@ pub(crate) fn check(arguments: &Arguments) -> ExitCode {
         .plan
         .as_ref()
         .map(|plan| (plan.listeners.len(), plan.rules.len(), plan.services.len()));
-    if arguments.json {
-        json::out(&json!({
-            "errors": errors,
-            "warnings": warnings,
-            "listeners": counts.map(|(listeners, _, _)| listeners),
-            "rules": counts.map(|(_, rules, _)| rules),
-            "services": counts.map(|(_, _, services)| services),
-            "problems": json::problems(&loaded.problems, &read.sources),
-        }));
-    } else {
+    let mut answer = json!({
+        "errors": errors,
+        "warnings": warnings,
+        "listeners": counts.map(|(listeners, _, _)| listeners),
+        "rules": counts.map(|(_, rules, _)| rules),
+        "services": counts.map(|(_, _, services)| services),
+        "problems": json::problems(&loaded.problems, &read.sources),
+    });
+    if !arguments.json {
         say::problems(&read.shown);
         say::out(&match counts {
             Some((listeners, rules, services)) => format!(
@@ -68,9 +75,23 @@ pub(crate) fn check(arguments: &Arguments) -> ExitCode {
             None => format!("{errors} errors, {warnings} warnings\n"),
         });
     }
-    match counts {
-        Some(_) => ExitCode::SUCCESS,
-        None => ExitCode::FAILURE,
+    let mut fine = counts.is_some();
+    // A configuration with errors meets nothing.
+    if let Some(plan) = read.loaded.plan.filter(|_| !arguments.expect.is_empty()) {
+        let live = explain::live(plan);
+        let tried = Tried::of(&live, &arguments.expect, arguments.json);
+        fine = tried.is_fine();
+        if !arguments.json {
+            say::out(&tried.line());
+        }
+        answer["cases"] = tried.json();
+    }
+    if arguments.json {
+        json::out(&answer);
+    }
+    match fine {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 

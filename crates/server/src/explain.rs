@@ -20,6 +20,8 @@ use crate::{inputs, json, say};
 /// For people.
 mod text;
 
+pub(crate) use text::several;
+
 /// For programs.
 mod rows;
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use evenkeel_config::effective::{Entry, effective};
 use evenkeel_config::limits::PAGE_BYTES;
+use evenkeel_config::tree::TEXT_MOST;
 use evenkeel_config::{Loaded, Source, files, load_with, quick, render};
 
 /// Where a configuration comes from.
@@ -96,7 +97,7 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, String> {
 }
 
 /// What `${NAME}` reads.
-fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
@@ -106,7 +107,7 @@ fn lower(sources: Vec<Source>) -> Read {
     let environment = environment();
     let named = files(&sources, &environment);
     let contents = named.into_iter().map(|path| {
-        let content = content(&path);
+        let content = content(&path, PAGE_BYTES);
         (path, content)
     });
     let loaded = load_with(&sources, &environment, contents.collect());
@@ -118,11 +119,22 @@ fn lower(sources: Vec<Source>) -> Read {
     }
 }
 
+/// The text of a file of cases.
+///
+/// # Errors
+/// It cannot be read, in words.
+pub(crate) fn cases(path: &Path) -> Result<Source, String> {
+    let name = path.display().to_string();
+    let bytes = content(path, TEXT_MOST).map_err(|error| format!("{name}: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|error| format!("{name}: {error}"))?;
+    Ok(Source { name, text })
+}
+
 /// What a file holds that the configuration names; of one that is too long, enough to see that.
 ///
 /// # Errors
 /// Why it cannot be read, in words.
-fn content(path: &Path) -> Result<Vec<u8>, String> {
+fn content(path: &Path, most: usize) -> Result<Vec<u8>, String> {
     let say = |error: std::io::Error| error.to_string();
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(say)?.is_file() {
@@ -131,7 +143,7 @@ fn content(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .map_err(say)?
-        .take(PAGE_BYTES as u64 + 1)
+        .take(most as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(say)?;
     Ok(bytes)

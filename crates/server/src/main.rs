@@ -58,7 +58,10 @@ enum Command {
     /// A rule that is never reached is said where that is certain. Not found: a pattern that only several other patterns fill
     /// together, an expression within another, and what comes after four million comparisons (some 2,000 rules).
     ///
-    /// Exit code: 0 nothing but warnings, 1 errors or a file that cannot be read, 2 wrong usage.
+    /// With `--expect FILE`, a list of requests is tried too: `- { request: GET https://api.example.com/v1/x, rule: api }`.
+    ///
+    /// Exit code: 0 nothing but warnings, and every case holds; 1 errors, a file that cannot be read or a case that does not hold;
+    /// 2 wrong usage.
     Check(check::Arguments),
     /// Say what would be done with a request, and why
     ///

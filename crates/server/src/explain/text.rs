@@ -198,7 +198,7 @@ fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation) {
 }
 
 /// Several values, the first of them.
-fn several(values: &[String]) -> String {
+pub(crate) fn several(values: &[String]) -> String {
     let shown: Vec<_> = values.iter().take(CELL.1).map(|value| &**value).collect();
     let mut text = cell(&shown.join(", "));
     if values.len() > CELL.1 {

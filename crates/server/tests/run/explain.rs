@@ -349,3 +349,216 @@ fn a_thousand_rules_are_told_by_the_nearest() {
     let (_, out, _) = told(&yaml, &["GET", "http://a/x", "--all"]);
     assert!(has(&out, "r500") && !out.contains(" more, "), "{out}");
 }
+
+/// Exit code and what is said of cases, against the configuration of this file.
+fn cases(text: &str, flags: &[&str]) -> (Option<i32>, String, String) {
+    let folder = Folder::new("cases");
+    let keel = folder.write("keel.yaml", PLAIN);
+    let cases = folder.write("cases.yaml", text);
+    let (keel, cases) = (keel.to_str().unwrap(), cases.to_str().unwrap());
+    let arguments = [&["check", "--expect", cases, keel], flags].concat();
+    let (code, out, said) = evenkeel(&arguments);
+    let place = folder.path().display().to_string() + "/";
+    (code, out.replace(&place, ""), said.replace(&place, ""))
+}
+
+#[test]
+fn the_cases_of_the_document_are_what_they_print() {
+    let folder = Folder::new("documented");
+    let keel = folder.write("keel.yaml", documented());
+    let cases = folder.write("cases.yaml", block("```yaml\n# cases.yaml\n"));
+    let (keel, cases) = (keel.to_str().unwrap(), cases.to_str().unwrap());
+    let (code, out, said) = evenkeel(&["check", "--expect", cases, keel]);
+    let place = folder.path().display().to_string() + "/";
+    let (_, printed) = include_str!("../../../../docs/explain.md")
+        .split_once("keel.yaml` prints\n\n```text\n")
+        .unwrap();
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        said.replace(&place, "") + &out,
+        printed.split_once("```").unwrap().0
+    );
+}
+
+#[test]
+fn cases_that_hold() {
+    let text = "
+- { request: \"GET http://a/ping\", rule: ping, status: 203, reason: rule }
+- { request: \"GET http://a/old/x?y\", rule: old, status: 301, location: \"https://a/old/x?y\" }
+- { request: \"GET http://a.user.test/b\", listener: inner, headers: { x-user: 1 }, rule: user, service: user, path: /b, backend: \"b:1\" }
+- { request: \"GET http://api.test/v1/%41\", service: api, path: /v1/A, backend: \"10.0.0.1:1\" }
+- { request: \"GET http://a/%00\", status: 400, reason: path }
+- { request: \"PUT http://a.user.test:8081/\", headers: { Content-Length: 11 }, rule: user, reason: body_too_large }
+- { request: \"OPTIONS *\", headers: { Host: a }, reason: no_rule }
+- { request: GET /, headers: { Host: [a, b] }, reason: host_repeated }
+";
+    let fine = "fine: 2 listeners, 5 rules, 3 services, 0 warnings\n8 of 8 cases hold\n";
+    assert_eq!(cases(text, &[]), (Some(0), fine.into(), String::new()));
+    let (code, out, _) = cases(text, &["--json"]);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(0));
+    assert_eq!(out["cases"], json!({ "all": 8, "hold": 8, "problems": [] }));
+}
+
+/// Each row: a case, and what is said of it.
+#[test]
+fn cases_that_do_not_hold() {
+    let at = "GET http://a.user.test/";
+    for (case, expect) in [
+        (
+            "request: GET http://a/ping, rule: old",
+            "expected `old`, got `ping`; its `path` does not hold: it wants prefix: /old, the request has /ping [rule]",
+        ),
+        (
+            "request: GET http://api.test/ping, rule: nobody",
+            "expected `nobody`, got `ping`; no rule is called so [rule]",
+        ),
+        (
+            "request: GET http://gone.test/old, rule: gone",
+            "expected `gone`, got `old`; it holds too, but comes later [rule]",
+        ),
+        (
+            "request: GET http://a/, rule: ping",
+            "expected `ping`, got an answer of 404, no_rule; its `path` does not hold: it wants /ping, the request has / [rule]",
+        ),
+        (
+            "request: GET http://a/%00, rule: ping",
+            "expected `ping`, got an answer of 400, path [rule]",
+        ),
+        (
+            "request: GET http://a/ping, service: api",
+            "expected `api`, got an answer of 203 by the rule [service]",
+        ),
+        (
+            "request: GET http://gone.test/, service: api",
+            "expected `api`, got service gone [service]",
+        ),
+        (
+            "request: GET http://gone.test/, backend: x",
+            "expected `x`, got all_down [backend]",
+        ),
+        (
+            "request: GET http://api.test/v1/, backend: x",
+            "expected `x`, got `10.0.0.1:1` [backend]",
+        ),
+        (
+            "request: GET http://gone.test/, status: 200",
+            "expected 200, got service gone [status]",
+        ),
+        (
+            "request: GET http://a/old, status: 302",
+            "expected 302, got a redirect of 301 to `https://a/old` [status]",
+        ),
+        (
+            "request: GET http://a/old, location: x",
+            "expected `x`, got a redirect of 301 to `https://a/old` [location]",
+        ),
+        (
+            "request: GET http://gone.test/a/./b, path: /a/./b",
+            "expected `/a/./b`, got `/a/b` [path]",
+        ),
+        (
+            "request: GET http://a/, reason: rule",
+            "expected `rule`, got an answer of 404, no_rule [reason]",
+        ),
+        (
+            &format!("request: {at}, listener: web, rule: user"),
+            "expected `user`, got an answer of 404, no_rule; its `listeners` does not hold: it wants inner, the request has web [rule]",
+        ),
+        (
+            &format!("request: {at}, listener: wbe, rule: user"),
+            "no listener is called `wbe`; there are web, inner [unknown_listener]",
+        ),
+        (
+            "request: GET ftp://a/, rule: user",
+            "a URL begins with `http://` or `https://`, not `ftp://` [request]",
+        ),
+        (
+            "request: \"GET /\\r\\nX: y\", rule: user",
+            "the URL holds a line break; a client cannot send it [request]",
+        ),
+        (
+            "request: GET /, headers: { A: \"b\\nc\" }, rule: user",
+            "a field holds a line break; a client cannot send it [request]",
+        ),
+    ] {
+        let listener = if case.contains("listener: ") {
+            ""
+        } else {
+            "listener: inner, "
+        };
+        let (code, out, said) = cases(&format!("- {{ {listener}{case} }}\n"), &[]);
+        assert_eq!(code, Some(1), "{case}");
+        assert!(out.ends_with("\n0 of 1 cases hold\n"), "{case}: {out}");
+        let first = said.lines().next().unwrap_or("");
+        let told = first.split_once(": error: ").map(|(_, told)| told);
+        assert_eq!(told, Some(expect), "{case}: {said}");
+        assert!(first.starts_with("cases.yaml:1:"), "{case}: {said}");
+    }
+    // Without a listener, it is to hold at each.
+    let (_, _, said) = cases(&format!("[{{ request: {at}, rule: user }}]"), &[]);
+    assert!(
+        said.contains("at listener `web`, expected `user`, got"),
+        "{said}"
+    );
+    let (_, _, said) = cases(
+        "[{ request: GET http://a.user.test:8081/, backend: b:1 }, { request: GET http://[::1]/v1/, rule: \"\\e[2J\" }]",
+        &[],
+    );
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn a_choice_that_is_drawn_is_nobody_in_particular() {
+    let folder = Folder::new("drawn");
+    let keel = folder.write("keel.yaml", "listeners: { web: { bind: \"127.0.0.1:80\" } }\nservices: { api: { backends: [a:1, b:1] } }\n");
+    let file = folder.write("cases.yaml", "- { request: GET http://a/, backend: a:1 }\n");
+    let (code, _, said) = evenkeel(&[
+        "check",
+        "--expect",
+        file.to_str().unwrap(),
+        keel.to_str().unwrap(),
+    ]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains(
+            "expected `a:1`, got any of 2: adaptive chooses anew for each request [backend]\n"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn files_of_cases_that_are_none() {
+    let (code, out, said) = cases("- { request: GET /, rul: x }\n", &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.ends_with("\n0 of 0 cases hold, and those of a file with errors were not tried\n"),
+        "{out}"
+    );
+    assert!(
+        said.contains(
+            "cases.yaml:1:21: error: `rul` is not a key here; did you mean `rule`? [unknown_key]\n"
+        ),
+        "{said}"
+    );
+    let (code, out, _) = cases("- { request: GET /, rul: x }\n", &["--json"]);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(1));
+    assert_eq!(out["cases"]["problems"][0]["code"], "missing");
+    assert_eq!(out["cases"]["problems"][1]["line"], 1);
+    let (code, _, said) = cases(
+        "[]",
+        &["--expect", "/nowhere.yaml", "--expect", "/dev/zero"],
+    );
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("/nowhere.yaml: No such file") && said.contains("/dev/zero: not a file"),
+        "{said}"
+    );
+    // A configuration with errors meets nothing.
+    let folder = Folder::new("meets-nothing");
+    let bad = folder.write("bad.yaml", "listeners: { web: { bnd: 1 } }\n");
+    let (code, out, _) = evenkeel(&["check", bad.to_str().unwrap(), "--expect", "/nowhere.yaml"]);
+    assert_eq!((code, &*out), (Some(1), "3 errors, 0 warnings\n"));
+}
