@@ -20,8 +20,8 @@ use crate::decide::{self, decide};
 use crate::exchange::location;
 use crate::live::{Live, LiveService};
 use crate::reason::Reason;
-use crate::rules::conditions::{Condition, unmet};
-use crate::rules::shown::{has, wants};
+use crate::rules::conditions::unmet;
+use crate::rules::shown;
 
 /// A request as people write it, as bytes.
 pub mod written;
@@ -63,11 +63,20 @@ pub struct Routed<'a> {
     class: ClassId,
 }
 
+/// A rule that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Its place in the plan.
+    pub rule: usize,
+    /// How far it came before a condition did not hold: more is further.
+    pub reached: u8,
+}
+
 /// Why a rule does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unmet {
-    /// The first condition that does not hold.
-    pub condition: Condition,
+    /// The first condition that does not hold: its key in a configuration.
+    pub condition: String,
     /// What the rule asks there, as a configuration has it; one would be enough.
     pub wants: Vec<String>,
     /// What the request has.
@@ -133,21 +142,22 @@ impl<'a> Explained<'a> {
         self.read.ok().flatten()
     }
 
-    /// The rules before that one, or all if there is none, each with the condition that does not hold; in their order.
+    /// The rules before that one, or all if there is none; in their order.
     ///
     /// Cost: each condition of each of these rules.
     #[must_use]
-    pub fn passed(&self) -> Vec<(usize, Condition)> {
+    pub fn passed(&self) -> Vec<Passed> {
         if self.read.is_err() {
             return Vec::new();
         }
         let asked = decide::asked(Some(self.listener), &self.head);
         let rules = &self.live.plan.rules;
         let before = rules.iter().take(self.rule().unwrap_or(rules.len()));
-        let passed = before.enumerate();
-        passed
-            .filter_map(|(at, rule)| Some((at, unmet(rule, &asked)?)))
-            .collect()
+        let passed = before.enumerate().filter_map(|(at, rule)| {
+            let reached = shown::reached(unmet(rule, &asked)?);
+            Some(Passed { rule: at, reached })
+        });
+        passed.collect()
     }
 
     /// Why a rule does not hold. None: it does, or there is no head or no such rule.
@@ -157,9 +167,9 @@ impl<'a> Explained<'a> {
         let asked = decide::asked(Some(self.listener), self.head()?);
         let condition = unmet(rule, &asked)?;
         Some(Unmet {
-            condition,
-            wants: wants(rule, condition, &self.live.plan),
-            has: has(&asked, condition, &self.live.plan),
+            condition: shown::word(condition),
+            wants: shown::wants(rule, condition, &self.live.plan),
+            has: shown::has(&asked, condition, &self.live.plan),
         })
     }
 

@@ -209,12 +209,12 @@ fn nearest(explained: &Explained<'_>, most: usize) -> Passed {
     let mut passed = explained.passed();
     let all = passed.len();
     if all > most {
-        passed.sort_by_key(|&(rule, condition)| (condition, rule));
+        passed.sort_by_key(|one| (one.reached, one.rule));
         passed.drain(..all - most);
-        passed.sort_unstable();
+        passed.sort_by_key(|one| one.rule);
     }
     Passed {
         all,
-        rules: passed.into_iter().map(|(rule, _)| rule).collect(),
+        rules: passed.into_iter().map(|one| one.rule).collect(),
     }
 }

@@ -4,8 +4,8 @@ use evenkeel_config::plan::{HostPattern, PathPattern, RulePlan};
 
 use super::{Asked, wildcard};
 
-/// A condition of a rule, in the order in which they are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A condition of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Its `listeners`.
     Listener,

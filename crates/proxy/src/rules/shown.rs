@@ -8,16 +8,23 @@ use evenkeel_config::plan::{HostPattern, PathPattern, RulePlan};
 use super::Asked;
 use super::conditions::Condition;
 
-impl Condition {
-    /// The key of a rule that asks it, in configurations.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Listener => "listeners",
-            Self::Host => "host",
-            Self::Path => "path",
-            Self::Method => "method",
-        }
+/// The key of a rule that asks a condition, and the name below it where there is one.
+pub(crate) fn word(condition: Condition) -> String {
+    match condition {
+        Condition::Listener => "listeners".into(),
+        Condition::Host => "host".into(),
+        Condition::Path => "path".into(),
+        Condition::Method => "method".into(),
+    }
+}
+
+/// How far a rule came before this condition did not hold: they are asked in this order.
+pub(crate) const fn reached(condition: Condition) -> u8 {
+    match condition {
+        Condition::Listener => 0,
+        Condition::Host => 1,
+        Condition::Path => 2,
+        Condition::Method => 3,
     }
 }
 

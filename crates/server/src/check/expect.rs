@@ -196,7 +196,7 @@ impl<'a> Met<'a> {
             None => "no rule is called so".to_owned(),
             Some(Some(unmet)) => format!(
                 "its `{}` does not hold: it wants {}, the request has {}",
-                unmet.condition.word(),
+                unmet.condition,
                 explain::several(&unmet.wants),
                 short(&unmet.has)
             ),

@@ -63,7 +63,7 @@ fn named(live: &Live, at: usize) -> Value {
 fn passed_over(live: &Live, explained: &Explained<'_>, at: usize) -> Value {
     let mut row = named(live, at);
     if let Some(unmet) = explained.unmet(at) {
-        row["condition"] = unmet.condition.word().into();
+        row["condition"] = unmet.condition.into();
         row["wants"] = unmet.wants.into();
         row["has"] = unmet.has.into();
     }

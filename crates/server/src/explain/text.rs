@@ -117,7 +117,7 @@ fn rules_passed(out: &mut String, live: &Live, explained: &Explained<'_>, passed
         rows.push([
             cell(&rule.name),
             rule.priority.to_string(),
-            unmet.condition.word().into(),
+            cell(&unmet.condition),
             several(&unmet.wants),
             cell(&unmet.has),
         ]);
