@@ -17,6 +17,8 @@ pub struct Placed<T> {
     pub at: At,
     /// What.
     pub value: T,
+    /// The same for messages: its begin where it is long, and what the environment holds by its name.
+    pub shown: String,
 }
 
 /// A request, and what it is to meet: all that stands there.
@@ -80,6 +82,7 @@ fn case(fields: Fields<'_>) -> Option<Case> {
         Some(Placed {
             at: node.at,
             value: text.value().to_owned(),
+            shown: text.to_string(),
         })
     };
     let request = fields.get("request");
@@ -94,7 +97,7 @@ fn case(fields: Fields<'_>) -> Option<Case> {
             address.map_err(|_| format!("`{text}` is no address"))
         })
     });
-    let status = fields.number("status");
+    let status = fields.number::<u16>("status");
     let status = status.zip(fields.stands("status"));
     let listener = text("listener");
     let [rule, service, backend] = ["rule", "service", "backend"].map(text);
@@ -116,7 +119,11 @@ fn case(fields: Fields<'_>) -> Option<Case> {
         rule,
         service,
         backend,
-        status: status.map(|(value, (_, node))| Placed { at: node.at, value }),
+        status: status.map(|(value, (_, node))| Placed {
+            at: node.at,
+            value,
+            shown: value.to_string(),
+        }),
         reason,
         location,
         path,
@@ -125,12 +132,13 @@ fn case(fields: Fields<'_>) -> Option<Case> {
 
 /// Method and URL.
 fn request_of(reading: &Reading, node: &Node) -> Option<Placed<(String, String)>> {
-    let value = reading.parsed(node, "request", |text| {
+    let (value, shown) = reading.parsed(node, "request", |text| {
         let parts = text.value().split_once(' ');
         let (method, url) = parts.ok_or("a request is a method and a URL: `GET http://a/`")?;
-        Ok((method.to_owned(), url.to_owned()))
+        Ok(((method.to_owned(), url.to_owned()), text.to_string()))
     })?;
-    Some(Placed { at: node.at, value })
+    let at = node.at;
+    Some(Placed { at, value, shown })
 }
 
 /// Fields by name, several of one name as a list.

@@ -49,6 +49,11 @@ fn what_stands_there_is_read() {
         first.request.value,
         ("GET".into(), "https://${DOMAIN}/x".into())
     );
+    let plain = &second.request;
+    assert_eq!(
+        plain.shown, "GET https://${DOMAIN}/x y",
+        "what the environment holds is named"
+    );
     assert_eq!(first.rule.as_ref().unwrap().value, "api");
     assert_eq!(first.from.to_string(), "127.0.0.1");
     assert_eq!(second.request.value, ("GET".into(), format!("{url} y")));

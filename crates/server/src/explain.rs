@@ -68,7 +68,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
     };
     let live = live(plan);
     let named = match &arguments.listener {
-        Some(name) => match listener(&live.plan, name) {
+        Some(name) => match listener(&live.plan, name, name) {
             Ok(at) => Some(at),
             Err(error) => return wrong(&error),
         },
@@ -145,11 +145,11 @@ pub(crate) fn live(plan: Plan) -> Live {
     Live::join(plan, None, 1, &events, Instant::ZERO)
 }
 
-/// A listener of this name, by its place.
+/// A listener of this name, by its place; `shown` is the name for messages.
 ///
 /// # Errors
 /// There is none, in words.
-pub(crate) fn listener(plan: &Plan, name: &str) -> Result<usize, String> {
+pub(crate) fn listener(plan: &Plan, name: &str, shown: &str) -> Result<usize, String> {
     let mut listeners = plan.listeners.iter();
     listeners
         .position(|listener| *listener.name == *name)
@@ -157,7 +157,7 @@ pub(crate) fn listener(plan: &Plan, name: &str) -> Result<usize, String> {
             let names = plan.listeners.iter().map(|listener| &*listener.name);
             let names: Vec<_> = names.take(NAMES_SHOWN).collect();
             format!(
-                "no listener is called `{name}`; there are {}",
+                "no listener is called `{shown}`; there are {}",
                 names.join(", ")
             )
         })

@@ -32,6 +32,9 @@ pub mod chunked;
 /// Heads of responses, and what goes on to a client.
 pub mod response;
 
+/// Cases, and what is explained of them.
+pub mod cases;
+
 /// Distributions of latencies.
 pub mod histogram;
 
@@ -53,6 +56,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "authority",
         check: authority::check,
+    },
+    Target {
+        name: "cases",
+        check: cases::check,
     },
     Target {
         name: "chunked",

@@ -103,7 +103,7 @@ fn unlike(live: &Live, case: &Case) -> Vec<Problem> {
     };
     let named = match &case.listener {
         None => None,
-        Some(Placed { at, value }) => match explain::listener(&live.plan, value) {
+        Some(Placed { at, value, shown }) => match explain::listener(&live.plan, value, shown) {
             Ok(named) => Some(named),
             Err(error) => return vec![problem(*at, "unknown_listener", error)],
         },
@@ -155,10 +155,10 @@ impl<'a> Met<'a> {
         let mut found = Vec::new();
         let mut check =
             |expected: &Option<Placed<String>>, word, got: &dyn Fn(&str) -> Option<String>| {
-                if let Some(Placed { at, value }) = expected
+                if let Some(Placed { at, value, shown }) = expected
                     && let Some(got) = got(value)
                 {
-                    let message = format!("expected `{}`, got {got}", short(value));
+                    let message = format!("expected `{shown}`, got {got}");
                     found.push(problem(*at, word, message));
                 }
             };
@@ -170,11 +170,11 @@ impl<'a> Met<'a> {
             self.location(location)
         });
         check(&case.path, "path", &|path| self.path(path));
-        if let Some(Placed { at, value }) = case.status
-            && self.status() != Some(value)
+        if let Some(Placed { at, value, .. }) = &case.status
+            && self.status() != Some(*value)
         {
             let message = format!("expected {value}, got {}", self.in_short());
-            found.push(problem(at, "status", message));
+            found.push(problem(*at, "status", message));
         }
         found
     }

@@ -271,8 +271,14 @@ fn what_is_not_one_request_is_wrong_usage() {
         ("a field holds a line break", &["GET", "/", "-H", "A\n: b"]),
         ("the name of a field is missing", &["GET", "/", "-H", ": b"]),
         ("a field is written `Name: value`", &["GET", "/", "-H", "A"]),
-        ("write `http://api.test/x`", &["GET", "api.test/x"]),
-        ("not `ftp://`", &["GET", "ftp://a/"]),
+        (
+            "a URL begins with `http://` or `https://`, a path with a slash",
+            &["GET", "api.test/x"],
+        ),
+        (
+            "a URL begins with `http://` or `https://`, a path with a slash",
+            &["GET", "ftp://a/"],
+        ),
         ("leave it out", &["GET", "http://me:secret@a/"]),
         (
             "no listener is called `\\u{1b}[2J`; there are web, inner",
@@ -471,7 +477,7 @@ fn cases_that_do_not_hold() {
         ),
         (
             "request: GET ftp://a/, rule: user",
-            "a URL begins with `http://` or `https://`, not `ftp://` [request]",
+            "a URL begins with `http://` or `https://`, a path with a slash [request]",
         ),
         (
             "request: \"GET /\\r\\nX: y\", rule: user",
