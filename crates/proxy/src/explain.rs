@@ -48,8 +48,18 @@ pub enum Done<'a> {
         /// Where it leads, as it would be sent.
         location: Vec<u8>,
     },
-    /// It goes to a backend of one of these services.
-    Forward(Vec<Routed<'a>>),
+    /// It goes to a backend.
+    Forward(Forwarded<'a>),
+}
+
+/// What goes to a backend, and to which.
+pub struct Forwarded<'a> {
+    /// The path that the backend gets.
+    pub path: Vec<u8>,
+    /// The query that it gets, without the question mark.
+    pub query: Option<Vec<u8>>,
+    /// The services that it may go to; their shares are 1 together.
+    pub services: Vec<Routed<'a>>,
 }
 
 /// A service that a request may go to.
@@ -196,7 +206,11 @@ impl<'a> Explained<'a> {
                     return Done::Refused(reason);
                 }
                 match self.live.services.get(*service) {
-                    Some(service) => Done::Forward(vec![self.routed(at, service, 1.0)]),
+                    Some(service) => Done::Forward(Forwarded {
+                        path: self.head.path().to_vec(),
+                        query: self.head.query().map(<[u8]>::to_vec),
+                        services: vec![self.routed(at, service, 1.0)],
+                    }),
                     None => Done::Refused(Reason::NoRule),
                 }
             }

@@ -105,8 +105,8 @@ fn explained(listener: usize, from: IpAddr, bytes: &[u8]) {
         Done::Redirect { location, .. } => {
             assert!(!location.iter().any(|byte| matches!(byte, b'\r' | b'\n')));
         }
-        Done::Forward(services) => {
-            for routed in services {
+        Done::Forward(forwarded) => {
+            for routed in forwarded.services {
                 assert!(routed.explanation(0, Instant::ZERO).result.is_ok());
             }
         }

@@ -208,7 +208,7 @@ impl<'a> Met<'a> {
 
     fn routed(&self) -> &[Routed<'a>] {
         match &self.done {
-            Done::Forward(services) => services,
+            Done::Forward(forwarded) => &forwarded.services,
             _ => &[],
         }
     }
@@ -266,12 +266,12 @@ impl<'a> Met<'a> {
     }
 
     fn path(&self, expected: &str) -> Option<String> {
-        match (&self.done, self.explained.head()) {
-            (Done::Forward(_), Some(head)) if head.path() == expected.as_bytes() => None,
-            (Done::Forward(_), Some(head)) => Some(format!(
-                "`{}`",
-                short(&String::from_utf8_lossy(head.path()))
-            )),
+        match &self.done {
+            Done::Forward(forwarded) if forwarded.path == expected.as_bytes() => None,
+            Done::Forward(forwarded) => {
+                let path = String::from_utf8_lossy(&forwarded.path);
+                Some(format!("`{}`", short(&path)))
+            }
             _ => Some(self.in_short()),
         }
     }
@@ -285,8 +285,11 @@ impl<'a> Met<'a> {
                 let location = String::from_utf8_lossy(location);
                 format!("a redirect of {status} to `{}`", short(&location))
             }
-            Done::Forward(services) => {
-                let names = services.iter().map(|one| one.service.plan.name.to_string());
+            Done::Forward(forwarded) => {
+                let names = forwarded
+                    .services
+                    .iter()
+                    .map(|one| one.service.plan.name.to_string());
                 format!("service {}", explain::several(&names.collect::<Vec<_>>()))
             }
         }

@@ -36,9 +36,10 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed) -> Va
         Done::Redirect { status, location } => json!({
             "action": "redirect", "status": status, "reason": Reason::Rule.word(), "location": lossy(&location),
         }),
-        Done::Forward(services) => json!({
+        Done::Forward(forwarded) => json!({
             "action": "forward",
-            "services": services.iter().map(service).collect::<Vec<_>>(),
+            "forwarded": { "path": lossy(&forwarded.path), "query": forwarded.query.as_deref().map(lossy) },
+            "services": forwarded.services.iter().map(service).collect::<Vec<_>>(),
         }),
     };
     if let (Value::Object(row), Value::Object(done)) = (&mut row, done) {

@@ -72,9 +72,12 @@ pub(super) fn text(
                 plainly(&location)
             );
         }
-        Done::Forward(services) => {
-            for routed in &services {
-                service(&mut out, routed, services.len() > 1, most);
+        Done::Forward(forwarded) => {
+            let target = target(&forwarded.path, forwarded.query.as_deref());
+            let _ = writeln!(out, "the backend gets {}", plainly(&target));
+            let split = forwarded.services.len() > 1;
+            for routed in &forwarded.services {
+                service(&mut out, routed, split, most);
             }
         }
     }
@@ -86,15 +89,9 @@ fn heading(out: &mut String, live: &Live, explained: &Explained<'_>, from: &IpAd
     let listener = listener.map_or("", |listener| &*listener.name);
     let line = match explained.head() {
         Some(head) => {
-            let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
-            let query = head.query().map(|query| format!("?{}", lossy(query)));
-            format!(
-                "{} {}{} of host {}, from {from}, at listener {listener}",
-                lossy(head.method()),
-                lossy(head.path()),
-                query.unwrap_or_default(),
-                head.host(),
-            )
+            let method = String::from_utf8_lossy(head.method());
+            let (target, host) = (target(head.path(), head.query()), head.host());
+            format!("{method} {target} of host {host}, from {from}, at listener {listener}")
         }
         None => format!("a malformed request, from {from}, at listener {listener}"),
     };
@@ -106,6 +103,12 @@ fn heading(out: &mut String, live: &Live, explained: &Explained<'_>, from: &IpAd
             explained.client()
         );
     }
+}
+
+fn target(path: &[u8], query: Option<&[u8]>) -> String {
+    let lossy = String::from_utf8_lossy;
+    let query = query.map(|query| format!("?{}", lossy(query)));
+    format!("{}{}", lossy(path), query.unwrap_or_default())
 }
 
 fn rules_passed(out: &mut String, live: &Live, explained: &Explained<'_>, passed: &Passed) {

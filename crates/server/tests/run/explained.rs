@@ -406,18 +406,21 @@ fn expected(explained: &Explained<'_>) -> (Seen, Vec<String>) {
         Done::Redirect { status, location } => {
             Seen::Redirected(status, String::from_utf8(location).unwrap())
         }
-        Done::Forward(services) => {
-            let [routed] = &services[..] else {
+        Done::Forward(forwarded) => {
+            let [routed] = &forwarded.services[..] else {
                 panic!("a split")
             };
             let told = routed.explanation(0, Instant::ZERO);
             let head = explained.head().unwrap();
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            let query = head.query().map(|query| format!("?{}", text(query)));
+            let query = forwarded
+                .query
+                .as_deref()
+                .map(|query| format!("?{}", text(query)));
             let line = format!(
                 "{} {}{}",
                 text(head.method()),
-                text(head.path()),
+                text(&forwarded.path),
                 query.unwrap_or_default()
             );
             let free = told.candidates.iter().filter(|one| one.bar.is_none());
@@ -490,7 +493,8 @@ fn by_command(
             location,
             "{arguments:?}"
         ),
-        Done::Forward(services) => {
+        Done::Forward(forwarded) => {
+            let services = forwarded.services;
             assert_eq!(
                 row["services"][0]["service"], *services[0].service.plan.name,
                 "{arguments:?}"
