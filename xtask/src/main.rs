@@ -13,6 +13,7 @@ mod clock;
 mod counts;
 mod fuzz;
 mod gate;
+mod picture;
 mod run;
 mod setup;
 mod soak;
@@ -58,11 +59,13 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "demo",
-        does: "show a few seconds of the proxy over backends of its own",
-        run: |root, rest| {
-            no_more(rest)?;
-            demo(root)
-        },
+        does: "watch the proxy over backends and clients of its own, for ten seconds (arguments go to evenkeel demo)",
+        run: demo,
+    },
+    Verb {
+        name: "picture",
+        does: "draw one frame of the demo to docs/demo.svg",
+        run: |root, rest| no_more(rest).and_then(|()| picture::picture(root)),
     },
     Verb {
         name: "policies",
@@ -169,7 +172,7 @@ fn models(root: &Path) -> Done {
     .go()
 }
 
-fn demo(root: &Path) -> Done {
+fn demo(root: &Path, rest: &[String]) -> Done {
     let proxy = [
         "run",
         "--quiet",
@@ -180,7 +183,10 @@ fn demo(root: &Path) -> Done {
         "--",
         "demo",
     ];
-    cargo(root, &proxy).go()
+    let short = ["--for".to_owned(), "10s".to_owned()];
+    cargo(root, &proxy)
+        .args(if rest.is_empty() { &short } else { rest })
+        .go()
 }
 
 fn simulate_table(root: &Path, rest: &[String]) -> Done {

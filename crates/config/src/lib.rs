@@ -42,5 +42,5 @@ pub mod quick;
 pub use lower::{Loaded, files, load, load_with};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
-pub use read::Files;
+pub use read::{Files, duration};
 pub use schema::schema;

@@ -25,6 +25,14 @@ pub(crate) mod units;
 pub(crate) use fields::Fields;
 pub(crate) use scalar::Scalar;
 
+/// A duration as configurations write it: `250ms`, `30s`, `1m30s`; for flags that take one too.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(&Scalar::plain(text))
+}
+
 /// What the files hold that a configuration names, or why one could not be read.
 pub type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
 

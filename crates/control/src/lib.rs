@@ -18,6 +18,8 @@ mod checks;
 
 pub use changes::Changes;
 pub use control::{Control, StartError};
+/// What time it is for an instance.
+pub use evenkeel_proxy::clock;
 /// Unix sockets and their files.
 pub use evenkeel_proxy::listener::{SocketFile, bind_unix};
 /// How many connections the process may have.

@@ -107,6 +107,8 @@ pub struct Backend {
     pub latency: Option<Duration>,
     /// Its weight.
     pub weight: u16,
+    /// The share of attempts that it should get by weight and standing, 0 to 1.
+    pub share_wanted: f64,
 }
 
 /// What became of reloads.
@@ -273,11 +275,13 @@ fn of_core(backend: &BackendSnapshot) -> Backend {
         checks: Vec::new(),
         latency: backend.latency,
         weight: backend.spec.weight.get(),
+        share_wanted: backend.share_wanted,
     }
 }
 
 /// Why a standing is what it is, in our words.
-fn reason(reason: Reason) -> String {
+#[must_use]
+pub fn reason(reason: Reason) -> String {
     match reason {
         Reason::Joined => "joined".into(),
         Reason::Operator => "operator".into(),

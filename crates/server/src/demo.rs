@@ -1,45 +1,110 @@
-//! Owns `demo`: a few seconds of the proxy over backends and clients of its own. One backend is slow; one dies half-way.
+//! Owns `demo`: the proxy as it ships, over backends and clients of its own, and what is shown of it.
+//!
+//! Three threads beside the proxy's workers, so that none waits for another: backends, clients, and this one, which is the
+//! control plane and draws.
 
-use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use evenkeel_balance::event::Listener;
-use evenkeel_config::{load, quick};
+use evenkeel_config::{Source, duration, load};
+use evenkeel_control::Control;
+use evenkeel_control::clock::Clock;
 use evenkeel_control::control::TICK_EVERY;
-use evenkeel_control::{Control, Snapshot};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, LocalSet};
-use tokio::time::{interval, sleep};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::say;
+use crate::{run, say};
+use backends::{CAST, Port};
+use frame::{Frame, Meter};
+use load::Tally;
+use screen::{Screen, Size};
+use told::Told;
 
-/// How many ticks the demo lasts, and at which the third backend dies.
-const TICKS: (u32, u32) = (40, 20);
+/// The backends, and the schedule of the one that fails.
+mod backends;
 
-/// A table each so many ticks.
-const TABLE_EVERY: u32 = 10;
+/// The clients.
+mod load;
 
-/// Clients that ask one request after another.
-const CLIENTS: usize = 16;
+/// What happened.
+mod told;
 
-/// What the backends are, and how long each takes.
-const BACKENDS: [(&str, Duration); 3] = [
-    ("quick", Duration::from_millis(2)),
-    ("slow", Duration::from_millis(12)),
-    ("dies", Duration::from_millis(2)),
+/// The figures of one moment.
+mod frame;
+
+/// How they look.
+mod view;
+
+/// The terminal.
+mod screen;
+
+/// So many ticks from one drawing to the next, and from one line to the next.
+const DRAW_EVERY: u32 = 2;
+const LINE_EVERY: u32 = 10;
+
+/// So long `--once` waits.
+const ONCE_MOST: Duration = Duration::from_secs(120);
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// How long, like `20s` or `5m`
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = duration)]
+    lasts: Duration,
+    /// End when the backend that fails has been out and serves again, however long that takes
+    #[arg(long, conflicts_with = "lasts")]
+    once: bool,
+    /// Requests per second that the clients mean to send, whatever becomes of them
+    #[arg(long, value_name = "NUMBER", default_value = "800", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    rate: u32,
+    /// How backends are chosen; the hashes by the path of a request, of which there are a thousand
+    #[arg(long, value_name = "POLICY", default_value = "adaptive", value_parser = POLICIES)]
+    policy: String,
+    /// Whether live traffic ejects a backend: on or off
+    #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = ["on", "off"])]
+    breaker: String,
+    /// Draw the live view for a terminal of this size, like `100x28`, and where there is no terminal too
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    size: Option<Size>,
+}
+
+/// What `--policy` takes.
+const POLICIES: [&str; 7] = [
+    "adaptive",
+    "round_robin",
+    "random",
+    "least_connections",
+    "power_of_two",
+    "maglev",
+    "rendezvous",
 ];
 
-pub(crate) fn demo() -> ExitCode {
+/// Columns and rows.
+fn size(text: &str) -> Result<Size, String> {
+    let parse = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|number| (1..=1000).contains(number))
+    };
+    text.split_once('x')
+        .and_then(|(columns, rows)| Some((parse(columns)?, parse(rows)?)))
+        .ok_or_else(|| "a size is columns and rows up to 1000, like `100x28`".into())
+}
+
+pub(crate) fn demo(arguments: &Arguments) -> ExitCode {
+    run::raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let shown = runtime.and_then(|runtime| LocalSet::new().block_on(&runtime, show()));
+    let shown = runtime.and_then(|runtime| runtime.block_on(show(arguments)));
     match shown {
         Ok(code) => code,
         Err(error) => {
@@ -49,146 +114,278 @@ pub(crate) fn demo() -> ExitCode {
     }
 }
 
-async fn show() -> io::Result<ExitCode> {
-    let mut addresses = Vec::new();
-    let mut backends = Vec::new();
-    for (_, takes) in BACKENDS {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        addresses.push(listener.local_addr()?.to_string());
-        backends.push(tokio::task::spawn_local(backend(listener, takes)));
-    }
-    let text = quick::source(&["127.0.0.1:0".into()], &addresses, Some("off"));
-    let plan = load(&[text], &std::collections::BTreeMap::new()).plan;
-    let events: Arc<dyn Listener> = Arc::new(());
-    let started = plan.map(|plan| Control::start(plan, events));
-    let mut control = match started {
-        Some(Ok(control)) => control,
-        Some(Err(error)) => return Err(io::Error::other(error.to_string())),
-        None => return Err(io::Error::other("its configuration has errors")),
+/// What the demo's proxy is told: a configuration like any other.
+fn configuration(arguments: &Arguments, addresses: &[SocketAddr]) -> String {
+    let policy = match &*arguments.policy {
+        method @ ("maglev" | "rendezvous") => {
+            format!("{{ hash: {{ key: path, method: {method} }} }}")
+        }
+        word => word.into(),
     };
+    // Shorter than what is usual, so that the way back is seen within seconds.
+    let breaker = match &*arguments.breaker {
+        "off" => "off",
+        _ => "{ open: 2s }",
+    };
+    let mut text = format!(
+        "admin: {{ bind: off }}
+listeners: {{ demo: {{ bind: \"127.0.0.1:0\" }} }}
+services:
+  demo:
+    policy: {policy}
+    breaker: {breaker}
+    health: {{ http: {{ path: /health }}, interval: 500ms, timeout: 500ms }}
+    backends:
+"
+    );
+    for (kind, address) in CAST.iter().zip(addresses) {
+        let _ = writeln!(
+            text,
+            "    - {{ id: {}, address: \"{address}\" }}",
+            kind.name
+        );
+    }
+    text
+}
+
+fn start(text: String, told: Arc<Told>) -> io::Result<Control> {
+    let sources = [Source {
+        name: "demo".into(),
+        text,
+    }];
+    let Some(plan) = load(&sources, &BTreeMap::new()).plan else {
+        return Err(io::Error::other("its configuration has errors"));
+    };
+    let events: Arc<dyn Listener> = told;
+    Control::start(plan, events).map_err(|error| io::Error::other(error.to_string()))
+}
+
+async fn show(arguments: &Arguments) -> io::Result<ExitCode> {
+    let clock = Clock::start();
+    let told = Arc::new(Told::new(clock));
+    let ports = (0..CAST.len())
+        .map(|_| Port::new())
+        .collect::<io::Result<Vec<_>>>()?;
+    let addresses: Vec<_> = ports.iter().map(Port::address).collect();
+    let control = start(configuration(arguments, &addresses), told.clone())?;
     let Some((_, address)) = control.addresses().first().cloned() else {
         return Err(io::Error::other("it listens nowhere"));
     };
-    say::out(&format!(
-        "{CLIENTS} clients ask {address}, which forwards to {} backends\n",
-        BACKENDS.len()
-    ));
-    let counts = Rc::new((Cell::new(0_u64), Cell::new(0_u64)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| tokio::task::spawn_local(client(address, counts.clone())))
-        .collect();
-    watch(&mut control, &mut backends, &addresses).await;
-    clients.iter().for_each(JoinHandle::abort);
-    let (asked, failed) = (counts.0.get(), counts.1.get());
-    say::out(&format!("{asked} requests, {failed} failed\n"));
-    Ok(if asked > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-/// Does the control plane's work, shows a table now and then, and lets a backend die.
-async fn watch(control: &mut Control, backends: &mut Vec<JoinHandle<()>>, addresses: &[String]) {
-    let mut ticks = interval(TICK_EVERY);
-    for tick in 1..=TICKS.0 {
-        ticks.tick().await;
-        control.tick();
-        if tick == TICKS.1
-            && let Some(dying) = backends.pop()
-        {
-            // With the task its listener and all its connections go.
-            dying.abort();
-            say::out("\nthe third backend dies\n");
-        }
-        if tick % TABLE_EVERY == 0 {
-            say::out(&table(&control.watch().snapshot(), addresses));
-        }
-    }
-}
-
-fn table(seen: &Snapshot, addresses: &[String]) -> String {
-    let mut out = String::from("\n backend  standing   picks   share  in flight  latency  why\n");
-    for service in &seen.services {
-        let all: u64 = service.backends.iter().map(|backend| backend.picked).sum();
-        for backend in &service.backends {
-            let name = addresses
-                .iter()
-                .zip(BACKENDS)
-                .find(|(address, _)| **address == backend.id)
-                .map_or("?", |(_, (name, _))| name);
-            #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-            let share = 100.0 * backend.picked as f64 / all.max(1) as f64;
-            let latency = backend.latency.unwrap_or_default().as_secs_f64() * 1e3;
-            out.push_str(&format!(
-                " {name:8} {:9} {:6} {share:6.1}% {:10} {latency:6.1}ms  {}\n",
-                backend.standing, backend.picked, backend.in_flight, backend.reason
-            ));
-        }
-    }
-    out
-}
-
-/// Answers every request after a while, on as many connections as come. Its connections end with it.
-async fn backend(listener: TcpListener, takes: Duration) {
-    let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn_local(answer(stream, takes));
-    }
-}
-
-async fn answer(mut stream: TcpStream, takes: Duration) {
-    let mut came = Vec::new();
-    loop {
-        match stream.read_buf(&mut came).await {
-            Ok(length) if length > 0 => {}
-            _ => return,
-        }
-        if !came.ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        came.clear();
-        sleep(takes).await;
-        if stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
-            .await
-            .is_err()
-        {
-            return;
-        }
-    }
-}
-
-/// Asks one request after another; anything but 200 is a failure.
-async fn client(address: SocketAddr, counts: Rc<(Cell<u64>, Cell<u64>)>) {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
-        return;
+    let heard = told.clone();
+    beside("backends", move || backends::serve(ports, clock, heard))?;
+    let tally = Arc::new(Tally::default());
+    let (stop, stopped) = watch::channel(false);
+    let (counted, rate) = (tally.clone(), arguments.rate);
+    let clients = beside("clients", move || {
+        load::drive(address, rate, counted, clock, stopped)
+    })?;
+    let mut stage = Stage {
+        control,
+        told,
+        tally,
+        meter: Meter::new(rate),
+        shown: 0,
+        screen: Screen::take(arguments.size),
+        ends: Ends {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        },
     };
-    let mut came = Vec::new();
-    loop {
-        came.clear();
-        if stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
-            .await
-            .is_err()
-        {
-            return;
-        }
-        while !came.ends_with(b"\n")
-            || !came.windows(4).any(|window| window == b"\r\n\r\n")
-            || came.ends_with(b"\r\n\r\n")
-        {
-            match stream.read_buf(&mut came).await {
-                Ok(length) if length > 0 => {}
-                _ => {
-                    counts.1.set(counts.1.get() + 1);
-                    return;
+    if stage.screen.is_none() {
+        say::out(&format!(
+            "{rate} requests per second to {address}, over {} backends, policy {}\n",
+            CAST.len(),
+            arguments.policy
+        ));
+    }
+    stage.play(arguments).await;
+    stop.send_replace(true);
+    stage.rest(|| clients.is_finished()).await;
+    Ok(stage.end(arguments))
+}
+
+/// Runs this on a thread of its own, to its end or the process's.
+fn beside<F: Future<Output = ()>>(
+    name: &str,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<()>> {
+    let (failed, outcome) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Ok(runtime) => {
+                    let _ = failed.send(Ok(()));
+                    LocalSet::new().block_on(&runtime, make());
+                }
+                Err(error) => {
+                    let _ = failed.send(Err(error));
                 }
             }
+        })?;
+    match outcome.recv() {
+        Ok(outcome) => outcome.map(|()| thread),
+        Err(_) => Err(io::Error::other("a thread ended before its time")),
+    }
+}
+
+/// Signals that end it.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ends {
+    async fn came(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        counts.0.set(counts.0.get() + 1);
-        if !came.starts_with(b"HTTP/1.1 200 ") {
-            counts.1.set(counts.1.get() + 1);
+    }
+}
+
+/// What runs, and what is shown of it.
+struct Stage {
+    control: Control,
+    told: Arc<Told>,
+    tally: Arc<Tally>,
+    meter: Meter,
+    /// Events that were printed.
+    shown: usize,
+    /// None: lines.
+    screen: Option<Screen<io::Stdout>>,
+    ends: Ends,
+}
+
+impl Stage {
+    /// Does the control plane's work and shows what happens, until it is time.
+    async fn play(&mut self, arguments: &Arguments) {
+        let mut ticks = interval(TICK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let most = if arguments.once {
+            ONCE_MOST
+        } else {
+            arguments.lasts
+        };
+        for tick in 1_u32.. {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.ends.came() => return,
+            }
+            self.control.tick();
+            if tick.is_multiple_of(DRAW_EVERY) {
+                self.draw(tick);
+            }
+            let over = self.told.elapsed() >= most;
+            if over || arguments.once && self.told.returned() {
+                return;
+            }
+        }
+    }
+
+    fn draw(&mut self, tick: u32) {
+        let events = match &self.screen {
+            Some(_) => self.told.after(0).0,
+            None => Vec::new(),
+        };
+        let frame = self.frame(events);
+        if let Some(screen) = &mut self.screen {
+            let (columns, _) = screen.size();
+            screen.draw(&view::live(&frame, columns));
+            return;
+        }
+        self.tell();
+        if tick.is_multiple_of(LINE_EVERY) {
+            say::out(&view::second(&frame));
+        }
+    }
+
+    /// Prints what happened since the last time, where there is no terminal.
+    fn tell(&mut self) {
+        if self.screen.is_none() {
+            let (new, all) = self.told.after(self.shown);
+            self.shown = all;
+            new.iter()
+                .for_each(|event| say::out(&view::event_line(event)));
+        }
+    }
+
+    fn frame(&mut self, events: Vec<told::Happened>) -> Frame {
+        let seen = self.control.watch().snapshot();
+        let at = self.told.elapsed();
+        self.meter.frame(at, &self.tally, &seen, events)
+    }
+
+    /// Goes on with the control plane's work until the clients are done with what was under way, or nobody wants to wait.
+    async fn rest(&mut self, done: impl Fn() -> bool) {
+        let mut ticks = interval(TICK_EVERY);
+        while !done() {
+            tokio::select! {
+                _ = ticks.tick() => self.control.tick(),
+                () = self.ends.came() => return,
+            };
+        }
+    }
+
+    fn end(mut self, arguments: &Arguments) -> ExitCode {
+        self.tell();
+        let (events, all) = self.told.after(0);
+        let forgotten = all - events.len();
+        let frame = self.frame(events);
+        // The summary is for the screen that was there before.
+        self.screen = None;
+        say::out(&view::summary(&frame, forgotten));
+        let unseen = arguments.once && !self.told.returned();
+        if frame.well == 0 || unseen {
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, expect) in [
+            ("100x28", Some((100, 28))),
+            ("1x1000", Some((1, 1000))),
+            ("0x5", None),
+            ("5x1001", None),
+            ("100", None),
+            ("x", None),
+        ] {
+            assert_eq!(size(text).ok(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_policy_makes_a_plan() {
+        let addresses: Vec<SocketAddr> = (1..6).map(|port| ([127, 0, 0, 1], port).into()).collect();
+        for policy in POLICIES {
+            for breaker in ["on", "off"] {
+                let arguments = Arguments {
+                    lasts: Duration::ZERO,
+                    once: false,
+                    rate: 1,
+                    policy: policy.into(),
+                    breaker: breaker.into(),
+                    size: None,
+                };
+                let text = configuration(&arguments, &addresses);
+                let sources = [Source {
+                    name: "demo".into(),
+                    text,
+                }];
+                let loaded = load(&sources, &BTreeMap::new());
+                assert_eq!(loaded.problems, [], "{policy}");
+                assert!(loaded.plan.is_some_and(|plan| plan.services.len() == 1));
+            }
         }
     }
 }

@@ -70,8 +70,13 @@ enum Command {
     ///
     /// Exit code: 0 explained, 1 the configuration has errors or cannot be read, 2 wrong usage.
     Explain(explain::Arguments),
-    /// Show a few seconds of the proxy over backends of its own
-    Demo,
+    /// Show the proxy over backends and clients of its own: what each gets, how it stands and why
+    ///
+    /// Five backends of different speeds on loopback, of which one fails, refuses connections and recovers on a schedule. On a
+    /// terminal a live view, elsewhere a line a second; a summary at the end, after Ctrl-C too. NO_COLOR is honoured.
+    ///
+    /// Exit code: 0, 1 it cannot run here, or with `--once` it has not seen the recovery within two minutes, 2 wrong usage.
+    Demo(demo::Arguments),
     /// Look at configurations
     #[command(subcommand)]
     Config(Config),
@@ -100,7 +105,7 @@ enum Config {
 fn main() -> ExitCode {
     match Flags::parse().command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Demo => demo::demo(),
+        Command::Demo(arguments) => demo::demo(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Config(Config::Show(arguments)) => show::show(&arguments),

@@ -225,7 +225,7 @@ fn denied(error: &StartError, user: Option<&str>) -> String {
 }
 
 /// Every connection is two descriptors: takes as many as the process may have.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

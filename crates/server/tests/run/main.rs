@@ -6,6 +6,7 @@
 )]
 
 mod commands;
+mod demo;
 mod explain;
 mod explained;
 mod pages;
@@ -545,17 +546,6 @@ fn the_configuration_of_the_readme_is_fine() {
             "fine: 1 listeners, 2 rules, 1 services, 0 warnings\n".into(),
             String::new()
         )
-    );
-}
-
-#[test]
-fn the_demo_shows_a_table_that_lives() {
-    let (code, out, said) = evenkeel(&["demo"]);
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(out.matches(" backend  standing ").count(), 4, "{out}");
-    assert!(
-        out.contains("\nthe third backend dies\n") && out.contains(" failed\n"),
-        "{out}"
     );
 }
 

@@ -1,0 +1,150 @@
+//! Owns the picture of the demo: one frame of a real run, as the terminal got it, into an SVG.
+//!
+//! Nothing is drawn that was not shown. A test of the server holds the picture against what the demo shows now.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::run::{Done, cargo};
+
+/// The terminal that the demo draws for.
+const SIZE: &str = "104x22";
+
+/// Width and height of a character, and the room around all.
+const CELL: (usize, usize) = (9, 19);
+const MARGIN: usize = 14;
+
+/// Where it goes.
+const FILE: &str = "docs/demo.svg";
+
+/// Runs the demo until its failing backend is out, and draws how that looks.
+pub(crate) fn picture(root: &Path) -> Done {
+    let demo = [
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "-p",
+        "evenkeel-server",
+        "--",
+        "demo",
+        "--for",
+        "5s",
+        "--size",
+        SIZE,
+    ];
+    // Colours are wanted, whatever this terminal is told.
+    let shown = cargo(root, &demo).env("NO_COLOR", "").read()?;
+    let frame = frame(&shown).ok_or("the failing backend was not ejected within five seconds")?;
+    std::fs::write(root.join(FILE), svg(&frame)).map_err(|error| format!("{FILE}: {error}"))?;
+    println!("{FILE} is one frame of `cargo {}`", demo.join(" "));
+    Ok(())
+}
+
+/// A piece of a line: how it is painted, by the terminal's number, and what it says.
+type Piece = (String, String);
+
+/// The last frame in which a backend is out by its breaker.
+fn frame(shown: &str) -> Option<Vec<Vec<Piece>>> {
+    let out = |frame: &&str| {
+        let ejected = |line: &str| line.contains("ejected ") && line.contains('%');
+        frame.lines().any(ejected)
+    };
+    let frame = shown.split("\u{1b}[H").filter(out).last()?;
+    let frame = frame.split("\u{1b}[J").next()?;
+    Some(frame.lines().map(pieces).collect())
+}
+
+fn pieces(line: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut paint = String::new();
+    for part in line.split('\u{1b}') {
+        let (code, text) = match part.strip_prefix('[') {
+            // Codes are digits and a letter: `m` paints, `K` clears what is not there.
+            Some(rest) => rest.split_at(rest.find(char::is_alphabetic).map_or(0, |at| at + 1)),
+            None => ("", part),
+        };
+        if let Some(number) = code.strip_suffix('m') {
+            paint = number.into();
+        }
+        if !text.is_empty() {
+            pieces.push((paint.clone(), text.into()));
+        }
+    }
+    pieces
+}
+
+fn svg(lines: &[Vec<Piece>]) -> String {
+    let columns = SIZE.split('x').next().and_then(|text| text.parse().ok());
+    let width = columns.unwrap_or(80) * CELL.0 + 2 * MARGIN;
+    let height = lines.len() * CELL.1 + 2 * MARGIN;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">\n\
+         <!-- One frame of `evenkeel demo`; written by `cargo xtask picture`. -->\n\
+         <style>text{{font:15px ui-monospace,Menlo,Consolas,monospace;fill:#d5d9de;white-space:pre}}\
+         .p1{{font-weight:bold}}.p2{{fill:#8b949e}}.p31{{fill:#ff7b72}}.p32{{fill:#56d364}}.p33{{fill:#e3b341}}</style>\n\
+         <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#0d1117\"/>\n"
+    );
+    for (row, line) in lines.iter().enumerate() {
+        let y = MARGIN + row * CELL.1 + 14;
+        let mut column = 0;
+        for (paint, text) in line {
+            let long = text.chars().count();
+            let plain = text.trim_end();
+            let x = MARGIN + column * CELL.0;
+            column += long;
+            if plain.is_empty() {
+                continue;
+            }
+            let class = format!("class=\"p{paint}\"");
+            let cells = plain.chars().count() * CELL.0;
+            if plain.chars().all(|char| char == '█') {
+                let top = y - 11;
+                let _ = writeln!(
+                    out,
+                    "<rect {class} x=\"{x}\" y=\"{top}\" width=\"{cells}\" height=\"12\"/>"
+                );
+                continue;
+            }
+            let begin = text.len() - text.trim_start().len();
+            let x = x + begin * CELL.0;
+            let cells = cells - begin * CELL.0;
+            let words = escaped(plain.trim_start());
+            let _ = writeln!(
+                out,
+                "<text {class} x=\"{x}\" y=\"{y}\" textLength=\"{cells}\">{words}</text>"
+            );
+        }
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_frame_with_one_out_is_drawn() {
+        let shown = "\u{1b}[?7l\u{1b}[Hone 1% ejected \u{1b}[K\u{1b}[J\u{1b}[H\u{1b}[1mtwo\u{1b}[0m 3% ejected \u{1b}[K\r\nx > y\u{1b}[J\u{1b}[Hthree\u{1b}[J";
+        let lines = frame(shown).unwrap_or_default();
+        let piece = |paint: &str, text: &str| (paint.to_owned(), text.to_owned());
+        assert_eq!(
+            lines,
+            [
+                vec![piece("1", "two"), piece("0", " 3% ejected ")],
+                vec![piece("", "x > y")]
+            ]
+        );
+        let drawn = svg(&lines);
+        assert!(drawn.contains(">two</text>"), "{drawn}");
+        assert!(drawn.contains(">x &gt; y</text>"), "{drawn}");
+        assert!(frame("\u{1b}[Hnobody is out\u{1b}[J").is_none());
+    }
+}
