@@ -68,6 +68,11 @@ const VERBS: &[Verb] = &[
         run: |root, rest| no_more(rest).and_then(|()| picture::picture(root)),
     },
     Verb {
+        name: "manual",
+        does: "write the tables of docs/manual from the program as it is (--check: say which are stale)",
+        run: manual,
+    },
+    Verb {
         name: "policies",
         does: "write the simulator's table of policies to docs/policies.md",
         run: |root, rest| {
@@ -187,6 +192,21 @@ fn demo(root: &Path, rest: &[String]) -> Done {
     cargo(root, &proxy)
         .args(if rest.is_empty() { &short } else { rest })
         .go()
+}
+
+/// The tests that hold the tables against the program write them when they are told to.
+fn manual(root: &Path, rest: &[String]) -> Done {
+    let tests = |names: &str| {
+        let words = ["nextest", "run", "--locked", "-p", "evenkeel-server", "-E"];
+        cargo(root, &words).args(&[format!("binary(run) & test(/^manual::{names}/)")])
+    };
+    match rest {
+        [] => tests("(keys|limits|metrics|flags)$")
+            .env("EVENKEEL_WRITE_MANUAL", "1")
+            .go(),
+        [word] if word == "--check" => tests("").go(),
+        _ => Err("the verb takes `--check` or nothing".into()),
+    }
 }
 
 fn simulate_table(root: &Path, rest: &[String]) -> Done {

@@ -27,6 +27,9 @@ pub mod effective;
 /// The JSON Schema.
 mod schema;
 
+/// The table of keys, in words.
+mod reference;
+
 /// Every limit and deadline of the data plane.
 pub mod limits;
 
@@ -43,4 +46,5 @@ pub use lower::{Loaded, files, load, load_with};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
 pub use read::{Files, duration};
+pub use reference::{Row, Section, reference};
 pub use schema::schema;

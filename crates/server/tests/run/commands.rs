@@ -321,7 +321,7 @@ keel.yaml:8:8: error: `30` has no unit; write `30s` or `30ms` [duration]
 }
 
 /// What the help lists: the verbs below a command, or its flags.
-fn listed(arguments: &[&str], verbs: bool) -> Vec<String> {
+pub(crate) fn listed(arguments: &[&str], verbs: bool) -> Vec<String> {
     let (code, out, said) = evenkeel(&[arguments, &["--help"]].concat());
     assert_eq!((code, &*said), (Some(0), ""), "{arguments:?}");
     let words = out.lines().filter_map(|line| {

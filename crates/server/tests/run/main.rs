@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod explain;
 mod explained;
+mod manual;
 mod pages;
 mod privileges;
 mod process;
