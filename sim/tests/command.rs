@@ -102,8 +102,11 @@ fn the_readme_says_what_works() {
             None => {
                 let known = [
                     "cargo xtask test",
-                    "cargo xtask demo",
                     // The tests of `evenkeel-server` run what stands here.
+                    "cargo xtask demo",
+                    "cargo xtask demo --for 10s --policy round_robin",
+                    "cargo xtask demo --for 10s --policy least_connections --breaker off",
+                    "cargo install --locked --path crates/server",
                     "cargo run --release -p evenkeel-server -- run --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002",
                     "cargo run -p evenkeel --example choose",
                     "cargo run -p evenkeel --example healthy",

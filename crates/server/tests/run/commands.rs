@@ -1,5 +1,6 @@
 //! Commands that look at configurations: what they print, for people and for programs, and how they end.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -372,4 +373,33 @@ fn the_readme_lists_every_verb_and_flag() {
         .filter(|line| line.starts_with("| `evenkeel "));
     assert_eq!(all.count(), rows, "a row whose verb is gone");
     assert!(rows >= 8, "{rows}");
+}
+
+/// The README's way to install it, from what this test was built from, into a folder of its own.
+#[test]
+fn the_readme_installs_it() {
+    let readme = include_str!("../../../../README.md");
+    let command = readme
+        .lines()
+        .find(|line| line.starts_with("cargo install "));
+    let words = command.unwrap().split(' ').skip(1);
+    let folder = Folder::new("install");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(words)
+        .args(["--offline", "--profile", "test", "--target-dir"])
+        .arg(target)
+        .arg("--root")
+        .arg(folder.path())
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let installed = Command::new(folder.path().join("bin/evenkeel"))
+        .arg("version")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&installed.stdout).starts_with("evenkeel "));
 }

@@ -86,17 +86,27 @@ fn wrong_words_are_refused() {
     }
 }
 
-/// What is asked for is what runs; with little time there is little but a summary.
+/// The README's demos, for a shorter time each: what is asked for is what runs.
 #[test]
-fn a_policy_of_choice() {
-    for policy in ["round_robin", "rendezvous"] {
-        let (_, out, said) = evenkeel(&["demo", "--for", "1s", "--policy", policy]);
-        assert!(
-            out.contains(&format!(" with policy {policy}, ")),
-            "{out}{said}"
-        );
+fn the_demos_of_the_readme() {
+    let readme = include_str!("../../../../README.md");
+    let commands = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo xtask demo"));
+    let mut policies = Vec::new();
+    for command in commands {
+        let mut words: Vec<&str> = command.split_whitespace().collect();
+        match words.iter().position(|word| *word == "--for") {
+            Some(at) => words[at + 1] = "1s",
+            None => words.extend(["--for", "1s"]),
+        }
+        let (code, out, said) = evenkeel(&[&["demo"], &words[..]].concat());
+        assert_eq!(code, Some(0), "{command}: {out}{said}");
         sums_hold(&out);
+        let (_, policy) = out.split_once(" with policy ").unwrap();
+        policies.push(policy.split(',').next().unwrap().to_owned());
     }
+    assert_eq!(policies, ["adaptive", "round_robin", "least_connections"]);
 }
 
 /// Runs it on a terminal of its own, which shrinks, and interrupts it there.
