@@ -10,7 +10,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_control::clock::Clock;
 use evenkeel_control::snapshot::reason;
 
-use super::backends::SHAKY;
+use super::backends::{Mood, SHAKY};
 
 /// The most that is kept; older ones are counted and forgotten.
 const KEPT: usize = 100;
@@ -84,6 +84,15 @@ impl Told {
     }
 }
 
+impl Told {
+    /// Follows the one with a schedule. What a busy machine makes of its checks while it is well does not count as out.
+    fn follow(&self, from: Standing, to: Standing, mood: Mood) {
+        let mut log = self.log();
+        log.went |= from == Standing::Serving && mood != Mood::Well;
+        log.returned |= log.went && to == Standing::Serving;
+    }
+}
+
 impl Listener for Told {
     fn hear(&self, event: &Event) {
         if let EventKind::StandingChanged {
@@ -91,9 +100,7 @@ impl Listener for Told {
         } = &event.kind
             && backend.as_str() == SHAKY
         {
-            let mut log = self.log();
-            log.went |= *from == Standing::Serving;
-            log.returned |= log.went && *to == Standing::Serving;
+            self.follow(*from, *to, Mood::after(self.elapsed()));
         }
         if let Some(words) = words(&event.kind) {
             self.say(&words);
@@ -134,35 +141,39 @@ mod tests {
 
     use super::*;
 
-    fn changed(backend: &str, from: Standing, to: Standing) -> Event {
-        Event {
-            service: Arc::from("demo"),
-            at: Instant::ZERO,
-            kind: EventKind::StandingChanged {
-                backend: backend.into(),
-                from,
-                to,
-                reason: Reason::ChecksPassed,
-            },
+    #[test]
+    fn back_is_who_was_out() {
+        use Standing::{Down, Ejected, Probing, Serving, Unproven};
+        let told = Told::new(Clock::start());
+        for (from, to, mood, returned) in [
+            (Unproven, Serving, Mood::Well, false),
+            (Serving, Down, Mood::Well, false),
+            (Down, Serving, Mood::Well, false),
+            (Serving, Ejected, Mood::Fails, false),
+            (Ejected, Probing, Mood::Refuses, false),
+            (Probing, Serving, Mood::Well, true),
+            (Serving, Down, Mood::Well, true),
+        ] {
+            told.follow(from, to, mood);
+            assert_eq!(told.returned(), returned, "{from} {to} {mood:?}");
         }
     }
 
     #[test]
-    fn back_is_who_was_out() {
-        use Standing::{Ejected, Serving, Unproven};
+    fn standings_are_told_in_the_words_of_the_status() {
         let told = Told::new(Clock::start());
-        for (backend, from, to, returned) in [
-            (SHAKY, Unproven, Serving, false),
-            ("slow", Serving, Ejected, false),
-            ("slow", Ejected, Serving, false),
-            (SHAKY, Serving, Ejected, false),
-            (SHAKY, Ejected, Serving, true),
-        ] {
-            told.hear(&changed(backend, from, to));
-            assert_eq!(told.returned(), returned, "{backend} {from} {to}");
-        }
+        told.hear(&Event {
+            service: Arc::from("demo"),
+            at: Instant::ZERO,
+            kind: EventKind::StandingChanged {
+                backend: "slow".into(),
+                from: Standing::Unproven,
+                to: Standing::Serving,
+                reason: Reason::ChecksPassed,
+            },
+        });
         let (all, _) = told.after(0);
-        assert_eq!(all[0].words, "shaky: unproven -> serving (checks_passed)");
+        assert_eq!(all[0].words, "slow: unproven -> serving (checks_passed)");
     }
 
     #[test]
