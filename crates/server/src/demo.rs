@@ -293,8 +293,8 @@ impl Stage {
         };
         let frame = self.frame(events);
         if let Some(screen) = &mut self.screen {
-            let (columns, _) = screen.size();
-            screen.draw(&view::live(&frame, columns));
+            let size = screen.size();
+            screen.draw(&view::live(&frame, size), size);
             return;
         }
         self.tell();

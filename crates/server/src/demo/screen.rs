@@ -66,9 +66,8 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    /// Replaces what is there. A terminal that has gone is no error: its end comes as a signal.
-    pub(crate) fn draw(&mut self, lines: &[Line]) {
-        let (columns, rows) = self.size();
+    /// Replaces what is there, for this size. A terminal that has gone is no error: its end comes as a signal.
+    pub(crate) fn draw(&mut self, lines: &[Line], (columns, rows): Size) {
         let mut text = String::from("\x1b[H");
         for (at, line) in lines.iter().take(rows).enumerate() {
             if at > 0 {
@@ -107,7 +106,8 @@ mod tests {
         let mut out = Vec::new();
         let drawn = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut screen = Screen::on(&mut out, Some((20, 2)), false);
-            screen.draw(&[Line::plain("one"), Line::plain("two"), Line::plain("three")]);
+            let lines = ["one", "two", "three"].map(Line::plain);
+            screen.draw(&lines, screen.size());
             panic!("as a test wants it");
         }));
         assert!(drawn.is_err());

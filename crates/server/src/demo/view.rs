@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::backends::CAST;
 use super::frame::{Frame, Pace, Row};
+use super::screen::Size;
 use super::told::Happened;
 
 /// Events that the live view shows.
@@ -156,8 +157,8 @@ fn columns(room: usize) -> Vec<&'static Column> {
     shown
 }
 
-/// The live view for so many columns.
-pub(crate) fn live(frame: &Frame, room: usize) -> Vec<Line> {
+/// The live view for so many columns and rows; the newest events have what the rest leaves.
+pub(crate) fn live(frame: &Frame, (room, height): Size) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut title = Line::default();
     title.push("evenkeel demo".into(), Paint::Strong);
@@ -202,7 +203,8 @@ pub(crate) fn live(frame: &Frame, room: usize) -> Vec<Line> {
     }
     lines.push(Line::default());
     lines.push(head("events".into()));
-    let newest = frame.events.len().saturating_sub(EVENTS);
+    let shown = EVENTS.min(height.saturating_sub(lines.len()));
+    let newest = frame.events.len().saturating_sub(shown);
     lines.extend(frame.events.iter().skip(newest).map(event));
     lines
 }
@@ -374,7 +376,7 @@ mod tests {
             (40, "backend share latency standing"),
             (20, "backend share standing"),
         ] {
-            let lines = live(&frame(), room);
+            let lines = live(&frame(), (room, 24));
             let line = lines
                 .iter()
                 .map(Line::text)
@@ -388,7 +390,7 @@ mod tests {
     #[test]
     fn no_line_is_longer_than_the_terminal_is_wide() {
         for room in [0, 1, 7, 20, 79, 80, 200] {
-            for line in live(&frame(), room) {
+            for line in live(&frame(), (room, 24)) {
                 let mut plain = String::new();
                 line.write(&mut plain, room, false);
                 assert!(plain.chars().count() <= room, "{room}: {plain}");
@@ -410,9 +412,23 @@ mod tests {
 
     #[test]
     fn the_newest_events_are_shown() {
-        let lines: Vec<_> = live(&frame(), 80).iter().map(Line::text).collect();
-        assert!(lines.last().is_some_and(|line| line.ends_with("event 19")));
-        let shown = lines.iter().filter(|line| line.contains("  event "));
-        assert_eq!(shown.count(), EVENTS);
+        for (height, shown) in [
+            (100, EVENTS),
+            (24, EVENTS),
+            (15, 4),
+            (12, 1),
+            (11, 0),
+            (3, 0),
+        ] {
+            let lines = live(&frame(), (80, height));
+            let lines: Vec<_> = lines.iter().map(Line::text).collect();
+            let events: Vec<_> = lines
+                .iter()
+                .filter(|line| line.contains("  event "))
+                .collect();
+            assert_eq!(events.len(), shown, "{height}");
+            assert!(shown == 0 || lines.len() <= height, "{height}");
+            assert!(shown == 0 || events[shown - 1].ends_with("event 19"));
+        }
     }
 }
