@@ -260,6 +260,7 @@ impl<N: Net> Exchange<'_, N> {
             via: self.listener.and_then(|listener| listener.via.as_deref()),
             real_ip: self.listener.is_some_and(|listener| listener.real_ip),
             chance: std::array::from_fn(|_| conn.worker.chance()),
+            altered: None,
         };
         forward::request(&desk.request, &forwarding, &mut desk.forwardable);
         desk.seen.forwarded = true;

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
+use crate::altered::Altered;
 use crate::client::{is_request_id, is_traceparent, single};
 use crate::framing::Framing;
 use crate::head::{Field, RequestHead, ResponseHead, Version};
@@ -29,6 +30,8 @@ pub struct Forwarding<'a> {
     pub real_ip: bool,
     /// Chance for the ids that are made here: of the request, of the trace, of the span.
     pub chance: [u64; 4],
+    /// What a rule makes of it.
+    pub altered: Option<&'a Altered>,
 }
 
 /// A request's head, ready for a backend. The bytes live in a recycled buffer.
@@ -56,15 +59,27 @@ pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwar
     let bytes = &mut out.bytes;
     bytes.clear();
     bytes.reserve(head.table.bytes.len() + 384);
-    put(bytes, &[head.method(), b" ", head.path()]);
-    if let Some(query) = head.query() {
-        put(bytes, &[b"?", query]);
+    put(bytes, &[head.method(), b" "]);
+    let altered = forwarding.altered;
+    match altered.and_then(Altered::target) {
+        Some(target) => put(bytes, &[target]),
+        None => {
+            put(bytes, &[head.path()]);
+            if let Some(query) = head.query() {
+                put(bytes, &[b"?", query]);
+            }
+        }
     }
-    put(bytes, &[b" HTTP/1.1\r\nHost: ", head.authority(), b"\r\n"]);
+    let host = altered.and_then(Altered::host).unwrap_or(head.authority());
+    put(bytes, &[b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
+    let taken = |name| altered.is_some_and(|altered| altered.takes_from_request(name));
     for field in head.fields() {
-        if goes_on(&field, |name| head.connection_names(name)) {
+        if goes_on(&field, |name| head.connection_names(name)) && !taken(field.name) {
             put_field(bytes, field.name, field.value);
         }
+    }
+    if let Some(altered) = altered {
+        put(bytes, &[altered.request_lines()]);
     }
     match head.framing() {
         // Said once more: there are servers that want a length of 0 said.
@@ -92,6 +107,17 @@ fn goes_on(field: &Field<'_>, named: impl Fn(&[u8]) -> bool) -> bool {
     }
 }
 
+/// The scheme of a request: what a trusted peer says that it is, else the listener's `own`.
+#[must_use]
+pub fn scheme(head: &RequestHead, trusted: bool, own: &'static str) -> &'static str {
+    let said = || head.first(Known::ForwardedProto).and_then(single);
+    match trusted.then(said).flatten() {
+        Some(b"http") => "http",
+        Some(b"https") => "https",
+        _ => own,
+    }
+}
+
 fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwarding<'_>) {
     let believed = |known| head.first(known).filter(|_| forwarding.trusted);
     put(bytes, &[b"X-Forwarded-For: "]);
@@ -105,13 +131,8 @@ fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwardi
     }
     put_address(bytes, forwarding.peer);
     put(bytes, &[b"\r\nX-Forwarded-Proto: "]);
-    let scheme = believed(Known::ForwardedProto)
-        .and_then(single)
-        .filter(|scheme| matches!(*scheme, b"http" | b"https"));
-    put(
-        bytes,
-        &[scheme.unwrap_or(forwarding.scheme.as_bytes()), b"\r\n"],
-    );
+    let scheme = scheme(head, forwarding.trusted, forwarding.scheme);
+    put(bytes, &[scheme.as_bytes(), b"\r\n"]);
     let host = believed(Known::ForwardedHost)
         .and_then(single)
         .filter(|host| crate::authority::parse(host).is_ok());
@@ -200,8 +221,15 @@ pub fn framing_for(version: Version, head: &ResponseHead) -> Framing {
     }
 }
 
-/// Appends a response's head for the client.
-pub fn response(head: &ResponseHead, reply: &Reply, via: Option<&str>, out: &mut Vec<u8>) {
+/// Appends a response's head for the client, with what a rule makes of it.
+pub fn response(
+    head: &ResponseHead,
+    reply: &Reply,
+    via: Option<&str>,
+    altered: Option<&Altered>,
+    out: &mut Vec<u8>,
+) {
+    let taken = |name| altered.is_some_and(|altered| altered.takes_from_response(name));
     out.reserve(head.table.bytes.len() + 64);
     put_status_line(out, head);
     for field in head.fields() {
@@ -210,9 +238,12 @@ pub fn response(head: &ResponseHead, reply: &Reply, via: Option<&str>, out: &mut
             Kind::Framing => field.known == Known::Host || tells_length(&field, head, reply),
             _ => goes_on(&field, |name| head.connection_names(name)),
         };
-        if on {
+        if on && !taken(field.name) {
             put_field(out, field.name, field.value);
         }
+    }
+    if let Some(altered) = altered {
+        put(out, &[altered.response_lines(), altered.cookie_line()]);
     }
     match reply.framing {
         Framing::Empty => {}

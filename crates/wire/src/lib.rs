@@ -34,6 +34,9 @@ pub mod chunked;
 /// Who the client is.
 pub mod client;
 
+/// What a rule makes of heads.
+pub mod altered;
+
 /// Heads as they go on to the next hop.
 pub mod forward;
 

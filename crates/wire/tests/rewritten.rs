@@ -92,6 +92,7 @@ fn check_request(input: &[u8], trusted: bool) {
         via: Some("keel"),
         real_ip: true,
         chance: [1, 2, 3, 4],
+        altered: None,
     };
     let mut written = Forwardable::empty();
     request(&head, &forwarding, &mut written);
@@ -143,7 +144,7 @@ fn check_response(input: &[u8], version: Version, to_head: bool) {
         to_head,
     };
     let mut written = Vec::new();
-    response(&head, &reply, None, &mut written);
+    response(&head, &reply, None, None, &mut written);
     let (mut again, mut end) = (ResponseHead::new(), HeadEnd::default());
     let read = responses::parse(&written, &mut end, &limits, to_head, &mut again);
     assert_eq!(

@@ -127,7 +127,7 @@ fn says_the_same_again(head: &ResponseHead, version: Version, keep: bool, to_hea
             keep,
             to_head,
         };
-        forward::response(head, &reply, Some("keel"), &mut written);
+        forward::response(head, &reply, Some("keel"), None, &mut written);
     }
     let roomy = HeadLimits {
         bytes: 1 << 20,

@@ -119,6 +119,7 @@ impl<N: Net> Try<'_, '_, N> {
             &self.desk.response,
             &reply,
             self.course.via,
+            None,
             &mut self.desk.downward,
         );
         self.desk.seen.head_sent = self.desk.downward.len();
