@@ -41,10 +41,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     unusual_paths(parts, reading);
     reach::unreachable(parts, reading);
     tried_one_by_one(&parts.rules, reading);
-    let forwarded = parts
-        .rules
-        .iter()
-        .filter_map(|rule| rule.part.service.as_ref());
+    let forwarded = parts.rules.iter().flat_map(|rule| &rule.part.services);
     let forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();
     for service in &parts.services {
         let name = &*service.part.name;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::keys::{self, Absent, Key, Keys, Shape, TOP};
 use crate::limits;
-use crate::lower::Loaded;
+use crate::lower::{Loaded, is_split};
 use crate::problem::{At, Source};
 use crate::read::{Piece, Scalar, pieces, units};
 use crate::tree::{self, Node, Value};
@@ -251,15 +251,21 @@ impl Walk<'_> {
             Shape::WordOr(_, empty, keys) if self.resolved(node).1 == *empty => {
                 self.map(keys, &[], number)
             }
-            Shape::Forward => match entries(node) {
-                [(key, _), ..] => {
+            Shape::TrueOr(keys) => self.map(keys, entries(node), number),
+            Shape::Forward(keys) if is_split(entries(node)) => {
+                self.map(keys, entries(node), number)
+            }
+            Shape::Forward(keys) => match (entries(node), keys.keys) {
+                ([], _) | (_, []) => Entry::Leaf(self.leaf(shape, node)),
+                // One that gets all is the same as its name.
+                ([(key, _)], _) => {
                     let origin = Origin::Text(key.at, Vec::new());
                     Entry::Leaf(Leaf {
                         origin,
                         ..Leaf::default(&key.text, Kind::Text)
                     })
                 }
-                [] => Entry::Leaf(self.leaf(shape, node)),
+                (_, [to, ..]) => self.of(&to.shape, node, number),
             },
             _ => Entry::Leaf(self.leaf(shape, node)),
         }

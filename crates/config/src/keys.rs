@@ -12,6 +12,9 @@ mod listeners;
 /// `error_pages:`
 mod pages;
 
+/// What a rule does.
+mod actions;
+
 /// `rules:`
 mod rules;
 
@@ -27,10 +30,14 @@ pub(crate) mod later;
 /// Values as they are written.
 pub(crate) mod written;
 
+pub(crate) use actions::{
+    DENY, FALLBACK, REDIRECT, REQUEST_EDITS, RESPOND, RESPONSE_EDITS, REWRITE, REWRITE_HOST,
+    REWRITE_PREFIX, REWRITE_REGEX, SPLIT, SPLIT_AFFINITY, SPLIT_COOKIE,
+};
 pub(crate) use cases::CASE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS};
 pub(crate) use pages::{PAGE, PAGES};
-pub(crate) use rules::{PATH, REDIRECT, RESPOND, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
+pub(crate) use rules::{PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 pub(crate) use services::{
     BACKEND, BODY, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
     TCP_CHECK, UPSTREAM,
@@ -93,8 +100,10 @@ pub(crate) enum Shape {
     Short(Option<&'static str>, &'static Keys),
     /// One of these words, or a map; the named one says the same as an empty map.
     WordOr(&'static [&'static str], &'static str, &'static Keys),
-    /// The name of a service, or a map of one name.
-    Forward,
+    /// `true`, which says the same as an empty map, or a map.
+    TrueOr(&'static Keys),
+    /// The name of a service, a map of names to weights, or a map of these keys.
+    Forward(&'static Keys),
 }
 
 /// What holds when a key is absent.

@@ -71,6 +71,33 @@ pub const RESPOND_STATUS: u16 = 200;
 /// Of an answer made here.
 pub const RESPOND_TYPE: &str = "text/plain; charset=utf-8";
 
+/// Of a request that a rule denies.
+pub const DENY_STATUS: u16 = 403;
+
+/// Services of one split; ALB has 5.
+pub const SPLIT_SERVICES: usize = 64;
+
+/// The largest weight of a service of a split, as ALB has it.
+pub const SPLIT_WEIGHT: u16 = 999;
+
+/// The cookie of a split.
+pub const SPLIT_COOKIE: &str = "keel-split";
+
+/// How long a client stays on its side of a split.
+pub const SPLIT_TTL: Duration = Duration::from_secs(86_400);
+
+/// The longest, as ALB has it.
+pub const SPLIT_TTL_MOST: Duration = Duration::from_secs(604_800);
+
+/// Fields that one rule changes in each direction: as many as a request may have here.
+pub const EDITS: usize = 100;
+
+/// Bytes of a text of a rule's redirect, rewrite or field: half of what a head may have here.
+pub const TEMPLATE_BYTES: usize = 16 * 1024;
+
+/// Bytes of where a redirect leads, as ALB has it: what browsers and proxies take.
+pub const REDIRECT_BYTES: usize = 8 * 1024;
+
 /// From one check to the next.
 pub const CHECK_EVERY: Duration = Duration::from_secs(5);
 

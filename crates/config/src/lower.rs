@@ -12,8 +12,7 @@ use crate::check;
 use crate::keys::{ADMIN, Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::{
-    Action, AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, RulePlan, ServicePlan,
-    Workers,
+    AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, RulePlan, ServicePlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
 use crate::read::{Fields, Files, Reading, Scalar};
@@ -49,6 +48,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+pub(crate) use rules::is_split;
+
 /// So many names are listed in a message.
 const NAMES_SHOWN: usize = 20;
 
@@ -63,8 +64,8 @@ pub(crate) struct RawRule {
     pub(crate) rule: RulePlan,
     /// Its name, for messages.
     pub(crate) shown: String,
-    /// None: it forwards nowhere.
-    pub(crate) service: Option<(At, Scalar)>,
+    /// Those that it names; its action says which by their number here.
+    pub(crate) services: Vec<(At, Scalar)>,
     pub(crate) listeners: Vec<(At, Scalar)>,
     /// Whether all its conditions could be read: else it holds for less than it seems.
     pub(crate) whole: bool,
@@ -442,18 +443,19 @@ fn resolve(
             reading.error(*at, "unknown_listener", message);
         }
     }
-    if let Some((at, name)) = &raw.service {
-        let found = services.get(name.value()).copied();
-        if let Some(found) = found {
-            raw.rule.action = Action::Forward(found);
-        } else if !parts.stands("services", Some(name.value())) {
+    let mut found = Vec::new();
+    for (at, name) in &raw.services {
+        let place = services.get(name.value()).copied();
+        if place.is_none() && !parts.stands("services", Some(name.value())) {
             let message = format!(
                 "there is no service `{name}`; there are: {}",
                 names(&parts.services)
             );
             reading.error(*at, "unknown_service", message);
         }
+        found.push(place.unwrap_or_default());
     }
+    raw.rule.place_services(&found);
 }
 
 /// Where parts stand in the plan, by name.

@@ -19,8 +19,16 @@ use crate::limits::{ListenerLimits, ServiceLimits};
 /// `rules:`
 mod rules;
 
+/// What rules do beside naming a service, a redirect or an answer.
+mod actions;
+
+pub use actions::{
+    Beside, EditsPlan, Expression, FallbackPlan, FieldName, HostRewrite, PathRewrite, Piece,
+    RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
+};
 pub use rules::{
-    Action, Conditions, HostPattern, PathPattern, RedirectPlan, RespondPlan, RulePlan, Wildcard,
+    Action, Conditions, HostPattern, PathPattern, RedirectPlan, RedirectPort, RespondPlan,
+    RulePlan, Wildcard,
 };
 
 /// A checked configuration.
@@ -99,7 +107,9 @@ pub struct ListenerPlan {
 pub type ErrorPages = BTreeMap<u16, ErrorPage>;
 
 /// The statuses of answers that are made here: what may be configured.
-pub const ERROR_STATUSES: [u16; 12] = [400, 404, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505];
+pub const ERROR_STATUSES: [u16; 14] = [
+    400, 403, 404, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505,
+];
 
 /// A configured answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

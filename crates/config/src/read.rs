@@ -167,6 +167,12 @@ impl Reading {
         self.untold.set(Some((first, worst, count + 1)));
     }
 
+    /// How many problems there are so far, told or not.
+    pub(crate) fn errors(&self) -> usize {
+        let untold = self.untold.get().map_or(0, |(_, _, count)| count);
+        self.problems.borrow().len() + untold
+    }
+
     /// Whether an error that is noted now is counted only.
     pub(crate) fn is_full(&self) -> bool {
         self.problems.borrow().len() >= limits::PROBLEMS && self.warnings.get() == 0
@@ -392,7 +398,7 @@ impl Reading {
     }
 
     /// A whole number within a range.
-    fn number(&self, node: &Node, least: u64, most: u64) -> Option<u64> {
+    pub(crate) fn number(&self, node: &Node, least: u64, most: u64) -> Option<u64> {
         let (number, shown) = self.parsed(node, "number", |text| {
             let number = text.value().parse::<u64>();
             number

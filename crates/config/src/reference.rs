@@ -58,6 +58,8 @@ fn below(shape: &Shape) -> Option<&'static Keys> {
         | Shape::Bare(keys)
         | Shape::Named(keys)
         | Shape::Short(_, keys)
+        | Shape::TrueOr(keys)
+        | Shape::Forward(keys)
         | Shape::WordOr(_, _, keys) => Some(keys),
         Shape::List(item) | Shape::Free(item) => below(item),
         _ => None,
@@ -98,7 +100,8 @@ fn takes(shape: &Shape) -> String {
         Shape::Short(None, keys) => format!("text, {}", map(keys)),
         Shape::Short(Some(key), keys) => format!("text (its `{key}`), {}", map(keys)),
         Shape::WordOr(all, _, keys) => format!("{}, {}", words(all), map(keys)),
-        Shape::Forward => "a service's name".into(),
+        Shape::TrueOr(keys) => format!("`true`, {}", map(keys)),
+        Shape::Forward(_) => "a service's name, a map of services and weights, or a map".into(),
     }
 }
 

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::keys::{Absent, Key, Keys, Shape, TOP};
+use crate::limits;
 
 /// The schema.
 #[must_use]
@@ -28,8 +29,6 @@ pub fn schema() -> Value {
 /// Scalars. Each may be a variable of the environment instead.
 fn definitions() -> Value {
     let units = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
-    let written =
-        |pattern: &str| json!({ "type": "string", "pattern": format!("^({pattern})$|\\$\\{{") });
     json!({
         "text": { "type": ["string", "number", "boolean"] },
         "variable": { "type": "string", "pattern": "\\$\\{" },
@@ -39,6 +38,11 @@ fn definitions() -> Value {
         "size": written("[0-9]+(B|kB|KiB|MB|MiB|GB|GiB)"),
         "share": written("[0-9.]+%"),
     })
+}
+
+/// A text of this form, or a variable of the environment.
+fn written(pattern: &str) -> Value {
+    json!({ "type": "string", "pattern": format!("^({pattern})$|\\$\\{{") })
 }
 
 fn map(keys: &Keys) -> Value {
@@ -115,10 +119,21 @@ fn shape(of: &Shape) -> Value {
         Shape::WordOr(all, _, keys) => {
             json!({ "anyOf": [words(all), scalar("variable"), map(keys)] })
         }
-        Shape::Forward => json!({ "anyOf": [
-            scalar("text"),
-            { "type": "object", "minProperties": 1, "maxProperties": 1 },
+        Shape::TrueOr(keys) => json!({ "anyOf": [
+            { "const": true },
+            written("true"),
+            map(keys),
         ] }),
+        Shape::Forward(keys) => {
+            let [services, ..] = keys.keys else {
+                return map(keys);
+            };
+            // Weights of names, unless `to` says otherwise.
+            let mut weights = shape(&services.shape);
+            weights["minProperties"] = 1.into();
+            weights["maxProperties"] = limits::SPLIT_SERVICES.into();
+            json!({ "anyOf": [scalar("text"), weights, map(keys)] })
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{Action, BackendPlan, RulePlan, ServicePlan};
+use evenkeel_config::plan::{BackendPlan, RulePlan, ServicePlan};
 
 /// What lies between two plans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,6 +229,7 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         listeners: _,
         when,
         action,
+        beside,
         exchange,
         idle_body,
         body,
@@ -237,14 +238,12 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         let name = |at: &usize| plan.listeners.get(*at).map(|one| one.name.clone());
         rule.listeners.iter().map(name).collect()
     };
-    let actions = match (action, &other.action) {
-        (Action::Forward(one), Action::Forward(other)) => {
-            let name = |plan: &Plan, at: usize| plan.services.get(at).map(|one| one.name.clone());
-            name(before, *one) == name(after, *other)
-        }
-        (one, other) => one == other,
+    let services = |one: usize, other: usize| {
+        let name = |plan: &Plan, at: usize| plan.services.get(at).map(|one| one.name.clone());
+        name(before, one) == name(after, other)
     };
-    actions
+    action.same(&other.action, services)
+        && beside.same(&other.beside, services)
         && *name == other.name
         && *priority == other.priority
         && *when == other.when

@@ -117,7 +117,7 @@ pub(crate) fn key(key: &HashKey, request: &RequestHead, client: IpAddr) -> u64 {
 }
 
 /// The value of a cookie (RFC 6265 section 5.4), quotes left on.
-fn cookie<'a>(request: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn cookie<'a>(request: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
     request
         .fields()
         .filter(|field| field.known == Known::Cookie)

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::pick::{Pick, Refusal};
-use evenkeel_balance::retry::{Attempt, Decision};
+use evenkeel_balance::retry::{Attempt, Decision, Progress};
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::ListenerLimits;
-use evenkeel_config::plan::{Action, ListenerPlan, RulePlan};
+use evenkeel_config::plan::{ListenerPlan, RulePlan};
 use evenkeel_wire::RequestHead;
 use evenkeel_wire::forward::{self, Forwarding};
 use evenkeel_wire::http1::HeadEnd;
@@ -28,15 +28,32 @@ use crate::observation::Observation;
 use crate::reason::Reason;
 use crate::worker::{Desk, Seat, View};
 
+/// What follows from the rule.
+pub(crate) mod act;
+
+/// Which service of a split.
+pub(crate) mod split;
+
+/// How a request fills the places of a template.
+mod fill;
+
+/// What a rule makes of a request for its backend.
+mod alter;
+
+/// Where a redirect leads.
+mod redirect;
+
 /// One try on one backend.
 mod attempt;
 
 /// Answers that are made here.
 mod reply;
 
+use act::Met;
 use attempt::{Again, Attempted, Course, Failed};
 
-pub(crate) use reply::location;
+/// What listeners speak.
+pub(crate) const SCHEME: &str = "http";
 
 /// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it.
 pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
@@ -54,6 +71,7 @@ pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
 }
 
 async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began: Instant) -> Next {
+    desk.altered.clear();
     let door = conn.door.clone();
     let (at, listener) = door.plan(&view.live, view.version).unzip();
     desk.seen.listener = at;
@@ -75,27 +93,16 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
         return reply::refuse(conn, desk, Reason::NoRule).await;
     };
     desk.seen.rule = Some(rule.0);
-    match &rule.1.action {
-        Action::Respond(answer) => reply::respond(conn, desk, answer).await,
-        Action::Redirect(to) => reply::redirect(conn, desk, to).await,
-        Action::Forward(service) => {
-            let Some(seat) = view.seats.get(*service).cloned() else {
-                return reply::refuse(conn, desk, Reason::NoRule).await;
-            };
-            desk.seen.service = Some(*service);
-            let exchange = Exchange {
-                listener,
-                limits: &limits,
-                rule: rule.1,
-                class: rule.0,
-                seat,
-                client: decision.client,
-                trusted: decision.trusted,
-                began,
-            };
-            exchange.forward(conn, desk).await
-        }
-    }
+    let met = Met {
+        listener,
+        limits: &limits,
+        rule: rule.1,
+        class: rule.0,
+        client: decision.client,
+        trusted: decision.trusted,
+        began,
+    };
+    met.act(conn, desk, view).await
 }
 
 enum HeadFault {
@@ -157,7 +164,12 @@ async fn read_head<N: Net>(
 struct Tries {
     tried: Tried,
     made: u32,
+    /// Part of the request may be with a backend.
+    seen: bool,
 }
+
+/// A service refused, no backend has seen the request, and nothing is answered yet.
+struct Unserved(Reason);
 
 /// A request that a rule forwards.
 struct Exchange<'a, N: Net> {
@@ -173,10 +185,10 @@ struct Exchange<'a, N: Net> {
 
 impl<N: Net> Exchange<'_, N> {
     /// Tries backends until one answers, or no more may be tried.
-    async fn forward(self, conn: &mut Conn<N>, desk: &mut Desk) -> Next {
+    async fn forward(&self, conn: &mut Conn<N>, desk: &mut Desk) -> Result<Next, Unserved> {
         let most = decide::body_most(self.rule, self.limits);
         if let Some(reason) = decide::refused(&desk.request, most) {
-            return reply::refuse(conn, desk, reason).await;
+            return Ok(reply::refuse(conn, desk, reason).await);
         }
         self.write_head(conn, desk);
         let service = &self.seat.live;
@@ -199,25 +211,33 @@ impl<N: Net> Exchange<'_, N> {
         let mut tries = Tries::default();
         let mut pick = match self.pick(conn, &tries, course.key) {
             Ok(pick) => pick,
-            Err(refusal) => return reply::refuse(conn, desk, Reason::Refused(refusal)).await,
+            Err(refusal) => return Err(Unserved(Reason::Refused(refusal))),
         };
         loop {
             tries.made += 1;
-            desk.seen.attempts = tries.made;
+            desk.seen.attempts += 1;
             tries.tried.insert(pick.backend());
-            let again = match attempt::make(&self, conn, desk, pick, &course, &tries).await {
-                Attempted::Again(again) => again,
+            let again = match attempt::make(self, conn, desk, pick, &course, &tries).await {
+                Attempted::Again(again) => {
+                    tries.seen = true;
+                    again
+                }
                 Attempted::Ended(ended) => {
                     desk.seen.status = ended.status;
                     desk.seen.reason = ended.reason;
                     desk.seen.received = ended.received;
                     desk.seen.sent = ended.sent;
-                    return ended.next;
+                    return Ok(ended.next);
                 }
                 Attempted::Failed(failed) => {
+                    tries.seen |= failed.progress != Progress::Unsent;
                     match self.again(conn, &desk.request, &failed, &tries, &course) {
                         Some(again) => again,
-                        None => return reply::refuse(conn, desk, failed.reason).await,
+                        // A service that is full before a backend saw anything has refused.
+                        None if failed.reason == Reason::MaxConnections && !tries.seen => {
+                            return Err(Unserved(failed.reason));
+                        }
+                        None => return Ok(reply::refuse(conn, desk, failed.reason).await),
                     }
                 }
             };
@@ -226,7 +246,7 @@ impl<N: Net> Exchange<'_, N> {
                 self.seat.live.state.service.retry_not_made();
                 // Nobody waits for an answer any more.
                 desk.seen.reason = Reason::ClientGone;
-                return Next::Cut;
+                return Ok(Next::Cut);
             }
             pick.begins(conn.worker.now());
         }
@@ -255,12 +275,12 @@ impl<N: Net> Exchange<'_, N> {
             peer: conn.peer,
             trusted: self.trusted,
             client: self.client,
-            scheme: "http",
+            scheme: SCHEME,
             port: conn.door.port,
             via: self.listener.and_then(|listener| listener.via.as_deref()),
             real_ip: self.listener.is_some_and(|listener| listener.real_ip),
             chance: std::array::from_fn(|_| conn.worker.chance()),
-            altered: None,
+            altered: Some(&desk.altered).filter(|altered| altered.is_touched()),
         };
         forward::request(&desk.request, &forwarding, &mut desk.forwardable);
         desk.seen.forwarded = true;

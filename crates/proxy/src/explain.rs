@@ -10,14 +10,13 @@ use std::sync::Arc;
 use evenkeel_balance::ask::{Ask, ClassId};
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::time::Instant;
-use evenkeel_config::plan::{Action, RespondPlan};
+use evenkeel_config::plan::{FallbackPlan, RespondPlan};
 use evenkeel_wire::RequestHead;
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
 
 use crate::connection::limits_of;
 use crate::decide::{self, decide};
-use crate::exchange::location;
 use crate::live::{Live, LiveService};
 use crate::reason::Reason;
 use crate::rules::conditions::unmet;
@@ -26,19 +25,28 @@ use crate::rules::shown;
 /// A request as people write it, as bytes.
 pub mod written;
 
+/// What follows from the rule.
+mod done;
+
 /// What would be done with a request.
 pub struct Explained<'a> {
     live: &'a Live,
     listener: usize,
     head: RequestHead,
     client: IpAddr,
+    trusted: bool,
     read: Result<Option<usize>, Reason>,
 }
 
 /// What would be done.
 pub enum Done<'a> {
     /// It is answered here, for this reason.
-    Refused(Reason),
+    Refused {
+        /// The answer's status: the reason's own, or another that a rule names.
+        status: u16,
+        /// Why.
+        reason: Reason,
+    },
     /// A rule's own answer.
     Respond(&'a RespondPlan),
     /// It is sent elsewhere.
@@ -58,8 +66,12 @@ pub struct Forwarded<'a> {
     pub path: Vec<u8>,
     /// The query that it gets, without the question mark.
     pub query: Option<Vec<u8>>,
+    /// The host that it gets in the place of the request's.
+    pub host: Option<Vec<u8>>,
     /// The services that it may go to; their shares are 1 together.
     pub services: Vec<Routed<'a>>,
+    /// What is done when the service refuses.
+    pub fallback: Option<&'a FallbackPlan>,
 }
 
 /// A service that a request may go to.
@@ -110,12 +122,14 @@ impl<'a> Explained<'a> {
             listener,
             head,
             client: peer,
+            trusted: false,
             read: Ok(None),
         };
         match parsed {
             Ok(Some(_)) => {
                 let decision = decide(live, Some(listener), &explained.head, peer);
                 explained.client = decision.client;
+                explained.trusted = decision.trusted;
                 explained.read = Ok(decision.rule.map(|(rule, _)| rule));
             }
             // More would be waited for.
@@ -181,50 +195,6 @@ impl<'a> Explained<'a> {
             wants: shown::wants(rule, condition, &self.live.plan),
             has: shown::has(&asked, condition, &self.live.plan),
         })
-    }
-
-    /// What is done with it.
-    #[must_use]
-    pub fn done(&self) -> Done<'a> {
-        let met = match self.read {
-            Err(reason) => return Done::Refused(reason),
-            Ok(met) => met.and_then(|at| Some((at, self.live.plan.rules.get(at)?))),
-        };
-        let Some((at, rule)) = met else {
-            return Done::Refused(Reason::NoRule);
-        };
-        match &rule.action {
-            Action::Respond(answer) => Done::Respond(answer),
-            Action::Redirect(to) => Done::Redirect {
-                status: to.status,
-                location: location(&self.head, to),
-            },
-            Action::Forward(service) => {
-                let limits = limits_of(self.live.plan.listeners.get(self.listener));
-                let most = decide::body_most(rule, &limits);
-                if let Some(reason) = decide::refused(&self.head, most) {
-                    return Done::Refused(reason);
-                }
-                match self.live.services.get(*service) {
-                    Some(service) => Done::Forward(Forwarded {
-                        path: self.head.path().to_vec(),
-                        query: self.head.query().map(<[u8]>::to_vec),
-                        services: vec![self.routed(at, service, 1.0)],
-                    }),
-                    None => Done::Refused(Reason::NoRule),
-                }
-            }
-        }
-    }
-
-    fn routed(&self, rule: usize, service: &'a Arc<LiveService>, share: f64) -> Routed<'a> {
-        let key = service.plan.key.as_ref();
-        Routed {
-            service,
-            share,
-            key: key.map(|key| decide::key(key, &self.head, self.client)),
-            class: decide::class(rule),
-        }
     }
 }
 

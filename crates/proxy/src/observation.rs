@@ -22,6 +22,8 @@ pub struct Observation {
     pub rule: Option<usize>,
     /// The service that was asked last: its place among the plan's services.
     pub service: Option<usize>,
+    /// The service that refused before, where the rule has a fallback, and why.
+    pub refused: Option<(usize, Reason)>,
     /// The status that the client got; 0 when it got none.
     pub status: u16,
     /// Why.
@@ -57,6 +59,7 @@ impl Observation {
             listener: None,
             rule: None,
             service: None,
+            refused: None,
             status: 0,
             reason: Reason::ClientLeft,
             attempts: 0,

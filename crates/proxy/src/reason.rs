@@ -10,6 +10,8 @@ pub enum Reason {
     Served,
     /// A rule's answer or redirect.
     Rule,
+    /// A rule denies it.
+    Denied,
     /// No rule matches.
     NoRule,
     /// The request was refused for what it is.
@@ -20,6 +22,12 @@ pub enum Reason {
     BodyTimeout,
     /// The body is over its limit.
     BodyTooLarge,
+    /// What a rule makes of the path or the host is none, or is too long.
+    RewriteFailed,
+    /// What a rule makes of the host is none.
+    RedirectFailed,
+    /// Where a rule sends the client is longer than a URL may be.
+    RedirectTooLong,
     /// The core gave no pick.
     Refused(Refusal),
     /// All sockets that the backend may have are in use.
@@ -47,7 +55,7 @@ pub enum Reason {
 }
 
 /// The reasons that hold nothing, in the order of their numbers.
-const PLAIN: [Reason; 16] = [
+const PLAIN: [Reason; 20] = [
     Reason::Served,
     Reason::Rule,
     Reason::NoRule,
@@ -64,6 +72,10 @@ const PLAIN: [Reason; 16] = [
     Reason::ClientGone,
     Reason::ClientStalled,
     Reason::LocalResources,
+    Reason::Denied,
+    Reason::RewriteFailed,
+    Reason::RedirectFailed,
+    Reason::RedirectTooLong,
 ];
 
 /// How many reasons there are.
@@ -103,6 +115,10 @@ impl Reason {
             Self::ClientGone => 13,
             Self::ClientStalled => 14,
             Self::LocalResources => 15,
+            Self::Denied => 16,
+            Self::RewriteFailed => 17,
+            Self::RedirectFailed => 18,
+            Self::RedirectTooLong => 19,
             Self::Refused(refusal) => REFUSED + refusal as usize,
             Self::Malformed(malformed) => MALFORMED + malformed as usize,
             Self::BackendMalformed(malformed) => BACKEND + malformed as usize,
@@ -114,7 +130,9 @@ impl Reason {
     pub const fn status(self) -> u16 {
         match self {
             Self::Served | Self::Rule => 200,
+            Self::Denied => 403,
             Self::NoRule => 404,
+            Self::RewriteFailed | Self::RedirectFailed | Self::RedirectTooLong => 500,
             Self::Malformed(malformed) => malformed.status(),
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
@@ -135,7 +153,11 @@ impl Reason {
         match self {
             Self::Served => "served",
             Self::Rule => "rule",
+            Self::Denied => "denied",
             Self::NoRule => "no_rule",
+            Self::RewriteFailed => "rewrite_failed",
+            Self::RedirectFailed => "redirect_failed",
+            Self::RedirectTooLong => "redirect_too_long",
             Self::Malformed(malformed) => malformed.word(),
             Self::HeadTimeout => "head_timeout",
             Self::BodyTimeout => "body_timeout",
@@ -166,17 +188,26 @@ pub(crate) const fn phrase(status: u16) -> &'static str {
         307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
         410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use evenkeel_balance::backend::Backend;
 use evenkeel_balance::service::Handle;
 use evenkeel_balance::time::Instant;
+use evenkeel_wire::altered::Altered;
 use evenkeel_wire::forward::Forwardable;
 use evenkeel_wire::{RequestHead, ResponseHead};
 
@@ -69,6 +70,7 @@ pub(crate) struct Desk {
     pub(crate) request: RequestHead,
     pub(crate) response: ResponseHead,
     pub(crate) forwardable: Forwardable,
+    pub(crate) altered: Altered,
     pub(crate) upward: Vec<u8>,
     pub(crate) downward: Vec<u8>,
 }
@@ -80,6 +82,7 @@ impl Default for Desk {
             request: RequestHead::default(),
             response: ResponseHead::default(),
             forwardable: Forwardable::default(),
+            altered: Altered::default(),
             upward: Vec::new(),
             downward: Vec::new(),
         }
@@ -146,6 +149,17 @@ impl<N: Net> Worker<N> {
         let seat = seen.service.and_then(|at| view.seats.get(at));
         if let Some(counters) = seat.and_then(|seat| seat.counters(self.index)) {
             counters.observe(seen);
+        }
+        // Who refused remembers why, and what the client got all the same.
+        if let Some((service, reason)) = seen.refused
+            && let Some(seat) = view.seats.get(service)
+            && let Some(counters) = seat.counters(self.index)
+        {
+            counters.observe(&Observation {
+                reason,
+                attempts: 0,
+                ..*seen
+            });
         }
     }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::Bind;
+use evenkeel_config::plan::{Bind, FallbackPlan};
 use evenkeel_proxy::explain::Explained;
 use evenkeel_proxy::explain::written::{self, Written};
 use evenkeel_proxy::live::Live;
@@ -216,5 +216,18 @@ fn nearest(explained: &Explained<'_>, most: usize) -> Passed {
     Passed {
         all,
         rules: passed.into_iter().map(|one| one.rule).collect(),
+    }
+}
+
+/// What is done when a service refuses, in words.
+fn fallback(live: &Live, plan: &FallbackPlan) -> String {
+    match plan {
+        FallbackPlan::Forward(service) => {
+            let service = live.services.get(*service);
+            let name = service.map_or("", |service| &*service.plan.name);
+            format!("service {name}")
+        }
+        FallbackPlan::Redirect(to) => format!("a redirect of {}", to.status),
+        FallbackPlan::Respond(answer) => format!("an answer of {}", answer.status),
     }
 }

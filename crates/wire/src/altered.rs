@@ -180,11 +180,15 @@ impl Altered {
         self.cookie.clear();
     }
 
-    pub(crate) fn target(&self) -> Option<&[u8]> {
+    /// The target that a backend gets in the place of the request's.
+    #[must_use]
+    pub fn target(&self) -> Option<&[u8]> {
         some(&self.target)
     }
 
-    pub(crate) fn host(&self) -> Option<&[u8]> {
+    /// The host that a backend gets in the place of the request's.
+    #[must_use]
+    pub fn host(&self) -> Option<&[u8]> {
         some(&self.host)
     }
 

@@ -110,6 +110,6 @@ fn explained(listener: usize, from: IpAddr, bytes: &[u8]) {
                 assert!(routed.explanation(0, Instant::ZERO).result.is_ok());
             }
         }
-        Done::Refused(_) | Done::Respond(_) => {}
+        Done::Refused { .. } | Done::Respond(_) => {}
     }
 }

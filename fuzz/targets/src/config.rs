@@ -144,9 +144,16 @@ fn keeps_its_word(plan: &Plan) {
         assert!((1..=50_000).contains(&rule.priority));
         let known = |&listener: &usize| listener < plan.listeners.len();
         assert!(rule.listeners.iter().all(known));
-        if let Action::Forward(service) = rule.action {
-            assert!(service < plan.services.len());
-        }
+        let services: Vec<usize> = match &rule.action {
+            Action::Forward(service) => vec![*service],
+            Action::Split(split) => split.sides.iter().map(|side| side.service).collect(),
+            Action::Redirect(_) | Action::Respond(_) | Action::Deny(_) => Vec::new(),
+        };
+        assert!(
+            services
+                .iter()
+                .all(|&service| service < plan.services.len())
+        );
         for host in &rule.when.hosts {
             if let HostPattern::Exact(host) = host {
                 let head = ask("/", host);

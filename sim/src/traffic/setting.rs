@@ -12,8 +12,8 @@ use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, Servic
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ErrorPages, ListenerPlan,
-    PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
+    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
+    ListenerPlan, PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
 };
 
 use super::Kind;
@@ -137,6 +137,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         listeners: Vec::new(),
         when: Conditions::default(),
         action: Action::Forward(0),
+        beside: Beside::default(),
         exchange: None,
         idle_body: None,
         body: None,

@@ -8,16 +8,6 @@ pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("listeners.*", &["tls", "forward", "sni", "proxy_protocol"]),
     ("listeners.*.limits", &["connections_per_address"]),
     (
-        "rules.*",
-        &[
-            "rewrite",
-            "request_headers",
-            "response_headers",
-            "deny",
-            "fallback",
-        ],
-    ),
-    (
         "rules.*.when",
         &["header", "query", "cookie", "source", "not"],
     ),

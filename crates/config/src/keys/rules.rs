@@ -1,6 +1,6 @@
 //! Owns the keys of `rules:`.
 
-use super::{Absent, Keys, Shape, key};
+use super::{Absent, DENY, FALLBACK, Keys, REDIRECT, RESPOND, REWRITE, SPLIT, Shape, key};
 use crate::limits;
 
 /// One rule.
@@ -34,9 +34,9 @@ pub(crate) static RULE: Keys = Keys {
         ),
         key(
             "forward",
-            Shape::Forward,
+            Shape::Forward(&SPLIT),
             Absent::Nothing,
-            "The service that serves it.",
+            "The service that serves it, or several with their weights (0 to 999).",
         ),
         key(
             "redirect",
@@ -49,6 +49,19 @@ pub(crate) static RULE: Keys = Keys {
             Shape::Map(&RESPOND),
             Absent::Nothing,
             "Answers here.",
+        ),
+        key("deny", Shape::TrueOr(&DENY), Absent::Nothing, "Refuses it."),
+        key(
+            "rewrite",
+            Shape::Map(&REWRITE),
+            Absent::Nothing,
+            "What the backend and the client see otherwise; rules and hash policies see what came.",
+        ),
+        key(
+            "fallback",
+            Shape::Map(&FALLBACK),
+            Absent::Nothing,
+            "What is done when the service refuses and no backend has seen the request.",
         ),
         key(
             "timeouts",
@@ -63,7 +76,7 @@ pub(crate) static RULE: Keys = Keys {
             "What clients may send.",
         ),
     ],
-    one_of: &["forward", "redirect", "respond"],
+    one_of: &["forward", "redirect", "respond", "deny"],
 };
 
 /// `when:`
@@ -115,83 +128,23 @@ pub(crate) static PATH: Keys = Keys {
     one_of: &["exact", "prefix", "regex"],
 };
 
-/// `redirect:`
-pub(crate) static REDIRECT: Keys = Keys {
-    place: "rules.*.redirect",
-    what: "redirect",
-    keys: &[
-        key(
-            "status",
-            Shape::Number(300, 399),
-            Absent::Is(|| limits::REDIRECT_STATUS.to_string()),
-            "301, 302, 303, 307 or 308.",
-        ),
-        key(
-            "scheme",
-            Shape::Words(&["http", "https"]),
-            Absent::No("the request's"),
-            "Another scheme.",
-        ),
-        key(
-            "host",
-            Shape::Text,
-            Absent::No("the request's"),
-            "Another host.",
-        ),
-        key(
-            "port",
-            Shape::Number(1, 65_535),
-            Absent::No("the request's, or the scheme's"),
-            "Another port.",
-        ),
-        key(
-            "path",
-            Shape::Text,
-            Absent::No("the request's"),
-            "Another path.",
-        ),
-        key(
-            "query",
-            Shape::Text,
-            Absent::No("the request's"),
-            "Another query; empty removes it.",
-        ),
-    ],
-    one_of: &[],
-};
-
-/// `respond:`
-pub(crate) static RESPOND: Keys = Keys {
-    place: "rules.*.respond",
-    what: "respond",
-    keys: &[
-        key(
-            "status",
-            Shape::Number(200, 599),
-            Absent::Is(|| limits::RESPOND_STATUS.to_string()),
-            "Its status.",
-        ),
-        key(
-            "content_type",
-            Shape::Text,
-            Absent::Is(|| limits::RESPOND_TYPE.into()),
-            "Its media type.",
-        ),
-        key(
-            "body",
-            Shape::Text,
-            Absent::No("empty"),
-            "Its body, at most 64 KiB.",
-        ),
-    ],
-    one_of: &[],
-};
-
 /// `timeouts:` of a rule.
 pub(crate) static RULE_TIMEOUTS: Keys = Keys {
     place: "rules.*.timeouts",
     what: "timeouts",
     keys: &[
+        key(
+            "connect",
+            Shape::Wait,
+            Absent::No("the service's"),
+            "Until a connection to a backend is made.",
+        ),
+        key(
+            "per_try",
+            Shape::Wait,
+            Absent::No("the service's"),
+            "One attempt until its response head.",
+        ),
         key(
             "exchange",
             Shape::Wait,

@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::paths::Unusual;
 use super::{Placed, RawRule};
 use crate::keys::{RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 use crate::limits;
-use crate::plan::{Action, Conditions, RulePlan};
+use crate::plan::{Action, Beside, Conditions, RulePlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::Node;
 
-use actions::action;
+use actions::{Around, Services, action, fallback, rewritten};
 use conditions::conditions;
+
+pub(crate) use actions::is_split;
 
 /// What a request must be like.
 mod conditions;
@@ -57,12 +60,13 @@ pub(super) fn everything(service: &str) -> RawRule {
             listeners: Vec::new(),
             when: Conditions::default(),
             action: Action::Forward(0),
+            beside: Beside::default(),
             exchange: None,
             idle_body: None,
             body: None,
         },
         shown: limits::RULE_NAME.into(),
-        service: Some((
+        services: vec![(
             At {
                 file: 0,
                 line: 1,
@@ -70,7 +74,7 @@ pub(super) fn everything(service: &str) -> RawRule {
                 length: 1,
             },
             Scalar::plain(service),
-        )),
+        )],
         listeners: Vec::new(),
         whole: true,
         unusual: Vec::new(),
@@ -98,13 +102,19 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             .map(|map| conditions(map, &unusual))
             .unwrap_or_default(),
     };
-    let (action, service) = action(&fields, &name);
-    let (mut exchange, mut idle_body) = (None, None);
-    if let Some(map) = fields.map("timeouts", &RULE_TIMEOUTS) {
-        exchange = map.with("exchange", Reading::wait);
-        idle_body = map.with("idle_body", Reading::wait);
-        map.done();
-    }
+    let mut services = Services::new();
+    let around = Around {
+        name: &name,
+        when: &when,
+        whole,
+    };
+    let action = action(&fields, around, &mut services);
+    let mut beside = Beside {
+        rewrite: rewritten(&fields),
+        fallback: fallback(&fields, around, &mut services),
+        ..Beside::default()
+    };
+    let (exchange, idle_body) = waits(&fields, &mut beside);
     let mut body = None;
     if let Some(map) = fields.map("limits", &RULE_LIMITS) {
         body = map.with("body", Reading::size);
@@ -118,16 +128,38 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             listeners: Vec::new(),
             when,
             action: action?,
+            beside,
             exchange,
             idle_body,
             body,
         },
         shown: name.to_string(),
-        service,
+        services,
         listeners: listeners.unwrap_or_default(),
         whole,
         unusual: unusual.into_inner(),
     })
+}
+
+/// `timeouts:`, of the exchange and of a body.
+fn waits(fields: &Fields<'_>, beside: &mut Beside) -> (Option<Duration>, Option<Duration>) {
+    let Some(map) = fields.map("timeouts", &RULE_TIMEOUTS) else {
+        return (None, None);
+    };
+    let (exchange, idle_body) = (
+        map.with("exchange", Reading::wait),
+        map.with("idle_body", Reading::wait),
+    );
+    beside.connect = map.with("connect", Reading::wait);
+    beside.per_try = map.with("per_try", Reading::wait);
+    if let (Some(per_try), Some(exchange)) = (beside.per_try, exchange)
+        && per_try > exchange
+    {
+        let message = "`per_try` is longer than `exchange`, which ends it";
+        fields.reading.error(map.at, "deadlines", message);
+    }
+    map.done();
+    (exchange, idle_body)
 }
 
 /// The values of one condition.

@@ -4,6 +4,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Beside, FallbackPlan, SplitPlan, Template};
+
 /// Conditions and one action.
 #[derive(Clone, Debug)]
 pub struct RulePlan {
@@ -17,12 +19,37 @@ pub struct RulePlan {
     pub when: Conditions,
     /// What is done.
     pub action: Action,
+    /// What is done beside it.
+    pub beside: Beside,
     /// The whole exchange until the response head; none: the service's.
     pub exchange: Option<Duration>,
     /// The longest pause within a body or a tunnel; none: the listener's, and for an answer the service's if that is shorter.
     pub idle_body: Option<Duration>,
     /// The most bytes of a request's body; none: the listener's.
     pub body: Option<u64>,
+}
+
+impl RulePlan {
+    /// Puts places in the plan where the numbers of names stood.
+    pub(crate) fn place_services(&mut self, places: &[usize]) {
+        let place = |service: &mut usize| {
+            *service = places.get(*service).copied().unwrap_or_default();
+        };
+        match &mut self.action {
+            Action::Forward(service) => place(service),
+            Action::Split(split) => {
+                for side in &mut split.sides {
+                    place(&mut side.service);
+                }
+            }
+            Action::Redirect(_) | Action::Respond(_) | Action::Deny(_) => {}
+        }
+        if let Some(fallback) = &mut self.beside.fallback
+            && let FallbackPlan::Forward(service) = Arc::make_mut(fallback)
+        {
+            place(service);
+        }
+    }
 }
 
 /// What a request must be like. An empty list asks nothing; within a list one match is enough.
@@ -99,10 +126,26 @@ impl Wildcard {
 pub enum Action {
     /// One of [`Plan::services`], by index.
     Forward(usize),
+    /// One of several services, drawn by weight.
+    Split(SplitPlan),
     /// Sent elsewhere.
     Redirect(RedirectPlan),
     /// Answered here.
     Respond(RespondPlan),
+    /// Refused with this status, 400 to 599.
+    Deny(u16),
+}
+
+impl Action {
+    /// Whether it is the same, where `services` says which places mean the same service.
+    #[must_use]
+    pub fn same(&self, other: &Self, services: impl Fn(usize, usize) -> bool) -> bool {
+        match (self, other) {
+            (Self::Forward(one), Self::Forward(other)) => services(*one, *other),
+            (Self::Split(one), Self::Split(other)) => one.same(other, services),
+            (one, other) => one == other,
+        }
+    }
 }
 
 /// Where a redirect leads; what is absent stays as the request had it.
@@ -113,13 +156,22 @@ pub struct RedirectPlan {
     /// `http` or `https`.
     pub scheme: Option<Arc<str>>,
     /// A host.
-    pub host: Option<Arc<str>>,
-    /// A port; the scheme's own is not written.
-    pub port: Option<NonZeroU16>,
+    pub host: Option<Template>,
+    /// A port; the scheme's own is not written. None: the request's, unless the scheme changes.
+    pub port: Option<RedirectPort>,
     /// A path that begins with a slash.
-    pub path: Option<Arc<str>>,
+    pub path: Option<Template>,
     /// A query without the question mark; empty removes it.
-    pub query: Option<Arc<str>>,
+    pub query: Option<Template>,
+}
+
+/// The port of a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedirectPort {
+    /// This one.
+    Number(NonZeroU16),
+    /// The request's, whatever becomes of the scheme.
+    Request,
 }
 
 /// An answer made here.

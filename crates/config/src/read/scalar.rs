@@ -22,6 +22,15 @@ impl Scalar {
         }
     }
 
+    /// A part of it, which messages show as the whole.
+    pub(crate) fn part(&self, value: &str) -> Self {
+        let shown = self.shown.as_ref().unwrap_or(&self.value);
+        Self {
+            value: value.to_owned(),
+            shown: Some(shown.clone()),
+        }
+    }
+
     pub(super) fn veiled(value: String, shown: String) -> Self {
         Self {
             value,

@@ -230,7 +230,8 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             upload_broken: false,
             pick,
             lane,
-            per_try: exchange.seat.live.plan.limits.per_try,
+            per_try: (exchange.rule.beside.per_try)
+                .unwrap_or(exchange.seat.live.plan.limits.per_try),
             tries,
         }
     }

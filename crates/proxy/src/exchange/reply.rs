@@ -4,7 +4,8 @@ use std::future::poll_fn;
 use std::io::Write;
 use std::task::Poll;
 
-use evenkeel_config::plan::{RedirectPlan, RespondPlan};
+use evenkeel_config::plan::RespondPlan;
+use evenkeel_wire::altered::{Altered, Location};
 use evenkeel_wire::forward::{Reply, put_connection};
 use evenkeel_wire::{Framing, RequestHead, date};
 
@@ -19,13 +20,22 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Answers with the status of a reason, and its word; or with what is configured for that status.
 pub(super) async fn refuse<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, reason: Reason) -> Next {
+    refuse_as(conn, desk, reason, reason.status()).await
+}
+
+/// The same with another status.
+pub(super) async fn refuse_as<N: Net>(
+    conn: &mut Conn<N>,
+    desk: &mut Desk,
+    reason: Reason,
+    status: u16,
+) -> Next {
     conn.door.state().counters.answered(reason);
     // A head that was not understood may hold anything; what follows it cannot be read.
     let understood = !matches!(reason, Reason::Malformed(_) | Reason::HeadTimeout);
     if !understood {
         desk.request = RequestHead::new();
     }
-    let status = reason.status();
     desk.seen.reason = reason;
     let view = conn.worker.view();
     let plan = conn.door.plan(&view.live, view.version);
@@ -58,9 +68,10 @@ pub(super) async fn respond<N: Net>(
     conn: &mut Conn<N>,
     desk: &mut Desk,
     plan: &RespondPlan,
+    reason: Reason,
 ) -> Next {
-    conn.door.state().counters.answered(Reason::Rule);
-    desk.seen.reason = Reason::Rule;
+    conn.door.state().counters.answered(reason);
+    desk.seen.reason = reason;
     let answer = Answer {
         status: plan.status,
         content_type: &plan.content_type,
@@ -74,15 +85,15 @@ pub(super) async fn respond<N: Net>(
 pub(super) async fn redirect<N: Net>(
     conn: &mut Conn<N>,
     desk: &mut Desk,
-    to: &RedirectPlan,
+    status: u16,
+    to: &Location,
+    reason: Reason,
 ) -> Next {
-    conn.door.state().counters.answered(Reason::Rule);
-    desk.seen.reason = Reason::Rule;
-    let mut fields = b"Location: ".to_vec();
-    fields.extend_from_slice(&location(&desk.request, to));
-    fields.extend_from_slice(b"\r\n");
+    conn.door.state().counters.answered(reason);
+    desk.seen.reason = reason;
+    let fields = [b"Location: ", to.as_bytes(), b"\r\n"].concat();
     let answer = Answer {
-        status: to.status,
+        status,
         content_type: PLAIN,
         fields: &fields,
         body: b"",
@@ -90,40 +101,10 @@ pub(super) async fn redirect<N: Net>(
     write(conn, desk, &answer, true).await
 }
 
-/// Where a redirect leads. Every part was checked: by the plan, or as part of a head, where no CR or LF can stand.
-pub(crate) fn location(request: &RequestHead, to: &RedirectPlan) -> Vec<u8> {
-    let scheme = to.scheme.as_deref().unwrap_or("http");
-    let host = to.host.as_deref().unwrap_or(request.host());
-    // Another scheme means another port, unless one is named.
-    let port = match (to.port, &to.scheme) {
-        (Some(port), _) => Some(port.get()),
-        (None, Some(_)) => None,
-        (None, None) => request.port(),
-    };
-    let standard = if scheme == "https" { 443 } else { 80 };
-    let mut location = format!("{scheme}://{host}").into_bytes();
-    if let Some(port) = port.filter(|&port| port != standard) {
-        let _ = write!(location, ":{port}");
-    }
-    match &to.path {
-        Some(path) => location.extend_from_slice(path.as_bytes()),
-        None if request.path() == b"*" => location.push(b'/'),
-        None => location.extend_from_slice(request.path()),
-    }
-    let query = match &to.query {
-        Some(query) => Some(query.as_bytes()).filter(|query| !query.is_empty()),
-        None => request.query(),
-    };
-    if let Some(query) = query {
-        location.push(b'?');
-        location.extend_from_slice(query);
-    }
-    location
-}
-
 struct Answer<'a> {
     status: u16,
     content_type: &'a str,
+    /// At most one more, with its line end.
     fields: &'a [u8],
     body: &'a [u8],
 }
@@ -139,14 +120,20 @@ impl Answer<'_> {
         }
     }
 
-    fn put_head(&self, out: &mut Vec<u8>, date: &str) {
+    fn put_head(&self, out: &mut Vec<u8>, date: &str, altered: &Altered) {
         let (status, phrase) = (self.status, phrase(self.status));
         let _ = write!(out, "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\n");
         if let Some(body) = self.content() {
-            let (kind, length) = (self.content_type, body.len());
-            let _ = write!(out, "Content-Type: {kind}\r\nContent-Length: {length}\r\n");
+            if !altered.takes_from_response(b"content-type") {
+                let _ = write!(out, "Content-Type: {}\r\n", self.content_type);
+            }
+            let _ = write!(out, "Content-Length: {}\r\n", body.len());
         }
-        out.extend_from_slice(self.fields);
+        let name = self.fields.split(|&byte| byte == b':').next();
+        if name.is_some_and(|name| !altered.takes_from_response(name)) {
+            out.extend_from_slice(self.fields);
+        }
+        out.extend_from_slice(altered.response_lines());
     }
 }
 
@@ -175,7 +162,8 @@ async fn write<N: Net>(
         && !conn.door.is_closing();
     let out = &mut desk.downward;
     out.clear();
-    answer.put_head(out, &date::text(conn.worker.net.since_1970()));
+    let date = date::text(conn.worker.net.since_1970());
+    answer.put_head(out, &date, &desk.altered);
     let reply = Reply {
         framing: Framing::Empty,
         version: desk.request.version(),

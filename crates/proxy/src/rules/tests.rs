@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use evenkeel_config::plan::{Action, Conditions, HostPattern, PathPattern, Wildcard};
+use evenkeel_config::plan::{Action, Beside, Conditions, HostPattern, PathPattern, Wildcard};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -49,6 +49,7 @@ fn rule_of(
             methods: methods.iter().map(|&method| method.into()).collect(),
         },
         action: Action::Forward(0),
+        beside: Beside::default(),
         exchange: None,
         idle_body: None,
         body: None,

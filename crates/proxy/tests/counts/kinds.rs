@@ -1,6 +1,8 @@
 //! Owns rules of each kind, so many of them, and a request that finds the last.
 
-use evenkeel_config::plan::{Action, Conditions, HostPattern, PathPattern, RulePlan, Wildcard};
+use evenkeel_config::plan::{
+    Action, Beside, Conditions, HostPattern, PathPattern, RulePlan, Wildcard,
+};
 use evenkeel_proxy::rules::Asked;
 use regex::bytes::Regex;
 
@@ -165,6 +167,7 @@ fn rule(kind: &str, at: usize) -> RulePlan {
         listeners,
         when,
         action: Action::Forward(0),
+        beside: Beside::default(),
         exchange: None,
         idle_body: None,
         body: None,

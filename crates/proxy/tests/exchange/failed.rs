@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use evenkeel_config::plan::{Action, Conditions, PathPattern, RespondPlan, RulePlan};
+use evenkeel_config::plan::{Action, Beside, Conditions, PathPattern, RespondPlan, RulePlan};
 use evenkeel_proxy::observation::by_reason;
 
 use crate::world::{Backend, Proxy, plan};
@@ -324,6 +324,7 @@ fn responds(path: &str, status: u16) -> RulePlan {
             content_type: "text/plain".into(),
             body: (*b"pong").into(),
         }),
+        beside: Beside::default(),
         exchange: None,
         idle_body: None,
         body: None,

@@ -8,8 +8,8 @@ use evenkeel_balance::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Bind, Conditions, ErrorPages, ListenerPlan,
-    PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
+    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
+    ListenerPlan, PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
 };
 
 /// A plan of one listener and one service over these backends.
@@ -31,6 +31,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         listeners: Vec::new(),
         when: Conditions::default(),
         action: Action::Forward(0),
+        beside: Beside::default(),
         exchange: None,
         idle_body: None,
         body: None,

@@ -242,7 +242,7 @@ impl<'a> Met<'a> {
 
     fn status(&self) -> Option<u16> {
         match &self.done {
-            Done::Refused(reason) => Some(reason.status()),
+            Done::Refused { status, .. } => Some(*status),
             Done::Respond(answer) => Some(answer.status),
             Done::Redirect { status, .. } => Some(*status),
             Done::Forward(_) => None,
@@ -251,7 +251,7 @@ impl<'a> Met<'a> {
 
     fn reason(&self, expected: &str) -> Option<String> {
         let word = match &self.done {
-            Done::Refused(reason) => reason.word(),
+            Done::Refused { reason, .. } => reason.word(),
             Done::Respond(_) | Done::Redirect { .. } => evenkeel_proxy::reason::Reason::Rule.word(),
             Done::Forward(_) => return Some(self.in_short()),
         };
@@ -279,7 +279,7 @@ impl<'a> Met<'a> {
     /// What is done, for a message.
     fn in_short(&self) -> String {
         match &self.done {
-            Done::Refused(reason) => format!("an answer of {}, {}", reason.status(), reason.word()),
+            Done::Refused { status, reason } => format!("an answer of {status}, {}", reason.word()),
             Done::Respond(answer) => format!("an answer of {} by the rule", answer.status),
             Done::Redirect { status, location } => {
                 let location = String::from_utf8_lossy(location);

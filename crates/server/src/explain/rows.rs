@@ -26,8 +26,8 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed) -> Va
         "passed_all": passed.all,
     });
     let done = match explained.done() {
-        Done::Refused(reason) => {
-            json!({ "action": "refuse", "status": reason.status(), "reason": reason.word() })
+        Done::Refused { status, reason } => {
+            json!({ "action": "refuse", "status": status, "reason": reason.word() })
         }
         Done::Respond(answer) => json!({
             "action": "respond", "status": answer.status, "reason": Reason::Rule.word(),
@@ -38,7 +38,9 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed) -> Va
         }),
         Done::Forward(forwarded) => json!({
             "action": "forward",
-            "forwarded": { "path": lossy(&forwarded.path), "query": forwarded.query.as_deref().map(lossy) },
+            "forwarded": { "path": lossy(&forwarded.path), "query": forwarded.query.as_deref().map(lossy),
+                "host": forwarded.host.as_deref().map(lossy) },
+            "fallback": forwarded.fallback.map(|fallback| super::fallback(live, fallback)),
             "services": forwarded.services.iter().map(service).collect::<Vec<_>>(),
         }),
     };

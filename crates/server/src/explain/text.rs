@@ -39,22 +39,13 @@ pub(super) fn text(
         );
     }
     match explained.done() {
-        Done::Refused(Reason::NoRule) => {
-            let reason = Reason::NoRule;
-            let _ = writeln!(
-                out,
-                "no rule holds\nanswered with {}, {}",
-                reason.status(),
-                reason.word()
-            );
-        }
-        Done::Refused(reason) => {
-            let _ = writeln!(
-                out,
-                "refused: answered with {}, {}",
-                reason.status(),
-                reason.word()
-            );
+        Done::Refused { status, reason } => {
+            let why = match reason {
+                Reason::NoRule => "no rule holds\n",
+                Reason::Denied => "",
+                _ => "refused: ",
+            };
+            let _ = writeln!(out, "{why}answered with {status}, {}", reason.word());
         }
         Done::Respond(answer) => {
             let (kind, length) = (plainly(&answer.content_type), answer.body.len());
@@ -75,9 +66,16 @@ pub(super) fn text(
         Done::Forward(forwarded) => {
             let target = target(&forwarded.path, forwarded.query.as_deref());
             let _ = writeln!(out, "the backend gets {}", plainly(&target));
+            if let Some(host) = &forwarded.host {
+                let _ = writeln!(out, "as host {}", plainly(&String::from_utf8_lossy(host)));
+            }
             let split = forwarded.services.len() > 1;
             for routed in &forwarded.services {
                 service(&mut out, routed, split, most);
+            }
+            if let Some(fallback) = forwarded.fallback {
+                let instead = plainly(&super::fallback(live, fallback));
+                let _ = writeln!(out, "when the service refuses: {instead}");
             }
         }
     }

@@ -1,122 +1,138 @@
-//! Owns what a rule does.
+//! Owns what a rule does: its one action, and what goes with it.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::conditions::host;
-use crate::keys::{REDIRECT, RESPOND};
+use crate::keys::{DENY, FALLBACK, RESPOND};
 use crate::limits;
 use crate::lower::pages;
-use crate::lower::paths::exact;
-use crate::plan::{Action, HostPattern, RedirectPlan, RespondPlan};
+use crate::plan::{Action, Conditions, FallbackPlan, RespondPlan, RewritePlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
-use crate::tree::{Node, Value};
+use crate::tree::Node;
+
+use forward::{forward, named};
+use redirect::redirect;
+
+/// One service, or a split over several.
+mod forward;
+
+/// Where a client is sent.
+mod redirect;
+
+/// What backend and client see otherwise.
+mod rewrite;
+
+/// Fields that are changed.
+mod edits;
+
+/// Texts in which a request fills places.
+mod template;
+
+pub(crate) use forward::is_split;
 
 /// The longest answer of a rule.
 const BODY_MOST: usize = 64 * 1024;
 
-/// The one action of a rule, and the service that it names.
-pub(super) fn action(fields: &Fields<'_>, name: &Scalar) -> (Option<Action>, Option<(At, Scalar)>) {
+/// Services that a rule names, with their places; an action says which by their number here.
+pub(super) type Services = Vec<(At, Scalar)>;
+
+/// What else of the rule an action is read with.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'r> {
+    /// Its name, for messages.
+    pub(super) name: &'r Scalar,
+    pub(super) when: &'r Conditions,
+    /// Whether all conditions could be read.
+    pub(super) whole: bool,
+}
+
+/// The one action of a rule.
+pub(super) fn action(
+    fields: &Fields<'_>,
+    around: Around<'_>,
+    services: &mut Services,
+) -> Option<Action> {
     let reading = fields.reading;
-    let mut service = None;
     let mut actions: Vec<(At, Option<Action>)> = Vec::new();
     if let Some((key, node)) = fields.entry("forward") {
-        service = forward(reading, node);
-        actions.push((key.at, service.is_some().then_some(Action::Forward(0))));
+        actions.push((key.at, forward(reading, node, services)));
     }
     if let Some((key, node)) = fields.entry("redirect") {
-        actions.push((key.at, redirect(reading, node).map(Action::Redirect)));
+        let to = redirect(reading, node, around);
+        actions.push((key.at, to.map(Action::Redirect)));
     }
     if let Some((key, node)) = fields.entry("respond") {
         actions.push((key.at, respond(reading, node).map(Action::Respond)));
     }
+    if let Some((key, node)) = fields.entry("deny") {
+        actions.push((key.at, deny(reading, node).map(Action::Deny)));
+    }
+    actions.sort_by_key(|(at, _)| *at);
     if let [_, (second, _), ..] = &actions[..] {
-        let message = "a rule has one of `forward`, `redirect` and `respond`";
+        let message = "a rule has one of `forward`, `redirect`, `respond` and `deny`";
         reading.error(*second, "two_actions", message);
     }
     if actions.is_empty() {
-        let message =
-            format!("rule `{name}` does nothing; give it `forward`, `redirect` or `respond`");
+        let message = format!(
+            "rule `{}` does nothing; give it `forward`, `redirect`, `respond` or `deny`",
+            around.name
+        );
         reading.error(fields.at, "missing", message);
     }
-    (
-        actions.into_iter().next().and_then(|(_, action)| action),
-        service,
-    )
+    actions.into_iter().next().and_then(|(_, action)| action)
 }
 
-/// `forward: api`, or `{ api: 100 }`, which says the same.
-fn forward(reading: &Reading, node: &Node) -> Option<(At, Scalar)> {
-    match &node.value {
-        Value::Map(entries) if entries.len() == 1 => {
-            let key = entries.first().map(|(key, _)| key);
-            key.map(|key| (key.at, Scalar::plain(&key.text)))
-        }
-        Value::Map(_) => {
-            reading.error(
-                node.at,
-                "not_yet",
-                "a split over several services is not built yet; name one",
-            );
-            None
-        }
-        _ => Some((node.at, reading.text(node)?)),
-    }
+/// `rewrite:`, which goes with every action as far as that leaves something to rewrite.
+pub(super) fn rewritten(fields: &Fields<'_>) -> Option<Arc<RewritePlan>> {
+    let forwards = fields.stands("forward").is_some();
+    let plan = fields.with("rewrite", |reading, node| {
+        rewrite::rewrite(reading, node, forwards)
+    })?;
+    (plan != RewritePlan::default()).then(|| plan.into())
 }
 
-fn redirect(reading: &Reading, node: &Node) -> Option<RedirectPlan> {
-    let map = reading.map(node, &REDIRECT)?;
-    let status = map.number("status");
-    if let (Some(status), Some(node)) = (status, map.get("status"))
-        && !matches!(status, 301 | 302 | 303 | 307 | 308)
-    {
-        let message = "a redirect's status is 301, 302, 303, 307 or 308";
-        reading.error(node.at, "range", message);
+/// `fallback:` of a rule that forwards.
+pub(super) fn fallback(
+    fields: &Fields<'_>,
+    around: Around<'_>,
+    services: &mut Services,
+) -> Option<Arc<FallbackPlan>> {
+    let reading = fields.reading;
+    let (key, node) = fields.entry("fallback")?;
+    if fields.stands("forward").is_none() {
+        let message = "only a rule that forwards can be refused by a service";
+        reading.error(key.at, "fallback", message);
     }
-    let scheme = map.word("scheme").map(Arc::from);
-    let host = map.with("host", |reading, node| {
-        reading.parsed(node, "host", |text| match host(text)? {
-            HostPattern::Exact(name) => Ok(name),
-            _ => Err("a redirect leads to one host".into()),
-        })
-    });
-    let port = map.number("port").and_then(NonZeroU16::new);
-    let path = map.with("path", |reading, node| {
-        reading.parsed(node, "path", |text| {
-            if text.value().contains("#{") {
-                return Err("placeholders are not built yet".into());
-            }
-            exact(text)
-        })
-    });
-    let query = map.with("query", |reading, node| {
-        reading.parsed(node, "query", |text| {
-            let text = text.value();
-            let sound = text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-            if sound {
-                Ok(Arc::from(text))
-            } else {
-                Err("a query holds visible ASCII without `#`".into())
-            }
-        })
-    });
-    let at = map.at;
+    let map = reading.map(node, &FALLBACK)?;
+    let mut plans = Vec::new();
+    if let Some(node) = map.get("forward") {
+        let at = node.at;
+        let only = match &services[..] {
+            [(_, only)] => Some(only.value().to_owned()),
+            _ => None,
+        };
+        let plan = named(reading, node, services).map(FallbackPlan::Forward);
+        let same = services.last().is_some_and(|(_, name)| {
+            plan.is_some() && only.as_deref().is_some_and(|only| only == name.value())
+        });
+        if same {
+            let message = "a service that refuses is no fallback for itself; name another one";
+            reading.error(at, "fallback", message);
+        }
+        plans.push(plan);
+    }
+    if let Some(node) = map.get("redirect") {
+        plans.push(redirect(reading, node, around).map(FallbackPlan::Redirect));
+    }
+    if let Some(node) = map.get("respond") {
+        plans.push(respond(reading, node).map(FallbackPlan::Respond));
+    }
+    if plans.len() != 1 {
+        let message = "a fallback is one of `forward`, `redirect` and `respond`";
+        reading.error(map.at, "fallback", message);
+    }
     map.done();
-    if scheme.is_none() && host.is_none() && port.is_none() && path.is_none() && query.is_none() {
-        reading.error(at, "redirect_loop", "this redirect leads to where it comes from; change its scheme, host, port, path or query");
-        return None;
-    }
-    Some(RedirectPlan {
-        status: status.unwrap_or(limits::REDIRECT_STATUS),
-        scheme,
-        host,
-        port,
-        path,
-        query,
-    })
+    plans.into_iter().next().flatten().map(Arc::new)
 }
 
 fn respond(reading: &Reading, node: &Node) -> Option<RespondPlan> {
@@ -138,4 +154,20 @@ fn respond(reading: &Reading, node: &Node) -> Option<RespondPlan> {
         content_type: content_type.unwrap_or_else(|| limits::RESPOND_TYPE.into()),
         body: body.as_bytes().into(),
     })
+}
+
+/// `true`, or a map.
+fn deny(reading: &Reading, node: &Node) -> Option<u16> {
+    if node.is_scalar() {
+        if !reading.boolean(node)? {
+            let message = "`deny: false` does nothing; leave it out, and name what is done";
+            reading.error(node.at, "deny", message);
+            return None;
+        }
+        return Some(limits::DENY_STATUS);
+    }
+    let map = reading.map(node, &DENY)?;
+    let status = map.number("status");
+    map.done();
+    Some(status.unwrap_or(limits::DENY_STATUS))
 }

@@ -119,7 +119,7 @@ impl<N: Net> Try<'_, '_, N> {
             &self.desk.response,
             &reply,
             self.course.via,
-            None,
+            Some(&self.desk.altered).filter(|altered| altered.is_touched()),
             &mut self.desk.downward,
         );
         self.desk.seen.head_sent = self.desk.downward.len();

@@ -38,8 +38,9 @@ pub(super) async fn open<N: Net>(
     fresh: bool,
 ) -> Result<(Connection<N::Sock>, Instant), Unopened> {
     let plan = &exchange.seat.live.plan;
-    conn.deadline
-        .set((now + plan.limits.connect).min(course.until));
+    let within = exchange.rule.beside.connect;
+    let within = within.unwrap_or(plan.limits.connect);
+    conn.deadline.set((now + within).min(course.until));
     let placed = Cell::new(None);
     let worker = conn.worker.clone();
     let mut connecting = pin!(async {
