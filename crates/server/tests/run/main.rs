@@ -14,6 +14,7 @@ mod pages;
 mod privileges;
 mod process;
 mod reloads;
+mod rules_actions;
 
 use std::process::Command;
 
