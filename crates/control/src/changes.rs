@@ -283,6 +283,28 @@ mod tests {
         let rules = |rules: &str| format!("{HEAD}rules: [{rules}]\n");
         let whole = rules("{ forward: api }");
         check(&whole, &whole, &[]);
+        // Services in another order are the same services.
+        let split = |split: &str, head: &str| {
+            format!(
+                "{head}rules: [{{ name: a, forward: {split}, fallback: {{ forward: api }} }}]\n"
+            )
+        };
+        let turned = "services: { next: { backends: [b:1] }, api: { backends: [a:1] } }\nlisteners: { web: { bind: 127.0.0.1:1 }, other: { bind: 127.0.0.1:2 } }\n";
+        let one = split("{ api: 9, next: 1 }", HEAD);
+        check(&one, &split("{ to: { api: 9, next: 1 } }", turned), &[]);
+        for other in [
+            split("{ api: 8, next: 1 }", HEAD),
+            split("{ next: 9, api: 1 }", HEAD),
+            split("{ api: 9, next: 1 }", turned).replace("forward: api }", "forward: next }"),
+            split(
+                "{ to: { api: 9, next: 1 }, affinity: { source: true } }",
+                HEAD,
+            ),
+            one.replace("fallback", "rewrite: { host: a }, fallback"),
+            one.replace("fallback", "timeouts: { per_try: 1s }, fallback"),
+        ] {
+            check(&one, &other, &["rule a changes"]);
+        }
         // The same values, written otherwise and in other places.
         check(
             &rules("{ forward: api, listeners: web, timeouts: { exchange: 60s } }"),
