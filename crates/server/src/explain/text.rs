@@ -74,7 +74,8 @@ pub(super) fn text(
                 service(&mut out, routed, split, most);
             }
             if let Some(fallback) = forwarded.fallback {
-                let instead = plainly(&super::fallback(live, fallback));
+                let instead = super::fallback(live, fallback);
+                let instead = plainly(&instead);
                 let _ = writeln!(out, "when the service refuses: {instead}");
             }
         }

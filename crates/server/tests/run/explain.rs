@@ -109,7 +109,10 @@ fn what_is_done() {
         &[
             ("/action", json!("forward")),
             ("/request/host", json!("[::1]")),
-            ("/forwarded", json!({ "path": "/v10/x", "query": null })),
+            (
+                "/forwarded",
+                json!({ "path": "/v10/x", "query": null, "host": null }),
+            ),
             ("/services/0/service", json!("api")),
             ("/services/0/policy", json!("adaptive")),
             ("/services/0/backend", json!("10.0.0.1:1")),

@@ -172,14 +172,17 @@ fn configuration(random: &mut Rng, backends: &[SocketAddr]) -> String {
                 random.u16(200..204)
             ),
             3..5 => {
+                // Another query alone leads back to the rule, and is refused.
                 let to = [
                     "path: /to",
                     "host: to.test",
                     "scheme: https",
                     "port: 81",
-                    "query: to",
+                    "path: '/to/#{path}'",
+                    "host: 'x.#{host}'",
                 ];
-                let to: BTreeMap<_, _> = [of(random, &to), of(random, &to)]
+                let beside = [to.as_slice(), &["query: to", "query: '#{query}&a=1'"]].concat();
+                let to: BTreeMap<_, _> = [of(random, &beside), of(random, &to)]
                     .map(|to| to.split_once(": ").unwrap())
                     .into();
                 let to: Vec<_> = to
@@ -398,7 +401,7 @@ enum Seen {
 /// What an explanation says will be seen; the other backends that may be, where a policy draws.
 fn expected(explained: &Explained<'_>) -> (Seen, Vec<String>) {
     let seen = match explained.done() {
-        Done::Refused(reason) => Seen::Refused(reason.status(), reason.word().into()),
+        Done::Refused { status, reason } => Seen::Refused(status, reason.word().into()),
         Done::Respond(answer) => Seen::Answered(
             answer.status,
             String::from_utf8(answer.body.to_vec()).unwrap(),
@@ -486,7 +489,7 @@ fn by_command(
     assert_eq!(row["rule"]["name"].as_str(), rule, "{arguments:?}: {row:#}");
     assert_eq!(row["passed_all"], explained.passed().len(), "{arguments:?}");
     match explained.done() {
-        Done::Refused(reason) => assert_eq!(row["reason"], reason.word(), "{arguments:?}"),
+        Done::Refused { reason, .. } => assert_eq!(row["reason"], reason.word(), "{arguments:?}"),
         Done::Respond(answer) => assert_eq!(row["status"], answer.status, "{arguments:?}"),
         Done::Redirect { location, .. } => assert_eq!(
             row["location"].as_str().unwrap().as_bytes(),
