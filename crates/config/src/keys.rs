@@ -21,6 +21,8 @@ mod rules;
 /// `services:`
 mod services;
 
+/// `backends:` of a service.
+mod backends;
 /// Files of cases.
 mod cases;
 
@@ -34,15 +36,16 @@ pub(crate) use actions::{
     DENY, FALLBACK, REDIRECT, REQUEST_EDITS, RESPOND, RESPONSE_EDITS, REWRITE, REWRITE_HOST,
     REWRITE_PREFIX, REWRITE_REGEX, SPLIT, SPLIT_AFFINITY, SPLIT_COOKIE,
 };
+pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use rules::{PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 pub(crate) use services::{
-    BACKEND, BODY, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
+    BODY, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
     TCP_CHECK, UPSTREAM,
 };
-pub(crate) use top::{ADMIN, TOP};
+pub(crate) use top::{ADMIN, RESOLVER, TOP};
 
 /// The keys of one kind of map.
 #[derive(Debug)]

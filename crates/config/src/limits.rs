@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use crate::plan::UpstreamPlan;
+use crate::plan::{ResolverPlan, UpstreamPlan};
 
 /// On SIGTERM: long enough for most exchanges, short enough for an operator who waits.
 pub const DRAIN: Duration = Duration::from_secs(30);
@@ -34,6 +34,21 @@ pub const SERVICES: usize = 10_000;
 
 /// Backends of all services together: each has counters of its own cache lines, and its checks.
 pub const BACKENDS: usize = 100_000;
+
+/// Names whose backends DNS tells: asking for all of them anew takes some 16 s.
+pub const NAMES: usize = 10_000;
+
+/// Addresses that one name brings; the rest of an answer is left out. The largest answer that fits a message has some 4,000.
+pub const NAME_ADDRESSES: usize = 1_000;
+
+/// Records of one SRV answer that are followed: each is two questions more.
+pub const SRV_TARGETS: usize = 100;
+
+/// Servers of `resolver`: who is not there is found out one after another.
+pub const NAME_SERVERS: usize = 8;
+
+/// The most tries of one question.
+pub const LOOKUP_ATTEMPTS: usize = 10;
 
 /// Networks of `trusted_proxies`: each request of a peer tries them in turn.
 pub const NETWORKS: usize = 1_000;
@@ -207,6 +222,21 @@ impl Default for UpstreamPlan {
             idle_most: 256,
             source: None,
             keepalive: None,
+        }
+    }
+}
+
+impl Default for ResolverPlan {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            // A server near by answers in milliseconds; one lost packet costs this.
+            timeout: Duration::from_secs(2),
+            attempts: 2,
+            // Records of 0 s are common with clouds' load balancers, and mean "now", not "always".
+            ttl_floor: Duration::from_secs(1),
+            // Who moves a name with a TTL of a day is followed all the same.
+            ttl_ceiling: Duration::from_secs(300),
         }
     }
 }

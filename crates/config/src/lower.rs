@@ -9,10 +9,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::check;
-use crate::keys::{ADMIN, Keys, LISTENER, SERVICE, TOP};
+use crate::keys::{Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::{
-    AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, RulePlan, ServicePlan, Workers,
+    AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, ResolverPlan, RulePlan,
+    ServicePlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
 use crate::read::{Fields, Files, Reading, Scalar};
@@ -20,6 +21,12 @@ use crate::tree::{self, Key, Node};
 
 /// Addresses.
 pub(crate) mod address;
+
+/// `admin:`
+mod admin;
+
+/// `resolver:`
+mod resolver;
 
 /// `listeners:`
 mod listeners;
@@ -35,6 +42,9 @@ mod paths;
 
 /// `services:`
 mod services;
+
+/// `backends:` of a service.
+mod backends;
 
 /// `health:` of a service.
 mod health;
@@ -102,6 +112,7 @@ pub(crate) struct Parts {
     drain: Option<Duration>,
     user: Option<Arc<str>>,
     group: Option<(At, Arc<str>)>,
+    resolver: Option<ResolverPlan>,
     error_pages: Option<ErrorPages>,
     pub(crate) listeners_most: Option<usize>,
 }
@@ -191,7 +202,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         Some(node)
     };
     if let Some(node) = once("admin") {
-        parts.admin = admin(reading, node);
+        parts.admin = admin::read(reading, node);
     }
     if let Some(node) = once("trusted_proxies") {
         let what = format!("{} networks", limits::NETWORKS);
@@ -213,6 +224,9 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     if let Some(node) = once("group") {
         let group = reading.parsed(node, "name", account);
         parts.group = group.map(|group| (node.at, group));
+    }
+    if let Some(node) = once("resolver") {
+        parts.resolver = resolver::read(reading, node);
     }
     if let Some(node) = once("error_pages") {
         parts.error_pages = pages::read(reading, node);
@@ -335,35 +349,6 @@ fn account(written: &Scalar) -> Result<Arc<str>, String> {
     Ok(text.into())
 }
 
-fn admin(reading: &Reading, node: &Node) -> Option<AdminPlan> {
-    let fields = reading.map(node, &ADMIN)?;
-    let bind = match fields.get("bind") {
-        Some(node) if reading.text(node).is_some_and(|text| text.value() == "off") => None,
-        Some(node) => {
-            let bind = reading.parsed(node, "address", address::bind);
-            if let Some(Bind::Tcp(address)) = &bind
-                && !address.ip().is_loopback()
-            {
-                reading.error(node.at, "admin_open", "the admin address has no access control yet: bind it to 127.0.0.1 or to a Unix socket");
-            }
-            bind
-        }
-        None => default_admin().bind,
-    };
-    let metrics = fields.with("metrics", |reading, node| {
-        reading.parsed(node, "address", address::bind)
-    });
-    fields.done();
-    Some(AdminPlan { bind, metrics })
-}
-
-fn default_admin() -> AdminPlan {
-    AdminPlan {
-        bind: Some(Bind::Tcp(limits::ADMIN)),
-        metrics: None,
-    }
-}
-
 fn workers(fields: &Fields<'_>, node: &Node) -> Option<Workers> {
     let text = fields.reading.text(node);
     if text.is_some_and(|text| text.value() == "auto") {
@@ -384,6 +369,8 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
             part: rule,
         });
     }
+    let resolver = parts.resolver.take().unwrap_or_default();
+    resolver::settle(&mut parts.services, &resolver, reading);
     check::whole(&parts, reading, begin);
     if let (None, Some((at, _))) = (&parts.user, &parts.group) {
         reading.error(*at, "group", "`group` goes with `user`, which is absent");
@@ -405,12 +392,13 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     // Stable: rules of one priority stay in the order of the text.
     rules.sort_by_key(|rule| rule.priority);
     Plan {
-        admin: parts.admin.unwrap_or_else(default_admin),
+        admin: parts.admin.unwrap_or_else(admin::default),
         trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
         workers: parts.workers.unwrap_or_default(),
         drain: parts.drain.unwrap_or(limits::DRAIN),
         user: parts.user,
         group: parts.group.map(|(_, group)| group),
+        resolver,
         listeners: parts
             .listeners
             .into_iter()

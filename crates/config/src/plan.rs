@@ -30,6 +30,10 @@ pub use rules::{
     Action, Conditions, HostPattern, PathPattern, RedirectPlan, RedirectPort, RespondPlan,
     RulePlan, Wildcard,
 };
+/// Names whose backends DNS tells.
+mod names;
+
+pub use names::{NamePlan, Question, ResolverPlan};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -46,6 +50,8 @@ pub struct Plan {
     pub user: Option<Arc<str>>,
     /// Its only group then; none: the user's own.
     pub group: Option<Arc<str>>,
+    /// How names of backends are looked up.
+    pub resolver: ResolverPlan,
     /// In the order of the text; names are unique.
     pub listeners: Vec<ListenerPlan>,
     /// Lowest priority first; ties in the order of the text.
@@ -142,8 +148,10 @@ pub struct ServicePlan {
     pub settings: ServiceSettings,
     /// What a hash policy hashes; none for other policies.
     pub key: Option<HashKey>,
-    /// At least one.
+    /// Those that stand in the text by their address. At least one, or one name.
     pub backends: Vec<BackendPlan>,
+    /// Names that stand for more of them.
+    pub names: Vec<NamePlan>,
     /// How its backends are connected to.
     pub upstream: UpstreamPlan,
     /// How its backends are checked; none: not at all.
@@ -162,6 +170,7 @@ impl ServicePlan {
             settings,
             key,
             backends: _,
+            names: _,
             upstream,
             health,
             limits,

@@ -154,6 +154,9 @@ fn what_is_wrong_is_wrong_by_the_schema() {
         "rules: [{ forward: a, when: { path: {} } }]",
         "services: { api: { policy: fastest } }",
         "services: { api: { backends: [{ weight: 1 }] } }",
+        "services: { api: { backends: [{ dns: a:1, srv: b }] } }",
+        "services: { api: { backends: [{ dns: a:1, refresh: 10 }] } }",
+        "resolver: { attempts: 0 }",
         "services: { api: { backends: [a], health: {} } }",
         "services: { api: { backends: [a], breaker: { cap: 0.5 } } }",
     ] {

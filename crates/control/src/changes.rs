@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{BackendPlan, RulePlan, ServicePlan};
+use evenkeel_config::plan::{BackendPlan, NamePlan, RulePlan, ServicePlan};
 
 /// What lies between two plans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +112,7 @@ impl Changes {
             drain,
             user,
             group,
+            resolver,
             listeners: _,
             rules: _,
             services: _,
@@ -127,6 +128,7 @@ impl Changes {
             ("drain", *drain == after.drain, true),
             ("user", *user == after.user, false),
             ("group", *group == after.group, false),
+            ("resolver", *resolver == after.resolver, true),
         ] {
             if !same {
                 let when = if at_reload { "" } else { " at the next start" };
@@ -202,6 +204,14 @@ impl Changes {
             &format!("service {}: backend", after.name),
             &of(&before.backends),
             &of(&after.backends),
+            |one, other| one == other,
+        );
+        let of = |service| by_name(service, |one: &NamePlan| one.spec.id.as_str());
+        self.parts(
+            &["services", &after.name, "backends"],
+            &format!("service {}: name", after.name),
+            &of(&before.names),
+            &of(&after.names),
             |one, other| one == other,
         );
     }
@@ -333,7 +343,7 @@ mod tests {
         check(
             &whole,
             &format!(
-                "{whole}user: a\ngroup: b\ndrain: 1s\nworkers: 3\ntrusted_proxies: 10.0.0.0/8\nadmin: {{ bind: off }}\n"
+                "{whole}user: a\ngroup: b\ndrain: 1s\nresolver: {{ attempts: 1 }}\nworkers: 3\ntrusted_proxies: 10.0.0.0/8\nadmin: {{ bind: off }}\n"
             ),
             &[
                 "admin changes at the next start",
@@ -342,6 +352,7 @@ mod tests {
                 "drain changes",
                 "user changes at the next start",
                 "group changes at the next start",
+                "resolver changes",
             ],
         );
         let service = |service: &str| {
@@ -371,6 +382,17 @@ mod tests {
             &service("backends: [a:1], health: { http: {} }"),
             &service("backends: [a:1], health: { http: { headers: { a: b } } }"),
             &changed,
+        );
+        check(
+            &service("backends: [{ dns: a:1 }, { dns: b:1 }, { srv: s }]"),
+            &service("backends: [{ dns: a:1, refresh: 1s }, { srv: S }, c:1]"),
+            &[
+                "service api: backend c:1 is added",
+                "service api: name S is added",
+                "service api: name a:1 changes",
+                "service api: name b:1 is removed",
+                "service api: name s is removed",
+            ],
         );
         check(
             &service("backends: [a:1, b:1]"),

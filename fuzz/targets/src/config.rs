@@ -132,13 +132,20 @@ fn keeps_its_word(plan: &Plan) {
         assert!(listener.limits.connections > 0 && listener.limits.head > 0);
     }
     for service in &plan.services {
-        assert!(!service.backends.is_empty());
-        let ids: HashSet<_> = service
-            .backends
-            .iter()
-            .map(|backend| &backend.spec.id)
-            .collect();
-        assert_eq!(ids.len(), service.backends.len());
+        let members = service.backends.len() + service.names.len();
+        assert!(members > 0);
+        let backends = service.backends.iter().map(|backend| &backend.spec.id);
+        let names = service.names.iter().map(|name| &name.spec.id);
+        let ids: HashSet<_> = backends.chain(names).collect();
+        assert_eq!(ids.len(), members);
+        let resolver = &plan.resolver;
+        let often = resolver.ttl_floor..=resolver.ttl_ceiling;
+        assert!(
+            service
+                .names
+                .iter()
+                .all(|name| often.contains(&name.refresh))
+        );
     }
     for rule in &plan.rules {
         assert!((1..=50_000).contains(&rule.priority));

@@ -13,7 +13,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
     Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
-    ListenerPlan, PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
+    ListenerPlan, PathHandling, ResolverPlan, RulePlan, ServicePlan, UpstreamPlan, Workers,
 };
 
 use super::Kind;
@@ -149,6 +149,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         },
         user: None,
         group: None,
+        resolver: ResolverPlan::default(),
         trusted_proxies: Vec::new(),
         workers: Workers::Auto,
         drain: Duration::from_secs(30),
@@ -194,6 +195,7 @@ fn service(kind: Kind, backends: usize, gone: Option<usize>, chance: &mut Chance
                 zone: None,
             })
             .collect(),
+        names: Vec::new(),
         upstream: UpstreamPlan {
             idle: Duration::from_secs(4),
             requests: (chance.below(4) == 0).then(|| NonZeroUsize::MIN.saturating_add(2)),

@@ -111,7 +111,7 @@ fn collect<'e>(entry: &'e Entry, path: String, rows: &mut Vec<Row<'e>>) {
 fn name(item: &Entry, text: impl Fn(&Leaf) -> String) -> Option<String> {
     let Entry::Map(all) = item else { return None };
     all.iter().find_map(|(key, entry)| match entry {
-        Entry::Leaf(leaf) if matches!(&**key, "name" | "id") => Some(text(leaf)),
+        Entry::Leaf(leaf) if matches!(&**key, "name" | "id" | "dns" | "srv") => Some(text(leaf)),
         _ => None,
     })
 }

@@ -16,7 +16,7 @@ pub(crate) const LATER: &[(&str, &[&str])] = &[
         "services.*",
         &["retry", "hedge", "limits", "drain", "affinity"],
     ),
-    ("services.*.backends.*", &["dns", "refresh", "tier"]),
+    ("services.*.backends.*", &["tier"]),
     ("services.*.policy.hash", &["bounded"]),
 ];
 

@@ -1,9 +1,8 @@
 //! Owns the keys of `services:`.
 
-use evenkeel_balance::backend::Weight;
 use evenkeel_balance::settings::{ActiveSettings, BreakerSettings, ServiceSettings};
 
-use super::{Absent, Key, Keys, Shape, key, written};
+use super::{Absent, BACKEND, Key, Keys, Shape, key, written};
 use crate::limits::{self, ServiceLimits};
 use crate::plan::UpstreamPlan;
 
@@ -33,7 +32,7 @@ pub(crate) static SERVICE: Keys = Keys {
             "backends",
             Shape::List(&Shape::Short(Some("address"), &BACKEND)),
             Absent::Never,
-            "Its members: addresses, or maps.",
+            "Its members: addresses, or maps; names whose addresses DNS tells, too.",
         ),
         key(
             "upstream",
@@ -128,63 +127,6 @@ pub(crate) static HASH_KEY: Keys = Keys {
         ),
     ],
     one_of: &["header", "cookie"],
-};
-
-/// One backend.
-pub(crate) static BACKEND: Keys = Keys {
-    place: "services.*.backends.*",
-    what: "a backend",
-    keys: &[
-        key(
-            "address",
-            Shape::Text,
-            Absent::Never,
-            "Like `10.0.0.1:9000`, `name:9000` or `unix:/run/x.sock`.",
-        ),
-        key(
-            "id",
-            Shape::Text,
-            Absent::Same("address"),
-            "Its identity, which its state is kept by.",
-        ),
-        key(
-            "weight",
-            Shape::Number(0, Weight::MOST as u64),
-            Absent::Is(|| Weight::ONE.get().to_string()),
-            "Its share; 0: nothing new is sent to it.",
-        ),
-        key(
-            "max_in_flight",
-            Shape::Number(1, u32::MAX as u64),
-            Absent::No("no limit"),
-            "Attempts at once, kept exactly.",
-        ),
-        key(
-            "max_connections",
-            Shape::Number(1, 10_000_000),
-            Absent::No("no limit"),
-            "Sockets of all workers together, idle ones too.",
-        ),
-        key(
-            "zone",
-            Shape::Text,
-            Absent::No("none"),
-            "Where it stands; kept and shown.",
-        ),
-        key(
-            "state",
-            Shape::Words(&["enabled", "draining", "disabled"]),
-            Absent::Is(|| "enabled".into()),
-            "What the operator wants of it.",
-        ),
-        key(
-            "labels",
-            Shape::Free(&Shape::Text),
-            Absent::No("none"),
-            "Free words, kept and shown.",
-        ),
-    ],
-    one_of: &[],
 };
 
 /// `upstream:`

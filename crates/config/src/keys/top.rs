@@ -1,7 +1,8 @@
-//! Owns the keys at the top, and of `admin:`.
+//! Owns the keys at the top, of `admin:` and of `resolver:`.
 
 use super::{Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written};
 use crate::limits;
+use crate::plan::ResolverPlan;
 
 /// A whole configuration. What is missing shows only when all files are read.
 pub(crate) static TOP: Keys = Keys {
@@ -47,6 +48,12 @@ static TOP_KEYS: &[Key] = &[
         Shape::Text,
         Absent::No("the user's own"),
         "The only group that it is in then: a name of `/etc/group`, or a number.",
+    ),
+    key(
+        "resolver",
+        Shape::Map(&RESOLVER),
+        Absent::Defaults,
+        "How names of backends with `dns` and `srv` are looked up.",
     ),
     key(
         "error_pages",
@@ -96,6 +103,45 @@ pub(crate) static ADMIN: Keys = Keys {
             Shape::Text,
             Absent::No("no second address"),
             "A second address with `/metrics`, `/livez` and `/readyz` only.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `resolver:`
+pub(crate) static RESOLVER: Keys = Keys {
+    place: "resolver",
+    what: "resolver",
+    keys: &[
+        key(
+            "servers",
+            Shape::List(&Shape::Text),
+            Absent::No("those of /etc/resolv.conf"),
+            "Whom to ask, like `10.0.0.53` or `127.0.0.1:5353`; names are then whole, and no search list is tried.",
+        ),
+        key(
+            "timeout",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ResolverPlan::default().timeout)),
+            "A question without an answer by then is asked again, or has failed.",
+        ),
+        key(
+            "attempts",
+            Shape::Number(1, limits::LOOKUP_ATTEMPTS as u64),
+            Absent::Is(|| ResolverPlan::default().attempts.to_string()),
+            "Tries of one question in all.",
+        ),
+        key(
+            "ttl_floor",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ResolverPlan::default().ttl_floor)),
+            "A name is asked for no more often, whatever its records say.",
+        ),
+        key(
+            "ttl_ceiling",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ResolverPlan::default().ttl_ceiling)),
+            "A name is asked for no less often, whatever its records and `refresh` say.",
         ),
     ],
     one_of: &[],

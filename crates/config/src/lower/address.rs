@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::plan::{BackendAddress, Bind};
+use crate::plan::{BackendAddress, Bind, Question};
 use crate::read::Scalar;
 
 /// `0.0.0.0:80`, `[::]:80`, `unix:/run/x.sock`.
@@ -43,6 +43,14 @@ pub(crate) fn backend(written: &Scalar) -> Result<BackendAddress, String> {
         .rsplit_once(':')
         .ok_or_else(|| format!("{}; the port is missing", wrong()))?;
     let port: NonZeroU16 = port.parse().map_err(|_| wrong())?;
+    if !is_name(name) {
+        return Err(wrong());
+    }
+    Ok(BackendAddress::Name(name.into(), port))
+}
+
+/// Whether DNS can be asked for it.
+fn is_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
@@ -55,10 +63,46 @@ pub(crate) fn backend(written: &Scalar) -> Result<BackendAddress, String> {
     let digits = labels
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if name.len() > 253 || digits || !labels.split('.').all(label) {
-        return Err(wrong());
+    name.len() <= 253 && !digits && labels.split('.').all(label)
+}
+
+/// `name:80`, of which every address is a backend.
+pub(crate) fn dns(written: &Scalar) -> Result<(Question, NonZeroU16), String> {
+    match backend(written) {
+        Ok(BackendAddress::Name(name, port)) => {
+            Ok((Question::Addresses(name.to_ascii_lowercase().into()), port))
+        }
+        Ok(_) => Err(format!(
+            "`{written}` is no name to look up; write it as `address`"
+        )),
+        Err(_) => Err(format!(
+            "a name to look up is written like `name:9000`, not `{written}`"
+        )),
     }
-    Ok(BackendAddress::Name(name.into(), port))
+}
+
+/// `_http._tcp.name`, whose records have ports.
+pub(crate) fn srv(written: &Scalar) -> Result<Question, String> {
+    let name = written.value();
+    if !is_name(name) {
+        return Err(format!(
+            "a name with SRV records is written like `_http._tcp.name`, without a port, not `{written}`"
+        ));
+    }
+    Ok(Question::Srv(name.to_ascii_lowercase().into()))
+}
+
+/// `10.0.0.53`, `127.0.0.1:5353`.
+pub(crate) fn server(written: &Scalar) -> Result<SocketAddr, String> {
+    let text = written.value();
+    let address = text.parse::<SocketAddr>();
+    address
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
+        .ok()
+        .filter(|address| address.port() != 0 && !address.ip().is_unspecified())
+        .ok_or_else(|| {
+            format!("a server is written like `10.0.0.53` or `127.0.0.1:5353`, not `{written}`")
+        })
 }
 
 fn unix(written: &Scalar) -> Result<Option<PathBuf>, String> {

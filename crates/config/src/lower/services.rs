@@ -1,18 +1,16 @@
 //! Owns `services:`.
 
-use std::collections::BTreeMap;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::settings::{
     BreakerSettings, HashMethod, OnAllDown, PolicyChoice, ServiceSettings,
 };
 
-use super::{Written, address, health};
-use crate::keys::{BACKEND, BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
+use super::{Written, backends, health};
+use crate::keys::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
-use crate::plan::{BackendAddress, BackendPlan, HashKey, ServicePlan, UpstreamPlan};
+use crate::plan::{BackendAddress, HashKey, ServicePlan, UpstreamPlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
@@ -61,89 +59,27 @@ pub(super) fn read(
         .map(upstream)
         .unwrap_or_default();
     let backends = fields.get("backends");
-    let backends = backends.map(|node| self::backends(reading, node, &name, all));
+    let members = backends.map(|node| backends::read(reading, node, &name, all));
     fields.done();
-    match &backends {
+    match &members {
         None => reading.error(
             at,
             "missing",
             format!("service `{name}` has no `backends`; write `backends: [10.0.0.1:9000]`"),
         ),
-        Some(backends) => members(reading, at, &name, backends),
+        Some(members) => backends::together(reading, at, &name, members),
     }
+    let (backends, names) = backends::parted(members?);
     Some(ServicePlan {
         name,
         settings,
         key,
-        backends: backends?.into_iter().map(|one| one.backend).collect(),
+        backends,
+        names,
         upstream,
         health,
         limits,
     })
-}
-
-/// The members of one service; their addresses join those of all.
-fn backends(
-    reading: &Reading,
-    node: &Node,
-    name: &Arc<str>,
-    all: &mut Vec<Written<BackendAddress>>,
-) -> Vec<Member> {
-    let items = reading.backends(node);
-    if items.is_empty() && matches!(&node.value, Value::List(items) if items.is_empty()) {
-        reading.error(
-            node.at,
-            "empty",
-            "a service without backends serves nothing",
-        );
-    }
-    let members = items.iter().filter_map(|node| backend(reading, node));
-    let members: Vec<_> = members.collect();
-    all.extend(members.iter().map(|one| Written {
-        at: one.at,
-        shown: one.written.clone(),
-        of: name.clone(),
-        address: one.backend.address.clone(),
-    }));
-    members
-}
-
-/// A backend with what messages say of it.
-struct Member {
-    at: At,
-    /// Its address as written.
-    written: Scalar,
-    id: Scalar,
-    backend: BackendPlan,
-}
-
-/// What only all members together can have wrong.
-fn members(reading: &Reading, at: At, name: &str, backends: &[Member]) {
-    let mut seen: BTreeMap<&str, At> = BTreeMap::new();
-    for Member {
-        at, id, backend, ..
-    } in backends
-    {
-        if let Some(earlier) = seen.insert(backend.spec.id.as_str(), *at) {
-            reading.error_with(
-                *at,
-                "duplicate_backend",
-                format!("backend `{id}` stands here twice; give the second one an `id`"),
-                earlier,
-            );
-        }
-    }
-    if !backends.is_empty()
-        && backends
-            .iter()
-            .all(|one| one.backend.spec.weight == Weight::ZERO)
-    {
-        reading.warning(
-            at,
-            "weights",
-            format!("all backends of `{name}` have weight 0: nothing is sent to any of them"),
-        );
-    }
 }
 
 fn policy(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>)> {
@@ -290,78 +226,4 @@ fn upstream(map: Fields<'_>) -> UpstreamPlan {
     }
     map.done();
     plan
-}
-
-fn backend(reading: &Reading, node: &Node) -> Option<Member> {
-    if !matches!(node.value, Value::Map(_)) {
-        let text = reading.text(node)?;
-        let address = reading.parsed(node, "address", address::backend)?;
-        let spec = BackendSpec::new(text.value());
-        return Some(Member {
-            at: node.at,
-            written: text.clone(),
-            id: text,
-            backend: BackendPlan {
-                spec,
-                address,
-                max_connections: None,
-                zone: None,
-            },
-        });
-    }
-    let map = reading.map(node, &BACKEND)?;
-    let dns = map.stands("dns").is_some();
-    let written = map.text("address");
-    let address = written
-        .as_ref()
-        .zip(map.get("address"))
-        .and_then(|(text, node)| {
-            address::backend(text)
-                .map_err(|message| reading.error(node.at, "address", message))
-                .ok()
-        });
-    let id = map.text("id").or(written.clone());
-    let weight = map
-        .number("weight")
-        .map_or(Some(Weight::ONE), |weight| Weight::new(weight).ok());
-    let max_in_flight = map.number("max_in_flight").and_then(NonZeroU32::new);
-    let max_connections = map.number("max_connections").and_then(NonZeroUsize::new);
-    let zone = map.text("zone").map(|zone| zone.value().into());
-    let admin = match map.word("state") {
-        Some("draining") => Admin::Draining,
-        Some("disabled") => Admin::Disabled,
-        _ => Admin::Enabled,
-    };
-    let labels = map.with("labels", labels);
-    let at = map.at;
-    if map.get("address").is_none() && !dns {
-        reading.error(at, "missing", "a backend needs its `address`");
-    }
-    map.done();
-    let id = id?;
-    let spec = BackendSpec {
-        weight: weight?,
-        max_in_flight,
-        admin,
-        labels: labels.unwrap_or_default(),
-        ..BackendSpec::new(id.value())
-    };
-    Some(Member {
-        at,
-        written: written?,
-        id,
-        backend: BackendPlan {
-            spec,
-            address: address?,
-            max_connections,
-            zone,
-        },
-    })
-}
-
-fn labels(reading: &Reading, node: &Node) -> Option<BTreeMap<String, String>> {
-    let all = reading.free(node, "labels")?.iter();
-    let labels = all
-        .filter_map(|(key, node)| Some((key.text.clone(), reading.text(node)?.value().to_owned())));
-    Some(labels.collect())
 }

@@ -9,7 +9,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
     Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
-    ListenerPlan, PathHandling, RulePlan, ServicePlan, UpstreamPlan, Workers,
+    ListenerPlan, PathHandling, ResolverPlan, RulePlan, ServicePlan, UpstreamPlan, Workers,
 };
 
 /// A plan of one listener and one service over these backends.
@@ -52,6 +52,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
                 zone: None,
             })
             .collect(),
+        names: Vec::new(),
         upstream: UpstreamPlan {
             idle: Duration::from_secs(4),
             requests: None,
@@ -66,6 +67,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
     Plan {
         user: None,
         group: None,
+        resolver: ResolverPlan::default(),
         admin: AdminPlan {
             bind: None,
             metrics: None,
