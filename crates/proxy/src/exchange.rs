@@ -296,7 +296,7 @@ impl<N: Net> Exchange<'_, N> {
         tries: &Tries,
         course: &Course<'_>,
     ) -> Option<Again> {
-        let untried = (tries.made as usize) < self.seat.live.plan.backends.len();
+        let untried = (tries.made as usize) < self.seat.live.state.members();
         let attempt = Attempt {
             fault: failed.fault.filter(|_| untried)?,
             idempotent: request.is_idempotent(),

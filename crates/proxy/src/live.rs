@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use evenkeel_balance::backend::BackendId;
+use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::service::Service;
 use evenkeel_balance::time::Instant;
@@ -47,6 +47,7 @@ pub struct ServiceState {
     backends: Mutex<HashMap<BackendId, Arc<LiveBackend>>>,
     /// Changes with `backends`.
     version: AtomicU64,
+    members: AtomicUsize,
     /// A row per worker.
     pub counters: Box<[ServiceCounters]>,
 }
@@ -79,7 +80,6 @@ impl Live {
     /// # Panics
     /// Never: the plan was checked, so that the core takes every service of it.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a plan that exists has been checked")]
     pub fn join(
         plan: Plan,
         before: Option<&Self>,
@@ -87,18 +87,37 @@ impl Live {
         events: &Arc<dyn Listener>,
         now: Instant,
     ) -> Self {
+        let members = |service: &ServicePlan| service.backends.clone();
+        Self::join_members(plan, before, workers, events, now, members)
+    }
+
+    /// The same where others than the plan know all members of a service: those behind its names too.
+    ///
+    /// # Panics
+    /// Never, if `members` gives each identity once, and no more than the core takes.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "what names stand for is checked too")]
+    pub fn join_members(
+        plan: Plan,
+        before: Option<&Self>,
+        workers: usize,
+        events: &Arc<dyn Listener>,
+        now: Instant,
+        members: impl Fn(&ServicePlan) -> Vec<BackendPlan>,
+    ) -> Self {
         let services = plan
             .services
             .iter()
             .map(|service| {
                 let earlier = before.and_then(|before| before.service(&service.name));
+                let members = members(service);
                 let state = match earlier {
                     Some(earlier) => {
-                        earlier.state.update(service, now);
+                        earlier.state.update(service, &members, now);
                         earlier.state.clone()
                     }
                     None => Arc::new(
-                        ServiceState::new(service, workers, events.clone(), now)
+                        ServiceState::new(service, &members, workers, events.clone(), now)
                             .expect("a checked plan has members that the core takes"),
                     ),
                 };
@@ -186,18 +205,14 @@ pub fn listener_of(plan: &Plan, name: &str, bind: Option<&Bind>) -> Option<usize
 impl ServiceState {
     fn new(
         plan: &ServicePlan,
+        members: &[BackendPlan],
         workers: usize,
         events: Arc<dyn Listener>,
         now: Instant,
     ) -> Result<Self, evenkeel_balance::membership::MembershipError> {
-        let specs = plan
-            .backends
-            .iter()
-            .map(|backend| backend.spec.clone())
-            .collect();
+        let specs = specs(members);
         let service = Service::new(&*plan.name, plan.settings.clone(), specs, events, now)?;
-        let backends = plan
-            .backends
+        let backends = members
             .iter()
             .map(|backend| (backend.spec.id.clone(), Arc::new(LiveBackend::new(backend))))
             .collect();
@@ -205,18 +220,19 @@ impl ServiceState {
             service,
             backends: Mutex::new(backends),
             version: AtomicU64::new(0),
+            members: AtomicUsize::new(members.len()),
             counters: (0..workers).map(|_| ServiceCounters::default()).collect(),
         })
     }
 
-    /// Brings addresses first and membership after them, so that whoever is picked can be reached. Who left is forgotten at the
-    /// next update: a pick of the table before may still be on its way.
-    fn update(&self, plan: &ServicePlan, now: Instant) {
-        let members = self.service.snapshot(now);
+    /// Brings settings and members to these: addresses first and membership after them, so that whoever is picked can be reached.
+    /// Who left is forgotten at the next update: a pick of the table before may still be on its way.
+    pub fn update(&self, plan: &ServicePlan, members: &[BackendPlan], now: Instant) {
+        let before = self.service.snapshot(now);
         {
             let mut backends = self.backends();
-            backends.retain(|id, _| members.backend(id.as_str()).is_some());
-            for backend in &plan.backends {
+            backends.retain(|id, _| before.backend(id.as_str()).is_some());
+            for backend in members {
                 match backends.get(&backend.spec.id) {
                     Some(earlier) if earlier.is_as(backend) => {}
                     _ => {
@@ -227,13 +243,16 @@ impl ServiceState {
             }
         }
         self.version.fetch_add(1, Ordering::Release);
-        let specs = plan
-            .backends
-            .iter()
-            .map(|backend| backend.spec.clone())
-            .collect();
-        // Identities are unique in a checked plan, so that this is refused by nothing but a limit that held for it.
-        let _ = self.service.reconfigure(plan.settings.clone(), specs, now);
+        self.members.store(members.len(), Ordering::Relaxed);
+        let settings = plan.settings.clone();
+        // Identities are unique, so that this is refused by nothing but a limit that held for them.
+        let _ = self.service.reconfigure(settings, specs(members), now);
+    }
+
+    /// How many backends it has now: those of the plan and those that its names stand for.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
     }
 
     fn backends(&self) -> MutexGuard<'_, HashMap<BackendId, Arc<LiveBackend>>> {
@@ -255,6 +274,10 @@ impl ServiceState {
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
+}
+
+fn specs(members: &[BackendPlan]) -> Vec<BackendSpec> {
+    members.iter().map(|one| one.spec.clone()).collect()
 }
 
 impl LiveBackend {
