@@ -92,11 +92,14 @@ async fn own_host(request: Request, next: Next) -> Response {
 }
 
 async fn ready(State(shown): State<Arc<Shown>>) -> Response {
-    if shown.watch.is_ready() {
-        "ready\n".into_response()
+    let why = if shown.watch.is_draining() {
+        "draining\n"
+    } else if shown.watch.is_looking_up() {
+        "looking names up\n"
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-    }
+        return "ready\n".into_response();
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 async fn measured(State(shown): State<Arc<Shown>>) -> Response {

@@ -1,5 +1,6 @@
 //! Owns the status as JSON: field names are a promise, converted by hand from the control plane's values.
 
+use evenkeel_control::names::NameSnapshot;
 use evenkeel_control::snapshot::{Backend, Snapshot};
 use serde::Serialize;
 
@@ -28,7 +29,20 @@ struct Service {
     policy: String,
     requests: u64,
     attempts: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<Name>,
     backends: Vec<Member>,
+}
+
+#[derive(Serialize)]
+struct Name {
+    name: String,
+    kind: &'static str,
+    addresses: usize,
+    /// Of the last good answer.
+    age_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -83,10 +97,21 @@ impl From<Snapshot> for Status {
                     policy: service.policy.to_string(),
                     requests: service.classes.iter().sum(),
                     attempts: service.attempts,
+                    names: service.names.into_iter().map(name).collect(),
                     backends: service.backends.into_iter().map(member).collect(),
                 })
                 .collect(),
         }
+    }
+}
+
+fn name(name: NameSnapshot) -> Name {
+    Name {
+        name: name.name,
+        kind: name.kind,
+        addresses: name.addresses,
+        age_seconds: name.age.map(|age| age.as_secs_f64()),
+        fault: name.fault,
     }
 }
 

@@ -41,8 +41,13 @@ impl Checker {
             return None;
         }
         self.backends = backends;
-        self.joined.notify_one();
+        self.look_again();
         Some(self)
+    }
+
+    /// Its backends may be others: who joined is checked at once.
+    pub(crate) fn look_again(&self) {
+        self.joined.notify_one();
     }
 }
 

@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{Bind, Workers};
-use evenkeel_proxy::clock::Clock;
+use evenkeel_config::plan::{Bind, ServicePlan, Workers};
+use evenkeel_proxy::clock::{Clock, seed};
 use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
 use evenkeel_proxy::live::{DoorState, Live, Published, listener_of};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::changes::Changes;
 use crate::checks::{self, Checker};
+use crate::names::{Names, News};
 use crate::snapshot::{Reloads, Watch};
 
 /// How often facts become standing.
@@ -107,6 +108,7 @@ pub struct Control {
     events: Arc<dyn Listener>,
     open: HashMap<Arc<str>, Open>,
     checkers: HashMap<Arc<str>, Checker>,
+    names: Names,
     opened: u64,
     draining: Arc<AtomicBool>,
     reloads: Arc<Reloads>,
@@ -139,7 +141,10 @@ impl Control {
         let bound = bind_all(&plan, &HashMap::new(), count)?;
         once_bound().map_err(StartError::Bound)?;
         let clock = Clock::start();
-        let live = Live::join(plan, None, count, &events, clock.now());
+        let mut names = Names::new(seed());
+        names.follow(&plan, clock.now());
+        let members = |service: &ServicePlan| names.members(service);
+        let live = Live::join_members(plan, None, count, &events, clock.now(), members);
         let checkers = start_checks(HashMap::new(), &live, clock)?;
         let published = Arc::new(Published::new(live));
         let workers = (0..count)
@@ -153,11 +158,13 @@ impl Control {
             events,
             open: HashMap::new(),
             checkers,
+            names,
             opened: 0,
             draining: Arc::default(),
             reloads: Arc::new(Reloads::begin()),
         };
         control.listen(bound);
+        control.rename();
         Ok(control)
     }
 
@@ -193,13 +200,11 @@ impl Control {
                 checks::asks(health).map_err(|why| StartError::Check(service.name.clone(), why))?;
             }
         }
-        let live = Live::join(
-            plan,
-            Some(&before),
-            self.workers.len(),
-            &self.events,
-            self.clock.now(),
-        );
+        let now = self.clock.now();
+        self.names.follow(&plan, now);
+        let (count, events) = (self.workers.len(), &self.events);
+        let members = |service: &ServicePlan| self.names.members(service);
+        let live = Live::join_members(plan, Some(&before), count, events, now, members);
         let checkers = std::mem::take(&mut self.checkers);
         self.checkers = start_checks(checkers, &live, self.clock)?;
         for service in &before.services {
@@ -225,19 +230,44 @@ impl Control {
         Ok(changes)
     }
 
-    /// Turns facts into standing, and puts a new worker in the place of one that died. To be called every [`TICK_EVERY`]. True: a
+    /// Turns facts into standing, looks names up, and puts a new worker in the place of one that died. To be called every [`TICK_EVERY`]. True: a
     /// worker was replaced.
     pub fn tick(&mut self) -> bool {
         let now = self.clock.now();
         for service in &self.published.load().services {
             service.state.service.tick(now);
         }
+        self.rename();
         let alive = self.draining.load(Ordering::Relaxed)
             || !self
                 .workers
                 .iter()
                 .any(|worker| worker.thread.is_finished());
         !alive && self.replace_the_dead()
+    }
+
+    /// Brings what names stand for now to the services that have them, and asks for those that are due.
+    fn rename(&mut self) {
+        let now = self.clock.now();
+        let changed = self.names.turn(now);
+        if changed.is_empty() {
+            return;
+        }
+        for service in &self.published.load().services {
+            let mut names = service.plan.names.iter();
+            if names.any(|name| changed.contains(&name.question)) {
+                let members = self.names.members(&service.plan);
+                service.state.update(&service.plan, &members, now);
+                if let Some(checker) = self.checkers.get(&service.plan.name) {
+                    checker.look_again();
+                }
+            }
+        }
+    }
+
+    /// What happened to names since this was asked last, and how much more of it is only counted.
+    pub fn news(&mut self) -> (Vec<News>, usize) {
+        self.names.news()
     }
 
     /// The sockets of a worker that died wait with what is in their queues; its connections are lost.
@@ -286,6 +316,7 @@ impl Control {
             clock: self.clock,
             draining: self.draining.clone(),
             reloads: self.reloads.clone(),
+            names: self.names.book(),
         }
     }
 
@@ -330,6 +361,7 @@ impl Control {
     pub fn drain(&mut self) {
         self.draining.store(true, Ordering::Relaxed);
         self.checkers.clear();
+        self.names.stop();
         self.open.clear();
         self.tell(|| Command::Drain);
     }

@@ -1,7 +1,7 @@
 //! What is true, and the one writer of it: ticks, checks, reloads, draining.
 //!
-//! Runs on threads of its own, never on a worker's. Opens no file and reads no text: plans come in checked. Below, the modules
-//! in the order of a process's life.
+//! Runs on threads of its own, never on a worker's. Opens no file and reads no text of the operator's: plans come in checked, and
+//! the resolver alone reads the system's own. Below, the modules in the order of a process's life.
 #![forbid(unsafe_code)]
 
 /// The running instance, and what can be asked of it.
@@ -15,6 +15,9 @@ pub mod changes;
 
 /// Checks of backends.
 mod checks;
+
+/// Names that stand for backends.
+pub mod names;
 
 pub use changes::Changes;
 pub use control::{Control, StartError};

@@ -8,10 +8,13 @@ use evenkeel_balance::health::{CheckFault, CheckResult};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::standing::{Reason, Standing};
+use evenkeel_balance::time::Instant;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{BUCKETS, by_reason};
 use evenkeel_proxy::thread::WorkerState;
+
+use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 
 /// An instance at one moment.
 #[derive(Clone, Debug)]
@@ -72,7 +75,9 @@ pub struct ServiceSnapshot {
     pub sent: u64,
     /// Picks that were refused, by word.
     pub refusals: Vec<(&'static str, u64)>,
-    /// In the order of the plan.
+    /// Names that stand for backends, in their order.
+    pub names: Vec<NameSnapshot>,
+    /// In the order of the plan, and behind them those that names stand for.
     pub backends: Vec<Backend>,
 }
 
@@ -153,6 +158,7 @@ pub struct Watch {
     pub(crate) clock: Clock,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) reloads: Arc<Reloads>,
+    pub(crate) names: Shared,
 }
 
 impl std::fmt::Debug for Watch {
@@ -162,10 +168,16 @@ impl std::fmt::Debug for Watch {
 }
 
 impl Watch {
-    /// Whether it takes connections.
+    /// Whether it takes no more connections.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether it waits for what its names stand for: each has not been looked up once, and it has run for less than ten seconds.
+    #[must_use]
+    pub fn is_looking_up(&self) -> bool {
+        self.clock.now() < Instant::ZERO + READY_WITHIN && !seen(&self.names).is_begun()
     }
 
     /// Everything, now. Cost: all backends.
@@ -174,7 +186,7 @@ impl Watch {
         let live = self.published.load();
         let listeners = live.plan.listeners.iter().zip(&live.doors);
         Snapshot {
-            draining: !self.is_ready(),
+            draining: self.is_draining(),
             uptime: Duration::from_nanos(self.clock.now().as_nanos()),
             workers: self.workers.len(),
             contained_panics: self
@@ -230,6 +242,7 @@ impl Watch {
                 .iter()
                 .map(|&refusal| (refusal.word(), service.refusals(refusal)))
                 .collect(),
+            names: shown(&seen(&self.names), &live.plan, now),
             backends: core
                 .backends
                 .iter()

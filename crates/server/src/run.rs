@@ -20,6 +20,9 @@ use crate::{admin, say};
 /// The drain's deadline passed with work unfinished.
 const UNFINISHED: u8 = 3;
 
+/// Lines of one tick about names.
+const NEWS_LINES: usize = 10;
+
 /// Workers count their connections ten times a second; one that is stuck is not waited for.
 const COUNTED: Duration = Duration::from_secs(1);
 
@@ -135,6 +138,7 @@ async fn serve(
                 if control.tick() {
                     say::log("a worker died and was replaced");
                 }
+                names(&mut control);
             }
             _ = signals.hangup.recv() => {
                 if let Some(next) = reload(&mut control, rest) {
@@ -160,6 +164,18 @@ async fn serve(
             // Who asks twice does not want to wait.
             _ = signals.interrupt.recv() => return ExitCode::from(UNFINISHED),
         }
+    }
+}
+
+/// Says what happened to names that stand for backends; when much happens at once, the first of it.
+fn names(control: &mut Control) {
+    let (news, untold) = control.news();
+    for one in news.iter().take(NEWS_LINES) {
+        say::log(&one.to_string());
+    }
+    match news.len().saturating_sub(NEWS_LINES) + untold {
+        0 => {}
+        more => say::log(&format!("and {more} more of names; see the metrics")),
     }
 }
 

@@ -1,0 +1,260 @@
+//! Owns the asking: hickory's resolver over the servers that a plan names, or the system's. The only place that knows it.
+//!
+//! The resolver keeps nothing: when a name is asked for again is the schedule's, which reads the lives of records itself. The
+//! system's `/etc/resolv.conf` and `/etc/hosts` are read when the resolver is made.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_balance::backend::Weight;
+use evenkeel_config::limits;
+use evenkeel_config::plan::{Question, ResolverPlan};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::time::timeout;
+
+use super::book::{Fault, Found, Part, PartFound};
+
+/// A look-up has as long as this many questions in a row: what goes over TCP, aliases, and the targets of SRV records.
+const QUESTIONS: u32 = 4;
+
+/// What asks.
+pub(crate) struct Asker {
+    resolver: TokioResolver,
+    within: Duration,
+}
+
+impl Asker {
+    /// Reads the system's files where the plan names no servers.
+    ///
+    /// # Errors
+    /// They cannot be read, or name none.
+    pub(crate) fn new(plan: &ResolverPlan) -> Result<Self, Fault> {
+        let mut builder = if plan.servers.is_empty() {
+            TokioResolver::builder_tokio().map_err(|_| Fault::NoServer)?
+        } else {
+            let servers = plan.servers.iter().map(|address| {
+                let mut server = NameServerConfig::udp_and_tcp(address.ip());
+                for connection in &mut server.connections {
+                    connection.port = address.port();
+                }
+                server
+            });
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        let options = builder.options_mut();
+        options.timeout = plan.timeout;
+        options.attempts = plan.attempts.saturating_sub(1);
+        options.cache_size = 0;
+        // One socket a question.
+        options.num_concurrent_reqs = 1;
+        // What was too long for UDP goes over one connection, from all look-ups that run.
+        options.max_active_requests = 2 * super::schedule::RUNNING_MOST;
+        let resolver = builder.build().map_err(|_| Fault::NoServer)?;
+        let attempts = u32::try_from(plan.attempts).unwrap_or(u32::MAX);
+        let within = plan.timeout.saturating_mul(attempts);
+        Ok(Self {
+            resolver,
+            within: within.saturating_mul(QUESTIONS),
+        })
+    }
+
+    /// Asks, and asks what follows from the answer.
+    ///
+    /// # Errors
+    /// [`Fault`]: there is no answer at all.
+    pub(crate) async fn ask(&self, question: &Question) -> Result<Found, Fault> {
+        let answer = async {
+            match question {
+                Question::Addresses(name) => {
+                    let (parts, lives) = self.addresses(name, None, None).await;
+                    Ok(Found {
+                        parts: parts.into(),
+                        lives,
+                        cut: false,
+                    })
+                }
+                Question::Srv(name) => self.srv(name).await,
+            }
+        };
+        timeout(self.within, answer)
+            .await
+            .unwrap_or(Err(Fault::Timeout))
+    }
+
+    /// Both families of one host.
+    async fn addresses(
+        &self,
+        host: &Arc<str>,
+        port: Option<NonZeroU16>,
+        weight: Option<Weight>,
+    ) -> ([PartFound; 2], Duration) {
+        let (v4, v6) = tokio::join!(
+            self.resolver.lookup(&**host, RecordType::A),
+            self.resolver.lookup(&**host, RecordType::AAAA)
+        );
+        let lives = [&v4, &v6].into_iter().flatten().map(lives).min();
+        let part = |v6, came: Result<Lookup, NetError>| PartFound {
+            part: Part {
+                host: host.clone(),
+                port,
+                v6,
+            },
+            weight,
+            addresses: came.map(|found| ips(&found)).map_err(|error| fault(&error)),
+        };
+        let parts = [part(false, v4), part(true, v6)];
+        (parts, lives.unwrap_or(Duration::MAX))
+    }
+
+    async fn srv(&self, name: &str) -> Result<Found, Fault> {
+        let found = self.resolver.lookup(name, RecordType::SRV).await;
+        let found = found.map_err(|error| fault(&error))?;
+        let records = found.answers().iter();
+        let records = records.filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(srv),
+            _ => None,
+        });
+        let targets = targets(records);
+        let cut = targets.len() > limits::SRV_TARGETS;
+        let mut found = Found {
+            parts: Vec::new(),
+            lives: lives(&found),
+            cut,
+        };
+        for (host, port, weight) in targets.into_iter().take(limits::SRV_TARGETS) {
+            let (parts, lives) = self.addresses(&host, Some(port), Some(weight)).await;
+            found.parts.extend(parts);
+            found.lives = found.lives.min(lives);
+        }
+        Ok(found)
+    }
+}
+
+fn ips(found: &Lookup) -> Vec<IpAddr> {
+    let ip = |data: &RData| match data {
+        RData::A(v4) => Some(IpAddr::V4(v4.0)),
+        RData::AAAA(v6) => Some(IpAddr::V6(v6.0)),
+        _ => None,
+    };
+    let records = found.answers().iter();
+    records.filter_map(|record| ip(&record.data)).collect()
+}
+
+/// The shortest life of its records, aliases on the way too.
+fn lives(found: &Lookup) -> Duration {
+    let all = found.answers().iter().map(|record| record.ttl);
+    Duration::from_secs(all.min().unwrap_or_default().into())
+}
+
+/// The targets of the lowest priority, in an order of their own. Those of higher ones are for when none of these serves (RFC 2782),
+/// which wants tiers. Weight 0 is "a very small chance" beside others, and no wish where all have it.
+fn targets<'r>(records: impl Iterator<Item = &'r SRV>) -> Vec<(Arc<str>, NonZeroU16, Weight)> {
+    let mut records: Vec<&SRV> = records.collect();
+    let first = records.iter().map(|one| one.priority).min();
+    // A target that is the root says that there is no such service.
+    records.retain(|one| Some(one.priority) == first && !one.target.is_root());
+    let weights = records.iter().map(|one| u32::from(one.weight));
+    let (least, most) = (weights.clone().min(), weights.max().unwrap_or_default());
+    let (times, over) = match most {
+        0 => (0, 1),
+        // Room below the smallest of the others.
+        1..=100 if least == Some(0) => (100, 1),
+        _ => (u32::from(Weight::MOST), most.max(Weight::MOST.into())),
+    };
+    let target = |one: &SRV| {
+        let weight = (u32::from(one.weight) * times / over).max(1);
+        let host = one.target.to_ascii().to_ascii_lowercase();
+        Some((
+            host.into(),
+            NonZeroU16::new(one.port)?,
+            Weight::new(weight).unwrap_or(Weight::ONE),
+        ))
+    };
+    let mut targets: Vec<_> = records.into_iter().filter_map(target).collect();
+    targets.sort_unstable_by(|(host, port, weight), (other, to, less)| {
+        (host, port, less).cmp(&(other, to, weight))
+    });
+    targets.dedup_by(|(host, port, _), (earlier, to, _)| host == earlier && port == to);
+    targets
+}
+
+fn fault(error: &NetError) -> Fault {
+    match error {
+        NetError::Timeout => Fault::Timeout,
+        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain => Fault::NoName,
+            _ => Fault::Empty,
+        },
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => Fault::ServFail,
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => Fault::Refused,
+        NetError::Io(_) | NetError::NoConnections | NetError::Busy => Fault::Network,
+        NetError::Proto(_) | NetError::Truncated => Fault::Malformed,
+        _ => Fault::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::rr::Name;
+
+    use super::*;
+
+    /// Records as priority, weight, port and target.
+    #[track_caller]
+    fn check(records: &[(u16, u16, u16, &str)], expect: &[(&str, u16, u16)]) {
+        let records: Vec<_> = records
+            .iter()
+            .map(|&(priority, weight, port, target)| {
+                SRV::new(priority, weight, port, Name::from_ascii(target).unwrap())
+            })
+            .collect();
+        for records in [records.iter().collect(), records.iter().rev().collect()] {
+            let records: Vec<&SRV> = records;
+            let all = targets(records.into_iter());
+            let got: Vec<_> = all
+                .iter()
+                .map(|(host, port, weight)| (&**host, port.get(), weight.get()))
+                .collect();
+            assert_eq!(got, expect);
+        }
+    }
+
+    #[test]
+    fn targets_are_of_the_lowest_priority_with_weights_of_ours() {
+        check(&[], &[]);
+        check(&[(0, 0, 0, ".")], &[]);
+        check(&[(0, 1, 0, "a.")], &[]);
+        check(
+            &[(1, 0, 80, "B."), (1, 0, 81, "a.")],
+            &[("a.", 81, 1), ("b.", 80, 1)],
+        );
+        check(&[(2, 9, 80, "b."), (1, 7, 80, "a.")], &[("a.", 80, 7)]);
+        check(
+            &[(1, 10, 1, "a."), (1, 20, 1, "b.")],
+            &[("a.", 1, 10), ("b.", 1, 20)],
+        );
+        check(
+            &[(1, 0, 1, "a."), (1, 2, 1, "b.")],
+            &[("a.", 1, 1), ("b.", 1, 200)],
+        );
+        check(
+            &[(1, 0, 1, "a."), (1, 200, 1, "b.")],
+            &[("a.", 1, 1), ("b.", 1, 200)],
+        );
+        check(
+            &[(1, 1, 1, "a."), (1, 65_535, 1, "b.")],
+            &[("a.", 1, 1), ("b.", 1, 10_000)],
+        );
+        check(&[(1, 5, 1, "a."), (1, 9, 1, "a.")], &[("a.", 1, 9)]);
+    }
+}
