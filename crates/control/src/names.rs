@@ -11,6 +11,7 @@ use std::time::Duration;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendPlan, Question, ResolverPlan, ServicePlan};
+use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 
 /// The last good answers.
@@ -138,6 +139,7 @@ pub(crate) struct Names {
     plan: ResolverPlan,
     /// None: it is made when it is needed, from the system's files as they are then.
     asker: Option<Arc<Asker>>,
+    places: Arc<Semaphore>,
     schedule: Schedule,
     book: Shared,
     lookups: JoinSet<Result<Found, Fault>>,
@@ -156,6 +158,7 @@ impl Names {
             schedule: Schedule::new(plan.ttl_floor),
             plan,
             asker: None,
+            places: lookup::places(),
             book: Arc::default(),
             lookups: JoinSet::new(),
             asked: HashMap::new(),
@@ -196,7 +199,7 @@ impl Names {
         for question in self.schedule.start(now) {
             let asker = match &self.asker {
                 Some(asker) => Ok(asker.clone()),
-                None => Asker::new(&self.plan).map(Arc::new),
+                None => Asker::new(&self.plan, self.places.clone()).map(Arc::new),
             };
             match asker {
                 Ok(asker) => {

@@ -19,16 +19,28 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::book::{Fault, Found, Part, PartFound};
 
-/// A look-up has as long as this many questions in a row: what goes over TCP, aliases, and the targets of SRV records.
-const QUESTIONS: u32 = 4;
+/// Questions at once, of all look-ups. One that is not answered has three sockets at last: together three quarters of the
+/// descriptors that are kept back from clients.
+const QUESTIONS_MOST: usize = 64;
+
+/// The targets of SRV records have as long as so many questions in a row.
+const IN_A_ROW: u32 = 4;
+
+/// The places of questions; those that run over a reload keep theirs.
+pub(crate) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(QUESTIONS_MOST))
+}
 
 /// What asks.
 pub(crate) struct Asker {
     resolver: TokioResolver,
+    places: Arc<Semaphore>,
+    /// One question, all its tries, over TCP too.
     within: Duration,
 }
 
@@ -37,7 +49,7 @@ impl Asker {
     ///
     /// # Errors
     /// They cannot be read, or name none.
-    pub(crate) fn new(plan: &ResolverPlan) -> Result<Self, Fault> {
+    pub(crate) fn new(plan: &ResolverPlan, places: Arc<Semaphore>) -> Result<Self, Fault> {
         let mut builder = if plan.servers.is_empty() {
             TokioResolver::builder_tokio().map_err(|_| Fault::NoServer)?
         } else {
@@ -57,14 +69,14 @@ impl Asker {
         options.cache_size = 0;
         // One socket a question.
         options.num_concurrent_reqs = 1;
-        // What was too long for UDP goes over one connection, from all look-ups that run.
-        options.max_active_requests = 2 * super::schedule::RUNNING_MOST;
+        // What was too long for UDP goes over one connection.
+        options.max_active_requests = QUESTIONS_MOST;
         let resolver = builder.build().map_err(|_| Fault::NoServer)?;
         let attempts = u32::try_from(plan.attempts).unwrap_or(u32::MAX);
-        let within = plan.timeout.saturating_mul(attempts);
         Ok(Self {
             resolver,
-            within: within.saturating_mul(QUESTIONS),
+            places,
+            within: plan.timeout.saturating_mul(attempts).saturating_mul(2),
         })
     }
 
@@ -73,22 +85,25 @@ impl Asker {
     /// # Errors
     /// [`Fault`]: there is no answer at all.
     pub(crate) async fn ask(&self, question: &Question) -> Result<Found, Fault> {
-        let answer = async {
-            match question {
-                Question::Addresses(name) => {
-                    let (parts, lives) = self.addresses(name, None, None).await;
-                    Ok(Found {
-                        parts: parts.into(),
-                        lives,
-                        cut: false,
-                    })
-                }
-                Question::Srv(name) => self.srv(name).await,
-            }
+        let name = match question {
+            Question::Srv(name) => return self.srv(name).await,
+            Question::Addresses(name) => name,
         };
-        timeout(self.within, answer)
-            .await
-            .unwrap_or(Err(Fault::Timeout))
+        let (parts, lives) = self.addresses(name, None, None).await;
+        Ok(Found {
+            parts: parts.into(),
+            lives,
+            cut: false,
+        })
+    }
+
+    /// One question, when there is a place for it.
+    async fn one(&self, name: &str, records: RecordType) -> Result<Lookup, Fault> {
+        let _place = self.places.acquire().await;
+        match timeout(self.within, self.resolver.lookup(name, records)).await {
+            Ok(came) => came.map_err(|error| fault(&error)),
+            Err(_) => Err(Fault::Timeout),
+        }
     }
 
     /// Both families of one host.
@@ -99,26 +114,25 @@ impl Asker {
         weight: Option<Weight>,
     ) -> ([PartFound; 2], Duration) {
         let (v4, v6) = tokio::join!(
-            self.resolver.lookup(&**host, RecordType::A),
-            self.resolver.lookup(&**host, RecordType::AAAA)
+            self.one(host, RecordType::A),
+            self.one(host, RecordType::AAAA)
         );
         let lives = [&v4, &v6].into_iter().flatten().map(lives).min();
-        let part = |v6, came: Result<Lookup, NetError>| PartFound {
+        let part = |v6, came: Result<Lookup, Fault>| PartFound {
             part: Part {
                 host: host.clone(),
                 port,
                 v6,
             },
             weight,
-            addresses: came.map(|found| ips(&found)).map_err(|error| fault(&error)),
+            addresses: came.map(|found| ips(&found)),
         };
         let parts = [part(false, v4), part(true, v6)];
         (parts, lives.unwrap_or(Duration::MAX))
     }
 
     async fn srv(&self, name: &str) -> Result<Found, Fault> {
-        let found = self.resolver.lookup(name, RecordType::SRV).await;
-        let found = found.map_err(|error| fault(&error))?;
+        let found = self.one(name, RecordType::SRV).await?;
         let records = found.answers().iter();
         let records = records.filter_map(|record| match &record.data {
             RData::SRV(srv) => Some(srv),
@@ -131,12 +145,16 @@ impl Asker {
             lives: lives(&found),
             cut,
         };
-        for (host, port, weight) in targets.into_iter().take(limits::SRV_TARGETS) {
-            let (parts, lives) = self.addresses(&host, Some(port), Some(weight)).await;
-            found.parts.extend(parts);
-            found.lives = found.lives.min(lives);
-        }
-        Ok(found)
+        let follow = async {
+            for (host, port, weight) in targets.into_iter().take(limits::SRV_TARGETS) {
+                let (parts, lives) = self.addresses(&host, Some(port), Some(weight)).await;
+                found.parts.extend(parts);
+                found.lives = found.lives.min(lives);
+            }
+            found
+        };
+        let within = self.within.saturating_mul(IN_A_ROW);
+        timeout(within, follow).await.map_err(|_| Fault::Timeout)
     }
 }
 

@@ -10,9 +10,8 @@ use std::time::Duration;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::Question;
 
-/// Look-ups at once. Each has two questions under way at most, and a socket for each: together half of the descriptors that
-/// are kept back from clients.
-pub(crate) const RUNNING_MOST: usize = 64;
+/// Look-ups that are begun at once, so that each turn of the one writer begins as many at most: some 1,280 in a second.
+pub(crate) const RUNNING_MOST: usize = 128;
 
 /// A wait is shorter by up to one part in so many, so that names that were asked together do not stay together.
 const JITTER: u32 = 10;
@@ -220,12 +219,12 @@ mod tests {
             }
             ticks += 1;
         }
-        let all: usize = by_second[..8].iter().sum();
-        assert_eq!((asked.len(), all), (5_000, 5_000), "each within 8 s");
+        let all: usize = by_second[..4].iter().sum();
+        assert_eq!((asked.len(), all), (5_000, 5_000), "each within 4 s");
         assert!(asked.values().all(|count| (2..=3).contains(count)));
         // The second round takes longer than the first: they part.
-        let second = by_second[20..40].iter().filter(|count| **count > 0);
-        assert!(second.count() > 10, "{by_second:?}");
+        let second = by_second[20..45].iter().filter(|count| **count > 0);
+        assert!(second.count() > 6, "{by_second:?}");
     }
 
     #[test]

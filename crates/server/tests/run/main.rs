@@ -7,6 +7,7 @@
 
 mod commands;
 mod demo;
+mod dns;
 mod explain;
 mod explained;
 mod manual;
@@ -15,6 +16,7 @@ mod privileges;
 mod process;
 mod reloads;
 mod rules_actions;
+mod zone;
 
 use std::process::Command;
 
