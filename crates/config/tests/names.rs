@@ -107,6 +107,16 @@ fn rows() {
 }
 
 #[test]
+fn the_page_about_names_has_a_configuration_that_is_fine() {
+    let page = include_str!("../../../docs/dns.md");
+    let block = page.split("```yaml\n").nth(1).unwrap();
+    let sources = source(block.split("```").next().unwrap());
+    let loaded = load(&sources, &BTreeMap::new());
+    assert_eq!(render(&loaded.problems, &sources), "");
+    assert_eq!(loaded.plan.unwrap().services[0].names.len(), 2);
+}
+
+#[test]
 fn names_are_as_many_as_can_be_asked_for() {
     let names = |count: usize| {
         let names: Vec<_> = (0..count).map(|at| format!("{{ dns: a{at}:1 }}")).collect();

@@ -221,13 +221,8 @@ impl Names {
         now: Instant,
         changed: &mut HashSet<Question>,
     ) {
-        let lives = came.as_ref().ok().map(|found| found.lives);
         let taken = seen(&self.book).take(question, came, now);
-        // An answer that is none, or not whole, is asked for again as a failure is.
-        let failed = seen(&self.book)
-            .of(question)
-            .is_some_and(|known| known.fault.is_some());
-        let lives = lives.filter(|_| !failed);
+        let lives = taken.and_then(|taken| taken.lives);
         let chance = self.chance.u32(..);
         self.schedule.done(question, lives, now, chance);
         if let Some(taken) = taken {

@@ -152,6 +152,8 @@ impl Known {
 /// What a look-up changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
+    /// So long what was found is good; none: nothing was.
+    pub(crate) lives: Option<Duration>,
     /// Addresses that joined, and that left.
     pub(crate) moved: (usize, usize),
     /// Places that changed, in their weight perhaps.
@@ -206,9 +208,9 @@ impl Book {
         let others = self.backends - known.backends();
         let earlier = known.fault;
         let before = known.places.clone();
-        let fault = match came {
+        let (lives, fault) = match came {
             Ok(found) => known.learn(found, limits::BACKENDS.saturating_sub(others), now),
-            Err(fault) => Some(fault),
+            Err(fault) => (None, Some(fault)),
         };
         known.fault = fault;
         self.backends = others + known.backends();
@@ -218,6 +220,7 @@ impl Book {
         }
         let (was, is) = (addresses(&before), addresses(&known.places));
         Some(Taken {
+            lives,
             moved: (is.difference(&was).count(), was.difference(&is).count()),
             changed: before != known.places,
             all: known.places.len(),
@@ -264,8 +267,13 @@ fn addresses(places: &[Place]) -> HashSet<(IpAddr, Option<NonZeroU16>)> {
 
 impl Known {
     /// Takes an answer as far as it is good: what could not be asked stays as it was, and if nothing was found all does. At most
-    /// `room` backends may come of it.
-    fn learn(&mut self, found: Found, room: usize, now: Instant) -> Option<Fault> {
+    /// `room` backends may come of it. How long what was found is good, and what was wrong.
+    fn learn(
+        &mut self,
+        found: Found,
+        room: usize,
+        now: Instant,
+    ) -> (Option<Duration>, Option<Fault>) {
         let mut fault = found.cut.then_some(Fault::TooMany);
         let (mut nothing, mut fresh) = (Fault::Empty, false);
         let mut parts = BTreeMap::new();
@@ -295,7 +303,7 @@ impl Known {
             parts.insert(one.part, places);
         }
         if !fresh {
-            return Some(fault.unwrap_or(nothing));
+            return (None, Some(fault.unwrap_or(nothing)));
         }
         let mut places: Vec<Place> = parts.values().flatten().copied().collect();
         // Of two records of one place, the greater weight.
@@ -311,10 +319,10 @@ impl Known {
         }
         if places.len() * self.asked_by > room {
             self.left_out += places.len() as u64;
-            return Some(Fault::TooMany);
+            return (None, Some(Fault::TooMany));
         }
         (self.parts, self.places, self.good_at) = (parts, places, Some(now));
-        fault
+        (Some(found.lives), fault)
     }
 }
 
@@ -454,6 +462,7 @@ mod tests {
         );
         let one = one.unwrap();
         assert!(one.changed && one.moved == (2, 0) && one.all == 2);
+        assert_eq!(one.lives, Some(Duration::ZERO));
         let other = found(Ok(&["10.0.0.2", "10.0.0.1", "10.0.0.2"]), NONE);
         let other = book.take(&question(), other, at(1)).unwrap();
         assert!(!other.changed && other.moved == (0, 0));
@@ -463,6 +472,11 @@ mod tests {
             at(2),
         );
         assert_eq!(next.unwrap().moved, (1, 1));
+        // One family that is never told does not keep the other from its own pace.
+        let half = found(Ok(&["10.0.0.2"]), Err(Fault::ServFail));
+        let half = book.take(&question(), half, at(3)).unwrap();
+        let expect = (Some(Duration::ZERO), Some(Fault::ServFail));
+        assert_eq!((half.lives, half.failed), expect);
         // Said when it begins and when it ends, and not each time.
         let mut said = |came| {
             let taken = book.take(&question(), came, at(3)).unwrap();

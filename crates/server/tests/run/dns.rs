@@ -212,16 +212,40 @@ fn every_address_is_a_backend_and_comes_and_goes_without_a_reload() {
     assert!(!count.starts_with('0'), "{page}");
 }
 
+/// The intervals are too long to be waited for: who joins is checked because it joins.
+#[test]
+fn who_joins_is_checked_at_once() {
+    let farm = Farm::new(&["127.0.0.1", "127.0.0.2"]);
+    let zone = Zone::new();
+    zone.set("api.test", addresses(0, &["127.0.0.1"]));
+    let backends = format!("backends: [{{ dns: api.test:{} }}]", farm.port);
+    let services = format!(
+        "api: {{ {backends}, health: {{ tcp: {{}}, interval: 1000s, interval_unsure: 1000s, rise: 1 }} }}"
+    );
+    let story = Story::new("dns-checked", zone, &services, "");
+    for ips in [&["127.0.0.1"][..], &["127.0.0.1", "127.0.0.2"]] {
+        story.zone.set("api.test", addresses(0, ips));
+        for id in at(farm.port, ips) {
+            story.metric(&format!(
+                "backend_checks_total{{service=\"api\",backend=\"{id}\",result=\"passed\"}} 1"
+            ));
+        }
+    }
+    story.answered_by(&["127.0.0.1", "127.0.0.2"]);
+}
+
 #[test]
 fn not_ready_before_each_name_was_looked_up_once() {
     let zone = Zone::new();
     zone.hold();
-    let story = Story::new("dns-ready", zone, &dns(1), "");
+    let services = dns(1).replace("round_robin", "hash");
+    let story = Story::new("dns-ready", zone, &services, "");
     assert_eq!(story.keel.page("/readyz"), "looking names up\n");
     // That it does not exist is an answer too.
     story.zone.release();
     story.page_until("/readyz", |page| page == "ready\n");
-    assert_eq!(story.keel.page("/livez"), "alive\n");
+    assert!(story.keel.curl(&[], "/").ends_with("no_backends\n"));
+    story.metric("contained_panics_total 0");
 }
 
 #[test]
@@ -403,7 +427,7 @@ fn what_does_not_fit_a_datagram_is_asked_for_over_tcp() {
 fn a_name_is_asked_once_for_all_services_and_no_sooner_than_its_records_say() {
     let zone = Zone::new();
     zone.set("slow.test", addresses(3_600, &["127.0.0.1"]));
-    zone.set("other.test", addresses(3_600, &["127.0.0.1"]));
+    zone.set("other.test", addresses(3_600, &["127.0.0.1", "::1"]));
     zone.set("quick.test", addresses(0, &["127.0.0.1"]));
     let one = |name: &str| {
         format!("{name}: {{ backends: [{{ dns: slow.test:1 }}, {{ dns: Slow.test:2 }}] }}")
