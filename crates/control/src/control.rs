@@ -164,7 +164,7 @@ impl Control {
             reloads: Arc::new(Reloads::begin()),
         };
         control.listen(bound);
-        control.rename();
+        control.follow_names();
         Ok(control)
     }
 
@@ -237,7 +237,7 @@ impl Control {
         for service in &self.published.load().services {
             service.state.service.tick(now);
         }
-        self.rename();
+        self.follow_names();
         let alive = self.draining.load(Ordering::Relaxed)
             || !self
                 .workers
@@ -247,7 +247,7 @@ impl Control {
     }
 
     /// Brings what names stand for now to the services that have them, and asks for those that are due.
-    fn rename(&mut self) {
+    fn follow_names(&mut self) {
         let now = self.clock.now();
         let changed = self.names.turn(now);
         if changed.is_empty() {

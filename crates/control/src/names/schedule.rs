@@ -50,7 +50,8 @@ impl Schedule {
         }
     }
 
-    /// Goes on with these names and their longest waits: new ones are due now, those that stay are as they were.
+    /// Goes on with these names and their longest waits: new ones are due now, and those that fail, whose servers may be others
+    /// now; the rest are as they were.
     pub(crate) fn follow(
         &mut self,
         floor: Duration,
@@ -66,7 +67,12 @@ impl Schedule {
                 failures: 0,
             });
             name.refresh = refresh;
-            name.due = name.due.map(|due| due.min(now + refresh));
+            let latest = if name.failures > 0 {
+                now
+            } else {
+                now + refresh
+            };
+            name.due = name.due.map(|due| due.min(latest));
         }
         let due = |(question, name): (&Question, &Name)| Some((name.due?, question.clone()));
         self.waiting = self.names.iter().filter_map(due).collect();
@@ -241,6 +247,12 @@ mod tests {
         assert_eq!(schedule.start(at(2_000)), [started[1].clone()]);
         schedule.done(&started[1], None, at(2_000), 0);
         assert_eq!(schedule.running, 1);
+        // Who fails is asked for when others may answer.
+        for _ in 0..5 {
+            schedule.follow(SECOND, &two, at(2_000));
+            assert_eq!(schedule.start(at(2_000)), [started[1].clone()]);
+            schedule.done(&started[1], None, at(2_000), 0);
+        }
         // A shorter refresh holds at once.
         schedule.follow(SECOND, &named(1, 5 * SECOND), at(3_000));
         assert_eq!(schedule.start(at(7_999)), []);
