@@ -269,6 +269,18 @@ impl RequestHead {
             .map(|field| field.value)
     }
 
+    /// The values of all fields of this name, whatever its case, in their order. Cost: one comparison of lengths for each
+    /// field, and one of names for those of its length.
+    pub fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let table = &self.table;
+        let of_name = move |entry: &&Entry| {
+            entry.name.range().len() == name.len()
+                && table.at(entry.name).eq_ignore_ascii_case(name)
+        };
+        let fields = table.fields.iter().filter(of_name);
+        fields.map(|entry| table.at(entry.value))
+    }
+
     pub(crate) fn connection_names(&self, name: &[u8]) -> bool {
         self.table.connection_names(name)
     }
