@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
+use crate::limits::TRIED_RULES;
 use crate::lower::{Parts, Placed, RawRule, Written, listeners_most};
 use crate::plan::{BackendAddress, Bind, PathHandling, PathPattern};
 use crate::problem::At;
@@ -176,11 +177,21 @@ fn tried_one_by_one(rules: &[Placed<RawRule>], reading: &Reading) {
         _ => None,
     };
     // By the first host: rules of one host mostly name it first, and those counted together are surely tried together.
-    let mut by_host = HashMap::<String, HashSet<String>>::new();
+    let mut by_host = HashMap::<String, (HashSet<String>, usize)>::new();
     for rule in rules {
         let when = &rule.part.rule.when;
         let host = when.hosts.first().map(|host| format!("{host:?}"));
-        let patterns = by_host.entry(host.unwrap_or_default()).or_default();
+        let (patterns, asking) = by_host.entry(host.unwrap_or_default()).or_default();
+        *asking += usize::from(!when.further.is_empty());
+        if *asking == TRIED_RULES + 1 {
+            reading.error(
+                rule.at,
+                "too_many_rules",
+                format!(
+                    "more than {TRIED_RULES} rules of one host ask for more than host, path and method, and may be tried one by one with each request"
+                ),
+            );
+        }
         let before = patterns.len();
         patterns.extend(when.paths.iter().filter_map(tried));
         if before <= TRIED_MOST && patterns.len() > TRIED_MOST {

@@ -228,20 +228,23 @@ impl Walk<'_> {
                 let items = items(node).iter();
                 Entry::List(items.map(|node| self.of(item, node, number)).collect())
             }
-            Shape::Map(keys) | Shape::Bare(keys) | Shape::Named(keys) => {
+            Shape::Map(keys) | Shape::Bare(keys) | Shape::Named(keys) | Shape::Again(_, keys) => {
                 self.map(keys, entries(node), number)
             }
-            Shape::Free(item) => {
+            Shape::ShortFree(_) if !is_map => Entry::Leaf(self.leaf(shape, node)),
+            Shape::Free(item) | Shape::ShortFree(item) => {
                 let all = entries(node).iter();
                 let entry = |(key, node): &(tree::Key, Node)| {
                     (key.text.clone(), self.of(item, node, number))
                 };
                 Entry::Map(all.map(entry).collect())
             }
-            Shape::Short(_, keys) | Shape::WordOr(_, _, keys) if is_map => {
+            Shape::Short(_, keys) | Shape::ShortList(_, _, keys) | Shape::WordOr(_, _, keys)
+                if is_map =>
+            {
                 self.map(keys, entries(node), number)
             }
-            Shape::Short(Some(key), keys) => {
+            Shape::Short(Some(key), keys) | Shape::ShortList(key, _, keys) => {
                 let key = tree::Key {
                     at: node.at,
                     text: (*key).to_owned(),

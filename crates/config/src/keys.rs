@@ -40,7 +40,7 @@ pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS};
 pub(crate) use pages::{PAGE, PAGES};
-pub(crate) use rules::{PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
+pub(crate) use rules::{PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN};
 pub(crate) use services::{
     BODY, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
     TCP_CHECK, UPSTREAM,
@@ -101,6 +101,12 @@ pub(crate) enum Shape {
     Free(&'static Shape),
     /// A text or a map; a text says the same as a map with this key, if one is named.
     Short(Option<&'static str>, &'static Keys),
+    /// A list, or one item without it, which says the same as a map with this key; or that map.
+    ShortList(&'static str, &'static Shape, &'static Keys),
+    /// A text, or a map of keys that are free.
+    ShortFree(&'static Shape),
+    /// A map of a kind that stands in itself: the schema knows it by this name.
+    Again(&'static str, &'static Keys),
     /// One of these words, or a map; the named one says the same as an empty map.
     WordOr(&'static [&'static str], &'static str, &'static Keys),
     /// `true`, which says the same as an empty map, or a map.

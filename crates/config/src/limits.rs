@@ -20,7 +20,7 @@ pub const BINDS: usize = 1_000;
 /// Rules of one configuration: what programs write. Each takes some 2 KiB and 10 us while it is read.
 pub const RULES: usize = 100_000;
 
-/// Hosts, paths, methods or listeners of one rule; each pair of host and path is a place in the index of rules.
+/// Hosts, paths, methods, networks or listeners of one rule; each pair of host and path is a place in the index of rules.
 pub const RULE_VALUES: usize = 10_000;
 
 /// Cases of one file: as many as there may be rules.
@@ -28,6 +28,17 @@ pub const CASES: usize = RULES;
 
 /// Fields of one case's request: ten times what a listener takes unless it is told otherwise.
 pub const CASE_FIELDS: usize = 1_000;
+
+/// Values in the `header`, `cookie`, `query` and `not` of one rule, those of `not` inside counted too: each is tried with each
+/// request that comes so far.
+pub const TRIED_VALUES: usize = 256;
+
+/// How deep `not` stands in `not`: more than anybody reads.
+pub const NOT_DEPTH: usize = 4;
+
+/// Rules of one host that have further conditions than host, path and method: a request may try them all, each for some 50 ns
+/// and more.
+pub const TRIED_RULES: usize = 4_096;
 
 /// Services of one configuration: each has counters and idle connections in every worker.
 pub const SERVICES: usize = 10_000;

@@ -19,21 +19,25 @@ use crate::limits::{ListenerLimits, ServiceLimits};
 /// `rules:`
 mod rules;
 
+/// `when:` of a rule.
+mod conditions;
+
 /// What rules do beside naming a service, a redirect or an answer.
 mod actions;
+
+/// Names whose backends DNS tells.
+mod names;
 
 pub use actions::{
     Beside, EditsPlan, Expression, FallbackPlan, FieldName, HostRewrite, PathRewrite, Piece,
     RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
 };
-pub use rules::{
-    Action, Conditions, HostPattern, PathPattern, RedirectPlan, RedirectPort, RespondPlan,
-    RulePlan, Wildcard,
+pub use conditions::{
+    Conditions, Further, HostPattern, Named, Networks, Parameter, PathPattern, TextPattern,
+    Wildcard,
 };
-/// Names whose backends DNS tells.
-mod names;
-
 pub use names::{NamePlan, Question, ResolverPlan};
+pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]

@@ -100,6 +100,11 @@ fn takes(shape: &Shape) -> String {
         Shape::Short(None, keys) => format!("text, {}", map(keys)),
         Shape::Short(Some(key), keys) => format!("text (its `{key}`), {}", map(keys)),
         Shape::WordOr(all, _, keys) => format!("{}, {}", words(all), map(keys)),
+        Shape::ShortList(key, item, keys) => {
+            format!("{} (its `{key}`), {}", takes(&Shape::List(item)), map(keys))
+        }
+        Shape::ShortFree(item) => format!("text, free keys, each {}", takes(item)),
+        Shape::Again(_, keys) => map(keys),
         Shape::TrueOr(keys) => format!("`true`, {}", map(keys)),
         Shape::Forward(_) => "a service's name, a map of services and weights, or a map".into(),
     }

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Absent, Key, Keys, Shape, TOP};
+use crate::keys::{Absent, Key, Keys, Shape, TOP, WHEN};
 use crate::limits;
 
 /// The schema.
@@ -26,7 +26,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Scalars. Each may be a variable of the environment instead.
+/// What stands in several places. Scalars may be a variable of the environment instead.
 fn definitions() -> Value {
     let units = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
     json!({
@@ -37,6 +37,7 @@ fn definitions() -> Value {
         "duration": { "anyOf": [{ "const": 0 }, written(&format!("0|{units}"))] },
         "size": written("[0-9]+(B|kB|KiB|MB|MiB|GB|GiB)"),
         "share": written("[0-9.]+%"),
+        "when": map(&WHEN),
     })
 }
 
@@ -115,6 +116,15 @@ fn shape(of: &Shape) -> Value {
             "additionalProperties": map(keys),
         }),
         Shape::Free(item) => json!({ "type": "object", "additionalProperties": shape(item) }),
+        Shape::ShortList(_, item, keys) => {
+            let item = shape(item);
+            json!({ "anyOf": [item, { "type": "array", "items": item }, map(keys)] })
+        }
+        Shape::ShortFree(item) => json!({ "anyOf": [
+            scalar("text"),
+            { "type": "object", "additionalProperties": shape(item) },
+        ] }),
+        Shape::Again(name, _) => scalar(name),
         Shape::Short(_, keys) => json!({ "anyOf": [scalar("text"), map(keys)] }),
         Shape::WordOr(all, _, keys) => {
             json!({ "anyOf": [words(all), scalar("variable"), map(keys)] })

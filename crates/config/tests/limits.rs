@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use evenkeel_config::limits::{
-    BACKENDS, BINDS, CHECK_HEADERS, NETWORKS, PROBLEMS, RULE_VALUES, RULES, SERVICES,
+    BACKENDS, BINDS, CHECK_HEADERS, NETWORKS, PROBLEMS, RULE_VALUES, RULES, SERVICES, TRIED_RULES,
 };
 use evenkeel_config::{Loaded, Severity, Source, load, render};
 
@@ -201,4 +201,22 @@ fn many_addresses_that_overlap() {
             "26 overlap: 10.99.0.1:80 takes connections that 0.0.0.0:80 takes already".into(),
         ],
     );
+}
+
+/// Rules that a request may have to try one after the other; those of other hosts are others.
+#[test]
+fn rules_that_ask_for_more() {
+    let rules = |host: &'static str| {
+        move |number| format!("- {{ when: {{ {host}header: {{ a: h{number} }} }}, forward: api }}")
+    };
+    let text = |host, count| {
+        let first = lines(10, rules("host: a.b, "));
+        with(&format!("rules:\n{first}{}", lines(count, rules(host))))
+    };
+    check(text("", TRIED_RULES), &[]);
+    let message = format!(
+        "{} too_many_rules: more than {TRIED_RULES} rules of one host ask for more than host, path and method, and may be tried one by one with each request",
+        TRIED_RULES + 14
+    );
+    check(text("", TRIED_RULES + 1), &[message]);
 }

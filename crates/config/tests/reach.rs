@@ -210,3 +210,109 @@ fn many_rules_end() {
     let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
     check(&rules, &[]);
 }
+
+/// Conditions beyond host, path and method: what follows from them is found where it is simple, and nothing else is said.
+#[test]
+fn what_asks_for_less_covers_what_asks_for_more() {
+    for (earlier, later) in [
+        ("header: { a: b }", "header: { A: B }, path: /x"),
+        (
+            "header: { a: \"b*\" }",
+            "header: { a: [bc, \"b?d*\", { exact: bX }], c: d }",
+        ),
+        (
+            "header: { a: { present: true } }",
+            "header: { a: [b, { regex: c }] }",
+        ),
+        (
+            "header: { a: { present: false } }",
+            "header: { a: { present: false } }",
+        ),
+        (
+            "header: { a: { regex: ^b } }",
+            "header: { a: { exact: bc } }",
+        ),
+        ("cookie: { a: \"*\" }", "cookie: { a: { regex: x } }"),
+        ("cookie: { a: [b, c] }", "cookie: { a: c }"),
+        ("query: { a: \"*\" }", "query: { a: b, c: d }"),
+        ("query: [{ a: b }, x]", "query: [{ a: b, c: d }, { y: X }]"),
+        ("query: { \"a*\": b }", "query: { ab: B }"),
+        ("source: 10.0.0.0/8", "source: [10.0.0.0/9, 10.200.0.1]"),
+        ("source: [10.0.0.0/9, 10.128.0.0/9]", "source: 10.0.0.0/8"),
+        (
+            "source: { client: \"::/0\" }",
+            "source: { client: \"2001:db8::1\" }, method: GET",
+        ),
+        ("not: { path: /a }", "not: { path: /a* }"),
+        (
+            "not: { method: [GET, PUT] }",
+            "not: [{ method: [GET, PUT, POST] }, { host: a }]",
+        ),
+        (
+            "not: { header: { a: b }, host: a.b }",
+            "not: { header: { a: \"*\" } }",
+        ),
+    ] {
+        let rows = [earlier, later].map(|row| format!("when: {{ {row} }}"));
+        check(&[&rows[0], &rows[1]], NEVER);
+        let alone = format!("when: {{ {later}, host: z }}");
+        check(&["when: { host: y }", &alone], &[]);
+    }
+    for (earlier, later) in [
+        ("header: { a: b }", "path: /x"),
+        ("header: { a: b }", "header: { c: b }"),
+        ("header: { a: b }", "cookie: { a: b }"),
+        ("header: { a: { exact: b } }", "header: { a: b }"),
+        ("header: { a: b }", "header: { a: [b, c] }"),
+        ("header: { a: \"*\" }", "header: { a: { present: false } }"),
+        ("header: { a: { regex: ^b } }", "header: { a: bc }"),
+        ("cookie: { a: b }", "cookie: { A: b }"),
+        ("cookie: { a: \"b*\" }", "cookie: { a: \"B*\" }"),
+        ("query: { a: b, c: d }", "query: { a: b }"),
+        ("query: { a: b }", "query: [{ a: b }, { c: d }]"),
+        ("query: { ab: b }", "query: { \"a*\": b }"),
+        (
+            "query: { \"a*\": { present: false } }",
+            "query: { ab: { present: false } }",
+        ),
+        ("source: 10.0.0.0/9", "source: 10.0.0.0/8"),
+        ("source: 10.0.0.0/8", "source: { client: 10.0.0.1 }"),
+        ("not: { path: /a* }", "not: { path: /a }"),
+        ("not: { path: /a, method: GET }", "not: { path: /b }"),
+        (
+            "not: { header: { a: b } }",
+            "not: { header: { a: b }, host: a.b }",
+        ),
+    ] {
+        let rows = [earlier, later].map(|row| format!("when: {{ {row} }}"));
+        check(&[&rows[0], &rows[1]], &[]);
+    }
+}
+
+#[test]
+fn what_must_not_hold_and_must() {
+    for (when, expect) in [
+        ("host: a.b, not: { host: \"*.b\" }", &["6 never_holds"][..]),
+        (
+            "path: { prefix: /a }, not: [{ path: /a* }]",
+            &["6 never_holds"],
+        ),
+        (
+            "method: [GET, PUT], not: [{ method: GET }, { method: PUT }]",
+            &["6 never_holds"],
+        ),
+        (
+            "header: { a: b }, not: { header: { a: \"*\" } }",
+            &["6 never_holds"],
+        ),
+        (
+            "header: { a: b }, not: { header: { a: b }, host: a.b }",
+            &[],
+        ),
+        ("method: [GET, PUT], not: { method: GET }", &[]),
+        ("path: { prefix: /a }, not: { path: /a/* }", &[]),
+        ("not: { path: /a }", &[]),
+    ] {
+        check(&[&format!("when: {{ {when} }}")], expect);
+    }
+}

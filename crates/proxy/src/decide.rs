@@ -60,7 +60,7 @@ pub(crate) fn decide<'a>(
         true => client::address(request, peer, &|address| live.trusts(address)),
         false => peer,
     };
-    let found = live.rules.find(&asked(listener, request));
+    let found = live.rules.find(&asked(listener, request, peer, client));
     Decision {
         client,
         trusted,
@@ -70,13 +70,13 @@ pub(crate) fn decide<'a>(
 
 /// What rules are asked about a request.
 #[inline]
-pub(crate) fn asked(listener: Option<usize>, request: &RequestHead) -> Asked<'_> {
-    Asked {
-        listener: listener.unwrap_or(usize::MAX),
-        host: request.host(),
-        path: request.path(),
-        method: request.method(),
-    }
+pub(crate) fn asked(
+    listener: Option<usize>,
+    request: &RequestHead,
+    peer: IpAddr,
+    client: IpAddr,
+) -> Asked<'_> {
+    Asked::new(listener.unwrap_or(usize::MAX), request, peer, client)
 }
 
 /// The most bytes of the body of a request that meets this rule.
@@ -116,13 +116,21 @@ pub(crate) fn key(key: &HashKey, request: &RequestHead, client: IpAddr) -> u64 {
     }
 }
 
-/// The value of a cookie (RFC 6265 section 5.4), quotes left on.
-pub(crate) fn cookie<'a>(request: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
+/// The value of the first cookie of a name (RFC 6265 section 5.4), quotes left on.
+pub(crate) fn cookie<'a>(request: &'a RequestHead, name: &'a [u8]) -> Option<&'a [u8]> {
+    cookies(request, name).next()
+}
+
+/// The values of all cookies of a name.
+pub(crate) fn cookies<'a>(
+    request: &'a RequestHead,
+    name: &'a [u8],
+) -> impl Iterator<Item = &'a [u8]> {
     request
         .fields()
         .filter(|field| field.known == Known::Cookie)
         .flat_map(|field| field.value.split(|&byte| byte == b';'))
-        .find_map(|pair| {
+        .filter_map(move |pair| {
             let pair = pair.trim_ascii();
             let at = pair.iter().position(|&byte| byte == b'=')?;
             (&pair[..at] == name).then(|| &pair[at + 1..])

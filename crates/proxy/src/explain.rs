@@ -20,7 +20,7 @@ use crate::decide::{self, decide};
 use crate::live::{Live, LiveService};
 use crate::reason::Reason;
 use crate::rules::conditions::unmet;
-use crate::rules::shown;
+use crate::rules::{Asked, shown};
 
 /// A request as people write it, as bytes.
 pub mod written;
@@ -33,6 +33,7 @@ pub struct Explained<'a> {
     live: &'a Live,
     listener: usize,
     head: RequestHead,
+    peer: IpAddr,
     client: IpAddr,
     trusted: bool,
     read: Result<Option<usize>, Reason>,
@@ -121,6 +122,7 @@ impl<'a> Explained<'a> {
             live,
             listener,
             head,
+            peer,
             client: peer,
             trusted: false,
             read: Ok(None),
@@ -174,7 +176,7 @@ impl<'a> Explained<'a> {
         if self.read.is_err() {
             return Vec::new();
         }
-        let asked = decide::asked(Some(self.listener), &self.head);
+        let asked = self.asked();
         let rules = &self.live.plan.rules;
         let before = rules.iter().take(self.rule().unwrap_or(rules.len()));
         let passed = before.enumerate().filter_map(|(at, rule)| {
@@ -184,16 +186,21 @@ impl<'a> Explained<'a> {
         passed.collect()
     }
 
+    fn asked(&self) -> Asked<'_> {
+        decide::asked(Some(self.listener), &self.head, self.peer, self.client)
+    }
+
     /// Why a rule does not hold. None: it does, or there is no head or no such rule.
     #[must_use]
     pub fn unmet(&self, rule: usize) -> Option<Unmet> {
         let rule = self.live.plan.rules.get(rule)?;
-        let asked = decide::asked(Some(self.listener), self.head()?);
+        self.head()?;
+        let asked = self.asked();
         let condition = unmet(rule, &asked)?;
         Some(Unmet {
             condition: shown::word(condition),
             wants: shown::wants(rule, condition, &self.live.plan),
-            has: shown::has(&asked, condition, &self.live.plan),
+            has: shown::has(rule, &asked, condition, &self.live.plan),
         })
     }
 }

@@ -4,17 +4,21 @@
 //! How it is found, without trying every rule: the rules of the listener, and those of all listeners, stand by host, below
 //! each host by path, below each path by method. A host or a path is looked up in a tree of the texts that rules begin or
 //! end with (`trie`): exact texts, prefixes and suffixes are decided by the tree alone; a wildcard or an expression
-//! stands at the text that surely is in it (`places`) and is tried when a request has that text (`levels`). The lowest
-//! number found wins, and what cannot be lower is not tried.
+//! stands at the text that surely is in it (`places`) and is tried when a request has that text (`levels`). A rule that asks
+//! for more than host, path and method is tried where it stands (`further`). The lowest number found wins, and what cannot be
+//! lower is not tried.
 //!
 //! The tree is walked byte by byte as far as some rule's text goes, and there is no hash: neither long names nor chosen ones
 //! make a look-up dearer than the plan's own texts do. What stays linear: wildcards and expressions that share their text,
-//! or have none, are tried one by one (`wildcard` says at which price; `config` limits those without a text).
+//! or have none, are tried one by one (`wildcard` says at which price; `config` limits those without a text), and so are
+//! rules of the same host and path that ask for more.
 //! `conditions` says what each condition means; [`Rules::find_by_trying`] asks only it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use evenkeel_config::plan::RulePlan;
+use evenkeel_wire::RequestHead;
 
 use levels::{Hosts, Level as _};
 
@@ -23,6 +27,9 @@ pub mod conditions;
 
 /// Conditions for people.
 pub(crate) mod shown;
+
+/// Those beyond host, path and method.
+mod further;
 
 /// Patterns with `*` and `?`.
 mod wildcard;
@@ -47,6 +54,28 @@ pub struct Asked<'a> {
     pub path: &'a [u8],
     /// As on the wire.
     pub method: &'a [u8],
+    /// The rest of the request: its query and its fields.
+    pub head: &'a RequestHead,
+    /// Where the connection comes from; 127.0.0.1 for a Unix socket, as everywhere.
+    pub peer: IpAddr,
+    /// The peer, or whom trusted proxies name.
+    pub client: IpAddr,
+}
+
+impl<'a> Asked<'a> {
+    /// What a request asks that came to this listener.
+    #[must_use]
+    pub fn new(listener: usize, head: &'a RequestHead, peer: IpAddr, client: IpAddr) -> Self {
+        Self {
+            listener,
+            host: head.host(),
+            path: head.path(),
+            method: head.method(),
+            head,
+            peer,
+            client,
+        }
+    }
 }
 
 /// No rule; no plan has so many.
@@ -91,7 +120,7 @@ impl Rules {
     /// Cost: some hundred instructions for host, path and method, whatever the number of rules and the length of what the
     /// client sent (`counts.toml`); more where rules have prefixes of prefixes, once for each that the request has. Added to
     /// that, each wildcard and each expression that is tried: those under a text that the request has, before the best rule
-    /// that needs no trial.
+    /// that needs no trial; and of the rules there that ask for more each that comes before it.
     #[must_use]
     pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
         let mut best = NONE;

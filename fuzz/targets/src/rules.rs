@@ -1,10 +1,12 @@
 //! Owns the laws of rules. The input is lines: a rule is `hosts paths methods listeners priority`, a question
-//! `? listener method host path`; lists have commas, `-` is no condition, missing ends are `-`.
+//! `? listener method host target peer client`; lists have commas, `-` is no condition, missing ends are `-`.
 //!
-//! A path `=/a` is exact, `</a` a prefix, `~/a` an expression, anything else as the configuration takes a plain text.
+//! A path `=/a` is exact, `</a` a prefix, `~/a` an expression, anything else as the configuration takes a plain text. What stands
+//! behind a priority is [`More`]; behind a client stand fields, `name=value`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_config::{Loaded, Source, load};
 use evenkeel_proxy::rules::{Asked, Rules};
@@ -12,6 +14,11 @@ use evenkeel_wire::RequestHead;
 use evenkeel_wire::http1::request::{self, PathForm};
 use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use regex::bytes::Regex;
+
+/// Conditions beyond host, path and method.
+mod more;
+
+use more::More;
 
 const RULES_MOST: usize = 16;
 const QUESTIONS_MOST: usize = 16;
@@ -61,12 +68,13 @@ pub fn check(input: &[u8]) -> bool {
 
 fn agree(index: &Rules, lines: &[Line<'_>], questions: &[Question]) -> bool {
     for question in questions {
-        let asked = Asked {
-            listener: question.listener,
-            host: question.head.host(),
-            path: question.head.path(),
-            method: question.head.method(),
-        };
+        let Question {
+            listener,
+            head,
+            peer,
+            client,
+        } = question;
+        let asked = Asked::new(*listener, head, *peer, *client);
         let first = lines.iter().position(|line| line.holds(question));
         assert_eq!(index.find(&asked), first, "{asked:?} among {lines:?}");
     }
@@ -104,6 +112,7 @@ struct Line<'a> {
     methods: Vec<&'a str>,
     listeners: Vec<usize>,
     priority: u32,
+    more: Vec<More<'a>>,
 }
 
 #[derive(Debug)]
@@ -131,7 +140,20 @@ impl<'a> Line<'a> {
             .map(|listener: usize| listener % LISTENERS)
             .collect();
         let priority = words.next().and_then(|word| word.parse().ok());
+        let more = words.map(More::read).collect::<Option<Vec<_>>>()?;
+        // Each key stands once.
+        let mut keys: Vec<_> = (more.iter().filter(|one| !one.not))
+            .map(|one| one.written().0)
+            .chain((!methods.is_empty()).then_some("method"))
+            .collect();
+        let all = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.len() < all {
+            return None;
+        }
         Some(Self {
+            more,
             number: 0,
             hosts,
             paths: paths.into_iter().map(Path::read).collect::<Option<_>>()?,
@@ -145,6 +167,10 @@ impl<'a> Line<'a> {
     fn write(&self, out: &mut String) {
         let list = |items: Vec<String>| items.join(", ");
         let quoted = |items: &[&str]| list(items.iter().map(|item| quoted(item)).collect());
+        let condition = |one: &More<'_>| {
+            let (key, value) = one.written();
+            format!("{key}: {value}")
+        };
         let mut when = Vec::new();
         if !self.hosts.is_empty() {
             when.push(format!("host: [{}]", quoted(&self.hosts)));
@@ -155,6 +181,14 @@ impl<'a> Line<'a> {
         }
         if !self.methods.is_empty() {
             when.push(format!("method: [{}]", quoted(&self.methods)));
+        }
+        when.extend(self.more.iter().filter(|one| !one.not).map(condition));
+        let none = self.more.iter().filter(|one| one.not);
+        let none: Vec<_> = none
+            .map(|one| format!("{{ {} }}", condition(one)))
+            .collect();
+        if !none.is_empty() {
+            when.push(format!("not: [{}]", list(none)));
         }
         let listeners = self.listeners.iter().map(|listener| format!("l{listener}"));
         // Writing to a text does not fail.
@@ -186,7 +220,7 @@ impl<'a> Line<'a> {
         ) && one(
             self.paths.is_empty(),
             self.paths.iter().any(|pattern| pattern.holds(path)),
-        )
+        ) && self.more.iter().all(|one| one.holds(question))
     }
 }
 
@@ -281,6 +315,8 @@ fn quoted(text: &str) -> String {
 struct Question {
     listener: usize,
     head: RequestHead,
+    peer: IpAddr,
+    client: IpAddr,
 }
 
 impl Question {
@@ -289,7 +325,19 @@ impl Question {
         let mut words = text.split(' ');
         let listener: usize = words.next()?.parse().ok()?;
         let (method, host, path) = (words.next()?, words.next()?, words.next()?);
-        let text = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut address = || {
+            let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            words.next().map_or(Some(own), |word| word.parse().ok())
+        };
+        let (peer, client) = (address()?, address()?);
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
+        for word in words {
+            let (name, value) = word.split_once('=')?;
+            // A space would part the words.
+            let value = value.replace('_', " ");
+            text.extend([name, ": ", &value, "\r\n"]);
+        }
+        text.push_str("\r\n");
         let (mut head, mut end) = (RequestHead::new(), HeadEnd::default());
         let limits = HeadLimits::default();
         let form = PathForm::Normalize;
@@ -297,6 +345,8 @@ impl Question {
         Some(Self {
             listener: listener % LISTENERS,
             head,
+            peer,
+            client,
         })
     }
 }

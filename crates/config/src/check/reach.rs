@@ -1,15 +1,19 @@
 //! Owns rules that are never reached: earlier ones, one of them or several together, hold wherever they hold.
 //!
 //! Sound, not complete: what is said is certain. A rule is taken apart into single hosts, paths, methods and listeners; each
-//! combination must be covered by one earlier rule whole. Not found are a pattern that only several other patterns fill together,
+//! combination must be covered by one earlier rule whole, and what else that asks for must follow from what this one asks for
+//! (`further`). Rules whose `not` covers them are found in the same way. Not found are a pattern that only several other patterns fill together,
 //! an expression that another expression includes, and whatever comes after [`TESTS_MOST`] comparisons.
 
 use std::rc::Rc;
 
 use crate::check::{all_listeners, seen_by};
 use crate::lower::{Parts, Placed, RawRule};
-use crate::plan::{HostPattern, PathPattern};
+use crate::plan::{Conditions, Further, HostPattern, PathPattern};
 use crate::read::Reading;
+
+/// Conditions beyond host, path and method.
+mod further;
 
 /// Comparisons of a combination with the hosts and paths of an earlier rule: enough for some 2,000 rules, bounded for what programs write.
 const TESTS_MOST: usize = 4_000_000;
@@ -45,6 +49,7 @@ struct Rule<'p> {
     methods: Vec<&'p str>,
     hosts: Vec<Atom<'p>>,
     paths: Vec<Atom<'p>>,
+    further: &'p [Further],
 }
 
 pub(super) fn unreachable(parts: &Parts, reading: &Reading) {
@@ -54,10 +59,18 @@ pub(super) fn unreachable(parts: &Parts, reading: &Reading) {
     sorted.sort_by_key(|placed| placed.part.rule.priority);
     let rules: Vec<_> = sorted
         .into_iter()
-        .map(|placed| Rule::new(placed, &all))
+        .map(|placed| Rule::new(placed, &placed.part.rule.when, seen_by(&placed.part, &all)))
         .collect();
     let mut left = TESTS_MOST;
     for (number, rule) in rules.iter().enumerate() {
+        if never_holds(rule, &mut left) {
+            let message = format!(
+                "rule `{}` holds for nothing: what must not hold does wherever the rest does",
+                rule.placed.part.shown
+            );
+            reading.error(rule.placed.at, "never_holds", message);
+            continue;
+        }
         let Some(by) = covered(rule, &rules[..number], &mut left) else {
             continue;
         };
@@ -91,6 +104,19 @@ pub(super) fn unreachable(parts: &Parts, reading: &Reading) {
     }
 }
 
+/// Whether what a rule's `not` has covers all of it.
+fn never_holds(rule: &Rule<'_>, left: &mut usize) -> bool {
+    let nots = rule.further.iter().filter_map(|one| match one {
+        Further::Not(none) => Some(none),
+        _ => None,
+    });
+    let nots = nots.flatten();
+    let nots: Vec<_> = nots
+        .map(|when| Rule::new(rule.placed, when, rule.listeners.clone()))
+        .collect();
+    !nots.is_empty() && covered(rule, &nots, left).is_some()
+}
+
 /// The earlier rules that together hold wherever this one holds. None: there are none, or it took too long to say.
 fn covered<'r, 'p>(
     rule: &Rule<'p>,
@@ -107,11 +133,17 @@ fn covered<'r, 'p>(
         for &method in &methods {
             for host in &rule.hosts {
                 for path in &rule.paths {
-                    let holds = |one: &&Rule<'_>| one.holds(listener, method, host, path);
+                    let holds = |one: &&Rule<'_>| {
+                        one.holds(listener, method, host, path)
+                            && further::imply(rule.further, one.further)
+                    };
                     // Those that cover already first: most often it is one that covers all.
                     let mut tests = by.iter().copied().chain(earlier);
                     let found = tests.find(|one| {
-                        *left = left.saturating_sub(one.hosts.len() + one.paths.len() - 1);
+                        let price = further::price(rule.further, one.further);
+                        *left = left
+                            .saturating_sub(one.hosts.len() + one.paths.len() - 1)
+                            .saturating_sub(price);
                         *left == 0 || holds(one)
                     });
                     let found = found.filter(|_| *left > 0)?;
@@ -126,8 +158,7 @@ fn covered<'r, 'p>(
 }
 
 impl<'p> Rule<'p> {
-    fn new(placed: &'p Placed<RawRule>, all: &Rc<[&'p str]>) -> Self {
-        let when = &placed.part.rule.when;
+    fn new(placed: &'p Placed<RawRule>, when: &'p Conditions, listeners: Rc<[&'p str]>) -> Self {
         let anything = || {
             vec![Atom {
                 glob: vec![Step::Run],
@@ -144,7 +175,8 @@ impl<'p> Rule<'p> {
         }
         Self {
             placed,
-            listeners: seen_by(&placed.part, all),
+            listeners,
+            further: &when.further,
             methods: when.methods.iter().map(|method| &**method).collect(),
             hosts,
             paths,

@@ -7,10 +7,6 @@ pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
     ("listeners.*", &["tls", "forward", "sni", "proxy_protocol"]),
     ("listeners.*.limits", &["connections_per_address"]),
-    (
-        "rules.*.when",
-        &["header", "query", "cookie", "source", "not"],
-    ),
     ("rules.*.limits", &["rate"]),
     (
         "services.*",

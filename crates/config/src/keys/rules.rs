@@ -102,6 +102,87 @@ pub(crate) static WHEN: Keys = Keys {
             Absent::Nothing,
             "Methods, in upper case.",
         ),
+        key(
+            "header",
+            Shape::Free(&VALUES),
+            Absent::Nothing,
+            "Values by name of field, both in any case; a text may have `*` and `?`. All names, one value of each.",
+        ),
+        key(
+            "cookie",
+            Shape::Free(&VALUES),
+            Absent::Nothing,
+            "Values by name of cookie, as written; a text may have `*` and `?`. All names, one value of each.",
+        ),
+        key(
+            "query",
+            Shape::List(&Shape::ShortFree(&VALUES)),
+            Absent::Nothing,
+            "Values by key of the query, decoded, in any case; a text may have `*` and `?`. All keys of a map, one value of each; of several maps one. A text: a value at any key.",
+        ),
+        key(
+            "source",
+            Shape::ShortList("peer", &Shape::Text, &SOURCE),
+            Absent::Nothing,
+            "Networks of the connection's peer, or a map.",
+        ),
+        key(
+            "not",
+            Shape::List(&Shape::Again("when", &WHEN)),
+            Absent::Nothing,
+            "Conditions that do not all hold; of several maps none.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// Values of a field, a cookie or a key of the query.
+static VALUES: Shape = Shape::List(&Shape::Short(None, &VALUE));
+
+/// A value that is a map.
+pub(crate) static VALUE: Keys = Keys {
+    place: "rules.*.when.header.*.*",
+    what: "a value",
+    keys: &[
+        key(
+            "exact",
+            Shape::Text,
+            Absent::Nothing,
+            "This text, as written.",
+        ),
+        key(
+            "regex",
+            Shape::Text,
+            Absent::Nothing,
+            "An expression, searched as written: anchor it yourself.",
+        ),
+        key(
+            "present",
+            Shape::Boolean,
+            Absent::Nothing,
+            "Whether there is one, whatever it is.",
+        ),
+    ],
+    one_of: &["exact", "regex", "present"],
+};
+
+/// A source that is a map.
+pub(crate) static SOURCE: Keys = Keys {
+    place: "rules.*.when.source",
+    what: "source",
+    keys: &[
+        key(
+            "peer",
+            Shape::List(&Shape::Text),
+            Absent::Nothing,
+            "Networks of the connection's peer.",
+        ),
+        key(
+            "client",
+            Shape::List(&Shape::Text),
+            Absent::Nothing,
+            "Networks of the client: the peer, or whom `trusted_proxies` name in `X-Forwarded-For`.",
+        ),
     ],
     one_of: &[],
 };

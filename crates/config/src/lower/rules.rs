@@ -15,11 +15,15 @@ use crate::tree::Node;
 
 use actions::{Around, Services, action, fallback, rewritten};
 use conditions::conditions;
+use further::Shared;
 
 pub(crate) use actions::is_split;
 
 /// What a request must be like.
 mod conditions;
+
+/// What it must be like beyond host, path and method.
+mod further;
 
 /// What is done with it.
 mod actions;
@@ -95,13 +99,15 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             .collect()
     });
     let unusual = Unusual::default();
-    let (when, whole) = match fields.get("when") {
-        None => (Conditions::default(), true),
-        Some(node) => reading
-            .map(node, &WHEN)
-            .map(|map| conditions(map, &unusual))
-            .unwrap_or_default(),
-    };
+    let shared = Shared::new(&unusual);
+    let mut when = Conditions::default();
+    if let Some(node) = fields.get("when")
+        && let Some(map) = shared.noted(reading.map(node, &WHEN))
+    {
+        when = conditions(&map, 0, &shared);
+        map.done();
+    }
+    let whole = shared.whole.get();
     let mut services = Services::new();
     let around = Around {
         name: &name,

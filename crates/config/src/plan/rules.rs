@@ -1,10 +1,10 @@
-//! Owns what a checked rule is: conditions and one action.
+//! Owns what a checked rule is: its conditions (see `conditions`) and one action.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Beside, FallbackPlan, SplitPlan, Template};
+use super::{Beside, Conditions, FallbackPlan, SplitPlan, Template};
 
 /// Conditions and one action.
 #[derive(Clone, Debug)]
@@ -49,75 +49,6 @@ impl RulePlan {
         {
             place(service);
         }
-    }
-}
-
-/// What a request must be like. An empty list asks nothing; within a list one match is enough.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Conditions {
-    /// Host names, without port.
-    pub hosts: Vec<HostPattern>,
-    /// Paths, without query.
-    pub paths: Vec<PathPattern>,
-    /// Methods, as on the wire (case-sensitive).
-    pub methods: Vec<Arc<str>>,
-}
-
-/// Which hosts. Text is lower case, without a trailing dot.
-#[derive(Clone, Debug, PartialEq)]
-pub enum HostPattern {
-    /// This name or address.
-    Exact(Arc<str>),
-    /// `*.example.com`: one or more labels before the suffix, which is kept with its leading dot.
-    Suffix(Arc<str>),
-    /// ALB-style: `*` any run of characters, `?` any one.
-    Wildcard(Wildcard),
-}
-
-/// Which paths, compared with the normal form.
-#[derive(Clone, Debug)]
-pub enum PathPattern {
-    /// This path.
-    Exact(Arc<str>),
-    /// This path and all below it, by whole segments: `/v1` holds for `/v1` and `/v1/x`, not for `/v10`. Kept without a
-    /// trailing slash; the root is the empty text.
-    Prefix(Arc<str>),
-    /// ALB-style: `*` any run of characters (slashes too), `?` any one.
-    Wildcard(Wildcard),
-    /// A regular expression, searched as written (anchor it yourself). Compiled from its text alone: rules read from the text
-    /// what a match begins with.
-    Regex(regex::bytes::Regex),
-}
-
-impl PartialEq for PathPattern {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Exact(one), Self::Exact(other)) | (Self::Prefix(one), Self::Prefix(other)) => {
-                one == other
-            }
-            (Self::Wildcard(one), Self::Wildcard(other)) => one == other,
-            // An expression is what is written: how it was compiled has no part in it.
-            (Self::Regex(one), Self::Regex(other)) => one.as_str() == other.as_str(),
-            _ => false,
-        }
-    }
-}
-
-/// A checked ALB-style pattern; at most 128 characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wildcard(Arc<str>);
-
-impl Wildcard {
-    /// A pattern as written.
-    #[must_use]
-    pub fn new(pattern: &str) -> Self {
-        Self(pattern.into())
-    }
-
-    /// As written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

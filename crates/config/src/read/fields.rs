@@ -102,6 +102,12 @@ impl<'t> Fields<'t> {
         self.reading.word(node, case, words)
     }
 
+    /// Whether the table has every key that stands there.
+    pub(crate) fn all_known(&self) -> bool {
+        let mut keys = self.entries.iter().map(|(key, _)| &key.text);
+        keys.all(|key| self.keys.key(key).is_some())
+    }
+
     /// Notes every key that the table has not, with the nearest that it has, and keys whose feature comes later.
     pub(crate) fn done(self) {
         debug_assert!(

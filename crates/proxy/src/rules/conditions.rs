@@ -1,12 +1,12 @@
 //! Owns what each condition of a rule means. The index must agree with it and is tested against it.
 
-use evenkeel_config::plan::{HostPattern, PathPattern, RulePlan};
+use evenkeel_config::plan::{Conditions, HostPattern, PathPattern, RulePlan};
 
-use super::{Asked, wildcard};
+use super::{Asked, further, wildcard};
 
 /// A condition of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum Condition<'r> {
     /// Its `listeners`.
     Listener,
     /// Its hosts.
@@ -15,23 +15,41 @@ pub enum Condition {
     Path,
     /// Its methods.
     Method,
+    /// Its `source`: where the connection comes from.
+    Source,
+    /// The `client` of its `source`.
+    Client,
+    /// Its values of the field of this name, in lower case.
+    Header(&'r str),
+    /// Its values of the cookie of this name.
+    Cookie(&'r str),
+    /// Its `query`.
+    Query,
+    /// Its `not`: what must not hold does.
+    Not,
 }
 
 /// The first condition of a rule that does not hold; none: the rule holds.
 #[must_use]
-pub fn unmet(rule: &RulePlan, asked: &Asked<'_>) -> Option<Condition> {
-    let when = &rule.when;
+pub fn unmet<'r>(rule: &'r RulePlan, asked: &Asked<'_>) -> Option<Condition<'r>> {
     if !one(&rule.listeners, |&listener| listener == asked.listener) {
         return Some(Condition::Listener);
     }
+    unmet_of(&rule.when, asked)
+}
+
+/// The same of conditions that stand in no listener's place.
+pub(super) fn unmet_of<'r>(when: &'r Conditions, asked: &Asked<'_>) -> Option<Condition<'r>> {
     if !one(&when.hosts, |host| host_holds(host, asked.host)) {
         return Some(Condition::Host);
     }
     if !one(&when.paths, |path| path_holds(path, asked.path)) {
         return Some(Condition::Path);
     }
-    let method = one(&when.methods, |method| method.as_bytes() == asked.method);
-    (!method).then_some(Condition::Method)
+    if !one(&when.methods, |method| method.as_bytes() == asked.method) {
+        return Some(Condition::Method);
+    }
+    further::unmet(&when.further, asked)
 }
 
 /// An empty list asks nothing; otherwise one is enough.

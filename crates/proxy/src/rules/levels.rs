@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use evenkeel_config::plan::{HostPattern, PathPattern, RulePlan};
+use evenkeel_config::plan::{Further, HostPattern, PathPattern, RulePlan};
 
 use super::places::{Crowds, Key, Place, Side, Test};
 use super::trie::Trie;
-use super::{Asked, NONE};
+use super::{Asked, NONE, further};
 
 /// The most pairs of a host and a path, on all its listeners, that one rule stands under apart.
 const PAIRS_MOST: usize = 64;
@@ -21,6 +21,7 @@ pub(super) struct Rule<'a> {
     hosts: Vec<Place<'a>>,
     paths: Vec<Place<'a>>,
     methods: &'a [Arc<str>],
+    further: &'a Arc<[Further]>,
     /// Its paths and methods, made once, where they would be made too often.
     once: Option<Arc<ByPath>>,
 }
@@ -54,6 +55,7 @@ impl<'a> Rule<'a> {
             hosts: places(&when.hosts, |pattern| Place::of_host(pattern, hosts)),
             paths: places(&when.paths, |pattern| Place::of_path(pattern, paths)),
             methods: &when.methods,
+            further: &when.further,
             once: None,
         };
         let times = entered
@@ -315,20 +317,40 @@ impl Level for Paths {
     }
 }
 
-/// The rules of one host and one path: the first for every method, and those that come before it for one.
+/// The rules of one host and one path: the first for every method, and those that come before it for one; and those before
+/// it that ask for more, which are tried.
 pub(super) struct Methods {
     any: u32,
     /// By name.
     named: Box<[(Arc<str>, u32)]>,
+    /// In order.
+    further: Box<[Asks]>,
+}
+
+/// A rule that asks for more.
+struct Asks {
+    number: u32,
+    /// One of these; empty: any.
+    methods: Box<[Arc<str>]>,
+    further: Arc<[Further]>,
 }
 
 impl Level for Methods {
     fn new(rules: &[&Rule<'_>]) -> Self {
-        let any = rules.iter().position(|rule| rule.methods.is_empty());
+        let sure = |rule: &Rule<'_>| rule.methods.is_empty() && rule.further.is_empty();
+        let any = rules.iter().position(|rule| sure(rule));
         // What stands behind a rule for every method is never reached.
         let before = &rules[..any.unwrap_or(rules.len())];
-        let mut named = BTreeMap::new();
+        let (mut named, mut further) = (BTreeMap::new(), Vec::new());
         for rule in before {
+            if !rule.further.is_empty() {
+                further.push(Asks {
+                    number: rule.number,
+                    methods: rule.methods.into(),
+                    further: rule.further.clone(),
+                });
+                continue;
+            }
             for method in rule.methods {
                 named.entry(method.clone()).or_insert(rule.number);
             }
@@ -336,12 +358,13 @@ impl Level for Methods {
         Self {
             any: any.map_or(NONE, |at| rules[at].number),
             named: named.into_iter().collect(),
+            further: further.into(),
         }
     }
 
     #[inline]
     fn first_tried(&self) -> u32 {
-        NONE
+        self.further.first().map_or(NONE, |asks| asks.number)
     }
 
     #[inline]
@@ -358,5 +381,18 @@ impl Level for Methods {
         }
     }
 
-    fn tried(&self, _: &Asked<'_>, _: &mut u32) {}
+    fn tried(&self, asked: &Asked<'_>, best: &mut u32) {
+        for asks in &self.further {
+            if asks.number >= *best {
+                return;
+            }
+            let mut methods = asks.methods.iter();
+            let method =
+                asks.methods.is_empty() || methods.any(|method| method.as_bytes() == asked.method);
+            if method && further::all_hold(&asks.further, asked) {
+                *best = asks.number;
+                return;
+            }
+        }
+    }
 }

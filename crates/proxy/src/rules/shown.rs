@@ -3,49 +3,91 @@
 use std::fmt::Display;
 
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{HostPattern, PathPattern, RulePlan};
+use evenkeel_config::plan::{
+    Conditions, Further, HostPattern, Parameter, PathPattern, RulePlan, TextPattern,
+};
 
-use super::Asked;
-use super::conditions::Condition;
+use super::conditions::{Condition, unmet_of};
+use super::{Asked, further};
+use crate::decide;
 
 /// The key of a rule that asks a condition, and the name below it where there is one.
-pub(crate) fn word(condition: Condition) -> String {
+pub(crate) fn word(condition: Condition<'_>) -> String {
     match condition {
         Condition::Listener => "listeners".into(),
         Condition::Host => "host".into(),
         Condition::Path => "path".into(),
         Condition::Method => "method".into(),
+        Condition::Source => "source".into(),
+        Condition::Client => "source.client".into(),
+        Condition::Header(name) => format!("header.{name}"),
+        Condition::Cookie(name) => format!("cookie.{name}"),
+        Condition::Query => "query".into(),
+        Condition::Not => "not".into(),
     }
 }
 
 /// How far a rule came before this condition did not hold: they are asked in this order.
-pub(crate) const fn reached(condition: Condition) -> u8 {
+pub(crate) const fn reached(condition: Condition<'_>) -> u8 {
     match condition {
         Condition::Listener => 0,
         Condition::Host => 1,
         Condition::Path => 2,
         Condition::Method => 3,
+        // One after another, in the order of their kinds.
+        Condition::Source
+        | Condition::Client
+        | Condition::Header(_)
+        | Condition::Cookie(_)
+        | Condition::Query
+        | Condition::Not => 4,
     }
 }
 
 /// What a rule asks by one of its conditions.
-pub(crate) fn wants(rule: &RulePlan, condition: Condition, plan: &Plan) -> Vec<String> {
+pub(crate) fn wants(rule: &RulePlan, condition: Condition<'_>, plan: &Plan) -> Vec<String> {
     let when = &rule.when;
     match condition {
         Condition::Listener => each(&rule.listeners, |&at| name_of(plan, at)),
         Condition::Host => each(&when.hosts, host),
         Condition::Path => each(&when.paths, path),
         Condition::Method => each(&when.methods, ToString::to_string),
+        _ => {
+            let asks = |further: &&Further| further::condition(further) == condition;
+            when.further
+                .iter()
+                .find(asks)
+                .map(values)
+                .unwrap_or_default()
+        }
     }
 }
 
 /// What a request has there.
-pub(crate) fn has(asked: &Asked<'_>, condition: Condition, plan: &Plan) -> String {
+pub(crate) fn has(
+    rule: &RulePlan,
+    asked: &Asked<'_>,
+    condition: Condition<'_>,
+    plan: &Plan,
+) -> String {
     match condition {
         Condition::Listener => name_of(plan, asked.listener),
         Condition::Host => asked.host.to_owned(),
         Condition::Path => text(asked.path),
         Condition::Method => text(asked.method),
+        Condition::Source => asked.peer.to_string(),
+        Condition::Client => asked.client.to_string(),
+        Condition::Header(name) => listed(asked.head.values(name.as_bytes())),
+        Condition::Cookie(name) => listed(decide::cookies(asked.head, name.as_bytes())),
+        Condition::Query => asked.head.query().map_or_else(|| "none".into(), text),
+        Condition::Not => {
+            let parts = rule.when.further.iter().flat_map(|further| match further {
+                Further::Not(parts) => parts.as_slice(),
+                _ => &[],
+            });
+            let mut holding = parts.filter(|part| unmet_of(part, asked).is_none());
+            holding.next().map_or_else(String::new, all)
+        }
     }
 }
 
@@ -78,5 +120,63 @@ fn path(pattern: &PathPattern) -> String {
         PathPattern::Prefix(prefix) => keyed("prefix", prefix),
         PathPattern::Wildcard(wildcard) => wildcard.as_str().to_owned(),
         PathPattern::Regex(regex) => keyed("regex", regex),
+    }
+}
+
+/// Values of which one is enough; of `not`, none.
+fn values(further: &Further) -> Vec<String> {
+    match further {
+        Further::Peer(networks) | Further::Client(networks) => {
+            networks.iter().map(|network| network.to_string()).collect()
+        }
+        Further::Header(named) | Further::Cookie(named) => each(&named.values, value),
+        Further::Query(lists) => each(lists, |list| each(list, parameter).join(" and ")),
+        Further::Not(parts) => each(parts, |part| format!("none of {}", all(part))),
+    }
+}
+
+fn value(pattern: &TextPattern) -> String {
+    match pattern {
+        TextPattern::Present => "present".into(),
+        TextPattern::Absent => "present: false".into(),
+        TextPattern::Exact(text) => format!("exact: {text}"),
+        TextPattern::AnyCase(text) => text.to_string(),
+        TextPattern::Wildcard(wildcard) | TextPattern::WildcardAnyCase(wildcard) => {
+            wildcard.as_str().to_owned()
+        }
+        TextPattern::Regex(regex) => format!("regex: {regex}"),
+    }
+}
+
+fn parameter(one: &Parameter) -> String {
+    format!(
+        "{}: {}",
+        value(&one.key),
+        each(&one.values, value).join(" or ")
+    )
+}
+
+/// All conditions of one part of a `not`.
+fn all(when: &Conditions) -> String {
+    let mut parts = Vec::new();
+    let mut put = |key: &str, values: Vec<String>| {
+        if !values.is_empty() {
+            parts.push(format!("{key} {}", values.join(" or ")));
+        }
+    };
+    put("host", each(&when.hosts, host));
+    put("path", each(&when.paths, path));
+    put("method", each(&when.methods, ToString::to_string));
+    for further in &*when.further {
+        put(&word(further::condition(further)), values(further));
+    }
+    parts.join(", ")
+}
+
+fn listed<'v>(values: impl Iterator<Item = &'v [u8]>) -> String {
+    let values: Vec<_> = values.map(text).collect();
+    match values.is_empty() {
+        true => "none".into(),
+        false => values.join(", "),
     }
 }

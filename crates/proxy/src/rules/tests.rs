@@ -1,6 +1,11 @@
 use std::collections::BTreeSet;
 
-use evenkeel_config::plan::{Action, Beside, Conditions, HostPattern, PathPattern, Wildcard};
+use evenkeel_config::plan::{
+    Action, Beside, Conditions, Further, HostPattern, Named, Networks, Parameter, PathPattern,
+    TextPattern, Wildcard,
+};
+use evenkeel_wire::http1::request::{self, PathForm};
+use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -47,6 +52,7 @@ fn rule_of(
             hosts,
             paths,
             methods: methods.iter().map(|&method| method.into()).collect(),
+            ..Conditions::default()
         },
         action: Action::Forward(0),
         beside: Beside::default(),
@@ -56,16 +62,46 @@ fn rule_of(
     }
 }
 
+/// A request with this query and these lines of fields; host and path are what is asked beside it.
+fn head(query: &str, fields: &str) -> RequestHead {
+    let text = format!("GET /?{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let (mut head, mut end) = (RequestHead::new(), HeadEnd::default());
+    let limits = HeadLimits::default();
+    request::parse(
+        text.as_bytes(),
+        &mut end,
+        &limits,
+        PathForm::Normalize,
+        &mut head,
+    )
+    .unwrap()
+    .unwrap();
+    head
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// What a request without fields asks, of these.
+fn bare<'a>(
+    head: &'a RequestHead,
+    (listener, method, host, path): (usize, &'a str, &'a str, &'a [u8]),
+) -> Asked<'a> {
+    Asked {
+        listener,
+        host,
+        path,
+        method: method.as_bytes(),
+        ..Asked::new(0, head, address("10.0.0.1"), address("10.0.0.1"))
+    }
+}
+
 /// Each row: listener, method, host, path, and the rule that is found.
 fn check(rules: &[RulePlan], rows: &[(usize, &str, &str, &str, Option<usize>)]) {
-    let index = Rules::new(rules);
+    let (index, head) = (Rules::new(rules), head("", ""));
     for &(listener, method, host, path, expect) in rows {
-        let asked = Asked {
-            listener,
-            host,
-            path: path.as_bytes(),
-            method: method.as_bytes(),
-        };
+        let asked = bare(&head, (listener, method, host, path.as_bytes()));
         assert_eq!(index.find(&asked), expect, "{asked:?}");
         assert_eq!(Rules::find_by_trying(rules, &asked), expect, "{asked:?}");
     }
@@ -172,17 +208,11 @@ fn ten_thousand_rules() {
         plan.push(rule(&[], &[&format!(".{name}")], &["=/"], &[]));
         plan.push(rule(&[], &[], &[&format!("/x/*.{name}")], &[]));
     }
-    let rules = Rules::new(&plan);
+    let (rules, head) = (Rules::new(&plan), head("", ""));
     for (at, name) in hosts.iter().enumerate() {
         let (below, wild) = (format!("x.{name}"), format!("/x/y.{name}"));
         let found = |listener, method: &str, host, path: &str| {
-            let (path, method) = (path.as_bytes(), method.as_bytes());
-            rules.find(&Asked {
-                listener,
-                host,
-                path,
-                method,
-            })
+            rules.find(&bare(&head, (listener, method, host, path.as_bytes())))
         };
         assert_eq!(found(0, "POST", name, "/api/x"), Some(5 * at));
         assert_eq!(found(0, "GET", name, "/api/x"), Some(5 * at + 1));
@@ -265,29 +295,105 @@ fn method() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&["GET", "HEAD", "POST", "get", ""][..])
 }
 
-/// Most rules want a host and a path; fewer want a listener or a method; one in forty is made once for all its hosts.
-fn any_rule() -> impl Strategy<Value = RulePlan> {
-    let few = |none, most| prop_oneof![none => Just(0), 4 => 1_usize..=most];
-    let sizes = prop_oneof![
-        40 => (few(8, 2), few(2, 3), few(2, 3), few(6, 2)),
-        1 => (Just(2), Just(8), Just(9), few(8, 1)),
-    ];
-    sizes
-        .prop_flat_map(|(listeners, hosts, paths, methods)| {
-            (
-                prop::collection::vec(0_usize..3, listeners),
-                prop::collection::vec(host_pattern(), hosts),
-                prop::collection::vec(path_pattern(), paths),
-                prop::collection::vec(method(), methods),
-            )
-        })
-        .prop_map(|(listeners, hosts, paths, methods)| rule_of(&listeners, hosts, paths, &methods))
+fn text_pattern() -> impl Strategy<Value = TextPattern> {
+    prop_oneof![
+        1 => Just(TextPattern::Present),
+        1 => Just(TextPattern::Absent),
+        3 => word().prop_map(|text| TextPattern::Exact(text.into())),
+        3 => word().prop_map(|text| TextPattern::AnyCase(text.into())),
+        1 => "[ab*?]{0,4}".prop_map(|text| TextPattern::Wildcard(Wildcard::new(&text))),
+        1 => "[ab*?]{0,4}".prop_map(|text| TextPattern::WildcardAnyCase(Wildcard::new(&text))),
+        1 => prop::sample::select(&REGEXES[..]).prop_map(|text| TextPattern::Regex(regex::bytes::Regex::new(text).unwrap())),
+    ]
 }
 
-/// Listener, method, host and path.
-type Request = (usize, &'static str, String, Vec<u8>);
+fn text_patterns() -> impl Strategy<Value = Vec<TextPattern>> {
+    prop::collection::vec(text_pattern(), 1..3)
+}
 
-/// What rules may be asked; paths also of bytes that no text has, and longer than any rule's.
+fn networks() -> impl Strategy<Value = Networks> {
+    let networks = prop::sample::select(&["10.0.0.0/8", "10.0.0.1/32", "::/0", "fe80::/10"][..]);
+    prop::collection::vec(networks, 1..3)
+        .prop_map(|all| Networks::new(all.iter().map(|one| one.parse().unwrap())))
+}
+
+fn further(deep: usize) -> BoxedStrategy<Further> {
+    let named = |name: &'static [&'static str]| {
+        (prop::sample::select(name), text_patterns()).prop_map(|(name, values)| Named {
+            name: name.into(),
+            values,
+        })
+    };
+    let parameter = ("[ab*]{1,2}", text_patterns()).prop_map(|(key, values)| Parameter {
+        key: TextPattern::WildcardAnyCase(Wildcard::new(&key)),
+        values,
+    });
+    let parameters = prop::collection::vec(parameter, 1..3);
+    let flat = prop_oneof![
+        networks().prop_map(Further::Peer),
+        networks().prop_map(Further::Client),
+        named(&["x-a", "x-b"]).prop_map(Further::Header),
+        named(&["a", "B"]).prop_map(Further::Cookie),
+        prop::collection::vec(parameters, 1..3).prop_map(Further::Query),
+    ];
+    if deep == 0 {
+        return flat.boxed();
+    }
+    let not = prop::collection::vec(conditions(deep - 1), 1..3).prop_map(Further::Not);
+    prop_oneof![4 => flat, 1 => not].boxed()
+}
+
+/// Most want a host and a path; fewer want a method or more.
+fn conditions(deep: usize) -> BoxedStrategy<Conditions> {
+    let few = |none, most| prop_oneof![none => Just(0), 4 => 1_usize..=most];
+    let sizes = prop_oneof![
+        40 => (few(2, 3), few(2, 3), few(6, 2), few(8, 2)),
+        1 => (Just(8), Just(9), few(8, 1), few(8, 1)),
+    ];
+    let of_sizes = move |(hosts, paths, methods, more)| {
+        (
+            prop::collection::vec(host_pattern(), hosts),
+            prop::collection::vec(path_pattern(), paths),
+            prop::collection::vec(method().prop_map(Into::into), methods),
+            prop::collection::vec(further(deep), more),
+        )
+    };
+    sizes
+        .prop_flat_map(of_sizes)
+        .prop_map(|(hosts, paths, methods, more)| Conditions {
+            hosts,
+            paths,
+            methods,
+            further: more.into(),
+        })
+        .boxed()
+}
+
+/// One in forty has more places than are made apart for each of its hosts.
+fn any_rule() -> impl Strategy<Value = RulePlan> {
+    let listeners = prop_oneof![
+        8 => Just(vec![]),
+        4 => prop::collection::vec(0_usize..3, 1..3),
+    ];
+    (listeners, conditions(2)).prop_map(|(listeners, when)| RulePlan {
+        when,
+        ..rule_of(&listeners, Vec::new(), Vec::new(), &[])
+    })
+}
+
+/// What rules may be asked.
+#[derive(Debug)]
+struct Request {
+    listener: usize,
+    method: &'static str,
+    host: String,
+    path: Vec<u8>,
+    head: RequestHead,
+    peer: IpAddr,
+    client: IpAddr,
+}
+
+/// Paths also of bytes that no text has, and longer than any rule's.
 fn any_request() -> impl Strategy<Value = Request> {
     let path = prop_oneof![
         12 => path_text().prop_map(String::into_bytes),
@@ -299,7 +405,28 @@ fn any_request() -> impl Strategy<Value = Request> {
         1 => (host_text(), 0..200_usize).prop_map(|(text, times)| text.repeat(times)),
         1 => "\\PC{0,4}",
     ];
-    (0_usize..4, method(), host, path)
+    let address =
+        || prop::sample::select(&["10.0.0.1", "10.9.9.9", "192.0.2.1", "fe80::1", "::1"][..]);
+    let query = "([aAb]=(a|B|%61|b)?&?){0,3}";
+    let fields = "((x-a|X-B|Cookie): ?(a|AB|ba|a=b|a=a; B=ab)?\r\n){0,3}";
+    (
+        (0_usize..4, method(), host, path),
+        query,
+        fields,
+        address(),
+        address(),
+    )
+        .prop_map(
+            |((listener, method, host, path), query, fields, peer, client)| Request {
+                listener,
+                method,
+                host,
+                path,
+                head: head(&query, &fields),
+                peer: self::address(peer),
+                client: self::address(client),
+            },
+        )
 }
 
 /// Many plans against many requests each. A seed that fails is printed; given alone it finds the same again.
@@ -334,12 +461,15 @@ fn the_index_and_trying_all_agree() {
     assert!(some.contains(&none), "{none} of {requests} found none");
 }
 
-fn asked((listener, method, host, path): &Request) -> Asked<'_> {
+fn asked(request: &Request) -> Asked<'_> {
     Asked {
-        listener: *listener,
-        host,
-        path,
-        method: method.as_bytes(),
+        listener: request.listener,
+        host: &request.host,
+        path: &request.path,
+        method: request.method.as_bytes(),
+        head: &request.head,
+        peer: request.peer,
+        client: request.client,
     }
 }
 

@@ -1,9 +1,15 @@
 //! Owns rules of each kind, so many of them, and a request that finds the last.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use evenkeel_config::plan::{
-    Action, Beside, Conditions, HostPattern, PathPattern, RulePlan, Wildcard,
+    Action, Beside, Conditions, Further, HostPattern, Named, Parameter, PathPattern, RulePlan,
+    TextPattern, Wildcard,
 };
 use evenkeel_proxy::rules::Asked;
+use evenkeel_wire::RequestHead;
+use evenkeel_wire::http1::request::{self, PathForm};
+use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use regex::bytes::Regex;
 
 /// Rules of one kind.
@@ -13,23 +19,28 @@ pub(crate) struct Kind {
     host: String,
     path: String,
     method: String,
+    head: RequestHead,
     /// What the request finds.
     pub(crate) found: Option<usize>,
 }
 
 impl Kind {
     pub(crate) fn asked(&self) -> Asked<'_> {
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Asked {
             listener: self.listener,
             host: &self.host,
             path: self.path.as_bytes(),
             method: self.method.as_bytes(),
+            head: &self.head,
+            peer,
+            client: peer,
         }
     }
 }
 
-/// All kinds; the last two are tried one by one.
-pub(crate) const KINDS: [&str; 18] = [
+/// All kinds; the last four are tried one by one.
+pub(crate) const KINDS: [&str; 21] = [
     "everything",
     "hosts",
     "domains",
@@ -46,6 +57,9 @@ pub(crate) const KINDS: [&str; 18] = [
     "same-key",
     "many-paths-each",
     "hostile",
+    "canaries",
+    "headers",
+    "queries",
     "wildcards-without-text",
     "expressions-without-text",
 ];
@@ -60,11 +74,15 @@ pub(crate) fn kind(name: &str, count: usize) -> Kind {
         host: "www.example.com".into(),
         path: "/some/path".into(),
         method: "GET".into(),
+        head: head(last),
         found: Some(last),
     };
     match name {
         "everything" => kind.found = Some(0),
-        "hosts" | "many-paths-each" => kind.host = format!("app-{last:05}.example.com"),
+        "headers" | "queries" => {}
+        "hosts" | "many-paths-each" | "canaries" => {
+            kind.host = format!("app-{last:05}.example.com");
+        }
         "domains" => kind.host = format!("www.app-{last:05}.example.com"),
         "host-wildcards" => kind.host = format!("app-{last:05}-eu.example.com"),
         "paths" => kind.path = format!("/some/path-{last:05}"),
@@ -93,6 +111,32 @@ pub(crate) fn kind(name: &str, count: usize) -> Kind {
         _ => kind.path = format!("/some/app-{last:05}/17"),
     }
     kind
+}
+
+fn header(name: &str, value: &str) -> Further {
+    Further::Header(Named {
+        name: name.into(),
+        values: vec![TextPattern::AnyCase(value.into())],
+    })
+}
+
+/// A browser's, and what asks for the last rule.
+fn head(last: usize) -> RequestHead {
+    let text = format!(
+        "GET /some/path?page=2&q=some+words&tenant=app-{last:05} HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: text/html\r\nAccept-Language: en\r\nAccept-Encoding: gzip, br\r\nCookie: a=b; c=d\r\nX-Tenant: App-{last:05}\r\nX-Canary: 1\r\nConnection: keep-alive\r\n\r\n"
+    );
+    let (mut head, mut end) = (RequestHead::new(), HeadEnd::default());
+    let limits = HeadLimits::default();
+    request::parse(
+        text.as_bytes(),
+        &mut end,
+        &limits,
+        PathForm::Normalize,
+        &mut head,
+    )
+    .unwrap()
+    .unwrap();
+    head
 }
 
 fn rule(kind: &str, at: usize) -> RulePlan {
@@ -157,6 +201,17 @@ fn rule(kind: &str, at: usize) -> RulePlan {
             let suffix = |text: String| HostPattern::Suffix(text.into());
             when.hosts = vec![suffix(format!(".{app}.a")), suffix(".a".into())];
             when.paths = [prefix(format!("/a/a/{app}")), wild(format!("/a/*/{app}"))].concat();
+        }
+        // Each of its own host: none of the others is tried.
+        "canaries" => {
+            when.hosts = name(format!("{app}.example.com"));
+            when.further = [header("x-canary", "1")].into();
+        }
+        "headers" => when.further = [header("x-tenant", &app)].into(),
+        "queries" => {
+            let key = TextPattern::AnyCase("tenant".into());
+            let values = vec![TextPattern::AnyCase(app.into())];
+            when.further = [Further::Query(vec![vec![Parameter { key, values }]])].into();
         }
         "wildcards-without-text" => when.paths = wild(format!("*/{app}/*")),
         _ => when.paths = regex(format!("/{app}/[0-9]+$")),

@@ -3,8 +3,9 @@
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use super::further::{Shared, further};
 use super::values;
-use crate::lower::paths::{self, Unusual, wildcard};
+use crate::lower::paths::{self, wildcard};
 use crate::plan::{Conditions, HostPattern};
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
@@ -12,49 +13,63 @@ use crate::tree::{Node, Value};
 /// The longest host that a request may name.
 const HOST_MOST: usize = 255;
 
-/// The conditions, and whether all that stand there could be read.
-pub(super) fn conditions(map: Fields<'_>, unusual: &Unusual) -> (Conditions, bool) {
-    let reading = map.reading;
-    fn each<T>(
-        map: &Fields<'_>,
-        key: &'static str,
-        read: impl Fn(&Reading, &Node) -> Option<T>,
-    ) -> Vec<T> {
-        let reading = map.reading;
-        map.get(key).map_or_else(Vec::new, |node| {
-            values(reading, node, key)
-                .iter()
-                .filter_map(|node| read(reading, node))
-                .collect()
-        })
+/// The conditions of a map. `depth`: in how many `not` they stand.
+pub(super) fn conditions(map: &Fields<'_>, depth: usize, shared: &Shared<'_>) -> Conditions {
+    if !map.all_known() {
+        shared.whole.set(false);
     }
-    let when = Conditions {
-        hosts: each(&map, "host", |reading, node| {
+    Conditions {
+        hosts: each(map, "host", depth, shared, |reading, node| {
             reading.parsed(node, "host", host)
         }),
-        paths: each(&map, "path", |reading, node| {
-            paths::path(reading, node, unusual)
+        paths: each(map, "path", depth, shared, |reading, node| {
+            paths::path(reading, node, shared.unusual)
         }),
-        methods: each(&map, "method", |reading, node| {
+        methods: each(map, "method", depth, shared, |reading, node| {
             reading.parsed(node, "method", method)
         }),
-    };
-    for key in ["host", "path", "method"] {
-        if let Some(node) = map.get(key)
-            && matches!(&node.value, Value::List(items) if items.is_empty())
-        {
-            reading.error(
-                node.at,
-                "empty",
-                format!("an empty list of `{key}` holds for nothing; leave it out or fill it"),
-            );
-        }
+        further: further(map, depth, shared),
     }
-    let count = |key| map.get(key).map_or(0, |node| reading.items(node).len());
-    let stands = count("host") + count("path") + count("method");
-    let whole = when.hosts.len() + when.paths.len() + when.methods.len() == stands;
-    map.done();
-    (when, whole)
+}
+
+/// The values of one key.
+fn each<T>(
+    map: &Fields<'_>,
+    key: &'static str,
+    depth: usize,
+    shared: &Shared<'_>,
+    read: impl Fn(&Reading, &Node) -> Option<T>,
+) -> Vec<T> {
+    let (reading, Some(node)) = (map.reading, map.get(key)) else {
+        return Vec::new();
+    };
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
+        shared.whole.set(false);
+        reading.error(
+            node.at,
+            "empty",
+            format!("an empty list of `{key}` holds for nothing; leave it out or fill it"),
+        );
+    }
+    let nodes = match depth {
+        0 => values(reading, node, key),
+        // Not in the index of rules.
+        _ => shared.tried(reading, reading.items(node), |node| node.at),
+    };
+    if nodes.len() < reading.items(node).len() {
+        shared.whole.set(false);
+    }
+    let read = |node| shared.noted(read(reading, node));
+    nodes.iter().filter_map(read).collect()
+}
+
+/// A list or a map with nothing in it.
+pub(super) fn is_empty(node: &Node) -> bool {
+    match &node.value {
+        Value::List(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+        Value::Scalar { .. } => false,
+    }
 }
 
 fn method(written: &Scalar) -> Result<Arc<str>, String> {
