@@ -491,3 +491,121 @@ fn least(mut plan: impl ValueTree<Value = Vec<RulePlan>>, asked: &Asked<'_>) -> 
         }
     }
 }
+
+/// What is said of a rule that does not hold: its first condition that does not.
+#[test]
+fn what_is_unmet() {
+    use conditions::{Condition, unmet};
+    let named = |name: &str| Named {
+        name: name.into(),
+        values: vec![TextPattern::AnyCase("1".into())],
+    };
+    let networks = || Networks::new(["10.0.0.0/8".parse().unwrap()]);
+    let not = Conditions {
+        methods: vec!["PUT".into()],
+        ..Conditions::default()
+    };
+    let parameter = Parameter {
+        key: TextPattern::Present,
+        values: vec![TextPattern::Present],
+    };
+    let mut whole = rule(&[1], &["a"], &["/x"], &["GET", "PUT"]);
+    whole.when.further = [
+        Further::Peer(networks()),
+        Further::Client(networks()),
+        Further::Header(named("x-a")),
+        Further::Cookie(named("b")),
+        Further::Query(vec![vec![parameter]]),
+        Further::Not(vec![not]),
+    ]
+    .into();
+    let (full, bare) = (head("q", "x-a: 1\r\nCookie: b=1\r\n"), head("", ""));
+    let no_cookie = head("q", "x-a: 1\r\n");
+    let no_query = head("", "x-a: 1\r\nCookie: b=1\r\n");
+    let all = Asked {
+        listener: 1,
+        host: "a",
+        path: b"/x",
+        method: b"GET",
+        ..Asked::new(1, &full, address("10.1.1.1"), address("10.2.2.2"))
+    };
+    let elsewhere = address("192.0.2.1");
+    for (asked, expect) in [
+        (all, None),
+        (
+            Asked {
+                listener: 0,
+                host: "b",
+                ..all
+            },
+            Some(Condition::Listener),
+        ),
+        (
+            Asked {
+                host: "b",
+                path: b"/y",
+                ..all
+            },
+            Some(Condition::Host),
+        ),
+        (
+            Asked {
+                path: b"/y",
+                method: b"POST",
+                ..all
+            },
+            Some(Condition::Path),
+        ),
+        (
+            Asked {
+                method: b"POST",
+                peer: elsewhere,
+                ..all
+            },
+            Some(Condition::Method),
+        ),
+        (
+            Asked {
+                peer: elsewhere,
+                client: elsewhere,
+                ..all
+            },
+            Some(Condition::Source),
+        ),
+        (
+            Asked {
+                client: elsewhere,
+                head: &bare,
+                ..all
+            },
+            Some(Condition::Client),
+        ),
+        (Asked { head: &bare, ..all }, Some(Condition::Header("x-a"))),
+        (
+            Asked {
+                head: &no_cookie,
+                ..all
+            },
+            Some(Condition::Cookie("b")),
+        ),
+        (
+            Asked {
+                head: &no_query,
+                method: b"PUT",
+                ..all
+            },
+            Some(Condition::Query),
+        ),
+        (
+            Asked {
+                method: b"PUT",
+                ..all
+            },
+            Some(Condition::Not),
+        ),
+    ] {
+        assert_eq!(unmet(&whole, &asked), expect);
+        let found = Rules::new(std::slice::from_ref(&whole)).find(&asked);
+        assert_eq!(found.is_some(), expect.is_none(), "{expect:?}");
+    }
+}

@@ -16,6 +16,7 @@ mod privileges;
 mod process;
 mod reloads;
 mod rules_actions;
+mod rules_conditions;
 mod zone;
 
 use std::process::Command;

@@ -1,0 +1,128 @@
+//! The table of `docs/rules.md`, each row a rule of the shipped binary, each request sent by a real client.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use crate::process::{Evenkeel, Folder, hold, rest};
+
+/// A row of the table.
+struct Row {
+    when: String,
+    holds: Vec<String>,
+    not: Vec<String>,
+}
+
+fn rows() -> Vec<Row> {
+    let table = include_str!("../../../../docs/rules.md").lines();
+    let rows = table.filter(|line| line.starts_with("| `{"));
+    let cells = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(str::to_owned).collect();
+        assert_eq!(cells.len(), 6, "{line}");
+        cells
+    };
+    let quoted = |cell: &str| {
+        let pieces = cell.split('`').skip(1).step_by(2);
+        pieces.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let row = |line| {
+        let cells = cells(line);
+        Row {
+            when: quoted(&cells[1]).concat(),
+            holds: quoted(&cells[2]),
+            not: quoted(&cells[3]),
+        }
+    };
+    rows.map(row).collect()
+}
+
+/// A listener of its own for each row, so that no rule stands before another.
+fn configuration(rows: &[Row], folder: &Folder) -> String {
+    let mut text = String::from(
+        "admin: { bind: off }\nworkers: 1\nmax_listeners: 100\ntrusted_proxies: [127.0.0.7]\nlisteners:\n",
+    );
+    for number in 0..rows.len() {
+        let unix = folder.path().join(number.to_string());
+        text += &format!(
+            "  row-{number}: {{ bind: [\"127.0.0.1:0\", \"unix:{}\"] }}\n",
+            unix.display()
+        );
+    }
+    text += "rules:\n";
+    for (number, row) in rows.iter().enumerate() {
+        text += &format!(
+            "- {{ listeners: [row-{number}], when: {}, respond: {{ body: holds }} }}\n",
+            row.when
+        );
+    }
+    text + "- { respond: { body: no } }\n"
+}
+
+/// What a request of the table is answered.
+fn ask(request: &str, address: SocketAddr, unix: &str) -> String {
+    let mut parts = request.split(" + ");
+    let (method, target) = parts.next().unwrap().split_once(' ').unwrap();
+    let (host, path) = target.split_once('/').unwrap();
+    let (mut from, mut over) = (None, false);
+    let mut fields = Vec::new();
+    for part in parts {
+        match part.strip_prefix("from ") {
+            Some(address) => from = Some(address),
+            None if part == "unix" => over = true,
+            None => fields.push(part),
+        }
+    }
+    if from.is_none() && !over {
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        let text = format!(
+            "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n"
+        );
+        return rest(hold(address, &text));
+    }
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--include", "--noproxy", "*"]);
+    curl.args(["--max-time", "30", "--path-as-is", "-X", method]);
+    if let Some(from) = from {
+        curl.args(["--interface", from]);
+    }
+    if over {
+        curl.args(["--unix-socket", unix]);
+    }
+    for field in [&*format!("Host: {host}")].iter().chain(&fields) {
+        curl.args(["-H", field]);
+    }
+    let output = curl
+        .arg(format!("http://{address}/{path}"))
+        .output()
+        .unwrap();
+    let output = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&output).into_owned()
+}
+
+#[test]
+fn each_row_of_the_table() {
+    let folder = Folder::new("conditions");
+    let rows = rows();
+    let file = folder.write("keel.yaml", &configuration(&rows, &folder));
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut asked = 0;
+    for (number, row) in rows.iter().enumerate() {
+        let mark = format!("listener row-{number} listens on 127.0.0.1:");
+        let port = keel.said.lines().find_map(|line| line.split_once(&mark));
+        let port = port.unwrap_or_else(|| panic!("{}", keel.said)).1;
+        let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
+        let unix = folder.path().join(number.to_string());
+        let expect = [("holds", &row.holds), ("no", &row.not)];
+        for (body, request) in expect
+            .iter()
+            .flat_map(|(body, all)| all.iter().map(move |one| (*body, one)))
+        {
+            let answer = ask(request, address, unix.to_str().unwrap());
+            let is = answer.starts_with("HTTP/1.1 200 OK\r\n")
+                && answer.ends_with(&format!("\r\n\r\n{body}"));
+            assert!(is, "{}: {request} must meet `{body}`: {answer}", row.when);
+            asked += 1;
+        }
+    }
+    // The table was found.
+    assert!(asked > 100, "{asked}");
+}
