@@ -43,7 +43,10 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     reach::unreachable(parts, reading);
     tried_one_by_one(&parts.rules, reading);
     let forwarded = parts.rules.iter().flat_map(|rule| &rule.part.services);
-    let forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();
+    let mut forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();
+    let maps = parts.rules.iter().filter_map(|rule| rule.part.map.as_ref());
+    let mapped = maps.flat_map(|map| map.map.services());
+    forwarded.extend(mapped.map(|name| &**name));
     for service in &parts.services {
         let name = &*service.part.name;
         if !forwarded.contains(name) {

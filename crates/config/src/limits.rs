@@ -40,6 +40,12 @@ pub const NOT_DEPTH: usize = 4;
 /// and more.
 pub const TRIED_RULES: usize = 4_096;
 
+/// Hosts of one map: each takes some 100 bytes.
+pub const MAP_HOSTS: usize = 100_000;
+
+/// Bytes of a file that a configuration names.
+pub const FILE_BYTES: usize = 16 * 1024 * 1024;
+
 /// Services of one configuration: each has counters and idle connections in every worker.
 pub const SERVICES: usize = 10_000;
 

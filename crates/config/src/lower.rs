@@ -37,6 +37,9 @@ mod pages;
 /// `rules:`
 mod rules;
 
+/// `host_map:` of a rule.
+mod host_map;
+
 /// `path:` of a rule's conditions.
 mod paths;
 
@@ -76,6 +79,7 @@ pub(crate) struct RawRule {
     pub(crate) shown: String,
     /// Those that it names; its action says which by their number here.
     pub(crate) services: Vec<(At, Scalar)>,
+    pub(crate) map: Option<host_map::Raw>,
     pub(crate) listeners: Vec<(At, Scalar)>,
     /// Whether all its conditions could be read: else it holds for less than it seems.
     pub(crate) whole: bool,
@@ -444,6 +448,9 @@ fn resolve(
         found.push(place.unwrap_or_default());
     }
     raw.rule.place_services(&found);
+    if let Some(map) = &raw.map {
+        raw.rule.action = host_map::resolve(map, parts, services, reading);
+    }
 }
 
 /// Where parts stand in the plan, by name.

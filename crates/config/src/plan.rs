@@ -19,6 +19,9 @@ use crate::limits::{ListenerLimits, ServiceLimits};
 /// `rules:`
 mod rules;
 
+/// `host_map:` of a rule.
+mod host_map;
+
 /// `when:` of a rule.
 mod conditions;
 
@@ -36,6 +39,7 @@ pub use conditions::{
     Conditions, Further, HostPattern, Named, Networks, Parameter, PathPattern, TextPattern,
     Wildcard,
 };
+pub use host_map::HostMap;
 pub use names::{NamePlan, Question, ResolverPlan};
 pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
 

@@ -44,6 +44,7 @@ fn spoken(when: &Conditions) -> String {
     }
     for one in when.further.iter() {
         let _ = match one {
+            Further::Hosts(map) => write!(out, "hosts {map:?} "),
             Further::Peer(networks) => write!(out, "peer {networks:?} "),
             Further::Client(networks) => write!(out, "client {networks:?} "),
             Further::Header(field) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use evenkeel_config::effective::{Entry, effective};
-use evenkeel_config::limits::PAGE_BYTES;
+use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::tree::TEXT_MOST;
 use evenkeel_config::{Loaded, Source, files, load_with, quick, render};
 
@@ -107,7 +107,7 @@ fn lower(sources: Vec<Source>) -> Read {
     let environment = environment();
     let named = files(&sources, &environment);
     let contents = named.into_iter().map(|path| {
-        let content = content(&path, PAGE_BYTES);
+        let content = content(&path, FILE_BYTES);
         (path, content)
     });
     let loaded = load_with(&sources, &environment, contents.collect());

@@ -39,6 +39,12 @@ pub(crate) static RULE: Keys = Keys {
             "The service that serves it, or several with their weights (0 to 999).",
         ),
         key(
+            "host_map",
+            Shape::Map(&HOST_MAP),
+            Absent::Nothing,
+            "The services that serve it, by host; a host that is not there goes on to later rules.",
+        ),
+        key(
             "redirect",
             Shape::Map(&REDIRECT),
             Absent::Nothing,
@@ -76,7 +82,20 @@ pub(crate) static RULE: Keys = Keys {
             "What clients may send.",
         ),
     ],
-    one_of: &["forward", "redirect", "respond", "deny"],
+    one_of: &["forward", "host_map", "redirect", "respond", "deny"],
+};
+
+/// `host_map:`
+pub(crate) static HOST_MAP: Keys = Keys {
+    place: "rules.*.host_map",
+    what: "host_map",
+    keys: &[key(
+        "file",
+        Shape::Text,
+        Absent::Never,
+        "A file of lines with a host (`www.example.com`, `*.example.com`) and a service, read when the configuration is; a relative name begins beside this file.",
+    )],
+    one_of: &[],
 };
 
 /// `when:`

@@ -29,6 +29,7 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<AdminPlan> {
     Some(AdminPlan { bind, metrics })
 }
 
+/// This machine only.
 pub(super) fn default() -> AdminPlan {
     AdminPlan {
         bind: Some(Bind::Tcp(limits::ADMIN)),

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::paths::Unusual;
-use super::{Placed, RawRule};
+use super::{Placed, RawRule, host_map};
 use crate::keys::{RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 use crate::limits;
-use crate::plan::{Action, Beside, Conditions, RulePlan};
+use crate::plan::{Action, Beside, Conditions, Further, RulePlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::Node;
 
 use actions::{Around, Services, action, fallback, rewritten};
 use conditions::conditions;
+pub(super) use conditions::host;
 use further::Shared;
 
 pub(crate) use actions::is_split;
@@ -79,6 +80,7 @@ pub(super) fn everything(service: &str) -> RawRule {
             },
             Scalar::plain(service),
         )],
+        map: None,
         listeners: Vec::new(),
         whole: true,
         unusual: Vec::new(),
@@ -106,6 +108,13 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
     {
         when = conditions(&map, 0, &shared);
         map.done();
+    }
+    let mut map = None;
+    if let Some(node) = fields.get("host_map") {
+        map = shared.noted(host_map::read(reading, node));
+        // First: it costs least.
+        let hosts = map.iter().map(|map| Further::Hosts(map.map.clone()));
+        when.further = hosts.chain(when.further.iter().cloned()).collect();
     }
     let whole = shared.whole.get();
     let mut services = Services::new();
@@ -141,6 +150,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
         },
         shown: name.to_string(),
         services,
+        map,
         listeners: listeners.unwrap_or_default(),
         whole,
         unusual: unusual.into_inner(),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::HostMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// What a request must be like. An empty list asks nothing; within a list one match is enough.
@@ -79,6 +80,8 @@ impl Wildcard {
 /// A condition that is tried where a rule stands, after host, path and method.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Further {
+    /// The host stands in this map.
+    Hosts(Arc<HostMap>),
     /// The peer of the connection has an address of these.
     Peer(Networks),
     /// The client has an address of these: the peer, or whom trusted proxies name.

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Beside, Conditions, FallbackPlan, SplitPlan, Template};
+use super::{Beside, Conditions, FallbackPlan, HostMap, SplitPlan, Template};
 
 /// Conditions and one action.
 #[derive(Clone, Debug)]
@@ -42,7 +42,9 @@ impl RulePlan {
                     place(&mut side.service);
                 }
             }
-            Action::Redirect(_) | Action::Respond(_) | Action::Deny(_) => {}
+            // A map has its services by name, and is put in its place whole.
+            Action::ForwardMap(..) | Action::Redirect(_) | Action::Respond(_) | Action::Deny(_) => {
+            }
         }
         if let Some(fallback) = &mut self.beside.fallback
             && let FallbackPlan::Forward(service) = Arc::make_mut(fallback)
@@ -59,6 +61,9 @@ pub enum Action {
     Forward(usize),
     /// One of several services, drawn by weight.
     Split(SplitPlan),
+    /// The one that a map names for the host: for each of the map's services its place in [`Plan::services`]. A rule with it has the
+    /// same map among its conditions, so that another host goes on to later rules.
+    ForwardMap(Arc<HostMap>, Arc<[usize]>),
     /// Sent elsewhere.
     Redirect(RedirectPlan),
     /// Answered here.
@@ -74,8 +79,16 @@ impl Action {
         match (self, other) {
             (Self::Forward(one), Self::Forward(other)) => services(*one, *other),
             (Self::Split(one), Self::Split(other)) => one.same(other, services),
+            // A map has its services by name.
+            (Self::ForwardMap(one, _), Self::ForwardMap(other, _)) => one == other,
             (one, other) => one == other,
         }
+    }
+
+    /// The service that a map names for a host.
+    #[must_use]
+    pub fn mapped(map: &HostMap, services: &[usize], host: &str) -> Option<usize> {
+        services.get(map.find(host)?).copied()
     }
 }
 

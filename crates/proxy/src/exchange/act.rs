@@ -103,6 +103,14 @@ impl Met<'_> {
         }
         let service = match &self.rule.action {
             Action::Forward(service) => *service,
+            Action::ForwardMap(map, services) => {
+                let host = desk.request.host();
+                match Action::mapped(map, services, host) {
+                    Some(service) => service,
+                    // The same map is among the rule's conditions.
+                    None => return reply::refuse(conn, desk, Reason::NoRule).await,
+                }
+            }
             Action::Split(plan) => {
                 let https = self.scheme(&desk.request) == "https";
                 let kept = split::kept(plan, self, &view.live, &desk.request);

@@ -57,6 +57,10 @@ impl<'a> Explained<'a> {
                 });
             }
             Action::Forward(service) => self.routed(at, [(*service, 1.0)]),
+            Action::ForwardMap(map, services) => {
+                let service = Action::mapped(map, services, self.head.host());
+                self.routed(at, service.map(|service| (service, 1.0)))
+            }
             Action::Split(plan) => match split::kept(plan, &met, self.live, &self.head) {
                 Some(service) => self.routed(at, [(service, 1.0)]),
                 None => {

@@ -31,6 +31,7 @@ pub(super) fn unmet<'r>(further: &'r [Further], asked: &Asked<'_>) -> Option<Con
 /// Which condition that is.
 pub(super) fn condition(further: &Further) -> Condition<'_> {
     match further {
+        Further::Hosts(_) => Condition::Host,
         Further::Peer(_) => Condition::Source,
         Further::Client(_) => Condition::Client,
         Further::Header(field) => Condition::Header(&field.name),
@@ -47,6 +48,7 @@ pub(super) fn all_hold(further: &[Further], asked: &Asked<'_>) -> bool {
 
 fn holds(further: &Further, asked: &Asked<'_>) -> bool {
     match further {
+        Further::Hosts(map) => map.find(asked.host).is_some(),
         Further::Peer(networks) => networks.contains(asked.peer),
         Further::Client(networks) => networks.contains(asked.client),
         Further::Header(field) => SPELLED.with_borrow_mut(|spelled| {

@@ -49,7 +49,15 @@ pub(crate) fn wants(rule: &RulePlan, condition: Condition<'_>, plan: &Plan) -> V
     let when = &rule.when;
     match condition {
         Condition::Listener => each(&rule.listeners, |&at| name_of(plan, at)),
-        Condition::Host => each(&when.hosts, host),
+        Condition::Host => {
+            let maps = when
+                .further
+                .iter()
+                .filter(|one| further::condition(one) == condition);
+            let mut hosts = each(&when.hosts, host);
+            hosts.extend(maps.flat_map(values));
+            hosts
+        }
         Condition::Path => each(&when.paths, path),
         Condition::Method => each(&when.methods, ToString::to_string),
         _ => {
@@ -126,6 +134,7 @@ fn path(pattern: &PathPattern) -> String {
 /// Values of which one is enough; of `not`, none.
 fn values(further: &Further) -> Vec<String> {
     match further {
+        Further::Hosts(map) => vec![format!("one of {} hosts of a file", map.hosts())],
         Further::Peer(networks) | Further::Client(networks) => {
             networks.iter().map(|network| network.to_string()).collect()
         }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use crate::process::{Evenkeel, Folder, hold, rest};
+use crate::evenkeel;
+use crate::process::{Evenkeel, Folder, Server, hold, rest};
 
 /// A row of the table.
 struct Row {
@@ -125,4 +126,52 @@ fn each_row_of_the_table() {
     }
     // The table was found.
     assert!(asked > 100, "{asked}");
+}
+
+/// A hundred thousand hosts in a file, which a reload reads anew; with another host, later rules go on.
+#[test]
+fn hosts_from_a_file() {
+    let folder = Folder::new("hosts");
+    folder.write("one/who", "one\n");
+    folder.write("two/who", "two\n");
+    let one = Server::python(&folder.path().join("one"));
+    let two = Server::python(&folder.path().join("two"));
+    let mut map = String::from("# made by a program\n*.example.org two\n");
+    for at in 0..99_999 {
+        map += &format!("h{at}.example.com {}\n", ["one", "two"][at % 2]);
+    }
+    folder.write("maps/hosts.map", &map);
+    let file = folder.write(
+        "keel.yaml",
+        &format!("admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ one: {{ backends: [\"{}\"] }}, two: {{ backends: [\"{}\"] }} }}\nrules:\n- {{ name: hosts, host_map: {{ file: maps/hosts.map }}, when: {{ method: GET }} }}\n- {{ respond: {{ body: no }} }}\n", one.address, two.address),
+    );
+    let path = file.to_str().unwrap();
+    let mut keel = Evenkeel::run(&["-c", path]);
+    let ask = |keel: &Evenkeel, host: &str| keel.curl(&["-H", &format!("Host: {host}")], "/who");
+    assert_eq!(ask(&keel, "h0.example.com"), "one\n");
+    assert_eq!(ask(&keel, "H99997.Example.com:8080"), "two\n");
+    assert_eq!(ask(&keel, "any.example.org"), "two\n");
+    assert_eq!(ask(&keel, "h99999.example.com"), "no");
+    assert_eq!(
+        keel.curl(&["-X", "POST", "-H", "Host: h0.example.com"], "/who"),
+        "no"
+    );
+    let (code, shown, said) = evenkeel(&["config", "show", path]);
+    assert_eq!((code, &*said), (Some(0), ""));
+    assert!(shown.contains("file: maps/hosts.map"), "{shown}");
+    folder.write("maps/hosts.map", "h0.example.com two\n*.example.com one\n");
+    keel.signal("-HUP");
+    keel.until("rule hosts changes\n");
+    assert_eq!(ask(&keel, "h0.example.com"), "two\n");
+    assert_eq!(ask(&keel, "h1.example.com"), "one\n");
+    folder.write("maps/hosts.map", "h0.example.com three\n");
+    keel.signal("-HUP");
+    keel.until("the old one goes on\n");
+    assert!(
+        keel.said
+            .contains("hosts.map:1:16: there is no service `three`"),
+        "{}",
+        keel.said
+    );
+    assert_eq!(ask(&keel, "h0.example.com"), "two\n");
 }

@@ -13,7 +13,7 @@ pub(super) fn price(rule: &[Further], earlier: &[Further]) -> usize {
 
 fn size(further: &[Further]) -> usize {
     let one = |one: &Further| match one {
-        Further::Peer(_) | Further::Client(_) => 1,
+        Further::Hosts(_) | Further::Peer(_) | Further::Client(_) => 1,
         Further::Header(named) | Further::Cookie(named) => named.values.len(),
         Further::Query(any) => any.iter().flatten().map(|one| one.values.len()).sum(),
         Further::Not(none) => none

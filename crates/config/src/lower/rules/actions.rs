@@ -57,6 +57,9 @@ pub(super) fn action(
     if let Some((key, node)) = fields.entry("forward") {
         actions.push((key.at, forward(reading, node, services)));
     }
+    if let Some((key, _)) = fields.stands("host_map") {
+        actions.push((key.at, Some(Action::Forward(0))));
+    }
     if let Some((key, node)) = fields.entry("redirect") {
         let to = redirect(reading, node, around);
         actions.push((key.at, to.map(Action::Redirect)));
@@ -69,7 +72,7 @@ pub(super) fn action(
     }
     actions.sort_by_key(|(at, _)| *at);
     if let [_, (second, _), ..] = &actions[..] {
-        let message = "a rule has one of `forward`, `redirect`, `respond` and `deny`";
+        let message = "a rule has one of `forward`, `host_map`, `redirect`, `respond` and `deny`";
         reading.error(*second, "two_actions", message);
     }
     if actions.is_empty() {
@@ -82,9 +85,16 @@ pub(super) fn action(
     actions.into_iter().next().and_then(|(_, action)| action)
 }
 
+/// Whether a backend is to serve it.
+fn forwards(fields: &Fields<'_>) -> bool {
+    ["forward", "host_map"]
+        .iter()
+        .any(|key| fields.stands(key).is_some())
+}
+
 /// `rewrite:`, which goes with every action as far as that leaves something to rewrite.
 pub(super) fn rewritten(fields: &Fields<'_>) -> Option<Arc<RewritePlan>> {
-    let forwards = fields.stands("forward").is_some();
+    let forwards = forwards(fields);
     let plan = fields.with("rewrite", |reading, node| {
         rewrite::rewrite(reading, node, forwards)
     })?;
@@ -99,7 +109,7 @@ pub(super) fn fallback(
 ) -> Option<Arc<FallbackPlan>> {
     let reading = fields.reading;
     let (key, node) = fields.entry("fallback")?;
-    if fields.stands("forward").is_none() {
+    if !forwards(fields) {
         let message = "only a rule that forwards can be refused by a service";
         reading.error(key.at, "fallback", message);
     }

@@ -91,7 +91,7 @@ fn method(written: &Scalar) -> Result<Arc<str>, String> {
     Ok(text.into())
 }
 
-pub(super) fn host(written: &Scalar) -> Result<HostPattern, String> {
+pub(in crate::lower) fn host(written: &Scalar) -> Result<HostPattern, String> {
     let text = written.value();
     let lower = text.to_ascii_lowercase();
     let name = lower.strip_suffix('.').unwrap_or(&lower);
