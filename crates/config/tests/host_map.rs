@@ -162,7 +162,7 @@ fn one_action_and_no_shadow() {
         said(&format!("forward: a }}\n- {{ {RULE}")),
         ["5:3 unreachable_rule"]
     );
-    assert_eq!(said(&format!("{RULE}, forward: a")), ["4:5 two_actions"]);
+    assert_eq!(said(&format!("{RULE}, forward: a")), ["4:41 two_actions"]);
     assert_eq!(
         said("host_map: {}"),
         ["2:13 unused_service", "2:44 unused_service", "4:15 missing"]

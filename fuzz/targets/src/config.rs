@@ -154,6 +154,7 @@ fn keeps_its_word(plan: &Plan) {
         let services: Vec<usize> = match &rule.action {
             Action::Forward(service) => vec![*service],
             Action::Split(split) => split.sides.iter().map(|side| side.service).collect(),
+            Action::ForwardMap(_, services) => services.to_vec(),
             Action::Redirect(_) | Action::Respond(_) | Action::Deny(_) => Vec::new(),
         };
         assert!(
