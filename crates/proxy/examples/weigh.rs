@@ -25,6 +25,7 @@ use world::World;
 /// How many rules of a kind are weighed: few and many, and more where rules share a key.
 fn list() {
     println!("exchange");
+    println!("exchange-recorded");
     for kind in kinds::KINDS {
         let counts: &[usize] = match kind {
             "same-key" | "mixture" => &[10, 1_000, 10_000],
@@ -52,6 +53,17 @@ fn exchanges(repetitions: u64) {
     black_box(world.bytes_of_a_pipe());
 }
 
+/// The same, written down and taken out again, unread.
+fn recorded(repetitions: u64) {
+    let (mut world, recorded) = World::recording();
+    let mut client = world.connect();
+    for _ in 0..repetitions {
+        world.exchange(&mut client, REQUEST, ANSWER);
+        recorded.each(|record| assert_eq!(black_box(record.seen()).attempts, 1));
+    }
+    black_box(recorded.outlet.dropped());
+}
+
 fn rules(name: &str, count: usize, repetitions: u64) {
     let kind = kinds::kind(name, count);
     let rules = Rules::new(&kind.rules);
@@ -65,6 +77,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--list"] => list(),
         ["exchange", repetitions] => exchanges(repetitions.parse()?),
+        ["exchange-recorded", repetitions] => recorded(repetitions.parse()?),
         [name, repetitions] => {
             let name = name.strip_prefix("rules/").ok_or("there is no such row")?;
             let (kind, count) = name.split_once('/').ok_or("a row is rules/kind/count")?;

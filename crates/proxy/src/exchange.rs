@@ -61,6 +61,7 @@ pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
     let view = conn.worker.view();
     let began = conn.worker.now();
     desk.seen = Observation::begin(conn.peer);
+    desk.backend.clear();
     conn.next = one(&mut conn, &mut desk, &view, began).await;
     if desk.seen.head_received > 0 {
         desk.seen.total = conn.worker.now().since(began);
@@ -79,6 +80,7 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
     match read_head(conn, desk, &limits, listener, began).await {
         Ok(length) => {
             desk.seen.head_received = length;
+            desk.seen.understood = true;
             conn.input.consume(length);
         }
         Err(HeadFault::Gone) => return Next::Close,

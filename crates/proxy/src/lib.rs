@@ -63,3 +63,12 @@ pub mod reason;
 
 /// What is remembered of an exchange.
 pub mod observation;
+
+/// The same with its texts, for an access log.
+pub mod record;
+
+/// The way there.
+pub mod outlet;
+
+/// Dates as they are written.
+pub use evenkeel_wire::date;

@@ -16,6 +16,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
 
 use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
+use crate::outlet::Outlet;
 use crate::rules::Rules;
 use crate::upstream::Sockets;
 
@@ -29,6 +30,8 @@ pub struct Live {
     pub services: Vec<Arc<LiveService>>,
     /// In the order of the plan's listeners.
     pub doors: Vec<Arc<DoorState>>,
+    /// Where what was seen of exchanges is written down. None: nowhere.
+    pub outlet: Option<Arc<Outlet>>,
 }
 
 /// One service of the running plan.
@@ -75,7 +78,7 @@ pub struct DoorState {
 
 impl Live {
     /// Joins a plan to the state of the one before it; `workers` is the number of counter rows. Membership and settings of the
-    /// core's services are brought to the plan's.
+    /// core's services are brought to the plan's. It has no outlet.
     ///
     /// # Panics
     /// Never: the plan was checked, so that the core takes every service of it.
@@ -141,6 +144,7 @@ impl Live {
             plan,
             services,
             doors,
+            outlet: None,
         }
     }
 

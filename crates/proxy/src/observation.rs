@@ -30,6 +30,8 @@ pub struct Observation {
     pub reason: Reason,
     /// Attempts that were made.
     pub attempts: u32,
+    /// Whether the request's head came whole and could be read.
+    pub understood: bool,
     /// Whether a head was written for a backend: its ids are those of this exchange.
     pub forwarded: bool,
     /// Waited for a place under a limit, over all attempts.
@@ -63,6 +65,7 @@ impl Observation {
             status: 0,
             reason: Reason::ClientLeft,
             attempts: 0,
+            understood: false,
             forwarded: false,
             queue: Duration::ZERO,
             connect: None,

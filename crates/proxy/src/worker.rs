@@ -20,6 +20,7 @@ use crate::deadline::Deadlines;
 use crate::live::{Live, LiveService, Published};
 use crate::net::Net;
 use crate::observation::{Observation, ServiceCounters};
+use crate::outlet::Scribe;
 use crate::room::Room;
 use crate::upstream::Lane;
 
@@ -41,6 +42,7 @@ pub struct Worker<N: Net> {
     )]
     desks: RefCell<Vec<Box<Desk>>>,
     generator: RefCell<fastrand::Rng>,
+    scribe: RefCell<Scribe>,
     closing: Cell<bool>,
     /// Connections of clients that are open.
     pub(crate) open: Cell<usize>,
@@ -73,6 +75,8 @@ pub(crate) struct Desk {
     pub(crate) altered: Altered,
     pub(crate) upward: Vec<u8>,
     pub(crate) downward: Vec<u8>,
+    /// The identity of the backend that was asked last; only while somebody writes it down.
+    pub(crate) backend: Vec<u8>,
 }
 
 impl Default for Desk {
@@ -85,6 +89,7 @@ impl Default for Desk {
             altered: Altered::default(),
             upward: Vec::new(),
             downward: Vec::new(),
+            backend: Vec::new(),
         }
     }
 }
@@ -94,6 +99,8 @@ impl<N: Net> Worker<N> {
     #[must_use]
     pub fn new(net: N, index: usize, published: Arc<Published>, seed: u64) -> Self {
         let view = View::first(&published, seed);
+        let mut scribe = Scribe::default();
+        scribe.follow(view.live.outlet.as_ref());
         Self {
             net,
             index,
@@ -104,6 +111,7 @@ impl<N: Net> Worker<N> {
             view: RefCell::new(Rc::new(view)),
             desks: RefCell::new(Vec::new()),
             generator: RefCell::new(fastrand::Rng::with_seed(seed)),
+            scribe: RefCell::new(scribe),
             closing: Cell::new(false),
             open: Cell::new(0),
             panics: Cell::new(0),
@@ -118,6 +126,8 @@ impl<N: Net> Worker<N> {
                 .view
                 .borrow()
                 .next(self.published.load(), version, self.chance());
+            let outlet = next.live.outlet.as_ref();
+            self.scribe.borrow_mut().follow(outlet);
             *self.view.borrow_mut() = Rc::new(next);
         }
         self.view.borrow().clone()
@@ -161,6 +171,15 @@ impl<N: Net> Worker<N> {
                 ..*seen
             });
         }
+        if self.is_recording() {
+            let ended = self.net.since_1970();
+            self.scribe.borrow_mut().write(&view.live.plan, desk, ended);
+        }
+    }
+
+    /// Whether somebody writes exchanges down.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.scribe.borrow().is_wanted()
     }
 
     /// Whether connections end with the exchange that they carry.
@@ -184,6 +203,7 @@ impl<N: Net> Worker<N> {
     pub fn sweep(&self) {
         let now = self.now();
         self.deadlines.sweep(now);
+        self.scribe.borrow_mut().hand_on();
         if self.room.is_wanted() {
             self.deadlines.end_oldest_idle();
         }

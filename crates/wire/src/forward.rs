@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use crate::altered::Altered;
 use crate::client::{is_request_id, is_traceparent, single};
@@ -38,6 +39,10 @@ pub struct Forwarding<'a> {
 #[derive(Debug, Default)]
 pub struct Forwardable {
     bytes: Vec<u8>,
+    /// Where the request's id stands.
+    request_id: Range<usize>,
+    /// Where the trace's id stands.
+    trace_id: Range<usize>,
 }
 
 impl Forwardable {
@@ -51,6 +56,18 @@ impl Forwardable {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The value of its `X-Request-Id`.
+    #[must_use]
+    pub fn request_id(&self) -> &[u8] {
+        self.bytes.get(self.request_id.clone()).unwrap_or_default()
+    }
+
+    /// The trace's id within its `traceparent`: 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> &[u8] {
+        self.bytes.get(self.trace_id.clone()).unwrap_or_default()
     }
 }
 
@@ -95,7 +112,11 @@ pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwar
         );
     }
     put_forwarding(bytes, head, forwarding);
-    put(bytes, &[b"\r\n"]);
+    (out.request_id, out.trace_id) = put_ids(&mut out.bytes, head, forwarding);
+    if let Some(name) = forwarding.via {
+        put_via(&mut out.bytes, head.version(), name);
+    }
+    put(&mut out.bytes, &[b"\r\n"]);
 }
 
 /// Whether a field goes on as it came. What frames and what says who the client is are written anew.
@@ -158,15 +179,17 @@ fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwardi
         put_address(bytes, forwarding.client);
         put(bytes, &[b"\r\n"]);
     }
-    put_ids(bytes, head, forwarding);
-    if let Some(name) = forwarding.via {
-        put_via(bytes, head.version(), name);
-    }
 }
 
-fn put_ids(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwarding<'_>) {
+/// Says where the ids of request and trace stand.
+fn put_ids(
+    bytes: &mut Vec<u8>,
+    head: &RequestHead,
+    forwarding: &Forwarding<'_>,
+) -> (Range<usize>, Range<usize>) {
     let believed = |known| head.first(known).filter(|_| forwarding.trusted);
     let [one, two, three, four] = forwarding.chance;
+    let begin = bytes.len();
     match believed(Known::RequestId).filter(|id| is_request_id(id)) {
         Some(id) => put_field(bytes, b"X-Request-Id", id),
         None => {
@@ -176,12 +199,15 @@ fn put_ids(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwarding<'_>)
             put(bytes, &[b"\r\n"]);
         }
     }
+    let request_id = begin + b"X-Request-Id: ".len()..bytes.len() - 2;
+    let trace = bytes.len() + b"traceparent: 00-".len();
+    let ids = (request_id, trace..trace + 32);
     if let Some(parent) = believed(Known::Traceparent).filter(|parent| is_traceparent(parent)) {
         put_field(bytes, b"traceparent", parent);
         if let Some(state) = believed(Known::Tracestate) {
             put_field(bytes, b"tracestate", state);
         }
-        return;
+        return ids;
     }
     // A trace of its own; no span is recorded here, so nothing says that it was sampled. No id may be all zero.
     put(bytes, &[b"traceparent: 00-"]);
@@ -190,6 +216,7 @@ fn put_ids(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwarding<'_>)
     put(bytes, &[b"-"]);
     put_hex(bytes, four | 1);
     put(bytes, &[b"-00\r\n"]);
+    ids
 }
 
 fn is_port(text: &[u8]) -> bool {

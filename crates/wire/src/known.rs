@@ -75,6 +75,8 @@ known! {
     ContentRange "content-range" Protected,
     Range "range" Protected,
     Location "location" Protected,
+    Referer "referer" EndToEnd,
+    UserAgent "user-agent" EndToEnd,
     Via "via" Protected,
     ForwardedFor "x-forwarded-for" Forwarding,
     ForwardedProto "x-forwarded-proto" Forwarding,

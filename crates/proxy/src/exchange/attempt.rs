@@ -129,6 +129,11 @@ pub(super) async fn make<N: Net>(
         drop(pick);
         return Attempted::Failed(unsent(None, Reason::ConnectFailed));
     };
+    if conn.worker.is_recording() {
+        desk.backend.clear();
+        desk.backend
+            .extend_from_slice(pick.backend().id().as_str().as_bytes());
+    }
     let mut now = pick.at();
     (desk.seen.connect, desk.seen.head) = (None, None);
     let (mut pick, mut idle, mut stale) = (pick, lane.take_idle(now), false);

@@ -33,9 +33,6 @@ pub(super) async fn refuse_as<N: Net>(
     conn.door.state().counters.answered(reason);
     // A head that was not understood may hold anything; what follows it cannot be read.
     let understood = !matches!(reason, Reason::Malformed(_) | Reason::HeadTimeout);
-    if !understood {
-        desk.request = RequestHead::new();
-    }
     desk.seen.reason = reason;
     let view = conn.worker.view();
     let plan = conn.door.plan(&view.live, view.version);
@@ -151,12 +148,17 @@ async fn write<N: Net>(
             .map(|(_, plan)| plan),
     );
     drop(view);
-    let used_up = understood && desk.request.framing() == Framing::Empty;
+    let nothing = RequestHead::new();
+    let request = match understood {
+        true => &desk.request,
+        false => &nothing,
+    };
+    let used_up = understood && request.framing() == Framing::Empty;
     let worn = limits
         .requests
         .is_some_and(|most| conn.requests + 1 >= most);
     let keep = used_up
-        && desk.request.keeps_connection()
+        && request.keeps_connection()
         && !worn
         && !conn.worker.is_closing()
         && !conn.door.is_closing();
@@ -166,14 +168,14 @@ async fn write<N: Net>(
     answer.put_head(out, &date, &desk.altered);
     let reply = Reply {
         framing: Framing::Empty,
-        version: desk.request.version(),
+        version: request.version(),
         keep,
-        to_head: desk.request.is_head(),
+        to_head: request.is_head(),
     };
     put_connection(out, &reply);
     out.extend_from_slice(b"\r\n");
     desk.seen.head_sent = out.len();
-    if let Some(body) = answer.content().filter(|_| !desk.request.is_head()) {
+    if let Some(body) = answer.content().filter(|_| !request.is_head()) {
         out.extend_from_slice(body);
     }
     desk.seen.status = answer.status;
@@ -185,7 +187,7 @@ async fn write<N: Net>(
     conn.deadline.clear();
     match (keep, used_up) {
         (true, _) => Next::Keep,
-        (false, true) if !desk.request.keeps_connection() => Next::Close,
+        (false, true) if !request.keeps_connection() => Next::Close,
         // The client still sends, or its next request may be on its way: it was for us to end it.
         (false, _) => Next::Linger,
     }

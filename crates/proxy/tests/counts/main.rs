@@ -14,6 +14,9 @@ mod going;
 /// Deadlines, in a time that tests move, and other ends of what takes too long.
 mod late;
 
+/// Exchanges that are written down.
+mod recorded;
+
 use counting::{allocations, bytes_kept};
 use evenkeel_proxy::rules::Rules;
 use world::World;

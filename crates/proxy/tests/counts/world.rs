@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
 use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::net::Net;
+use evenkeel_proxy::outlet::{Outlet, Told};
+use evenkeel_proxy::record::Record;
 use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
 use evenkeel_proxy::worker::Worker;
@@ -132,9 +135,44 @@ pub(crate) fn published(plan: Plan) -> Arc<Published> {
     Arc::new(Published::new(Live::join(plan, None, 1, &events, NOW)))
 }
 
+/// A plan that runs, and whose exchanges are written down.
+pub(crate) fn recorded(plan: Plan) -> (Arc<Published>, Recorded) {
+    let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+    let mut live = Live::join(plan, None, 1, &events, NOW);
+    let (outlet, told) = Outlet::open();
+    live.outlet = Some(outlet.clone());
+    (Arc::new(Published::new(live)), Recorded { outlet, told })
+}
+
+/// The end where records come out.
+pub(crate) struct Recorded {
+    pub(crate) outlet: Arc<Outlet>,
+    told: Receiver<Told>,
+}
+
+impl Recorded {
+    /// Looks at each record that has been handed on, and gives the batches back.
+    pub(crate) fn each(&self, mut look: impl FnMut(Record<'_>)) -> usize {
+        let mut batches = 0;
+        while let Ok(told) = self.told.try_recv() {
+            if let Told::Rows(batch) = told {
+                batch.records().for_each(&mut look);
+                self.outlet.give_back(batch);
+                batches += 1;
+            }
+        }
+        batches
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::over(published(plan(&[([127, 0, 0, 1], 1).into()])))
+    }
+
+    pub(crate) fn recording() -> (Self, Recorded) {
+        let (published, recorded) = recorded(plan(&[([127, 0, 0, 1], 1).into()]));
+        (Self::over(published), recorded)
     }
 
     pub(crate) fn over(published: Arc<Published>) -> Self {
