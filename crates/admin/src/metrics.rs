@@ -52,6 +52,7 @@ impl Collector for Page {
         self.standing(&mut encoder)?;
         self.listeners(&mut encoder)?;
         self.reloads(&mut encoder)?;
+        self.access_log(&mut encoder)?;
         self.pages(&mut encoder)?;
         let panics = vec![(Vec::new(), self.0.contained_panics)];
         let help = "Panics that ended one connection; must read 0";
@@ -260,6 +261,31 @@ impl Page {
             MetricType::Gauge,
             vec![(Vec::new(), self.0.taken_at.as_secs())],
         )
+    }
+
+    fn access_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let log = self.0.access_log;
+        for (name, help, count) in [
+            (
+                "access_log_written",
+                "Rows of the access log that were written",
+                log.written,
+            ),
+            (
+                "access_log_dropped",
+                "Rows that found no room and are lost",
+                log.dropped,
+            ),
+            (
+                "access_log_failures",
+                "Writes of the access log that failed; their rows are tried again",
+                log.failed,
+            ),
+        ] {
+            let count = vec![(Vec::new(), count)];
+            rows(encoder, name, help, MetricType::Counter, count)?;
+        }
+        Ok(())
     }
 
     /// One row per standing, of which one reads 1: what a query or an alert can name without a table of numbers.

@@ -6,6 +6,9 @@
 /// `admin:` and what stands at the top.
 mod top;
 
+/// `access_log:`
+mod access_log;
+
 /// `listeners:`
 mod listeners;
 
@@ -32,6 +35,7 @@ pub(crate) mod later;
 /// Values as they are written.
 pub(crate) mod written;
 
+pub(crate) use access_log::ACCESS_LOG;
 pub(crate) use actions::{
     DENY, FALLBACK, REDIRECT, REQUEST_EDITS, RESPOND, RESPONSE_EDITS, REWRITE, REWRITE_HOST,
     REWRITE_PREFIX, REWRITE_REGEX, SPLIT, SPLIT_AFFINITY, SPLIT_COOKIE,

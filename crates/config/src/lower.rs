@@ -12,8 +12,8 @@ use crate::check;
 use crate::keys::{Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::{
-    AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, ResolverPlan, RulePlan,
-    ServicePlan, Workers,
+    AccessLogPlan, AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, ResolverPlan,
+    RulePlan, ServicePlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
 use crate::read::{Fields, Files, Reading, Scalar};
@@ -21,6 +21,9 @@ use crate::tree::{self, Key, Node};
 
 /// Addresses.
 pub(crate) mod address;
+
+/// `access_log:`
+mod access_log;
 
 /// `admin:`
 mod admin;
@@ -112,6 +115,7 @@ pub(crate) struct Parts {
     pub(crate) addresses: Vec<Written<BackendAddress>>,
     admin: Option<AdminPlan>,
     trusted_proxies: Option<Vec<IpNet>>,
+    access_log: Option<AccessLogPlan>,
     workers: Option<Workers>,
     drain: Option<Duration>,
     user: Option<Arc<str>>,
@@ -215,6 +219,9 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         let networks = networks.iter();
         let network = |node| reading.parsed(node, "address", address::network);
         parts.trusted_proxies = Some(networks.filter_map(network).collect());
+    }
+    if let Some(node) = once("access_log") {
+        parts.access_log = access_log::read(reading, node);
     }
     if let Some(node) = once("workers") {
         parts.workers = workers(&fields, node);
@@ -398,6 +405,7 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     Plan {
         admin: parts.admin.unwrap_or_else(admin::default),
         trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
+        access_log: parts.access_log,
         workers: parts.workers.unwrap_or_default(),
         drain: parts.drain.unwrap_or(limits::DRAIN),
         user: parts.user,

@@ -84,13 +84,16 @@ impl Reading {
         self.wanted.take()
     }
 
+    /// Where a text stands: relative names in it begin there.
+    pub(crate) fn folder(&self, node: &Node) -> &Path {
+        let folder = self.folders.get(node.at.file);
+        folder.map_or(Path::new(""), |path| path)
+    }
+
     /// Name and content of a file that is named here; a relative name begins where the text stands.
     pub(crate) fn file(&self, node: &Node) -> Option<(PathBuf, &[u8])> {
         let text = self.text(node)?;
-        let folder = self
-            .folders
-            .get(node.at.file)
-            .map_or(Path::new(""), |path| path);
+        let folder = self.folder(node);
         let path = folder.join(text.value());
         self.wanted.borrow_mut().push(path.clone());
         let error = match self.files.get(&path) {

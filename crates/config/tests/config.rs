@@ -7,7 +7,8 @@ use std::time::Duration;
 use evenkeel_balance::backend::Admin;
 use evenkeel_balance::settings::OnAllDown;
 use evenkeel_config::plan::{
-    Action, BackendAddress, Bind, CheckPlan, HashKey, PathHandling, PathPattern, Workers,
+    AccessLogPlan, Action, BackendAddress, Bind, CheckPlan, HashKey, LogTarget, PathHandling,
+    PathPattern, QueryShown, RowFormat, Workers,
 };
 use evenkeel_config::{Loaded, Plan, Source, load, quick, render};
 
@@ -109,6 +110,45 @@ fn everything_that_works_today() {
 }
 
 #[test]
+fn an_access_log() {
+    let of = |rest: &str| plan(&with(rest)).access_log;
+    assert_eq!(of(""), None);
+    let plain = AccessLogPlan {
+        to: LogTarget::Stdout,
+        format: RowFormat::Json,
+        query: QueryShown::Redacted,
+        truncated: false,
+    };
+    assert_eq!(of("access_log: {}"), Some(plain.clone()));
+    assert_eq!(of("access_log: stdout"), Some(plain.clone()));
+    let all =
+        "access_log: { to: logs/access.log, format: combined, query: none, client: truncated }";
+    let file = LogTarget::File("logs/access.log".into());
+    let expect = AccessLogPlan {
+        to: file,
+        format: RowFormat::Combined,
+        query: QueryShown::None,
+        truncated: true,
+    };
+    assert_eq!(of(all), Some(expect));
+    let full = of("access_log: { to: /a, format: common, query: full, client: full }").unwrap();
+    assert_eq!(full.to, LogTarget::File("/a".into()));
+    assert_eq!(
+        (full.format, full.query),
+        (RowFormat::Common, QueryShown::Full)
+    );
+    for (wrong, expect) in [
+        ("access_log: stdotu", "3:13 value"),
+        ("access_log: logs/", "3:13 value"),
+        ("access_log: { to: access.log }", "3:19 value"),
+        ("access_log: { format: xml }", "3:23 value"),
+        ("access_log: { tto: stdout }", "3:15 unknown_key"),
+    ] {
+        check(&with(wrong), &[expect]);
+    }
+}
+
+#[test]
 fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
     let (loaded, sources) = read(&[include_str!("files/example.yaml")]);
     assert!(loaded.plan.is_none());
@@ -131,7 +171,6 @@ fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
     keys.sort_unstable();
     keys.dedup();
     let later = [
-        "access_log",
         "affinity",
         "connections_per_address",
         "db",

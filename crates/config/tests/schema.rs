@@ -131,7 +131,7 @@ fn what_is_wrong_is_wrong_by_the_schema() {
     for text in [
         "listener: {}",
         "user_: 1",
-        "access_log: { to: stdout }",
+        "access_log: { format: xml }",
         "drain: 5",
         "drain: 5 s",
         "workers: 0",

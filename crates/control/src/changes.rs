@@ -108,6 +108,7 @@ impl Changes {
         let Plan {
             admin,
             trusted_proxies,
+            access_log,
             workers,
             drain,
             user,
@@ -124,6 +125,7 @@ impl Changes {
                 *trusted_proxies == after.trusted_proxies,
                 true,
             ),
+            ("access_log", *access_log == after.access_log, true),
             ("workers", *workers == after.workers, false),
             ("drain", *drain == after.drain, true),
             ("user", *user == after.user, false),
@@ -343,11 +345,12 @@ mod tests {
         check(
             &whole,
             &format!(
-                "{whole}user: a\ngroup: b\ndrain: 1s\nresolver: {{ attempts: 1 }}\nworkers: 3\ntrusted_proxies: 10.0.0.0/8\nadmin: {{ bind: off }}\n"
+                "{whole}user: a\ngroup: b\ndrain: 1s\nresolver: {{ attempts: 1 }}\nworkers: 3\ntrusted_proxies: 10.0.0.0/8\naccess_log: stderr\nadmin: {{ bind: off }}\n"
             ),
             &[
                 "admin changes at the next start",
                 "trusted_proxies changes",
+                "access_log changes",
                 "workers changes at the next start",
                 "drain changes",
                 "user changes at the next start",

@@ -7,18 +7,20 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{Bind, ServicePlan, Workers};
+use evenkeel_config::plan::{Bind, LogTarget, ServicePlan, Workers};
 use evenkeel_proxy::clock::{Clock, seed};
 use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
 use evenkeel_proxy::live::{DoorState, Live, Published, listener_of};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
+use crate::access_log::{AccessLog, Opened};
 use crate::changes::Changes;
 use crate::checks::{self, Checker};
 use crate::names::{Names, News};
@@ -34,6 +36,8 @@ pub enum StartError {
     Bind(Bind, io::Error),
     /// No thread for a worker.
     Thread(io::Error),
+    /// Where the access log goes cannot be opened.
+    AccessLog(LogTarget, io::Error),
     /// A service cannot be checked as planned.
     Check(Arc<str>, String),
     /// What was to be done once everything is bound could not be.
@@ -56,6 +60,14 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on unix:{}: {error}", path.display())
             }
             Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
+            Self::AccessLog(LogTarget::File(path), error) => {
+                write!(
+                    f,
+                    "cannot write the access log to {}: {error}",
+                    path.display()
+                )
+            }
+            Self::AccessLog(_, error) => write!(f, "cannot write the access log: {error}"),
             Self::Bound(why) => f.write_str(why),
             Self::Check(service, why) => write!(f, "cannot check service {service}: {why}"),
         }
@@ -112,6 +124,7 @@ pub struct Control {
     opened: u64,
     draining: Arc<AtomicBool>,
     reloads: Arc<Reloads>,
+    log: AccessLog,
 }
 
 impl Control {
@@ -120,17 +133,18 @@ impl Control {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(plan: Plan, events: Arc<dyn Listener>) -> Result<Self, StartError> {
-        Self::start_once_bound(plan, events, || Ok(()))
+        Self::start_once_bound(plan, events, |_| Ok(()))
     }
 
-    /// The same, with something to be done when everything is bound and no thread runs yet.
+    /// The same, with something to be done when everything is bound and no thread runs yet. It is shown the file that was made for
+    /// the access log, if one was.
     ///
     /// # Errors
     /// [`StartError`], with what `once_bound` says too; nothing is left running.
     pub fn start_once_bound(
         plan: Plan,
         events: Arc<dyn Listener>,
-        once_bound: impl FnOnce() -> Result<(), String>,
+        once_bound: impl FnOnce(Option<BorrowedFd<'_>>) -> Result<(), String>,
     ) -> Result<Self, StartError> {
         let count = match plan.workers {
             Workers::Fixed(count) => count.get(),
@@ -139,12 +153,16 @@ impl Control {
             }
         };
         let bound = bind_all(&plan, &HashMap::new(), count)?;
-        once_bound().map_err(StartError::Bound)?;
+        let mut log = AccessLog::new();
+        let opened = open_log(&log, &plan)?;
+        once_bound(opened.as_ref().and_then(Opened::made)).map_err(StartError::Bound)?;
         let clock = Clock::start();
         let mut names = Names::new(seed());
         names.follow(&plan, clock.now());
         let members = |service: &ServicePlan| names.members(service);
-        let live = Live::join_members(plan, None, count, &events, clock.now(), members);
+        let mut live = Live::join_members(plan, None, count, &events, clock.now(), members);
+        let outlet = log.follow(live.plan.access_log.as_ref(), opened);
+        live.outlet = outlet.map_err(StartError::Thread)?;
         let checkers = start_checks(HashMap::new(), &live, clock)?;
         let published = Arc::new(Published::new(live));
         let workers = (0..count)
@@ -162,6 +180,7 @@ impl Control {
             opened: 0,
             draining: Arc::default(),
             reloads: Arc::new(Reloads::begin()),
+            log,
         };
         control.listen(bound);
         control.follow_names();
@@ -188,6 +207,7 @@ impl Control {
         let before = self.published.load();
         let changes = Changes::between(&before.plan, &plan);
         let bound = bind_all(&plan, &self.open, self.workers.len())?;
+        let opened = open_log(&self.log, &plan)?;
         let gone: Vec<_> = self
             .open
             .iter()
@@ -200,11 +220,14 @@ impl Control {
                 checks::asks(health).map_err(|why| StartError::Check(service.name.clone(), why))?;
             }
         }
+        let outlet = self.log.follow(plan.access_log.as_ref(), opened);
+        let outlet = outlet.map_err(StartError::Thread)?;
         let now = self.clock.now();
         self.names.follow(&plan, now);
         let (count, events) = (self.workers.len(), &self.events);
         let members = |service: &ServicePlan| self.names.members(service);
-        let live = Live::join_members(plan, Some(&before), count, events, now, members);
+        let mut live = Live::join_members(plan, Some(&before), count, events, now, members);
+        live.outlet = outlet;
         let checkers = std::mem::take(&mut self.checkers);
         self.checkers = start_checks(checkers, &live, self.clock)?;
         for service in &before.services {
@@ -233,6 +256,7 @@ impl Control {
     /// Turns facts into standing, looks names up, and puts a new worker in the place of one that died. To be called every [`TICK_EVERY`]. True: a
     /// worker was replaced.
     pub fn tick(&mut self) -> bool {
+        self.log.tick();
         let now = self.clock.now();
         for service in &self.published.load().services {
             service.state.service.tick(now);
@@ -317,7 +341,13 @@ impl Control {
             draining: self.draining.clone(),
             reloads: self.reloads.clone(),
             names: self.names.book(),
+            log: self.log.counts(),
         }
+    }
+
+    /// Opens the access log's file anew: the one that is open may have been renamed.
+    pub fn reopen(&self) {
+        self.log.reopen();
     }
 
     /// The running plan.
@@ -420,6 +450,12 @@ impl Drop for Control {
             let _ = worker.thread.join();
         }
     }
+}
+
+fn open_log(log: &AccessLog, plan: &Plan) -> Result<Option<Opened>, StartError> {
+    let to = || plan.access_log.as_ref().map(|log| log.to.clone());
+    log.open(plan.access_log.as_ref())
+        .map_err(|error| StartError::AccessLog(to().unwrap_or(LogTarget::Stdout), error))
 }
 
 /// Binds what is not open yet.

@@ -16,6 +16,8 @@ pub mod changes;
 /// Checks of backends.
 mod checks;
 
+/// What exchanges were, row by row.
+mod access_log;
 /// Names that stand for backends.
 pub mod names;
 

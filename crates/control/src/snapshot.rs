@@ -12,8 +12,10 @@ use evenkeel_balance::time::Instant;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{BUCKETS, by_reason};
+use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::thread::WorkerState;
 
+use crate::access_log::Counts;
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 
 /// An instance at one moment.
@@ -31,10 +33,23 @@ pub struct Snapshot {
     pub reloads: [u64; 2],
     /// When the running plan was taken, since 1970: at the last good reload, or at the start.
     pub taken_at: Duration,
+    /// What became of the access log's rows.
+    pub access_log: AccessLogSnapshot,
     /// In the order of the plan.
     pub listeners: Vec<ListenerSnapshot>,
     /// In the order of the plan.
     pub services: Vec<ServiceSnapshot>,
+}
+
+/// What became of the access log's rows so far.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessLogSnapshot {
+    /// Rows that were written.
+    pub written: u64,
+    /// Rows that found no room, and are lost.
+    pub dropped: u64,
+    /// Writes that failed; their rows are tried again.
+    pub failed: u64,
 }
 
 /// A listener at one moment.
@@ -159,6 +174,7 @@ pub struct Watch {
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) names: Shared,
+    pub(crate) log: (Arc<Counts>, Arc<Outlet>),
 }
 
 impl std::fmt::Debug for Watch {
@@ -196,6 +212,11 @@ impl Watch {
                 .sum(),
             reloads: [&self.reloads.taken, &self.reloads.refused]
                 .map(|count| count.load(Ordering::Relaxed)),
+            access_log: AccessLogSnapshot {
+                written: self.log.0.written(),
+                dropped: self.log.1.dropped(),
+                failed: self.log.0.failed(),
+            },
             taken_at: Duration::from_millis(self.reloads.taken_at.load(Ordering::Relaxed)),
             listeners: listeners
                 .map(|(plan, door)| ListenerSnapshot {

@@ -54,7 +54,8 @@ pub struct Observation {
 
 impl Observation {
     /// Of an exchange that begins. Left so, the client went away within its request's head.
-    pub(crate) const fn begin(peer: IpAddr) -> Self {
+    #[must_use]
+    pub const fn begin(peer: IpAddr) -> Self {
         Self {
             peer,
             client: peer,

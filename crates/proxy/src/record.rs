@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use evenkeel_config::Plan;
-use evenkeel_wire::Version;
+pub use evenkeel_wire::Version;
 use evenkeel_wire::known::Known;
 
 use crate::observation::Observation;
@@ -121,27 +121,36 @@ impl Batch {
         let service = seen.service.and_then(|at| plan.services.get(at));
         let asked = seen.understood.then_some(request);
         let sent = seen.forwarded.then_some(forwardable);
-        let texts = TEXTS.map(|(text, most)| {
-            let text = match text {
-                Text::Listener => listener.map(|plan| plan.name.as_bytes()),
-                Text::Rule => rule.map(|plan| plan.name.as_bytes()),
-                Text::Service => service.map(|plan| plan.name.as_bytes()),
-                Text::Backend => Some(&*desk.backend).filter(|id| !id.is_empty()),
-                Text::Method => asked.map(|head| head.method()),
-                Text::Host => asked.map(|head| head.host().as_bytes()),
-                Text::Path => asked.map(|head| head.path()),
-                Text::Query => asked.and_then(|head| head.query()),
-                Text::RequestId => sent.map(|head| head.request_id()),
-                Text::TraceId => sent.map(|head| head.trace_id()),
-                Text::Referer => asked.and_then(|head| head.first(Known::Referer)),
-                Text::Agent => asked.and_then(|head| head.first(Known::UserAgent)),
-            };
-            self.put(text, most)
+        let version = asked.map(|head| head.version());
+        self.take(seen, version, ended, |text| match text {
+            Text::Listener => listener.map(|plan| plan.name.as_bytes()),
+            Text::Rule => rule.map(|plan| plan.name.as_bytes()),
+            Text::Service => service.map(|plan| plan.name.as_bytes()),
+            Text::Backend => Some(&*desk.backend).filter(|id| !id.is_empty()),
+            Text::Method => asked.map(|head| head.method()),
+            Text::Host => asked.map(|head| head.host().as_bytes()),
+            Text::Path => asked.map(|head| head.path()),
+            Text::Query => asked.and_then(|head| head.query()),
+            Text::RequestId => sent.map(|head| head.request_id()),
+            Text::TraceId => sent.map(|head| head.trace_id()),
+            Text::Referer => asked.and_then(|head| head.first(Known::Referer)),
+            Text::Agent => asked.and_then(|head| head.first(Known::UserAgent)),
         });
+    }
+
+    /// Takes a record with these texts. It ended so long after the begin of 1970.
+    pub fn take<'t>(
+        &mut self,
+        seen: Observation,
+        version: Option<Version>,
+        ended: Duration,
+        text: impl Fn(Text) -> Option<&'t [u8]>,
+    ) {
+        let texts = TEXTS.map(|(which, most)| self.put(text(which), most));
         self.rows.push(Row {
             seen,
             ended,
-            version: asked.map(|head| head.version()),
+            version,
             texts,
         });
     }

@@ -1,6 +1,8 @@
 //! Owns `user` and `group`: whom the process becomes once everything is bound, and that there is no way back.
 
 use std::fs;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::fchown;
 
 use evenkeel_config::Plan;
 use rustix::process::geteuid;
@@ -39,6 +41,15 @@ impl Target {
             ));
         }
         Ok(Some(target))
+    }
+
+    /// Gives a file that was made as root to it, so that it can be opened again.
+    ///
+    /// # Errors
+    /// What the system refuses, in words.
+    pub(crate) fn own(&self, made: Option<BorrowedFd<'_>>) -> Result<(), String> {
+        made.map_or(Ok(()), |made| fchown(made, Some(self.uid), Some(self.gid)))
+            .map_err(|error| format!("cannot give the access log to user {}: {error}", self.user))
     }
 
     /// Becomes it. To be called while there is but one thread.

@@ -1,6 +1,7 @@
 //! Owns `run`: the life of the process, from its first signal to its last.
 
 use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             let target = Target::of(&plan)?;
             let signals = Signals::new().map_err(|error| error.to_string())?;
             let admin = admin::bind(&plan.admin)?;
-            let drop = || target.as_ref().map_or(Ok(()), Target::drop_privileges);
+            let drop = |made: Option<BorrowedFd<'_>>| match &target {
+                Some(target) => target.own(made).and_then(|()| target.drop_privileges()),
+                None => Ok(()),
+            };
             let control =
                 Control::start_once_bound(plan, events, drop).map_err(|error| error.to_string())?;
             Ok((control, signals, admin, target))
@@ -103,6 +107,7 @@ fn dropped(target: &Target, arguments: &Arguments) {
 
 struct Signals {
     hangup: Signal,
+    reopen: Signal,
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -112,6 +117,7 @@ impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
@@ -145,6 +151,7 @@ async fn serve(
                     drain = next;
                 }
             }
+            _ = signals.reopen.recv() => control.reopen(),
             _ = signals.terminate.recv() => break,
             _ = signals.quit.recv() => break,
             _ = signals.interrupt.recv() => break,
@@ -161,6 +168,7 @@ async fn serve(
                     return code;
                 }
             }
+            _ = signals.reopen.recv() => control.reopen(),
             // Who asks twice does not want to wait.
             _ = signals.interrupt.recv() => return ExitCode::from(UNFINISHED),
         }

@@ -1,4 +1,4 @@
-//! Owns the one form in which dates are written (RFC 9110 section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+//! Owns the forms in which dates are written: `Sun, 06 Nov 1994 08:49:37 GMT` in fields (RFC 9110 section 5.6.7), and those of logs.
 
 use std::time::Duration;
 
@@ -17,6 +17,28 @@ pub fn text(since_1970: Duration) -> String {
     let month = MONTHS[usize::try_from(month - 1).unwrap_or(0)];
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// The same for programs (RFC 3339), to the millisecond: `1994-11-06T08:49:37.000Z`.
+#[must_use]
+pub fn rfc3339(since_1970: Duration) -> String {
+    let seconds = since_1970.as_secs();
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    let millis = since_1970.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The same as Apache's logs have it: `06/Nov/1994:08:49:37 +0000`.
+#[must_use]
+pub fn apache(since_1970: Duration) -> String {
+    let seconds = since_1970.as_secs();
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let month = MONTHS[usize::try_from(month - 1).unwrap_or(0)];
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
 }
 
 /// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
@@ -55,5 +77,12 @@ mod tests {
         ] {
             assert_eq!(text(Duration::from_secs(seconds)), expect);
         }
+    }
+
+    #[test]
+    fn of_logs() {
+        let date = Duration::from_millis(784_111_777_042);
+        assert_eq!(rfc3339(date), "1994-11-06T08:49:37.042Z");
+        assert_eq!(apache(date), "06/Nov/1994:08:49:37 +0000");
     }
 }

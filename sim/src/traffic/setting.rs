@@ -151,6 +151,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         group: None,
         resolver: ResolverPlan::default(),
         trusted_proxies: Vec::new(),
+        access_log: None,
         workers: Workers::Auto,
         drain: Duration::from_secs(30),
         listeners: vec![listener],

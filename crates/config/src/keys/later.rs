@@ -3,7 +3,6 @@
 
 /// Where such keys stand, and which.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
-    ("", &["access_log"]),
     ("admin", &["tokens"]),
     ("listeners.*", &["tls", "forward", "sni", "proxy_protocol"]),
     ("listeners.*.limits", &["connections_per_address"]),

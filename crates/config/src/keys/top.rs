@@ -1,6 +1,6 @@
 //! Owns the keys at the top, of `admin:` and of `resolver:`.
 
-use super::{Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written};
+use super::{ACCESS_LOG, Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written};
 use crate::limits;
 use crate::plan::ResolverPlan;
 
@@ -24,6 +24,12 @@ static TOP_KEYS: &[Key] = &[
         Shape::List(&Shape::Text),
         Absent::No("nobody is trusted"),
         "Networks of peers whose forwarding fields are believed, like `10.0.0.0/8`.",
+    ),
+    key(
+        "access_log",
+        Shape::Short(Some("to"), &ACCESS_LOG),
+        Absent::No("no access log"),
+        "Writes a row for each exchange.",
     ),
     key(
         "workers",

@@ -7,6 +7,7 @@ use crate::plan::{AdminPlan, Bind};
 use crate::read::Reading;
 use crate::tree::Node;
 
+/// `{ bind: 127.0.0.1:9900, metrics: 0.0.0.0:9901 }`
 pub(super) fn read(reading: &Reading, node: &Node) -> Option<AdminPlan> {
     let fields = reading.map(node, &ADMIN)?;
     let bind = match fields.get("bind") {

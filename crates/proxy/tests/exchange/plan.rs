@@ -73,6 +73,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
             metrics: None,
         },
         trusted_proxies: Vec::new(),
+        access_log: None,
         workers: Workers::Auto,
         drain: Duration::from_secs(30),
         listeners: vec![listener],

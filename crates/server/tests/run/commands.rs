@@ -95,7 +95,11 @@ fn the_schema_is_json() {
     );
     let drain = &schema["properties"]["drain"];
     assert_eq!(drain["default"], "30s");
-    assert!(schema["properties"].get("access_log").is_none());
+    assert!(
+        schema["properties"]["admin"]["properties"]
+            .get("tokens")
+            .is_none()
+    );
 }
 
 #[test]
