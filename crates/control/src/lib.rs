@@ -21,6 +21,9 @@ mod access_log;
 /// Names that stand for backends.
 pub mod names;
 
+/// What is logged of events.
+pub mod told;
+
 pub use changes::Changes;
 pub use control::{Control, StartError};
 /// What time it is for an instance.
@@ -29,4 +32,6 @@ pub use evenkeel_proxy::clock;
 pub use evenkeel_proxy::listener::{SocketFile, bind_unix};
 /// How many connections the process may have.
 pub use evenkeel_proxy::room;
+/// Dates, and the time that they tell.
+pub use evenkeel_proxy::{clock::since_1970, date};
 pub use snapshot::{Snapshot, Watch};

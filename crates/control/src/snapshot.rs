@@ -333,7 +333,7 @@ pub fn reason(reason: Reason) -> String {
     }
 }
 
-fn fault_word(fault: CheckFault) -> String {
+pub(crate) fn fault_word(fault: CheckFault) -> String {
     match fault {
         CheckFault::Timeout => "timeout".into(),
         CheckFault::Refused => "refused".into(),

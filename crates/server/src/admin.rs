@@ -8,8 +8,6 @@ use evenkeel_admin::pages::{Listener, Pages, serve};
 use evenkeel_config::plan::{AdminPlan, Bind};
 use evenkeel_control::{SocketFile, Watch, bind_unix};
 
-use crate::say;
-
 /// An admin address that is bound and not served yet.
 pub(crate) struct Bound(Vec<(Listener, Pages)>, Vec<SocketFile>);
 
@@ -55,12 +53,13 @@ impl Bound {
                     Pages::All => "admin",
                     Pages::Metrics => "metrics",
                 };
-                say::log(&format!("{what} is at {address}"));
+                let to = address.to_string();
+                tracing::info!(address = to, "{what} is at {address}");
             }
             let (watch, counts) = (watch.clone(), counts.clone());
             tokio::spawn(async move {
                 if let Err(error) = serve(listener, pages, watch, counts).await {
-                    say::log(&format!("the admin address is not served: {error}"));
+                    tracing::error!("the admin address is not served: {error}");
                 }
             });
         }

@@ -11,6 +11,8 @@ use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::tree::TEXT_MOST;
 use evenkeel_config::{Loaded, Source, files, load_with, quick, render};
 
+use crate::log;
+
 /// Where a configuration comes from.
 #[derive(Args, Clone)]
 pub(crate) struct Arguments {
@@ -34,6 +36,8 @@ pub(crate) struct Arguments {
     /// Where the instance is asked about itself, without a file; `off`: nowhere
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["config", "path"])]
     pub(crate) admin: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: log::Flags,
 }
 
 /// What was read, and what became of it.

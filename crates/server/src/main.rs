@@ -38,6 +38,9 @@ mod status;
 /// What the process says to people.
 mod say;
 
+/// What a running instance says.
+mod log;
+
 /// A load balancer.
 #[derive(Parser)]
 #[command(name = "evenkeel", version, arg_required_else_help = true)]
@@ -50,7 +53,7 @@ struct Flags {
 enum Command {
     /// Serve, by a configuration or by addresses given here
     ///
-    /// SIGHUP reloads, SIGTERM drains. Exit code: 0 drained, 1 could not start, 2 wrong usage, 3 cut what was left when the drain's
+    /// SIGHUP reloads, SIGUSR1 opens the access log anew, SIGTERM drains. Exit code: 0 drained, 1 could not start, 2 wrong usage, 3 cut what was left when the drain's
     /// deadline had passed.
     Run(inputs::Arguments),
     /// Say everything that is wrong with a configuration

@@ -9,14 +9,20 @@ use std::time::Duration;
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_control::control::{StartError, TICK_EVERY};
+use evenkeel_control::told::Told;
 use evenkeel_control::{Control, room};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{error, info, warn};
 
-use crate::inputs::Arguments;
+use crate::inputs::{Arguments, Read};
+use crate::log::Format;
 use crate::privileges::Target;
-use crate::{admin, say};
+use crate::{admin, log, say};
+
+/// What was asked for cannot be understood.
+const USAGE: u8 = 2;
 
 /// The drain's deadline passed with work unfinished.
 const UNFINISHED: u8 = 3;
@@ -28,16 +34,23 @@ const NEWS_LINES: usize = 10;
 const COUNTED: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let format = match arguments.log.begin() {
+        Ok(format) => format,
+        Err(error) => {
+            say::log(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
     let read = match arguments.read() {
         Ok(read) => read,
         Err(error) => {
-            say::log(&error);
+            error!("{error}");
             return ExitCode::FAILURE;
         }
     };
-    say::problems(&read.shown);
+    problems(format, &read);
     let Some(plan) = read.loaded.plan else {
-        say::log("not started: the configuration has errors");
+        error!("not started: the configuration has errors");
         return ExitCode::FAILURE;
     };
     raise_open_files();
@@ -48,13 +61,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            say::log(&format!("not started: {error}"));
+            error!("not started: {error}");
             return ExitCode::FAILURE;
         }
     };
     runtime.block_on(async {
         let drain = plan.drain;
-        let events: Arc<dyn Listener> = Arc::new(());
+        let events: Arc<dyn Listener> = Arc::new(Told);
         let start = || -> Result<_, String> {
             let target = Target::of(&plan)?;
             let signals = Signals::new().map_err(|error| error.to_string())?;
@@ -75,33 +88,40 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 }
                 let rest = Rest {
                     arguments,
+                    format,
                     user: target.map(|target| target.user),
                 };
                 serve(control, signals, &rest, drain).await
             }
             Err(error) => {
-                say::log(&format!("not started: {error}"));
+                error!("not started: {error}");
                 ExitCode::FAILURE
             }
         }
     })
 }
 
+/// Says what is wrong with a configuration.
+fn problems(format: Format, read: &Read) {
+    log::problems(format, &read.shown, &read.loaded.problems, &read.sources);
+}
+
 /// What a reload needs to know.
 struct Rest<'a> {
     arguments: &'a Arguments,
+    format: Format,
     /// Whom the process has become.
     user: Option<String>,
 }
 
 /// Says whom the process has become, and what that user cannot do.
 fn dropped(target: &Target, arguments: &Arguments) {
-    say::log(&format!("runs as user {}", target.user));
+    info!(user = target.user, "runs as user {}", target.user);
     if let Err(error) = arguments.read() {
-        say::log(&format!(
+        warn!(
             "user {} cannot read the configuration, so that it cannot be reloaded: {error}",
             target.user
-        ));
+        );
     }
 }
 
@@ -132,9 +152,14 @@ async fn serve(
     mut drain: Duration,
 ) -> ExitCode {
     for (name, address) in control.addresses() {
-        say::log(&format!("listener {name} listens on {address}"));
+        let (listener, to) = (&*name, address.to_string());
+        info!(
+            listener,
+            address = to,
+            "listener {name} listens on {address}"
+        );
     }
-    say::log("ready");
+    info!("ready");
     let mut ticks = interval(TICK_EVERY);
     // A tick that comes late makes the next ones no earlier: the core counts time itself.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,7 +167,7 @@ async fn serve(
         tokio::select! {
             _ = ticks.tick() => {
                 if control.tick() {
-                    say::log("a worker died and was replaced");
+                    error!("a worker died and was replaced");
                 }
                 names(&mut control);
             }
@@ -157,7 +182,7 @@ async fn serve(
             _ = signals.interrupt.recv() => break,
         }
     }
-    say::log(&format!("draining, at most {drain:?}"));
+    info!("draining, at most {drain:?}");
     control.drain();
     let deadline = ticks.tick().await + drain;
     loop {
@@ -190,14 +215,14 @@ fn names(control: &mut Control) {
 fn drained(control: &Control, now: Instant, deadline: Instant) -> Option<ExitCode> {
     let open = match control.left() {
         Some(0) => {
-            say::log("drained");
+            info!("drained");
             return Some(ExitCode::SUCCESS);
         }
         Some(open) if now >= deadline => format!("{open} connections"),
         None if now >= deadline + COUNTED => "connections of a worker that does not answer".into(),
         _ => return None,
     };
-    say::log(&format!("{open} are cut: the drain's deadline has passed"));
+    warn!("{open} are cut: the drain's deadline has passed");
     Some(ExitCode::from(UNFINISHED))
 }
 
@@ -207,30 +232,25 @@ fn reload(control: &mut Control, rest: &Rest<'_>) -> Option<Duration> {
         Ok(read) => read,
         Err(error) => {
             control.refused();
-            say::log(&format!("not reloaded: {error}"));
+            error!("not reloaded: {error}");
             return None;
         }
     };
-    say::problems(&read.shown);
+    problems(rest.format, &read);
     let Some(plan) = read.loaded.plan else {
         control.refused();
-        say::log("not reloaded: the configuration has errors; the old one goes on");
+        error!("not reloaded: the configuration has errors; the old one goes on");
         return None;
     };
     let drain = plan.drain;
     match control.reload(plan) {
         Ok(changes) => {
-            say::log(&format!(
-                "reloaded: {}",
-                changes.to_string().replace('\n', "; ")
-            ));
+            info!("reloaded: {}", changes.to_string().replace('\n', "; "));
             Some(drain)
         }
         Err(error) => {
             let why = denied(&error, rest.user.as_deref());
-            say::log(&format!(
-                "not reloaded: {error}{why}; the old configuration goes on"
-            ));
+            error!("not reloaded: {error}{why}; the old configuration goes on");
             None
         }
     }
@@ -256,7 +276,7 @@ pub(crate) fn raise_open_files() {
         maximum: limit.maximum,
     };
     if setrlimit(Resource::Nofile, raised).is_err() {
-        say::log("the limit of open files could not be raised");
+        warn!("the limit of open files could not be raised");
     }
 }
 
@@ -268,8 +288,8 @@ fn warn_of_files(plan: &Plan) {
         sum.saturating_add(listener.limits.connections)
     });
     if asked > most {
-        say::log(&format!(
-            "warning: `limits.connections` of all listeners are {asked} together, but {files} open files allow {most} connections of clients: raise the limit of open files (ulimit -n, LimitNOFILE=)"
-        ));
+        warn!(
+            "`limits.connections` of all listeners are {asked} together, but {files} open files allow {most} connections of clients: raise the limit of open files (ulimit -n, LimitNOFILE=)"
+        );
     }
 }

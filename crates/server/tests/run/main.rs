@@ -10,6 +10,7 @@ mod demo;
 mod dns;
 mod explain;
 mod explained;
+mod logs;
 mod manual;
 mod pages;
 mod privileges;
@@ -422,16 +423,14 @@ fn a_drain_lets_exchanges_end() {
 
 /// A test that waits in vain says what came instead.
 #[test]
-#[should_panic(expected = "it is silent, and said evenkeel: ")]
+#[should_panic(expected = "INFO ready\n")]
 fn waiting_in_vain_ends() {
     let mut keel = Evenkeel::run(&["--admin", "off", "--listen", "127.0.0.1:0", "--to", "a:1"]);
     keel.until_within("never said\n", std::time::Duration::ZERO);
 }
 
 #[test]
-#[should_panic(
-    expected = "it ended, and said evenkeel: draining, at most 30s\nevenkeel: drained\n"
-)]
+#[should_panic(expected = "INFO drained\n")]
 fn waiting_for_what_has_ended_ends() {
     let mut keel = Evenkeel::run(&["--admin", "off", "--listen", "127.0.0.1:0", "--to", "a:1"]);
     keel.signal("-TERM");
@@ -465,6 +464,7 @@ fn a_drain_ends_at_its_deadline() {
 
 pub(crate) fn evenkeel(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .env("EVENKEEL_LOG_FORMAT", "human")
         .args(arguments)
         .output()
         .unwrap();

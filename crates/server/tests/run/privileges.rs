@@ -116,6 +116,7 @@ fn users_that_nobody_can_become() {
     let binary = folder.path().join("evenkeel");
     fs::copy(env!("CARGO_BIN_EXE_evenkeel"), &binary).unwrap();
     let mut command = Command::new(&binary);
+    command.env("EVENKEEL_LOG_FORMAT", "human");
     command.args(["run", "-c", known.to_str().unwrap()]);
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);

@@ -78,7 +78,15 @@ impl Evenkeel {
         Self::started(command)
     }
 
+    /// The same, with its standard output there.
+    pub(crate) fn run_to(out: Stdio, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command.arg("run").args(arguments).stdout(out);
+        Self::started(command)
+    }
+
     fn started(mut command: Command) -> Self {
+        command.env("EVENKEEL_LOG_FORMAT", "human");
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let says = lines(child.stderr.take().unwrap());
         let mut running = Self {
@@ -88,7 +96,7 @@ impl Evenkeel {
             address: ([0, 0, 0, 0], 0).into(),
             admin: ([0, 0, 0, 0], 0).into(),
         };
-        running.until("evenkeel: ready\n");
+        running.until(" ready\n");
         let said = |mark: &str| {
             let line = running.said.lines().find_map(|line| line.rsplit_once(mark));
             line.map(|(_, address)| address.parse().unwrap())

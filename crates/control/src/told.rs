@@ -1,0 +1,172 @@
+//! Owns what is logged of the core's events: what an operator wants to read, with its fields.
+
+use evenkeel_balance::event::{Event, EventKind, Listener, Withheld};
+use evenkeel_balance::standing::Standing;
+use tracing::{debug, error, info, warn};
+
+use crate::snapshot::{fault_word, reason};
+
+/// Logs each event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told;
+
+impl Listener for Told {
+    fn hear(&self, event: &Event) {
+        let service = &*event.service;
+        match &event.kind {
+            EventKind::StandingChanged {
+                backend,
+                from,
+                to,
+                reason: why,
+            } => {
+                let (backend, from, why) = (backend.as_str(), from.word(), reason(*why));
+                let standing = to.word();
+                match to {
+                    Standing::Down | Standing::Ejected => warn!(
+                        service,
+                        backend,
+                        from,
+                        standing,
+                        reason = why,
+                        "backend is out"
+                    ),
+                    _ => info!(
+                        service,
+                        backend,
+                        from,
+                        standing,
+                        reason = why,
+                        "backend's standing changed"
+                    ),
+                }
+            }
+            EventKind::AllDown { fail_open, members } => error!(
+                service,
+                fail_open, members, "no backend of the service is healthy"
+            ),
+            EventKind::Recovered { after } => {
+                info!(
+                    service,
+                    after_s = after.as_secs_f64(),
+                    "a backend of the service is healthy again"
+                );
+            }
+            EventKind::RetryBudgetSpent { refused } => {
+                warn!(
+                    service,
+                    refused, "retries are refused: their budget is spent"
+                );
+            }
+            EventKind::BreakerWithheld { backend, why } => {
+                let why = match why {
+                    Withheld::Cap => "cap",
+                    Withheld::MedianFails => "median_fails",
+                };
+                warn!(
+                    service,
+                    backend = backend.as_str(),
+                    why,
+                    "backend fails and stays in"
+                );
+            }
+            EventKind::PolicyFailed { policy } => {
+                error!(
+                    service,
+                    policy = &**policy,
+                    "the policy failed: round robin stands in"
+                );
+            }
+            kind => lesser(service, kind),
+        }
+    }
+}
+
+/// What is no trouble.
+fn lesser(service: &str, kind: &EventKind) {
+    match kind {
+        EventKind::BackendAdded { backend, standing } => {
+            let standing = standing.word();
+            info!(
+                service,
+                backend = backend.as_str(),
+                standing,
+                "backend joins"
+            );
+        }
+        EventKind::BackendRemoved { backend, in_flight } => {
+            info!(
+                service,
+                backend = backend.as_str(),
+                in_flight,
+                "backend leaves"
+            );
+        }
+        EventKind::BackendUpdated {
+            backend, weight, ..
+        } => {
+            info!(
+                service,
+                backend = backend.as_str(),
+                weight,
+                "backend changes"
+            );
+        }
+        EventKind::SettingsChanged { policy } => {
+            info!(service, policy = &**policy, "service's settings change");
+        }
+        EventKind::Drained { backend } => {
+            info!(service, backend = backend.as_str(), "backend is drained");
+        }
+        kind => detail(service, kind),
+    }
+}
+
+/// What only who looks for something wants to read.
+fn detail(service: &str, kind: &EventKind) {
+    match kind {
+        EventKind::ServiceStarted { members } => debug!(service, members, "service begins"),
+        EventKind::ServiceStopped { members, in_flight } => {
+            debug!(service, members, in_flight, "service ends");
+        }
+        EventKind::BreakerOpened {
+            backend, failures, ..
+        } => debug!(
+            service,
+            backend = backend.as_str(),
+            failures,
+            "breaker opens"
+        ),
+        EventKind::BreakerHalfOpened { backend, trials } => {
+            debug!(
+                service,
+                backend = backend.as_str(),
+                trials,
+                "breaker admits trials"
+            );
+        }
+        EventKind::BreakerClosed { backend } => {
+            debug!(service, backend = backend.as_str(), "breaker closes");
+        }
+        EventKind::Checked {
+            backend,
+            latency,
+            fault,
+            failures,
+            ..
+        } => {
+            let fault = fault.map_or_else(|| "none".into(), fault_word);
+            let latency_ms = latency.as_secs_f64() * 1000.0;
+            debug!(
+                service,
+                backend = backend.as_str(),
+                latency_ms,
+                fault,
+                failures,
+                "check ended"
+            );
+        }
+        // Those of single attempts are not asked for; exchanges stand in the access log.
+        _ => {}
+    }
+}
