@@ -81,6 +81,11 @@ const VERBS: &[Verb] = &[
         },
     },
     Verb {
+        name: "reasons",
+        does: "write the list of reasons to docs/reasons.md",
+        run: |root, rest| no_more(rest).and_then(|()| reasons(root)),
+    },
+    Verb {
         name: "bench",
         does: "time picks next to other balancers (arguments go to bench/picks)",
         run: bench,
@@ -223,6 +228,21 @@ fn simulate_table(root: &Path, rest: &[String]) -> Done {
         "table",
     ];
     cargo(root, &simulator).args(rest).go()
+}
+
+fn reasons(root: &Path) -> Done {
+    let example = [
+        "run",
+        "--quiet",
+        "--locked",
+        "-p",
+        "evenkeel-proxy",
+        "--example",
+        "reasons",
+    ];
+    let page = cargo(root, &example).read()?;
+    std::fs::write(root.join("docs/reasons.md"), page)
+        .map_err(|error| format!("docs/reasons.md: {error}"))
 }
 
 fn bench(root: &Path, rest: &[String]) -> Done {

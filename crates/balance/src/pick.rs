@@ -64,6 +64,20 @@ impl Refusal {
             Self::Declined => "declined",
         }
     }
+
+    /// What it means, in a sentence.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::NoBackends => "The service, or the caller's subset of it, has no members.",
+            Self::AllDown => {
+                "None may be picked: down, ejected, draining, disabled or of weight 0."
+            }
+            Self::AllFull => "All that may be picked have as many in flight as they may.",
+            Self::AllTried => "All that may be picked were tried by this exchange.",
+            Self::Declined => "The program's own policy chose nobody of those that may be picked.",
+        }
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -94,6 +94,67 @@ pub enum Reason {
     SettingsChanged,
 }
 
+impl Reason {
+    /// All of them, one fault for all of failed checks.
+    pub const ALL: [Self; 13] = [
+        Self::Joined,
+        Self::Operator,
+        Self::ByHand,
+        Self::ChecksPassed,
+        Self::ChecksFailed(CheckFault::Other),
+        Self::TrafficSucceeds,
+        Self::Consecutive,
+        Self::FailureRate,
+        Self::SlowRate,
+        Self::OpenTimeOver,
+        Self::TrialFailed,
+        Self::TrialsPassed,
+        Self::SettingsChanged,
+    ];
+
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Operator => "operator",
+            Self::ByHand => "by_hand",
+            Self::ChecksPassed => "checks_passed",
+            Self::ChecksFailed(_) => "checks_failed",
+            Self::TrafficSucceeds => "traffic_succeeds",
+            Self::Consecutive => "consecutive_failures",
+            Self::FailureRate => "failure_rate",
+            Self::SlowRate => "slow_rate",
+            Self::OpenTimeOver => "open_time_over",
+            Self::TrialFailed => "trial_failed",
+            Self::TrialsPassed => "trials_passed",
+            Self::SettingsChanged => "settings_changed",
+        }
+    }
+
+    /// What it means, in a sentence.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Joined => "It has just joined.",
+            Self::Operator => "The operator wants it so.",
+            Self::ByHand => "A verdict by hand.",
+            Self::ChecksPassed => "Enough checks passed.",
+            Self::ChecksFailed(_) => "Enough checks failed, the last one thus.",
+            Self::TrafficSucceeds => {
+                "Checks timed out, but traffic that was picked after they began succeeded."
+            }
+            Self::Consecutive => "Too many failures in a row.",
+            Self::FailureRate => "Too large a share of failures.",
+            Self::SlowRate => "Too large a share of slow successes.",
+            Self::OpenTimeOver => "The open time is over: trials run.",
+            Self::TrialFailed => "A trial failed.",
+            Self::TrialsPassed => "The trials passed.",
+            Self::SettingsChanged => "Checks or breaker were switched off.",
+        }
+    }
+}
+
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;

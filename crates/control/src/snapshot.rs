@@ -317,19 +317,8 @@ fn of_core(backend: &BackendSnapshot) -> Backend {
 #[must_use]
 pub fn reason(reason: Reason) -> String {
     match reason {
-        Reason::Joined => "joined".into(),
-        Reason::Operator => "operator".into(),
-        Reason::ByHand => "by_hand".into(),
-        Reason::ChecksPassed => "checks_passed".into(),
-        Reason::ChecksFailed(fault) => format!("checks_failed: {}", fault_word(fault)),
-        Reason::TrafficSucceeds => "traffic_succeeds".into(),
-        Reason::Consecutive => "consecutive_failures".into(),
-        Reason::FailureRate => "failure_rate".into(),
-        Reason::SlowRate => "slow_rate".into(),
-        Reason::OpenTimeOver => "open_time_over".into(),
-        Reason::TrialFailed => "trial_failed".into(),
-        Reason::TrialsPassed => "trials_passed".into(),
-        Reason::SettingsChanged => "settings_changed".into(),
+        Reason::ChecksFailed(fault) => format!("{}: {}", reason.word(), fault_word(fault)),
+        reason => reason.word().into(),
     }
 }
 

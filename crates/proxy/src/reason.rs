@@ -1,82 +1,147 @@
-//! Owns the closed list of reasons: why an answer is what it is. The same words stand in logs, metrics and documentation.
+//! Owns the closed list of reasons: why an answer is what it is. The same words stand in logs, metrics, answers and
+//! `docs/reasons.md`, which `cargo xtask reasons` writes from here. A reason that holds nothing is one row of the table below.
 
 use evenkeel_balance::pick::Refusal;
 use evenkeel_wire::Malformed;
 
-/// Why an answer is what it is.
+/// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The backend's own answer.
-    Served,
-    /// A rule's answer or redirect.
-    Rule,
-    /// A rule denies it.
-    Denied,
-    /// No rule matches.
-    NoRule,
-    /// The request was refused for what it is.
-    Malformed(Malformed),
-    /// The head did not come in time.
-    HeadTimeout,
-    /// The body did not come in time.
-    BodyTimeout,
-    /// The body is over its limit.
-    BodyTooLarge,
-    /// What a rule makes of the path or the host is none, or is too long.
-    RewriteFailed,
-    /// What a rule makes of the host is none.
-    RedirectFailed,
-    /// Where a rule sends the client is longer than a URL may be.
-    RedirectTooLong,
-    /// The core gave no pick.
-    Refused(Refusal),
-    /// All sockets that the backend may have are in use.
-    MaxConnections,
-    /// No connection to the backend.
-    ConnectFailed,
-    /// This machine lacks what a connection takes: descriptors, ports, memory.
-    LocalResources,
-    /// A connection that had been used before ended under a request that must not be sent twice.
-    StaleConnection,
-    /// The backend ended the connection before its response head.
-    BackendReset,
-    /// No response head in time.
-    BackendTimeout,
-    /// What the backend sent is no response.
-    BackendMalformed(Malformed),
-    /// The backend broke off within its response.
-    BodyBroken,
-    /// The client went away while it sent its request or was sent its answer.
-    ClientLeft,
-    /// The client went away while it waited for its answer.
-    ClientGone,
-    /// The client took nothing of its answer for too long.
-    ClientStalled,
+pub enum Blame {
+    /// Nothing went wrong, or nobody could help it.
+    Nobody,
+    /// Who sent the request.
+    Client,
+    /// Who was to answer it.
+    Backend,
+    /// Who configured this instance, or gave its services too little.
+    Operator,
+    /// The machine that this instance runs on.
+    Machine,
 }
 
-/// The reasons that hold nothing, in the order of their numbers.
-const PLAIN: [Reason; 20] = [
-    Reason::Served,
-    Reason::Rule,
-    Reason::NoRule,
-    Reason::HeadTimeout,
-    Reason::BodyTimeout,
-    Reason::BodyTooLarge,
-    Reason::MaxConnections,
-    Reason::ConnectFailed,
-    Reason::StaleConnection,
-    Reason::BackendReset,
-    Reason::BackendTimeout,
-    Reason::BodyBroken,
-    Reason::ClientLeft,
-    Reason::ClientGone,
-    Reason::ClientStalled,
-    Reason::LocalResources,
-    Reason::Denied,
-    Reason::RewriteFailed,
-    Reason::RedirectFailed,
-    Reason::RedirectTooLong,
-];
+impl Blame {
+    /// The word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Operator => "operator",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+/// The reasons that hold nothing: name, word, the status that answers it where an answer is made here, whose fault, meaning.
+macro_rules! reasons {
+    ($($case:ident $word:literal $status:literal $blame:ident $meaning:literal,)*) => {
+        /// Why an answer is what it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $case,)*
+            /// The core gave no pick.
+            Refused(Refusal),
+            /// The request was refused for what it is.
+            Malformed(Malformed),
+            /// What the backend sent is no response.
+            BackendMalformed(Malformed),
+        }
+
+        /// The reasons that hold nothing, in the order of their numbers.
+        const PLAIN: &[Reason] = &[$(Reason::$case),*];
+
+        /// Their numbers.
+        enum Number {
+            $($case,)*
+        }
+
+        impl Reason {
+            /// Its number, below [`REASONS`]: where it is counted.
+            #[must_use]
+            pub const fn number(self) -> usize {
+                const REFUSED: usize = PLAIN.len();
+                const MALFORMED: usize = REFUSED + Refusal::ALL.len();
+                const BACKEND: usize = MALFORMED + Malformed::ALL.len();
+                match self {
+                    $(Self::$case => Number::$case as usize,)*
+                    Self::Refused(refusal) => REFUSED + refusal as usize,
+                    Self::Malformed(malformed) => MALFORMED + malformed as usize,
+                    Self::BackendMalformed(malformed) => BACKEND + malformed as usize,
+                }
+            }
+
+            /// The status that answers it, where an answer is made here.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$case => $status,)*
+                    Self::Refused(_) => 503,
+                    Self::Malformed(malformed) => malformed.status(),
+                    Self::BackendMalformed(_) => 502,
+                }
+            }
+
+            /// The word.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$case => $word,)*
+                    Self::Refused(refusal) => refusal.word(),
+                    Self::Malformed(malformed) => malformed.word(),
+                    Self::BackendMalformed(malformed) => malformed.backend_word(),
+                }
+            }
+
+            /// Whose fault it is.
+            #[must_use]
+            pub const fn blame(self) -> Blame {
+                match self {
+                    $(Self::$case => Blame::$blame,)*
+                    Self::Refused(Refusal::AllDown | Refusal::AllTried) => Blame::Backend,
+                    Self::Refused(_) => Blame::Operator,
+                    Self::Malformed(_) => Blame::Client,
+                    Self::BackendMalformed(_) => Blame::Backend,
+                }
+            }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$case => $meaning,)*
+                    Self::Refused(refusal) => refusal.meaning(),
+                    Self::Malformed(malformed) | Self::BackendMalformed(malformed) => {
+                        malformed.meaning()
+                    }
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    Served "served" 200 Nobody "The backend's own answer.",
+    Rule "rule" 200 Nobody "A rule's answer or redirect.",
+    NoRule "no_rule" 404 Operator "No rule matches.",
+    HeadTimeout "head_timeout" 408 Client "The head did not come in time.",
+    BodyTimeout "body_timeout" 408 Client "The body did not come in time.",
+    BodyTooLarge "body_too_large" 413 Client "The body is over its limit.",
+    MaxConnections "max_connections" 503 Operator "All sockets that the backend may have are in use.",
+    ConnectFailed "connect_failed" 502 Backend "No connection to the backend.",
+    StaleConnection "stale_connection" 502 Nobody "A connection that had been used before ended under a request that must not be sent twice.",
+    BackendReset "backend_reset" 502 Backend "The backend ended the connection before its response head.",
+    BackendTimeout "backend_timeout" 504 Backend "No response head in time.",
+    BodyBroken "body_broken" 502 Backend "The backend broke off within its response.",
+    ClientLeft "client_left" 499 Client "The client went away while it sent its request or was sent its answer.",
+    ClientGone "client_gone" 499 Client "The client went away while it waited for its answer.",
+    ClientStalled "client_stalled" 499 Client "The client took nothing of its answer for too long.",
+    LocalResources "local_resources" 503 Machine "This machine lacks what a connection takes: descriptors, ports, memory.",
+    Denied "denied" 403 Client "A rule denies it.",
+    RewriteFailed "rewrite_failed" 500 Operator "What a rule makes of the path or the host is none, or is too long.",
+    RedirectFailed "redirect_failed" 500 Operator "What a rule makes of the host is none.",
+    RedirectTooLong "redirect_too_long" 500 Operator "Where a rule sends the client is longer than a URL may be.",
+}
 
 /// How many reasons there are.
 pub const REASONS: usize = PLAIN.len() + Refusal::ALL.len() + 2 * Malformed::ALL.len();
@@ -85,96 +150,11 @@ impl Reason {
     /// All of them; each stands at its number.
     pub fn all() -> impl Iterator<Item = Self> {
         let malformed = || Malformed::ALL.iter().copied();
-        PLAIN
-            .into_iter()
+        let plain = PLAIN.iter().copied();
+        plain
             .chain(Refusal::ALL.into_iter().map(Self::Refused))
             .chain(malformed().map(Self::Malformed))
             .chain(malformed().map(Self::BackendMalformed))
-    }
-
-    /// Its number, below [`REASONS`]: where it is counted.
-    #[must_use]
-    pub const fn number(self) -> usize {
-        const REFUSED: usize = PLAIN.len();
-        const MALFORMED: usize = REFUSED + Refusal::ALL.len();
-        const BACKEND: usize = MALFORMED + Malformed::ALL.len();
-        match self {
-            Self::Served => 0,
-            Self::Rule => 1,
-            Self::NoRule => 2,
-            Self::HeadTimeout => 3,
-            Self::BodyTimeout => 4,
-            Self::BodyTooLarge => 5,
-            Self::MaxConnections => 6,
-            Self::ConnectFailed => 7,
-            Self::StaleConnection => 8,
-            Self::BackendReset => 9,
-            Self::BackendTimeout => 10,
-            Self::BodyBroken => 11,
-            Self::ClientLeft => 12,
-            Self::ClientGone => 13,
-            Self::ClientStalled => 14,
-            Self::LocalResources => 15,
-            Self::Denied => 16,
-            Self::RewriteFailed => 17,
-            Self::RedirectFailed => 18,
-            Self::RedirectTooLong => 19,
-            Self::Refused(refusal) => REFUSED + refusal as usize,
-            Self::Malformed(malformed) => MALFORMED + malformed as usize,
-            Self::BackendMalformed(malformed) => BACKEND + malformed as usize,
-        }
-    }
-
-    /// The status that answers it, where an answer is made here.
-    #[must_use]
-    pub const fn status(self) -> u16 {
-        match self {
-            Self::Served | Self::Rule => 200,
-            Self::Denied => 403,
-            Self::NoRule => 404,
-            Self::RewriteFailed | Self::RedirectFailed | Self::RedirectTooLong => 500,
-            Self::Malformed(malformed) => malformed.status(),
-            Self::HeadTimeout | Self::BodyTimeout => 408,
-            Self::BodyTooLarge => 413,
-            Self::Refused(_) | Self::MaxConnections | Self::LocalResources => 503,
-            Self::ConnectFailed
-            | Self::StaleConnection
-            | Self::BackendReset
-            | Self::BackendMalformed(_)
-            | Self::BodyBroken => 502,
-            Self::BackendTimeout => 504,
-            Self::ClientLeft | Self::ClientGone | Self::ClientStalled => 499,
-        }
-    }
-
-    /// The word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Served => "served",
-            Self::Rule => "rule",
-            Self::Denied => "denied",
-            Self::NoRule => "no_rule",
-            Self::RewriteFailed => "rewrite_failed",
-            Self::RedirectFailed => "redirect_failed",
-            Self::RedirectTooLong => "redirect_too_long",
-            Self::Malformed(malformed) => malformed.word(),
-            Self::HeadTimeout => "head_timeout",
-            Self::BodyTimeout => "body_timeout",
-            Self::BodyTooLarge => "body_too_large",
-            Self::Refused(refusal) => refusal.word(),
-            Self::MaxConnections => "max_connections",
-            Self::ConnectFailed => "connect_failed",
-            Self::LocalResources => "local_resources",
-            Self::StaleConnection => "stale_connection",
-            Self::BackendReset => "backend_reset",
-            Self::BackendTimeout => "backend_timeout",
-            Self::BackendMalformed(malformed) => malformed.backend_word(),
-            Self::BodyBroken => "body_broken",
-            Self::ClientLeft => "client_left",
-            Self::ClientGone => "client_gone",
-            Self::ClientStalled => "client_stalled",
-        }
     }
 }
 
