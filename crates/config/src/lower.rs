@@ -213,12 +213,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         parts.admin = admin::read(reading, node);
     }
     if let Some(node) = once("trusted_proxies") {
-        let what = format!("{} networks", limits::NETWORKS);
-        let networks = reading.items(node);
-        let networks = reading.first(networks, limits::NETWORKS, |node| node.at, &what);
-        let networks = networks.iter();
-        let network = |node| reading.parsed(node, "address", address::network);
-        parts.trusted_proxies = Some(networks.filter_map(network).collect());
+        parts.trusted_proxies = Some(address::networks(reading, node));
     }
     if let Some(node) = once("access_log") {
         parts.access_log = access_log::read(reading, node);

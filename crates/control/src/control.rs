@@ -4,8 +4,6 @@
 //! not made.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -29,52 +27,10 @@ use crate::snapshot::{Reloads, Watch};
 /// How often facts become standing.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
 
-/// Why an instance does not start, or a plan is not taken.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address cannot be bound.
-    Bind(Bind, io::Error),
-    /// No thread for a worker.
-    Thread(io::Error),
-    /// Where the access log goes cannot be opened.
-    AccessLog(LogTarget, io::Error),
-    /// A service cannot be checked as planned.
-    Check(Arc<str>, String),
-    /// What was to be done once everything is bound could not be.
-    Bound(String),
-}
+/// Why an instance does not start.
+mod refused;
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(Bind::Tcp(address), error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "cannot listen on {address}: {error}; another process, perhaps another instance, listens there"
-                )
-            }
-            Self::Bind(Bind::Tcp(address), error) => {
-                write!(f, "cannot listen on {address}: {error}")
-            }
-            Self::Bind(Bind::Unix(path), error) => {
-                write!(f, "cannot listen on unix:{}: {error}", path.display())
-            }
-            Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
-            Self::AccessLog(LogTarget::File(path), error) => {
-                write!(
-                    f,
-                    "cannot write the access log to {}: {error}",
-                    path.display()
-                )
-            }
-            Self::AccessLog(_, error) => write!(f, "cannot write the access log: {error}"),
-            Self::Bound(why) => f.write_str(why),
-            Self::Check(service, why) => write!(f, "cannot check service {service}: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
+pub use refused::StartError;
 
 /// A socket that the workers listen on.
 struct Open {
@@ -281,7 +237,7 @@ impl Control {
             let mut names = service.plan.names.iter();
             if names.any(|name| changed.contains(&name.question)) {
                 let members = self.names.members(&service.plan);
-                service.state.update(&service.plan, &members, now);
+                service.state.update(&members, now);
                 if let Some(checker) = self.checkers.get(&service.plan.name) {
                     checker.look_again();
                 }

@@ -18,6 +18,7 @@ mod checks;
 
 /// What exchanges were, row by row.
 mod access_log;
+
 /// Names that stand for backends.
 pub mod names;
 

@@ -4,7 +4,6 @@
 //! question is asked once however many services ask it. What is known outlives a reload of the plan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,23 +63,6 @@ pub enum What {
     },
     /// It can be looked up again.
     Mended,
-}
-
-impl fmt::Display for News {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.question)?;
-        match self.what {
-            What::Moved { all, joined, left } => {
-                write!(f, "{all} addresses: {joined} joined, {left} left")
-            }
-            What::Failed { fault, kept } => write!(
-                f,
-                "cannot be looked up ({}); its last {kept} addresses stay",
-                fault.word()
-            ),
-            What::Mended => f.write_str("is looked up again"),
-        }
-    }
 }
 
 /// What is known, for whoever asks from other threads.

@@ -4,6 +4,7 @@ use evenkeel_balance::event::{Event, EventKind, Listener, Withheld};
 use evenkeel_balance::standing::Standing;
 use tracing::{debug, error, info, warn};
 
+use crate::names::{News, What};
 use crate::snapshot::{fault_word, reason};
 
 /// Logs each event.
@@ -168,5 +169,22 @@ fn detail(service: &str, kind: &EventKind) {
         }
         // Those of single attempts are not asked for; exchanges stand in the access log.
         _ => {}
+    }
+}
+
+/// Logs what happened to a name that stands for backends.
+pub fn name(news: &News) {
+    let name = news.question.to_string();
+    match news.what {
+        What::Moved { all, joined, left } => {
+            info!(name, all, joined, left, "name has other addresses");
+        }
+        What::Failed { fault, kept } => warn!(
+            name,
+            reason = fault.word(),
+            kept,
+            "name cannot be looked up; its last addresses stay"
+        ),
+        What::Mended => info!(name, "name is looked up again"),
     }
 }

@@ -116,7 +116,10 @@ impl Live {
                 let members = members(service);
                 let state = match earlier {
                     Some(earlier) => {
-                        earlier.state.update(service, &members, now);
+                        match earlier.plan.same_but_backends(service) {
+                            true => earlier.state.update(&members, now),
+                            false => earlier.state.reconfigure(service, &members, now),
+                        }
                         earlier.state.clone()
                     }
                     None => Arc::new(
@@ -229,9 +232,23 @@ impl ServiceState {
         })
     }
 
-    /// Brings settings and members to these: addresses first and membership after them, so that whoever is picked can be reached.
-    /// Who left is forgotten at the next update: a pick of the table before may still be on its way.
-    pub fn update(&self, plan: &ServicePlan, members: &[BackendPlan], now: Instant) {
+    /// Brings members to these; settings stay.
+    pub fn update(&self, members: &[BackendPlan], now: Instant) {
+        self.bring(members, now);
+        // Identities are unique, so that this is refused by nothing but a limit that held for them.
+        let _ = self.service.replace(specs(members), now);
+    }
+
+    /// Brings settings and members to these.
+    fn reconfigure(&self, plan: &ServicePlan, members: &[BackendPlan], now: Instant) {
+        self.bring(members, now);
+        let settings = plan.settings.clone();
+        let _ = self.service.reconfigure(settings, specs(members), now);
+    }
+
+    /// Brings addresses: before membership, so that whoever is picked can be reached. Who left is forgotten at the next change: a
+    /// pick of the table before may still be on its way.
+    fn bring(&self, members: &[BackendPlan], now: Instant) {
         let before = self.service.snapshot(now);
         {
             let mut backends = self.backends();
@@ -248,9 +265,6 @@ impl ServiceState {
         }
         self.version.fetch_add(1, Ordering::Release);
         self.members.store(members.len(), Ordering::Relaxed);
-        let settings = plan.settings.clone();
-        // Identities are unique, so that this is refused by nothing but a limit that held for them.
-        let _ = self.service.reconfigure(settings, specs(members), now);
     }
 
     /// How many backends it has now: those of the plan and those that its names stand for.

@@ -54,7 +54,7 @@ impl Bound {
                     Pages::Metrics => "metrics",
                 };
                 let to = address.to_string();
-                tracing::info!(address = to, "{what} is at {address}");
+                tracing::info!(said.address = to, "{what} is at {address}");
             }
             let (watch, counts) = (watch.clone(), counts.clone());
             tokio::spawn(async move {

@@ -152,6 +152,7 @@ impl<S: Subscriber> Layer<S> for Log {
             let said = Said {
                 message: "lines were dropped: nobody read them".into(),
                 fields: vec![("lines", lost.into())],
+                ..Said::default()
             };
             let lost = self.line(Level::WARN, "evenkeel", said);
             let _ = out.write_all(lost.as_bytes());
@@ -176,13 +177,21 @@ impl Log {
 struct Said {
     message: String,
     fields: Vec<(&'static str, Value)>,
+    /// Those that the message says too: for programs.
+    in_message: Vec<(&'static str, Value)>,
 }
+
+/// How the names of fields begin that the message says too. People get them once.
+const IN_MESSAGE: &str = "said.";
 
 impl Said {
     fn put(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
-            (name, value) => self.fields.push((name, value)),
+            (name, value) => match name.strip_prefix(IN_MESSAGE) {
+                Some(name) => self.in_message.push((name, value)),
+                None => self.fields.push((name, value)),
+            },
         }
     }
 }
@@ -230,10 +239,6 @@ fn human(time: &str, level: Level, said: &Said, colours: bool) -> String {
             Value::String(text) => text.clone(),
             value => value.to_string(),
         };
-        // The sentence may have said it.
-        if said.message.contains(&value) {
-            continue;
-        }
         let _ = match value.contains([' ', '"', '=']) || value.is_empty() {
             true => write!(line, " {name}={:?}", plainly(&value)),
             false => write!(line, " {name}={}", plainly(&value)),
@@ -251,7 +256,8 @@ fn json(time: &str, level: Level, target: &str, said: Said) -> String {
         ("target", target.into()),
         ("message", said.message.into()),
     ];
-    let members = begin.into_iter().chain(said.fields);
+    let said = said.in_message.into_iter().chain(said.fields);
+    let members = begin.into_iter().chain(said);
     let members: Vec<String> = members
         .map(|(name, value)| format!("{}:{value}", Value::from(name)))
         .collect();
@@ -265,8 +271,8 @@ mod tests {
     fn said() -> Said {
         Said {
             message: "listener web\u{1b} listens".into(),
+            in_message: vec![("listener", "web".into())],
             fields: vec![
-                ("listener", "web".into()),
                 ("address", "127.0.0.1:80".into()),
                 ("why", "a \"b\"\n".into()),
                 ("count", 3.into()),
@@ -293,6 +299,7 @@ mod tests {
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "warn");
         assert_eq!(value["message"], "listener web\u{1b} listens");
+        assert_eq!(value["listener"], "web");
         assert_eq!(
             (&value["why"], &value["count"]),
             (&"a \"b\"\n".into(), &3.into())

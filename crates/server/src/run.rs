@@ -9,7 +9,7 @@ use std::time::Duration;
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_control::control::{StartError, TICK_EVERY};
-use evenkeel_control::told::Told;
+use evenkeel_control::told::{self, Told};
 use evenkeel_control::{Control, room};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -116,7 +116,7 @@ struct Rest<'a> {
 
 /// Says whom the process has become, and what that user cannot do.
 fn dropped(target: &Target, arguments: &Arguments) {
-    info!(user = target.user, "runs as user {}", target.user);
+    info!(said.user = target.user, "runs as user {}", target.user);
     if let Err(error) = arguments.read() {
         warn!(
             "user {} cannot read the configuration, so that it cannot be reloaded: {error}",
@@ -154,8 +154,8 @@ async fn serve(
     for (name, address) in control.addresses() {
         let (listener, to) = (&*name, address.to_string());
         info!(
-            listener,
-            address = to,
+            said.listener = listener,
+            said.address = to,
             "listener {name} listens on {address}"
         );
     }
@@ -204,11 +204,11 @@ async fn serve(
 fn names(control: &mut Control) {
     let (news, untold) = control.news();
     for one in news.iter().take(NEWS_LINES) {
-        say::log(&one.to_string());
+        told::name(one);
     }
     match news.len().saturating_sub(NEWS_LINES) + untold {
         0 => {}
-        more => say::log(&format!("and {more} more of names; see the metrics")),
+        more => warn!(more, "more happened to names; see the metrics"),
     }
 }
 

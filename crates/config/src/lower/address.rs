@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::limits;
 use crate::plan::{BackendAddress, Bind, Question};
-use crate::read::Scalar;
+use crate::read::{Reading, Scalar};
+use crate::tree::Node;
 
 /// `0.0.0.0:80`, `[::]:80`, `unix:/run/x.sock`.
 pub(crate) fn bind(written: &Scalar) -> Result<Bind, String> {
@@ -127,4 +129,13 @@ pub(crate) fn network(written: &Scalar) -> Result<IpNet, String> {
         .map_err(|_| {
             format!("a network is written like `10.0.0.0/8` or `2001:db8::/32`, not `{written}`")
         })
+}
+
+/// `trusted_proxies:`
+pub(super) fn networks(reading: &Reading, node: &Node) -> Vec<IpNet> {
+    let what = format!("{} networks", limits::NETWORKS);
+    let networks = reading.items(node);
+    let networks = reading.first(networks, limits::NETWORKS, |node| node.at, &what);
+    let each = |node| reading.parsed(node, "address", network);
+    networks.iter().filter_map(each).collect()
 }

@@ -123,6 +123,17 @@ impl Evenkeel {
         }
     }
 
+    /// Reads on until a line holds this.
+    pub(crate) fn until_any(&mut self, part: &str) {
+        loop {
+            let line = self.next(PATIENCE);
+            assert!(line.is_some(), "it ended, and said {}", self.said);
+            if line.is_some_and(|line| line.contains(part)) {
+                return;
+            }
+        }
+    }
+
     /// The next line. None: it said its last.
     fn next(&mut self, patience: Duration) -> Option<String> {
         match self.says.recv_timeout(patience) {

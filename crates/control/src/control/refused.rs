@@ -1,0 +1,54 @@
+//! Owns why an instance does not start, or a plan is not taken.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use evenkeel_config::plan::{Bind, LogTarget};
+
+/// Why an instance does not start, or a plan is not taken.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be bound.
+    Bind(Bind, io::Error),
+    /// No thread for a worker.
+    Thread(io::Error),
+    /// Where the access log goes cannot be opened.
+    AccessLog(LogTarget, io::Error),
+    /// A service cannot be checked as planned.
+    Check(Arc<str>, String),
+    /// What was to be done once everything is bound could not be.
+    Bound(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(Bind::Tcp(address), error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; another process, perhaps another instance, listens there"
+                )
+            }
+            Self::Bind(Bind::Tcp(address), error) => {
+                write!(f, "cannot listen on {address}: {error}")
+            }
+            Self::Bind(Bind::Unix(path), error) => {
+                write!(f, "cannot listen on unix:{}: {error}", path.display())
+            }
+            Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
+            Self::AccessLog(LogTarget::File(path), error) => {
+                write!(
+                    f,
+                    "cannot write the access log to {}: {error}",
+                    path.display()
+                )
+            }
+            Self::AccessLog(_, error) => write!(f, "cannot write the access log: {error}"),
+            Self::Bound(why) => f.write_str(why),
+            Self::Check(service, why) => write!(f, "cannot check service {service}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
