@@ -7,6 +7,12 @@
 /// Why bytes are refused, each with its status and its word.
 pub mod malformed;
 
+/// What a connection begins with.
+pub mod sniff;
+
+/// Who is at the other end of a connection, as a proxy before us tells it, or as we tell a backend.
+pub mod proxy_protocol;
+
 /// Bytes by what they may be part of.
 mod bytes;
 
