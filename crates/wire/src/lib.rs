@@ -46,6 +46,9 @@ pub mod altered;
 /// Heads as they go on to the next hop.
 pub mod forward;
 
+/// What gRPC adds to HTTP: deadlines, statuses, messages, checks.
+pub mod grpc;
+
 /// Dates as they are written.
 pub mod date;
 
