@@ -14,6 +14,9 @@
 /// Configurations.
 pub mod config;
 
+/// What stands before a connection's first byte, and what it begins with.
+pub mod proxy_protocol;
+
 /// Heads of requests, and what goes on to a backend.
 pub mod request;
 
@@ -34,6 +37,9 @@ pub mod response;
 
 /// Cases, and what is explained of them.
 pub mod cases;
+
+/// What gRPC adds.
+pub mod grpc;
 
 /// Distributions of latencies.
 pub mod histogram;
@@ -70,12 +76,20 @@ pub const TARGETS: &[Target] = &[
         check: config::check,
     },
     Target {
+        name: "grpc",
+        check: grpc::check,
+    },
+    Target {
         name: "histogram",
         check: histogram::check,
     },
     Target {
         name: "path",
         check: path::check,
+    },
+    Target {
+        name: "proxy_protocol",
+        check: proxy_protocol::check,
     },
     Target {
         name: "request",
