@@ -94,7 +94,7 @@ pub fn write(service: &str, into: &mut Vec<u8>) -> Result<(), ServiceTooLong> {
 /// broken.
 ///
 /// # Errors
-/// Why it is none; no more bytes make it one.
+/// Why it is none. No more bytes make it one, and with more of them it is refused for the same reason.
 pub fn read(body: &[u8]) -> Result<Option<Serving>, Unreadable> {
     match body.first() {
         None => return Ok(None),
@@ -109,10 +109,14 @@ pub fn read(body: &[u8]) -> Result<Option<Serving>, Unreadable> {
     if length > ANSWER_MOST {
         return Err(Unreadable::TooLong);
     }
-    match behind.split_at_checked(length) {
-        None => Ok(None),
-        Some((whole, [])) => message(whole).map(Some).ok_or(Unreadable::Message),
-        Some(_) => Err(Unreadable::Frame),
+    let Some((whole, behind)) = behind.split_at_checked(length) else {
+        return Ok(None);
+    };
+    // First what came first: the reason is then the same in whatever pieces the body comes.
+    let serving = message(whole).ok_or(Unreadable::Message)?;
+    match behind {
+        [] => Ok(Some(serving)),
+        _ => Err(Unreadable::Frame),
     }
 }
 
@@ -265,6 +269,7 @@ mod tests {
         check(&[0, 0xFF, 0xFF, 0xFF, 0xFF], Err(Unreadable::TooLong));
         check(&[0, 0, 0, 0, 2, 8, 1, 0], Err(Unreadable::Frame));
         check(&[0, 0, 0, 0, 0, 0], Err(Unreadable::Frame));
+        check(&[0, 0, 0, 0, 1, 8, 1], Err(Unreadable::Message));
         check(&[0, 0, 0, 0, 2, 8], Ok(None));
         check(&[], Ok(None));
     }
