@@ -147,6 +147,9 @@ struct Keel {
     child: Child,
     address: SocketAddr,
     file: PathBuf,
+    /// Its access log, and the rows of those that were taken away.
+    log: PathBuf,
+    rows: usize,
     /// The texts that reloads change between.
     texts: [String; 2],
 }
@@ -155,22 +158,26 @@ impl Keel {
     fn start(root: &Path, folder: &Path) -> Result<Self, String> {
         let backends = [backend::sound()?, backend::sound()?, backend::breaking()?];
         let address = free()?;
-        let texts = [text(address, &backends, 1), text(address, &backends, 3)];
+        let log = folder.join("access.log");
+        let _ = fs::remove_file(&log);
+        let texts = [1, 3].map(|weight| text(address, &log, &backends, weight));
         let file = folder.join("keel.yaml");
         let fail = |error| format!("{}: {error}", file.display());
         fs::write(&file, &texts[0]).map_err(fail)?;
-        let log = fs::File::create(folder.join("keel.log")).map_err(fail)?;
+        let said = fs::File::create(folder.join("keel.log")).map_err(fail)?;
         let child = Command::new(root.join("target/release/evenkeel"))
             .args(["run", "-c"])
             .arg(&file)
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(said)
             .spawn()
             .map_err(|error| format!("evenkeel does not start: {error}"))?;
         let mut keel = Self {
             child,
             address,
             file,
+            log,
+            rows: 0,
             texts,
         };
         while TcpStream::connect(address).is_err() {
@@ -197,7 +204,7 @@ impl Keel {
     }
 
     /// Traffic and reloads for so long; a reading every ten seconds, of which the first ones see it warm up.
-    fn load(&self, seconds: u64, counts: &Counts) -> Result<Vec<Reading>, String> {
+    fn load(&mut self, seconds: u64, counts: &Counts) -> Result<Vec<Reading>, String> {
         let stop = Arc::new(AtomicBool::new(false));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|seed| {
@@ -213,6 +220,7 @@ impl Keel {
             reloads += 1;
             fs::write(&self.file, &self.texts[reloads % 2]).map_err(|error| error.to_string())?;
             self.signal("-HUP")?;
+            self.rotate()?;
             if began.passed() >= next {
                 next += every;
                 let reading = self.read()?;
@@ -231,6 +239,22 @@ impl Keel {
         }
         println!("{reloads} reloads");
         Ok(readings)
+    }
+
+    /// As programs that rotate logs do it. Rows that come between both steps go to the old file.
+    fn rotate(&mut self) -> Done {
+        let old = self.log.with_extension("old");
+        if old.exists() {
+            self.rows += rows(&old)?;
+        }
+        if fs::rename(&self.log, &old).is_err() {
+            return Err("there is no access log".to_owned());
+        }
+        self.signal("-USR1")?;
+        while !self.log.exists() {
+            pause(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Waits until it has given back what its clients made it open.
@@ -255,6 +279,8 @@ impl Keel {
     fn end(&mut self) -> Result<bool, String> {
         self.signal("-TERM")?;
         let status = self.child.wait().map_err(|error| error.to_string())?;
+        self.rows += rows(&self.log.with_extension("old"))? + rows(&self.log)?;
+        println!("{} rows in the access log", self.rows);
         Ok(status.success())
     }
 }
@@ -274,21 +300,43 @@ fn free() -> Result<SocketAddr, String> {
         .map_err(|error| format!("no free port: {error}"))
 }
 
+/// The rows of a log, each of which is whole.
+fn rows(log: &Path) -> Result<usize, String> {
+    let text = fs::read_to_string(log).map_err(|error| format!("{}: {error}", log.display()))?;
+    match text
+        .lines()
+        .find(|row| !row.starts_with('{') || !row.ends_with('}'))
+    {
+        Some(row) => Err(format!("half a row in the access log: {row}")),
+        None => Ok(text.lines().count()),
+    }
+}
+
 /// The configuration; `weight` is what reloads change.
-fn text(address: SocketAddr, backends: &[SocketAddr; 3], weight: u32) -> String {
+fn text(address: SocketAddr, log: &Path, backends: &[SocketAddr; 3], weight: u32) -> String {
     let [one, two, breaking] = backends;
+    let log = log.display();
     format!(
         "admin: {{ bind: off }}
 workers: 2
+access_log: \"{log}\"
 listeners:
   web: {{ bind: \"{address}\", timeouts: {{ keep_alive: 5s }} }}
 services:
   api:
     backends: [\"{one}\", {{ address: \"{two}\", weight: {weight} }}, \"{breaking}\"]
     health: {{ http: {{ path: /health }}, interval: 500ms }}
+  other: {{ backends: [\"{two}\"] }}
 rules:
   - {{ name: ping, priority: 1, when: {{ path: /ping }}, respond: {{ body: pong }} }}
   - {{ name: moved-{weight}, priority: 2, when: {{ path: /old }}, redirect: {{ path: /new }} }}
+  - {{ name: denied, priority: 3, when: {{ path: /denied, not: {{ header: {{ x-let: in }} }} }}, deny: true }}
+  - name: split
+    priority: 4
+    when: {{ host: soak.example, path: {{ prefix: /split }} }}
+    rewrite: {{ prefix: {{ from: /split, to: /body }}, request_headers: {{ set: {{ x-tier: gold }} }}, response_headers: {{ set: {{ x-by: keel }} }} }}
+    forward: {{ to: {{ api: 90, other: {weight} }}, affinity: {{ cookie: {{ name: side, ttl: 1m }} }} }}
+    fallback: {{ respond: {{ status: 503, body: back soon }} }}
   - {{ name: api, when: {{ host: soak.example }}, forward: api }}
 "
     )

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(70);
 type Habit = (&'static str, fn(SocketAddr, u64) -> Option<&'static str>);
 
 /// All are done about equally often.
-const HABITS: [Habit; 10] = [
+const HABITS: [Habit; 12] = [
     ("many requests on one connection", keeps),
     ("a connection for one request", once),
     ("a body in chunks", uploads),
@@ -28,6 +28,8 @@ const HABITS: [Habit; 10] = [
     ("what is no request", malformed),
     ("two requests at once", pipelines),
     ("a tunnel", tunnels),
+    ("a split, rewritten", split),
+    ("what is denied", denied),
 ];
 
 /// Goes on until it is told to stop.
@@ -159,6 +161,25 @@ fn leaves(address: SocketAddr, chance: u64) -> Option<&'static str> {
         )
         .ok()?;
     Some("done")
+}
+
+fn split(address: SocketAddr, chance: u64) -> Option<&'static str> {
+    let mut stream = connect(address)?;
+    let length = usize::try_from(chance % 5000).ok()?;
+    let head = format!("GET /split/{length} HTTP/1.1\r\nHost: soak.example\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    hear(&mut stream, &body(length)).map(said)
+}
+
+fn denied(address: SocketAddr, chance: u64) -> Option<&'static str> {
+    let mut stream = connect(address)?;
+    let secret = format!(
+        "GET /denied?token={chance} HTTP/1.1\r\nHost: soak.example\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(secret.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    answer.starts_with(b"HTTP/1.1 403 ").then_some("denied")
 }
 
 fn slowly(address: SocketAddr, _: u64) -> Option<&'static str> {
