@@ -194,7 +194,7 @@ impl Altered {
 
     /// Whether a field of the request is left out.
     pub(crate) fn takes_from_request(&self, name: &[u8]) -> bool {
-        self.request.takes(name)
+        self.request.takes(name, is_same_variable)
     }
 
     pub(crate) fn request_lines(&self) -> &[u8] {
@@ -204,7 +204,7 @@ impl Altered {
     /// Whether a field of an answer is left out.
     #[must_use]
     pub fn takes_from_response(&self, name: &[u8]) -> bool {
-        self.response.takes(name)
+        self.response.takes(name, <[u8]>::eq_ignore_ascii_case)
     }
 
     /// The fields that an answer gets, each with its line end.
@@ -236,13 +236,23 @@ impl Edits {
         self.lines.clear();
     }
 
-    fn takes(&self, name: &[u8]) -> bool {
+    fn takes(&self, name: &[u8], same: fn(&[u8], &[u8]) -> bool) -> bool {
         !self.gone.is_empty()
             && self
                 .gone
                 .split(|&byte| byte == b':')
-                .any(|gone| gone.eq_ignore_ascii_case(name))
+                .any(|gone| same(gone, name))
     }
+}
+
+/// Whether two names are one to a server that maps `-` and `_` to the same variable (CGI, WSGI): what a rule sets or removes, a
+/// client must not say beside it in another spelling.
+fn is_same_variable(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: &u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    one.len() == other.len() && one.iter().map(plain).eq(other.iter().map(plain))
 }
 
 /// The fields of one head, being changed.

@@ -384,7 +384,7 @@ fn fields_come_and_go() {
     );
     let mut client = Client::to(keel.address);
     let seen = client
-        .get("/in?q", "x-tier: lead\r\nX-Tier: tin\r\nX-DEBUG: 1\r\nAuthorization: Basic x\r\nCookie: c=d\r\nConnection: x-tier\r\nX-More: first\r\nX-Kept: yes\r\n")
+        .get("/in?q", "x-tier: lead\r\nX-Tier: tin\r\nX_Tier: brass\r\nx_debug: 2\r\nX-DEBUG: 1\r\nAuthorization: Basic x\r\nCookie: c=d\r\nConnection: x-tier\r\nX-More: first\r\nX-Kept: yes\r\n")
         .body;
     for (line, times) in [
         ("\r\nx-tier: gold\r\n", 1),
@@ -396,6 +396,7 @@ fn fields_come_and_go() {
         ),
         ("\r\nX-Kept: yes\r\n", 1),
         ("x-tier", 1),
+        ("x_tier", 0),
         ("debug", 0),
         ("Basic", 0),
         ("c=d", 0),
