@@ -204,6 +204,7 @@ impl<N: Net> Exchange<'_, N> {
                 .unwrap_or_else(|| self.limits.idle_body.min(service.plan.limits.idle_body)),
             half_close: self.listener.is_some_and(|listener| listener.half_close),
             until: self.began + within,
+            within,
             key: service
                 .plan
                 .key

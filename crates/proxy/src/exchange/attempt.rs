@@ -51,8 +51,10 @@ pub(super) struct Course<'a> {
     pub(super) idle_answer: Duration,
     /// A client that ended its direction still waits for its answer.
     pub(super) half_close: bool,
-    /// When the response head must be there.
+    /// When the response head must be there, unless a body takes its time.
     pub(super) until: Instant,
+    /// How long it may take from the last byte of the request's body: what the client sends slowly is not the backends' time.
+    pub(super) within: Duration,
     /// What a hash policy sticks to.
     pub(super) key: Option<u64>,
 }

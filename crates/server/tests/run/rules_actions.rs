@@ -563,10 +563,10 @@ fn a_rule_has_deadlines_of_its_own() {
     let keel = run(
         &folder,
         &format!(
-            "slow: {{ timeouts: {{ per_try: 200ms }}, backends: [\"{}\"] }}",
+            "slow: {{ timeouts: {{ per_try: 200ms }}, backends: [\"{0}\"] }}, patient: {{ timeouts: {{ per_try: 1h, exchange: 1h }}, backends: [\"{0}\"] }}",
             slow.address
         ),
-        "  - { priority: 1, when: { path: /long }, timeouts: { per_try: 30s }, forward: slow }\n  - { priority: 2, when: { path: /body }, limits: { body: 3B }, forward: slow }\n  - { forward: slow }",
+        "  - { priority: 1, when: { path: /long }, timeouts: { per_try: 30s }, forward: slow }\n  - { priority: 2, when: { path: /body }, limits: { body: 3B }, forward: slow }\n  - { priority: 3, when: { path: /all }, timeouts: { exchange: 200ms }, forward: patient }\n  - { forward: slow }",
     );
     let mut long = Client::to(keel.address);
     long.write("GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -577,7 +577,19 @@ fn a_rule_has_deadlines_of_its_own() {
         short.starts_with("HTTP/1.1 504 ") && short.ends_with("backend_timeout\n"),
         "{short}"
     );
-    gate.open();
+    // One with a body is given up as well.
+    for body in [
+        "Content-Length: 2\r\n\r\nhi",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    ] {
+        let mut client = Client::to(keel.address);
+        let given_up = client.send(&format!("POST /all HTTP/1.1\r\nHost: a\r\n{body}"));
+        assert_eq!(given_up.status(), 504, "{body}");
+    }
+    // The four that came so far.
+    for _ in 0..4 {
+        gate.open();
+    }
     assert!(long.read().body.starts_with("slow\n"));
     let large = long.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
     assert_eq!(large.status(), 413);

@@ -96,9 +96,8 @@ impl<N: Net> Try<'_, '_, N> {
             match self.send(cx) {
                 Poll::Ready(Ok(())) => {
                     if self.desk.request.framing() != Framing::Empty {
-                        self.conn
-                            .deadline
-                            .set(self.conn.worker.now() + self.per_try);
+                        let within = self.per_try.min(self.course.within);
+                        self.conn.deadline.set(self.conn.worker.now() + within);
                     }
                 }
                 Poll::Ready(Err(broke)) => return Poll::Ready(Some(Heard::Client(broke))),
