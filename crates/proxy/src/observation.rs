@@ -22,8 +22,8 @@ pub struct Observation {
     pub rule: Option<usize>,
     /// The service that was asked last: its place among the plan's services.
     pub service: Option<usize>,
-    /// The service that refused before, where the rule has a fallback, and why.
-    pub refused: Option<(usize, Reason)>,
+    /// The service that refused before, where the rule has a fallback, why, and after how many of the attempts.
+    pub refused: Option<(usize, Reason, u32)>,
     /// The status that the client got; 0 when it got none.
     pub status: u16,
     /// Why.
@@ -151,7 +151,9 @@ impl ServiceCounters {
         let class = usize::from(seen.status / 100).min(5);
         self.classes[class].add(1);
         self.reasons[seen.reason.number()].add(1);
-        self.attempts.add(seen.attempts.into());
+        let elsewhere = seen.refused.map_or(0, |(_, _, attempts)| attempts);
+        self.attempts
+            .add(seen.attempts.saturating_sub(elsewhere).into());
         let nanos = u64::try_from(seen.total.as_nanos()).unwrap_or(u64::MAX);
         let seconds = seen.total.as_secs_f64();
         let bucket = BUCKETS.partition_point(|&bound| bound < seconds);

@@ -160,14 +160,17 @@ impl<N: Net> Worker<N> {
         if let Some(counters) = seat.and_then(|seat| seat.counters(self.index)) {
             counters.observe(seen);
         }
-        // Who refused remembers why, and what the client got all the same.
-        if let Some((service, reason)) = seen.refused
+        // Who refused remembers why, and the status that the client got all the same; bytes are counted once.
+        if let Some((service, reason, attempts)) = seen.refused
             && let Some(seat) = view.seats.get(service)
             && let Some(counters) = seat.counters(self.index)
         {
             counters.observe(&Observation {
                 reason,
-                attempts: 0,
+                attempts,
+                refused: None,
+                received: 0,
+                sent: 0,
                 ..*seen
             });
         }

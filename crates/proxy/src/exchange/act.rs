@@ -166,7 +166,7 @@ impl Met<'_> {
                         return reply::refuse(conn, desk, reason).await;
                     };
                     desk.altered.clear_cookie();
-                    desk.seen.refused = Some((service, reason));
+                    desk.seen.refused = Some((service, reason, desk.seen.attempts));
                     desk.seen.service = Some(*other);
                     exchange.seat = seat;
                 }

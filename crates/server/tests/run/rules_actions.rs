@@ -533,6 +533,13 @@ fn a_fallback_follows_a_refusal_and_nothing_else() {
         assert!(page.contains(&row), "{row} {page}");
     }
     let page = keel.page("/metrics");
+    // What was tried on the one that refused is not held against who served instead.
+    for row in [
+        "evenkeel_attempts_total{service=\"one\"} 4\n",
+        "evenkeel_attempts_total{service=\"socket\"} 2\n",
+    ] {
+        assert!(page.contains(row), "{row} {page}");
+    }
     let refused = page
         .lines()
         .filter(|line| {
