@@ -69,9 +69,9 @@ pub(super) fn text(
             if let Some(host) = &forwarded.host {
                 let _ = writeln!(out, "as host {}", plainly(&String::from_utf8_lossy(host)));
             }
-            let split = forwarded.services.len() > 1;
+            let how = (forwarded.services.len() > 1, forwarded.fallback.is_some());
             for routed in &forwarded.services {
-                service(&mut out, routed, split, most);
+                service(&mut out, routed, how, most);
             }
             if let Some(fallback) = forwarded.fallback {
                 let instead = super::fallback(live, fallback);
@@ -135,7 +135,7 @@ fn rules_passed(out: &mut String, live: &Live, explained: &Explained<'_>, passed
     }
 }
 
-fn service(out: &mut String, routed: &Routed<'_>, split: bool, most: usize) {
+fn service(out: &mut String, routed: &Routed<'_>, (split, falls_back): (bool, bool), most: usize) {
     let explanation = routed.explanation(CHANCE, Instant::ZERO);
     let (name, policy) = (plainly(&routed.service.plan.name), &explanation.policy);
     let share = match split {
@@ -170,16 +170,20 @@ fn service(out: &mut String, routed: &Routed<'_>, split: bool, most: usize) {
     if hidden > 0 {
         let _ = writeln!(out, "  and {hidden} more; --all shows them");
     }
-    winner(out, routed, &explanation);
+    winner(out, routed, &explanation, falls_back);
 }
 
-fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation) {
+fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation, falls_back: bool) {
     let backend = match &explanation.result {
         Ok(id) => plainly(id.as_str()).into_owned(),
         Err(refusal) => {
             let reason = Reason::Refused(*refusal);
             let (status, word) = (reason.status(), reason.word());
-            let _ = writeln!(out, "nobody is picked: answered with {status}, {word}");
+            let follows = match falls_back {
+                true => "the fallback follows".to_owned(),
+                false => format!("answered with {status}"),
+            };
+            let _ = writeln!(out, "nobody is picked: {follows}, {word}");
             return;
         }
     };

@@ -572,3 +572,23 @@ fn files_of_cases_that_are_none() {
     let (code, out, _) = evenkeel(&["check", bad.to_str().unwrap(), "--expect", "/nowhere.yaml"]);
     assert_eq!((code, &*out), (Some(1), "3 errors, 0 warnings\n"));
 }
+
+/// What is answered when nobody is picked depends on the rule's fallback, and the explanation does not say otherwise.
+#[test]
+fn a_fallback_is_what_follows_a_refusal() {
+    let config = |fallback: &str| {
+        format!(
+            "listeners: {{ web: {{ bind: \"127.0.0.1:8080\" }} }}\nservices: {{ gone: {{ backends: [{{ address: \"a:1\", state: disabled }}] }}, other: {{ backends: [\"b:1\"] }} }}\nrules:\n- {{ forward: gone{fallback} }}\n- {{ priority: 2, when: {{ path: /x }}, forward: other }}\n"
+        )
+    };
+    for (fallback, expect) in [
+        ("", "nobody is picked: answered with 503, all_down\n"),
+        (
+            ", fallback: { forward: other }",
+            "nobody is picked: the fallback follows, all_down\nwhen the service refuses: service other\n",
+        ),
+    ] {
+        let (_, out, said) = told(&config(fallback), &["GET", "http://a/"]);
+        assert!(out.contains(expect), "{out}{said}");
+    }
+}
