@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::keys::CASE;
 use crate::limits;
-use crate::problem::{At, Problem, Source};
+use crate::problem::{At, Problem, Severity, Source};
 use crate::read::{Fields, Reading};
 use crate::tree::{self, Node};
 
@@ -48,6 +48,13 @@ pub struct Case {
     pub path: Option<Placed<String>>,
 }
 
+const START: At = At {
+    file: 0,
+    line: 1,
+    column: 1,
+    length: 1,
+};
+
 /// Reads a file of cases, a list of at most [`limits::CASES`]. `environment` is what `${NAME}` reads.
 ///
 /// # Errors
@@ -67,7 +74,17 @@ pub fn cases(
             cases.extend(reading.map(item, &CASE).and_then(case));
         }
     }
-    let problems = reading.into_problems();
+    let mut problems = reading.into_problems();
+    if cases.is_empty() && problems.is_empty() {
+        // A file that was emptied by mistake must not pass.
+        problems.push(Problem {
+            at: START,
+            severity: Severity::Error,
+            word: "empty",
+            message: "no cases stand here".into(),
+            also: None,
+        });
+    }
     match problems.is_empty() {
         true => Ok(cases),
         false => Err(problems),

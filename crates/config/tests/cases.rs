@@ -68,7 +68,6 @@ fn what_stands_there_is_read() {
         (status.value, status.at.line, status.at.column),
         (308, 7, 11)
     );
-    assert_eq!(read("").unwrap(), []);
     assert_eq!(read("{ request: GET /, rule: a }").unwrap().len(), 1);
 }
 
@@ -109,4 +108,15 @@ fn there_are_limits() {
     let problems = read(&one.repeat(limits::CASES + 1)).unwrap_err();
     assert_eq!(problems[0].message, "more than 100000 cases in one file");
     assert_eq!(problems[0].at.line, limits::CASES + 1);
+}
+
+/// A file that was emptied by mistake does not pass.
+#[test]
+fn no_cases_are_none_that_hold() {
+    for text in ["", "\n# nothing\n", "~", "[]"] {
+        wrong(
+            text,
+            &["cases.yaml:1:1: error: no cases stand here [empty]"],
+        );
+    }
 }
