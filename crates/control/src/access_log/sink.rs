@@ -8,6 +8,8 @@ use std::path::Path;
 
 use evenkeel_config::plan::LogTarget;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// A pipe takes so many bytes at once, or none of them (POSIX, `PIPE_BUF`): rows in it are whole among those of others, and a
 /// pipe that has room at all takes them without waiting.
@@ -64,7 +66,12 @@ pub(super) fn open(target: &LogTarget) -> io::Result<Opened> {
     let own = match target {
         LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
         LogTarget::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
-        LogTarget::File(path) => return open_file(path),
+        LogTarget::File(path) => {
+            return open_file(path).map_err(|error| match Errno::from_io_error(&error) {
+                Some(Errno::NXIO) => io::Error::new(error.kind(), "nobody reads this pipe"),
+                _ => error,
+            });
+        }
     };
     Ok(Opened {
         file: own.into(),
@@ -72,9 +79,13 @@ pub(super) fn open(target: &LogTarget) -> io::Result<Opened> {
     })
 }
 
+/// Waits for nobody: a pipe without a reader cannot be opened (`ENXIO`), where it would hold up whoever opens it.
 fn open_file(path: &Path) -> io::Result<Opened> {
     let mut how = OpenOptions::new();
-    how.append(true).mode(MODE);
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    how.append(true)
+        .mode(MODE)
+        .custom_flags(flags.bits().cast_signed());
     match how.clone().create_new(true).open(path) {
         Ok(file) => Ok(Opened { file, made: true }),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {

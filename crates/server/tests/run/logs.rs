@@ -341,6 +341,40 @@ fn a_reader_that_does_not_read_holds_nobody_up() {
 }
 
 #[test]
+fn a_pipe_without_a_reader_holds_nobody_up() {
+    let folder = Folder::new("no-reader");
+    let pipe = folder.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let file = answering(&folder, "./access.log");
+    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    // Nor does a pipe that took the file's place when it is opened anew.
+    fs::rename(&pipe, folder.path().join("access.log")).unwrap();
+    keel.signal("-USR1");
+    keel.until("nobody reads this pipe\"\n");
+    fs::rename(folder.path().join("access.log"), &pipe).unwrap();
+    answering(&folder, "./pipe");
+    keel.signal("-HUP");
+    keel.until("the old configuration goes on\n");
+    assert!(
+        keel.said.contains("pipe: nobody reads this pipe"),
+        "{}",
+        keel.said
+    );
+    ask(keel.address, 1);
+    keel.signal("-TERM");
+    assert!(keel.wait().0.success());
+    let (code, _, said) = evenkeel(&["run", file.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("nobody reads this pipe"), "{said}");
+}
+
+#[test]
 fn a_full_disk_is_counted_and_serving_goes_on() {
     let folder = Folder::new("full");
     let file = answering(&folder, "/dev/full");
