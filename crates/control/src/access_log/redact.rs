@@ -62,8 +62,9 @@ fn put_redacted(query: &[u8], out: &mut Vec<u8>) {
 
 /// Whether a key sounds like a secret's.
 fn is_secret(key: &[u8]) -> bool {
+    let once: Vec<u8> = decoded(key).collect();
     // In it a key of PHP's nested form too: `user[password]`.
-    let key: String = decoded(key)
+    let key: String = decoded(&once)
         .filter(u8::is_ascii_alphanumeric)
         .map(|byte| char::from(byte.to_ascii_lowercase()))
         .collect();
@@ -73,7 +74,8 @@ fn is_secret(key: &[u8]) -> bool {
         || WITHIN.iter().any(|word| key.contains(word))
 }
 
-/// Whether a value is one whatever its key: a web token, or an address with a query or a user of its own.
+/// Whether a value is one whatever its key: a web token, the value of `Authorization`, an address with a query or a user of its
+/// own, or what has keys of its own (a form, JSON) that sound like secrets.
 fn holds_secret(value: &[u8]) -> bool {
     // Encoded twice is common where addresses are handed from one to the next.
     let once: Vec<u8> = decoded(value).collect();
@@ -83,7 +85,32 @@ fn holds_secret(value: &[u8]) -> bool {
         && text
             .iter()
             .any(|byte| matches!(byte, b'?' | b'@' | b'#' | b'='));
-    token || address
+    token || address || is_authorization(&text) || has_secrets(&text)
+}
+
+/// `Bearer x`, in a query with a plus for the space.
+fn is_authorization(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| matches!(byte, b' ' | b'+'));
+    let scheme = end.map_or(&[][..], |end| &text[..end]);
+    let schemes = ["bearer", "basic"];
+    schemes
+        .iter()
+        .any(|one| scheme.eq_ignore_ascii_case(one.as_bytes()))
+}
+
+/// Whether a text has `key=` or `"key":` with a key that sounds like a secret's.
+fn has_secrets(text: &[u8]) -> bool {
+    let begins = |byte: &u8| !matches!(byte, b'?' | b'&' | b';' | b'#' | b',' | b'{' | b'=');
+    text.iter().enumerate().any(|(at, &byte)| {
+        let before = &text[..at];
+        let key = match byte {
+            b'=' => before,
+            b':' if before.ends_with(b"\"") => before,
+            _ => return false,
+        };
+        let length = key.iter().rev().take_while(|byte| begins(byte)).count();
+        is_secret(&key[at - length..])
+    })
 }
 
 /// Percent-decoded; what is no escape stays.
@@ -157,6 +184,9 @@ mod tests {
             "&&",
             "%=%zz",
             "next=/home",
+            "next=/a%3Fpage%3D2",
+            "q=state:open+basics+bearer",
+            "data={\"page\":1}",
         ] {
             check(plain, plain);
         }
@@ -182,6 +212,13 @@ mod tests {
                 "next=***",
             ),
             ("u=//me:pw@host/", "u=***"),
+            ("to%256ben=x", "to%256ben=***"),
+            ("token%3Dx&a", "***&a"),
+            ("next=/a%3Ftoken%3Db", "next=***"),
+            ("form=a%3D1%26pin%3D2", "form=***"),
+            ("data={\"user\":1,\"password\":\"x\"}", "data=***"),
+            ("data=%7B%22password%22%3A%22x%22%7D", "data=***"),
+            ("h=Bearer%20x&g=BASIC+eA", "h=***&g=***"),
         ] {
             check(query, expect);
         }
