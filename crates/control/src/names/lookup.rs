@@ -18,7 +18,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::SRV;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -100,6 +100,8 @@ impl Asker {
     /// One question, when there is a place for it.
     async fn one(&self, name: &str, records: RecordType) -> Result<Lookup, Fault> {
         let _place = self.places.acquire().await;
+        // As it is written: a host with an underscore is none to IDNA, and common within a cluster.
+        let name = Name::from_ascii(name).map_err(|_| Fault::Malformed)?;
         match timeout(self.within, self.resolver.lookup(name, records)).await {
             Ok(came) => came.map_err(|error| fault(&error)),
             Err(_) => Err(Fault::Timeout),
@@ -223,8 +225,6 @@ fn fault(error: &NetError) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use hickory_resolver::proto::rr::Name;
-
     use super::*;
 
     /// Records as priority, weight, port and target.

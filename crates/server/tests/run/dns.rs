@@ -362,13 +362,13 @@ fn records_of_srv_bring_ports_and_weights() {
     let zone = Zone::new();
     let records = vec![
         srv(5, 30, one.port, "One.test."),
-        srv(5, 10, two.port, "two.test."),
+        srv(5, 10, two.port, "the_two.test."),
         srv(5, 10, 9, "gone.test."),
         srv(9, 10, 9, "later.test."),
     ];
     zone.set("_http._tcp.test", Answer::Records(0, records));
     zone.set("one.test", addresses(0, &["127.0.0.1"]));
-    zone.set("two.test", addresses(0, &["127.0.0.2"]));
+    zone.set("the_two.test", addresses(0, &["127.0.0.2"]));
     zone.set("later.test", addresses(0, &["127.0.0.3"]));
     let services = "api: { backends: [{ srv: _http._tcp.test, id: s, weight: 2 }] }";
     let mut story = Story::new("dns-srv", zone, services, "");
@@ -426,18 +426,18 @@ fn a_name_is_asked_once_for_all_services_and_no_sooner_than_its_records_say() {
     let zone = Zone::new();
     zone.set("slow.test", addresses(3_600, &["127.0.0.1"]));
     zone.set("other.test", addresses(3_600, &["127.0.0.1", "::1"]));
-    zone.set("quick.test", addresses(0, &["127.0.0.1"]));
+    zone.set("a_quick.test", addresses(0, &["127.0.0.1"]));
     let one = |name: &str| {
         format!("{name}: {{ backends: [{{ dns: slow.test:1 }}, {{ dns: Slow.test:2 }}] }}")
     };
     let services = format!(
-        "{}, {}, {}, api: {{ backends: [{{ dns: quick.test:1 }}, {{ dns: other.test:2, refresh: 100ms }}] }}",
+        "{}, {}, {}, api: {{ backends: [{{ dns: a_quick.test:1 }}, {{ dns: other.test:2, refresh: 100ms }}] }}",
         one("a"),
         one("b"),
         one("c")
     );
     let story = Story::new("dns-ttl", zone, &services, "ttl_ceiling: 1d");
-    story.zone.asked_again("quick.test", 40);
+    story.zone.asked_again("a_quick.test", 40);
     let looked_up = |name: &str, count: u64| {
         format!("dns_lookups_total{{name=\"{name}\",kind=\"dns\",result=\"ok\"}} {count}")
     };
