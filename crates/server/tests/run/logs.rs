@@ -173,6 +173,77 @@ rules:
     );
 }
 
+/// A peer that is trusted names the request and the trace. The row says what the backend heard. It says too what the client asked
+/// where a rule rewrites, and why a service refused that another stood in for.
+#[test]
+fn a_row_and_its_backend_know_the_same_trace() {
+    let folder = Folder::new("trace");
+    let log = folder.path().join("access.log");
+    let (api, heard) = backend(vec![Some(SERVED), Some(SERVED)]);
+    let file = folder.write(
+        "keel.yaml",
+        &format!(
+            "admin: {{ bind: off }}
+workers: 1
+trusted_proxies: [127.0.0.1]
+access_log: {{ to: ./access.log }}
+listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
+services:
+  api: {{ backends: [\"{api}\"] }}
+  none: {{ backends: [{{ address: \"127.0.0.1:1\", state: disabled }}] }}
+rules:
+  - name: old
+    when: {{ path: /old* }}
+    rewrite: {{ prefix: {{ from: /old, to: /new }} }}
+    forward: none
+    fallback: {{ forward: api }}
+  - {{ name: api, forward: api }}
+"
+        ),
+    );
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let fields = format!("X-Request-Id: abc-1\r\ntraceparent: 00-{TRACE}-b7ad6b7169203331-01\r\n");
+    let mut sent = Vec::new();
+    for (path, fields) in [("/old/x", &*fields), ("/x", "traceparent: 00-x\r\n")] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}Connection: close\r\n\r\n");
+        rest(hold(keel.address, &head));
+        sent.push(heard.recv_timeout(PATIENCE).unwrap());
+    }
+    keel.signal("-TERM");
+    assert!(keel.wait().0.success());
+    let rows = rows(&log);
+    assert_eq!(rows.len(), 2);
+    for (sent, row) in sent.iter().zip(&rows) {
+        for (field, key) in [
+            ("X-Request-Id: ", "request_id"),
+            ("traceparent: 00-", "trace_id"),
+        ] {
+            let id = sent.split_once(field).unwrap().1;
+            let id = id.split(['-', '\r']).next().unwrap();
+            assert!(row[key].as_str().unwrap().starts_with(id), "{sent} {row}");
+        }
+    }
+    assert_eq!(
+        (&rows[0]["request_id"], &rows[0]["trace_id"]),
+        (&"abc-1".into(), &TRACE.into())
+    );
+    assert!(
+        sent[0].starts_with("GET /new/x HTTP/1.1\r\n"),
+        "{}",
+        sent[0]
+    );
+    assert_eq!(
+        (&rows[0]["path"], &rows[0]["service"]),
+        (&"/old/x".into(), &"api".into())
+    );
+    assert_eq!(
+        (&rows[0]["refused"], &rows[1]["refused"]),
+        (&"all_down".into(), &Value::Null)
+    );
+    assert_eq!(rows[1]["trace_id"].as_str().unwrap().len(), 32);
+}
+
 /// A plan that answers itself, and writes rows there.
 fn answering(folder: &Folder, to: &str) -> std::path::PathBuf {
     folder.write(
