@@ -1,19 +1,70 @@
 //! Owns what is logged of the core's events: what an operator wants to read, with its fields.
 
+use std::sync::{Mutex, PoisonError};
+
 use evenkeel_balance::event::{Event, EventKind, Listener, Withheld};
 use evenkeel_balance::standing::Standing;
+use evenkeel_balance::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::names::{News, What};
 use crate::snapshot::{fault_word, reason};
 
+/// Lines about single backends that mean no trouble, in a second: a zone may change a thousand members with each answer.
+const CROWD_MOST: u32 = 100;
+
 /// Logs each event.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Told;
+#[derive(Debug, Default)]
+pub struct Told {
+    crowd: Mutex<Crowd>,
+}
+
+/// How much was said in the second that runs.
+#[derive(Debug, Default)]
+struct Crowd {
+    second: u64,
+    said: u32,
+}
+
+/// Whether a line of many is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    It,
+    /// That there are more.
+    More,
+    Nothing,
+}
+
+impl Crowd {
+    fn says(&mut self, at: Instant) -> Says {
+        let second = at.as_nanos() / 1_000_000_000;
+        if second != self.second {
+            *self = Self { second, said: 0 };
+        }
+        self.said = self.said.saturating_add(1);
+        match self.said {
+            ..=CROWD_MOST => Says::It,
+            said if said == CROWD_MOST + 1 => Says::More,
+            _ => Says::Nothing,
+        }
+    }
+}
 
 impl Listener for Told {
     fn hear(&self, event: &Event) {
         let service = &*event.service;
+        if is_of_many(&event.kind) {
+            let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+            let says = crowd.says(event.at);
+            drop(crowd);
+            match says {
+                Says::It => {}
+                Says::More => {
+                    return info!("more happens to backends within a second than is said");
+                }
+                Says::Nothing => return,
+            }
+        }
         match &event.kind {
             EventKind::StandingChanged {
                 backend,
@@ -80,6 +131,18 @@ impl Listener for Told {
             }
             kind => lesser(service, kind),
         }
+    }
+}
+
+/// What comes once per backend and is no trouble.
+fn is_of_many(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::BackendAdded { .. }
+        | EventKind::BackendRemoved { .. }
+        | EventKind::BackendUpdated { .. }
+        | EventKind::Drained { .. } => true,
+        EventKind::StandingChanged { to, .. } => !matches!(to, Standing::Down | Standing::Ejected),
+        _ => false,
     }
 }
 
@@ -186,5 +249,24 @@ pub fn name(news: &News) {
             "name cannot be looked up; its last addresses stay"
         ),
         What::Mended => info!(name, "name is looked up again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn of_many_lines_in_a_second_some_are_said_and_that_there_are_more() {
+        let mut crowd = Crowd::default();
+        for second in 0..3 {
+            let at = Instant::ZERO + Duration::from_secs(second);
+            let said: Vec<_> = (0..CROWD_MOST + 3).map(|_| crowd.says(at)).collect();
+            let all = said.iter().filter(|says| **says == Says::It);
+            assert_eq!(all.count(), 100);
+            assert_eq!(said[100..], [Says::More, Says::Nothing, Says::Nothing]);
+        }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     runtime.block_on(async {
         let drain = plan.drain;
-        let events: Arc<dyn Listener> = Arc::new(Told);
+        let events: Arc<dyn Listener> = Arc::new(Told::default());
         let start = || -> Result<_, String> {
             let target = Target::of(&plan)?;
             let signals = Signals::new().map_err(|error| error.to_string())?;
