@@ -50,20 +50,24 @@ impl Crowd {
     }
 }
 
+impl Told {
+    /// Whether there is room for one more line of what comes in crowds.
+    fn is_said(&self, at: Instant) -> bool {
+        let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        let says = crowd.says(at);
+        drop(crowd);
+        if says == Says::More {
+            info!("more happens to backends within a second than is said");
+        }
+        says == Says::It
+    }
+}
+
 impl Listener for Told {
     fn hear(&self, event: &Event) {
         let service = &*event.service;
-        if is_of_many(&event.kind) {
-            let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
-            let says = crowd.says(event.at);
-            drop(crowd);
-            match says {
-                Says::It => {}
-                Says::More => {
-                    return info!("more happens to backends within a second than is said");
-                }
-                Says::Nothing => return,
-            }
+        if is_of_many(&event.kind) && !self.is_said(event.at) {
+            return;
         }
         match &event.kind {
             EventKind::StandingChanged {
@@ -72,25 +76,15 @@ impl Listener for Told {
                 to,
                 reason: why,
             } => {
-                let (backend, from, why) = (backend.as_str(), from.word(), reason(*why));
+                let (backend, from, reason) = (backend.as_str(), from.word(), reason(*why));
                 let standing = to.word();
-                match to {
-                    Standing::Down | Standing::Ejected => warn!(
+                if matches!(to, Standing::Down | Standing::Ejected) {
+                    warn!(service, backend, from, standing, reason, "backend is out");
+                } else {
+                    info!(
                         service,
-                        backend,
-                        from,
-                        standing,
-                        reason = why,
-                        "backend is out"
-                    ),
-                    _ => info!(
-                        service,
-                        backend,
-                        from,
-                        standing,
-                        reason = why,
-                        "backend's standing changed"
-                    ),
+                        backend, from, standing, reason, "backend's standing changed"
+                    );
                 }
             }
             EventKind::AllDown { fail_open, members } => error!(

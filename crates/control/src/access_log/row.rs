@@ -148,7 +148,7 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     }
     let _ = write!(out, ",\"status\":{}", status(record));
     put_text("reason", Some(seen.reason.word().as_bytes()), out);
-    let refused = seen.refused.map(|(_, reason)| reason.word().as_bytes());
+    let refused = seen.refused.map(|(_, reason, _)| reason.word().as_bytes());
     put_text("refused", refused, out);
     for (key, number) in [
         ("attempts", u64::from(seen.attempts)),
