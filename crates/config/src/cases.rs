@@ -22,7 +22,7 @@ pub struct Placed<T> {
 }
 
 /// A request, and what it is to meet: all that stands there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// Method and URL, as written.
     pub request: Placed<(String, String)>,
@@ -34,8 +34,12 @@ pub struct Case {
     pub listener: Option<Placed<String>>,
     /// The rule.
     pub rule: Option<Placed<String>>,
-    /// The service.
-    pub service: Option<Placed<String>>,
+    /// All services that the rule may send it to.
+    pub service: Option<Placed<Vec<String>>>,
+    /// The same with the part of such requests that each gets, 0 to 1.
+    pub share: Option<Placed<Vec<(String, f64)>>>,
+    /// The service that takes it when that one refuses.
+    pub fallback: Option<Placed<String>>,
     /// The backend.
     pub backend: Option<Placed<String>>,
     /// The status of an answer that is made here, 100 to 599.
@@ -46,6 +50,10 @@ pub struct Case {
     pub location: Option<Placed<String>>,
     /// The path that a backend gets.
     pub path: Option<Placed<String>>,
+    /// The query that it gets; empty: none.
+    pub query: Option<Placed<String>>,
+    /// The host that it gets.
+    pub host: Option<Placed<String>>,
 }
 
 const START: At = At {
@@ -117,8 +125,11 @@ fn case(fields: Fields<'_>) -> Option<Case> {
     let status = fields.number::<u16>("status");
     let status = status.zip(fields.stands("status"));
     let listener = text("listener");
-    let [rule, service, backend] = ["rule", "service", "backend"].map(text);
+    let [rule, fallback, backend] = ["rule", "fallback", "backend"].map(text);
     let [reason, location, path] = ["reason", "location", "path"].map(text);
+    let [query, host] = ["query", "host"].map(text);
+    let service = fields.with("service", several);
+    let share = fields.with("share", shares);
     let asked = CASE.keys.iter().skip_while(|key| key.name != "rule");
     let expects = asked
         .map(|key| fields.stands(key.name))
@@ -135,6 +146,8 @@ fn case(fields: Fields<'_>) -> Option<Case> {
         listener,
         rule,
         service,
+        share,
+        fallback,
         backend,
         status: status.map(|(value, (_, node))| Placed {
             at: node.at,
@@ -144,6 +157,44 @@ fn case(fields: Fields<'_>) -> Option<Case> {
         reason,
         location,
         path,
+        query,
+        host,
+    })
+}
+
+/// One name or several.
+fn several(reading: &Reading, node: &Node) -> Option<Placed<Vec<String>>> {
+    let items = reading.items(node);
+    let names: Vec<_> = items.iter().map_while(|item| reading.text(item)).collect();
+    // What is no text was told; no name at all would hold for nothing.
+    if items.is_empty() {
+        reading.error(node.at, "missing", "the name of a service is missing here");
+    }
+    (names.len() == items.len() && !names.is_empty()).then(|| {
+        let shown: Vec<_> = names.iter().map(ToString::to_string).collect();
+        Placed {
+            at: node.at,
+            value: names.iter().map(|name| name.value().to_owned()).collect(),
+            shown: shown.join(", "),
+        }
+    })
+}
+
+/// Names, each with its part of the whole.
+fn shares(reading: &Reading, node: &Node) -> Option<Placed<Vec<(String, f64)>>> {
+    let entries = reading.free(node, "share")?;
+    let mut value = Vec::new();
+    for (name, node) in entries {
+        value.push((name.text.clone(), reading.share(node)?));
+    }
+    let shown: Vec<_> = value
+        .iter()
+        .map(|(name, share)| format!("{name}: {:.1}%", share * 100.0))
+        .collect();
+    Some(Placed {
+        at: node.at,
+        shown: shown.join(", "),
+        value,
     })
 }
 

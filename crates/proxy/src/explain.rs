@@ -10,7 +10,7 @@ use std::sync::Arc;
 use evenkeel_balance::ask::{Ask, ClassId};
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::time::Instant;
-use evenkeel_config::plan::{FallbackPlan, RespondPlan};
+use evenkeel_config::plan::RespondPlan;
 use evenkeel_wire::RequestHead;
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
@@ -58,7 +58,7 @@ pub enum Done<'a> {
         location: Vec<u8>,
     },
     /// It goes to a backend.
-    Forward(Forwarded<'a>),
+    Forward(Box<Forwarded<'a>>),
 }
 
 /// What goes to a backend, and to which.
@@ -69,10 +69,72 @@ pub struct Forwarded<'a> {
     pub query: Option<Vec<u8>>,
     /// The host that it gets in the place of the request's.
     pub host: Option<Vec<u8>>,
+    /// The fields of the request that a rule changes.
+    pub fields: Edited,
     /// The services that it may go to; their shares are 1 together.
     pub services: Vec<Routed<'a>>,
-    /// What is done when the service refuses.
-    pub fallback: Option<&'a FallbackPlan>,
+    /// What keeps a client on one of several.
+    pub affinity: Option<Affinity<'a>>,
+    /// What is done when the service refuses; see [`Forwarded::instead`].
+    pub fallback: Option<Instead<'a>>,
+}
+
+impl<'a> Forwarded<'a> {
+    /// What is done when one of its services refuses. None: the refusal is answered.
+    #[must_use]
+    pub fn instead(&self, of: &Routed<'a>) -> Option<&Instead<'a>> {
+        self.fallback.as_ref().filter(|_| of.falls_back)
+    }
+}
+
+/// What keeps a client on its service of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Affinity<'a> {
+    /// A cookie of this name, which the answer sets.
+    Cookie {
+        /// Its name.
+        name: &'a str,
+        /// The request has it, and it says where to go; else the service is drawn.
+        kept: bool,
+    },
+    /// The client's address.
+    Source,
+}
+
+/// What is done in the place of a refusal.
+pub enum Instead<'a> {
+    /// It goes to a backend of this service, whose own refusal is answered.
+    Forward(Routed<'a>),
+    /// An answer of the rule.
+    Respond(&'a RespondPlan),
+    /// It is sent elsewhere.
+    Redirect {
+        /// The answer's status.
+        status: u16,
+        /// Where it leads, as it would be sent.
+        location: Vec<u8>,
+    },
+    /// Elsewhere is nowhere, for this reason.
+    Refused(Reason),
+}
+
+/// Fields that a rule changes; names as the rule has them, values as they would be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edited {
+    /// In the place of whatever has the name.
+    pub set: Vec<(String, String)>,
+    /// Beside whatever has it.
+    pub add: Vec<(String, String)>,
+    /// Left out.
+    pub remove: Vec<String>,
+}
+
+impl Edited {
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A service that a request may go to.
@@ -84,6 +146,7 @@ pub struct Routed<'a> {
     /// What its hash policy sticks to; none: it has another policy.
     pub key: Option<u64>,
     class: ClassId,
+    falls_back: bool,
 }
 
 /// A rule that does not hold.
@@ -199,7 +262,7 @@ impl<'a> Explained<'a> {
         let condition = unmet(rule, &asked)?;
         Some(Unmet {
             condition: shown::word(condition),
-            wants: shown::wants(rule, condition, &self.live.plan),
+            wants: shown::wants(rule, &asked, condition, &self.live.plan),
             has: shown::has(rule, &asked, condition, &self.live.plan),
         })
     }

@@ -9,7 +9,7 @@ use clap::Args;
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{Bind, FallbackPlan};
+use evenkeel_config::plan::Bind;
 use evenkeel_proxy::explain::Explained;
 use evenkeel_proxy::explain::written::{self, Written};
 use evenkeel_proxy::live::Live;
@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Every rule that was passed over and every backend, not 20 of each
     #[arg(long)]
     all: bool,
+    /// The values of request fields that a rule sets or adds: they may be credentials
+    #[arg(long)]
+    values: bool,
     /// As JSON: an explanation for each listener
     #[arg(long)]
     json: bool,
@@ -84,7 +87,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
         .map(|explained| (explained, nearest(explained, most)));
     if arguments.json {
         let rows: Vec<_> = rows
-            .map(|(explained, passed)| rows::row(&live, explained, &passed))
+            .map(|(explained, passed)| rows::row(&live, explained, &passed, arguments.values))
             .collect();
         json::out(&json!({ "explanations": rows }));
         return ExitCode::SUCCESS;
@@ -92,9 +95,13 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
     if let Some(fragment) = &written.fragment {
         say::log(&format!("`#{fragment}` is not sent: clients keep it"));
     }
-    let from = arguments.from.to_canonical();
+    let asked = text::Asked {
+        from: arguments.from.to_canonical(),
+        most,
+        values: arguments.values,
+    };
     let texts: Vec<_> = rows
-        .map(|(explained, passed)| text::text(&live, explained, &passed, &from, most))
+        .map(|(explained, passed)| text::text(&live, explained, &passed, &asked))
         .collect();
     say::out(&texts.join("\n"));
     ExitCode::SUCCESS
@@ -216,18 +223,5 @@ fn nearest(explained: &Explained<'_>, most: usize) -> Passed {
     Passed {
         all,
         rules: passed.into_iter().map(|one| one.rule).collect(),
-    }
-}
-
-/// What is done when a service refuses, in words.
-fn fallback(live: &Live, plan: &FallbackPlan) -> String {
-    match plan {
-        FallbackPlan::Forward(service) => {
-            let service = live.services.get(*service);
-            let name = service.map_or("", |service| &*service.plan.name);
-            format!("service {name}")
-        }
-        FallbackPlan::Redirect(to) => format!("a redirect of {}", to.status),
-        FallbackPlan::Respond(answer) => format!("an answer of {}", answer.status),
     }
 }

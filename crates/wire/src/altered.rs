@@ -197,8 +197,20 @@ impl Altered {
         self.request.takes(name, is_same_variable)
     }
 
-    pub(crate) fn request_lines(&self) -> &[u8] {
+    /// The names of the request's fields that are left out.
+    pub fn request_gone(&self) -> impl Iterator<Item = &[u8]> {
+        self.request.gone()
+    }
+
+    /// The fields that the request gets, each with its line end.
+    #[must_use]
+    pub fn request_lines(&self) -> &[u8] {
         &self.request.lines
+    }
+
+    /// The names of the answer's fields that are left out.
+    pub fn response_gone(&self) -> impl Iterator<Item = &[u8]> {
+        self.response.gone()
     }
 
     /// Whether a field of an answer is left out.
@@ -237,11 +249,12 @@ impl Edits {
     }
 
     fn takes(&self, name: &[u8], same: fn(&[u8], &[u8]) -> bool) -> bool {
-        !self.gone.is_empty()
-            && self
-                .gone
-                .split(|&byte| byte == b':')
-                .any(|gone| same(gone, name))
+        !self.gone.is_empty() && self.gone().any(|gone| same(gone, name))
+    }
+
+    fn gone(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.gone.split(|&byte| byte == b':');
+        names.filter(|name| !name.is_empty())
     }
 }
 

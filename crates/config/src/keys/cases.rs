@@ -39,9 +39,21 @@ pub(crate) static CASE: Keys = Keys {
         ),
         key(
             "service",
+            Shape::List(&Shape::Text),
+            Absent::Nothing,
+            "The service that its rule sends it to; of a split, all that it may go to.",
+        ),
+        key(
+            "share",
+            Shape::Free(&Shape::Share),
+            Absent::Nothing,
+            "The services that it may go to, and the part of such requests that each gets.",
+        ),
+        key(
+            "fallback",
             Shape::Text,
             Absent::Nothing,
-            "The service that it goes to.",
+            "The service that takes it when that one refuses.",
         ),
         key(
             "backend",
@@ -72,6 +84,18 @@ pub(crate) static CASE: Keys = Keys {
             Shape::Text,
             Absent::Nothing,
             "The path that the backend gets, without query.",
+        ),
+        key(
+            "query",
+            Shape::Text,
+            Absent::Nothing,
+            "The query that the backend gets; empty: none.",
+        ),
+        key(
+            "host",
+            Shape::Text,
+            Absent::Nothing,
+            "The `Host` that the backend gets.",
         ),
     ],
     one_of: &[],

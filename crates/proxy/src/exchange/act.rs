@@ -92,6 +92,12 @@ impl Met<'_> {
         .map_err(|_| Reason::RewriteFailed)
     }
 
+    /// What is done when this service, by its place in the plan, refuses. Who refused is not asked again.
+    pub(crate) fn instead(&self, service: usize) -> Option<&FallbackPlan> {
+        let fallback = self.rule.beside.fallback.as_deref();
+        fallback.filter(|fallback| **fallback != FallbackPlan::Forward(service))
+    }
+
     pub(super) async fn act<N: Net>(
         &self,
         conn: &mut Conn<N>,
@@ -153,15 +159,14 @@ impl Met<'_> {
         if let Err(reason) = self.alter_request(&desk.request, &mut desk.altered) {
             return reply::refuse(conn, desk, reason).await;
         }
-        let mut fallback = self.rule.beside.fallback.as_deref();
+        let mut fallback = self.instead(service);
         loop {
             let reason = match exchange.forward(conn, desk).await {
                 Ok(next) => return next,
                 Err(Unserved(reason)) => reason,
             };
             match fallback.take() {
-                // Who refused is not asked again.
-                Some(FallbackPlan::Forward(other)) if *other != service => {
+                Some(FallbackPlan::Forward(other)) => {
                     let Some(seat) = view.seats.get(*other).cloned() else {
                         return reply::refuse(conn, desk, reason).await;
                     };
@@ -170,9 +175,7 @@ impl Met<'_> {
                     desk.seen.service = Some(*other);
                     exchange.seat = seat;
                 }
-                None | Some(FallbackPlan::Forward(_)) => {
-                    return reply::refuse(conn, desk, reason).await;
-                }
+                None => return reply::refuse(conn, desk, reason).await,
                 Some(FallbackPlan::Respond(answer)) => {
                     return reply::respond(conn, desk, answer, reason).await;
                 }

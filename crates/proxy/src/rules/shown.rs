@@ -7,7 +7,7 @@ use evenkeel_config::plan::{
     Conditions, Further, HostPattern, Parameter, PathPattern, RulePlan, TextPattern,
 };
 
-use super::conditions::{Condition, unmet_of};
+use super::conditions::{Condition, host_holds, unmet_of};
 use super::{Asked, further};
 use crate::decide;
 
@@ -45,18 +45,19 @@ pub(crate) const fn reached(condition: Condition<'_>) -> u8 {
 }
 
 /// What a rule asks by one of its conditions.
-pub(crate) fn wants(rule: &RulePlan, condition: Condition<'_>, plan: &Plan) -> Vec<String> {
+pub(crate) fn wants(
+    rule: &RulePlan,
+    asked: &Asked<'_>,
+    condition: Condition<'_>,
+    plan: &Plan,
+) -> Vec<String> {
     let when = &rule.when;
+    let missed = |pattern| !host_holds(pattern, asked.host);
     match condition {
         Condition::Listener => each(&rule.listeners, |&at| name_of(plan, at)),
-        Condition::Host => {
-            let maps = when
-                .further
-                .iter()
-                .filter(|one| further::condition(one) == condition);
-            let mut hosts = each(&when.hosts, host);
-            hosts.extend(maps.flat_map(values));
-            hosts
+        // Where they hold, it is the map that does not.
+        Condition::Host if !when.hosts.is_empty() && when.hosts.iter().all(missed) => {
+            each(&when.hosts, host)
         }
         Condition::Path => each(&when.paths, path),
         Condition::Method => each(&when.methods, ToString::to_string),

@@ -1,14 +1,18 @@
 //! Owns `check --expect`: a table of requests, and whether each meets what it is to meet. Who does not is told like a problem of a
 //! configuration, at the place that expects it.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::cases::{Case, Placed, cases};
 use evenkeel_config::problem::At;
 use evenkeel_config::{Problem, Severity, Source, render};
-use evenkeel_proxy::explain::{Done, Explained, Routed, written};
+use evenkeel_proxy::explain::{Done, Explained, Forwarded, Instead, Routed, written};
 use evenkeel_proxy::live::Live;
+use evenkeel_proxy::reason::Reason;
 use serde_json::{Value, json};
 
 use crate::{explain, inputs, json, say};
@@ -153,28 +157,36 @@ impl<'a> Met<'a> {
 
     fn unlike(&self, case: &Case) -> Vec<Problem> {
         let mut found = Vec::new();
-        let mut check =
-            |expected: &Option<Placed<String>>, word, got: &dyn Fn(&str) -> Option<String>| {
-                if let Some(Placed { at, value, shown }) = expected
-                    && let Some(got) = got(value)
-                {
-                    let message = format!("expected `{shown}`, got {got}");
-                    found.push(problem(*at, word, message));
-                }
-            };
-        check(&case.rule, "rule", &|rule| self.rule(rule));
-        check(&case.service, "service", &|service| self.service(service));
-        check(&case.backend, "backend", &|backend| self.backend(backend));
-        check(&case.reason, "reason", &|reason| self.reason(reason));
-        check(&case.location, "location", &|location| {
-            self.location(location)
-        });
-        check(&case.path, "path", &|path| self.path(path));
-        if let Some(Placed { at, value, .. }) = &case.status
-            && self.status() != Some(*value)
-        {
-            let message = format!("expected {value}, got {}", self.in_short());
-            found.push(problem(*at, "status", message));
+        let mut check = |word, at: At, shown: &str, got: Option<String>| {
+            if let Some(got) = got {
+                let message = format!("expected {shown}, got {got}");
+                found.push(problem(at, word, message));
+            }
+        };
+        let mut text = |word, expected: &Option<Placed<String>>, got: Got<'a>| {
+            if let Some(Placed { at, value, shown }) = expected {
+                check(word, *at, &format!("`{shown}`"), got(self, value));
+            }
+        };
+        text("rule", &case.rule, Self::rule);
+        text("fallback", &case.fallback, Self::fallback);
+        text("backend", &case.backend, Self::backend);
+        text("reason", &case.reason, Self::reason);
+        text("location", &case.location, Self::location);
+        text("path", &case.path, Self::path);
+        text("query", &case.query, Self::query);
+        text("host", &case.host, Self::host);
+        if let Some(Placed { at, value, shown }) = &case.service {
+            check("service", *at, &format!("`{shown}`"), self.service(value));
+        }
+        if let Some(Placed { at, value, shown }) = &case.share {
+            check("share", *at, &format!("`{shown}`"), self.share(value));
+        }
+        if let Some(Placed { at, value, .. }) = &case.status {
+            let ends = self.ends();
+            let same = ends.is_some_and(|ends| ends.status == *value);
+            let got = (!same).then(|| self.in_short());
+            check("status", *at, &value.to_string(), got);
         }
         found
     }
@@ -206,24 +218,85 @@ impl<'a> Met<'a> {
         Some(format!("{got}; {why}"))
     }
 
-    fn routed(&self) -> &[Routed<'a>] {
+    fn forwarded(&self) -> Option<&Forwarded<'a>> {
         match &self.done {
-            Done::Forward(forwarded) => &forwarded.services,
-            _ => &[],
+            Done::Forward(forwarded) => Some(forwarded),
+            _ => None,
         }
     }
 
-    fn service(&self, expected: &str) -> Option<String> {
+    fn routed(&self) -> &[Routed<'a>] {
+        self.forwarded()
+            .map_or(&[], |forwarded| &forwarded.services)
+    }
+
+    /// What stands there is all that it may go to.
+    fn service(&self, expected: &[String]) -> Option<String> {
         let names = self.routed().iter().map(|one| &*one.service.plan.name);
-        if names.clone().any(|name| name == expected) {
+        let names: BTreeSet<_> = names.collect();
+        let expected: BTreeSet<_> = expected.iter().map(|name| &**name).collect();
+        (names != expected).then(|| self.in_short())
+    }
+
+    fn share(&self, expected: &[(String, f64)]) -> Option<String> {
+        let routed = self.routed();
+        let of = |name: &str| {
+            let mut routed = routed.iter();
+            let found = routed.find(|one| *one.service.plan.name == *name);
+            found.map_or(0.0, |one| one.share)
+        };
+        let alike = |(name, share): &(String, f64)| (of(name) - share).abs() < SHARE_UNLIKE;
+        let named = |one: &Routed<'_>| {
+            expected
+                .iter()
+                .any(|(name, _)| **name == *one.service.plan.name)
+        };
+        if !routed.is_empty() && expected.iter().all(alike) && routed.iter().all(named) {
             return None;
         }
-        Some(self.in_short())
+        if routed.is_empty() {
+            return Some(self.in_short());
+        }
+        let shares = routed.iter().map(|one| {
+            let (name, share) = (&one.service.plan.name, one.share * 100.0);
+            format!("{name}: {share:.1}%")
+        });
+        Some(format!(
+            "`{}`",
+            explain::several(&shares.collect::<Vec<_>>())
+        ))
+    }
+
+    fn fallback(&self, expected: &str) -> Option<String> {
+        let forwarded = self.forwarded();
+        match forwarded.and_then(|forwarded| forwarded.fallback.as_ref()) {
+            Some(Instead::Forward(routed)) if *routed.service.plan.name == *expected => None,
+            Some(Instead::Forward(routed)) => {
+                Some(format!("`{}`", short(&routed.service.plan.name)))
+            }
+            Some(Instead::Respond(answer)) => Some(format!("an answer of {}", answer.status)),
+            Some(Instead::Redirect { status, .. }) => Some(format!("a redirect of {status}")),
+            Some(Instead::Refused(reason)) => Some(format!("an answer of {}", reason.status())),
+            None if forwarded.is_some() => Some("none".to_owned()),
+            None => Some(self.in_short()),
+        }
+    }
+
+    /// Who takes it in the end: the one service, or the fallback's where that one refuses. None: several, or nobody.
+    fn taken(&self) -> Option<&Routed<'a>> {
+        let forwarded = self.forwarded()?;
+        let [routed] = &forwarded.services[..] else {
+            return None;
+        };
+        match (refusal(routed), forwarded.instead(routed)) {
+            (Some(_), Some(Instead::Forward(other))) => Some(other),
+            _ => Some(routed),
+        }
     }
 
     /// Which one it is, a case can say only where the policy leaves no choice.
     fn backend(&self, expected: &str) -> Option<String> {
-        let [routed] = self.routed() else {
+        let Some(routed) = self.taken() else {
             return Some(self.in_short());
         };
         let told = routed.explanation(explain::CHANCE, Instant::ZERO);
@@ -240,60 +313,127 @@ impl<'a> Met<'a> {
         }
     }
 
-    fn status(&self) -> Option<u16> {
-        match &self.done {
-            Done::Refused { status, .. } => Some(*status),
-            Done::Respond(answer) => Some(answer.status),
-            Done::Redirect { status, .. } => Some(*status),
-            Done::Forward(_) => None,
+    /// The answer that is made here. None: a backend's, or one of several services decides.
+    fn ends(&self) -> Option<Ends<'_>> {
+        let ends = |status, reason, location| Ends {
+            status,
+            reason,
+            location,
+        };
+        let refused = |reason: Reason| ends(reason.status(), reason, None);
+        let forwarded = match &self.done {
+            Done::Refused { status, reason } => return Some(ends(*status, *reason, None)),
+            Done::Respond(answer) => return Some(ends(answer.status, Reason::Rule, None)),
+            Done::Redirect { status, location } => {
+                return Some(ends(*status, Reason::Rule, Some(location)));
+            }
+            Done::Forward(forwarded) => forwarded,
+        };
+        let [routed] = &forwarded.services[..] else {
+            return None;
+        };
+        let reason = Reason::Refused(refusal(routed)?);
+        match forwarded.instead(routed) {
+            None => Some(refused(reason)),
+            Some(Instead::Forward(other)) => Some(refused(Reason::Refused(refusal(other)?))),
+            Some(Instead::Respond(answer)) => Some(ends(answer.status, reason, None)),
+            Some(Instead::Redirect { status, location }) => {
+                Some(ends(*status, reason, Some(location)))
+            }
+            Some(Instead::Refused(reason)) => Some(refused(*reason)),
         }
     }
 
     fn reason(&self, expected: &str) -> Option<String> {
-        let word = match &self.done {
-            Done::Refused { reason, .. } => reason.word(),
-            Done::Respond(_) | Done::Redirect { .. } => evenkeel_proxy::reason::Reason::Rule.word(),
-            Done::Forward(_) => return Some(self.in_short()),
-        };
-        (word != expected).then(|| self.in_short())
+        let ends = self.ends();
+        let same = ends.is_some_and(|ends| ends.reason.word() == expected);
+        (!same).then(|| self.in_short())
     }
 
     fn location(&self, expected: &str) -> Option<String> {
-        match &self.done {
-            Done::Redirect { location, .. } if location == expected.as_bytes() => None,
-            _ => Some(self.in_short()),
-        }
+        let ends = self.ends();
+        let same = ends.is_some_and(|ends| ends.location == Some(expected.as_bytes()));
+        (!same).then(|| self.in_short())
     }
 
     fn path(&self, expected: &str) -> Option<String> {
-        match &self.done {
-            Done::Forward(forwarded) if forwarded.path == expected.as_bytes() => None,
-            Done::Forward(forwarded) => {
-                let path = String::from_utf8_lossy(&forwarded.path);
-                Some(format!("`{}`", short(&path)))
-            }
-            _ => Some(self.in_short()),
-        }
+        self.sent(expected, |forwarded| Some(&forwarded.path))
+    }
+
+    fn query(&self, expected: &str) -> Option<String> {
+        self.sent(expected, |forwarded| forwarded.query.as_deref())
+    }
+
+    fn host(&self, expected: &str) -> Option<String> {
+        // As it came, with its port.
+        let own = self.explained.head().map(|head| head.authority());
+        self.sent(expected, |forwarded| forwarded.host.as_deref().or(own))
+    }
+
+    /// What a backend gets.
+    fn sent<'f>(
+        &'f self,
+        expected: &str,
+        part: impl Fn(&'f Forwarded<'a>) -> Option<&'f [u8]>,
+    ) -> Option<String> {
+        let Some(forwarded) = self.forwarded() else {
+            return Some(self.in_short());
+        };
+        let got = part(forwarded).unwrap_or_default();
+        let other = got != expected.as_bytes();
+        other.then(|| format!("`{}`", short(&String::from_utf8_lossy(got))))
     }
 
     /// What is done, for a message.
     fn in_short(&self) -> String {
-        match &self.done {
-            Done::Refused { status, reason } => format!("an answer of {status}, {}", reason.word()),
-            Done::Respond(answer) => format!("an answer of {} by the rule", answer.status),
-            Done::Redirect { status, location } => {
-                let location = String::from_utf8_lossy(location);
-                format!("a redirect of {status} to `{}`", short(&location))
-            }
-            Done::Forward(forwarded) => {
-                let names = forwarded
-                    .services
-                    .iter()
-                    .map(|one| one.service.plan.name.to_string());
-                format!("service {}", explain::several(&names.collect::<Vec<_>>()))
-            }
+        let Some(forwarded) = self.forwarded() else {
+            return self
+                .ends()
+                .map_or_else(String::new, |ends| ends.to_string());
+        };
+        let services = forwarded.services.iter();
+        let names: Vec<_> = services
+            .map(|one| one.service.plan.name.to_string())
+            .collect();
+        let services = format!("service {}", explain::several(&names));
+        match self.ends() {
+            None => services,
+            Some(ends) => format!("{services}, which refuses: {ends}"),
         }
     }
+}
+
+/// An answer that is made here.
+struct Ends<'e> {
+    status: u16,
+    reason: Reason,
+    location: Option<&'e [u8]>,
+}
+
+impl fmt::Display for Ends<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status;
+        match (self.location, self.reason) {
+            (Some(location), _) => {
+                let location = String::from_utf8_lossy(location);
+                write!(f, "a redirect of {status} to `{}`", short(&location))
+            }
+            (None, Reason::Rule) => write!(f, "an answer of {status} by the rule"),
+            (None, reason) => write!(f, "an answer of {status}, {}", reason.word()),
+        }
+    }
+}
+
+/// What is got in the place of what is expected; none: that.
+type Got<'a> = fn(&Met<'a>, &str) -> Option<String>;
+
+/// Shares that differ by so much are others: they are written in tenths of a percent.
+const SHARE_UNLIKE: f64 = 0.000_5;
+
+/// Why nobody of a service takes it.
+fn refusal(routed: &Routed<'_>) -> Option<Refusal> {
+    let told = routed.explanation(explain::CHANCE, Instant::ZERO);
+    told.result.err()
 }
 
 /// A value for a message: its begin where it is long.

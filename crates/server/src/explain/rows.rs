@@ -2,7 +2,7 @@
 
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::time::Instant;
-use evenkeel_proxy::explain::{Done, Explained, Routed};
+use evenkeel_proxy::explain::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{CHANCE, Passed};
 
 /// An explanation.
-pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed) -> Value {
+pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, values: bool) -> Value {
     let listener = live.plan.listeners.get(explained.listener());
     let mut row = json!({
         "listener": listener.map(|listener| &*listener.name),
@@ -24,6 +24,7 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed) -> Va
         "rule": explained.rule().map(|at| named(live, at)),
         "passed": passed.rules.iter().map(|&at| passed_over(live, explained, at)).collect::<Vec<_>>(),
         "passed_all": passed.all,
+        "answer_fields": edited(&explained.answer_fields(), true),
     });
     let done = match explained.done() {
         Done::Refused { status, reason } => {
@@ -36,13 +37,7 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed) -> Va
         Done::Redirect { status, location } => json!({
             "action": "redirect", "status": status, "reason": Reason::Rule.word(), "location": lossy(&location),
         }),
-        Done::Forward(forwarded) => json!({
-            "action": "forward",
-            "forwarded": { "path": lossy(&forwarded.path), "query": forwarded.query.as_deref().map(lossy),
-                "host": forwarded.host.as_deref().map(lossy) },
-            "fallback": forwarded.fallback.map(|fallback| super::fallback(live, fallback)),
-            "services": forwarded.services.iter().map(service).collect::<Vec<_>>(),
-        }),
+        Done::Forward(forwarded) => forward(&forwarded, values),
     };
     if let (Value::Object(row), Value::Object(done)) = (&mut row, done) {
         row.extend(done);
@@ -71,6 +66,54 @@ fn passed_over(live: &Live, explained: &Explained<'_>, at: usize) -> Value {
         row["has"] = unmet.has.into();
     }
     row
+}
+
+fn forward(forwarded: &Forwarded<'_>, values: bool) -> Value {
+    let affinity = forwarded.affinity.map(|affinity| match affinity {
+        Affinity::Cookie { name, kept } => json!({ "by": "cookie", "name": name, "kept": kept }),
+        Affinity::Source => json!({ "by": "source", "name": null, "kept": true }),
+    });
+    let services = forwarded.services.iter().map(|routed| {
+        let mut row = service(routed);
+        row["falls_back"] = forwarded.instead(routed).is_some().into();
+        row
+    });
+    json!({
+        "action": "forward",
+        "forwarded": {
+            "path": lossy(&forwarded.path),
+            "query": forwarded.query.as_deref().map(lossy),
+            "host": forwarded.host.as_deref().map(lossy),
+            "fields": edited(&forwarded.fields, values),
+        },
+        "affinity": affinity,
+        "services": services.collect::<Vec<_>>(),
+        "fallback": forwarded.fallback.as_ref().map(instead),
+    })
+}
+
+fn instead(instead: &Instead<'_>) -> Value {
+    match instead {
+        Instead::Forward(routed) => json!({ "action": "forward", "service": service(routed) }),
+        Instead::Respond(answer) => json!({ "action": "respond", "status": answer.status }),
+        Instead::Redirect { status, location } => {
+            json!({ "action": "redirect", "status": status, "location": lossy(location) })
+        }
+        Instead::Refused(reason) => {
+            json!({ "action": "refuse", "status": reason.status(), "reason": reason.word() })
+        }
+    }
+}
+
+/// Values that nobody asked for are left out.
+fn edited(fields: &Edited, values: bool) -> Value {
+    let rows = |list: &[(String, String)]| -> Value {
+        let rows = list
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": values.then_some(value) }));
+        rows.collect()
+    };
+    json!({ "set": rows(&fields.set), "add": rows(&fields.add), "remove": fields.remove })
 }
 
 fn service(routed: &Routed<'_>) -> Value {

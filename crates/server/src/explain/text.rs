@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::time::Instant;
 use evenkeel_config::problem::plainly;
-use evenkeel_proxy::explain::{Done, Explained, Routed};
+use evenkeel_proxy::explain::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
 
@@ -15,16 +15,25 @@ use super::{CHANCE, Passed};
 /// The most characters of a cell, and values in it.
 const CELL: (usize, usize) = (60, 3);
 
-/// An explanation, in lines, with so many candidates of a service.
+/// What was asked beside the request.
+pub(super) struct Asked {
+    /// Who connects.
+    pub(super) from: IpAddr,
+    /// So many candidates of a service.
+    pub(super) most: usize,
+    /// The values of fields too.
+    pub(super) values: bool,
+}
+
+/// An explanation, in lines.
 pub(super) fn text(
     live: &Live,
     explained: &Explained<'_>,
     passed: &Passed,
-    from: &IpAddr,
-    most: usize,
+    asked: &Asked,
 ) -> String {
     let mut out = String::new();
-    heading(&mut out, live, explained, from);
+    heading(&mut out, live, explained, &asked.from);
     if passed.all > 0 {
         rules_passed(&mut out, live, explained, passed);
     }
@@ -63,25 +72,105 @@ pub(super) fn text(
                 plainly(&location)
             );
         }
-        Done::Forward(forwarded) => {
-            let target = target(&forwarded.path, forwarded.query.as_deref());
-            let _ = writeln!(out, "the backend gets {}", plainly(&target));
-            if let Some(host) = &forwarded.host {
-                let _ = writeln!(out, "as host {}", plainly(&String::from_utf8_lossy(host)));
-            }
-            let how = (forwarded.services.len() > 1, forwarded.fallback.is_some());
-            for routed in &forwarded.services {
-                service(&mut out, routed, how, most);
-            }
-            if let Some(fallback) = forwarded.fallback {
-                let instead = super::fallback(live, fallback);
-                let instead = plainly(&instead);
-                let _ = writeln!(out, "when the service refuses: {instead}");
-            }
-        }
+        Done::Forward(forwarded) => forward(&mut out, &forwarded, asked),
     }
+    edited(&mut out, "answer", &explained.answer_fields(), true);
     out
 }
+
+fn forward(out: &mut String, forwarded: &Forwarded<'_>, asked: &Asked) {
+    let target = target(&forwarded.path, forwarded.query.as_deref());
+    let _ = writeln!(out, "the backend gets {}", plainly(&target));
+    if let Some(host) = &forwarded.host {
+        let _ = writeln!(out, "as host {}", plainly(&String::from_utf8_lossy(host)));
+    }
+    edited(out, "request", &forwarded.fields, asked.values);
+    match forwarded.affinity {
+        Some(Affinity::Cookie { name, kept: true }) => {
+            let _ = writeln!(out, "kept on its service by the cookie {}", plainly(name));
+        }
+        Some(Affinity::Cookie { name, kept: false }) => {
+            let name = plainly(name);
+            let _ = writeln!(
+                out,
+                "drawn by weight; the answer sets the cookie {name}, which keeps the client there"
+            );
+        }
+        Some(Affinity::Source) => {
+            let _ = writeln!(out, "kept on its service by the client's address");
+        }
+        None if forwarded.services.len() > 1 => {
+            let _ = writeln!(out, "drawn by weight, each request anew");
+        }
+        None => {}
+    }
+    let split = forwarded.services.len() > 1;
+    for routed in &forwarded.services {
+        let share = match split {
+            true => format!(", {:.1} % of such requests", routed.share * 100.0),
+            false => String::new(),
+        };
+        let to = format!(
+            "forwarded to service {}{share}",
+            plainly(&routed.service.plan.name)
+        );
+        let follows = forwarded.instead(routed).is_some();
+        service(out, routed, &to, follows, asked.most);
+    }
+    if let Some(instead) = &forwarded.fallback {
+        fallback(out, instead, asked.most);
+    }
+    let _ = writeln!(
+        out,
+        "every backend is taken as it is at the start: nothing is in flight, nothing was learned, no check was made"
+    );
+}
+
+fn fallback(out: &mut String, instead: &Instead<'_>, most: usize) {
+    match instead {
+        Instead::Forward(routed) => {
+            let name = plainly(&routed.service.plan.name);
+            let to = format!("when a service refuses: forwarded to service {name}");
+            service(out, routed, &to, false, most);
+        }
+        Instead::Respond(answer) => {
+            let status = answer.status;
+            let _ = writeln!(out, "when a service refuses: answered with {status}");
+        }
+        Instead::Redirect { status, location } => {
+            let location = String::from_utf8_lossy(location);
+            let location = plainly(&location);
+            let _ = writeln!(
+                out,
+                "when a service refuses: redirected with {status} to {location}"
+            );
+        }
+        Instead::Refused(reason) => {
+            let (status, word) = (reason.status(), reason.word());
+            let _ = writeln!(
+                out,
+                "when a service refuses: answered with {status}, {word}"
+            );
+        }
+    }
+}
+
+/// The fields of a head that the rule changes; values that nobody asked for are veiled.
+fn edited(out: &mut String, head: &str, fields: &Edited, values: bool) {
+    let rows = [("set", &fields.set), ("added", &fields.add)];
+    for (done, list) in rows {
+        for (name, value) in list {
+            let value = if values { value } else { VEIL };
+            let _ = writeln!(out, "{head} field {done}: {name}: {}", plainly(value));
+        }
+    }
+    for name in &fields.remove {
+        let _ = writeln!(out, "{head} field removed: {name}");
+    }
+}
+
+/// Stands for what `--values` shows.
+const VEIL: &str = "(shown by --values)";
 
 fn heading(out: &mut String, live: &Live, explained: &Explained<'_>, from: &IpAddr) {
     let listener = live.plan.listeners.get(explained.listener());
@@ -135,16 +224,12 @@ fn rules_passed(out: &mut String, live: &Live, explained: &Explained<'_>, passed
     }
 }
 
-fn service(out: &mut String, routed: &Routed<'_>, (split, falls_back): (bool, bool), most: usize) {
+/// One service and its backends; `follows`: something is done when it refuses.
+fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most: usize) {
     let explanation = routed.explanation(CHANCE, Instant::ZERO);
-    let (name, policy) = (plainly(&routed.service.plan.name), &explanation.policy);
-    let share = match split {
-        true => format!(", {:.1} % of such requests", routed.share * 100.0),
-        false => String::new(),
-    };
     let key = routed.key.map(|key| format!(", key {key:016x}"));
     let key = key.unwrap_or_default();
-    let _ = writeln!(out, "forwarded to service {name}{share}, by {policy}{key}");
+    let _ = writeln!(out, "{to}, by {}{key}", explanation.policy);
     let mut rows =
         vec![["", "backend", "standing", "score", "share", "excluded"].map(String::from)];
     let picked = |one: &&Candidate| explanation.result.as_ref() == Ok(&one.id);
@@ -170,20 +255,19 @@ fn service(out: &mut String, routed: &Routed<'_>, (split, falls_back): (bool, bo
     if hidden > 0 {
         let _ = writeln!(out, "  and {hidden} more; --all shows them");
     }
-    winner(out, routed, &explanation, falls_back);
+    winner(out, routed, &explanation, follows);
 }
 
-fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation, falls_back: bool) {
+fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation, follows: bool) {
     let backend = match &explanation.result {
         Ok(id) => plainly(id.as_str()).into_owned(),
         Err(refusal) => {
             let reason = Reason::Refused(*refusal);
             let (status, word) = (reason.status(), reason.word());
-            let follows = match falls_back {
-                true => "the fallback follows".to_owned(),
-                false => format!("answered with {status}"),
+            let _ = match follows {
+                true => writeln!(out, "nobody is picked, {word}: the fallback follows"),
+                false => writeln!(out, "nobody is picked: answered with {status}, {word}"),
             };
-            let _ = writeln!(out, "nobody is picked: {follows}, {word}");
             return;
         }
     };
@@ -197,10 +281,6 @@ fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation, fall
         (None, _) => "this time; the next request may go to another",
     };
     let _ = writeln!(out, "picked: {backend}, {why}");
-    let _ = writeln!(
-        out,
-        "every backend is taken as it is at the start: nothing is in flight, nothing was learned, no check was made"
-    );
 }
 
 /// Several values, the first of them.

@@ -111,7 +111,10 @@ fn what_is_done() {
             ("/request/host", json!("[::1]")),
             (
                 "/forwarded",
-                json!({ "path": "/v10/x", "query": null, "host": null }),
+                json!({
+                    "path": "/v10/x", "query": null, "host": null,
+                    "fields": { "set": [], "add": [], "remove": [] },
+                }),
             ),
             ("/services/0/service", json!("api")),
             ("/services/0/policy", json!("adaptive")),
@@ -257,6 +260,253 @@ fn malformed_requests_have_the_reason_that_the_proxy_gives() {
         &["OPTIONS", "*", "-H", "Host: api.test", "--listener", "web"],
         &[("/request/path", json!("*")), ("/reason", json!("no_rule"))],
     );
+}
+
+/// Every kind of action that forwards, and what goes with it.
+const CANARY: &str = "
+trusted_proxies: 127.0.0.1
+listeners: { web: { bind: \"127.0.0.1:8080\" } }
+services:
+  api: { policy: round_robin, backends: [\"10.0.0.1:1\"] }
+  next: { policy: round_robin, backends: [\"10.0.0.2:1\"] }
+  gone: { policy: round_robin, backends: [{ address: \"10.0.0.3:1\", state: draining }] }
+rules:
+- name: canary
+  priority: 1
+  when: { host: api.test }
+  forward: { to: { api: 90, next: 10, gone: 0 }, affinity: { cookie: { name: side } } }
+  fallback: { forward: api }
+  rewrite:
+    regex: { match: '^/v1/(.*)$', to: '/$1?v=1' }
+    host: inner.test
+    request_headers: { set: { x-tier: gold }, add: { x-seen: \"#{client}\" }, remove: [x-debug] }
+    response_headers: { set: { x-rule: canary }, remove: [server] }
+- { name: by-source, priority: 2, when: { path: /source }, forward: { to: { api: 1, next: 1 }, affinity: { source: true } } }
+- { name: moved, priority: 3, when: { path: /moved }, forward: gone, fallback: { redirect: { host: sorry.test } } }
+- { name: sorry, priority: 4, when: { path: /sorry }, forward: gone, fallback: { respond: { status: 503, body: soon } } }
+- { name: other, priority: 5, when: { path: /other }, forward: gone, fallback: { forward: next } }
+- { name: asks, priority: 6, when: { header: { X-A: [\"1\", { exact: B }] }, cookie: { a: \"b*\" }, query: { q: [x, y] }, source: { client: 10.0.0.0/8 }, not: { method: PUT, host: x.test } }, deny: true }
+";
+
+#[test]
+fn the_way_of_a_canary_is_told() {
+    let (code, out, _) = told(CANARY, &["GET", "http://api.test:8080/v1/x?q"]);
+    assert_eq!(code, Some(0));
+    let expect = "GET /v1/x?q of host api.test, from 127.0.0.1, at listener web
+rule canary holds: priority 1, number 1 of 6
+the backend gets /x?v=1
+as host inner.test
+request field set: x-tier: (shown by --values)
+request field added: x-seen: (shown by --values)
+request field removed: x-debug
+drawn by weight; the answer sets the cookie side, which keeps the client there
+forwarded to service api, 90.0 % of such requests, by round_robin
+     backend     standing  score  share  excluded
+  >  10.0.0.1:1  serving          1
+picked: 10.0.0.1:1, the only one that may be picked
+forwarded to service next, 10.0 % of such requests, by round_robin
+     backend     standing  score  share  excluded
+  >  10.0.0.2:1  serving          1
+picked: 10.0.0.2:1, the only one that may be picked
+when a service refuses: forwarded to service api, by round_robin
+     backend     standing  score  share  excluded
+  >  10.0.0.1:1  serving          1
+picked: 10.0.0.1:1, the only one that may be picked
+every backend is taken as it is at the start: nothing is in flight, nothing was learned, no check was made
+answer field set: x-rule: canary
+answer field removed: server
+";
+    assert_eq!(out, expect);
+    let (_, out, _) = told(CANARY, &["GET", "http://api.test:8080/", "--values"]);
+    assert!(
+        out.contains("request field added: x-seen: 127.0.0.1\n"),
+        "{out}"
+    );
+    for (path, lines) in [
+        ("source", "kept on its service by the client's address\n"),
+        (
+            "moved",
+            "nobody is picked, all_down: the fallback follows\nwhen a service refuses: redirected with 302 to http://sorry.test/moved\n",
+        ),
+        ("sorry", "when a service refuses: answered with 503\n"),
+        (
+            "other",
+            "when a service refuses: forwarded to service next, by",
+        ),
+    ] {
+        let url = format!("http://a/{path}");
+        let (_, out, _) = told(CANARY, &["GET", &url]);
+        assert!(out.contains(lines), "{out}");
+    }
+}
+
+#[test]
+fn a_fallback_for_programs() {
+    for (path, expect) in [
+        (
+            "moved",
+            json!({ "action": "redirect", "status": 302, "location": "http://sorry.test/moved" }),
+        ),
+        ("sorry", json!({ "action": "respond", "status": 503 })),
+    ] {
+        let row = &rows(CANARY, &["GET", &format!("http://a/{path}")])[0];
+        assert_eq!(row["fallback"], expect);
+        assert_eq!(row["services"][0]["falls_back"], true);
+        assert_eq!(row["services"][0]["refusal"], "all_down");
+    }
+    let other = &rows(CANARY, &["GET", "http://a/other"])[0];
+    assert_eq!(other["fallback"]["service"]["service"], "next");
+    assert_eq!(other["fallback"]["service"]["backend"], "10.0.0.2:1");
+    let canary = &rows(CANARY, &["GET", "http://api.test/"])[0];
+    // Who refused is not asked again.
+    assert_eq!(canary["services"][0]["falls_back"], false);
+    assert_eq!(canary["services"][1]["falls_back"], true);
+    let affinity = json!({ "by": "cookie", "name": "side", "kept": false });
+    assert_eq!(canary["affinity"], affinity);
+    let veiled = json!([{ "name": "x-tier", "value": null }]);
+    assert_eq!(canary["forwarded"]["fields"]["set"], veiled);
+}
+
+/// Each row: a request, and what the last rule wants that the request does not have.
+#[test]
+fn what_each_condition_wants_and_what_a_request_has() {
+    let all = ["-H", "X-A: 1", "-H", "Cookie: a=bc", "--from", "127.0.0.1"];
+    let forwarded = ["-H", "X-Forwarded-For: 10.1.1.1"];
+    let url = "http://a/?q=x";
+    for (arguments, condition, wants, has) in [
+        (
+            &["GET", url][..],
+            "header.x-a",
+            json!(["1", "exact: B"]),
+            "none",
+        ),
+        (
+            &["GET", url, "-H", "X-A: b", "-H", "x-a: 2"],
+            "header.x-a",
+            json!(["1", "exact: B"]),
+            "b, 2",
+        ),
+        (
+            &["GET", url, "-H", "X-A: B", "-H", "Cookie: a=c; b=b"],
+            "cookie.a",
+            json!(["b*"]),
+            "c",
+        ),
+        (
+            &[&["GET", "http://a/?q=z&x"], &all[..]].concat(),
+            "query",
+            json!(["q: x or y"]),
+            "q=z&x",
+        ),
+        (
+            &[&["GET", url], &all[..]].concat(),
+            "source.client",
+            json!(["10.0.0.0/8"]),
+            "127.0.0.1",
+        ),
+        (
+            &[&["PUT", "http://x.test/?q=x"], &all[..], &forwarded].concat(),
+            "not",
+            json!(["none of host x.test, method PUT"]),
+            "host x.test, method PUT",
+        ),
+    ] {
+        // In which order they are asked is not promised: all others hold.
+        let mut arguments = arguments.to_vec();
+        if condition != "source.client" && condition != "not" {
+            arguments.extend(forwarded);
+        }
+        let rows = rows(CANARY, &arguments);
+        let unmet = rows[0]["passed"].as_array().unwrap().last().unwrap();
+        let told = (&unmet["condition"], &unmet["wants"], &unmet["has"]);
+        assert_eq!(
+            told,
+            (&json!(condition), &wants, &json!(has)),
+            "{arguments:?}"
+        );
+    }
+    let (_, out, _) = told(CANARY, &[&["GET", url], &all[..], &forwarded].concat());
+    assert!(out.ends_with("answered with 403, denied\n"), "{out}");
+}
+
+#[test]
+fn cases_of_a_canary() {
+    let folder = Folder::new("canary");
+    let keel = folder.write("keel.yaml", CANARY);
+    let run = |cases: &str| {
+        let file = folder.write("cases.yaml", cases);
+        evenkeel(&[
+            "check",
+            "--expect",
+            file.to_str().unwrap(),
+            keel.to_str().unwrap(),
+        ])
+    };
+    let (code, out, said) = run("
+- { request: GET http://api.test/v1/x, service: [next, api], share: { api: 90%, next: 10% }, fallback: api, path: /x, query: v=1, host: inner.test }
+- { request: GET http://api.test/x?a, query: a }
+- { request: GET http://a:81/source, service: api, query: \"\", host: a:81 }
+- { request: GET http://a/moved, service: gone, status: 302, location: http://sorry.test/moved, reason: all_down }
+- { request: GET http://a/sorry, service: gone, status: 503, reason: all_down }
+- { request: GET http://a/other, service: gone, fallback: next, backend: 10.0.0.2:1 }
+");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(out.ends_with("6 of 6 cases hold\n"), "{out}");
+    for (case, expect) in [
+        (
+            "api.test/, service: api",
+            "expected `api`, got service api, next [service]",
+        ),
+        (
+            "api.test/, service: [api, next, gone]",
+            "expected `api, next, gone`, got service api, next [service]",
+        ),
+        (
+            "api.test/, share: { api: 95%, next: 5% }",
+            "expected `api: 95.0%, next: 5.0%`, got `api: 90.0%, next: 10.0%` [share]",
+        ),
+        (
+            "api.test/, share: { api: 90% }",
+            "expected `api: 90.0%`, got `api: 90.0%, next: 10.0%` [share]",
+        ),
+        (
+            "api.test/, fallback: next",
+            "expected `next`, got `api` [fallback]",
+        ),
+        (
+            "a/source, fallback: next",
+            "expected `next`, got none [fallback]",
+        ),
+        (
+            "a/moved, fallback: next",
+            "expected `next`, got a redirect of 302 [fallback]",
+        ),
+        (
+            "api.test/v1/, query: v=2",
+            "expected `v=2`, got `v=1` [query]",
+        ),
+        (
+            "api.test/, host: api.test",
+            "expected `api.test`, got `inner.test` [host]",
+        ),
+        (
+            "a/none, host: a",
+            "expected `a`, got an answer of 404, no_rule [host]",
+        ),
+        (
+            "a/moved, status: 200",
+            "expected 200, got service gone, which refuses: a redirect of 302 to `http://sorry.test/moved` [status]",
+        ),
+        (
+            "a/other, status: 200",
+            "expected 200, got service gone [status]",
+        ),
+    ] {
+        let (code, _, said) = run(&format!("- {{ request: GET http://{case} }}\n"));
+        let first = said.lines().next().unwrap_or("");
+        let told = first.split_once(": error: ").map(|(_, told)| told);
+        assert_eq!((code, told), (Some(1), Some(expect)), "{case}: {said}");
+    }
 }
 
 #[test]
@@ -441,7 +691,7 @@ fn cases_that_do_not_hold() {
         ),
         (
             "request: GET http://gone.test/, service: api",
-            "expected `api`, got service gone [service]",
+            "expected `api`, got service gone, which refuses: an answer of 503, all_down [service]",
         ),
         (
             "request: GET http://gone.test/, backend: x",
@@ -453,7 +703,7 @@ fn cases_that_do_not_hold() {
         ),
         (
             "request: GET http://gone.test/, status: 200",
-            "expected 200, got service gone [status]",
+            "expected 200, got service gone, which refuses: an answer of 503, all_down [status]",
         ),
         (
             "request: GET http://a/old, status: 302",
