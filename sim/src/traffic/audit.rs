@@ -7,7 +7,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_proxy::observation::Count;
 
 use super::ledger::{Ledger, Outcome};
-use super::spoken::{Asked, Body};
+use super::spoken::{Asked, Body, Met};
 use super::{Kind, World};
 
 /// At every tick: the laws, and no more in flight than clients could have asked.
@@ -47,17 +47,19 @@ fn given_back(world: &World) {
         }
     };
     let live = world.published.load();
-    let state = &live.services[0].state;
-    nothing("in flight", in_flight(&state.service, world.stage.now()));
+    for service in &live.services {
+        let state = &service.state;
+        nothing("in flight", in_flight(&state.service, world.stage.now()));
+        for backend in state.all() {
+            nothing("sockets to a backend", backend.sockets.open());
+        }
+    }
     nothing("connections served", world.worker.connections());
     nothing(
         "places taken",
         world.door.state().open.load(Ordering::Relaxed),
     );
     nothing("connections held by backends", ledger.held.get());
-    for backend in state.all() {
-        nothing("sockets to a backend", backend.sockets.open());
-    }
     // The worker here, and in the tasks that sweep and tick; every connection would hold one more.
     let tasks = std::rc::Rc::strong_count(&world.worker);
     nothing("owners of the worker too many", tasks.saturating_sub(5));
@@ -70,25 +72,34 @@ fn sum(counts: &[Count]) -> u64 {
 fn counted(world: &World) {
     let ledger = &world.ledger;
     let live = world.published.load();
-    let state = &live.services[0].state;
-    let row = &state.counters[0];
-    let exchanges = sum(&row.classes);
-    if exchanges != sum(&row.latency) {
-        ledger.finding("exchanges by status and by latency differ".to_owned());
-    }
-    let picked: u64 = state
-        .service
-        .snapshot(world.stage.now())
-        .backends
-        .iter()
-        .map(|backend| backend.counts.picked)
-        .sum();
-    // A member that left takes its counts with it.
-    if !world.reloaded.get() && picked != row.attempts.get() {
-        ledger.finding(format!(
-            "{picked} picks, {} attempts counted",
-            row.attempts.get()
-        ));
+    let (mut exchanges, mut received, mut sent) = (0, 0, 0);
+    for (at, service) in live.services.iter().enumerate() {
+        let state = &service.state;
+        let row = &state.counters[0];
+        let here = sum(&row.classes);
+        if here != sum(&row.latency) {
+            ledger.finding("exchanges by status and by latency differ".to_owned());
+        }
+        // What the last one refuses is counted where it went, too; its bytes are counted there alone.
+        if at + 1 < live.services.len() {
+            exchanges += here;
+        }
+        received += row.received.get();
+        sent += row.sent.get();
+        let snapshot = state.service.snapshot(world.stage.now());
+        let picks = snapshot.backends.iter().map(|one| one.counts.picked);
+        let picked: u64 = picks.sum();
+        // A retry is picked before its pause, in which a client may leave.
+        let left = ledger.faults().get("client left").copied();
+        let counted = row.attempts.get()..=row.attempts.get() + left.unwrap_or_default();
+        // A member that left takes its counts with it.
+        if !world.reloaded.get() && !counted.contains(&picked) {
+            let name = &service.plan.name;
+            let counted = row.attempts.get();
+            ledger.finding(format!(
+                "{name}: {picked} picks, {counted} attempts counted"
+            ));
+        }
     }
     for (word, count) in ledger.reasons() {
         let told = world.door.state().counters.answered_by_reason();
@@ -101,13 +112,15 @@ fn counted(world: &World) {
         }
     }
     let outcomes = ledger.outcomes();
-    let heard = |(_, outcome): &&(_, Outcome)| *outcome != Outcome::Nothing;
+    let heard = |(asked, outcome): &&(Asked, Outcome)| {
+        *outcome != Outcome::Nothing && asked.met != Met::Deny
+    };
     let heard = outcomes.iter().filter(heard).count() as u64;
     if world.kind != Kind::Wild && exchanges != heard {
         ledger.finding(format!("{exchanges} exchanges counted, {heard} heard of"));
     }
     if world.plain {
-        bytes(&outcomes, (row.received.get(), row.sent.get()), ledger);
+        bytes(&outcomes, (received, sent), ledger);
     }
 }
 
@@ -140,15 +153,20 @@ fn promised(world: &World) {
     }
     for (id, (asked, outcome)) in world.ledger.outcomes().iter().enumerate() {
         match outcome {
-            Outcome::Answered {
-                status: 200,
-                here: false,
-            } => {}
+            Outcome::Answered { status, here } if (*status, *here) == due(asked) => {}
             // The listener's limit of requests, or the client's own word, ended the connection before.
             Outcome::Nothing => {}
             outcome => world
                 .ledger
                 .finding(format!("request {id} ({asked:?}) ended with {outcome:?}")),
         }
+    }
+}
+
+/// The status that is promised, and whether the proxy makes the answer.
+fn due(asked: &Asked) -> (u16, bool) {
+    match asked.met {
+        Met::Deny => (403, true),
+        _ => (200, false),
     }
 }

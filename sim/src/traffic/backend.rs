@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_proxy::sock::Sock;
+use evenkeel_proxy::sock::pipe::Pipe;
 
 use super::ledger::Ledger;
 use super::link::{Link, Way, shutdown, write_all};
@@ -131,6 +132,8 @@ impl Drop for Held {
 /// A connection to a backend, from its side.
 struct Talk {
     backend: Rc<Backend>,
+    /// The service whose member it is reached as.
+    service: usize,
     end: End,
     carries: Carries,
     chance: Chance,
@@ -138,7 +141,7 @@ struct Talk {
 
 impl Backend {
     /// Serves a connection in a task of its own.
-    pub(super) fn accept(self: &Rc<Self>, end: evenkeel_proxy::sock::pipe::Pipe, link: Link) {
+    pub(super) fn accept(self: &Rc<Self>, service: usize, end: Pipe, link: Link) {
         let chance = Chance::new(self.chance.borrow_mut().word(), 13);
         let carries = Carries::default();
         self.links.borrow_mut().push((link, carries.clone()));
@@ -146,6 +149,7 @@ impl Backend {
         let held = Held(self.ledger.clone());
         let talk = Talk {
             backend: self.clone(),
+            service,
             end: Rc::new(RefCell::new(Some(end))),
             carries,
             chance,
@@ -207,7 +211,10 @@ impl Talk {
     /// One request. True: the connection lives on.
     async fn request(&mut self, head: &[u8], reader: &mut Reader) -> bool {
         let backend = self.backend.clone();
-        let Some((id, head)) = backend.ledger.head_seen(backend.number, head) else {
+        let Some((id, head)) = backend
+            .ledger
+            .head_seen((backend.number, self.service), head)
+        else {
             return false;
         };
         let Some(asked) = backend.ledger.asked(id) else {

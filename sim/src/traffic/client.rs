@@ -329,7 +329,10 @@ impl Client {
             stop,
             started: true,
         })?;
-        let reason = from.is_none().then(|| reason_of(&body, status));
+        let reason = (from.is_none()).then(|| match bodyless {
+            true => String::new(),
+            false => reason_of(&body, status),
+        });
         self.ledger.answered(id, status, reason.as_deref());
         self.state.answered.set(number + 1);
         self.state.quiet_since.set(self.stage.now());

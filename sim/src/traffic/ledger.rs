@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use super::spoken::{Asked, Body, Direction, Head, pattern};
+use super::spoken::{Asked, Body, Direction, Head, Met, pattern};
 
 /// How a request ended, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,8 @@ impl Ledger {
             whole: 0,
             served: false,
             struck: false,
-            early: false,
+            // Nobody waits for a body that is denied.
+            early: asked.met == Met::Deny && asked.body != Body::None,
             outcome: Outcome::Pending,
         });
         rows.len() - 1
@@ -114,8 +115,12 @@ impl Ledger {
         self.rows.borrow().get(id).is_some_and(|row| row.early)
     }
 
-    /// A backend saw a head.
-    pub(super) fn head_seen(&self, backend: usize, bytes: &[u8]) -> Option<(usize, Head)> {
+    /// A backend saw a head, as a member of this service.
+    pub(super) fn head_seen(
+        &self,
+        (backend, service): (usize, usize),
+        bytes: &[u8],
+    ) -> Option<(usize, Head)> {
         let Some(head) = Head::parse(bytes) else {
             self.finding(format!(
                 "backend {backend} got a head that is none: {:?}",
@@ -129,8 +134,14 @@ impl Ledger {
             ));
             return None;
         };
-        if head.first != format!("{} /e/{id} HTTP/1.1", asked.method) {
+        let (_, prefix) = asked.met.prefix();
+        if head.first != format!("{} {prefix}/{id} HTTP/1.1", asked.method) {
             self.finding(format!("request {id} arrived as {:?}", head.first));
+        }
+        if !asked.met.may_reach(service) {
+            self.finding(format!(
+                "request {id} ({asked:?}) reached service {service}"
+            ));
         }
         if asked.malformed.is_some() {
             self.finding(format!("malformed request {id} reached backend {backend}"));
@@ -155,6 +166,10 @@ impl Ledger {
         let mut rows = self.rows.borrow_mut();
         let Some(row) = rows.get_mut(id) else { return };
         row.seen += 1;
+        if row.asked.met == Met::Deny {
+            drop(rows);
+            return self.finding(format!("denied request {id} reached a backend"));
+        }
         // Each attempt may meet one stale connection before its own.
         let most = match row.asked.is_idempotent() {
             true => 2 * self.attempts.get(),
@@ -200,7 +215,8 @@ impl Ledger {
 
     /// The client saw a whole answer.
     pub(super) fn answered(&self, id: usize, status: u16, reason: Option<&str>) {
-        if let Some(reason) = reason {
+        // An answer to HEAD has no body to say a word.
+        if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
             *self
                 .reasons
                 .borrow_mut()

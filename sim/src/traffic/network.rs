@@ -22,17 +22,20 @@ pub(super) struct Network {
     pub(super) chance: RefCell<Chance>,
 }
 
-/// The port of the backend with this number.
-pub(super) fn port(number: usize) -> u16 {
-    u16::try_from(number + 1).unwrap_or(u16::MAX)
+/// A backend has a port for each service, so that it knows as whose member it is reached.
+const PORTS: usize = 100;
+
+/// The port of the backend with this number, as a member of this service.
+pub(super) fn port(service: usize, number: usize) -> u16 {
+    u16::try_from(service * PORTS + number + 1).unwrap_or(u16::MAX)
 }
 
 impl Network {
-    fn at(&self, to: &BackendAddress) -> Option<&Rc<Backend>> {
+    fn at(&self, to: &BackendAddress) -> Option<(usize, &Rc<Backend>)> {
         match to {
             BackendAddress::Tcp(address) => {
-                let number = usize::from(address.port()).checked_sub(1)?;
-                self.backends.get(number)
+                let place = usize::from(address.port()).checked_sub(1)?;
+                Some((place / PORTS, self.backends.get(place % PORTS)?))
             }
             _ => None,
         }
@@ -43,7 +46,7 @@ impl Net for Network {
     type Sock = Pipe;
 
     async fn connect(&self, to: &BackendAddress, _: &UpstreamPlan) -> io::Result<Pipe> {
-        let backend = self.at(to).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let (service, backend) = self.at(to).ok_or(io::ErrorKind::AddrNotAvailable)?;
         self.stage.sleep(backend.way.latency * 2).await;
         while backend.reach.get() == Reach::Silent || backend.way.parted.get() {
             // As a lost SYN that is sent again.
@@ -54,7 +57,7 @@ impl Net for Network {
         }
         let (ours, theirs, link) =
             Link::new(&self.stage, &backend.way, &mut self.chance.borrow_mut());
-        backend.accept(theirs, link);
+        backend.accept(service, theirs, link);
         Ok(ours)
     }
 

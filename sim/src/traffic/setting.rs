@@ -1,19 +1,20 @@
 //! Owns what a seed makes of a world: its kind, its plan, its clients and its backends.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::backend::{BackendSpec, Weight};
 use evenkeel_balance::retry::budget::BudgetSettings;
 use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
     Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
-    ListenerPlan, PathHandling, ResolverPlan, RulePlan, ServicePlan, UpstreamPlan, Workers,
+    FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, ResolverPlan, RewritePlan,
+    RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan, UpstreamPlan, Workers,
 };
 
 use super::Kind;
@@ -22,6 +23,7 @@ use super::client::Habits;
 use super::ledger::Ledger;
 use super::link::Way;
 use super::network::port;
+use super::spoken::Met;
 use super::stage::Stage;
 use crate::chance::Chance;
 
@@ -131,17 +133,6 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         half_close: true,
         error_pages: ErrorPages::new(),
     };
-    let rule = RulePlan {
-        name: "all".into(),
-        priority: 1,
-        listeners: Vec::new(),
-        when: Conditions::default(),
-        action: Action::Forward(0),
-        beside: Beside::default(),
-        exchange: None,
-        idle_body: None,
-        body: None,
-    };
     Plan {
         admin: AdminPlan {
             bind: None,
@@ -155,12 +146,83 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         workers: Workers::Auto,
         drain: Duration::from_secs(30),
         listeners: vec![listener],
-        rules: vec![rule],
-        services: vec![service(kind, backends, gone, chance)],
+        rules: rules(chance),
+        services: (0..SERVICES.len())
+            .map(|at| service(kind, at, (backends, gone), chance))
+            .collect(),
     }
 }
 
-fn service(kind: Kind, backends: usize, gone: Option<usize>, chance: &mut Chance) -> ServicePlan {
+/// By their places. All have the same backends; nobody in the last may be picked.
+pub(super) const SERVICES: [&str; 3] = ["api", "next", "nobody"];
+
+/// The last of them.
+const NOBODY: usize = SERVICES.len() - 1;
+
+/// A rule for each way that a request may go.
+fn rules(chance: &mut Chance) -> Vec<RulePlan> {
+    let side = |service, weight| SidePlan { service, weight };
+    let split = SplitPlan {
+        sides: vec![side(0, 50), side(1, 50), side(NOBODY, 0)],
+        affinity: match chance.below(3) {
+            0 => None,
+            1 => Some(SplitAffinity::Source),
+            _ => Some(SplitAffinity::Cookie(
+                "side".into(),
+                Duration::from_secs(60),
+            )),
+        },
+    };
+    let (from, to) = Met::Rewrite.prefix();
+    let rewrite = RewritePlan {
+        path: Some(PathRewrite::Prefix {
+            from: from.into(),
+            to: to.into(),
+        }),
+        ..RewritePlan::default()
+    };
+    let falls = Some(Arc::new(FallbackPlan::Forward(0)));
+    let rewritten = Beside {
+        rewrite: Some(Arc::new(rewrite)),
+        fallback: falls.clone(),
+        ..Beside::default()
+    };
+    let fallen = Beside {
+        fallback: falls,
+        ..Beside::default()
+    };
+    [
+        (Met::Forward, Action::Forward(0), Beside::default()),
+        (Met::Split, Action::Split(split), Beside::default()),
+        (Met::Rewrite, Action::Forward(1), rewritten),
+        (Met::Fallback, Action::Forward(NOBODY), fallen),
+        (Met::Deny, Action::Deny(403), Beside::default()),
+    ]
+    .into_iter()
+    .zip(1..)
+    .map(|((met, action, beside), priority)| RulePlan {
+        name: format!("{met:?}").into(),
+        priority,
+        listeners: Vec::new(),
+        when: Conditions {
+            paths: vec![PathPattern::Prefix(met.prefix().0.into())],
+            ..Conditions::default()
+        },
+        action,
+        beside,
+        exchange: None,
+        idle_body: None,
+        body: None,
+    })
+    .collect()
+}
+
+fn service(
+    kind: Kind,
+    at: usize,
+    (backends, gone): (usize, Option<usize>),
+    chance: &mut Chance,
+) -> ServicePlan {
     let policy = match chance.below(3) {
         0 => PolicyChoice::RoundRobin,
         1 => PolicyChoice::LeastConnections,
@@ -184,14 +246,17 @@ fn service(kind: Kind, backends: usize, gone: Option<usize>, chance: &mut Chance
     }
     let tight = kind == Kind::Wild && chance.below(4) == 0;
     ServicePlan {
-        name: "api".into(),
+        name: SERVICES[at].into(),
         settings,
         key: None,
         backends: (0..backends)
             .filter(|&number| Some(number) != gone)
             .map(|number| BackendPlan {
-                spec: BackendSpec::new(id(number)),
-                address: BackendAddress::Tcp(SocketAddr::from(([10, 0, 0, 1], port(number)))),
+                spec: BackendSpec::new(id(number)).weight(match at {
+                    NOBODY => Weight::ZERO,
+                    _ => Weight::ONE,
+                }),
+                address: BackendAddress::Tcp(([10, 0, 0, 1], port(at, number)).into()),
                 max_connections: NonZeroUsize::new(if tight { 1 } else { 0 }),
                 zone: None,
             })

@@ -17,9 +17,57 @@ pub(super) enum Body {
     Broken(usize),
 }
 
+/// The rule that a request meets, by its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// One service.
+    Forward,
+    /// One of two.
+    Split,
+    /// Another path for the backend; another service when the first one refuses.
+    Rewrite,
+    /// A service that always refuses, and one that takes it.
+    Fallback,
+    /// No backend may hear of it.
+    Deny,
+}
+
+impl Met {
+    fn any(chance: &mut Chance) -> Self {
+        match chance.below(12) {
+            0..3 => Self::Split,
+            3..5 => Self::Rewrite,
+            5 => Self::Fallback,
+            6 if chance.below(2) == 0 => Self::Deny,
+            _ => Self::Forward,
+        }
+    }
+
+    /// What the path begins with: as clients write it, and as backends get it.
+    pub(super) const fn prefix(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Forward => ("/e", "/e"),
+            Self::Split => ("/s", "/s"),
+            Self::Rewrite => ("/old", "/new"),
+            Self::Fallback => ("/f", "/f"),
+            Self::Deny => ("/d", "/d"),
+        }
+    }
+
+    /// Whether a service, by its place in the plan, may have it.
+    pub(super) const fn may_reach(self, service: usize) -> bool {
+        match self {
+            Self::Forward | Self::Fallback => service == 0,
+            Self::Split | Self::Rewrite => service <= 1,
+            Self::Deny => false,
+        }
+    }
+}
+
 /// A request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
+    pub(super) met: Met,
     pub(super) method: &'static str,
     /// HTTP/1.0.
     pub(super) old: bool,
@@ -79,6 +127,7 @@ impl Asked {
         let method = ["GET", "GET", "GET", "HEAD", "OPTIONS", "DELETE"][chance.below(6)];
         let length = length(chance);
         Self {
+            met: Met::any(chance),
             method,
             old: chance.below(12) == 0,
             close: chance.below(15) == 0,
@@ -93,8 +142,11 @@ impl Asked {
         }
     }
 
-    /// The same without chunks, so that bytes can be counted.
+    /// The same without chunks and for a service, so that bytes can be counted.
     pub(super) fn plain(mut self) -> Self {
+        if self.met == Met::Deny {
+            self.met = Met::Forward;
+        }
         for body in [&mut self.body, &mut self.answer] {
             if let Body::Chunked(length) = *body {
                 *body = Body::Exact(length);
@@ -117,8 +169,9 @@ impl Asked {
     pub(super) fn head(&self, id: usize) -> String {
         let version = if self.old { "1.0" } else { "1.1" };
         let mut head = format!(
-            "{} /e/{id} HTTP/{version}\r\nHost: sim\r\nX-Exchange: {id}\r\n",
-            self.method
+            "{} {}/{id} HTTP/{version}\r\nHost: sim\r\nX-Exchange: {id}\r\n",
+            self.method,
+            self.met.prefix().0,
         );
         match self.body {
             Body::Exact(length) => head += &format!("Content-Length: {length}\r\n"),

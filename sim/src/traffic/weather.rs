@@ -97,11 +97,10 @@ fn checks(world: &World) {
                 };
                 let id = BackendId::from(setting::id(backend.number));
                 let live = published.load();
-                // It may have left the plan meanwhile.
-                let _ = live.services[0]
-                    .state
-                    .service
-                    .check(&id, report, stage.now());
+                for service in &live.services {
+                    // It may have left the plan meanwhile.
+                    let _ = service.state.service.check(&id, report, stage.now());
+                }
             }
         }
     });
