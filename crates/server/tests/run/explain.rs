@@ -835,7 +835,7 @@ fn a_fallback_is_what_follows_a_refusal() {
         ("", "nobody is picked: answered with 503, all_down\n"),
         (
             ", fallback: { forward: other }",
-            "nobody is picked: the fallback follows, all_down\nwhen the service refuses: service other\n",
+            "nobody is picked, all_down: the fallback follows\nwhen a service refuses: forwarded to service other, by adaptive\n",
         ),
     ] {
         let (_, out, said) = told(&config(fallback), &["GET", "http://a/"]);
