@@ -11,6 +11,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+/// Those of TLS.
+mod tls;
+
 /// What [`text`] is.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -51,6 +54,7 @@ impl Collector for Page {
         self.backends(&mut encoder)?;
         self.standing(&mut encoder)?;
         self.listeners(&mut encoder)?;
+        self.tls(&mut encoder)?;
         self.reloads(&mut encoder)?;
         self.access_log(&mut encoder)?;
         self.pages(&mut encoder)?;

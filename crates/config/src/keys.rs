@@ -26,8 +26,12 @@ mod services;
 
 /// `backends:` of a service.
 mod backends;
+
 /// Files of cases.
 mod cases;
+
+/// `tls:`, of a listener and to backends.
+mod tls;
 
 /// Keys whose feature comes later.
 pub(crate) mod later;
@@ -49,6 +53,7 @@ pub(crate) use services::{
     BODY, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
     TCP_CHECK, UPSTREAM,
 };
+pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, TICKETS, TLS, UPSTREAM_TLS};
 pub(crate) use top::{ADMIN, RESOLVER, TOP};
 
 /// The keys of one kind of map.

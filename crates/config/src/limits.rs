@@ -154,11 +154,19 @@ pub const KIB: u64 = 1024;
 /// The most bytes of a configured answer: a page with its style, not a download.
 pub const PAGE_BYTES: usize = 64 * 1024;
 
+/// Certificates of one listener: each is parsed at every reload.
+pub const CERTIFICATES: usize = 10_000;
+
+/// A key for tickets opens what was sealed twice as long ago: a day, which clients keep them at most in practice.
+pub const TICKETS_ROTATE: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// What a listener allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {
     /// Connections at once; who comes later waits in the kernel's queue.
     pub connections: usize,
+    /// TLS handshakes at once; who comes later is cut.
+    pub handshakes: usize,
     /// Bytes of a request's head.
     pub head: usize,
     /// Fields of a request's head.
@@ -169,6 +177,8 @@ pub struct ListenerLimits {
     pub body: Option<u64>,
     /// Requests on one connection; none is no limit.
     pub requests: Option<u64>,
+    /// From accepting to the end of a TLS handshake.
+    pub handshake_within: Duration,
     /// From the first byte of a request's head (or from accepting) to its last.
     pub head_within: Duration,
     /// Between two bytes of a body or a tunnel, and for a write that does not move.
@@ -182,6 +192,8 @@ impl Default for ListenerLimits {
         Self {
             // About 2 KiB each of ours, and as much of the kernel's when idle.
             connections: 50_000,
+            // Some 40 KiB and 1 ms of a core each.
+            handshakes: 1000,
             // Large cookies fit; nginx refuses above 32 KiB, HAProxy above 16.
             head: 32 * 1024,
             // What Apache, Envoy and hyper allow.
@@ -189,6 +201,8 @@ impl Default for ListenerLimits {
             target: 8 * 1024,
             body: None,
             requests: None,
+            // Three lost packets on a slow line; who says nothing is ended.
+            handshake_within: Duration::from_secs(10),
             // Slow mobile clients need a second or two; a slow attack is cut.
             head_within: Duration::from_secs(10),
             idle_body: Duration::from_secs(60),
@@ -239,6 +253,7 @@ impl Default for UpstreamPlan {
             idle_most: 256,
             source: None,
             keepalive: None,
+            tls: None,
         }
     }
 }

@@ -52,6 +52,9 @@ mod services;
 /// `backends:` of a service.
 mod backends;
 
+/// `tls:`
+mod tls;
+
 /// `health:` of a service.
 mod health;
 

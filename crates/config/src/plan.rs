@@ -31,6 +31,9 @@ mod actions;
 /// Names whose backends DNS tells.
 mod names;
 
+/// TLS, of listeners and to backends.
+pub mod tls;
+
 pub use actions::{
     Beside, EditsPlan, Expression, FallbackPlan, FieldName, HostRewrite, PathRewrite, Piece,
     RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
@@ -151,6 +154,8 @@ pub struct ListenerPlan {
     pub name: Arc<str>,
     /// At least one; none overlaps another of any listener.
     pub binds: Vec<Bind>,
+    /// TLS, ended here; none: not encrypted.
+    pub tls: Option<tls::TlsPlan>,
     /// Limits and deadlines.
     pub limits: ListenerLimits,
     /// What is done with a request's path before rules see it.
@@ -315,6 +320,8 @@ pub struct UpstreamPlan {
     pub source: Option<std::net::IpAddr>,
     /// TCP keep-alive probes after so long without traffic; none: the kernel's setting.
     pub keepalive: Option<Duration>,
+    /// TLS; none: not encrypted.
+    pub tls: Option<Arc<tls::UpstreamTls>>,
 }
 
 /// How backends are checked.

@@ -155,7 +155,10 @@ fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
     let shown = render(&loaded.problems, &sources);
     let lines: Vec<&str> = include_str!("files/example.yaml").lines().collect();
     let mut keys = Vec::new();
-    for problem in &loaded.problems {
+    // Nobody has read the files that it names.
+    let of_files = |problem: &&evenkeel_config::Problem| problem.word == "file";
+    assert_eq!(loaded.problems.iter().filter(of_files).count(), 3);
+    for problem in loaded.problems.iter().filter(|one| !of_files(one)) {
         assert!(
             matches!(problem.word, "not_yet" | "unused_service"),
             "{shown}"
@@ -184,7 +187,6 @@ fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
         "sni",
         "tcp",
         "tier",
-        "tls",
         "tokens",
     ];
     assert_eq!(keys, later, "{shown}");

@@ -19,6 +19,7 @@ use evenkeel_proxy::live::{DoorState, Live, Published, listener_of};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::access_log::{AccessLog, Opened};
+use crate::certificates;
 use crate::changes::Changes;
 use crate::checks::{self, Checker};
 use crate::names::{Names, News};
@@ -108,6 +109,7 @@ impl Control {
                 std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
             }
         };
+        certificates::load(&plan)?;
         let bound = bind_all(&plan, &HashMap::new(), count)?;
         let mut log = AccessLog::new();
         let opened = open_log(&log, &plan)?;
@@ -162,6 +164,7 @@ impl Control {
     fn change(&mut self, plan: Plan) -> Result<Changes, StartError> {
         let before = self.published.load();
         let changes = Changes::between(&before.plan, &plan);
+        certificates::load(&plan)?;
         let bound = bind_all(&plan, &self.open, self.workers.len())?;
         let opened = open_log(&self.log, &plan)?;
         let gone: Vec<_> = self
@@ -214,10 +217,12 @@ impl Control {
     pub fn tick(&mut self) -> bool {
         self.log.tick();
         let now = self.clock.now();
-        for service in &self.published.load().services {
+        let live = self.published.load();
+        for service in &live.services {
             service.state.service.tick(now);
         }
         self.follow_names();
+        certificates::turn(&live);
         let alive = self.draining.load(Ordering::Relaxed)
             || !self
                 .workers

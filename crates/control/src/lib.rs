@@ -25,6 +25,11 @@ pub mod names;
 /// What is logged of events.
 pub mod told;
 
+/// Certificates over time.
+mod certificates;
+
+pub use certificates::problems as certificate_problems;
+
 pub use changes::Changes;
 pub use control::{Control, StartError};
 /// What time it is for an instance.

@@ -16,6 +16,7 @@ use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::thread::WorkerState;
 
 use crate::access_log::Counts;
+use crate::certificates;
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 
 /// An instance at one moment.
@@ -65,6 +66,32 @@ pub struct ListenerSnapshot {
     pub accept_failed: u64,
     /// Answers that were made here, by the word of their reason.
     pub answered: Vec<(&'static str, u64)>,
+    /// Its TLS. None: it has none.
+    pub tls: Option<TlsSnapshot>,
+}
+
+/// TLS of a listener at one moment.
+#[derive(Clone, Debug)]
+pub struct TlsSnapshot {
+    /// Handshakes under way.
+    pub handshaking: usize,
+    /// Handshakes that ended well, by version.
+    pub versions: Vec<(&'static str, u64)>,
+    /// Of them, those that were short: the client came back.
+    pub resumed: u64,
+    /// Handshakes that failed, by the word of their reason.
+    pub failed: Vec<(&'static str, u64)>,
+    /// In the order of the plan.
+    pub certificates: Vec<CertificateSnapshot>,
+}
+
+/// A certificate at one moment.
+#[derive(Clone, Debug)]
+pub struct CertificateSnapshot {
+    /// The name of its file.
+    pub file: String,
+    /// How long it still holds; below zero where it has expired.
+    pub seconds_left: i64,
 }
 
 /// A service at one moment.
@@ -200,7 +227,7 @@ impl Watch {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let live = self.published.load();
-        let listeners = live.plan.listeners.iter().zip(&live.doors);
+        let listeners = live.plan.listeners.iter().zip(&live.doors).enumerate();
         Snapshot {
             draining: self.is_draining(),
             uptime: Duration::from_nanos(self.clock.now().as_nanos()),
@@ -219,12 +246,19 @@ impl Watch {
             },
             taken_at: Duration::from_millis(self.reloads.taken_at.load(Ordering::Relaxed)),
             listeners: listeners
-                .map(|(plan, door)| ListenerSnapshot {
+                .map(|(at, (plan, door))| ListenerSnapshot {
                     name: plan.name.clone(),
                     connections: door.open.load(Ordering::Relaxed),
                     accepted: door.counters.accepted_total(),
                     accept_failed: door.counters.accept_failed_total(),
                     answered: door.counters.answered_by_reason(),
+                    tls: plan.tls.as_ref().map(|_| TlsSnapshot {
+                        handshaking: door.handshakes.open(),
+                        versions: door.handshakes.by_version(),
+                        resumed: door.handshakes.resumed(),
+                        failed: door.handshakes.by_fault(),
+                        certificates: certificates::of(&live, at, since_1970()),
+                    }),
                 })
                 .collect(),
             services: live

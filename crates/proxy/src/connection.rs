@@ -148,8 +148,28 @@ pub struct Conn<N: Net> {
     pub(crate) next: Next,
 }
 
+impl<N: Net> Conn<N> {
+    /// How the client calls what it speaks.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.sock.secured().map_or("http", |_| "https")
+    }
+
+    /// Who the client has shown to be, as fields for backends.
+    pub(crate) fn identity(&self) -> &[u8] {
+        let client = self.sock.secured().and_then(|one| one.client.as_deref());
+        client.map_or(b"", |client| &client.fields)
+    }
+}
+
 /// Counts a worker's connection in, and out on every path; a panic of its task is contained by the runtime and counted here.
-struct Opened<N: Net>(Rc<Worker<N>>);
+pub(crate) struct Opened<N: Net>(Rc<Worker<N>>);
+
+impl<N: Net> Opened<N> {
+    pub(crate) fn new(worker: &Rc<Worker<N>>) -> Self {
+        worker.open.set(worker.open.get() + 1);
+        Self(worker.clone())
+    }
+}
 
 impl<N: Net> Drop for Opened<N> {
     fn drop(&mut self) {
@@ -170,8 +190,7 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
     slots: Rc<Slots<F, N>>,
 ) {
     let _admitted = admitted;
-    worker.open.set(worker.open.get() + 1);
-    let _opened = Opened(worker.clone());
+    let _opened = Opened::new(&worker);
     let mut conn = Conn {
         deadline: worker.deadlines.slot(),
         worker,
@@ -196,6 +215,8 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
     match conn.next {
         // Requests behind the last one are not read: closing over them would take the answer away.
         Next::Close if !conn.input.is_empty() || conn.sock.has_input() => linger(&mut conn).await,
+        // What ends with the connection is whole only where the end is said.
+        Next::Close if conn.sock.secured().is_some() => end(&mut conn).await,
         Next::Keep | Next::Close => {}
         Next::Linger => linger(&mut conn).await,
         Next::Cut => conn.sock.cut(),
@@ -270,6 +291,16 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How much of it is read.
 const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Ends the direction of writing.
+async fn end<N: Net>(conn: &mut Conn<N>) {
+    conn.deadline.set(conn.worker.now() + LINGER);
+    poll_fn(|cx| match conn.sock.poll_shutdown(cx) {
+        Poll::Pending => conn.deadline.poll_passed(cx),
+        Poll::Ready(_) => Poll::Ready(()),
+    })
+    .await;
+}
 
 /// Ends the direction of writing, then reads and forgets what the client still sends: closing at once would answer its bytes
 /// with a reset, which can take the answer away from it (RFC 9112 section 9.6).

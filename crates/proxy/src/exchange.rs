@@ -52,9 +52,6 @@ mod reply;
 use act::Met;
 use attempt::{Again, Attempted, Course, Failed};
 
-/// What listeners speak.
-pub(crate) const SCHEME: &str = "http";
-
 /// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it.
 pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
     let mut desk = conn.worker.desk();
@@ -102,6 +99,7 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
         class: rule.0,
         client: decision.client,
         trusted: decision.trusted,
+        scheme: conn.scheme(),
         began,
     };
     met.act(conn, desk, view).await
@@ -278,9 +276,10 @@ impl<N: Net> Exchange<'_, N> {
             peer: conn.peer,
             trusted: self.trusted,
             client: self.client,
-            scheme: SCHEME,
+            scheme: conn.scheme(),
             port: conn.door.port,
             via: self.listener.and_then(|listener| listener.via.as_deref()),
+            identity: conn.identity(),
             real_ip: self.listener.is_some_and(|listener| listener.real_ip),
             chance: std::array::from_fn(|_| conn.worker.chance()),
             altered: Some(&desk.altered).filter(|altered| altered.is_touched()),

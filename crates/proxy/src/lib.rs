@@ -7,6 +7,9 @@
 /// What the engine asks of a connection.
 pub mod sock;
 
+/// Connections that nobody else reads.
+pub mod tls;
+
 /// What the engine asks of the world: connections to backends, time, chance.
 pub mod net;
 

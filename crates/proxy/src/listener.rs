@@ -14,11 +14,13 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 
-use crate::connection::{Admitted, Door, serve, slots};
+use crate::connection::{Admitted, Door, Opened, serve, slots};
 use crate::live::DoorState;
 use crate::net::OsNet;
 use crate::room::Place;
 use crate::sock::os::OsSock;
+use crate::tls::accept::handshake;
+use crate::tls::channel::Channel;
 use crate::worker::Worker;
 
 /// Connections that the kernel keeps until they are accepted; it takes its own limit (`net.core.somaxconn`) where that is lower.
@@ -226,16 +228,11 @@ pub async fn accept(
         // Who comes while there is no place waits here, those behind it in the kernel's queue.
         let admitted = admitted(&worker, &door).await;
         let place = place(&worker).await;
-        let task = serve(
-            worker.clone(),
-            door.clone(),
-            sock,
-            peer,
-            admitted,
-            slots.clone(),
-        );
+        let (worker, door, slots) = (worker.clone(), door.clone(), slots.clone());
         tokio::task::spawn_local(async move {
-            task.await;
+            if let Some(sock) = ready(&worker, &door, sock).await {
+                serve(worker, door, sock, peer, admitted, slots).await;
+            }
             drop(place);
         });
     };
@@ -266,6 +263,31 @@ pub async fn accept(
     // Served at least once, so that they are counted as open when this has ended.
     tokio::task::yield_now().await;
     Ok(())
+}
+
+/// A connection once it can be spoken on: over TLS, if its listener says so. None: the handshake failed.
+async fn ready(
+    worker: &Rc<Worker<OsNet>>,
+    door: &Rc<Door>,
+    sock: OsSock,
+) -> Option<Channel<OsSock>> {
+    let view = worker.view();
+    let tls = door.plan(&view.live, view.version).and_then(|(at, plan)| {
+        plan.tls.as_ref()?;
+        let terms = view.live.terms.get(at).cloned().flatten();
+        Some((
+            terms,
+            (plan.limits.handshakes, plan.limits.handshake_within),
+        ))
+    });
+    drop(view);
+    let Some((terms, bounds)) = tls else {
+        return Some(Channel::Plain(sock));
+    };
+    let _opened = Opened::new(worker);
+    // On the heap: what waits for its first request needs no room for a handshake.
+    let made = Box::pin(handshake(worker, door, terms, bounds, sock)).await?;
+    Some(Channel::Tls(Box::new(made)))
 }
 
 /// A connection, once it is counted. None: there is none.

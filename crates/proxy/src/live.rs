@@ -15,9 +15,13 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
 
+use crate::clock::since_1970;
 use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
 use crate::outlet::Outlet;
 use crate::rules::Rules;
+use crate::tls::accept::Handshakes;
+use crate::tls::terms::Terms;
+use crate::tls::upstream::Towards;
 use crate::upstream::Sockets;
 
 /// The running plan.
@@ -32,6 +36,8 @@ pub struct Live {
     pub doors: Vec<Arc<DoorState>>,
     /// Where what was seen of exchanges is written down. None: nowhere.
     pub outlet: Option<Arc<Outlet>>,
+    /// What clients are held to, in the order of the plan's listeners. None: it has no TLS, or none that could be loaded.
+    pub terms: Vec<Option<Arc<Terms>>>,
 }
 
 /// One service of the running plan.
@@ -40,6 +46,8 @@ pub struct LiveService {
     pub plan: ServicePlan,
     /// What outlives the plan.
     pub state: Arc<ServiceState>,
+    /// What backends are held to. None: it has no TLS, or none that could be loaded.
+    pub towards: Option<Arc<Towards>>,
 }
 
 /// What of a service outlives a plan.
@@ -74,6 +82,8 @@ pub struct DoorState {
     pub counters: DoorCounters,
     /// Connections that are open now, of all workers.
     pub open: AtomicUsize,
+    /// Its handshakes.
+    pub handshakes: Handshakes,
 }
 
 impl Live {
@@ -127,9 +137,12 @@ impl Live {
                             .expect("a checked plan has members that the core takes"),
                     ),
                 };
+                let held = earlier.and_then(|earlier| earlier.towards.as_ref());
+                let towards = service.upstream.tls.as_ref();
                 Arc::new(LiveService {
                     plan: service.clone(),
                     state,
+                    towards: towards.and_then(|tls| Towards::new(tls, held).ok()),
                 })
             })
             .collect();
@@ -142,7 +155,9 @@ impl Live {
                     .unwrap_or_default()
             })
             .collect();
+        let terms = terms(&plan, before);
         Self {
+            terms,
             rules: Rules::new(&plan.rules),
             plan,
             services,
@@ -186,6 +201,21 @@ impl Live {
             .iter()
             .any(|network| network.contains(&peer))
     }
+}
+
+/// What each listener's clients are held to. Who made the plan has seen that it loads; where it does not all the same, nobody is
+/// let in.
+fn terms(plan: &Plan, before: Option<&Live>) -> Vec<Option<Arc<Terms>>> {
+    let listeners = plan.listeners.iter();
+    let each = listeners.map(|listener| {
+        let earlier = before.and_then(|before| {
+            let same = |one: &ListenerPlan| one.name == listener.name;
+            let at = before.plan.listeners.iter().position(same)?;
+            before.terms.get(at)?.as_ref()
+        });
+        Terms::new(listener.tls.as_ref()?, earlier, since_1970()).ok()
+    });
+    each.collect()
 }
 
 /// Which listener of a plan takes the connections of a socket that was opened for a listener of this name: the one of this

@@ -16,17 +16,20 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use crate::clock::{Clock, since_1970};
 use crate::sock::Sock;
 use crate::sock::os::OsSock;
+use crate::tls::channel::Channel;
+use crate::tls::upstream::Towards;
 
 /// The world of one worker.
 pub trait Net: 'static {
     /// What connections are.
     type Sock: Sock + 'static;
 
-    /// Connects to a backend. Dropping the future gives up.
+    /// Connects to a backend, over TLS if that is planned; `towards` is what it is held to then. Dropping the future gives up.
     fn connect(
         &self,
         to: &BackendAddress,
         how: &UpstreamPlan,
+        towards: Option<&Towards>,
     ) -> impl Future<Output = io::Result<Self::Sock>>;
 
     /// The time.
@@ -51,18 +54,23 @@ impl OsNet {
 }
 
 impl Net for OsNet {
-    type Sock = OsSock;
+    type Sock = Channel<OsSock>;
 
-    async fn connect(&self, to: &BackendAddress, how: &UpstreamPlan) -> io::Result<OsSock> {
-        match to {
-            BackendAddress::Tcp(address) => connect_tcp(*address, how).await.map(OsSock::Tcp),
-            BackendAddress::Unix(path) => UnixStream::connect(path).await.map(OsSock::Unix),
-            BackendAddress::Name(name, port) => {
-                let found = tokio::net::lookup_host((&**name, port.get())).await?;
-                happy_eyeballs(interleaved(found), how)
-                    .await
-                    .map(OsSock::Tcp)
+    async fn connect(
+        &self,
+        to: &BackendAddress,
+        how: &UpstreamPlan,
+        towards: Option<&Towards>,
+    ) -> io::Result<Channel<OsSock>> {
+        let sock = connect(to, how).await?;
+        match (&how.tls, towards) {
+            (None, _) => Ok(Channel::Plain(sock)),
+            (Some(_), Some(towards)) => {
+                // On the heap: most connections have none.
+                let made = Box::pin(towards.handshake(sock, to)).await?;
+                Ok(Channel::Tls(Box::new(made)))
             }
+            (Some(_), None) => Err(io::Error::other("its TLS could not be loaded")),
         }
     }
 
@@ -72,6 +80,19 @@ impl Net for OsNet {
 
     fn since_1970(&self) -> Duration {
         since_1970()
+    }
+}
+
+async fn connect(to: &BackendAddress, how: &UpstreamPlan) -> io::Result<OsSock> {
+    match to {
+        BackendAddress::Tcp(address) => connect_tcp(*address, how).await.map(OsSock::Tcp),
+        BackendAddress::Unix(path) => UnixStream::connect(path).await.map(OsSock::Unix),
+        BackendAddress::Name(name, port) => {
+            let found = tokio::net::lookup_host((&**name, port.get())).await?;
+            happy_eyeballs(interleaved(found), how)
+                .await
+                .map(OsSock::Tcp)
+        }
     }
 }
 
@@ -179,6 +200,7 @@ mod tests {
         idle_most: 0,
         source: None,
         keepalive: None,
+        tls: None,
     };
 
     fn run<T>(what: impl Future<Output = T>) -> T {

@@ -137,6 +137,7 @@ reasons! {
     ClientGone "client_gone" 499 Client "The client went away while it waited for its answer.",
     ClientStalled "client_stalled" 499 Client "The client took nothing of its answer for too long.",
     LocalResources "local_resources" 503 Machine "This machine lacks what a connection takes: descriptors, ports, memory.",
+    BackendTls "backend_tls" 502 Backend "Who answers is not the backend, or nothing was agreed on with it: its TLS handshake failed.",
     Denied "denied" 403 Client "A rule denies it.",
     RewriteFailed "rewrite_failed" 500 Operator "What a rule makes of the path or the host is none, or is too long.",
     RedirectFailed "redirect_failed" 500 Operator "What a rule makes of the host is none.",

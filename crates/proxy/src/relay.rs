@@ -66,6 +66,8 @@ pub(crate) struct Pump {
     came: u64,
     moved: bool,
     wrote: bool,
+    /// The writing side still holds some of what was written.
+    held: bool,
 }
 
 impl Pump {
@@ -89,6 +91,7 @@ impl Pump {
             came: 0,
             moved: false,
             wrote: false,
+            held: false,
         }
     }
 
@@ -145,6 +148,10 @@ impl Pump {
 
     /// Whether something waits to be written.
     pub(crate) fn has_output(&self) -> bool {
+        self.held || self.has_text()
+    }
+
+    fn has_text(&self) -> bool {
         self.before.len() + self.piece + self.after.len() > 0
     }
 
@@ -165,10 +172,13 @@ impl Pump {
             {
                 self.take_piece(input)?;
             }
-            if self.has_output() {
+            if self.has_text() {
                 ready!(self.poll_write(cx, input, to))?;
                 continue;
             }
+            let flushed = to.poll_flush(cx);
+            self.held = flushed.is_pending();
+            ready!(flushed).map_err(Break::Write)?;
             let long = match &self.source {
                 None => return Poll::Ready(Ok(())),
                 Some(Source::Exact(left)) => *left >= LONG_FROM,

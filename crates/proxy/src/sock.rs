@@ -7,6 +7,8 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
+use crate::tls::secured::Secured;
+
 /// Two ends in memory, for tests and simulations.
 pub mod pipe;
 
@@ -37,6 +39,16 @@ pub trait Sock {
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
+    /// Ready once all that was written is on its way; until then some of it may wait here, and moves with this or with another
+    /// call. Where writing hands over at once, nothing is to be done.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    #[inline]
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Closes the direction of writing; what was written arrives before.
     ///
     /// # Errors
@@ -54,4 +66,10 @@ pub trait Sock {
     /// Makes dropping it cut the connection (RST) rather than end it, so that what was sent cannot look whole. A Unix socket knows
     /// no cut: there only the framing of what was sent tells.
     fn cut(&mut self);
+
+    /// What was agreed on in its handshake. None: its bytes go as they are.
+    #[inline]
+    fn secured(&self) -> Option<&Secured> {
+        None
+    }
 }

@@ -244,6 +244,8 @@ impl<N: Net> View<N> {
                     .seats
                     .iter()
                     .find(|seat| Arc::ptr_eq(&seat.live.state, &service.state))
+                    // A connection that was held to other terms than those of today is not used again.
+                    .filter(|seat| seat.live.plan.upstream.tls == service.plan.upstream.tls)
                     .map(|seat| seat.lanes.borrow().clone())
                     .unwrap_or_default();
                 Rc::new(Seat::new(service.clone(), seed, lanes))

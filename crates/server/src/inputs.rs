@@ -9,7 +9,8 @@ use clap::Args;
 use evenkeel_config::effective::{Entry, effective};
 use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::tree::TEXT_MOST;
-use evenkeel_config::{Loaded, Source, files, load_with, quick, render};
+use evenkeel_config::{Loaded, Problem, Severity, Source, files, load_with, quick, render};
+use evenkeel_control::certificate_problems;
 
 use crate::log;
 
@@ -114,7 +115,16 @@ fn lower(sources: Vec<Source>) -> Read {
         let content = content(&path, FILE_BYTES);
         (path, content)
     });
-    let loaded = load_with(&sources, &environment, contents.collect());
+    let mut loaded = load_with(&sources, &environment, contents.collect());
+    if let Some(plan) = &loaded.plan {
+        let problems = certificate_problems(plan);
+        let error = |problem: &Problem| problem.severity == Severity::Error;
+        if problems.iter().any(error) {
+            loaded.plan = None;
+        }
+        loaded.problems.extend(problems);
+        loaded.problems.sort_by_key(|problem| problem.at);
+    }
     let shown = render(&loaded.problems, &sources);
     Read {
         loaded,

@@ -27,6 +27,8 @@ pub struct Forwarding<'a> {
     pub port: u16,
     /// Adds `Via` under this name.
     pub via: Option<&'a str>,
+    /// Who the client has shown to be by its certificate: whole field lines. What it wrote itself of that never goes on.
+    pub identity: &'a [u8],
     /// Adds `X-Real-IP`.
     pub real_ip: bool,
     /// Chance for the ids that are made here: of the request, of the trace, of the span.
@@ -179,6 +181,7 @@ fn put_forwarding(bytes: &mut Vec<u8>, head: &RequestHead, forwarding: &Forwardi
         put_address(bytes, forwarding.client);
         put(bytes, &[b"\r\n"]);
     }
+    put(bytes, &[forwarding.identity]);
 }
 
 /// Says where the ids of request and trace stand.

@@ -89,6 +89,7 @@ fn check_request(input: &[u8], trusted: bool) {
         client: [10, 0, 0, 2].into(),
         scheme: "http",
         port: 80,
+        identity: b"",
         via: Some("keel"),
         real_ip: true,
         chance: [1, 2, 3, 4],

@@ -196,6 +196,7 @@ fn says_the_same_again(head: &RequestHead, trusted: bool, form: PathForm) {
         client: [10, 0, 0, 2].into(),
         scheme: "http",
         port: 80,
+        identity: b"",
         via: Some("keel"),
         real_ip: true,
         chance: [1, 2, 3, 4],

@@ -9,6 +9,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
 use evenkeel_proxy::net::Net;
 use evenkeel_proxy::sock::pipe::Pipe;
+use evenkeel_proxy::tls::upstream::Towards;
 
 use super::backend::{Backend, Reach};
 use super::link::Link;
@@ -45,7 +46,12 @@ impl Network {
 impl Net for Network {
     type Sock = Pipe;
 
-    async fn connect(&self, to: &BackendAddress, _: &UpstreamPlan) -> io::Result<Pipe> {
+    async fn connect(
+        &self,
+        to: &BackendAddress,
+        _: &UpstreamPlan,
+        _: Option<&Towards>,
+    ) -> io::Result<Pipe> {
         let (service, backend) = self.at(to).ok_or(io::ErrorKind::AddrNotAvailable)?;
         self.stage.sleep(backend.way.latency * 2).await;
         while backend.reach.get() == Reach::Silent || backend.way.parted.get() {

@@ -118,6 +118,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
     let listener = ListenerPlan {
         name: "web".into(),
         binds: vec![Bind::Tcp(([127, 0, 0, 1], 80).into())],
+        tls: None,
         limits: ListenerLimits {
             head_within: HEAD_WITHIN,
             idle_body: Duration::from_secs(8),
@@ -268,6 +269,7 @@ fn service(
             age: None,
             idle_most: [0, 1, 64][chance.below(3)],
             source: None,
+            tls: None,
             keepalive: None,
         },
         health: None,

@@ -1,6 +1,6 @@
 //! Owns the keys of `listeners:`.
 
-use super::{Absent, Keys, PAGES, Shape, key, written};
+use super::{Absent, Keys, PAGES, Shape, TLS, key, written};
 use crate::limits::ListenerLimits;
 
 /// One listener.
@@ -19,6 +19,12 @@ pub(crate) static LISTENER: Keys = Keys {
             Shape::Words(&["http"]),
             Absent::Is(|| "http".into()),
             "What is spoken.",
+        ),
+        key(
+            "tls",
+            Shape::Map(&TLS),
+            Absent::No("not encrypted"),
+            "TLS, ended here.",
         ),
         key(
             "path",
@@ -78,6 +84,12 @@ pub(crate) static LISTENER_LIMITS: Keys = Keys {
             "Connections at once; who comes later waits in the kernel's queue.",
         ),
         key(
+            "handshakes",
+            Shape::Number(1, 1_000_000),
+            Absent::Is(|| ListenerLimits::default().handshakes.to_string()),
+            "TLS handshakes at once; who comes later is cut.",
+        ),
+        key(
             "head",
             Shape::Size,
             Absent::Is(|| written::size(ListenerLimits::default().head as u64)),
@@ -116,6 +128,12 @@ pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
     place: "listeners.*.timeouts",
     what: "timeouts",
     keys: &[
+        key(
+            "handshake",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ListenerLimits::default().handshake_within)),
+            "From accepting to the end of a TLS handshake.",
+        ),
         key(
             "head",
             Shape::Wait,

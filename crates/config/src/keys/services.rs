@@ -2,7 +2,7 @@
 
 use evenkeel_balance::settings::{ActiveSettings, BreakerSettings, ServiceSettings};
 
-use super::{Absent, BACKEND, Key, Keys, Shape, key, written};
+use super::{Absent, BACKEND, Key, Keys, Shape, UPSTREAM_TLS, key, written};
 use crate::limits::{self, ServiceLimits};
 use crate::plan::UpstreamPlan;
 
@@ -142,9 +142,9 @@ pub(crate) static UPSTREAM: Keys = Keys {
         ),
         key(
             "tls",
-            Shape::Words(&["off"]),
+            Shape::WordOr(&["off", "on"], "on", &UPSTREAM_TLS),
             Absent::Is(|| "off".into()),
-            "Whether it is encrypted.",
+            "Whether it is encrypted; `on`: under the name that the backend is reached by, for the system's issuers.",
         ),
         key(
             "proxy_protocol",

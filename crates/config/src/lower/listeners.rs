@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Written, address};
+use super::{Written, address, tls};
 use crate::keys::{LISTENER_LIMITS, LISTENER_TIMEOUTS};
 use crate::limits::{self, ListenerLimits};
 use crate::plan::{Bind, ListenerPlan, PathHandling};
@@ -38,11 +38,13 @@ pub(super) fn read(
         read_limits(map, &mut limits);
     }
     if let Some(map) = fields.map("timeouts", &LISTENER_TIMEOUTS) {
+        map.set("handshake", Reading::wait, &mut limits.handshake_within);
         map.set("head", Reading::wait, &mut limits.head_within);
         map.set("idle_body", Reading::wait, &mut limits.idle_body);
         map.set("keep_alive", Reading::wait, &mut limits.keep_alive);
         map.done();
     }
+    let tls = fields.get("tls").map(|node| tls::listener(reading, node));
     let path = match fields.word("path") {
         Some("refuse") => PathHandling::Refuse,
         Some("as_is") => PathHandling::AsIs,
@@ -66,6 +68,8 @@ pub(super) fn read(
     Some(ListenerPlan {
         name,
         binds: binds?,
+        // One that cannot be read is not left out: what was to be secret would be plain.
+        tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         limits,
         path,
         via,
@@ -103,6 +107,7 @@ fn binds(
 
 fn read_limits(map: Fields<'_>, limits: &mut ListenerLimits) {
     map.set_number("connections", &mut limits.connections);
+    map.set_number("handshakes", &mut limits.handshakes);
     // The short buffers hold a head of 32 KiB and the begin of a body.
     let bytes = |reading: &Reading, node: &Node, most: u64| {
         let size = reading.size(node)?;

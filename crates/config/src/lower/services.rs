@@ -10,7 +10,7 @@ use evenkeel_balance::settings::{
 use super::{Written, backends, health};
 use crate::keys::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
-use crate::plan::{BackendAddress, HashKey, ServicePlan, UpstreamPlan};
+use crate::plan::{BackendAddress, CheckPlan, HashKey, HealthPlan, ServicePlan, UpstreamPlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
@@ -60,6 +60,7 @@ pub(super) fn read(
         .unwrap_or_default();
     let backends = fields.get("backends");
     let members = backends.map(|node| backends::read(reading, node, &name, all));
+    clear_checks(&fields, health.as_ref(), &upstream);
     fields.done();
     match &members {
         None => reading.error(
@@ -80,6 +81,16 @@ pub(super) fn read(
         health,
         limits,
     })
+}
+
+/// A check that speaks HTTP to a port where TLS is spoken would take every backend out.
+fn clear_checks(fields: &Fields<'_>, health: Option<&HealthPlan>, upstream: &UpstreamPlan) {
+    let clear = health
+        .is_some_and(|health| matches!(health.check, CheckPlan::Http(_)) && health.port.is_none());
+    if let (true, Some(_), Some(node)) = (clear, &upstream.tls, fields.get("health")) {
+        let message = "HTTP checks over TLS are not built yet: write `health: { tcp: {} }`, or check another `port`";
+        fields.reading.error(node.at, "not_yet", message);
+    }
 }
 
 fn policy(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>)> {
@@ -208,12 +219,13 @@ fn upstream(map: Fields<'_>) -> UpstreamPlan {
         |reading, node| reading.wait(node).map(Some),
         &mut plan.keepalive,
     );
+    map.set(
+        "tls",
+        |reading, node| Some(super::tls::upstream(reading, node)?.map(Arc::new)),
+        &mut plan.tls,
+    );
     // The only values there are, so that a file may say them.
-    for (key, only) in [
-        ("protocol", "http1"),
-        ("tls", "off"),
-        ("proxy_protocol", "off"),
-    ] {
+    for (key, only) in [("protocol", "http1"), ("proxy_protocol", "off")] {
         if let Some(node) = map.get(key)
             && !matches!(&node.value, Value::Scalar { text, .. } if text == only)
         {

@@ -15,6 +15,8 @@ pub enum StartError {
     Thread(io::Error),
     /// Where the access log goes cannot be opened.
     AccessLog(LogTarget, io::Error),
+    /// TLS of this listener or service cannot be loaded.
+    Tls(Arc<str>, String),
     /// A service cannot be checked as planned.
     Check(Arc<str>, String),
     /// What was to be done once everything is bound could not be.
@@ -46,6 +48,7 @@ impl fmt::Display for StartError {
             }
             Self::AccessLog(_, error) => write!(f, "cannot write the access log: {error}"),
             Self::Bound(why) => f.write_str(why),
+            Self::Tls(name, why) => write!(f, "cannot load the TLS of {name}: {why}"),
             Self::Check(service, why) => write!(f, "cannot check service {service}: {why}"),
         }
     }

@@ -28,12 +28,14 @@ pub(crate) struct Met<'a> {
     pub(crate) client: IpAddr,
     /// Whether the peer's forwarding fields are believed.
     pub(crate) trusted: bool,
+    /// What the client speaks here: `http` or `https`.
+    pub(crate) scheme: &'static str,
     pub(crate) began: Instant,
 }
 
 impl Met<'_> {
     fn scheme(&self, request: &RequestHead) -> &'static str {
-        forward::scheme(request, self.trusted, super::SCHEME)
+        forward::scheme(request, self.trusted, self.scheme)
     }
 
     fn source<'r>(&self, request: &'r RequestHead) -> Source<'r> {

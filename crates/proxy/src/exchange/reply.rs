@@ -204,7 +204,10 @@ pub(super) async fn write_all<N: Net>(conn: &mut Conn<N>, bytes: &[u8]) -> bool 
                 Poll::Pending => return conn.deadline.poll_passed(cx).map(|()| false),
             }
         }
-        Poll::Ready(true)
+        match conn.sock.poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+            Poll::Pending => conn.deadline.poll_passed(cx).map(|()| false),
+        }
     })
     .await
 }

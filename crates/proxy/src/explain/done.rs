@@ -53,6 +53,10 @@ impl<'a> Explained<'a> {
             class: at,
             client: self.client,
             trusted: self.trusted,
+            scheme: match listener.is_some_and(|listener| listener.tls.is_some()) {
+                true => "https",
+                false => "http",
+            },
             began: Instant::ZERO,
         }
     }

@@ -21,6 +21,7 @@ const KEEP: UpstreamPlan = UpstreamPlan {
     age: None,
     idle_most: 64,
     source: None,
+    tls: None,
     keepalive: None,
 };
 

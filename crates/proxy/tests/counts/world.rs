@@ -22,6 +22,7 @@ use evenkeel_proxy::outlet::{Outlet, Told};
 use evenkeel_proxy::record::Record;
 use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
+use evenkeel_proxy::tls::upstream::Towards;
 use evenkeel_proxy::worker::Worker;
 
 use crate::plan::plan;
@@ -91,7 +92,12 @@ struct Memory {
 impl Net for Memory {
     type Sock = Counted;
 
-    async fn connect(&self, _: &BackendAddress, _: &UpstreamPlan) -> io::Result<Counted> {
+    async fn connect(
+        &self,
+        _: &BackendAddress,
+        _: &UpstreamPlan,
+        _: Option<&Towards>,
+    ) -> io::Result<Counted> {
         let (ours, theirs) = Pipe::pair(ROOM);
         self.backend.borrow_mut().push(theirs);
         Ok(Counted {

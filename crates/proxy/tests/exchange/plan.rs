@@ -17,6 +17,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
     let listener = ListenerPlan {
         name: "web".into(),
         binds: vec![Bind::Tcp(([127, 0, 0, 1], 0).into())],
+        tls: None,
         limits: ListenerLimits::default(),
         path: PathHandling::Normalize,
         via: None,
@@ -59,6 +60,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
             age: None,
             idle_most: 64,
             source: None,
+            tls: None,
             keepalive: None,
         },
         health: None,

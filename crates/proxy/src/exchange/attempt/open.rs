@@ -17,6 +17,7 @@ use crate::exchange::Exchange;
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
+use crate::tls::upstream::Refused;
 use crate::upstream::{Connection, Lane, Place};
 
 /// Why there is no connection.
@@ -42,6 +43,7 @@ pub(super) async fn open<N: Net>(
     let within = within.unwrap_or(plan.limits.connect);
     conn.deadline.set((now + within).min(course.until));
     let placed = Cell::new(None);
+    let towards = exchange.seat.live.towards.as_deref();
     let worker = conn.worker.clone();
     let mut connecting = pin!(async {
         let permit = match lane.place(fresh).await {
@@ -51,7 +53,7 @@ pub(super) async fn open<N: Net>(
         placed.set(Some(worker.now()));
         let sock = worker
             .net
-            .connect(&lane.backend.address, &plan.upstream)
+            .connect(&lane.backend.address, &plan.upstream, towards)
             .await?;
         Ok::<_, io::Error>(Connection::new(sock, permit, now))
     });
@@ -63,7 +65,13 @@ pub(super) async fn open<N: Net>(
             Poll::Ready(Err(error)) if is_local(&error) => {
                 return failed(None, Reason::LocalResources);
             }
-            Poll::Ready(Err(_)) => return failed(Some(Fault::Connect), Reason::ConnectFailed),
+            Poll::Ready(Err(error)) => {
+                let reason = match error.get_ref().is_some_and(|error| error.is::<Refused>()) {
+                    true => Reason::BackendTls,
+                    false => Reason::ConnectFailed,
+                };
+                return failed(Some(Fault::Connect), reason);
+            }
             Poll::Pending => {}
         }
         if !deaf && let Poll::Ready(noticed) = conn.poll_going(cx, course.half_close) {

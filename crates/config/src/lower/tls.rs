@@ -1,0 +1,171 @@
+//! Owns `tls:`, of a listener and of `upstream:`. What the files hold is read by who loads them.
+
+use std::sync::Arc;
+
+use crate::keys::{CERTIFICATE, CLIENT_AUTH, TICKETS, TLS, UPSTREAM_TLS};
+use crate::limits;
+use crate::plan::tls::{
+    CertificatePlan, ClientAuth, Material, Policy, TICKET_KEY, Tickets, TlsPlan, UpstreamTls,
+};
+use crate::problem::At;
+use crate::read::{Fields, Reading};
+use crate::tree::{Node, Value};
+
+/// A file, with its place. Nothing where it cannot be read, which is noted.
+fn material(reading: &Reading, node: &Node) -> Option<Material> {
+    let (path, bytes) = reading.file(node)?;
+    if bytes.len() > limits::FILE_BYTES {
+        let most = limits::FILE_BYTES / 1024;
+        reading.error(node.at, "range", format!("a file has at most {most} KiB"));
+        return None;
+    }
+    Some(Material {
+        path,
+        bytes: bytes.into(),
+        at: node.at,
+    })
+}
+
+/// A file that must be named.
+fn wanted(fields: &Fields<'_>, at: At, key: &'static str) -> Option<Material> {
+    if fields.get(key).is_none() {
+        let message = format!("`{key}` is missing: name a file");
+        fields.reading.error(at, "missing", message);
+    }
+    fields.with(key, material)
+}
+
+/// `tls: { policy: modern, certificates: [{ cert: a.pem, key: a.key }] }`
+pub(super) fn listener(reading: &Reading, node: &Node) -> Option<TlsPlan> {
+    let fields = reading.map(node, &TLS)?;
+    let policy = match fields.word("policy") {
+        Some("modern") => Policy::Modern,
+        _ => Policy::Intermediate,
+    };
+    let list = fields.get("certificates");
+    let items = list.map_or(&[][..], |list| reading.items(list));
+    if items.is_empty() {
+        let at = list.map_or(fields.at, |list| list.at);
+        let message = "without a certificate there is no TLS; write `certificates: [{ cert: site.pem, key: site.key }]`";
+        reading.error(at, "missing", message);
+    }
+    let what = format!("{} certificates of one listener", limits::CERTIFICATES);
+    let items = reading.first(items, limits::CERTIFICATES, |node| node.at, &what);
+    let certificates: Vec<_> = items
+        .iter()
+        .filter_map(|node| certificate(reading, node))
+        .collect();
+    let client_auth = fields.with("client_auth", client_auth);
+    let tickets = fields.with("tickets", tickets);
+    fields.done();
+    Some(TlsPlan {
+        policy,
+        certificates,
+        client_auth: client_auth.unwrap_or_default(),
+        tickets: tickets.unwrap_or(Tickets::Own(limits::TICKETS_ROTATE)),
+    })
+}
+
+fn certificate(reading: &Reading, node: &Node) -> Option<CertificatePlan> {
+    let fields = reading.map(node, &CERTIFICATE)?;
+    let cert = wanted(&fields, fields.at, "cert");
+    let key = wanted(&fields, fields.at, "key");
+    let ocsp = fields.with("ocsp", material);
+    fields.done();
+    Some(CertificatePlan {
+        cert: cert?,
+        key: key?,
+        ocsp,
+    })
+}
+
+fn client_auth(reading: &Reading, node: &Node) -> Option<ClientAuth> {
+    if !matches!(node.value, Value::Map(_)) {
+        reading.word(node, "value", &["off"])?;
+        return Some(ClientAuth::Off);
+    }
+    let fields = reading.map(node, &CLIENT_AUTH)?;
+    let mode = fields.word("mode");
+    let ca = match mode {
+        Some("off") => fields.with("ca", material),
+        _ => wanted(&fields, fields.at, "ca"),
+    };
+    fields.done();
+    Some(match mode {
+        Some("off") => ClientAuth::Off,
+        Some("request") => ClientAuth::Request(ca?),
+        _ => ClientAuth::Require(ca?),
+    })
+}
+
+fn tickets(reading: &Reading, node: &Node) -> Option<Tickets> {
+    let own = Tickets::Own(limits::TICKETS_ROTATE);
+    if !matches!(node.value, Value::Map(_)) {
+        return match reading.word(node, "value", &["on", "off"])? {
+            "off" => Some(Tickets::Off),
+            _ => Some(own),
+        };
+    }
+    let fields = reading.map(node, &TICKETS)?;
+    let rotate = fields.with("rotate", Reading::wait);
+    if let (Some(_), Some(node)) = (fields.get("file"), fields.get("rotate")) {
+        let message = "the keys of a file are replaced by who writes it: leave `rotate` out";
+        reading.error(node.at, "tickets", message);
+    }
+    let file = fields.with("file", |reading, node| {
+        let file = material(reading, node)?;
+        let (keys, rest) = (file.bytes.len() / TICKET_KEY, file.bytes.len() % TICKET_KEY);
+        if !(1..=3).contains(&keys) || rest != 0 {
+            let length = file.bytes.len();
+            let message = format!("1 to 3 keys of {TICKET_KEY} bytes are expected, not {length} bytes; `openssl rand 32` makes one");
+            reading.error(node.at, "tickets", message);
+            return None;
+        }
+        Some(file)
+    });
+    fields.done();
+    Some(match (file, rotate) {
+        (Some(file), _) => Tickets::Shared(file),
+        (None, Some(rotate)) => Tickets::Own(rotate),
+        (None, None) => own,
+    })
+}
+
+/// `tls: on`, `tls: { ca: ca.pem }`
+pub(super) fn upstream(reading: &Reading, node: &Node) -> Option<Option<UpstreamTls>> {
+    if !matches!(node.value, Value::Map(_)) {
+        let on = reading.word(node, "value", &["on", "off"])? == "on";
+        return Some(on.then(UpstreamTls::default));
+    }
+    let fields = reading.map(node, &UPSTREAM_TLS)?;
+    let ca = fields.with("ca", material);
+    let sni = fields.with("sni", |reading, node| {
+        reading.parsed(node, "name", |text| {
+            let text = text.value();
+            let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+            match !text.is_empty() && text.len() <= 253 && text.bytes().all(letters) {
+                true => Ok(Arc::from(text)),
+                false => Err("a host name or an address is expected".into()),
+            }
+        })
+    });
+    let unverified = fields.word("verify") == Some("off");
+    if let (true, Some(node)) = (unverified, fields.get("ca")) {
+        let message = "with `verify: off` nothing is asked of an issuer: leave one of them out";
+        reading.error(node.at, "verify", message);
+    }
+    let certificate = match (fields.get("cert"), fields.get("key")) {
+        (None, None) => None,
+        _ => {
+            let cert = wanted(&fields, fields.at, "cert");
+            cert.zip(wanted(&fields, fields.at, "key"))
+        }
+    };
+    fields.done();
+    Some(Some(UpstreamTls {
+        ca,
+        sni,
+        unverified,
+        certificate,
+    }))
+}

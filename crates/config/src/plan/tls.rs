@@ -1,0 +1,108 @@
+//! Owns what is planned of TLS: files as they were read, and what clients and backends are held to. Whether a certificate is of
+//! use, who loads it knows.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::problem::At;
+
+/// What a file held when the configuration was read. Compared by name and content; never shown.
+#[derive(Clone)]
+pub struct Material {
+    /// Its name.
+    pub path: PathBuf,
+    /// What it held.
+    pub bytes: Arc<[u8]>,
+    /// Where it is named: what is wrong with it is said there.
+    pub at: At,
+}
+
+impl PartialEq for Material {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.bytes == other.bytes
+    }
+}
+
+impl Eq for Material {}
+
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.path.display(), self.bytes.len())
+    }
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// Which versions and ciphers.
+    pub policy: Policy,
+    /// At least one; the first is for who names no other's name.
+    pub certificates: Vec<CertificatePlan>,
+    /// Whether clients show certificates.
+    pub client_auth: ClientAuth,
+    /// Whether clients come back without a whole handshake.
+    pub tickets: Tickets,
+}
+
+/// Which versions and ciphers, as Mozilla recommends (guidelines 5.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// TLS 1.3 only.
+    Modern,
+    /// TLS 1.2 too, with ephemeral keys and authenticated ciphers only.
+    #[default]
+    Intermediate,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificatePlan {
+    /// The chain, as PEM; the server's own first.
+    pub cert: Material,
+    /// Its key, as PEM: PKCS#8, SEC1 or PKCS#1.
+    pub key: Material,
+    /// What its issuer says of it, as DER.
+    pub ocsp: Option<Material>,
+}
+
+/// Whether clients show certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    #[default]
+    Off,
+    /// They are asked; one that is shown must be of these issuers (PEM).
+    Request(Material),
+    /// Without one of these issuers (PEM) there is no connection.
+    Require(Material),
+}
+
+/// How clients come back without a whole handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tickets {
+    /// They do not.
+    Off,
+    /// With tickets under keys of this instance's own, replaced this often.
+    Own(Duration),
+    /// With tickets under the keys of a file, so that they hold at other instances and after a start: 1 to 3 keys of
+    /// [`TICKET_KEY`] bytes; the first seals, all open.
+    Shared(Material),
+}
+
+/// Bytes of a key for tickets.
+pub const TICKET_KEY: usize = 32;
+
+/// TLS to backends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Issuers that are trusted, as PEM; none: the system's.
+    pub ca: Option<Material>,
+    /// The name that is asked for and must stand in the certificate; none: the backend's host.
+    pub sni: Option<Arc<str>>,
+    /// Any certificate will do: who answers is not known.
+    pub unverified: bool,
+    /// What is shown to backends that ask.
+    pub certificate: Option<(Material, Material)>,
+}

@@ -1,0 +1,222 @@
+//! Owns the handshake with a client: within its deadline, not too many at once, every failure counted by its reason.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::secured::{Secured, Version};
+use super::sock::TlsSock;
+use super::terms::Terms;
+use crate::connection::Door;
+use crate::live::DoorState;
+use crate::net::Net;
+use crate::sock::Sock;
+use crate::worker::Worker;
+
+/// What one read takes of a client's first words; a hello with a key of ML-KEM has 1,800 bytes.
+const FIRST: usize = 4096;
+
+/// How long a client that speaks plain HTTP has to take its answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// A listener's handshakes; all workers write them.
+#[derive(Debug)]
+pub struct Handshakes {
+    /// Under way now.
+    open: AtomicUsize,
+    /// That ended well, by version.
+    done: [AtomicU64; 2],
+    /// Of these, without a whole handshake.
+    resumed: AtomicU64,
+    /// That failed, at the fault's number.
+    failed: [AtomicU64; Fault::ALL.len()],
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            done: Default::default(),
+            resumed: AtomicU64::new(0),
+            failed: [const { AtomicU64::new(0) }; Fault::ALL.len()],
+        }
+    }
+}
+
+impl Handshakes {
+    fn done(&self, secured: &Secured) {
+        let version = match secured.version {
+            Version::Tls12 => 0,
+            Version::Tls13 => 1,
+        };
+        self.done[version].fetch_add(1, Ordering::Relaxed);
+        if secured.resumed {
+            self.resumed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn failed(&self, fault: Fault) {
+        self.failed[fault as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those under way now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Those that ended well, by version; those that never did are left out.
+    #[must_use]
+    pub fn by_version(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.done.iter().map(|count| count.load(Ordering::Relaxed));
+        let words = [Version::Tls12, Version::Tls13].map(Version::word);
+        let all = words.into_iter().zip(counts);
+        all.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Those that ended well and were short.
+    #[must_use]
+    pub fn resumed(&self) -> u64 {
+        self.resumed.load(Ordering::Relaxed)
+    }
+
+    /// Those that failed, by the word of the fault; those that never did are left out.
+    #[must_use]
+    pub fn by_fault(&self) -> Vec<(&'static str, u64)> {
+        let counts = self
+            .failed
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        let all = Fault::ALL.iter().map(|fault| fault.word()).zip(counts);
+        all.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// A place among the handshakes under way.
+struct Under(Arc<DoorState>);
+
+impl Under {
+    fn take(state: &Arc<DoorState>, most: usize) -> Option<Self> {
+        let under = |open| (open < most).then_some(open + 1);
+        let open = &state.handshakes.open;
+        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, under)
+            .ok()?;
+        Some(Self(state.clone()))
+    }
+}
+
+impl Drop for Under {
+    fn drop(&mut self) {
+        self.0.handshakes.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes the handshake with a client. None: it failed, which is counted, and the connection has ended.
+pub(crate) async fn handshake<N: Net, S: Sock>(
+    worker: &Worker<N>,
+    door: &Door,
+    terms: Option<Arc<Terms>>,
+    (most, within): (usize, Duration),
+    sock: S,
+) -> Option<TlsSock<S>> {
+    let state = door.state();
+    let made = match Under::take(&state, most) {
+        Some(_under) => make(worker, terms, within, sock).await,
+        None => Err(Fault::TooMany),
+    };
+    match made {
+        Ok(sock) => {
+            if let Some(secured) = sock.secured() {
+                state.handshakes.done(secured);
+            }
+            Some(sock)
+        }
+        Err(fault) => {
+            state.handshakes.failed(fault);
+            None
+        }
+    }
+}
+
+async fn make<N: Net, S: Sock>(
+    worker: &Worker<N>,
+    terms: Option<Arc<Terms>>,
+    within: Duration,
+    mut sock: S,
+) -> Result<TlsSock<S>, Fault> {
+    let deadline = worker.deadlines.slot();
+    deadline.set(worker.now() + within);
+    let terms = terms.ok_or(Fault::NoCertificate)?;
+    let first = poll_fn(|cx| {
+        let mut first = [0; FIRST];
+        match sock.poll_read(cx, &mut first) {
+            Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Ok(first[..length].to_vec())),
+            Poll::Ready(_) => Poll::Ready(Err(Fault::PeerLeft)),
+            Poll::Pending => deadline.poll_passed(cx).map(|()| Err(Fault::Timeout)),
+        }
+    })
+    .await?;
+    if is_http(&first) {
+        deadline.set(worker.now() + ANSWER_WITHIN);
+        poll_fn(|cx| match poll_answer(cx, &mut sock) {
+            Poll::Pending => deadline.poll_passed(cx),
+            Poll::Ready(()) => Poll::Ready(()),
+        })
+        .await;
+        return Err(Fault::PlainHttp);
+    }
+    let mut made = pin!(terms.handshake(sock, first));
+    poll_fn(|cx| match made.as_mut().poll(cx) {
+        Poll::Pending => deadline.poll_passed(cx).map(|()| Err(Fault::Timeout)),
+        made => made,
+    })
+    .await
+}
+
+/// Whether a client's first words are a request line rather than a record of TLS, whose first byte is a number.
+fn is_http(first: &[u8]) -> bool {
+    let method = first.iter().take_while(|byte| byte.is_ascii_uppercase());
+    let length = method.count();
+    (3..=16).contains(&length) && first.get(length) == Some(&b' ')
+}
+
+/// What a client hears that speaks plain HTTP here.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 55\r\nConnection: close\r\n\r\n400 Bad Request: this port speaks HTTPS, not plain HTTP";
+
+fn poll_answer<S: Sock>(cx: &mut std::task::Context<'_>, sock: &mut S) -> Poll<()> {
+    // Nothing was written before: it fits, or the client is gone.
+    match sock.poll_write(cx, PLAIN) {
+        Poll::Ready(_) => sock.poll_shutdown(cx).map(|_| ()),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_told_from_tls() {
+        for (first, http) in [
+            (&b"GET / HTTP/1.1\r\n"[..], true),
+            (b"OPTIONS * HTTP/1.1\r\n", true),
+            (b"\x16\x03\x01\x02\x00\x01", false),
+            (b"get / HTTP/1.1\r\n", false),
+            (b"GE", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_http(first), http, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_plain_http_has_the_length_that_it_says() {
+        let text = std::str::from_utf8(PLAIN).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
+    }
+}

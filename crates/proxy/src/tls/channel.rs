@@ -1,0 +1,73 @@
+//! Owns a connection that may be over TLS: which it is, nobody above has to know.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use super::secured::Secured;
+use super::sock::TlsSock;
+use crate::sock::Sock;
+
+/// One end of a connection.
+#[derive(Debug)]
+pub enum Channel<S: Sock> {
+    /// Its bytes go as they are.
+    Plain(S),
+    /// Over TLS, its handshake made.
+    Tls(Box<TlsSock<S>>),
+}
+
+macro_rules! either {
+    ($self:expr, $sock:ident => $what:expr) => {
+        match $self {
+            Channel::Plain($sock) => $what,
+            Channel::Tls($sock) => $what,
+        }
+    };
+}
+
+impl<S: Sock> Sock for Channel<S> {
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        either!(self, sock => sock.poll_read(cx, into))
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, sock => sock.poll_write(cx, from))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, sock => sock.poll_write_vectored(cx, from))
+    }
+
+    #[inline]
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, sock => sock.poll_flush(cx))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, sock => sock.poll_shutdown(cx))
+    }
+
+    fn has_input(&mut self) -> bool {
+        either!(self, sock => sock.has_input())
+    }
+
+    async fn broken(&self) {
+        either!(self, sock => sock.broken().await);
+    }
+
+    fn cut(&mut self) {
+        either!(self, sock => sock.cut());
+    }
+
+    #[inline]
+    fn secured(&self) -> Option<&Secured> {
+        either!(self, sock => sock.secured())
+    }
+}

@@ -1,0 +1,193 @@
+//! Owns what was agreed on in a handshake, and who the peer has shown to be.
+
+use std::fmt::Write;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::{Connection, HandshakeKind, ProtocolVersion};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// What was agreed on.
+#[derive(Debug)]
+pub struct Secured {
+    /// Which version.
+    pub version: Version,
+    /// The name that the client asked for, in lower case.
+    pub sni: Option<Box<str>>,
+    /// The group of the key exchange, as rustls writes it.
+    pub group: Option<&'static str>,
+    /// Without a whole handshake.
+    pub resumed: bool,
+    /// Who the client is, if it has shown a certificate.
+    pub client: Option<Box<Identity>>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.2
+    Tls12,
+    /// 1.3
+    Tls13,
+}
+
+impl Version {
+    /// The word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        }
+    }
+}
+
+impl Secured {
+    pub(super) fn of(tls: &Connection) -> Self {
+        let sni = match tls {
+            Connection::Server(server) => server.server_name(),
+            Connection::Client(_) => None,
+        };
+        let group = tls.negotiated_key_exchange_group();
+        let leaf = tls.peer_certificates().and_then(<[_]>::first);
+        let client = match tls {
+            Connection::Server(_) => leaf.map(|leaf| Box::new(Identity::of(leaf))),
+            Connection::Client(_) => None,
+        };
+        Self {
+            version: match tls.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => Version::Tls12,
+                _ => Version::Tls13,
+            },
+            sni: sni.map(Into::into),
+            group: group.and_then(|group| group.name().as_str()),
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            client,
+        }
+    }
+}
+
+/// Who a client is, by a certificate that was verified.
+#[derive(Debug)]
+pub struct Identity {
+    /// The subject, like `CN=a,O=b`; plain ASCII.
+    pub subject: Box<str>,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub fingerprint: Box<str>,
+    /// Its alternative names, like `DNS:a.example,URI:spiffe://b`; plain ASCII.
+    pub names: Box<str>,
+    /// All of it as fields for backends, each with its line's end.
+    pub(crate) fields: Box<[u8]>,
+}
+
+impl Identity {
+    fn of(certificate: &[u8]) -> Self {
+        let mut fingerprint = String::new();
+        for byte in digest(&SHA256, certificate).as_ref() {
+            // Writing to a text does not fail.
+            let _ = write!(fingerprint, "{byte:02x}");
+        }
+        let (mut subject, mut names) = (String::new(), String::new());
+        // Verified, so that it can be read.
+        if let Ok((_, parsed)) = X509Certificate::from_der(certificate) {
+            put_plain(&mut subject, &parsed.subject().to_string(), "");
+            if let Ok(Some(all)) = parsed.subject_alternative_name() {
+                for name in &all.value.general_names {
+                    put_name(&mut names, name);
+                }
+            }
+        }
+        let mut fields = String::from("Client-Cert: :");
+        put_base64(&mut fields, certificate);
+        fields.push_str(":\r\n");
+        for (name, value) in [
+            ("X-Client-Cert-Subject", &subject),
+            ("X-Client-Cert-Fingerprint", &fingerprint),
+            ("X-Client-Cert-San", &names),
+        ] {
+            if !value.is_empty() {
+                fields.extend([name, ": ", value, "\r\n"]);
+            }
+        }
+        Self {
+            subject: subject.into(),
+            fingerprint: fingerprint.into(),
+            names: names.into(),
+            fields: fields.into_bytes().into(),
+        }
+    }
+}
+
+fn put_name(out: &mut String, name: &GeneralName<'_>) {
+    let (kind, value) = match name {
+        GeneralName::DNSName(name) => ("DNS", (*name).to_owned()),
+        GeneralName::URI(name) => ("URI", (*name).to_owned()),
+        GeneralName::RFC822Name(name) => ("email", (*name).to_owned()),
+        GeneralName::IPAddress([a, b, c, d]) => ("IP", format!("{a}.{b}.{c}.{d}")),
+        GeneralName::IPAddress(bytes) => match <[u8; 16]>::try_from(*bytes) {
+            Ok(bytes) => ("IP", std::net::Ipv6Addr::from(bytes).to_string()),
+            Err(_) => return,
+        },
+        _ => return,
+    };
+    let comma = if out.is_empty() { "" } else { "," };
+    out.extend([comma, kind, ":"]);
+    // A comma within a name would part it.
+    put_plain(out, &value, ",");
+}
+
+/// Writes a text as printable ASCII; what is not, and what is in `but`, as `\` and two hexadecimal digits per byte (RFC 4514
+/// section 2.4): whoever issued it may have written anything.
+fn put_plain(out: &mut String, text: &str, but: &str) {
+    for byte in text.bytes() {
+        let char = char::from(byte);
+        if (byte.is_ascii_graphic() || byte == b' ') && !but.contains(char) {
+            out.push(char);
+        } else {
+            let _ = write!(out, "\\{byte:02x}");
+        }
+    }
+}
+
+/// RFC 4648 section 4.
+fn put_base64(out: &mut String, bytes: &[u8]) {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for three in bytes.chunks(3) {
+        let at = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let all = at(0) << 16 | at(1) << 8 | at(2);
+        for place in 0..4 {
+            let letter = LETTERS[(all >> (18 - 6 * place)) as usize & 63];
+            out.push(match place > three.len() {
+                true => '=',
+                false => char::from(letter),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_has_its_vectors() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            let mut out = String::new();
+            put_base64(&mut out, bytes.as_bytes());
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn what_an_issuer_wrote_breaks_no_field() {
+        let mut out = String::new();
+        put_plain(&mut out, "CN=a\r\nX: b,é", ",");
+        assert_eq!(out, "CN=a\\0d\\0aX: b\\2c\\c3\\a9");
+    }
+}

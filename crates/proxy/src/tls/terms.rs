@@ -1,0 +1,213 @@
+//! Owns what a listener's clients are held to: versions, ciphers, certificates, tickets, made of a plan and kept until it changes.
+
+use std::future::poll_fn;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use evenkeel_config::limits::TICKETS_ROTATE;
+use evenkeel_config::plan::tls::{ClientAuth, Policy, Tickets, TlsPlan};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs as crypto;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::{Connection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
+
+use super::fault::Fault;
+use super::load::{Certificate, issuers, load};
+use super::names::Names;
+use super::sock::TlsSock;
+use super::tickets::{Ring, Sealer};
+use crate::sock::Sock;
+
+/// What clients of TLS 1.2 without tickets come back to, per listener. Some 200 bytes each.
+const REMEMBERED: usize = 4096;
+
+/// The name of HTTP/1.1 (RFC 7301 section 6).
+const HTTP1: &[u8] = b"http/1.1";
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    // Named one by one: a library's next default is no decision of ours. Mozilla's guidelines 5.7, `modern` and `intermediate`
+    // (https://ssl-config.mozilla.org/guidelines/5.7.json), without finite-field Diffie-Hellman, and with the group that holds
+    // against quantum computers first. TLS 1.2 has no part of it with `modern`.
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            crypto::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            crypto::cipher_suite::TLS13_AES_256_GCM_SHA384,
+            crypto::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+            crypto::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            crypto::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            crypto::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            crypto::cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+            crypto::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            crypto::cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![
+            crypto::kx_group::X25519MLKEM768,
+            crypto::kx_group::X25519,
+            crypto::kx_group::SECP256R1,
+            crypto::kx_group::SECP384R1,
+        ],
+        ..crypto::default_provider()
+    })
+});
+
+/// The one provider of ciphers.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    PROVIDER.clone()
+}
+
+/// The versions of a policy.
+pub(super) fn versions(policy: Policy) -> &'static [&'static SupportedProtocolVersion] {
+    match policy {
+        Policy::Modern => MODERN,
+        Policy::Intermediate => INTERMEDIATE,
+    }
+}
+
+static MODERN: &[&SupportedProtocolVersion] = &[&version::TLS13];
+
+static INTERMEDIATE: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+
+/// What a listener's clients are held to.
+#[derive(Debug)]
+pub struct Terms {
+    config: Arc<ServerConfig>,
+    /// What it was made of.
+    plan: TlsPlan,
+    ring: Option<Arc<Ring>>,
+    /// The certificates, in the order of the plan, with the names of their files.
+    pub certificates: Vec<(Box<str>, Certificate)>,
+}
+
+impl Terms {
+    /// Of a plan. `before` is what the listener had: if it is of the same plan, it goes on; its tickets hold on if they may.
+    /// `now` is since 1970.
+    ///
+    /// # Errors
+    /// What cannot be loaded, in words.
+    pub fn new(
+        plan: &TlsPlan,
+        before: Option<&Arc<Self>>,
+        now: Duration,
+    ) -> Result<Arc<Self>, String> {
+        if let Some(before) = before
+            && before.plan == *plan
+        {
+            return Ok(before.clone());
+        }
+        let mut certificates = Vec::new();
+        for one in &plan.certificates {
+            let ocsp = one.ocsp.as_ref().map(|ocsp| &*ocsp.bytes);
+            let (loaded, findings) = load(&one.cert.bytes, &one.key.bytes, ocsp, now);
+            let name = one.cert.path.display().to_string();
+            let Some(loaded) = loaded else {
+                let why = findings.into_iter().map(|finding| finding.message);
+                return Err(format!("{name}: {}", why.collect::<Vec<_>>().join("; ")));
+            };
+            certificates.push((name.into(), loaded));
+        }
+        let ring = ring(plan, before, now)?;
+        let config = config(plan, &certificates, ring.as_ref())?;
+        Ok(Arc::new(Self {
+            config: Arc::new(config),
+            plan: plan.clone(),
+            ring,
+            certificates,
+        }))
+    }
+
+    /// Makes the handshake with a client whose `first` bytes have come already. The deadline is the caller's; dropping the future
+    /// gives up.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub async fn handshake<S: Sock>(&self, sock: S, first: Vec<u8>) -> Result<TlsSock<S>, Fault> {
+        let tls = ServerConnection::new(self.config.clone()).map_err(|_| Fault::Other)?;
+        let mut sock = TlsSock::new(sock, Connection::Server(tls), first);
+        poll_fn(|cx| sock.poll_handshake(cx)).await?;
+        Ok(sock)
+    }
+
+    /// Turns the keys of tickets, if that is due; `now` is since 1970.
+    pub fn turn(&self, now: Duration) {
+        if let (Some(ring), Tickets::Own(every)) = (&self.ring, &self.plan.tickets) {
+            ring.turn(now, *every);
+        }
+    }
+}
+
+/// The secrets of tickets. Those of chance go on; those of a file are the file's.
+fn ring(
+    plan: &TlsPlan,
+    before: Option<&Arc<Terms>>,
+    now: Duration,
+) -> Result<Option<Arc<Ring>>, String> {
+    match &plan.tickets {
+        Tickets::Off => Ok(None),
+        Tickets::Shared(file) => Ok(Some(Arc::new(Ring::shared(&file.bytes)))),
+        Tickets::Own(_) => {
+            let earlier = before
+                .filter(|before| matches!(before.plan.tickets, Tickets::Own(_)))
+                .and_then(|before| before.ring.clone());
+            let ring = earlier.map_or_else(|| Ring::own(now).map(Arc::new), Ok);
+            ring.map(Some)
+        }
+    }
+}
+
+fn config(
+    plan: &TlsPlan,
+    certificates: &[(Box<str>, Certificate)],
+    ring: Option<&Arc<Ring>>,
+) -> Result<ServerConfig, String> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions(plan.policy))
+        .map_err(|error| error.to_string())?;
+    let verifier = |ca: &[u8]| {
+        let roots = Arc::new(issuers(ca)?);
+        Ok::<_, String>(WebPkiClientVerifier::builder_with_provider(
+            roots,
+            provider(),
+        ))
+    };
+    let (builder, mut scope) = match &plan.client_auth {
+        ClientAuth::Off => (builder.with_no_client_auth(), b"off".to_vec()),
+        ClientAuth::Request(ca) => {
+            let verifier = verifier(&ca.bytes)?.allow_unauthenticated().build();
+            let verifier = verifier.map_err(|error| error.to_string())?;
+            let digest = digest(&SHA256, &ca.bytes);
+            let scope = [b"request", digest.as_ref()].concat();
+            (builder.with_client_cert_verifier(verifier), scope)
+        }
+        ClientAuth::Require(ca) => {
+            let verifier = verifier(&ca.bytes)?.build();
+            let verifier = verifier.map_err(|error| error.to_string())?;
+            let digest = digest(&SHA256, &ca.bytes);
+            let scope = [b"require", digest.as_ref()].concat();
+            (builder.with_client_cert_verifier(verifier), scope)
+        }
+    };
+    scope.insert(0, 1);
+    let all: Vec<_> = certificates.iter().map(|(_, one)| one.clone()).collect();
+    let mut config = builder.with_cert_resolver(Arc::new(Names::new(&all)));
+    config.alpn_protocols = vec![HTTP1.to_vec()];
+    // Early data can be sent twice by anybody who saw it once (RFC 8446 section 8).
+    config.max_early_data_size = 0;
+    match ring {
+        Some(ring) => {
+            let lifetime = match &plan.tickets {
+                Tickets::Own(every) => *every,
+                _ => TICKETS_ROTATE,
+            };
+            config.ticketer = Arc::new(Sealer::new(ring.clone(), scope, lifetime));
+            // A second one would be for clients that open several connections at once.
+            config.send_tls13_tickets = 1;
+            config.session_storage = ServerSessionMemoryCache::new(REMEMBERED);
+        }
+        None => {
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
+    }
+    Ok(config)
+}

@@ -1,0 +1,377 @@
+//! TLS without a network: whose certificate is shown to whom, who is let in, what comes back short, what a file is worth.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+mod made;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use evenkeel_config::plan::tls::{ClientAuth, Policy, Tickets, TlsPlan, UpstreamTls};
+use evenkeel_proxy::sock::Sock;
+use evenkeel_proxy::sock::pipe::Pipe;
+use evenkeel_proxy::tls::fault::Fault;
+use evenkeel_proxy::tls::load::load;
+use evenkeel_proxy::tls::secured::{Identity, Version};
+use evenkeel_proxy::tls::terms::Terms;
+use evenkeel_proxy::tls::upstream::Towards;
+use made::{Authority, Made, TODAY, material, meet, pair, tls_plan, towards};
+use rcgen::{DnType, PKCS_ED25519, PKCS_RSA_SHA256, SanType};
+
+fn run<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(what)
+}
+
+fn terms(plan: &TlsPlan) -> Arc<Terms> {
+    Terms::new(plan, None, TODAY).unwrap()
+}
+
+fn ends() -> (Pipe, Pipe) {
+    Pipe::pair(100_000)
+}
+
+#[test]
+fn a_client_gets_the_certificate_of_the_name_that_it_asks_for() {
+    let authority = Authority::new("authority");
+    let first = authority.make(&["first.example", "www.first.example"]);
+    let exact = authority.make(&["a.star.example"]);
+    let star = authority.make(&["*.star.example"]);
+    // One for no name that anybody asks for: so that `exact` goes before `star` by its kind, not by its place.
+    let terms = terms(&tls_plan(Policy::Modern, &[&first, &star, &exact]));
+    for (asks, expect) in [
+        ("first.example", Ok(())),
+        ("WWW.First.Example", Ok(())),
+        ("a.star.example", Ok(())),
+        ("b.star.example", Ok(())),
+        // A star is one label, and not none.
+        ("c.b.star.example", Err(Fault::CertificateName)),
+        ("star.example", Err(Fault::CertificateName)),
+        // Nobody's: the first is shown, and is not for this name.
+        ("unknown.example", Err(Fault::CertificateName)),
+    ] {
+        let (client, _) = run(meet(&terms, &towards(&authority.pem, asks), ends()));
+        assert_eq!(client.map(drop), expect, "{asks}");
+    }
+}
+
+#[test]
+fn what_is_agreed_on_is_known() {
+    let authority = Authority::new("authority");
+    let made = authority.make(&["a.example"]);
+    let terms = terms(&tls_plan(Policy::Intermediate, &[&made]));
+    let towards = towards(&authority.pem, "a.example");
+    let (client, server) = run(pair(&(terms, towards), ends()));
+    for end in [&client, &server] {
+        let secured = end.secured().unwrap();
+        assert_eq!(secured.version, Version::Tls13);
+        assert_eq!(secured.group, Some("X25519MLKEM768"));
+        assert!(!secured.resumed && secured.client.is_none());
+    }
+    assert_eq!(server.secured().unwrap().sni.as_deref(), Some("a.example"));
+}
+
+#[test]
+fn an_impostor_is_refused() {
+    let (authority, other) = (Authority::new("authority"), Authority::new("other"));
+    let terms = terms(&tls_plan(Policy::Modern, &[&other.make(&["a.example"])]));
+    let (client, server) = run(meet(&terms, &towards(&authority.pem, "a.example"), ends()));
+    assert_eq!(client.map(drop), Err(Fault::CertificateUnknown));
+    assert_eq!(server.map(drop), Err(Fault::Distrusted));
+    // Unless that is asked for by name.
+    let anybody = UpstreamTls {
+        unverified: true,
+        ..UpstreamTls::default()
+    };
+    let anybody = Towards::new(&Arc::new(anybody), None).unwrap();
+    let (client, _) = run(meet(&terms, &anybody, ends()));
+    assert!(client.is_ok());
+}
+
+/// A client with this certificate, or none.
+fn client(ca: &str, made: Option<&Made>) -> Arc<Towards> {
+    let plan = UpstreamTls {
+        ca: Some(material(ca)),
+        sni: Some("a.example".into()),
+        certificate: made.map(|made| (material(&made.cert), material(&made.key))),
+        ..UpstreamTls::default()
+    };
+    Towards::new(&Arc::new(plan), None).unwrap()
+}
+
+#[test]
+fn clients_are_let_in_as_planned_and_known_by_what_they_show() {
+    let (authority, clients, other) = (
+        Authority::new("authority"),
+        Authority::new("clients"),
+        Authority::new("other"),
+    );
+    let site = authority.make(&["a.example"]);
+    let known = clients.make_with(&["b.example"], &PKCS_ED25519, |params| {
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Bob\r\nX-Forged: 1");
+        let uri = SanType::URI("spiffe://keel/bob".try_into().unwrap());
+        params.subject_alt_names.push(uri);
+    });
+    let stranger = other.make(&["b.example"]);
+    let expired = |params: &mut rcgen::CertificateParams| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    };
+    let old = clients.make_with(&["b.example"], &PKCS_ED25519, expired);
+    let ca = || material(&clients.pem);
+    let (off, request, require) = (
+        ClientAuth::Off,
+        ClientAuth::Request(ca()),
+        ClientAuth::Require(ca()),
+    );
+    for (auth, shows, expect) in [
+        (&off, Some(&known), Ok(false)),
+        (&request, None, Ok(false)),
+        (&request, Some(&known), Ok(true)),
+        (&request, Some(&stranger), Err(Fault::CertificateUnknown)),
+        (&require, None, Err(Fault::CertificateMissing)),
+        (&require, Some(&known), Ok(true)),
+        (&require, Some(&stranger), Err(Fault::CertificateUnknown)),
+        (&require, Some(&old), Err(Fault::CertificateExpired)),
+    ] {
+        let plan = TlsPlan {
+            client_auth: auth.clone(),
+            ..tls_plan(Policy::Intermediate, &[&site])
+        };
+        let towards = client(&authority.pem, shows);
+        let (_, server) = run(meet(&terms(&plan), &towards, ends()));
+        let identity = |sock: &_| -> bool {
+            let Some(client) = Sock::secured(sock).unwrap().client.as_deref() else {
+                return false;
+            };
+            let Identity {
+                subject,
+                names,
+                fingerprint,
+                ..
+            } = client;
+            assert!(subject.contains("CN=Bob\\0d\\0aX-Forged: 1"), "{subject}");
+            assert_eq!(&**names, "DNS:b.example,URI:spiffe://keel/bob");
+            assert_eq!(fingerprint.len(), 64);
+            true
+        };
+        assert_eq!(
+            server.as_ref().map(identity).map_err(|fault| *fault),
+            expect,
+            "{auth:?}"
+        );
+    }
+}
+
+/// Whether a second handshake of the same client is short.
+fn resumes(first: &Terms, second: &Terms, client: &Towards) -> Result<bool, Fault> {
+    run(async {
+        let (client_end, server_end) = meet(first, client, ends()).await;
+        // Takes its ticket, if there is one, and finds nothing else.
+        assert!(!client_end.unwrap().has_input());
+        server_end.unwrap();
+        let (_, server) = meet(second, client, ends()).await;
+        server.map(|server| server.secured().unwrap().resumed)
+    })
+}
+
+#[test]
+fn clients_come_back_short_where_they_are_held_to_the_same() {
+    let authority = Authority::new("authority");
+    let site = authority.make(&["a.example"]);
+    let towards = || client(&authority.pem, None);
+    let plan = tls_plan(Policy::Modern, &[&site]);
+    let one = terms(&plan);
+    assert_eq!(resumes(&one, &one, &towards()), Ok(true));
+    // The next certificate of the same listener: tickets hold on.
+    let renewed = tls_plan(Policy::Modern, &[&authority.make(&["a.example"])]);
+    let next = Terms::new(&renewed, Some(&one), TODAY).unwrap();
+    assert_eq!(resumes(&one, &next, &towards()), Ok(true));
+    // Where a certificate is asked, nobody comes in by one that was not shown here (CVE-2025-23419).
+    let clients = Authority::new("clients");
+    let require = TlsPlan {
+        client_auth: ClientAuth::Require(material(&clients.pem)),
+        ..plan.clone()
+    };
+    let strict = Terms::new(&require, Some(&one), TODAY).unwrap();
+    assert_eq!(
+        resumes(&one, &strict, &towards()),
+        Err(Fault::CertificateMissing)
+    );
+    // Nor by one of other issuers.
+    let bob = clients.make(&["bob.example"]);
+    let others = TlsPlan {
+        client_auth: ClientAuth::Require(material(clients.pem.clone() + &authority.pem)),
+        ..plan.clone()
+    };
+    let others = Terms::new(&others, Some(&strict), TODAY).unwrap();
+    let bobs = || client(&authority.pem, Some(&bob));
+    assert_eq!(resumes(&strict, &strict, &bobs()), Ok(true));
+    assert_eq!(resumes(&strict, &others, &bobs()), Ok(false));
+    // Another instance has other keys, unless both have them of one file.
+    assert_eq!(resumes(&one, &terms(&plan), &towards()), Ok(false));
+    let shared = |keys: &[u8]| {
+        let tickets = Tickets::Shared(material(keys));
+        terms(&TlsPlan {
+            tickets,
+            ..plan.clone()
+        })
+    };
+    let (here, there) = (shared(&[7; 32]), shared(&[[9; 32], [7; 32]].concat()));
+    assert_eq!(resumes(&here, &there, &towards()), Ok(true));
+    assert_eq!(resumes(&here, &shared(&[8; 32]), &towards()), Ok(false));
+    let off = terms(&TlsPlan {
+        tickets: Tickets::Off,
+        ..plan.clone()
+    });
+    assert_eq!(resumes(&off, &off, &towards()), Ok(false));
+    // Keys turn: what is two turns old is nothing any more.
+    let (one, client) = (terms(&plan), towards());
+    one.turn(TODAY + Duration::from_secs(3600));
+    one.turn(TODAY + Duration::from_secs(7200));
+    assert_eq!(resumes(&one, &one, &client), Ok(true), "of today's");
+}
+
+/// Passes on what has come, and how it ended as a plain end.
+fn pass(cx: &mut Context<'_>, from: &mut Pipe, to: &mut Pipe, open: &mut bool) {
+    let mut piece = vec![0; 20_000];
+    while *open && let Poll::Ready(read) = from.poll_read(cx, &mut piece) {
+        match read {
+            Ok(length) if length > 0 => assert!(to.poll_write(cx, &piece[..length]).is_ready()),
+            _ => {
+                *open = false;
+                let _ = to.poll_shutdown(cx);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_end_without_a_word_is_no_end() {
+    let authority = Authority::new("authority");
+    let plan = tls_plan(Policy::Modern, &[&authority.make(&["a.example"])]);
+    let both = (terms(&plan), client(&authority.pem, None));
+    run(async {
+        for (says, expect) in [
+            (true, Ok(0)),
+            (false, Err(std::io::ErrorKind::UnexpectedEof)),
+        ] {
+            // In between, a relay that ends when it likes.
+            let ((one, mut left), (mut right, other)) = (ends(), ends());
+            let relay = async {
+                let (mut up, mut down) = (true, true);
+                poll_fn(|cx| {
+                    pass(cx, &mut left, &mut right, &mut up);
+                    pass(cx, &mut right, &mut left, &mut down);
+                    if up || down {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(())
+                    }
+                })
+                .await;
+            };
+            let talk = async {
+                let (mut client, mut server) = pair(&both, (one, other)).await;
+                let wrote = poll_fn(|cx| server.poll_write(cx, b"all")).await;
+                assert_eq!(wrote.unwrap(), 3);
+                let mut room = [0; 8];
+                let read = poll_fn(|cx| client.poll_read(cx, &mut room)).await;
+                assert_eq!(read.unwrap(), 3);
+                if !says {
+                    server.cut();
+                }
+                drop(server);
+                let end = poll_fn(|cx| client.poll_read(cx, &mut room)).await;
+                assert_eq!(end.map_err(|error| error.kind()), expect);
+                assert!(client.has_input(), "an end is something to be read");
+            };
+            tokio::join!(relay, talk);
+        }
+    });
+}
+
+/// A certificate, a key, an OCSP answer; what is found, and whether it loads.
+type Row<'a> = (&'a str, &'a str, Option<&'a [u8]>, &'a [&'a str], bool);
+
+#[test]
+fn what_files_are_worth() {
+    let authority = Authority::new("authority");
+    let ecdsa = authority.make(&["a.example", "*.B.example"]);
+    let ed = authority.make_with(&["a.example"], &PKCS_ED25519, |_| ());
+    let rsa = authority.make_with(&["a.example"], &PKCS_RSA_SHA256, |_| ());
+    let until = |year| {
+        authority.make_with(&["a.example"], &PKCS_ED25519, move |params| {
+            params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        })
+    };
+    let (past, future) = (until(2020), until(2990));
+    let nameless = authority.make(&[]);
+    let chain = |made: &Made, more: &str| made.cert.clone() + more;
+    let other = Authority::new("other").pem;
+    let half = &ecdsa.cert[..ecdsa.cert.len() / 2];
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let nothing = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let rows: &[Row<'_>] = &[
+        (&ecdsa.cert, &ecdsa.key, None, &[], true),
+        (&ed.cert, &ed.key, None, &[], true),
+        (&rsa.cert, &rsa.key, None, &[], true),
+        (&chain(&ecdsa, &authority.pem), &ecdsa.key, None, &[], true),
+        (&chain(&ecdsa, &other), &ecdsa.key, None, &["chain"], true),
+        (&past.cert, &past.key, None, &["expired"], true),
+        (&future.cert, &future.key, None, &["not_yet_valid"], true),
+        (&nameless.cert, &nameless.key, None, &["names"], true),
+        (&ecdsa.cert, &ed.key, None, &["key_mismatch"], false),
+        (&ecdsa.cert, &rsa.key, None, &["key_mismatch"], false),
+        ("", &ecdsa.key, None, &["certificate"], false),
+        (half, &ecdsa.key, None, &["certificate"], false),
+        (nothing, &ecdsa.key, None, &["certificate"], false),
+        (&ecdsa.key, &ecdsa.key, None, &["certificate"], false),
+        (&ecdsa.cert, "", None, &["key"], false),
+        (&ecdsa.cert, &ecdsa.cert, None, &["key"], false),
+        (&ecdsa.cert, encrypted, None, &["key"], false),
+        ("", "", None, &["certificate", "key"], false),
+        (
+            &ecdsa.cert,
+            &ecdsa.key,
+            Some(b"\x30\x03\x0a\x01\x01"),
+            &[],
+            true,
+        ),
+        (
+            &ecdsa.cert,
+            &ecdsa.key,
+            Some(b"no answer"),
+            &["ocsp"],
+            false,
+        ),
+    ];
+    for (at, (cert, key, ocsp, expect, loads)) in rows.iter().enumerate() {
+        let (loaded, findings) = load(cert.as_bytes(), key.as_bytes(), *ocsp, TODAY);
+        let words: Vec<_> = findings.iter().map(|finding| finding.word).collect();
+        assert_eq!(
+            (words, loaded.is_some()),
+            (expect.to_vec(), *loads),
+            "row {at}: {findings:?}"
+        );
+        for finding in &findings {
+            // Nothing of a key is told.
+            let told = key
+                .lines()
+                .filter(|line| line.len() > 20 && !line.starts_with('-'));
+            assert!(told.into_iter().all(|line| !finding.message.contains(line)));
+        }
+    }
+    let (loaded, _) = load(ecdsa.cert.as_bytes(), ecdsa.key.as_bytes(), None, TODAY);
+    let names: Vec<_> = loaded
+        .unwrap()
+        .names
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(names, ["a.example", "*.b.example"]);
+}
