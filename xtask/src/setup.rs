@@ -64,6 +64,13 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "openssl",
+        probe: &["openssl", "version"],
+        source: Source::Apt {
+            packages: &["openssl"],
+        },
+    },
+    Tool {
         name: "python3",
         probe: &["python3", "--version"],
         source: Source::Apt {

@@ -18,6 +18,7 @@ mod process;
 mod reloads;
 mod rules_actions;
 mod rules_conditions;
+mod tls;
 mod zone;
 
 use std::process::Command;

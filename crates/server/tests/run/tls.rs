@@ -1,0 +1,604 @@
+//! TLS as its users meet it: curl and openssl in front, nginx behind, certificates that live as long as their test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_RSA_SHA256, SignatureAlgorithm,
+};
+
+use crate::process::{Evenkeel, Folder, Server, hold, rest};
+
+/// An issuer, its files in a folder.
+struct Authority<'a> {
+    folder: &'a Folder,
+    issuer: Issuer<'static, KeyPair>,
+    ca: PathBuf,
+}
+
+impl<'a> Authority<'a> {
+    fn new(folder: &'a Folder, name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            folder,
+            ca: folder.write(&format!("{name}.ca"), &pem),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// Writes `file.pem` and `file.key`, for these names; the first is the subject's.
+    fn make(&self, file: &str, names: &[&str]) {
+        self.make_with(file, names, &PKCS_ECDSA_P256_SHA256, |_| ());
+    }
+
+    fn make_with(
+        &self,
+        file: &str,
+        names: &[&str],
+        algorithm: &'static SignatureAlgorithm,
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
+        let all: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(all).unwrap();
+        params.distinguished_name.push(DnType::CommonName, file);
+        change(&mut params);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
+        self.folder.write(&format!("{file}.pem"), &cert);
+        self.folder
+            .write(&format!("{file}.key"), &key.serialize_pem());
+    }
+}
+
+/// Says what it was told.
+const TOLD: &str = "location / { return 200 \"$http_x_forwarded_proto $http_x_client_cert_subject $http_client_cert $http_x_client_cert_san\\n\"; }";
+
+/// A configuration whose listener has this TLS, over a service that has this beside its backend.
+fn text(tls: &str, listener: &str, backend: &str, service: &str) -> String {
+    format!(
+        "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners:\n  secure:\n    bind: \"127.0.0.1:0\"\n    {listener}\n    tls:\n      {tls}\nservices: {{ api: {{ backends: [\"{backend}\"], {service} }} }}\n"
+    )
+}
+
+/// One that `site.pem` is for.
+const SITE: &str = "certificates: [{ cert: site.pem, key: site.key }]";
+
+fn run(folder: &Folder, text: &str) -> Evenkeel {
+    let file = folder.write("keel.yaml", text);
+    Evenkeel::run(&["-c", file.to_str().unwrap()])
+}
+
+/// What curl prints of a page over TLS, and of what went wrong.
+fn curl(keel: &Evenkeel, authority: &Authority<'_>, arguments: &[&str], host: &str) -> String {
+    let port = keel.address.port();
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "30",
+            "--noproxy",
+            "*",
+        ])
+        .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
+        .arg("--cacert")
+        .arg(&authority.ca)
+        .args(arguments)
+        .arg(format!("https://{host}:{port}/"))
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// What `openssl s_client` says of a connection that asks for one page.
+fn openssl(keel: &Evenkeel, arguments: &[&str]) -> String {
+    let mut child = client(keel, arguments);
+    let ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    // It may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(ask);
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn client(keel: &Evenkeel, arguments: &[&str]) -> Child {
+    Command::new("openssl")
+        .args([
+            "s_client",
+            "-ign_eof",
+            "-connect",
+            &keel.address.to_string(),
+        ])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until the metrics have this line.
+fn metric(keel: &Evenkeel, line: &str) {
+    let mut page = String::new();
+    for _ in 0..300 {
+        page = keel.page("/metrics");
+        if page.lines().any(|one| one == line) {
+            return;
+        }
+    }
+    panic!("no {line} in {page}");
+}
+
+#[test]
+fn both_policies_are_what_they_say() {
+    let folder = Folder::new("tls-policies");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let server = Server::nginx(&folder, TOLD);
+    let backend = server.address.to_string();
+    let old = ["--tls-max", "1.2"];
+    let older = [
+        "--tlsv1.0",
+        "--tls-max",
+        "1.1",
+        "--ciphers",
+        "DEFAULT@SECLEVEL=0",
+    ];
+    for (policy, takes_old) in [("modern", false), ("intermediate", true)] {
+        let keel = run(
+            &folder,
+            &text(&format!("policy: {policy}\n      {SITE}"), "", &backend, ""),
+        );
+        let ask = |arguments: &[&str]| curl(&keel, &authority, arguments, "a.example");
+        assert_eq!(ask(&[]), "https   \n");
+        let got = ask(&old);
+        assert_eq!(got == "https   \n", takes_old, "{policy}: {got}");
+        let got = ask(&older);
+        assert!(
+            got.contains("alert") || got.contains("version"),
+            "{policy}: {got}"
+        );
+        if takes_old {
+            metric(
+                &keel,
+                "evenkeel_tls_handshakes_total{listener=\"secure\",version=\"1.2\"} 1",
+            );
+        }
+        metric(
+            &keel,
+            "evenkeel_tls_handshakes_total{listener=\"secure\",version=\"1.3\"} 1",
+        );
+        let refused = if takes_old { 1 } else { 2 };
+        metric(
+            &keel,
+            &format!(
+                "evenkeel_tls_handshake_failures_total{{listener=\"secure\",reason=\"version\"}} {refused}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn each_client_gets_a_certificate_that_it_can_verify() {
+    let folder = Folder::new("tls-names");
+    let authority = Authority::new(&folder, "authority");
+    authority.make_with("rsa", &["a.example"], &PKCS_RSA_SHA256, |_| ());
+    authority.make("ecdsa", &["a.example"]);
+    authority.make("star", &["*.star.example"]);
+    let tls = "certificates: [{ cert: rsa.pem, key: rsa.key }, { cert: ecdsa.pem, key: ecdsa.key }, { cert: star.pem, key: star.key }]";
+    let server = Server::nginx(&folder, TOLD);
+    let keel = run(&folder, &text(tls, "", &server.address.to_string(), ""));
+    let rsa = "RSA-PSS+SHA256:RSA+SHA256";
+    for (arguments, subject) in [
+        (&["-servername", "a.example"][..], "ecdsa"),
+        (&["-servername", "a.example", "-sigalgs", rsa], "rsa"),
+        (
+            &["-servername", "a.example", "-sigalgs", rsa, "-tls1_2"],
+            "rsa",
+        ),
+        (
+            &[
+                "-servername",
+                "a.example",
+                "-tls1_2",
+                "-cipher",
+                "ECDHE-RSA-AES128-GCM-SHA256",
+            ],
+            "rsa",
+        ),
+        (&["-servername", "a.example", "-tls1_2"], "ecdsa"),
+        (&["-servername", "any.star.example"], "star"),
+        (&["-servername", "two.any.star.example"], "ecdsa"),
+        (&["-servername", "unknown.example"], "ecdsa"),
+        (&["-noservername"], "ecdsa"),
+        (&["-noservername", "-sigalgs", rsa], "rsa"),
+    ] {
+        let said = openssl(&keel, arguments);
+        assert!(
+            said.contains(&format!("subject=CN = {subject}\n")),
+            "{arguments:?}: {said}"
+        );
+        assert!(said.contains("200 OK"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn tickets_hold_after_a_restart_and_not_where_more_is_asked() {
+    let folder = Folder::new("tls-tickets");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    folder.write("tickets.key", "12345678901234567890123456789012");
+    let server = Server::nginx(&folder, TOLD);
+    let backend = server.address.to_string();
+    let tls = format!("tickets: {{ file: tickets.key }}\n      {SITE}");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let kept = folder.path().join(format!("kept{version}"));
+        let kept = kept.to_str().unwrap();
+        let keel = run(&folder, &text(&tls, "", &backend, ""));
+        let said = openssl(&keel, &[version, "-sess_out", kept]);
+        assert!(said.contains("\nNew, TLSv1."), "{said}");
+        drop(keel);
+        let keel = run(&folder, &text(&tls, "", &backend, ""));
+        let said = openssl(&keel, &[version, "-sess_in", kept]);
+        assert!(
+            said.contains("\nReused, TLSv1.") && said.contains("200 OK"),
+            "{said}"
+        );
+        metric(&keel, "evenkeel_tls_resumed_total{listener=\"secure\"} 1");
+        drop(keel);
+        let strict = format!("client_auth: {{ ca: authority.ca, mode: request }}\n      {tls}");
+        let keel = run(&folder, &text(&strict, "", &backend, ""));
+        let said = openssl(&keel, &[version, "-sess_in", kept]);
+        assert!(
+            said.contains("\nNew, TLSv1.") && said.contains("200 OK"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn clients_show_who_they_are_and_cannot_say_it() {
+    let folder = Folder::new("tls-clients");
+    let (authority, clients) = (
+        Authority::new(&folder, "authority"),
+        Authority::new(&folder, "clients"),
+    );
+    authority.make("site", &["a.example"]);
+    clients.make("bob", &["bob.example"]);
+    authority.make("mallory", &["bob.example"]);
+    let server = Server::nginx(&folder, TOLD);
+    let backend = server.address.to_string();
+    let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let (pem, key) = (path("bob.pem"), path("bob.key"));
+    let bob = ["--cert", &*pem, "--key", &*key];
+    let (pem, key) = (path("mallory.pem"), path("mallory.key"));
+    let mallory = ["--cert", &*pem, "--key", &*key];
+    let forged = [
+        "-H",
+        "X-Client-Cert-Subject: CN=bob",
+        "-H",
+        "Client-Cert: :AAAA:",
+        "-H",
+        "x_client_cert_san: DNS:bob.example",
+        "-H",
+        "X-Client-Cert-San: DNS:bob.example",
+    ];
+    for mode in ["off", "request", "require"] {
+        let tls = format!("client_auth: {{ ca: clients.ca, mode: {mode} }}\n      {SITE}");
+        let keel = run(&folder, &text(&tls, "", &backend, ""));
+        let ask = |arguments: &[&str]| curl(&keel, &authority, arguments, "a.example");
+        let known = ask(&[&bob[..], &forged].concat());
+        if mode == "off" {
+            assert_eq!(known, "https   \n");
+        } else {
+            let fields: Vec<_> = known.split(' ').collect();
+            assert_eq!(
+                (fields[0], fields[1], fields[3]),
+                ("https", "CN=bob", "DNS:bob.example\n"),
+                "{known}"
+            );
+            assert!(
+                fields[2].starts_with(":MII") && fields[2].ends_with(':'),
+                "{known}"
+            );
+        }
+        let unknown = ask(&forged);
+        assert_eq!(
+            unknown == "https   \n",
+            mode != "require",
+            "{mode}: {unknown}"
+        );
+        let stranger = ask(&mallory);
+        assert_eq!(
+            stranger == "https   \n",
+            mode == "off",
+            "{mode}: {stranger}"
+        );
+    }
+    // On a listener without TLS they can say it no more.
+    let plain = folder.write("plain.yaml", &format!("admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{backend}\"] }} }}\n"));
+    let keel = Evenkeel::run(&["-c", plain.to_str().unwrap()]);
+    assert_eq!(keel.curl(&forged, "/"), "http   \n");
+}
+
+#[test]
+fn who_says_nothing_or_something_else_is_told_or_ended_and_counted() {
+    let folder = Folder::new("tls-strangers");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let limits = "timeouts: { handshake: 300ms }\n    limits: { handshakes: 1 }";
+    let keel = run(&folder, &text(SITE, limits, "127.0.0.1:9", ""));
+    let failed = |reason: &str| {
+        metric(
+            &keel,
+            &format!(
+                "evenkeel_tls_handshake_failures_total{{listener=\"secure\",reason=\"{reason}\"}} 1"
+            ),
+        );
+    };
+    let told = rest(hold(keel.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert!(
+        told.starts_with("HTTP/1.1 400 Bad Request\r\n")
+            && told.ends_with("speaks HTTPS, not plain HTTP"),
+        "{told}"
+    );
+    failed("plain_http");
+    // Two that say nothing: one is waited for, the other is one too many.
+    let quiet = [hold(keel.address, ""), hold(keel.address, "")];
+    for mut one in quiet {
+        // An end, or a cut.
+        let mut byte = [0];
+        assert!(!matches!(one.read(&mut byte), Ok(1..)));
+    }
+    failed("timeout");
+    failed("too_many");
+    drop(hold(keel.address, "\u{16}\u{3}\u{1}"));
+    failed("peer_left");
+    let mut noise = hold(keel.address, "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}");
+    let _ = noise.read_to_end(&mut Vec::new());
+    failed("malformed");
+    metric(&keel, "evenkeel_tls_handshaking{listener=\"secure\"} 0");
+    // Those who speak it are served meanwhile: the backend is away, and the answer is ours.
+    let got = curl(&keel, &authority, &[], "a.example");
+    assert!(got.starts_with("502 "), "{got}");
+}
+
+/// What a client reads of one answer with a body of one line.
+fn answer(from: &mut impl BufRead) -> String {
+    let mut all = String::new();
+    while !all.contains("\r\n\r\n") || all.ends_with("\r\n\r\n") {
+        assert!(from.read_line(&mut all).unwrap() > 0, "{all}");
+    }
+    all
+}
+
+#[test]
+fn a_reload_brings_a_certificate_and_ends_no_connection() {
+    let folder = Folder::new("tls-reload");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let server = Server::nginx(&folder, TOLD);
+    let mut keel = run(&folder, &text(SITE, "", &server.address.to_string(), ""));
+    let mut held = client(&keel, &["-quiet", "-servername", "a.example"]);
+    let mut ask = held.stdin.take().unwrap();
+    let mut says = BufReader::new(held.stdout.take().unwrap());
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    ask.write_all(request).unwrap();
+    assert!(answer(&mut says).contains("200 OK"));
+    let shown = |keel: &Evenkeel| {
+        let said = openssl(keel, &[]);
+        let begin = said.find("-----BEGIN CERTIFICATE-----").unwrap();
+        said[begin..begin + 600].to_owned()
+    };
+    let before = shown(&keel);
+    // The files' names stay.
+    authority.make("site", &["a.example"]);
+    keel.signal("-HUP");
+    keel.until("listener secure changes\n");
+    assert_ne!(shown(&keel), before);
+    ask.write_all(request).unwrap();
+    assert!(answer(&mut says).contains("200 OK"));
+    drop(ask);
+    let _ = held.kill();
+    held.wait().unwrap();
+    // One that does not fit changes nothing.
+    let after = shown(&keel);
+    authority.make("other", &["a.example"]);
+    std::fs::copy(
+        folder.path().join("other.key"),
+        folder.path().join("site.key"),
+    )
+    .unwrap();
+    keel.signal("-HUP");
+    keel.until("the old one goes on\n");
+    assert!(
+        keel.said.contains("this key is not the certificate's"),
+        "{}",
+        keel.said
+    );
+    assert_eq!(shown(&keel), after);
+}
+
+#[test]
+fn what_is_wrong_with_files_is_told_at_the_line_that_names_them() {
+    let folder = Folder::new("tls-check");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    authority.make("other", &["a.example"]);
+    authority.make_with("old", &["a.example"], &PKCS_ECDSA_P256_SHA256, |params| {
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    for (kind, arguments) in [
+        ("sec1", &["ec", "-in", "site.key", "-out", "sec1.key"][..]),
+        (
+            "pkcs8",
+            &[
+                "pkcs8",
+                "-topk8",
+                "-nocrypt",
+                "-in",
+                "site.key",
+                "-out",
+                "pkcs8.key",
+            ],
+        ),
+        (
+            "locked",
+            &[
+                "pkcs8",
+                "-topk8",
+                "-passout",
+                "pass:x",
+                "-in",
+                "site.key",
+                "-out",
+                "locked.key",
+            ],
+        ),
+    ] {
+        let made = Command::new("openssl")
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{kind}: {made:?}");
+    }
+    authority.make_with("rsa", &["a.example"], &PKCS_RSA_SHA256, |_| ());
+    let made = Command::new("openssl")
+        .args(["rsa", "-traditional", "-in", "rsa.key", "-out", "pkcs1.key"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let check = |certificates: &str| {
+        let tls = format!("certificates: [{certificates}]");
+        let file = folder.write("check.yaml", &text(&tls, "", "127.0.0.1:9", ""));
+        let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .arg("check")
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        (
+            output.status.code(),
+            said.replace(&*folder.path().display().to_string(), "."),
+        )
+    };
+    for key in ["sec1", "pkcs8", "site"] {
+        let (code, said) = check(&format!("{{ cert: site.pem, key: {key}.key }}"));
+        assert_eq!(
+            (code, &*said),
+            (
+                Some(0),
+                "fine: 1 listeners, 1 rules, 1 services, 0 warnings\n"
+            ),
+            "{key}"
+        );
+    }
+    assert_eq!(check("{ cert: rsa.pem, key: pkcs1.key }").0, Some(0));
+    let (code, said) = check("{ cert: site.pem, key: other.key }");
+    assert_eq!(code, Some(1));
+    assert!(
+        said.starts_with("./check.yaml:8:45: error: ./other.key: this key is not the certificate's [key_mismatch]\n    8 |       certificates: [{ cert: site.pem, key: other.key }]\n      |                                             ^^^^^^^^^\n"),
+        "{said}"
+    );
+    let (code, said) = check("{ cert: old.pem, key: old.key }");
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("./check.yaml:8:30: warning: ./old.pem: this certificate expired ")
+            && said.contains("[expired]"),
+        "{said}"
+    );
+    for (row, word) in [
+        ("{ cert: site.pem, key: locked.key }", "[key]"),
+        ("{ cert: site.key, key: site.key }", "[certificate]"),
+        ("{ cert: none.pem, key: site.key }", "[file]"),
+        ("{ cert: site.pem }", "[missing]"),
+        (
+            "{ cert: site.pem, key: site.key, ocsp: site.pem }",
+            "[ocsp]",
+        ),
+        ("", "[missing]"),
+    ] {
+        let (code, said) = check(row);
+        assert!(code == Some(1) && said.contains(word), "{row}: {said}");
+    }
+}
+
+#[test]
+fn backends_are_believed_by_their_certificates() {
+    let folder = Folder::new("tls-backends");
+    let (authority, other) = (
+        Authority::new(&folder, "authority"),
+        Authority::new(&folder, "other"),
+    );
+    authority.make("site", &["a.example"]);
+    authority.make("back", &["back.example"]);
+    let root = folder.path().display();
+    let socket = folder.path().join("back.sock");
+    let _server = Server::nginx(
+        &folder,
+        &format!(
+            "}} server {{ listen unix:{root}/back.sock ssl; ssl_certificate {root}/back.pem; ssl_certificate_key {root}/back.key; ssl_client_certificate {root}/authority.ca; ssl_verify_client optional; location / {{ return 200 \"$ssl_server_name $ssl_client_verify\\n\"; }}"
+        ),
+    );
+    let backend = format!("unix:{}", socket.display());
+    let (ca, wrong) = (authority.ca.display(), other.ca.display());
+    let (cert, key) = ("cert: site.pem", "key: site.key");
+    for (tls, expect) in [
+        (
+            format!("{{ ca: {ca}, sni: back.example }}"),
+            "back.example NONE\n",
+        ),
+        (
+            format!("{{ ca: {ca}, sni: back.example, {cert}, {key} }}"),
+            "back.example SUCCESS\n",
+        ),
+        (
+            "{ sni: wrong.example, verify: off }".into(),
+            "wrong.example NONE\n",
+        ),
+        (
+            format!("{{ ca: {ca}, sni: wrong.example }}"),
+            "502 Bad Gateway: backend_tls\n",
+        ),
+        (
+            format!("{{ ca: {wrong}, sni: back.example }}"),
+            "502 Bad Gateway: backend_tls\n",
+        ),
+        // The system's issuers do not know it.
+        (
+            "{ sni: back.example }".into(),
+            "502 Bad Gateway: backend_tls\n",
+        ),
+    ] {
+        let keel = run(
+            &folder,
+            &text(SITE, "", &backend, &format!("upstream: {{ tls: {tls} }}")),
+        );
+        // Twice: on the connection that was kept, too.
+        for _ in 0..2 {
+            assert_eq!(curl(&keel, &authority, &[], "a.example"), expect, "{tls}");
+        }
+    }
+    // Nobody is shown a key, nor the content of any file.
+    let file = folder.path().join("keel.yaml");
+    let shown = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["config", "show"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("key: site.key") && !shown.contains("BEGIN"),
+        "{shown}"
+    );
+}
