@@ -45,7 +45,7 @@ pub struct TlsSock<S: Sock> {
     /// Our direction is ended.
     closed: bool,
     cut: bool,
-    /// rustls holds more memory than an idle connection needs.
+    /// rustls may hold more memory than an idle connection needs.
     grown: bool,
     /// None until the handshake has ended.
     secured: Option<Secured>,
@@ -147,7 +147,7 @@ impl<S: Sock> TlsSock<S> {
     /// Opens sealed bytes into `into`, as many as there is room for. How many were taken, and how many came out.
     fn open(&mut self, mut sealed: &[u8], into: &mut [u8]) -> io::Result<(usize, usize)> {
         let (all, mut filled) = (sealed.len(), 0);
-        self.grown |= all > 4096;
+        self.grown |= all > 0;
         loop {
             if self.opened > 0 && filled < into.len() {
                 let read = self.tls.reader().read(&mut into[filled..])?;

@@ -6,6 +6,9 @@ mod counting;
 mod kinds;
 #[path = "../exchange/plan.rs"]
 mod plan;
+mod tls;
+#[path = "../tls/made.rs"]
+mod tls_made;
 mod world;
 
 /// Clients that go while their backend thinks.

@@ -30,9 +30,9 @@ use crate::plan::plan;
 const ROOM: usize = 16 * 1024;
 
 /// A pipe that counts what would be a system call on a socket: whatever did something.
-struct Counted {
-    pipe: Pipe,
-    calls: Rc<Cell<usize>>,
+pub(crate) struct Counted {
+    pub(crate) pipe: Pipe,
+    pub(crate) calls: Rc<Cell<usize>>,
 }
 
 impl Counted {

@@ -1,5 +1,5 @@
 //! Certificates made for a test, and connections over them. No key outlives its test.
-#![allow(dead_code, reason = "two test programs take what they need of it")]
+#![allow(dead_code, reason = "several test programs take what they need of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
