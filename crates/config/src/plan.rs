@@ -174,8 +174,8 @@ pub struct ListenerPlan {
 pub type ErrorPages = BTreeMap<u16, ErrorPage>;
 
 /// The statuses of answers that are made here: what may be configured.
-pub const ERROR_STATUSES: [u16; 14] = [
-    400, 403, 404, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505,
+pub const ERROR_STATUSES: [u16; 15] = [
+    400, 403, 404, 408, 413, 414, 417, 421, 431, 500, 501, 502, 503, 504, 505,
 ];
 
 /// A configured answer.

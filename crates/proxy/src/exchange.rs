@@ -26,6 +26,7 @@ use crate::decide::{self, decide};
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
+use crate::sock::Sock;
 use crate::worker::{Desk, Seat, View};
 
 /// What follows from the rule.
@@ -85,6 +86,12 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
             desk.seen.head_received = conn.input.data().len();
             return reply::refuse(conn, desk, reason).await;
         }
+    }
+    if let Some(secured) = conn.sock.secured()
+        && let Some(terms) = at.and_then(|at| view.live.terms.get(at)?.as_ref())
+        && !terms.is_for(secured, desk.request.host())
+    {
+        return reply::refuse(conn, desk, Reason::Misdirected).await;
     }
     let decision = decide(&view.live, at, &desk.request, conn.peer);
     desk.seen.client = decision.client;

@@ -138,6 +138,7 @@ reasons! {
     ClientStalled "client_stalled" 499 Client "The client took nothing of its answer for too long.",
     LocalResources "local_resources" 503 Machine "This machine lacks what a connection takes: descriptors, ports, memory.",
     BackendTls "backend_tls" 502 Backend "Who answers is not the backend, or nothing was agreed on with it: its TLS handshake failed.",
+    Misdirected "misdirected" 421 Client "The host is not one that the certificate of this connection is for.",
     Denied "denied" 403 Client "A rule denies it.",
     RewriteFailed "rewrite_failed" 500 Operator "What a rule makes of the path or the host is none, or is too long.",
     RedirectFailed "redirect_failed" 500 Operator "What a rule makes of the host is none.",

@@ -14,6 +14,7 @@ pub(crate) static PAGES: Keys = Keys {
         page("413"),
         page("414"),
         page("417"),
+        page("421"),
         page("431"),
         page("500"),
         page("501"),

@@ -50,6 +50,12 @@ impl Names {
         names
     }
 
+    /// Whether both names get the same certificate, the best for each.
+    pub(super) fn are_one(&self, one: Option<&str>, other: Option<&str>) -> bool {
+        let first = |name| self.choice(name).first().map(Arc::as_ptr);
+        first(one) == first(other)
+    }
+
     fn choice(&self, name: Option<&str>) -> &Choice {
         let lower = name.map(str::to_ascii_lowercase);
         let named = lower.as_deref().and_then(|name| {

@@ -15,6 +15,7 @@ use rustls::{Connection, ServerConfig, ServerConnection, SupportedProtocolVersio
 use super::fault::Fault;
 use super::load::{Certificate, issuers, load};
 use super::names::Names;
+use super::secured::Secured;
 use super::sock::TlsSock;
 use super::tickets::{Ring, Sealer};
 use crate::sock::Sock;
@@ -75,6 +76,7 @@ pub struct Terms {
     /// What it was made of.
     plan: TlsPlan,
     ring: Option<Arc<Ring>>,
+    names: Arc<Names>,
     /// The certificates, in the order of the plan, with the names of their files.
     pub certificates: Vec<(Box<str>, Certificate)>,
 }
@@ -107,11 +109,14 @@ impl Terms {
             certificates.push((name.into(), loaded));
         }
         let ring = ring(plan, before, now)?;
-        let config = config(plan, &certificates, ring.as_ref())?;
+        let all: Vec<_> = certificates.iter().map(|(_, one)| one.clone()).collect();
+        let names = Arc::new(Names::new(&all));
+        let config = config(plan, names.clone(), ring.as_ref())?;
         Ok(Arc::new(Self {
             config: Arc::new(config),
             plan: plan.clone(),
             ring,
+            names,
             certificates,
         }))
     }
@@ -126,6 +131,13 @@ impl Terms {
         let mut sock = TlsSock::new(sock, Connection::Server(tls), first);
         poll_fn(|cx| sock.poll_handshake(cx)).await?;
         Ok(sock)
+    }
+
+    /// Whether a request for this host may come over a connection that was made under this name. Where clients show certificates,
+    /// what was verified holds for the certificate that they asked for (RFC 9110 section 7.4).
+    pub(crate) fn is_for(&self, secured: &Secured, host: &str) -> bool {
+        matches!(self.plan.client_auth, ClientAuth::Off)
+            || self.names.are_one(secured.sni.as_deref(), Some(host))
     }
 
     /// Turns the keys of tickets, if that is due; `now` is since 1970.
@@ -157,7 +169,7 @@ fn ring(
 
 fn config(
     plan: &TlsPlan,
-    certificates: &[(Box<str>, Certificate)],
+    names: Arc<Names>,
     ring: Option<&Arc<Ring>>,
 ) -> Result<ServerConfig, String> {
     let builder = ServerConfig::builder_with_provider(provider())
@@ -188,8 +200,7 @@ fn config(
         }
     };
     scope.insert(0, 1);
-    let all: Vec<_> = certificates.iter().map(|(_, one)| one.clone()).collect();
-    let mut config = builder.with_cert_resolver(Arc::new(Names::new(&all)));
+    let mut config = builder.with_cert_resolver(names);
     config.alpn_protocols = vec![HTTP1.to_vec()];
     // Early data can be sent twice by anybody who saw it once (RFC 8446 section 8).
     config.max_early_data_size = 0;

@@ -321,6 +321,30 @@ fn clients_show_who_they_are_and_cannot_say_it() {
             "{mode}: {stranger}"
         );
     }
+    // What was verified under one name is not asked for under another's.
+    authority.make("second", &["b.example"]);
+    let certificates =
+        "certificates: [{ cert: site.pem, key: site.key }, { cert: second.pem, key: second.key }]";
+    for (mode, expect) in [
+        ("request", "421 Misdirected Request: misdirected\n"),
+        ("off", "https   \n"),
+    ] {
+        let tls = format!("client_auth: {{ ca: clients.ca, mode: {mode} }}\n      {certificates}");
+        let keel = run(&folder, &text(&tls, "", &backend, ""));
+        let ask = |host: &str| {
+            curl(
+                &keel,
+                &authority,
+                &["-H", &format!("Host: {host}")],
+                "a.example",
+            )
+        };
+        assert_eq!(ask("a.example"), "https   \n");
+        assert_eq!(ask("A.example:443"), "https   \n");
+        // Nobody's name has the first certificate too.
+        assert_eq!(ask("c.example"), "https   \n");
+        assert_eq!(ask("b.example"), expect);
+    }
     // On a listener without TLS they can say it no more.
     let plain = folder.write("plain.yaml", &format!("admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{backend}\"] }} }}\n"));
     let keel = Evenkeel::run(&["-c", plain.to_str().unwrap()]);
