@@ -22,6 +22,7 @@ use crate::exchange;
 use crate::live::{DoorState, Live, listener_of};
 use crate::net::Net;
 use crate::sock::Sock;
+use crate::tls::terms::Terms;
 use crate::worker::Worker;
 
 /// How a client's going is noticed.
@@ -41,6 +42,19 @@ pub struct Door {
     /// Its place in the plan of this version.
     place: Cell<(u64, usize)>,
     closing: Cell<bool>,
+    /// What its clients were held to when it was last in a plan: who comes after that is held to the same.
+    tls: RefCell<Option<Held>>,
+}
+
+/// What a listener's clients are held to before they can ask anything.
+#[derive(Clone)]
+pub(crate) struct Held {
+    /// None: it could not be loaded, and nobody is let in.
+    pub(crate) terms: Option<Arc<Terms>>,
+    /// Handshakes at once.
+    pub(crate) most: usize,
+    /// How long one may take.
+    pub(crate) within: Duration,
 }
 
 impl Door {
@@ -54,6 +68,7 @@ impl Door {
             state: RefCell::new(state),
             place: Cell::new((u64::MAX, 0)),
             closing: Cell::new(false),
+            tls: RefCell::new(None),
         }
     }
 
@@ -82,6 +97,19 @@ impl Door {
             self.state.borrow_mut().clone_from(state);
         }
         live.plan.listeners.get(at).map(|plan| (at, plan))
+    }
+
+    /// What its clients are held to. None: its bytes go as they are.
+    pub(crate) fn held(&self, live: &Live, version: u64) -> Option<Held> {
+        let mut held = self.tls.borrow_mut();
+        if let Some((at, plan)) = self.plan(live, version) {
+            *held = plan.tls.as_ref().map(|_| Held {
+                terms: live.terms.get(at).cloned().flatten(),
+                most: plan.limits.handshakes,
+                within: plan.limits.handshake_within,
+            });
+        }
+        held.clone()
     }
 
     /// What all workers count of it. Cost: a shared count, so that it is for what is rare.

@@ -224,6 +224,9 @@ pub async fn accept(
         Ear::Unix(socket) => Registered::Unix(UnixListener::from_std(socket)?),
     };
     let slots = slots::<OsNet>();
+    let view = worker.view();
+    door.held(&view.live, view.version);
+    drop(view);
     let serve = async |sock, peer| {
         // Who comes while there is no place waits here, those behind it in the kernel's queue.
         let admitted = admitted(&worker, &door).await;
@@ -272,21 +275,14 @@ async fn ready(
     sock: OsSock,
 ) -> Option<Channel<OsSock>> {
     let view = worker.view();
-    let tls = door.plan(&view.live, view.version).and_then(|(at, plan)| {
-        plan.tls.as_ref()?;
-        let terms = view.live.terms.get(at).cloned().flatten();
-        Some((
-            terms,
-            (plan.limits.handshakes, plan.limits.handshake_within),
-        ))
-    });
+    let held = door.held(&view.live, view.version);
     drop(view);
-    let Some((terms, bounds)) = tls else {
+    let Some(held) = held else {
         return Some(Channel::Plain(sock));
     };
     let _opened = Opened::new(worker);
     // On the heap: what waits for its first request needs no room for a handshake.
-    let made = Box::pin(handshake(worker, door, terms, bounds, sock)).await?;
+    let made = Box::pin(handshake(worker, door, held, sock)).await?;
     Some(Channel::Tls(Box::new(made)))
 }
 

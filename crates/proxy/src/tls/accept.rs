@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::secured::{Secured, Version};
 use super::sock::TlsSock;
-use super::terms::Terms;
-use crate::connection::Door;
+use crate::connection::{Door, Held};
 use crate::live::DoorState;
 use crate::net::Net;
 use crate::sock::Sock;
@@ -119,13 +118,12 @@ impl Drop for Under {
 pub(crate) async fn handshake<N: Net, S: Sock>(
     worker: &Worker<N>,
     door: &Door,
-    terms: Option<Arc<Terms>>,
-    (most, within): (usize, Duration),
+    held: Held,
     sock: S,
 ) -> Option<TlsSock<S>> {
     let state = door.state();
-    let made = match Under::take(&state, most) {
-        Some(_under) => make(worker, terms, within, sock).await,
+    let made = match Under::take(&state, held.most) {
+        Some(_under) => make(worker, held, sock).await,
         None => Err(Fault::TooMany),
     };
     match made {
@@ -144,13 +142,12 @@ pub(crate) async fn handshake<N: Net, S: Sock>(
 
 async fn make<N: Net, S: Sock>(
     worker: &Worker<N>,
-    terms: Option<Arc<Terms>>,
-    within: Duration,
+    held: Held,
     mut sock: S,
 ) -> Result<TlsSock<S>, Fault> {
     let deadline = worker.deadlines.slot();
-    deadline.set(worker.now() + within);
-    let terms = terms.ok_or(Fault::NoCertificate)?;
+    deadline.set(worker.now() + held.within);
+    let terms = held.terms.ok_or(Fault::NoCertificate)?;
     let first = poll_fn(|cx| {
         let mut first = [0; FIRST];
         match sock.poll_read(cx, &mut first) {

@@ -558,6 +558,49 @@ fn what_is_wrong_with_files_is_told_at_the_line_that_names_them() {
 }
 
 #[test]
+fn long_bodies_arrive_whole_both_ways() {
+    let folder = Folder::new("tls-long");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    authority.make("back", &["back.example"]);
+    let root = folder.path().display();
+    let _server = Server::nginx(
+        &folder,
+        &format!(
+            "}} server {{ listen unix:{root}/back.sock ssl; ssl_certificate {root}/back.pem; ssl_certificate_key {root}/back.key; root {root}; client_max_body_size 100m; client_body_temp_path {root}/temp; location / {{ dav_methods PUT; }}"
+        ),
+    );
+    let backend = format!("unix:{root}/back.sock");
+    let ca = authority.ca.display();
+    let upstream = format!("upstream: {{ tls: {{ ca: {ca}, sni: back.example }} }}");
+    let keel = run(&folder, &text(SITE, "", &backend, &upstream));
+    let long: String = (0..1_500_000).map(|line| format!("{line:07}\n")).collect();
+    let file = folder.write("long", &long);
+    let put = [
+        "--upload-file",
+        file.to_str().unwrap(),
+        "--request-target",
+        "/copy",
+    ];
+    for (rate, version) in [
+        ("1G", "--http1.1"),
+        ("40M", "--http1.1"),
+        ("1G", "--http1.0"),
+    ] {
+        let got = curl(&keel, &authority, &put, "a.example");
+        assert_eq!(got, "", "{rate} {version}");
+        let get = ["--request-target", "/copy", "--limit-rate", rate, version];
+        let got = curl(&keel, &authority, &get, "a.example");
+        assert!(
+            got == long,
+            "{rate} {version}: {} bytes, {}",
+            got.len(),
+            &got[..got.len().min(200)]
+        );
+    }
+}
+
+#[test]
 fn backends_are_believed_by_their_certificates() {
     let folder = Folder::new("tls-backends");
     let (authority, other) = (
