@@ -148,7 +148,7 @@ pub(crate) fn cases(path: &Path) -> Result<Source, String> {
 ///
 /// # Errors
 /// Why it cannot be read, in words.
-fn content(path: &Path, most: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn content(path: &Path, most: usize) -> Result<Vec<u8>, String> {
     let say = |error: std::io::Error| error.to_string();
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(say)?.is_file() {

@@ -35,6 +35,9 @@ mod show;
 /// `status`
 mod status;
 
+/// Files that change.
+mod watch;
+
 /// What the process says to people.
 mod say;
 

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::inputs::{Arguments, Read};
 use crate::log::Format;
 use crate::privileges::Target;
+use crate::watch::{LOOK_EVERY, Watch};
 use crate::{admin, log, say};
 
 /// What was asked for cannot be understood.
@@ -163,8 +164,12 @@ async fn serve(
     let mut ticks = interval(TICK_EVERY);
     // A tick that comes late makes the next ones no earlier: the core counts time itself.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch = Watch::begin(&control.live().plan);
     loop {
         tokio::select! {
+            _ = looks.tick() => watch.look(&mut control),
             _ = ticks.tick() => {
                 if control.tick() {
                     error!("a worker died and was replaced");

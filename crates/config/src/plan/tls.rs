@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Plan;
 use crate::problem::At;
 
 /// What a file held when the configuration was read. Compared by name and content; never shown.
@@ -105,4 +106,72 @@ pub struct UpstreamTls {
     pub unverified: bool,
     /// What is shown to backends that ask.
     pub certificate: Option<(Material, Material)>,
+}
+
+impl Plan {
+    /// Every file of its TLS.
+    #[must_use]
+    pub fn materials(&self) -> Vec<&Material> {
+        let listeners = self.listeners.iter().filter_map(|one| one.tls.as_ref());
+        let mut all: Vec<_> = listeners.flat_map(TlsPlan::materials).collect();
+        for tls in self
+            .services
+            .iter()
+            .filter_map(|one| one.upstream.tls.as_ref())
+        {
+            all.extend(&tls.ca);
+            all.extend(tls.certificate.iter().flat_map(|(cert, key)| [cert, key]));
+        }
+        all
+    }
+
+    /// The same, to be read again.
+    pub fn materials_mut(&mut self) -> Vec<&mut Material> {
+        let listeners = self.listeners.iter_mut().filter_map(|one| one.tls.as_mut());
+        let mut all: Vec<_> = listeners.flat_map(TlsPlan::materials_mut).collect();
+        for tls in self
+            .services
+            .iter_mut()
+            .filter_map(|one| one.upstream.tls.as_mut())
+        {
+            let UpstreamTls {
+                ca, certificate, ..
+            } = Arc::make_mut(tls);
+            all.extend(ca);
+            all.extend(certificate.iter_mut().flat_map(|(cert, key)| [cert, key]));
+        }
+        all
+    }
+}
+
+impl TlsPlan {
+    fn materials(&self) -> Vec<&Material> {
+        let mut all = Vec::new();
+        for CertificatePlan { cert, key, ocsp } in &self.certificates {
+            all.extend([cert, key]);
+            all.extend(ocsp);
+        }
+        if let ClientAuth::Request(ca) | ClientAuth::Require(ca) = &self.client_auth {
+            all.push(ca);
+        }
+        if let Tickets::Shared(file) = &self.tickets {
+            all.push(file);
+        }
+        all
+    }
+
+    fn materials_mut(&mut self) -> Vec<&mut Material> {
+        let mut all = Vec::new();
+        for CertificatePlan { cert, key, ocsp } in &mut self.certificates {
+            all.extend([cert, key]);
+            all.extend(ocsp);
+        }
+        if let ClientAuth::Request(ca) | ClientAuth::Require(ca) = &mut self.client_auth {
+            all.push(ca);
+        }
+        if let Tickets::Shared(file) = &mut self.tickets {
+            all.push(file);
+        }
+        all
+    }
 }

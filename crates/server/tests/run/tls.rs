@@ -450,6 +450,25 @@ fn a_reload_brings_a_certificate_and_ends_no_connection() {
 }
 
 #[test]
+fn a_certificate_that_is_renewed_is_taken_without_being_told() {
+    let folder = Folder::new("tls-watch");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    authority.make("next", &["b.example"]);
+    let mut keel = run(&folder, &text(SITE, "", "127.0.0.1:9", ""));
+    // What is edited meanwhile waits for its own word.
+    folder.write("keel.yaml", "broken: [");
+    let at = |name: &str| folder.path().join(name);
+    // One of the two does not fit, and is not taken.
+    std::fs::copy(at("next.pem"), at("site.pem")).unwrap();
+    keel.until("what was read before goes on\n");
+    assert!(curl(&keel, &authority, &[], "a.example").starts_with("502 "));
+    std::fs::copy(at("next.key"), at("site.key")).unwrap();
+    keel.until("reloaded, as files have changed: listener secure changes\n");
+    assert!(curl(&keel, &authority, &[], "b.example").starts_with("502 "));
+}
+
+#[test]
 fn what_is_wrong_with_files_is_told_at_the_line_that_names_them() {
     let folder = Folder::new("tls-check");
     let authority = Authority::new(&folder, "authority");
