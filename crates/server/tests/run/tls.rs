@@ -191,7 +191,9 @@ fn each_client_gets_a_certificate_that_it_can_verify() {
     authority.make_with("rsa", &["a.example"], &PKCS_RSA_SHA256, |_| ());
     authority.make("ecdsa", &["a.example"]);
     authority.make("star", &["*.star.example"]);
-    let tls = "certificates: [{ cert: rsa.pem, key: rsa.key }, { cert: ecdsa.pem, key: ecdsa.key }, { cert: star.pem, key: star.key }]";
+    let tls = "certificates: [{ cert: rsa.pem, key: rsa.key }, { cert: ecdsa.pem, key: ecdsa.key }, { cert: star.pem, key: star.key, ocsp: star.ocsp }]";
+    // An answer that says nothing but that it is one: what counts is that it is passed on.
+    folder.write("star.ocsp", "0\u{3}\n\u{1}\u{1}");
     let server = Server::nginx(&folder, TOLD);
     let keel = run(&folder, &text(tls, "", &server.address.to_string(), ""));
     let rsa = "RSA-PSS+SHA256:RSA+SHA256";
@@ -225,6 +227,13 @@ fn each_client_gets_a_certificate_that_it_can_verify() {
             "{arguments:?}: {said}"
         );
         assert!(said.contains("200 OK"), "{arguments:?}: {said}");
+    }
+    for (name, staple) in [
+        ("any.star.example", "OCSP Response Status: malformedrequest"),
+        ("a.example", "OCSP response: no response sent"),
+    ] {
+        let said = openssl(&keel, &["-status", "-servername", name]);
+        assert!(said.contains(staple), "{name}: {said}");
     }
 }
 
