@@ -10,8 +10,9 @@ use std::time::Duration;
 use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::{Plan, Severity};
 use evenkeel_control::{Control, certificate_problems};
+use tracing::{error, info, warn};
 
-use crate::{inputs, say};
+use crate::inputs;
 
 /// How often files are looked at; one look is a call each.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -59,11 +60,9 @@ impl Watch {
         match taken {
             Ok(changes) => {
                 let changes = changes.to_string().replace('\n', "; ");
-                say::log(&format!("reloaded, as files have changed: {changes}"));
+                info!("reloaded, as files have changed: {changes}");
             }
-            Err(why) => say::log(&format!(
-                "changed files are not taken: {why}; what was read before goes on"
-            )),
+            Err(why) => error!("changed files are not taken: {why}; what was read before goes on"),
         }
     }
 }
@@ -100,7 +99,7 @@ fn read(plan: &Plan) -> Result<Option<Plan>, String> {
         .into_iter()
         .partition(|problem| problem.severity == Severity::Error);
     for warning in warnings {
-        say::log(&format!("warning: {}", warning.message));
+        warn!("{}", warning.message);
     }
     match errors.is_empty() {
         true => Ok(Some(next)),

@@ -46,8 +46,9 @@ impl<'a> Explained<'a> {
     }
 
     fn met<'m>(&'m self, at: usize, rule: &'m RulePlan, limits: &'m ListenerLimits) -> Met<'m> {
+        let listener = self.live.plan.listeners.get(self.listener);
         Met {
-            listener: self.live.plan.listeners.get(self.listener),
+            listener,
             limits,
             rule,
             class: at,
