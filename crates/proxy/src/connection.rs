@@ -189,6 +189,14 @@ impl<N: Net> Conn<N> {
     }
 }
 
+impl<N: Net> Drop for Conn<N> {
+    fn drop(&mut self) {
+        if self.next == Next::Cut {
+            self.sock.cut();
+        }
+    }
+}
+
 /// Counts a worker's connection in, and out on every path; a panic of its task is contained by the runtime and counted here.
 pub(crate) struct Opened<N: Net>(Rc<Worker<N>>);
 
@@ -237,6 +245,8 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
             }
             break;
         }
+        // Whoever drops it within its exchange, a panic or a drain whose time is over, cuts it.
+        conn.next = Next::Cut;
         conn = slots.run(conn).await;
         conn.requests += 1;
     }
@@ -245,9 +255,8 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
         Next::Close if !conn.input.is_empty() || conn.sock.has_input() => linger(&mut conn).await,
         // What ends with the connection is whole only where the end is said.
         Next::Close if conn.sock.secured().is_some() => end(&mut conn).await,
-        Next::Keep | Next::Close => {}
+        Next::Keep | Next::Close | Next::Cut => {}
         Next::Linger => linger(&mut conn).await,
-        Next::Cut => conn.sock.cut(),
     }
 }
 
@@ -312,7 +321,7 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
 }
 
 /// How long the first request of a client is waited for when its listener closes: it has connected, and knows nothing of that.
-const CLOSING: Duration = Duration::from_secs(1);
+pub(crate) const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long a client that was refused may go on sending.
 const LINGER: Duration = Duration::from_secs(2);

@@ -118,6 +118,13 @@ impl Deadline {
         self.0.idle.set(true);
     }
 
+    /// From here on, waiting ends at `at`, or when it was to end if that is sooner.
+    pub(crate) fn bring_forward(&self, at: Instant) {
+        self.0.at.set(self.0.at.get().min(at.as_nanos()));
+        self.0.passed.set(false);
+        self.0.idle.set(false);
+    }
+
     /// From here on, waiting has no end.
     #[inline]
     pub fn clear(&self) {

@@ -4,13 +4,14 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::fault::Fault;
 use super::secured::{Secured, Version};
 use super::sock::TlsSock;
-use crate::connection::{Door, Held};
+use crate::connection::{CLOSING, Door, Held};
+use crate::deadline::Deadline;
 use crate::live::DoorState;
 use crate::net::Net;
 use crate::sock::Sock;
@@ -123,7 +124,7 @@ pub(crate) async fn handshake<N: Net, S: Sock>(
 ) -> Option<TlsSock<S>> {
     let state = door.state();
     let made = match Under::take(&state, held.most) {
-        Some(_under) => make(worker, held, sock).await,
+        Some(_under) => make(worker, door, held, sock).await,
         None => Err(Fault::TooMany),
     };
     match made {
@@ -142,18 +143,25 @@ pub(crate) async fn handshake<N: Net, S: Sock>(
 
 async fn make<N: Net, S: Sock>(
     worker: &Worker<N>,
+    door: &Door,
     held: Held,
     mut sock: S,
 ) -> Result<TlsSock<S>, Fault> {
     let deadline = worker.deadlines.slot();
-    deadline.set(worker.now() + held.within);
+    let within = match is_closing(worker, door) {
+        true => held.within.min(CLOSING),
+        false => held.within,
+    };
+    // Where descriptors lack, who has said nothing for longest makes place.
+    deadline.set_idle(worker.now(), within);
+    let poll_late = |cx: &Context<'_>| poll_late(cx, worker, door, &deadline);
     let terms = held.terms.ok_or(Fault::NoCertificate)?;
     let first = poll_fn(|cx| {
         let mut first = [0; FIRST];
         match sock.poll_read(cx, &mut first) {
             Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Ok(first[..length].to_vec())),
             Poll::Ready(_) => Poll::Ready(Err(Fault::PeerLeft)),
-            Poll::Pending => deadline.poll_passed(cx).map(|()| Err(Fault::Timeout)),
+            Poll::Pending => poll_late(cx).map(|()| Err(Fault::Timeout)),
         }
     })
     .await?;
@@ -168,10 +176,33 @@ async fn make<N: Net, S: Sock>(
     }
     let mut made = pin!(terms.handshake(sock, first));
     poll_fn(|cx| match made.as_mut().poll(cx) {
-        Poll::Pending => deadline.poll_passed(cx).map(|()| Err(Fault::Timeout)),
+        Poll::Pending => poll_late(cx).map(|()| Err(Fault::Timeout)),
         made => made,
     })
     .await
+}
+
+fn is_closing<N: Net>(worker: &Worker<N>, door: &Door) -> bool {
+    worker.is_closing() || door.is_closing()
+}
+
+/// Ready once a handshake has no time left: one whose listener closes is waited for as a first request is, no longer.
+fn poll_late<N: Net>(
+    cx: &Context<'_>,
+    worker: &Worker<N>,
+    door: &Door,
+    deadline: &Deadline,
+) -> Poll<()> {
+    ready!(deadline.poll_passed(cx));
+    if deadline.is_due(worker.now()) {
+        return Poll::Ready(());
+    }
+    // Woken to look whether its listener closes.
+    match is_closing(worker, door) {
+        true => deadline.bring_forward(worker.now() + CLOSING),
+        false => deadline.resume(),
+    }
+    deadline.poll_passed(cx)
 }
 
 /// Whether a client's first words are a request line rather than a record of TLS, whose first byte is a number.
@@ -184,7 +215,7 @@ fn is_http(first: &[u8]) -> bool {
 /// What a client hears that speaks plain HTTP here.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 55\r\nConnection: close\r\n\r\n400 Bad Request: this port speaks HTTPS, not plain HTTP";
 
-fn poll_answer<S: Sock>(cx: &mut std::task::Context<'_>, sock: &mut S) -> Poll<()> {
+fn poll_answer<S: Sock>(cx: &mut Context<'_>, sock: &mut S) -> Poll<()> {
     // Nothing was written before: it fits, or the client is gone.
     match sock.poll_write(cx, PLAIN) {
         Poll::Ready(_) => sock.poll_shutdown(cx).map(|_| ()),

@@ -66,6 +66,13 @@ fn text(tls: &str, listener: &str, backend: &str, service: &str) -> String {
     )
 }
 
+/// The same configuration, its listener without TLS.
+fn without_tls(text: &str) -> String {
+    let (before, rest) = text.split_once("    tls:").unwrap();
+    let (_, behind) = rest.split_once("services:").unwrap();
+    format!("{before}services:{behind}")
+}
+
 /// One that `site.pem` is for.
 const SITE: &str = "certificates: [{ cert: site.pem, key: site.key }]";
 
@@ -696,4 +703,110 @@ fn backends_are_believed_by_their_certificates() {
         shown.contains("key: site.key") && !shown.contains("BEGIN"),
         "{shown}"
     );
+}
+
+/// A backend that answers one request with half of a body that ends with its connection.
+fn half(backend: &std::net::TcpListener) -> std::net::TcpStream {
+    let (mut stream, _) = backend.accept().unwrap();
+    crate::process::until(&mut stream, "\r\n\r\n");
+    let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf\n";
+    stream.write_all(answer).unwrap();
+    stream
+}
+
+#[test]
+fn what_a_drain_cuts_looks_whole_to_nobody() {
+    let folder = Folder::new("tls-cut");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let backend = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let secure = text(SITE, "", &backend.local_addr().unwrap().to_string(), "");
+    let plain = without_tls(&secure);
+    let request = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
+
+    let keel = run(&folder, &format!("drain: 0\n{plain}"));
+    let mut client = hold(keel.address, request);
+    let behind = half(&backend);
+    crate::process::until(&mut client, "half\n");
+    keel.signal("-TERM");
+    assert_eq!(keel.wait().0.code(), Some(3));
+    let end = client.read(&mut [0]);
+    assert!(
+        end.is_err(),
+        "a half body that ends as a whole one: {end:?}"
+    );
+    drop(behind);
+
+    let keel = run(&folder, &format!("drain: 0\n{secure}"));
+    let mut client = self::client(&keel, &["-quiet"]);
+    let mut ask = client.stdin.take().unwrap();
+    ask.write_all(request.as_bytes()).unwrap();
+    let behind = half(&backend);
+    let mut says = BufReader::new(client.stdout.take().unwrap());
+    assert!(answer(&mut says).ends_with("half\n"));
+    keel.signal("-TERM");
+    assert_eq!(keel.wait().0.code(), Some(3));
+    // With `close_notify` it would be content.
+    assert!(!client.wait().unwrap().success());
+    drop((ask, behind));
+}
+
+#[test]
+fn a_handshake_that_stalls_does_not_hold_a_drain() {
+    let folder = Folder::new("tls-stall");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let keel = run(
+        &folder,
+        &text(SITE, "timeouts: { handshake: 1h }", "127.0.0.1:9", ""),
+    );
+    let stalled = [
+        hold(keel.address, ""),
+        hold(keel.address, "\u{16}\u{3}\u{1}"),
+    ];
+    metric(&keel, "evenkeel_tls_handshaking{listener=\"secure\"} 2");
+    keel.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+    drop(stalled);
+}
+
+#[test]
+fn a_listener_changes_to_tls_and_back_and_ends_nobody() {
+    let folder = Folder::new("tls-turns");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let server = Server::nginx(&folder, TOLD);
+    let secure = text(SITE, "", &server.address.to_string(), "");
+    let mut keel = run(&folder, &without_tls(&secure));
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut open = BufReader::new(hold(keel.address, ""));
+    let mut asks = |expect: &str| {
+        open.get_mut().write_all(request).unwrap();
+        let told = answer(&mut open);
+        assert!(told.ends_with(expect), "{told}");
+    };
+    asks("http   \n");
+    folder.write("keel.yaml", &secure);
+    keel.signal("-HUP");
+    keel.until("listener secure changes\n");
+    // Who came before goes on; who comes now speaks TLS.
+    asks("http   \n");
+    assert_eq!(curl(&keel, &authority, &[], "a.example"), "https   \n");
+    assert!(keel.curl(&[], "/").starts_with("400 "));
+    let mut sealed = client(&keel, &["-quiet"]);
+    let mut ask = sealed.stdin.take().unwrap();
+    let mut says = BufReader::new(sealed.stdout.take().unwrap());
+    ask.write_all(request).unwrap();
+    assert!(answer(&mut says).ends_with("https   \n"));
+    folder.write("keel.yaml", &without_tls(&secure));
+    keel.signal("-HUP");
+    keel.until("listener secure changes\n");
+    ask.write_all(request).unwrap();
+    assert!(answer(&mut says).ends_with("https   \n"));
+    asks("http   \n");
+    assert_eq!(keel.curl(&[], "/"), "http   \n");
+    drop(ask);
+    let _ = sealed.kill();
+    sealed.wait().unwrap();
 }
