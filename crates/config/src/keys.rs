@@ -53,7 +53,7 @@ pub(crate) use services::{
     BODY, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
     TCP_CHECK, UPSTREAM,
 };
-pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, TICKETS, TLS, UPSTREAM_TLS};
+pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 pub(crate) use top::{ADMIN, RESOLVER, TOP};
 
 /// The keys of one kind of map.

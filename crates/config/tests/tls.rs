@@ -88,6 +88,19 @@ fn a_listener() {
         tls("tickets: { file: t.key }").tickets,
         Tickets::Shared(_)
     ));
+    assert_eq!(plain.hsts, None);
+    for (hsts, said) in [
+        ("365d", "max-age=31536000"),
+        ("0s", "max-age=0"),
+        ("{ max_age: 1d }", "max-age=86400"),
+        (
+            "{ max_age: 1d, subdomains: true, preload: true }",
+            "max-age=86400; includeSubDomains; preload",
+        ),
+    ] {
+        let told = tls(&format!("hsts: {hsts}")).hsts;
+        assert_eq!(told.as_deref(), Some(said));
+    }
     // The same files elsewhere in the text are the same plan; their content is part of it, and is not shown.
     assert_eq!(plain, tls("policy: intermediate"));
     let other = read(&format!("tls: {{ {SITE} }}"), "", b"other")
@@ -113,7 +126,9 @@ fn what_is_wrong_with_a_listener() {
         ("tickets: { file: t.key }", "t.key", "tickets"),
         ("tickets: { rotate: 0s }", "0s", "range"),
         ("policy: old", "old", "value"),
-        ("hsts: 1", "hsts", "unknown_key"),
+        ("hstz: 1d", "hstz", "unknown_key"),
+        ("hsts: 1", "1", "duration"),
+        ("hsts: { preload: true }", "{ preload", "missing"),
     ] {
         wrong(&format!("tls: {{ {SITE}, {more} }}"), "", &[(place, word)]);
     }

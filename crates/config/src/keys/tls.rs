@@ -32,6 +32,12 @@ pub(crate) static TLS: Keys = Keys {
             Absent::Defaults,
             "How clients come back without a whole handshake.",
         ),
+        key(
+            "hsts",
+            Shape::Short(Some("max_age"), &HSTS),
+            Absent::No("nothing is said"),
+            "Answers over TLS tell browsers to come by HTTPS alone for so long (`Strict-Transport-Security`); 0 takes it back.",
+        ),
     ],
     one_of: &[],
 };
@@ -100,6 +106,33 @@ pub(crate) static TICKETS: Keys = Keys {
             Shape::Text,
             Absent::No("keys of this instance's own"),
             "A file of 1 to 3 keys of 32 random bytes, shared between instances: the first seals, all open.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `hsts:`
+pub(crate) static HSTS: Keys = Keys {
+    place: "listeners.*.tls.hsts",
+    what: "hsts",
+    keys: &[
+        key(
+            "max_age",
+            Shape::Duration,
+            Absent::Never,
+            "For how long; whole seconds.",
+        ),
+        key(
+            "subdomains",
+            Shape::Boolean,
+            Absent::Is(|| "false".into()),
+            "For every name below the host's too.",
+        ),
+        key(
+            "preload",
+            Shape::Boolean,
+            Absent::Is(|| "false".into()),
+            "Consents to stand in the lists that browsers come with; they want `subdomains` and a year.",
         ),
     ],
     one_of: &[],

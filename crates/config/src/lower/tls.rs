@@ -1,8 +1,9 @@
 //! Owns `tls:`, of a listener and of `upstream:`. What the files hold is read by who loads them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::keys::{CERTIFICATE, CLIENT_AUTH, TICKETS, TLS, UPSTREAM_TLS};
+use crate::keys::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 use crate::limits;
 use crate::plan::tls::{
     CertificatePlan, ClientAuth, Material, Policy, TICKET_KEY, Tickets, TlsPlan, UpstreamTls,
@@ -57,12 +58,14 @@ pub(super) fn listener(reading: &Reading, node: &Node) -> Option<TlsPlan> {
         .collect();
     let client_auth = fields.with("client_auth", client_auth);
     let tickets = fields.with("tickets", tickets);
+    let hsts = fields.with("hsts", hsts);
     fields.done();
     Some(TlsPlan {
         policy,
         certificates,
         client_auth: client_auth.unwrap_or_default(),
         tickets: tickets.unwrap_or(Tickets::Own(limits::TICKETS_ROTATE)),
+        hsts,
     })
 }
 
@@ -129,6 +132,28 @@ fn tickets(reading: &Reading, node: &Node) -> Option<Tickets> {
         (None, Some(rotate)) => Tickets::Own(rotate),
         (None, None) => own,
     })
+}
+
+/// `hsts: 365d`, `hsts: { max_age: 365d, subdomains: true }`, as the field's value (RFC 6797 section 6.1).
+fn hsts(reading: &Reading, node: &Node) -> Option<Arc<str>> {
+    let value = |age: Duration| format!("max-age={}", age.as_secs());
+    if !matches!(node.value, Value::Map(_)) {
+        return reading.duration(node).map(|age| value(age).into());
+    }
+    let fields = reading.map(node, &HSTS)?;
+    if fields.get("max_age").is_none() {
+        let message = "`max_age` is missing: say for how long, like 365d";
+        reading.error(fields.at, "missing", message);
+    }
+    let age = fields.with("max_age", Reading::duration);
+    let subdomains = fields.with("subdomains", Reading::boolean) == Some(true);
+    let preload = fields.with("preload", Reading::boolean) == Some(true);
+    fields.done();
+    let mut said = value(age?);
+    for (wanted, word) in [(subdomains, "; includeSubDomains"), (preload, "; preload")] {
+        said.push_str(if wanted { word } else { "" });
+    }
+    Some(said.into())
 }
 
 /// `tls: on`, `tls: { ca: ca.pem }`

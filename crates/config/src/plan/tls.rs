@@ -45,6 +45,8 @@ pub struct TlsPlan {
     pub client_auth: ClientAuth,
     /// Whether clients come back without a whole handshake.
     pub tickets: Tickets,
+    /// The value of `Strict-Transport-Security`; none: it is not said.
+    pub hsts: Option<Arc<str>>,
 }
 
 /// Which versions and ciphers, as Mozilla recommends (guidelines 5.7).

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::Write;
 use std::task::Poll;
 
-use evenkeel_config::plan::RespondPlan;
+use evenkeel_config::plan::{ListenerPlan, RespondPlan};
 use evenkeel_wire::altered::{Altered, Location};
 use evenkeel_wire::forward::{Reply, put_connection};
 use evenkeel_wire::{Framing, RequestHead, date};
@@ -134,6 +134,23 @@ impl Answer<'_> {
     }
 }
 
+/// Has an answer say what its listener says of HTTPS, unless a rule has its own say. Over TLS only: anybody on the way could say
+/// it elsewhere (RFC 6797 section 7.2).
+pub(super) fn put_hsts<N: Net>(
+    conn: &Conn<N>,
+    listener: Option<&ListenerPlan>,
+    altered: &mut Altered,
+) {
+    const NAME: &[u8] = b"Strict-Transport-Security";
+    if let Some(said) = listener.and_then(|plan| plan.tls.as_ref()?.hsts.as_deref())
+        && conn.sock.secured().is_some()
+        && !altered.takes_from_response(NAME)
+    {
+        // A name and a value of our own.
+        let _ = altered.response().set(NAME, said.as_bytes());
+    }
+}
+
 /// Writes an answer. The connection lives on if the request was understood and is used up.
 async fn write<N: Net>(
     conn: &mut Conn<N>,
@@ -142,11 +159,10 @@ async fn write<N: Net>(
     understood: bool,
 ) -> Next {
     let view = conn.worker.view();
-    let limits = limits_of(
-        conn.door
-            .plan(&view.live, view.version)
-            .map(|(_, plan)| plan),
-    );
+    let plan = conn.door.plan(&view.live, view.version);
+    let plan = plan.map(|(_, plan)| plan);
+    put_hsts(conn, plan, &mut desk.altered);
+    let limits = limits_of(plan);
     drop(view);
     let nothing = RequestHead::new();
     let request = match understood {

@@ -93,6 +93,7 @@ pub(crate) fn tls_plan(policy: Policy, certificates: &[&Made]) -> TlsPlan {
         certificates: plans.collect(),
         client_auth: ClientAuth::Off,
         tickets: Tickets::Own(Duration::from_secs(3600)),
+        hsts: None,
     }
 }
 

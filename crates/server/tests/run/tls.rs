@@ -810,3 +810,43 @@ fn a_listener_changes_to_tls_and_back_and_ends_nobody() {
     let _ = sealed.kill();
     sealed.wait().unwrap();
 }
+
+#[test]
+fn answers_over_tls_say_that_it_is_to_stay_so() {
+    let folder = Folder::new("tls-hsts");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let server = Server::nginx(
+        &folder,
+        "location / { add_header Strict-Transport-Security max-age=1; return 200; }",
+    );
+    let backend = server.address.to_string();
+    let tls = format!("hsts: {{ max_age: 365d, subdomains: true }}\n      {SITE}");
+    let rules = "rules:\n  - { when: { path: /away }, redirect: { path: / } }\n  - { when: { path: /own }, forward: api, rewrite: { response_headers: { set: { Strict-Transport-Security: max-age=7 } } } }\n  - { when: { path: /none }, respond: { status: 204 }, rewrite: { response_headers: { remove: [Strict-Transport-Security] } } }\n  - { when: { path: /only }, forward: api }\n";
+    let with = text(&tls, "", &backend, "") + rules;
+    let mut keel = run(&folder, &with);
+    let said = |answer: &str| {
+        let lines = answer.lines();
+        let fields = lines.filter_map(|line| line.split_once(": "));
+        let all = fields.filter(|(name, _)| name.eq_ignore_ascii_case("Strict-Transport-Security"));
+        all.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
+    };
+    let always = "max-age=31536000; includeSubDomains";
+    for (path, expect) in [
+        // In the place of the backend's; of what is made here; a refusal; what a rule says instead.
+        ("/only", &[always][..]),
+        ("/away", &[always]),
+        ("/nobody", &[always]),
+        ("/own", &["max-age=7"]),
+        ("/none", &[]),
+    ] {
+        let asks = ["--include", "--request-target", path];
+        let got = curl(&keel, &authority, &asks, "a.example");
+        assert_eq!(said(&got), expect, "{path}: {got}");
+    }
+    folder.write("keel.yaml", &without_tls(&with));
+    keel.signal("-HUP");
+    keel.until("listener secure changes\n");
+    let plain = keel.curl(&["--include"], "/away");
+    assert!(plain.contains("302") && said(&plain).is_empty(), "{plain}");
+}

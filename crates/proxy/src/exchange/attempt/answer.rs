@@ -12,6 +12,7 @@ use evenkeel_wire::{Framing, Version};
 use super::verdict::verdict_of;
 use super::{Attempted, Ended, Failed, Try, sent};
 use crate::connection::{Next, Noticed};
+use crate::exchange::reply::put_hsts;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};
@@ -114,6 +115,7 @@ impl<N: Net> Try<'_, '_, N> {
             keep,
             to_head: self.desk.request.is_head(),
         };
+        put_hsts(self.conn, self.exchange.listener, &mut self.desk.altered);
         self.desk.downward.clear();
         forward::response(
             &self.desk.response,
