@@ -12,6 +12,7 @@ use evenkeel_config::{Row, reference};
 use crate::commands::listed;
 use crate::evenkeel;
 use crate::process::{Evenkeel, Folder};
+use crate::tls::Authority;
 
 /// The folder of the manual.
 fn manual() -> PathBuf {
@@ -286,6 +287,7 @@ fn whole(block: &str) -> String {
 fn every_example_is_fine() {
     let folder = Folder::new("manual-examples");
     folder.write("sorry.html", "<h1>Sorry</h1>\n");
+    Authority::new(&folder, "issuer").make("site", &["www.example.com"]);
     let mut seen = 0;
     for (name, text) in chapters() {
         for block in blocks(&text, "yaml") {

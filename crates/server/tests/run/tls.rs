@@ -12,14 +12,14 @@ use rcgen::{
 use crate::process::{Evenkeel, Folder, Server, hold, rest};
 
 /// An issuer, its files in a folder.
-struct Authority<'a> {
+pub(crate) struct Authority<'a> {
     folder: &'a Folder,
     issuer: Issuer<'static, KeyPair>,
     ca: PathBuf,
 }
 
 impl<'a> Authority<'a> {
-    fn new(folder: &'a Folder, name: &str) -> Self {
+    pub(crate) fn new(folder: &'a Folder, name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -33,7 +33,7 @@ impl<'a> Authority<'a> {
     }
 
     /// Writes `file.pem` and `file.key`, for these names; the first is the subject's.
-    fn make(&self, file: &str, names: &[&str]) {
+    pub(crate) fn make(&self, file: &str, names: &[&str]) {
         self.make_with(file, names, &PKCS_ECDSA_P256_SHA256, |_| ());
     }
 
