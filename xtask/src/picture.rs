@@ -81,7 +81,7 @@ fn svg(lines: &[Vec<Piece>]) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">\n\
          <!-- One frame of `evenkeel demo`; written by `cargo xtask picture`. -->\n\
-         <style>text{{font:15px ui-monospace,Menlo,Consolas,monospace;fill:#d5d9de;white-space:pre}}\
+         <style>text{{font:15px ui-monospace,Menlo,Consolas,monospace;fill:#d5d9de}}\
          .p1{{font-weight:bold}}.p2{{fill:#8b949e}}.p31{{fill:#ff7b72}}.p32{{fill:#56d364}}.p33{{fill:#e3b341}}</style>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#0d1117\"/>\n"
     );
@@ -106,18 +106,33 @@ fn svg(lines: &[Vec<Piece>]) -> String {
                 );
                 continue;
             }
-            let begin = text.len() - text.trim_start().len();
-            let x = x + begin * CELL.0;
-            let cells = cells - begin * CELL.0;
-            let words = escaped(plain.trim_start());
-            let _ = writeln!(
-                out,
-                "<text {class} x=\"{x}\" y=\"{y}\" textLength=\"{cells}\">{words}</text>"
-            );
+            for (begin, words) in words(plain) {
+                let (x, cells) = (x + begin * CELL.0, words.chars().count() * CELL.0);
+                let words = escaped(words);
+                let _ = writeln!(
+                    out,
+                    "<text {class} x=\"{x}\" y=\"{y}\" textLength=\"{cells}\">{words}</text>"
+                );
+            }
         }
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// What stands between gaps of two spaces and more, each with its column: not every viewer keeps spaces.
+fn words(text: &str) -> Vec<(usize, &str)> {
+    let mut words = Vec::new();
+    let mut column = 0;
+    for part in text.split("  ") {
+        let inside = part.trim_start();
+        if !inside.is_empty() {
+            let before = part.chars().count() - inside.chars().count();
+            words.push((column + before, inside));
+        }
+        column += part.chars().count() + 2;
+    }
+    words
 }
 
 fn escaped(text: &str) -> String {
@@ -146,5 +161,13 @@ mod tests {
         assert!(drawn.contains(">two</text>"), "{drawn}");
         assert!(drawn.contains(">x &gt; y</text>"), "{drawn}");
         assert!(frame("\u{1b}[Hnobody is out\u{1b}[J").is_none());
+    }
+
+    #[test]
+    fn words_keep_their_columns() {
+        assert_eq!(
+            words("  one two   three  é  x"),
+            [(2, "one two"), (12, "three"), (19, "é"), (22, "x")]
+        );
     }
 }
