@@ -82,7 +82,7 @@ static TOP_KEYS: &[Key] = &[
     key(
         "rules",
         Shape::List(&Shape::Map(&RULE)),
-        Absent::Never,
+        Absent::Nothing,
         "Conditions and one action each; the lowest priority is tried first. None: everything goes to the only service.",
     ),
     key(
