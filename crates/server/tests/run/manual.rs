@@ -376,7 +376,6 @@ fn links_lead_somewhere() {
             .filter_map(|rest| rest.split(')').next())
         {
             let path = link.split('#').next().unwrap_or_default();
-            // Written by the generator of reasons.
             if link.contains("://") || path.is_empty() {
                 continue;
             }

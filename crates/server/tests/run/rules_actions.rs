@@ -465,6 +465,28 @@ fn what_is_denied_is_told_and_the_connection_goes_on() {
 }
 
 #[test]
+fn trace_goes_on_like_any_method_and_can_be_denied() {
+    let folder = Folder::new("trace");
+    let echo = Echo::start("one");
+    let keel = run(
+        &folder,
+        &service("one", echo.address),
+        "  - { priority: 1, when: { path: /no, method: TRACE }, deny: { status: 405 } }\n  - { forward: one }",
+    );
+    let mut client = Client::to(keel.address);
+    let trace = |target: &str| format!("TRACE {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.send(&trace("/no")).status(), 405);
+    assert_eq!(client.get("/no", "").status(), 200);
+    let gone_on = client.send(&trace("/yes"));
+    assert!(
+        gone_on.body.contains("TRACE /yes HTTP/1.1"),
+        "{}",
+        gone_on.body
+    );
+    assert_eq!(echo.requests(), 2);
+}
+
+#[test]
 fn a_fallback_follows_a_refusal_and_nothing_else() {
     let folder = Folder::new("fallback");
     let (one, gate) = (Echo::start("one"), Gate::default());
@@ -515,7 +537,9 @@ fn a_fallback_follows_a_refusal_and_nothing_else() {
     assert!(split.body.starts_with("one\n"), "{}", split.body);
     assert_eq!(split.all("set-cookie"), ["own=1"]);
     // A split alone leads nowhere else (as ALB has it).
-    assert_eq!(client.get("/stays", "").status(), 503);
+    let stays = client.get("/stays", "");
+    assert_eq!(stays.status(), 503);
+    assert_eq!(stays.all("retry-after"), ["1"]);
     // Who failed has not refused.
     assert_eq!(client.get("/dead", "").status(), 502);
     // All full, and no socket left, while one exchange is held.
