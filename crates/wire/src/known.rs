@@ -11,6 +11,9 @@ macro_rules! known {
         }
 
         impl Known {
+            /// The names of all of them, in lower case.
+            pub const NAMES: &[&str] = &[$($name),*];
+
             /// What a field of this name is. Cost: one comparison for the names of its length and first letter.
             #[must_use]
             #[inline]

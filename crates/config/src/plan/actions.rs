@@ -181,7 +181,7 @@ const FRAMING: [&str; 12] = [
 ];
 
 /// Fields that say who the client is: no rule changes them on their way to a backend.
-const FORWARDING: [&str; 9] = [
+const FORWARDING: [&str; 14] = [
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
@@ -191,6 +191,11 @@ const FORWARDING: [&str; 9] = [
     "x-request-id",
     "traceparent",
     "tracestate",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert-subject",
+    "x-client-cert-fingerprint",
+    "x-client-cert-san",
 ];
 
 /// The name of a field that a rule may change: a token, in lower case.
@@ -214,7 +219,9 @@ impl FieldName {
             return Err("frames the message or belongs to the connection, and is written here");
         }
         if side == Side::Request && FORWARDING.contains(&&*dashed) {
-            return Err("says who the client is, and is written here; see `trusted_proxies`");
+            return Err(
+                "says who the client is, and is written here; see `trusted_proxies` and `client_auth`",
+            );
         }
         Ok(Self(lower.into()))
     }
