@@ -176,7 +176,8 @@ impl Page {
     }
 
     fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (mut answers, mut accepted, mut failed, mut open): (
+        let (mut answers, mut accepted, mut failed, mut calmed, mut open): (
+            Rows<'_>,
             Rows<'_>,
             Rows<'_>,
             Rows<'_>,
@@ -186,6 +187,7 @@ impl Page {
             let name = ("listener", &*listener.name);
             accepted.push((vec![name], listener.accepted));
             failed.push((vec![name], listener.accept_failed));
+            calmed.push((vec![name], listener.calmed));
             open.push((vec![name], listener.connections as u64));
             for (word, count) in &listener.answered {
                 answers.push((vec![name, ("reason", *word)], *count));
@@ -212,6 +214,13 @@ impl Page {
             "Times that accepting failed",
             counter,
             failed,
+        )?;
+        rows(
+            encoder,
+            "http2_connections_calmed",
+            "Connections of HTTP/2 that were ended because their frames cost too much",
+            counter,
+            calmed,
         )?;
         rows(
             encoder,

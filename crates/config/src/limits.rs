@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use crate::plan::{ResolverPlan, UpstreamPlan};
+use crate::plan::{Protocol, ResolverPlan, UpstreamPlan};
 
 /// On SIGTERM: long enough for most exchanges, short enough for an operator who waits.
 pub const DRAIN: Duration = Duration::from_secs(30);
@@ -160,6 +160,19 @@ pub const CERTIFICATES: usize = 10_000;
 /// A key for tickets opens what was sealed twice as long ago: a day, which clients keep them at most in practice.
 pub const TICKETS_ROTATE: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// Bytes that a client may send on one HTTP/2 stream before they are taken: 20 MB/s at 12 ms.
+pub const HTTP2_WINDOW: u32 = 256 * 1024;
+
+/// The same on all streams of its connection: what one connection can hold here at most.
+pub const HTTP2_CLIENT_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes that a backend may send on one HTTP/2 stream before they are taken. Its connection has as much for each of its streams: a
+/// client that reads slowly holds up nobody else's answer.
+pub const HTTP2_BACKEND_WINDOW: u32 = 128 * 1024;
+
+/// Connections of HTTP/2 to one backend that one worker opens at once; the next is opened when these carry what they may.
+pub const HTTP2_OPENING: usize = 1;
+
 /// What a listener allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {
@@ -177,6 +190,8 @@ pub struct ListenerLimits {
     pub body: Option<u64>,
     /// Requests on one connection; none is no limit.
     pub requests: Option<u64>,
+    /// Streams of one HTTP/2 connection at once; more are refused unseen, and the client may ask again.
+    pub streams: usize,
     /// From accepting to the end of a TLS handshake.
     pub handshake_within: Duration,
     /// From the first byte of a request's head (or from accepting) to its last.
@@ -201,6 +216,8 @@ impl Default for ListenerLimits {
             target: 8 * 1024,
             body: None,
             requests: None,
+            // What RFC 9113 section 6.5.2 asks for at least, and HAProxy has.
+            streams: 100,
             // Three lost packets on a slow line; who says nothing is ended.
             handshake_within: Duration::from_secs(10),
             // Slow mobile clients need a second or two; a slow attack is cut.
@@ -254,6 +271,9 @@ impl Default for UpstreamPlan {
             source: None,
             keepalive: None,
             tls: None,
+            protocol: Protocol::Http1,
+            // As many as servers allow by default: nginx 128, Envoy and Go 100 to 250.
+            streams: 100,
         }
     }
 }

@@ -158,6 +158,8 @@ pub struct ListenerPlan {
     pub tls: Option<tls::TlsPlan>,
     /// Limits and deadlines.
     pub limits: ListenerLimits,
+    /// HTTP/2 is spoken too: over TLS if the client wants it, else with clients that begin so.
+    pub http2: bool,
     /// What is done with a request's path before rules see it.
     pub path: PathHandling,
     /// Adds `Via` to requests and responses, under this name; none: no `Via`.
@@ -322,6 +324,22 @@ pub struct UpstreamPlan {
     pub keepalive: Option<Duration>,
     /// TLS; none: not encrypted.
     pub tls: Option<Arc<tls::UpstreamTls>>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Exchanges at once on one connection of HTTP/2, if the backend allows as many.
+    pub streams: usize,
+}
+
+/// What backends are spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, and nothing else: without TLS by prior knowledge.
+    Http2,
+    /// HTTP/2 where the backend agrees to it in the TLS handshake, else HTTP/1.1.
+    Auto,
 }
 
 /// How backends are checked.

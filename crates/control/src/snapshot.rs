@@ -64,6 +64,8 @@ pub struct ListenerSnapshot {
     pub accepted: u64,
     /// Times that accepting failed.
     pub accept_failed: u64,
+    /// Connections of HTTP/2 that were ended because their frames cost too much.
+    pub calmed: u64,
     /// Answers that were made here, by the word of their reason.
     pub answered: Vec<(&'static str, u64)>,
     /// Its TLS. None: it has none.
@@ -251,6 +253,7 @@ impl Watch {
                     connections: door.open.load(Ordering::Relaxed),
                     accepted: door.counters.accepted_total(),
                     accept_failed: door.counters.accept_failed_total(),
+                    calmed: door.counters.calmed_total(),
                     answered: door.counters.answered_by_reason(),
                     tls: plan.tls.as_ref().map(|_| TlsSnapshot {
                         handshaking: door.handshakes.open(),

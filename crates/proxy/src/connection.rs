@@ -15,10 +15,13 @@ use std::time::Duration;
 
 use evenkeel_config::limits::ListenerLimits;
 use evenkeel_config::plan::{Bind, ListenerPlan};
+use evenkeel_wire::sniff::HTTP2_PREFACE;
 
 use crate::buffers::Input;
+use crate::carrier::Carrier;
 use crate::deadline::Deadline;
 use crate::exchange;
+use crate::http2::front;
 use crate::live::{DoorState, Live, listener_of};
 use crate::net::Net;
 use crate::sock::Sock;
@@ -168,7 +171,7 @@ pub(crate) enum Next {
 pub struct Conn<N: Net> {
     pub(crate) worker: Rc<Worker<N>>,
     pub(crate) door: Rc<Door>,
-    pub(crate) sock: N::Sock,
+    pub(crate) sock: Carrier<N::Sock>,
     pub(crate) input: Input,
     pub(crate) deadline: Deadline,
     pub(crate) peer: IpAddr,
@@ -217,7 +220,7 @@ impl<N: Net> Drop for Opened<N> {
 }
 
 /// Serves a client until its connection ends.
-pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
+pub async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
     worker: Rc<Worker<N>>,
     door: Rc<Door>,
     sock: N::Sock,
@@ -231,12 +234,16 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
         deadline: worker.deadlines.slot(),
         worker,
         door,
-        sock,
+        sock: Carrier::Whole(sock),
         input: Input::default(),
         peer,
         requests: 0,
         next: Next::Keep,
     };
+    // On the heap, as all of HTTP/2: a connection of HTTP/1 that waits needs no room for it.
+    if conn.sock.secured().is_some_and(|secured| secured.http2) {
+        return Box::pin(front::serve(conn, slots)).await;
+    }
     while conn.next == Next::Keep {
         if !first_byte(&mut conn).await {
             if conn.requests > 0 && (conn.worker.is_closing() || conn.door.is_closing()) {
@@ -244,6 +251,12 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>>>(
                 conn.next = Next::Linger;
             }
             break;
+        }
+        if conn.requests == 0
+            && conn.input.data().first() == Some(&HTTP2_PREFACE[0])
+            && is_http2(&mut conn).await
+        {
+            return Box::pin(front::serve(conn, slots)).await;
         }
         // Whoever drops it within its exchange, a panic or a drain whose time is over, cuts it.
         conn.next = Next::Cut;
@@ -315,6 +328,36 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
                 conn.deadline.poll_passed(cx).map(|()| false)
             }
             Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Whether a client that has begun to send speaks HTTP/2 by prior knowledge, where its listener takes that. Over TLS it is agreed on
+/// in the handshake.
+async fn is_http2<N: Net>(conn: &mut Conn<N>) -> bool {
+    let view = conn.worker.view();
+    let plan = conn.door.plan(&view.live, view.version);
+    let taken = plan.is_none_or(|(_, plan)| plan.http2) && conn.sock.secured().is_none();
+    let limits = limits_of(plan.map(|(_, plan)| plan));
+    drop(view);
+    conn.deadline.set(conn.worker.now() + limits.head_within);
+    poll_fn(|cx| {
+        loop {
+            match front::is_spoken(conn.input.data()) {
+                Some(spoken) => return Poll::Ready(taken && spoken),
+                None if !taken => return Poll::Ready(false),
+                None => {}
+            }
+            let filled = conn
+                .input
+                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
+            match filled {
+                Poll::Ready(Ok(length)) if length > 0 => {}
+                // Half a request, for whoever reads those.
+                Poll::Ready(_) => return Poll::Ready(false),
+                Poll::Pending => return conn.deadline.poll_passed(cx).map(|()| false),
+            }
         }
     })
     .await
@@ -392,7 +435,7 @@ pub fn slots<N: Net>() -> Rc<Slots<impl Future<Output = Conn<N>>, N>> {
 }
 
 impl<F: Future<Output = Conn<N>>, N: Net> Slots<F, N> {
-    async fn run(&self, conn: Conn<N>) -> Conn<N> {
+    pub(crate) async fn run(&self, conn: Conn<N>) -> Conn<N> {
         let mut slot = self
             .free
             .borrow_mut()

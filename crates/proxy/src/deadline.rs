@@ -28,6 +28,8 @@ struct Slot {
     passed: Cell<bool>,
     /// Nothing is lost when waiting ends now.
     idle: Cell<bool>,
+    /// Its owner is to be told that listeners close.
+    heeds: Cell<bool>,
     /// Since when it is idle.
     since: Cell<u64>,
     waker: RefCell<Option<Waker>>,
@@ -45,6 +47,7 @@ impl Deadlines {
             at: Cell::new(NEVER),
             passed: Cell::new(false),
             idle: Cell::new(false),
+            heeds: Cell::new(false),
             since: Cell::new(0),
             waker: RefCell::new(None),
         });
@@ -52,10 +55,10 @@ impl Deadlines {
         Deadline(slot)
     }
 
-    /// Ends the waiting of all who wait for nothing in particular.
+    /// Ends the waiting of all who wait for nothing in particular, or are to be told.
     pub(crate) fn end_idle(&self) {
         for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
-            if slot.idle.get() {
+            if slot.idle.get() || slot.heeds.get() {
                 slot.passed.set(true);
                 if let Some(waker) = slot.waker.borrow_mut().take() {
                     waker.wake();
@@ -108,6 +111,7 @@ impl Deadline {
         self.0.at.set(at.as_nanos());
         self.0.passed.set(false);
         self.0.idle.set(false);
+        self.0.heeds.set(false);
     }
 
     /// From `now` on, waiting ends after `within`, or at any time before, and nothing is lost.
@@ -118,11 +122,18 @@ impl Deadline {
         self.0.idle.set(true);
     }
 
+    /// From here on, waiting ends at `at`, or to say that listeners close.
+    pub(crate) fn set_heedful(&self, at: Instant) {
+        self.set(at);
+        self.0.heeds.set(true);
+    }
+
     /// From here on, waiting ends at `at`, or when it was to end if that is sooner.
     pub(crate) fn bring_forward(&self, at: Instant) {
         self.0.at.set(self.0.at.get().min(at.as_nanos()));
         self.0.passed.set(false);
         self.0.idle.set(false);
+        self.0.heeds.set(false);
     }
 
     /// From here on, waiting has no end.
@@ -131,6 +142,7 @@ impl Deadline {
         self.0.at.set(NEVER);
         self.0.passed.set(false);
         self.0.idle.set(false);
+        self.0.heeds.set(false);
     }
 
     /// Whether its own time has come.

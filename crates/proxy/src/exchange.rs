@@ -21,6 +21,7 @@ use evenkeel_wire::forward::{self, Forwarding};
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
 
+use crate::carrier::Carrier;
 use crate::connection::{Conn, Next, Noticed, limits_of};
 use crate::decide::{self, decide};
 use crate::net::Net;
@@ -79,11 +80,13 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
         Ok(length) => {
             desk.seen.head_received = length;
             desk.seen.understood = true;
-            conn.input.consume(length);
         }
         Err(HeadFault::Gone) => return Next::Close,
         Err(HeadFault::Refused(reason)) => {
-            desk.seen.head_received = conn.input.data().len();
+            desk.seen.head_received = match conn.sock.is_stream() {
+                true => desk.request.size().max(1),
+                false => conn.input.data().len(),
+            };
             return reply::refuse(conn, desk, reason).await;
         }
     }
@@ -118,7 +121,7 @@ enum HeadFault {
     Refused(Reason),
 }
 
-/// Reads until the head is whole.
+/// Reads until the head is whole, and says how long it was.
 async fn read_head<N: Net>(
     conn: &mut Conn<N>,
     desk: &mut Desk,
@@ -127,6 +130,11 @@ async fn read_head<N: Net>(
     began: Instant,
 ) -> Result<usize, HeadFault> {
     let (bounds, form) = decide::reading(limits, listener);
+    if let Carrier::Stream(stream) = &mut conn.sock {
+        let taken = stream.take_head(&bounds, form, &mut desk.request);
+        let refused = |malformed| HeadFault::Refused(Reason::Malformed(malformed));
+        return taken.map(|()| desk.request.size()).map_err(refused);
+    }
     let mut end = HeadEnd::default();
     loop {
         match parse(
@@ -136,7 +144,10 @@ async fn read_head<N: Net>(
             form,
             &mut desk.request,
         ) {
-            Ok(Some(length)) => return Ok(length),
+            Ok(Some(length)) => {
+                conn.input.consume(length);
+                return Ok(length);
+            }
             Ok(None) => {}
             Err(malformed) => return Err(HeadFault::Refused(Reason::Malformed(malformed))),
         }

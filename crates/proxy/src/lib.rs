@@ -7,6 +7,12 @@
 /// What the engine asks of a connection.
 pub mod sock;
 
+/// What carries an exchange on one side.
+mod carrier;
+
+/// Connections of many streams.
+mod http2;
+
 /// Connections that nobody else reads.
 pub mod tls;
 

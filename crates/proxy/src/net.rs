@@ -32,6 +32,9 @@ pub trait Net: 'static {
         towards: Option<&Towards>,
     ) -> impl Future<Output = io::Result<Self::Sock>>;
 
+    /// Runs a task beside the others of this worker, until it ends.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
     /// The time.
     fn now(&self) -> Instant;
 
@@ -72,6 +75,10 @@ impl Net for OsNet {
             }
             (Some(_), None) => Err(io::Error::other("its TLS could not be loaded")),
         }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
     }
 
     fn now(&self) -> Instant {
@@ -191,6 +198,8 @@ async fn happy_eyeballs(addresses: Vec<SocketAddr>, how: &UpstreamPlan) -> io::R
 mod tests {
     use std::net::{IpAddr, TcpListener};
 
+    use evenkeel_config::plan::Protocol;
+
     use super::*;
 
     const PLAIN: UpstreamPlan = UpstreamPlan {
@@ -201,6 +210,8 @@ mod tests {
         source: None,
         keepalive: None,
         tls: None,
+        protocol: Protocol::Http1,
+        streams: 1,
     };
 
     fn run<T>(what: impl Future<Output = T>) -> T {

@@ -210,6 +210,7 @@ impl CheckCounters {
 pub struct DoorCounters {
     accepted: AtomicU64,
     accept_failed: AtomicU64,
+    calmed: AtomicU64,
     /// Answers that were made here, at the reason's number.
     answered: [AtomicU64; REASONS],
 }
@@ -219,6 +220,7 @@ impl Default for DoorCounters {
         Self {
             accepted: AtomicU64::new(0),
             accept_failed: AtomicU64::new(0),
+            calmed: AtomicU64::new(0),
             answered: [const { AtomicU64::new(0) }; REASONS],
         }
     }
@@ -243,6 +245,16 @@ impl DoorCounters {
     #[must_use]
     pub fn accept_failed_total(&self) -> u64 {
         self.accept_failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn calmed(&self) {
+        self.calmed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections of HTTP/2 that were ended because their frames cost too much.
+    #[must_use]
+    pub fn calmed_total(&self) -> u64 {
+        self.calmed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn answered(&self, reason: Reason) {

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
-use evenkeel_wire::chunked::{ChunkLine, Chunked, LAST_CHUNK};
+use evenkeel_wire::chunked::{ChunkLine, Chunked, Keep, LAST_CHUNK};
 use evenkeel_wire::{Framing, Malformed};
 
 use crate::buffers::{Buffers, Input};
@@ -37,11 +37,15 @@ impl Break {
     }
 }
 
+/// More came than was stated.
+const OVER: Break = Break::Malformed(Malformed::Http2);
+
 #[derive(Debug)]
 enum Source {
     Exact(u64),
     Chunked(Box<Chunked>),
-    UntilClose,
+    /// Until what carries it ends, which a stream says: then so many bytes must have come, if their number was stated.
+    UntilEnd(Option<u64>),
 }
 
 /// One direction of an exchange: what is to be written first, then a body.
@@ -55,6 +59,10 @@ pub(crate) struct Pump {
     dropped: usize,
     /// What stands behind the piece.
     after: Vec<u8>,
+    /// Lines for whoever takes them apart from the bytes.
+    trailers: Vec<u8>,
+    /// The end is said.
+    ended: bool,
     /// Of all three, what is written.
     written: usize,
     source: Option<Source>,
@@ -77,13 +85,28 @@ impl Pump {
             Framing::Empty => None,
             Framing::Exact(length) => Some(Source::Exact(length)),
             Framing::Chunked => Some(Source::Chunked(Box::new(chunked()))),
-            Framing::UntilClose => Some(Source::UntilClose),
+            Framing::UntilClose => Some(Source::UntilEnd(None)),
         };
+        Self::of(source)
+    }
+
+    /// The same of a stream, whose end is said whatever is stated of its length.
+    pub(crate) fn of_stream(framing: Framing) -> Self {
+        Self::of(match framing {
+            Framing::Empty => None,
+            Framing::Exact(length) => Some(Source::UntilEnd(Some(length))),
+            Framing::Chunked | Framing::UntilClose => Some(Source::UntilEnd(None)),
+        })
+    }
+
+    fn of(source: Option<Source>) -> Self {
         Self {
             before: Vec::new(),
             piece: 0,
             dropped: 0,
             after: Vec::new(),
+            trailers: Vec::new(),
+            ended: false,
             written: 0,
             source,
             wrap: false,
@@ -180,12 +203,12 @@ impl Pump {
             self.held = flushed.is_pending();
             ready!(flushed).map_err(Break::Write)?;
             let long = match &self.source {
-                None => return Poll::Ready(Ok(())),
+                None => return Poll::Ready(self.end(to)),
                 Some(Source::Exact(left)) => *left >= LONG_FROM,
                 Some(_) => self.came >= LONG_FROM,
             };
             match ready!(input.poll_fill(cx, from, buffers, long)) {
-                Ok(0) => self.end_of_input()?,
+                Ok(0) => self.end_of_input(from.trailers())?,
                 Ok(_) => self.moved = true,
                 Err(error) => return Poll::Ready(Err(Break::Read(error))),
             }
@@ -197,7 +220,10 @@ impl Pump {
         let here = input.data().len();
         match &mut self.source {
             None => {}
-            Some(Source::UntilClose) => {
+            Some(Source::UntilEnd(left)) => {
+                if let Some(left) = left {
+                    *left = left.checked_sub(here as u64).ok_or(OVER)?;
+                }
                 self.piece = here;
                 if self.wrap {
                     self.before
@@ -218,7 +244,11 @@ impl Pump {
                 self.piece = passed.kept;
                 self.dropped = passed.consumed - passed.kept;
                 if passed.ended {
-                    self.after.extend_from_slice(chunked.tail());
+                    let tail = match chunked.keeps() {
+                        Keep::Chunks => &mut self.after,
+                        Keep::Data | Keep::Apart => &mut self.trailers,
+                    };
+                    tail.extend_from_slice(chunked.tail());
                     self.source = None;
                 }
                 if passed.kept == 0 {
@@ -242,16 +272,28 @@ impl Pump {
         Ok(())
     }
 
-    fn end_of_input(&mut self) -> Result<(), Break> {
+    fn end_of_input(&mut self, trailers: &[u8]) -> Result<(), Break> {
         match self.source.take() {
-            Some(Source::UntilClose) => {
+            Some(Source::UntilEnd(None | Some(0))) => {
                 if self.wrap {
-                    self.before.extend_from_slice(LAST_CHUNK);
+                    for part in [LAST_CHUNK, trailers, b"\r\n"] {
+                        self.before.extend_from_slice(part);
+                    }
+                } else {
+                    self.trailers.extend_from_slice(trailers);
                 }
                 Ok(())
             }
             _ => Err(Break::Early),
         }
+    }
+
+    /// Says the end where bytes do not say it.
+    fn end<W: Sock>(&mut self, to: &mut W) -> Result<(), Break> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        to.end(&self.trailers).map_err(Break::Write)
     }
 
     fn poll_write<W: Sock>(

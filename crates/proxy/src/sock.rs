@@ -49,6 +49,22 @@ pub trait Sock {
         Poll::Ready(Ok(()))
     }
 
+    /// Says that the message which was written is whole, with these trailers: lines of text. Where its bytes say so, nothing is to
+    /// be done.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    #[inline]
+    fn end(&mut self, _trailers: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The trailers that came behind a message whose end was read: lines of text. Where they come among its bytes, none.
+    #[inline]
+    fn trailers(&self) -> &[u8] {
+        b""
+    }
+
     /// Closes the direction of writing; what was written arrives before.
     ///
     /// # Errors
@@ -71,5 +87,56 @@ pub trait Sock {
     #[inline]
     fn secured(&self) -> Option<&Secured> {
         None
+    }
+}
+
+/// Lent.
+impl<S: Sock> Sock for &mut S {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, into)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, from)
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_write_vectored(cx, from)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn end(&mut self, trailers: &[u8]) -> io::Result<()> {
+        (**self).end(trailers)
+    }
+
+    fn trailers(&self) -> &[u8] {
+        (**self).trailers()
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(cx)
+    }
+
+    fn has_input(&mut self) -> bool {
+        (**self).has_input()
+    }
+
+    async fn broken(&self) {
+        (**self).broken().await;
+    }
+
+    fn cut(&mut self) {
+        (**self).cut();
+    }
+
+    fn secured(&self) -> Option<&Secured> {
+        (**self).secured()
     }
 }

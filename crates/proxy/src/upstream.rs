@@ -11,6 +11,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::UpstreamPlan;
 
 use crate::buffers::Input;
+use crate::carrier::Carrier;
 use crate::live::LiveBackend;
 use crate::sock::Sock;
 
@@ -26,23 +27,23 @@ use sockets::Ticket;
 const ROW_MOST: usize = 64;
 
 /// A connection to a backend, ready for an exchange.
-#[derive(Debug)]
 pub(crate) struct Connection<S> {
-    pub(crate) sock: S,
+    pub(crate) sock: Carrier<S>,
     pub(crate) input: Input,
     made: Instant,
     requests: usize,
-    _permit: Permit,
+    /// None: its connection holds one for all of its streams.
+    _permit: Option<Permit>,
 }
 
 impl<S: Sock> Connection<S> {
     pub(crate) fn new(sock: S, permit: Permit, now: Instant) -> Self {
         Self {
-            sock,
+            sock: Carrier::Whole(sock),
             input: Input::default(),
             made: now,
             requests: 0,
-            _permit: permit,
+            _permit: Some(permit),
         }
     }
 
@@ -52,7 +53,6 @@ impl<S: Sock> Connection<S> {
     }
 }
 
-#[derive(Debug)]
 struct Idle<S> {
     connection: Connection<S>,
     until: Instant,

@@ -45,6 +45,8 @@ pub enum Keep {
     Chunks,
     /// Only the data, for a peer that knows no chunks.
     Data,
+    /// The data, and the trailers apart from it.
+    Apart,
 }
 
 /// What became of a piece of input.
@@ -99,8 +101,8 @@ impl Chunked {
         self.state == State::Done
     }
 
-    /// What goes on after the kept bytes once the body has ended: the trailers that may, and the empty line. Empty when
-    /// the body had no trailers.
+    /// What goes on after the kept bytes once the body has ended: the trailers that may, and with [`Keep::Chunks`] the empty line.
+    /// Empty when the body had no trailers.
     #[must_use]
     pub fn tail(&self) -> &[u8] {
         &self.tail
@@ -262,8 +264,16 @@ impl Chunked {
                 }
             }
         }
-        self.tail.extend_from_slice(b"\r\n");
+        if self.keep == Keep::Chunks {
+            self.tail.extend_from_slice(b"\r\n");
+        }
         Ok(())
+    }
+
+    /// What the next hop gets.
+    #[must_use]
+    pub fn keeps(&self) -> Keep {
+        self.keep
     }
 }
 
@@ -298,8 +308,8 @@ impl ChunkLine {
     }
 }
 
-/// What ends a chunked body without trailers.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// What ends a chunked body; trailers and an empty line follow.
+pub const LAST_CHUNK: &[u8] = b"0\r\n";
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::altered::Altered;
+use crate::base64;
+use crate::bytes::list;
 use crate::client::{is_request_id, is_traceparent, single};
 use crate::framing::Framing;
 use crate::head::{Field, RequestHead, ResponseHead, Version};
@@ -45,6 +47,7 @@ pub struct Forwardable {
     request_id: Range<usize>,
     /// Where the trace's id stands.
     trace_id: Range<usize>,
+    takes_trailers: bool,
 }
 
 impl Forwardable {
@@ -64,6 +67,13 @@ impl Forwardable {
     #[must_use]
     pub fn request_id(&self) -> &[u8] {
         self.bytes.get(self.request_id.clone()).unwrap_or_default()
+    }
+
+    /// Whether the client takes the trailers of an answer (RFC 9110 section 10.1.4): of interest to one hop, and so said anew
+    /// where the next hop takes it from a head.
+    #[must_use]
+    pub fn takes_trailers(&self) -> bool {
+        self.takes_trailers
     }
 
     /// The trace's id within its `traceparent`: 32 hexadecimal digits.
@@ -105,6 +115,8 @@ pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwar
         Framing::Empty if head.first(Known::ContentLength).is_some() => {
             put(bytes, &[b"Content-Length: 0\r\n"]);
         }
+        // A stream's end is not HTTP/1.1's to say.
+        Framing::UntilClose => put_framing(bytes, Framing::Chunked),
         framing => put_framing(bytes, framing),
     }
     if let Some(protocol) = head.upgrade() {
@@ -112,7 +124,18 @@ pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwar
             bytes,
             &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"],
         );
+        // HTTP/2 has no use for the key, HTTP/1.1 asks for one (RFC 8441 section 5.1).
+        let keyless = head.field(b"sec-websocket-key").is_none();
+        if keyless && protocol.eq_ignore_ascii_case(b"websocket") && head.version() == Version::Two
+        {
+            let [one, two, ..] = forwarding.chance.map(u64::to_be_bytes);
+            let key = base64::text(&[one, two].concat());
+            put_field(bytes, b"Sec-WebSocket-Key", key.as_bytes());
+        }
     }
+    let te = head.fields().filter(|field| field.known == Known::Te);
+    let takes = |value| list(value).any(|one| one.eq_ignore_ascii_case(b"trailers"));
+    out.takes_trailers = te.map(|field| field.value).any(takes);
     put_forwarding(bytes, head, forwarding);
     (out.request_id, out.trace_id) = put_ids(&mut out.bytes, head, forwarding);
     if let Some(name) = forwarding.via {
@@ -240,12 +263,12 @@ pub struct Reply {
     pub to_head: bool,
 }
 
-/// How a response's body can go to a client of this version: chunks need HTTP/1.1, and a body that ends with the backend's
-/// connection becomes chunks where it can, so that its end can be told from a break.
+/// How a response's body can go to a client of this version: chunks are HTTP/1.1's alone, and a body that ends with what carries it
+/// becomes chunks there, so that its end can be told from a break.
 #[must_use]
 pub fn framing_for(version: Version, head: &ResponseHead) -> Framing {
     match (head.framing(), version) {
-        (Framing::Chunked, Version::Old) => Framing::UntilClose,
+        (Framing::Chunked, Version::Old | Version::Two) => Framing::UntilClose,
         (Framing::UntilClose, Version::Current) => Framing::Chunked,
         (framing, _) => framing,
     }
@@ -318,9 +341,10 @@ pub fn switching(head: &ResponseHead, out: &mut Vec<u8>) {
 /// Appends what the connection does after an answer, where the client's version does not say it.
 pub fn put_connection(out: &mut Vec<u8>, reply: &Reply) {
     match (reply.keep, reply.version) {
-        (false, _) => put(out, &[b"Connection: close\r\n"]),
+        (false, Version::Old | Version::Current) => put(out, &[b"Connection: close\r\n"]),
+        // A stream says nothing of its connection (RFC 9113 section 8.2.2).
+        (_, Version::Two) | (true, Version::Current) => {}
         (true, Version::Old) => put(out, &[b"Connection: keep-alive\r\n"]),
-        (true, Version::Current) => {}
     }
 }
 
@@ -346,6 +370,7 @@ fn put_via(out: &mut Vec<u8>, version: Version, name: &str) {
     let version: &[u8] = match version {
         Version::Old => b"1.0",
         Version::Current => b"1.1",
+        Version::Two => b"2.0",
     };
     put(out, &[b"Via: ", version, b" ", name.as_bytes(), b"\r\n"]);
 }

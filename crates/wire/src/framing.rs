@@ -13,7 +13,7 @@ pub enum Framing {
     Exact(u64),
     /// After the last chunk.
     Chunked,
-    /// With the connection; responses only.
+    /// With what carries it: an HTTP/1 connection, for responses only, or a stream of HTTP/2, whose end is said.
     UntilClose,
 }
 

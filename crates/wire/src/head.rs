@@ -53,7 +53,7 @@ pub struct Field<'a> {
     pub known: Known,
 }
 
-/// Which HTTP/1.
+/// Which HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// HTTP/1.0.
@@ -61,6 +61,8 @@ pub enum Version {
     /// HTTP/1.1.
     #[default]
     Current,
+    /// HTTP/2.
+    Two,
 }
 
 /// What `Connection` says.
@@ -160,6 +162,12 @@ impl RequestHead {
         };
     }
 
+    /// The bytes that it takes, as text.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.table.bytes.len()
+    }
+
     /// The method, as on the wire.
     #[must_use]
     pub fn method(&self) -> &[u8] {
@@ -217,7 +225,7 @@ impl RequestHead {
         self.port
     }
 
-    /// Which HTTP/1.
+    /// Which HTTP.
     #[must_use]
     pub fn version(&self) -> Version {
         self.table.version
@@ -235,7 +243,8 @@ impl RequestHead {
         self.expects_continue
     }
 
-    /// The protocol that the client asks to change to; none that carries requests itself (HTTP in any version, TLS), and only in HTTP/1.1.
+    /// The protocol that the client asks to change to; none that carries requests itself (HTTP in any version, TLS), and none in
+    /// HTTP/1.0.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
         self.upgrade.map(|span| self.table.at(span))
@@ -247,6 +256,8 @@ impl RequestHead {
         match self.table.version {
             Version::Current => !self.table.connection.close,
             Version::Old => self.table.connection.keep_alive && !self.table.connection.close,
+            // A stream ends with its exchange, the connection does not.
+            Version::Two => true,
         }
     }
 
@@ -324,7 +335,7 @@ impl ResponseHead {
         self.table.at(self.reason)
     }
 
-    /// Which HTTP/1.
+    /// Which HTTP.
     #[must_use]
     pub fn version(&self) -> Version {
         self.table.version
@@ -342,6 +353,8 @@ impl ResponseHead {
         let kept = match self.table.version {
             Version::Current => !self.table.connection.close,
             Version::Old => self.table.connection.keep_alive && !self.table.connection.close,
+            // A stream ends with its exchange, the connection does not.
+            Version::Two => true,
         };
         kept && self.table.framing != Framing::UntilClose
     }

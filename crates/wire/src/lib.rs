@@ -25,6 +25,9 @@ pub mod known;
 /// HTTP/1.1 text into heads.
 pub mod http1;
 
+/// HTTP/2 into the same heads, and out of what goes on.
+pub mod http2;
+
 /// Host and port.
 pub mod authority;
 
@@ -48,6 +51,9 @@ pub mod forward;
 
 /// What gRPC adds to HTTP: deadlines, statuses, messages, checks.
 pub mod grpc;
+
+/// Bytes as text.
+pub mod base64;
 
 /// Dates as they are written.
 pub mod date;

@@ -75,6 +75,7 @@ cases! {
     TrailersTooLarge "trailers_too_large" "Trailers over the limit.",
     BodyForbidden "body_forbidden" "A body where the status allows none.",
     Status "status" "A status outside 100 to 599.",
+    Http2 "http2" "Something that HTTP/2 forbids: a field of one connection only, a stream or a connection that broke its rules.",
 }
 
 impl Malformed {

@@ -20,7 +20,7 @@ const EXTENSIONS_MOST: usize = 1024;
 /// goes on must say it again.
 pub fn check(input: &[u8]) -> bool {
     let plain = plainly_read(input, TRAILERS);
-    for keep in [Keep::Chunks, Keep::Data] {
+    for keep in [Keep::Chunks, Keep::Data, Keep::Apart] {
         let whole = pass(input, keep, TRAILERS, std::iter::repeat(input.len().max(1)));
         let bytewise = pass(input, keep, TRAILERS, std::iter::repeat(1));
         assert_eq!(whole, bytewise, "cut into bytes: {}", show(input));
@@ -45,6 +45,14 @@ pub fn check(input: &[u8]) -> bool {
         assert_eq!(consumed, plain.length, "{}", show(input));
         match keep {
             Keep::Data => assert_eq!(on, plain.data, "{}", show(input)),
+            Keep::Apart => {
+                let mut expect = plain.data.clone();
+                let trailers = plain.trailers.iter();
+                for (name, value) in trailers.filter(|(name, _)| !is_forbidden_in_trailers(name)) {
+                    expect.extend([name, &b": "[..], value, b"\r\n"].concat());
+                }
+                assert_eq!(on, expect, "{}", show(input));
+            }
             Keep::Chunks => says_the_same_again(&on, plain),
         }
     }
@@ -252,6 +260,7 @@ fn written_anew(data: &[u8]) {
         chunk.extend_from_slice(b"\r\n");
     }
     chunk.extend_from_slice(LAST_CHUNK);
+    chunk.extend_from_slice(b"\r\n");
     let read = plainly_read(&chunk, TRAILERS);
     assert_eq!(read.map(|read| read.data).as_deref(), Some(data));
 }

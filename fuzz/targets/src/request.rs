@@ -122,6 +122,7 @@ fn says_what_stands_there(head: &RequestHead, text: &[u8], form: PathForm) {
     let version: &[u8] = match head.version() {
         Version::Old => b"HTTP/1.0",
         Version::Current => b"HTTP/1.1",
+        Version::Two => unreachable!("text is never HTTP/2"),
     };
     let line = [head.method(), head.target(), version].join(&b' ');
     assert_eq!(line, plain.line, "{}", show(text));

@@ -88,6 +88,7 @@ fn says_what_stands_there(head: &ResponseHead, text: &[u8], to_head: bool) {
     let version = match head.version() {
         Version::Old => "HTTP/1.0",
         Version::Current => "HTTP/1.1",
+        Version::Two => unreachable!("text is never HTTP/2"),
     };
     let status = format!("{version} {}", head.status());
     assert!((100..=599).contains(&head.status()));

@@ -67,6 +67,10 @@ impl Net for Network {
         Ok(ours)
     }
 
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.stage.spawn(task);
+    }
+
     fn now(&self) -> Instant {
         self.stage.now()
     }

@@ -13,8 +13,8 @@ use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
     Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
-    FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, ResolverPlan, RewritePlan,
-    RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan, UpstreamPlan, Workers,
+    FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, Protocol, ResolverPlan,
+    RewritePlan, RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan, UpstreamPlan, Workers,
 };
 
 use super::Kind;
@@ -116,6 +116,7 @@ pub(super) fn id(number: usize) -> String {
 /// The plan over so many backends; `gone` is left out.
 pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mut Chance) -> Plan {
     let listener = ListenerPlan {
+        http2: true,
         name: "web".into(),
         binds: vec![Bind::Tcp(([127, 0, 0, 1], 80).into())],
         tls: None,
@@ -271,6 +272,8 @@ fn service(
             source: None,
             tls: None,
             keepalive: None,
+            protocol: Protocol::Http1,
+            streams: 1,
         },
         health: None,
         limits: ServiceLimits {

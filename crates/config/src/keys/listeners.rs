@@ -45,6 +45,12 @@ pub(crate) static LISTENER: Keys = Keys {
             "Adds `X-Real-IP` to requests.",
         ),
         key(
+            "http2",
+            Shape::Boolean,
+            Absent::Is(|| "true".into()),
+            "Whether HTTP/2 is spoken too: over TLS with clients that offer it, else with those that begin so.",
+        ),
+        key(
             "error_pages",
             Shape::Map(&PAGES),
             Absent::No("those of all listeners"),
@@ -88,6 +94,12 @@ pub(crate) static LISTENER_LIMITS: Keys = Keys {
             Shape::Number(1, 1_000_000),
             Absent::Is(|| ListenerLimits::default().handshakes.to_string()),
             "TLS handshakes at once; who comes later is cut.",
+        ),
+        key(
+            "streams",
+            Shape::Number(1, 10_000),
+            Absent::Is(|| ListenerLimits::default().streams.to_string()),
+            "Requests at once on one connection of HTTP/2.",
         ),
         key(
             "head",

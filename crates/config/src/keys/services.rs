@@ -136,9 +136,15 @@ pub(crate) static UPSTREAM: Keys = Keys {
     keys: &[
         key(
             "protocol",
-            Shape::Words(&["http1"]),
+            Shape::Words(&["http1", "http2", "auto"]),
             Absent::Is(|| "http1".into()),
-            "What is spoken.",
+            "What is spoken; `http2` without TLS by prior knowledge, `auto`: what the backend agrees to in the TLS handshake.",
+        ),
+        key(
+            "streams",
+            Shape::Number(1, 10_000),
+            Absent::Is(|| UpstreamPlan::default().streams.to_string()),
+            "Requests at once on one connection of HTTP/2; a backend may allow fewer.",
         ),
         key(
             "tls",

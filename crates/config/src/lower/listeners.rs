@@ -38,13 +38,8 @@ pub(super) fn read(
         read_limits(map, &mut limits);
     }
     if let Some(map) = fields.map("timeouts", &LISTENER_TIMEOUTS) {
-        map.set("handshake", Reading::wait, &mut limits.handshake_within);
-        map.set("head", Reading::wait, &mut limits.head_within);
-        map.set("idle_body", Reading::wait, &mut limits.idle_body);
-        map.set("keep_alive", Reading::wait, &mut limits.keep_alive);
-        map.done();
+        read_timeouts(map, &mut limits);
     }
-    let tls = fields.get("tls").map(|node| tls::listener(reading, node));
     let path = match fields.word("path") {
         Some("refuse") => PathHandling::Refuse,
         Some("as_is") => PathHandling::AsIs,
@@ -62,6 +57,9 @@ pub(super) fn read(
         Some(text.value().into())
     });
     let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
+    let http2 = fields.with("http2", Reading::boolean).unwrap_or(true);
+    let tls = fields.get("tls");
+    let tls = tls.map(|node| tls::listener(reading, node, spoken(http2)));
     let half_close = fields.with("half_close", Reading::boolean);
     let error_pages = fields.with("error_pages", super::pages::read);
     fields.done();
@@ -71,12 +69,21 @@ pub(super) fn read(
         // One that cannot be read is not left out: what was to be secret would be plain.
         tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         limits,
+        http2,
         path,
         via,
         real_ip,
         half_close: half_close.unwrap_or(false),
         error_pages: error_pages.unwrap_or_default(),
     })
+}
+
+/// What is agreed on over TLS; clients that are told to speak HTTP/1.0 offer that alone.
+const fn spoken(http2: bool) -> &'static [&'static str] {
+    match http2 {
+        true => &["h2", "http/1.1", "http/1.0"],
+        false => &["http/1.1", "http/1.0"],
+    }
 }
 
 /// The addresses of one listener, which join those of all.
@@ -105,9 +112,18 @@ fn binds(
     own.map(|one| one.address.clone()).collect()
 }
 
+fn read_timeouts(map: Fields<'_>, limits: &mut ListenerLimits) {
+    map.set("handshake", Reading::wait, &mut limits.handshake_within);
+    map.set("head", Reading::wait, &mut limits.head_within);
+    map.set("idle_body", Reading::wait, &mut limits.idle_body);
+    map.set("keep_alive", Reading::wait, &mut limits.keep_alive);
+    map.done();
+}
+
 fn read_limits(map: Fields<'_>, limits: &mut ListenerLimits) {
     map.set_number("connections", &mut limits.connections);
     map.set_number("handshakes", &mut limits.handshakes);
+    map.set_number("streams", &mut limits.streams);
     // The short buffers hold a head of 32 KiB and the begin of a body.
     let bytes = |reading: &Reading, node: &Node, most: u64| {
         let size = reading.size(node)?;

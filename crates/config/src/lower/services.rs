@@ -10,7 +10,10 @@ use evenkeel_balance::settings::{
 use super::{Written, backends, health};
 use crate::keys::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
-use crate::plan::{BackendAddress, CheckPlan, HashKey, HealthPlan, ServicePlan, UpstreamPlan};
+use crate::plan::tls::UpstreamTls;
+use crate::plan::{
+    BackendAddress, CheckPlan, HashKey, HealthPlan, Protocol, ServicePlan, UpstreamPlan,
+};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
@@ -219,13 +222,27 @@ fn upstream(map: Fields<'_>) -> UpstreamPlan {
         |reading, node| reading.wait(node).map(Some),
         &mut plan.keepalive,
     );
+    plan.protocol = match map.word("protocol") {
+        Some("http2") => Protocol::Http2,
+        Some("auto") => Protocol::Auto,
+        _ => Protocol::Http1,
+    };
+    let spoken: &[&str] = match plan.protocol {
+        Protocol::Http1 => &["http/1.1"],
+        Protocol::Http2 => &["h2"],
+        Protocol::Auto => &["h2", "http/1.1"],
+    };
     map.set(
         "tls",
-        |reading, node| Some(super::tls::upstream(reading, node)?.map(Arc::new)),
+        |reading, node| {
+            let tls = super::tls::upstream(reading, node)?;
+            Some(tls.map(|tls| Arc::new(UpstreamTls { spoken, ..tls })))
+        },
         &mut plan.tls,
     );
+    map.set_number("streams", &mut plan.streams);
     // The only values there are, so that a file may say them.
-    for (key, only) in [("protocol", "http1"), ("proxy_protocol", "off")] {
+    for (key, only) in [("proxy_protocol", "off")] {
         if let Some(node) = map.get(key)
             && !matches!(&node.value, Value::Scalar { text, .. } if text == only)
         {

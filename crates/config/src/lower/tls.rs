@@ -37,7 +37,11 @@ fn wanted(fields: &Fields<'_>, at: At, key: &'static str) -> Option<Material> {
 }
 
 /// `tls: { policy: modern, certificates: [{ cert: a.pem, key: a.key }] }`
-pub(super) fn listener(reading: &Reading, node: &Node) -> Option<TlsPlan> {
+pub(super) fn listener(
+    reading: &Reading,
+    node: &Node,
+    spoken: &'static [&'static str],
+) -> Option<TlsPlan> {
     let fields = reading.map(node, &TLS)?;
     let policy = match fields.word("policy") {
         Some("modern") => Policy::Modern,
@@ -66,6 +70,7 @@ pub(super) fn listener(reading: &Reading, node: &Node) -> Option<TlsPlan> {
         client_auth: client_auth.unwrap_or_default(),
         tickets: tickets.unwrap_or(Tickets::Own(limits::TICKETS_ROTATE)),
         hsts,
+        spoken,
     })
 }
 
@@ -192,5 +197,6 @@ pub(super) fn upstream(reading: &Reading, node: &Node) -> Option<Option<Upstream
         sni,
         unverified,
         certificate,
+        spoken: &[],
     }))
 }

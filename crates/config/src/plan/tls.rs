@@ -47,6 +47,8 @@ pub struct TlsPlan {
     pub tickets: Tickets,
     /// The value of `Strict-Transport-Security`; none: it is not said.
     pub hsts: Option<Arc<str>>,
+    /// What is spoken over it, best first (RFC 7301); nothing: that is not agreed on.
+    pub spoken: &'static [&'static str],
 }
 
 /// Which versions and ciphers, as Mozilla recommends (guidelines 5.7).
@@ -108,6 +110,8 @@ pub struct UpstreamTls {
     pub unverified: bool,
     /// What is shown to backends that ask.
     pub certificate: Option<(Material, Material)>,
+    /// What may be spoken over it, best first (RFC 7301).
+    pub spoken: &'static [&'static str],
 }
 
 impl Plan {

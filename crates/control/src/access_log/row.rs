@@ -44,6 +44,7 @@ const fn protocol(version: Version) -> &'static str {
     match version {
         Version::Old => "HTTP/1.0",
         Version::Current => "HTTP/1.1",
+        Version::Two => "HTTP/2.0",
     }
 }
 

@@ -13,6 +13,7 @@ use evenkeel_wire::forward;
 use evenkeel_wire::{Framing, Malformed, Version};
 
 use super::{Exchange, Tries, reply};
+use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
 use crate::net::Net;
 use crate::reason::Reason;
@@ -218,12 +219,19 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
     ) -> Self {
         let mut before = std::mem::take(&mut desk.upward);
         before.clear();
-        before.extend_from_slice(desk.forwardable.as_bytes());
-        let upload = Pump::new(desk.request.framing(), || {
-            Chunked::new(Keep::Chunks, exchange.limits.head, exchange.limits.fields)
-        })
-        .before(before)
-        .at_most(course.body);
+        let (from, to) = (conn.sock.is_stream(), upstream.sock.is_stream());
+        if !to {
+            before.extend_from_slice(desk.forwardable.as_bytes());
+        }
+        let framing = desk.request.framing();
+        let keep = if to { Keep::Apart } else { Keep::Chunks };
+        let upload = match from {
+            true => Pump::of_stream(framing).wrapping(framing == Framing::UntilClose && !to),
+            false => Pump::new(framing, || {
+                Chunked::new(keep, exchange.limits.head, exchange.limits.fields)
+            }),
+        };
+        let upload = upload.before(before).at_most(course.body);
         Self {
             exchange,
             course,
@@ -281,7 +289,10 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         let mut out = std::mem::take(&mut self.desk.downward);
         out.clear();
         forward::interim(&self.desk.response, &mut out);
-        let written = reply::write_all(self.conn, &out).await;
+        let written = match &mut self.conn.sock {
+            Carrier::Stream(stream) => stream.interim(&out).is_ok(),
+            Carrier::Whole(_) => reply::write_all(self.conn, &out).await,
+        };
         self.desk.downward = out;
         written
     }
@@ -294,6 +305,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         if self.reused && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
             return self.stale(idempotent);
         }
+        let unseen = matches!(heard, Heard::Unseen);
         let (fault, reason) = match heard {
             Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
             Heard::Gone => {
@@ -310,14 +322,15 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             }
             Heard::Nothing { client: false } => (Fault::Timeout, Reason::BackendTimeout),
             Heard::Malformed(malformed) => (Fault::Protocol, Reason::BackendMalformed(malformed)),
-            Heard::End | Heard::Head(_) => (Fault::Reset, Reason::BackendReset),
+            Heard::End | Heard::Head(_) | Heard::Unseen => (Fault::Reset, Reason::BackendReset),
         };
-        let progress = if self.upload.has_written() {
+        let progress = if self.upload.has_written() || self.upstream.sock.is_stream() && !unseen {
             Progress::Sent
         } else {
             Progress::Unsent
         };
-        let whole = self.desk.request.framing() == Framing::Empty;
+        let whole =
+            self.desk.request.framing() == Framing::Empty || unseen && self.upload.came() == 0;
         self.desk.upward = self.upload.into_buffer();
         self.pick.finish(Outcome::Broken(fault), now);
         Ok(Attempted::Failed(Failed {

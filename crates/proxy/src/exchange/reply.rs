@@ -191,13 +191,16 @@ async fn write<N: Net>(
     put_connection(out, &reply);
     out.extend_from_slice(b"\r\n");
     desk.seen.head_sent = out.len();
-    if let Some(body) = answer.content().filter(|_| !request.is_head()) {
-        out.extend_from_slice(body);
-    }
+    let body = answer.content().filter(|_| !request.is_head());
+    let body = body.unwrap_or_default();
     desk.seen.status = answer.status;
-    desk.seen.sent = (out.len() - desk.seen.head_sent) as u64;
+    desk.seen.sent = body.len() as u64;
     conn.deadline.set(conn.worker.now() + limits.idle_body);
-    if !write_all(conn, &desk.downward).await {
+    if conn.sock.respond(out, body.is_empty()).is_err() {
+        return Next::Cut;
+    }
+    out.extend_from_slice(body);
+    if !write_all(conn, &desk.downward).await || conn.sock.end(b"").is_err() {
         return Next::Cut;
     }
     conn.deadline.clear();

@@ -1,14 +1,16 @@
 //! Owns what was agreed on in a handshake, and who the peer has shown to be.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use evenkeel_wire::base64;
 use rustls::{Connection, HandshakeKind, ProtocolVersion};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// What was agreed on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Secured {
     /// Which version.
     pub version: Version,
@@ -19,7 +21,9 @@ pub struct Secured {
     /// Without a whole handshake.
     pub resumed: bool,
     /// Who the client is, if it has shown a certificate.
-    pub client: Option<Box<Identity>>,
+    pub client: Option<Arc<Identity>>,
+    /// HTTP/2 is spoken, and nothing else.
+    pub http2: bool,
 }
 
 /// A version of TLS.
@@ -51,7 +55,7 @@ impl Secured {
         let group = tls.negotiated_key_exchange_group();
         let leaf = tls.peer_certificates().and_then(<[_]>::first);
         let client = match tls {
-            Connection::Server(_) => leaf.map(|leaf| Box::new(Identity::of(leaf))),
+            Connection::Server(_) => leaf.map(|leaf| Arc::new(Identity::of(leaf))),
             Connection::Client(_) => None,
         };
         Self {
@@ -63,6 +67,7 @@ impl Secured {
             group: group.and_then(|group| group.name().as_str()),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
             client,
+            http2: tls.alpn_protocol() == Some(b"h2"),
         }
     }
 }
@@ -98,7 +103,7 @@ impl Identity {
             }
         }
         let mut fields = String::from("Client-Cert: :");
-        put_base64(&mut fields, certificate);
+        fields.push_str(&base64::text(certificate));
         fields.push_str(":\r\n");
         for (name, value) in [
             ("X-Client-Cert-Subject", &subject),
@@ -149,40 +154,9 @@ fn put_plain(out: &mut String, text: &str, but: &str) {
     }
 }
 
-/// RFC 4648 section 4.
-fn put_base64(out: &mut String, bytes: &[u8]) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for three in bytes.chunks(3) {
-        let at = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let all = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..4 {
-            let letter = LETTERS[(all >> (18 - 6 * place)) as usize & 63];
-            out.push(match place > three.len() {
-                true => '=',
-                false => char::from(letter),
-            });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_has_its_vectors() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            let mut out = String::new();
-            put_base64(&mut out, bytes.as_bytes());
-            assert_eq!(out, text);
-        }
-    }
 
     #[test]
     fn what_an_issuer_wrote_breaks_no_field() {

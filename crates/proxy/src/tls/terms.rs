@@ -23,10 +23,6 @@ use crate::sock::Sock;
 /// What clients of TLS 1.2 without tickets come back to, per listener. Some 200 bytes each.
 const REMEMBERED: usize = 4096;
 
-/// What is spoken over TLS, best first (RFC 7301 section 6). HTTP/2 comes before them when it is built; `Secured` then says which it
-/// was. Clients that are told to speak HTTP/1.0 offer that alone.
-const SPOKEN: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
-
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     // Named one by one: a library's next default is no decision of ours. Mozilla's guidelines 5.7, `modern` and `intermediate`
     // (https://ssl-config.mozilla.org/guidelines/5.7.json), without finite-field Diffie-Hellman, and with the group that holds
@@ -149,6 +145,12 @@ impl Terms {
     }
 }
 
+/// As rustls has it.
+pub(super) fn alpn(spoken: &[&str]) -> Vec<Vec<u8>> {
+    let words = spoken.iter().map(|word| word.as_bytes().to_vec());
+    words.collect()
+}
+
 /// The secrets of tickets. Those of chance go on; those of a file are the file's.
 fn ring(
     plan: &TlsPlan,
@@ -202,7 +204,7 @@ fn config(
     };
     scope.insert(0, 1);
     let mut config = builder.with_cert_resolver(names);
-    config.alpn_protocols = SPOKEN.map(<[u8]>::to_vec).into();
+    config.alpn_protocols = alpn(plan.spoken);
     // Early data can be sent twice by anybody who saw it once (RFC 8446 section 8).
     config.max_early_data_size = 0;
     match ring {

@@ -18,7 +18,7 @@ use rustls::{
 use super::fault::Fault;
 use super::load::{issuers, load};
 use super::sock::TlsSock;
-use super::terms::{provider, versions};
+use super::terms::{alpn, provider, versions};
 use crate::sock::Sock;
 
 /// Handshakes that backends are remembered by, per service.
@@ -80,7 +80,7 @@ impl Towards {
                 )))
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn(plan.spoken);
         config.resumption = rustls::client::Resumption::in_memory_sessions(REMEMBERED);
         let name = plan.sni.as_deref().map(|name| {
             ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is no host name"))

@@ -7,7 +7,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
-use evenkeel_config::plan::BackendAddress;
+use evenkeel_config::plan::{BackendAddress, Protocol};
 
 use super::*;
 use crate::observation::CheckCounters;
@@ -22,6 +22,8 @@ const KEEP: UpstreamPlan = UpstreamPlan {
     idle_most: 64,
     source: None,
     tls: None,
+    protocol: Protocol::Http1,
+    streams: 1,
     keepalive: None,
 };
 

@@ -106,6 +106,10 @@ impl Net for Memory {
         })
     }
 
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+
     fn now(&self) -> Instant {
         self.now.get()
     }

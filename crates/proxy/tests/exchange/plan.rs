@@ -9,12 +9,14 @@ use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
     Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
-    ListenerPlan, PathHandling, ResolverPlan, RulePlan, ServicePlan, UpstreamPlan, Workers,
+    ListenerPlan, PathHandling, Protocol, ResolverPlan, RulePlan, ServicePlan, UpstreamPlan,
+    Workers,
 };
 
 /// A plan of one listener and one service over these backends.
 pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
     let listener = ListenerPlan {
+        http2: true,
         name: "web".into(),
         binds: vec![Bind::Tcp(([127, 0, 0, 1], 0).into())],
         tls: None,
@@ -55,6 +57,8 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
             .collect(),
         names: Vec::new(),
         upstream: UpstreamPlan {
+            protocol: Protocol::Http1,
+            streams: 100,
             idle: Duration::from_secs(4),
             requests: None,
             age: None,

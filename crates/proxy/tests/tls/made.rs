@@ -89,6 +89,7 @@ pub(crate) fn tls_plan(policy: Policy, certificates: &[&Made]) -> TlsPlan {
         ocsp: None,
     });
     TlsPlan {
+        spoken: &["http/1.1"],
         policy,
         certificates: plans.collect(),
         client_auth: ClientAuth::Off,

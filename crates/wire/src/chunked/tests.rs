@@ -208,6 +208,7 @@ proptest! {
             data.extend_from_slice(piece);
         }
         wire.extend_from_slice(LAST_CHUNK);
+        wire.extend_from_slice(b"\r\n");
         let (out, rest, done) = run(&wire, Keep::Chunks, step).unwrap();
         prop_assert!(done && rest.is_empty());
         prop_assert_eq!(run(&out, Keep::Chunks, step).unwrap().0, out.clone());

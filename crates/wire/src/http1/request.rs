@@ -15,7 +15,7 @@ use crate::malformed::Malformed;
 use crate::path;
 
 /// The longest method.
-const METHOD_MOST: usize = 32;
+pub(crate) const METHOD_MOST: usize = 32;
 
 /// What is done with a path before rules see it and it goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +142,16 @@ fn read_target(head: &mut RequestHead, target: &[u8], form: PathForm) -> Result<
     let (stated, rest) = split_target(target, head.method())?;
     take_authority(head, stated)?;
     let behind = head.target_start() + (target.len() - rest.len());
+    take_path(head, rest, behind, form)
+}
+
+/// Takes path and query, which stand at `behind` in the head's buffer.
+pub(crate) fn take_path(
+    head: &mut RequestHead,
+    rest: &[u8],
+    behind: usize,
+    form: PathForm,
+) -> Result<(), Malformed> {
     let length = memchr::memchr(b'?', rest).unwrap_or(rest.len());
     head.query = (length < rest.len()).then(|| Span::new(behind + length + 1..behind + rest.len()));
     let raw = &rest[..length];
@@ -200,7 +210,10 @@ fn split_target<'a>(
 }
 
 /// Settles which host is meant: the target's authority and `Host` must agree where both stand.
-fn take_authority(head: &mut RequestHead, stated: Option<&[u8]>) -> Result<(), Malformed> {
+pub(crate) fn take_authority(
+    head: &mut RequestHead,
+    stated: Option<&[u8]>,
+) -> Result<(), Malformed> {
     let mut hosts = head
         .table
         .fields
@@ -211,11 +224,12 @@ fn take_authority(head: &mut RequestHead, stated: Option<&[u8]>) -> Result<(), M
         return Err(Malformed::HostRepeated);
     }
     let Some(span) = field else {
-        if head.table.version == Version::Current {
-            return Err(Malformed::HostMissing);
-        }
-        // HTTP/1.0: the target's authority is the only one, if it has any.
-        let Some(stated) = stated else { return Ok(()) };
+        let stated = match (stated, head.table.version) {
+            (_, Version::Current) | (None, Version::Two) => return Err(Malformed::HostMissing),
+            // The target's authority is the only one, if it has any.
+            (None, Version::Old) => return Ok(()),
+            (Some(stated), Version::Old | Version::Two) => stated,
+        };
         let span = head.table.append(stated.iter().copied());
         return set_authority(head, span);
     };
@@ -277,7 +291,7 @@ fn strip_dot(host: &[u8]) -> &[u8] {
 }
 
 /// `100-continue`, any number of times, is the one expectation (RFC 9110 section 10.1.1); HTTP/1.0 has none.
-fn expectation(head: &mut RequestHead) -> Result<(), Malformed> {
+pub(crate) fn expectation(head: &mut RequestHead) -> Result<(), Malformed> {
     if head.table.version == Version::Old {
         return Ok(());
     }
@@ -311,13 +325,17 @@ fn upgrade(head: &mut RequestHead) {
     let (Some(entry), None) = (upgrades.next(), upgrades.next()) else {
         return;
     };
-    let value = head.table.at(entry.value);
-    let one = list(value).count() == 1;
-    let name = value.split(|&byte| byte == b'/').next().unwrap_or(value);
-    let barred = NO_TUNNELS.iter().any(|no| name.eq_ignore_ascii_case(no));
-    if one && !barred && is_protocol(value) {
+    if may_be_tunnel(head.table.at(entry.value)) {
         head.upgrade = Some(entry.value);
     }
+}
+
+/// Whether a client may ask for a tunnel of this protocol.
+pub(crate) fn may_be_tunnel(protocol: &[u8]) -> bool {
+    let one = list(protocol).count() == 1;
+    let name = protocol.split(|&byte| byte == b'/').next();
+    let barred = |name: &[u8]| NO_TUNNELS.iter().any(|no| name.eq_ignore_ascii_case(no));
+    one && !name.is_some_and(barred) && is_protocol(protocol)
 }
 
 /// `name` or `name/version` (RFC 9110 section 7.8).

@@ -10,7 +10,7 @@ use evenkeel_wire::forward::{self, Reply, framing_for};
 use evenkeel_wire::{Framing, Version};
 
 use super::verdict::verdict_of;
-use super::{Attempted, Ended, Failed, Try, sent};
+use super::{Again, Attempted, Ended, Failed, Try, sent};
 use crate::connection::{Next, Noticed};
 use crate::exchange::reply::put_hsts;
 use crate::net::Net;
@@ -37,40 +37,34 @@ impl<N: Net> Try<'_, '_, N> {
         let status = self.desk.response.status();
         let verdict = verdict_of(&self.desk.response);
         self.pick.answered(verdict, now);
-        if let Verdict::Failure(fault) = verdict {
-            let failed = Failed {
-                fault: Some(fault),
-                progress: Progress::Sent,
-                reused: self.reused,
-                whole: self.desk.request.framing() == Framing::Empty,
-                reason: Reason::Served,
-            };
-            if let Some(again) = self.exchange.again(
-                self.conn,
-                &self.desk.request,
-                &failed,
-                self.tries,
-                self.course,
-            ) {
-                self.desk.upward = self.upload.into_buffer();
-                self.pick.finish(Outcome::Completed, now);
-                return Attempted::Again(again);
-            }
+        if let Verdict::Failure(fault) = verdict
+            && let Some(again) = self.given_up_for(fault)
+        {
+            self.desk.upward = self.upload.into_buffer();
+            self.pick.finish(Outcome::Completed, now);
+            return Attempted::Again(again);
         }
         let (framing, keep) = self.write_head();
         let came = self.desk.response.framing();
-        let chunks = match self.desk.request.version() {
-            Version::Old => Keep::Data,
-            Version::Current => Keep::Chunks,
-        };
-        let limits = &self.exchange.seat.live.plan.limits;
-        let mut download = Pump::new(came, || Chunked::new(chunks, limits.head, limits.fields))
-            .before(std::mem::take(&mut self.desk.downward))
+        let mut head = std::mem::take(&mut self.desk.downward);
+        if self
+            .conn
+            .sock
+            .respond(&mut head, came == Framing::Empty)
+            .is_err()
+        {
+            self.desk.downward = head;
+            return self.client_left(0, Reason::ClientLeft);
+        }
+        let apart = self.conn.sock.is_stream();
+        let mut download = self
+            .download()
+            .before(head)
             .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
         turn::give_way().await;
         let relayed = self.relay(&mut download).await;
         let sent_bytes = download.came();
-        let (started, sent_all) = (download.has_written(), self.upload.is_done());
+        let (started, sent_all) = (apart || download.has_written(), self.upload.is_done());
         self.desk.downward = download.into_buffer();
         let received = self.upload.came();
         self.desk.seen.received = received;
@@ -99,6 +93,34 @@ impl<N: Net> Try<'_, '_, N> {
             });
         }
         Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
+    }
+
+    /// The attempt that is made in the place of an answer with this fault.
+    fn given_up_for(&self, fault: Fault) -> Option<Again> {
+        let failed = Failed {
+            fault: Some(fault),
+            progress: Progress::Sent,
+            reused: self.reused,
+            whole: self.desk.request.framing() == Framing::Empty,
+            reason: Reason::Served,
+        };
+        let request = &self.desk.request;
+        (self.exchange).again(self.conn, request, &failed, self.tries, self.course)
+    }
+
+    /// The answer's body, on its way to the client.
+    fn download(&self) -> Pump {
+        let came = self.desk.response.framing();
+        if self.upstream.sock.is_stream() {
+            return Pump::of_stream(came);
+        }
+        let chunks = match self.desk.request.version() {
+            Version::Old => Keep::Data,
+            Version::Current => Keep::Chunks,
+            Version::Two => Keep::Apart,
+        };
+        let limits = &self.exchange.seat.live.plan.limits;
+        Pump::new(came, || Chunked::new(chunks, limits.head, limits.fields))
     }
 
     /// Writes the head of the answer for the client. Its framing there, and whether the connection lives on.

@@ -10,7 +10,9 @@ use evenkeel_wire::{Framing, Malformed, ResponseHead};
 
 use super::Try;
 use crate::buffers::Buffers;
+use crate::carrier::Carrier;
 use crate::connection::Noticed;
+use crate::http2::stream::Unheard;
 use crate::net::Net;
 use crate::relay::Break;
 use crate::sock::Sock;
@@ -22,6 +24,8 @@ pub(super) enum Heard {
     Head(usize),
     /// The end of the connection.
     End,
+    /// The backend has not seen the request, and says so.
+    Unseen,
     Malformed(Malformed),
     /// Nothing, for too long; `client`: it was the client's turn.
     Nothing {
@@ -49,6 +53,15 @@ impl Coming {
         buffers: &Buffers,
         into: &mut ResponseHead,
     ) -> Poll<Heard> {
+        if let Carrier::Stream(stream) = &mut upstream.sock {
+            let head = stream.poll_head(cx, &self.bounds, self.to_head, into);
+            return head.map(|head| match head {
+                Ok(()) => Heard::Head(0),
+                Err(Unheard::Unseen) => Heard::Unseen,
+                Err(Unheard::Broken) => Heard::End,
+                Err(Unheard::Malformed(malformed)) => Heard::Malformed(malformed),
+            });
+        }
         loop {
             if !upstream.input.is_empty() {
                 let data = upstream.input.data();

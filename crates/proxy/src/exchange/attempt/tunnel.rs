@@ -27,6 +27,10 @@ impl<N: Net> Try<'_, '_, N> {
         head.clear();
         forward::switching(&self.desk.response, &mut head);
         self.desk.seen.head_sent = head.len();
+        if self.conn.sock.respond(&mut head, false).is_err() {
+            self.desk.downward = head;
+            return Ok(self.client_left(0, Reason::ClientLeft));
+        }
         let mut download = Pump::tunnel().before(head);
         let mut upload = Pump::tunnel().before(std::mem::take(&mut self.desk.upward));
         let broken = self.tunnel(&mut upload, &mut download).await;

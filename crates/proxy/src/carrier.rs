@@ -1,0 +1,135 @@
+//! Owns what carries an exchange on one side: a connection of its own (HTTP/1), or a stream of one that it shares (HTTP/2).
+//!
+//! Bodies go through either as bytes, by [`Sock`]. What HTTP/1 writes into those bytes, heads, ends and trailers, a stream says apart
+//! from them: that is what is asked here beside them.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use crate::http2::stream::Stream;
+use crate::sock::Sock;
+use crate::tls::secured::Secured;
+
+/// What carries an exchange on one side.
+pub(crate) enum Carrier<S> {
+    /// A connection.
+    Whole(S),
+    /// A stream.
+    Stream(Box<Stream>),
+}
+
+impl<S: Sock> Carrier<S> {
+    /// Whether heads and ends are said apart from the bytes.
+    #[inline]
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// Sends the head of a response; `ends`: nothing follows. On a connection it is left in `head`, to be written before the body.
+    ///
+    /// # Errors
+    /// The stream has ended.
+    #[inline]
+    pub(crate) fn respond(&mut self, head: &mut Vec<u8>, ends: bool) -> io::Result<()> {
+        match self {
+            Self::Whole(_) => Ok(()),
+            Self::Stream(stream) => {
+                stream.respond(head, ends)?;
+                head.clear();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<S: Sock> Sock for Carrier<S> {
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Whole(sock) => sock.poll_read(cx, into),
+            Self::Stream(stream) => stream.poll_read(cx, into),
+        }
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Whole(sock) => sock.poll_write(cx, from),
+            Self::Stream(stream) => stream.poll_write(cx, &[IoSlice::new(from)]),
+        }
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Whole(sock) => sock.poll_write_vectored(cx, from),
+            Self::Stream(stream) => stream.poll_write(cx, from),
+        }
+    }
+
+    #[inline]
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Whole(sock) => sock.poll_flush(cx),
+            // Its connection's task writes.
+            Self::Stream(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    #[inline]
+    fn end(&mut self, trailers: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Whole(sock) => sock.end(trailers),
+            Self::Stream(stream) => stream.end(trailers),
+        }
+    }
+
+    #[inline]
+    fn trailers(&self) -> &[u8] {
+        match self {
+            Self::Whole(sock) => sock.trailers(),
+            Self::Stream(stream) => stream.trailers(),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Whole(sock) => sock.poll_shutdown(cx),
+            Self::Stream(stream) => Poll::Ready(stream.end(b"")),
+        }
+    }
+
+    fn has_input(&mut self) -> bool {
+        match self {
+            Self::Whole(sock) => sock.has_input(),
+            Self::Stream(_) => false,
+        }
+    }
+
+    async fn broken(&self) {
+        match self {
+            Self::Whole(sock) => sock.broken().await,
+            // Its going is noticed without reading: nobody is deaf to it.
+            Self::Stream(_) => std::future::pending().await,
+        }
+    }
+
+    fn cut(&mut self) {
+        match self {
+            Self::Whole(sock) => sock.cut(),
+            Self::Stream(stream) => stream.cut(),
+        }
+    }
+
+    #[inline]
+    fn secured(&self) -> Option<&Secured> {
+        match self {
+            Self::Whole(sock) => sock.secured(),
+            Self::Stream(stream) => stream.secured(),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Owns HTTP/2 on both sides: connections of many streams, each of which carries one exchange as a connection of HTTP/1 does.
+//!
+//! Frames are the `h2` crate's, driven directly; what it does not show of them is counted on the way in ([`watch`]). Who decides
+//! about a request, and what goes on of it, does not know that it came by a stream: see [`carrier`](crate::carrier).
+
+/// What a peer's frames cost, and whether it may go on.
+mod watch;
+
+/// A connection as the crate reads and writes it.
+mod io;
+
+/// One stream.
+pub(crate) mod stream;
+
+/// Clients' connections.
+pub(crate) mod front;
+
+/// Connections to backends.
+pub(crate) mod back;
+
+/// What a peer may have us remember of its heads (RFC 7541 section 4.2).
+const TABLE: u32 = 4096;
+
+/// How long a connection that was told to end may take to hear it.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,0 +1,290 @@
+//! Owns a client's connection of HTTP/2: its requests become exchanges, each on a task of its own, until it ends or is told to.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_config::limits::{HTTP2_CLIENT_WINDOW, HTTP2_WINDOW, ListenerLimits};
+use evenkeel_wire::sniff::HTTP2_PREFACE;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+
+use super::io::Io;
+use super::stream::{BUFFERED, Stream};
+use super::watch::{Budgets, Watch};
+use super::{FAREWELL, TABLE};
+use crate::buffers::Input;
+use crate::carrier::Carrier;
+use crate::connection::{Conn, Door, Next, Slots, limits_of};
+use crate::deadline::Deadline;
+use crate::net::Net;
+use crate::sock::Sock;
+use crate::tls::secured::Secured;
+use crate::worker::Worker;
+
+/// Resets of ours over a connection's life that answer what the client did wrong (H3).
+const OUR_RESETS: usize = 200;
+
+/// Streams that were taken back before anybody took them up.
+const UNTAKEN: usize = 50;
+
+/// Whether a client that has begun to send speaks HTTP/2 by prior knowledge. None: what has come does not tell yet.
+pub(crate) fn is_spoken(begin: &[u8]) -> Option<bool> {
+    if begin.starts_with(HTTP2_PREFACE) {
+        return Some(true);
+    }
+    (!HTTP2_PREFACE.starts_with(begin)).then_some(false)
+}
+
+/// Serves a client until its connection ends.
+pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
+    mut conn: Conn<N>,
+    slots: Rc<Slots<F, N>>,
+) {
+    let first = conn.input.data().to_vec();
+    conn.input.consume(first.len());
+    conn.input.release(&conn.worker.buffers);
+    let Conn {
+        worker,
+        door,
+        sock: Carrier::Whole(sock),
+        deadline,
+        peer,
+        ..
+    } = &mut conn
+    else {
+        return;
+    };
+    let view = worker.view();
+    let limits = limits_of(door.plan(&view.live, view.version).map(|(_, plan)| plan));
+    drop(view);
+    let watch = Rc::new(Watch::behind(HTTP2_PREFACE.len()));
+    let secured = sock.secured().cloned().map(Rc::new);
+    let io = Io::new(sock, first, watch.clone());
+    deadline.set(worker.now() + limits.head_within);
+    let mut handshake = pin!(builder(&limits).handshake::<_, Bytes>(io));
+    let begun = poll_fn(|cx| {
+        watch.begin_turn();
+        match handshake.as_mut().poll(cx) {
+            Poll::Ready(begun) => Poll::Ready(begun.ok()),
+            Poll::Pending => deadline.poll_passed(cx).map(|()| None),
+        }
+    })
+    .await;
+    let Some(h2) = begun else { return };
+    let front = Front {
+        worker,
+        door,
+        deadline,
+        peer: *peer,
+        secured,
+        slots,
+        tally: Rc::default(),
+        budgets: Budgets::new(worker.now()),
+        watch,
+        opened: 0,
+        limits,
+        state: State::Fresh,
+    };
+    front.run(h2).await;
+}
+
+fn builder(limits: &ListenerLimits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .initial_window_size(HTTP2_WINDOW)
+        .initial_connection_window_size(HTTP2_CLIENT_WINDOW)
+        .header_table_size(TABLE)
+        .max_send_buffer_size(BUFFERED)
+        .max_concurrent_reset_streams(OUR_RESETS)
+        .max_local_error_reset_streams(Some(OUR_RESETS))
+        .max_pending_accept_reset_streams(UNTAKEN)
+        .enable_connect_protocol();
+    builder
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was asked yet.
+    Fresh,
+    /// Exchanges are under way.
+    Busy,
+    /// None is.
+    Idle,
+    /// It was told to end, and exchanges are under way.
+    Ending,
+    /// It was told to end, and nothing is under way.
+    Over,
+}
+
+/// What the exchanges of a connection tell it.
+#[derive(Default)]
+struct Tally {
+    open: Cell<usize>,
+    answered: Cell<u32>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One exchange under way.
+struct Open<N: Net>(Rc<Tally>, Rc<Worker<N>>);
+
+impl<N: Net> Drop for Open<N> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if std::thread::panicking() {
+            self.1.panics.set(self.1.panics.get() + 1);
+        }
+        if let Some(waker) = self.0.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A client's connection.
+struct Front<'a, N: Net, F> {
+    worker: &'a Rc<Worker<N>>,
+    door: &'a Rc<Door>,
+    deadline: &'a Deadline,
+    peer: IpAddr,
+    secured: Option<Rc<Secured>>,
+    slots: Rc<Slots<F, N>>,
+    tally: Rc<Tally>,
+    watch: Rc<Watch>,
+    budgets: Budgets,
+    /// Streams so far.
+    opened: u64,
+    limits: ListenerLimits,
+    state: State,
+}
+
+impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
+    async fn run<S: Sock>(mut self, mut h2: Connection<Io<&mut S>, Bytes>) {
+        self.wait(self.limits.head_within);
+        poll_fn(|cx| self.poll(cx, &mut h2)).await;
+    }
+
+    fn poll<S: Sock>(
+        &mut self,
+        cx: &mut Context<'_>,
+        h2: &mut Connection<Io<&mut S>, Bytes>,
+    ) -> Poll<()> {
+        self.watch.begin_turn();
+        loop {
+            match h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        self.budgets.answered(self.tally.answered.take());
+        if Budgets::is_due(&self.watch) && self.state != State::Over {
+            let charged = self.budgets.charge(&self.watch, self.worker.now());
+            if charged.is_err() {
+                self.door.state().counters.calmed();
+                h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                self.leave();
+                cx.waker().wake_by_ref();
+            }
+        }
+        let closing = self.worker.is_closing() || self.door.is_closing();
+        let worn = self.limits.requests.is_some_and(|most| self.opened >= most);
+        if (closing || worn) && !matches!(self.state, State::Ending | State::Over) {
+            h2.graceful_shutdown();
+            self.state = State::Ending;
+            cx.waker().wake_by_ref();
+        }
+        self.tally.waker.replace(Some(cx.waker().clone()));
+        self.look();
+        if self.deadline.poll_passed(cx).is_pending() {
+            return Poll::Pending;
+        }
+        match self.state {
+            State::Over => Poll::Ready(()),
+            // Woken to look whether its listener closes: it does not, or that is known.
+            _ if !self.deadline.is_due(self.worker.now()) => {
+                self.deadline.resume();
+                self.deadline.poll_passed(cx)
+            }
+            State::Busy | State::Ending => {
+                self.mind();
+                self.deadline.poll_passed(cx)
+            }
+            State::Fresh | State::Idle => {
+                h2.graceful_shutdown();
+                self.leave();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes up a request.
+    fn open(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+        self.opened += 1;
+        let worker = self.worker.clone();
+        self.tally.open.set(self.tally.open.get() + 1);
+        let open = Open(self.tally.clone(), worker.clone());
+        let stream = Stream::of_client(request, respond, self.secured.clone());
+        let conn = Conn {
+            deadline: worker.deadlines.slot(),
+            door: self.door.clone(),
+            sock: Carrier::Stream(Box::new(stream)),
+            input: Input::default(),
+            peer: self.peer,
+            requests: 0,
+            // Whoever drops it within its exchange cuts it.
+            next: Next::Cut,
+            worker: worker.clone(),
+        };
+        let slots = self.slots.clone();
+        worker.net.spawn(async move {
+            let open = open;
+            let conn = slots.run(conn).await;
+            if conn.next != Next::Cut {
+                open.0.answered.set(open.0.answered.get() + 1);
+            }
+        });
+    }
+
+    /// Follows how many exchanges are under way.
+    fn look(&mut self) {
+        let busy = self.tally.open.get() > 0;
+        match (self.state, busy) {
+            (State::Fresh | State::Idle, true) => {
+                self.state = State::Busy;
+                self.mind();
+            }
+            (State::Busy, false) => {
+                self.state = State::Idle;
+                self.wait(self.limits.keep_alive);
+            }
+            (State::Ending, false) => self.leave(),
+            _ => {}
+        }
+    }
+
+    /// Exchanges have deadlines of their own; only the listener's end concerns the connection.
+    fn mind(&self) {
+        self.deadline.set_heedful(self.worker.now() + HOUR);
+    }
+
+    fn wait(&self, within: Duration) {
+        self.deadline.set_idle(self.worker.now(), within);
+    }
+
+    /// What was said goes out, for a while.
+    fn leave(&mut self) {
+        self.state = State::Over;
+        self.deadline.set(self.worker.now() + FAREWELL);
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);

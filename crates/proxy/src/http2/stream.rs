@@ -1,0 +1,285 @@
+//! Owns one stream of HTTP/2, ours to answer or ours to ask: bytes of a body in and out, heads and trailers apart from them.
+//!
+//! Memory: what a peer sends waits here in the crate's buffers, up to its window, which opens again as the bytes are taken; what is
+//! written waits there up to the window that the peer grants and [`BUFFERED`].
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use evenkeel_wire::forward::Forwardable;
+use evenkeel_wire::http1::HeadLimits;
+use evenkeel_wire::http1::request::PathForm;
+use evenkeel_wire::{Malformed, RequestHead, ResponseHead, http2};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+
+use super::back::Held;
+use crate::tls::secured::Secured;
+
+/// The most that one stream has written and its connection has not.
+pub(super) const BUFFERED: usize = 64 * 1024;
+
+/// One stream.
+pub(crate) struct Stream {
+    peer: Peer,
+    /// Our direction. None: no head was sent.
+    send: Option<SendStream<Bytes>>,
+    /// Our direction has ended.
+    over: bool,
+    /// The peer's direction. None: its head has not come.
+    body: Option<RecvStream>,
+    /// Of it, what came and was not taken.
+    came: Bytes,
+    /// The trailers that came behind it, as lines of text.
+    trailers: Vec<u8>,
+    limits: HeadLimits,
+    /// Its connection's.
+    secured: Option<Rc<Secured>>,
+}
+
+/// Who is at the other end.
+enum Peer {
+    /// A client, and its head until it is taken.
+    Client(Option<Box<http::request::Parts>>, SendResponse<Bytes>),
+    /// A backend that may be asked.
+    Idle(SendRequest<Bytes>, Held),
+    /// A backend that was asked.
+    Asked(Box<ResponseFuture>, Held),
+}
+
+/// What came of a backend instead of a head.
+pub(crate) enum Unheard {
+    /// It says that it has not seen the request.
+    Unseen,
+    /// It, or its connection, broke off.
+    Broken,
+    /// It broke the rules.
+    Malformed(Malformed),
+}
+
+impl Stream {
+    fn new(peer: Peer, body: Option<RecvStream>, secured: Option<Rc<Secured>>) -> Self {
+        Self {
+            peer,
+            send: None,
+            over: false,
+            body,
+            came: Bytes::new(),
+            trailers: Vec::new(),
+            limits: HeadLimits::default(),
+            secured,
+        }
+    }
+
+    /// A client's, with a head that nobody has read.
+    pub(super) fn of_client(
+        request: http::Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        secured: Option<Rc<Secured>>,
+    ) -> Self {
+        let (parts, body) = request.into_parts();
+        let peer = Peer::Client(Some(Box::new(parts)), respond);
+        Self::new(peer, Some(body), secured)
+    }
+
+    /// One to a backend, not opened yet.
+    #[expect(dead_code, reason = "backends are not asked by HTTP/2 yet")]
+    pub(super) fn to_backend(
+        send: SendRequest<Bytes>,
+        held: Held,
+        secured: Option<Rc<Secured>>,
+    ) -> Self {
+        Self::new(Peer::Idle(send, held), None, secured)
+    }
+
+    pub(crate) fn secured(&self) -> Option<&Secured> {
+        self.secured.as_deref()
+    }
+
+    /// Takes the request's head, once.
+    pub(crate) fn take_head(
+        &mut self,
+        limits: &HeadLimits,
+        form: PathForm,
+        head: &mut RequestHead,
+    ) -> Result<(), Malformed> {
+        self.limits = *limits;
+        let Peer::Client(parts, _) = &mut self.peer else {
+            return Err(Malformed::Http2);
+        };
+        let parts = parts.take().ok_or(Malformed::Http2)?;
+        let protocol = parts.extensions.get::<Protocol>();
+        let protocol = protocol.map(|protocol| protocol.as_str().as_bytes());
+        let ended = self.body.as_ref().is_none_or(RecvStream::is_end_stream);
+        http2::request(&parts, protocol, ended, limits, form, head)
+    }
+
+    /// Sends the head of an interim response.
+    pub(crate) fn interim(&mut self, head: &[u8]) -> io::Result<()> {
+        let (Peer::Client(_, respond), None) = (&mut self.peer, &self.send) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let response = http2::response_for(head).map_err(io::Error::other)?;
+        respond.send_informational(response).map_err(broken)
+    }
+
+    /// Sends the head of the response; `ends`: nothing follows.
+    pub(crate) fn respond(&mut self, head: &[u8], ends: bool) -> io::Result<()> {
+        let (Peer::Client(_, respond), None) = (&mut self.peer, &self.send) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let response = http2::response_for(head).map_err(io::Error::other)?;
+        self.send = Some(respond.send_response(response, ends).map_err(broken)?);
+        self.over = ends;
+        Ok(())
+    }
+
+    #[expect(dead_code, reason = "backends are not asked by HTTP/2 yet")]
+    /// Asks a backend; `ends`: no body follows. False: its connection takes no more, and nothing was sent.
+    ///
+    /// # Errors
+    /// HTTP/2 cannot say it.
+    pub(crate) fn ask(&mut self, head: &Forwardable, ends: bool) -> Result<bool, Malformed> {
+        let Peer::Idle(send, held) = &mut self.peer else {
+            return Ok(false);
+        };
+        let request = http2::request_for(head, self.secured.is_some(), false)?;
+        let Ok((response, body)) = send.send_request(request, ends) else {
+            return Ok(false);
+        };
+        self.peer = Peer::Asked(Box::new(response), held.clone());
+        (self.send, self.over) = (Some(body), ends);
+        Ok(true)
+    }
+
+    /// Waits for a head of the backend, interim ones too.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: &HeadLimits,
+        to_head: bool,
+        into: &mut ResponseHead,
+    ) -> Poll<Result<(), Unheard>> {
+        let (Peer::Asked(response, held), None) = (&mut self.peer, &self.body) else {
+            return Poll::Ready(Err(Unheard::Broken));
+        };
+        self.limits = *limits;
+        if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+            let (parts, ()) = interim.into_parts();
+            let taken = http2::response(&parts, false, limits, to_head, into);
+            return Poll::Ready(taken.map_err(Unheard::Malformed));
+        }
+        let stream = response.stream_id().as_u32();
+        let (parts, body) = match ready!(Pin::new(&mut **response).poll(cx)) {
+            Ok(came) => came.into_parts(),
+            Err(error) => return Poll::Ready(Err(held.unheard(&error, stream))),
+        };
+        let ended = body.is_end_stream();
+        self.body = Some(body);
+        let taken = http2::response(&parts, ended, limits, to_head, into);
+        Poll::Ready(taken.map_err(Unheard::Malformed))
+    }
+
+    /// Ready once the client has taken the stream back, or its connection has ended.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match (&mut self.send, &mut self.peer) {
+            (Some(send), _) => send.poll_reset(cx).map(drop),
+            (None, Peer::Client(_, respond)) => respond.poll_reset(cx).map(drop),
+            (None, Peer::Idle(..) | Peer::Asked(..)) => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        while self.came.is_empty() {
+            match ready!(body.poll_data(cx)) {
+                Some(came) => self.came = came.map_err(broken)?,
+                None => {
+                    if let Some(trailers) = ready!(body.poll_trailers(cx)).map_err(broken)? {
+                        let limits = &self.limits;
+                        http2::trailers(&trailers, limits, &mut self.trailers)
+                            .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+                    }
+                    return Poll::Ready(Ok(0));
+                }
+            }
+        }
+        let length = self.came.len().min(into.len());
+        self.came.copy_to_slice(&mut into[..length]);
+        // The peer may send as much again.
+        body.flow_control()
+            .release_capacity(length)
+            .map_err(broken)?;
+        Poll::Ready(Ok(length))
+    }
+
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Some(send) = self.send.as_mut().filter(|_| !self.over) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let wanted = from.iter().map(|part| part.len()).sum::<usize>();
+        send.reserve_capacity(wanted.min(BUFFERED));
+        while send.capacity() == 0 {
+            match ready!(send.poll_capacity(cx)) {
+                Some(capacity) => drop(capacity.map_err(broken)?),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let length = send.capacity().min(wanted);
+        let mut data = BytesMut::with_capacity(length);
+        for part in from {
+            data.extend_from_slice(&part[..part.len().min(length - data.len())]);
+        }
+        send.send_data(data.freeze(), false).map_err(broken)?;
+        Poll::Ready(Ok(length))
+    }
+
+    /// Says that our body is whole, with these trailers.
+    pub(crate) fn end(&mut self, trailers: &[u8]) -> io::Result<()> {
+        let Some(send) = self.send.as_mut().filter(|_| !self.over) else {
+            return Ok(());
+        };
+        self.over = true;
+        if trailers.is_empty() {
+            return send.send_data(Bytes::new(), true).map_err(broken);
+        }
+        let trailers = http2::trailers_for(trailers).map_err(io::Error::other)?;
+        send.send_trailers(trailers).map_err(broken)
+    }
+
+    /// The trailers that came behind a body that has ended.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
+    /// Takes the stream back, so that nothing of it can look whole.
+    pub(crate) fn cut(&mut self) {
+        match (&mut self.send, &mut self.peer) {
+            (Some(send), Peer::Client(..)) => send.send_reset(Reason::INTERNAL_ERROR),
+            (Some(send), _) => send.send_reset(Reason::CANCEL),
+            (None, Peer::Client(_, respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (None, Peer::Idle(..) | Peer::Asked(..)) => {}
+        }
+    }
+}
+
+/// An error of the crate as one of a connection.
+fn broken(error: h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, error)
+}
