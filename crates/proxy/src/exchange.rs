@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::pick::{Pick, Refusal};
-use evenkeel_balance::retry::{Attempt, Decision, Progress};
+use evenkeel_balance::retry::{Attempt, Progress};
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::ListenerLimits;
@@ -22,7 +22,7 @@ use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
 
 use crate::carrier::Carrier;
-use crate::connection::{Conn, Next, Noticed, limits_of};
+use crate::connection::{Conn, Next, limits_of};
 use crate::decide::{self, decide};
 use crate::net::Net;
 use crate::observation::Observation;
@@ -261,7 +261,7 @@ impl<N: Net> Exchange<'_, N> {
                 }
             };
             pick = again.pick;
-            if !self.wait(conn, again.after, &course).await {
+            if !conn.stays(again.after, course.half_close).await {
                 self.seat.live.state.service.retry_not_made();
                 // Nobody waits for an answer any more.
                 desk.seen.reason = Reason::ClientGone;
@@ -328,37 +328,8 @@ impl<N: Net> Exchange<'_, N> {
             expected: Duration::ZERO,
             untried,
         };
-        let service = &self.seat.live.state.service;
-        let Decision::Again { after } = service.retry(&attempt, conn.worker.chance()) else {
-            return None;
-        };
-        match self.pick(conn, tries, course.key) {
-            Ok(pick) => Some(Again { pick, after }),
-            Err(_) => {
-                service.retry_not_made();
-                None
-            }
-        }
-    }
-
-    /// Waits before another attempt. False: the client has gone meanwhile.
-    async fn wait(&self, conn: &mut Conn<N>, after: Duration, course: &Course<'_>) -> bool {
-        if after.is_zero() {
-            return true;
-        }
-        conn.deadline.set(conn.worker.now() + after);
-        let mut deaf = false;
-        let there = poll_fn(|cx| {
-            if !deaf && let Poll::Ready(noticed) = conn.poll_going(cx, course.half_close) {
-                if noticed == Noticed::Gone {
-                    return Poll::Ready(false);
-                }
-                deaf = true;
-            }
-            conn.deadline.poll_passed(cx).map(|()| true)
-        })
-        .await;
-        conn.deadline.clear();
-        there
+        let pick = || self.pick(conn, tries, course.key);
+        let again = self.seat.again(&attempt, conn.worker.chance(), pick);
+        again.map(|(pick, after)| Again { pick, after })
     }
 }

@@ -9,6 +9,9 @@ use evenkeel_wire::{Framing, Malformed};
 use crate::buffers::{Buffers, Input};
 use crate::sock::Sock;
 
+/// Both directions at once, without a protocol.
+pub(crate) mod tunnel;
+
 /// Up to here, bytes behind a head are copied to it rather than written beside it.
 const COPIED_MOST: usize = 4096;
 

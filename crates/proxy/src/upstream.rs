@@ -15,6 +15,9 @@ use crate::carrier::Carrier;
 use crate::live::LiveBackend;
 use crate::sock::Sock;
 
+/// A connection to a picked backend.
+pub(crate) mod open;
+
 /// The limit of sockets.
 mod sockets;
 

@@ -7,9 +7,12 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_balance::backend::Backend;
-use evenkeel_balance::service::Handle;
+use evenkeel_balance::pick::{Pick, Refusal};
+use evenkeel_balance::retry::{Attempt, Decision};
+use evenkeel_balance::service::{Handle, Seat as Held};
 use evenkeel_balance::time::Instant;
 use evenkeel_wire::altered::Altered;
 use evenkeel_wire::forward::Forwardable;
@@ -288,6 +291,26 @@ impl<N: Net> Seat<N> {
         let lane = Rc::new(Lane::new(state.reached(backend.id())?));
         lanes.insert(backend.serial(), lane.clone());
         Some(lane)
+    }
+
+    /// A backend for another attempt, charged, and the wait before it, if there may be one and there is a backend for it.
+    pub(crate) fn again(
+        &self,
+        failed: &Attempt,
+        chance: u64,
+        pick: impl FnOnce() -> Result<Pick<Held>, Refusal>,
+    ) -> Option<(Pick<Held>, Duration)> {
+        let service = &self.live.state.service;
+        let Decision::Again { after } = service.retry(failed, chance) else {
+            return None;
+        };
+        match pick() {
+            Ok(pick) => Some((pick, after)),
+            Err(_) => {
+                service.retry_not_made();
+                None
+            }
+        }
     }
 
     /// This worker's row.

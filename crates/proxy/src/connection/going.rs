@@ -3,7 +3,9 @@
 //! What it sends meanwhile is read ahead, up to the room of one buffer: an end stands behind it. A client that is silent costs no
 //! system call. See `docs/decisions/0008-clients-that-leave.md`.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::Conn;
 use crate::carrier::Carrier;
@@ -19,6 +21,27 @@ pub(crate) enum Noticed {
 }
 
 impl<N: Net> Conn<N> {
+    /// Waits before another attempt. False: the client has gone meanwhile.
+    pub(crate) async fn stays(&mut self, after: Duration, half_close: bool) -> bool {
+        if after.is_zero() {
+            return true;
+        }
+        self.deadline.set(self.worker.now() + after);
+        let mut deaf = false;
+        let there = poll_fn(|cx| {
+            if !deaf && let Poll::Ready(noticed) = self.poll_going(cx, half_close) {
+                if noticed == Noticed::Gone {
+                    return Poll::Ready(false);
+                }
+                deaf = true;
+            }
+            self.deadline.poll_passed(cx).map(|()| true)
+        })
+        .await;
+        self.deadline.clear();
+        there
+    }
+
     /// Reads ahead until that tells something. Not to be asked again after [`Noticed::Deaf`] for the same wait: it would say so
     /// at once.
     pub(crate) fn poll_going(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<Noticed> {

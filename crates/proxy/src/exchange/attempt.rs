@@ -18,11 +18,9 @@ use crate::connection::{Conn, Next};
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};
+use crate::upstream::open::{Opening, Unopened};
 use crate::upstream::{Connection, Lane};
 use crate::worker::Desk;
-
-/// A connection to the backend.
-mod open;
 
 /// The request on its way, and the wait for a head.
 mod hear;
@@ -37,7 +35,6 @@ mod tunnel;
 mod verdict;
 
 use hear::Heard;
-use open::{Unopened, open};
 
 /// What holds for every attempt of an exchange.
 pub(super) struct Course<'a> {
@@ -143,19 +140,22 @@ pub(super) async fn make<N: Net>(
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
-            None => match open(exchange, conn, &mut desk.seen, &lane, course, now, stale).await {
+            None => match opening(exchange, course, now, stale)
+                .open(conn, &mut desk.seen, &lane, now)
+                .await
+            {
                 Ok(opened) => opened,
                 Err(Unopened::Gone) => {
                     pick.finish(Outcome::ClientLeft, conn.worker.now());
                     return Attempted::Ended(Ended::gone(0));
                 }
-                Err(Unopened::Failed(failed)) => {
-                    match failed.fault {
+                Err(Unopened::Failed(fault, reason)) => {
+                    match fault {
                         Some(fault) => pick.finish(Outcome::Broken(fault), conn.worker.now()),
                         // Our own limit: nothing is held against the backend.
                         None => drop(pick),
                     }
-                    return Attempted::Failed(failed);
+                    return Attempted::Failed(unsent(fault, reason));
                 }
             },
         };
@@ -174,6 +174,25 @@ pub(super) async fn make<N: Net>(
             Err(Stale(held)) => (pick, stale) = (held, true),
         }
         now = conn.worker.now();
+    }
+}
+
+/// Within its deadline, and that of all attempts.
+fn opening<'a, N: Net>(
+    exchange: &'a Exchange<'_, N>,
+    course: &Course<'_>,
+    now: Instant,
+    fresh: bool,
+) -> Opening<'a> {
+    let service = &exchange.seat.live;
+    let within = exchange.rule.beside.connect;
+    let within = within.unwrap_or(service.plan.limits.connect);
+    Opening {
+        service,
+        towards: service.towards.as_deref(),
+        until: (now + within).min(course.until),
+        half_close: course.half_close,
+        fresh,
     }
 }
 

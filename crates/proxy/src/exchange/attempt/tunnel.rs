@@ -1,7 +1,4 @@
-//! Owns tunnels: what follows a change of protocol, byte for byte, each direction closed by itself.
-
-use std::future::poll_fn;
-use std::task::Poll;
+//! Owns tunnels: what follows a change of protocol, byte for byte.
 
 use evenkeel_balance::verdict::{Outcome, Verdict};
 use evenkeel_wire::{Malformed, forward};
@@ -11,6 +8,7 @@ use crate::connection::Next;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::Pump;
+use crate::relay::tunnel::{Parted, both_ways};
 use crate::sock::Sock;
 
 impl<N: Net> Try<'_, '_, N> {
@@ -33,7 +31,10 @@ impl<N: Net> Try<'_, '_, N> {
         }
         let mut download = Pump::tunnel().before(head);
         let mut upload = Pump::tunnel().before(std::mem::take(&mut self.desk.upward));
-        let broken = self.tunnel(&mut upload, &mut download).await;
+        let (conn, upstream) = (&mut *self.conn, &mut self.upstream);
+        let idle = self.course.idle;
+        let parted = both_ways(conn, upstream, &mut upload, &mut download, idle).await;
+        let broken = parted != Parted::Closed;
         let (received, sent) = (upload.came(), download.came());
         self.desk.downward = download.into_buffer();
         self.desk.upward = upload.into_buffer();
@@ -50,65 +51,4 @@ impl<N: Net> Try<'_, '_, N> {
             sent,
         }))
     }
-
-    /// Moves bytes both ways until both ends have closed. True: one broke off.
-    async fn tunnel(&mut self, upload: &mut Pump, download: &mut Pump) -> bool {
-        let idle = self.course.idle;
-        self.conn.deadline.set(self.conn.worker.now() + idle);
-        let (mut up, mut down) = (Half::Open, Half::Open);
-        let conn = &mut *self.conn;
-        let upstream = &mut self.upstream;
-        poll_fn(|cx| {
-            let buffers = &conn.worker.buffers;
-            if up == Half::Open {
-                match upload.poll(
-                    cx,
-                    &mut conn.input,
-                    &mut conn.sock,
-                    &mut upstream.sock,
-                    buffers,
-                ) {
-                    Poll::Ready(Ok(())) => up = Half::Ending,
-                    Poll::Ready(Err(_)) => return Poll::Ready(true),
-                    Poll::Pending => {}
-                }
-            }
-            if down == Half::Open {
-                match download.poll(
-                    cx,
-                    &mut upstream.input,
-                    &mut upstream.sock,
-                    &mut conn.sock,
-                    buffers,
-                ) {
-                    Poll::Ready(Ok(())) => down = Half::Ending,
-                    Poll::Ready(Err(_)) => return Poll::Ready(true),
-                    Poll::Pending => {}
-                }
-            }
-            if up == Half::Ending && upstream.sock.poll_shutdown(cx).is_ready() {
-                up = Half::Closed;
-            }
-            if down == Half::Ending && conn.sock.poll_shutdown(cx).is_ready() {
-                down = Half::Closed;
-            }
-            if (up, down) == (Half::Closed, Half::Closed) {
-                return Poll::Ready(false);
-            }
-            if upload.take_moved() | download.take_moved() {
-                conn.deadline.set(conn.worker.now() + idle);
-            }
-            conn.deadline.poll_passed(cx).map(|()| true)
-        })
-        .await
-    }
-}
-
-/// One direction of a tunnel.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Half {
-    Open,
-    /// All is moved; the end is to be told.
-    Ending,
-    Closed,
 }

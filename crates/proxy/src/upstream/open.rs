@@ -1,0 +1,142 @@
+//! Owns opening a connection to a picked backend: within its deadline, for a client that is still there.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::Fault;
+use rustix::io::Errno;
+
+use crate::connection::{Conn, Noticed};
+use crate::live::LiveService;
+use crate::net::Net;
+use crate::observation::Observation;
+use crate::reason::Reason;
+use crate::tls::upstream::{Refused, Towards};
+
+use super::{Connection, Lane, Place};
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum Unopened {
+    /// None: not the backend's fault.
+    Failed(Option<Fault>, Reason),
+    /// The client has gone meanwhile.
+    Gone,
+}
+
+/// How a connection is opened.
+pub(crate) struct Opening<'a> {
+    pub(crate) service: &'a LiveService,
+    /// What its backends are held to, where that is planned.
+    pub(crate) towards: Option<&'a Towards>,
+    /// It stands by then, or there is none.
+    pub(crate) until: Instant,
+    /// A client that ended its direction is still there.
+    pub(crate) half_close: bool,
+    /// Else a connection that comes free while the limit of sockets is waited for does as well.
+    pub(crate) fresh: bool,
+}
+
+impl Opening<'_> {
+    /// Opens it, and says when it stood.
+    pub(crate) async fn open<N: Net>(
+        &self,
+        conn: &mut Conn<N>,
+        seen: &mut Observation,
+        lane: &Rc<Lane<N::Sock>>,
+        now: Instant,
+    ) -> Result<(Connection<N::Sock>, Instant), Unopened> {
+        conn.deadline.set(self.until);
+        let placed = Cell::new(None);
+        let worker = conn.worker.clone();
+        let mut connecting = pin!(async {
+            let permit = match lane.place(self.fresh).await {
+                Place::Free(permit) => permit,
+                Place::Kept(connection) => return Ok(connection),
+            };
+            placed.set(Some(worker.now()));
+            let (to, how) = (&lane.backend.address, &self.service.plan.upstream);
+            let sock = worker.net.connect(to, how, self.towards).await?;
+            Ok::<_, io::Error>(Connection::new(sock, permit, now))
+        });
+        let failed = |fault, reason| Poll::Ready(Err(Unopened::Failed(fault, reason)));
+        let mut deaf = false;
+        let opened = poll_fn(|cx| {
+            match connecting.as_mut().poll(cx) {
+                Poll::Ready(Ok(connection)) => return Poll::Ready(Ok(connection)),
+                Poll::Ready(Err(error)) if is_local(&error) => {
+                    return failed(None, Reason::LocalResources);
+                }
+                Poll::Ready(Err(error)) => {
+                    let reason = match error.get_ref().is_some_and(|error| error.is::<Refused>()) {
+                        true => Reason::BackendTls,
+                        false => Reason::ConnectFailed,
+                    };
+                    return failed(Some(Fault::Connect), reason);
+                }
+                Poll::Pending => {}
+            }
+            if !deaf && let Poll::Ready(noticed) = conn.poll_going(cx, self.half_close) {
+                if noticed == Noticed::Gone {
+                    return Poll::Ready(Err(Unopened::Gone));
+                }
+                deaf = true;
+            }
+            if conn.deadline.poll_passed(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if placed.get().is_some() {
+                failed(Some(Fault::Connect), Reason::ConnectFailed)
+            } else {
+                failed(None, Reason::MaxConnections)
+            }
+        })
+        .await;
+        let ended = worker.now();
+        let placed = placed.get();
+        seen.queue += placed.unwrap_or(ended).since(now);
+        seen.connect = placed.map(|placed| ended.since(placed));
+        opened.map(|connection| (connection, ended))
+    }
+}
+
+/// Whether this machine lacks something, so that the error says nothing of the backend: held against it, a shortage here would
+/// take one healthy backend after the other out.
+fn is_local(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| {
+        matches!(
+            error,
+            Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_an_error_is() {
+        for (error, local) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::NOBUFS, true),
+            (Errno::NOMEM, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::CONNRESET, false),
+            (Errno::HOSTUNREACH, false),
+            (Errno::NETUNREACH, false),
+            (Errno::TIMEDOUT, false),
+            (Errno::NOENT, false),
+        ] {
+            assert_eq!(is_local(&error.into()), local, "{error}");
+        }
+        assert!(!is_local(&io::ErrorKind::NotFound.into()));
+    }
+}
