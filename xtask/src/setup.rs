@@ -71,6 +71,13 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "redis",
+        probe: &["redis-server", "--version"],
+        source: Source::Apt {
+            packages: &["redis-server"],
+        },
+    },
+    Tool {
         name: "python3",
         probe: &["python3", "--version"],
         source: Source::Apt {

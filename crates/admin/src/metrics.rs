@@ -92,7 +92,7 @@ impl Page {
         rows(
             encoder,
             "requests",
-            "Exchanges by class of status",
+            "Exchanges by class of status; flows have none",
             counter,
             requests,
         )?;
@@ -197,7 +197,7 @@ impl Page {
         rows(
             encoder,
             "local_answers",
-            "Answers that were made here, by reason",
+            "Answers that were made here, and flows that were refused, by reason",
             counter,
             answers,
         )?;

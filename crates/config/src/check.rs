@@ -31,7 +31,12 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
         ),
         _ => {}
     }
-    if parts.rules.is_empty() && !parts.stands("rules", None) {
+    let tcp_only = parts.is_tcp_only();
+    if let (true, Some(rule)) = (tcp_only, parts.rules.first()) {
+        let message = "no listener speaks HTTP: rules are for nobody";
+        reading.warning(rule.at, "unreachable_rule", message);
+    }
+    if parts.rules.is_empty() && !tcp_only && !parts.stands("rules", None) {
         reading.error(
             begin,
             "no_rules",
@@ -41,19 +46,21 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     overlaps(&parts.binds, reading);
     unusual_paths(parts, reading);
     reach::unreachable(parts, reading);
+    rules_of_tcp(parts, reading);
     tried_one_by_one(&parts.rules, reading);
     let forwarded = parts.rules.iter().flat_map(|rule| &rule.part.services);
     let mut forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();
     let maps = parts.rules.iter().filter_map(|rule| rule.part.map.as_ref());
     let mapped = maps.flat_map(|map| map.map.services());
     forwarded.extend(mapped.map(|name| &**name));
+    forwarded.extend(parts.flows.iter().map(|(_, name)| name.value()));
     for service in &parts.services {
         let name = &*service.part.name;
         if !forwarded.contains(name) {
             reading.warning(
                 service.at,
                 "unused_service",
-                format!("no rule forwards to `{name}`"),
+                format!("no rule and no listener forwards to `{name}`"),
             );
         }
     }
@@ -209,10 +216,28 @@ fn tried_one_by_one(rules: &[Placed<RawRule>], reading: &Reading) {
     }
 }
 
-/// Every listener, in order.
+/// Rules that name a listener which asks no rules.
+fn rules_of_tcp(parts: &Parts, reading: &Reading) {
+    let tcp = tcp_listeners(parts);
+    let named = parts.rules.iter().flat_map(|rule| &rule.part.listeners);
+    for (at, name) in named.filter(|(_, name)| tcp.contains(name.value())) {
+        let message = format!("listener `{name}` speaks TCP, for which rules are not asked");
+        reading.error(*at, "protocol", message);
+    }
+}
+
+fn tcp_listeners(parts: &Parts) -> HashSet<&str> {
+    let listeners = parts.listeners.iter().map(|placed| &placed.part);
+    let tcp = listeners.filter(|listener| listener.flows.is_some());
+    tcp.map(|listener| &*listener.name).collect()
+}
+
+/// Every listener that rules are for, in order.
 pub(crate) fn all_listeners(parts: &Parts) -> Rc<[&str]> {
+    let tcp = tcp_listeners(parts);
     let all = parts.names.get("listeners").into_iter().flatten();
-    all.map(|name| &**name).collect()
+    let all = all.map(|name| &**name);
+    all.filter(|name| !tcp.contains(name)).collect()
 }
 
 /// The listeners that a rule is tried on, in order; a rule that names none shares the list of all.

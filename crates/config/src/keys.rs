@@ -46,7 +46,7 @@ pub(crate) use actions::{
 };
 pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
-pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS};
+pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use rules::{HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN};
 pub(crate) use services::{

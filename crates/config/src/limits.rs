@@ -173,6 +173,16 @@ pub const HTTP2_BACKEND_WINDOW: u32 = 128 * 1024;
 /// Connections of HTTP/2 to one backend that one worker opens at once; the next is opened when these carry what they may.
 pub const HTTP2_OPENING: usize = 1;
 
+/// Names of one listener that passes TLS on: each takes some 200 bytes.
+pub const SNI_NAMES: usize = 10_000;
+
+/// Protocols of one such name: each connection that asks for it tries them in turn.
+pub const ALPN_NAMES: usize = 16;
+
+/// Bytes of a TLS hello that is passed on, with its records' heads: what a message of a handshake may have here. With keys of ML-KEM
+/// it has some 1,800.
+pub const HELLO_BYTES: usize = 64 * 1024;
+
 /// What a listener allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {
@@ -192,12 +202,14 @@ pub struct ListenerLimits {
     pub requests: Option<u64>,
     /// Streams of one HTTP/2 connection at once; more are refused unseen, and the client may ask again.
     pub streams: usize,
-    /// From accepting to the end of a TLS handshake.
+    /// From accepting to the end of a TLS handshake, or of a hello that is passed on.
     pub handshake_within: Duration,
     /// From the first byte of a request's head (or from accepting) to its last.
     pub head_within: Duration,
     /// Between two bytes of a body or a tunnel, and for a write that does not move.
     pub idle_body: Duration,
+    /// A TCP flow without a byte either way.
+    pub idle: Duration,
     /// A connection without a request.
     pub keep_alive: Duration,
 }
@@ -223,6 +235,8 @@ impl Default for ListenerLimits {
             // Slow mobile clients need a second or two; a slow attack is cut.
             head_within: Duration::from_secs(10),
             idle_body: Duration::from_secs(60),
+            // Pools keep connections to databases for minutes without a word; Envoy's figure too.
+            idle: Duration::from_secs(60 * 60),
             // Longer than the 60 s of the load balancers that stand in front, so that they close first.
             keep_alive: Duration::from_secs(75),
         }

@@ -34,6 +34,12 @@ mod resolver;
 /// `listeners:`
 mod listeners;
 
+/// `forward:` and `sni:` of a TCP listener.
+mod flows;
+
+/// Names and where they stand in the plan.
+mod places;
+
 /// `error_pages:`
 mod pages;
 
@@ -67,10 +73,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+use places::{Places, found, places, resolve};
 pub(crate) use rules::is_split;
-
-/// So many names are listed in a message.
-const NAMES_SHOWN: usize = 20;
 
 /// A part of the plan with the place of its name.
 pub(crate) struct Placed<T> {
@@ -114,6 +118,8 @@ pub(crate) struct Parts {
     pub(crate) names: Names,
     /// Every address to listen on, by listener.
     pub(crate) binds: Vec<Written<Bind>>,
+    /// Services that listeners name; their flows say which by their number here.
+    pub(crate) flows: Vec<(At, Scalar)>,
     /// Every address of a backend, by service.
     pub(crate) addresses: Vec<Written<BackendAddress>>,
     admin: Option<AdminPlan>,
@@ -250,7 +256,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         &LISTENER,
         names,
         &mut parts.listeners,
-        |name, at, fields| listeners::read(name, at, fields, &mut parts.binds),
+        |name, at, fields| listeners::read(name, at, fields, &mut parts.binds, &mut parts.flows),
     );
     named(
         &fields,
@@ -370,6 +376,7 @@ fn workers(fields: &Fields<'_>, node: &Node) -> Option<Workers> {
 fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     // A file with one service and no rules means that service.
     if !parts.stands("rules", None)
+        && !parts.is_tcp_only()
         && let [only] = &parts.services[..]
     {
         let rule = rules::everything(&only.part.name);
@@ -387,9 +394,15 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     let mut rules = Vec::new();
     let raw = std::mem::take(&mut parts.rules);
     let (listeners, services) = (places(&parts.listeners), places(&parts.services));
+    let found = found(&parts.flows, &parts, &services, reading);
     for mut placed in raw {
         resolve(&mut placed.part, &parts, (&listeners, &services), reading);
         rules.push(placed.part.rule);
+    }
+    for listener in &mut parts.listeners {
+        if let Some(flows) = &mut listener.part.flows {
+            flows.place_services(&found);
+        }
     }
     // A listener's own come first.
     for (status, page) in parts.error_pages.iter().flatten() {
@@ -423,65 +436,14 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     }
 }
 
-/// Puts places in the plan where names stood.
-fn resolve(
-    raw: &mut RawRule,
-    parts: &Parts,
-    (listeners, services): (&Places<'_>, &Places<'_>),
-    reading: &Reading,
-) {
-    for (at, name) in &raw.listeners {
-        let found = listeners.get(name.value()).copied();
-        raw.rule.listeners.extend(found);
-        if found.is_none() && !parts.stands("listeners", Some(name.value())) {
-            let message = format!(
-                "there is no listener `{name}`; there are: {}",
-                names(&parts.listeners)
-            );
-            reading.error(*at, "unknown_listener", message);
-        }
-    }
-    let mut found = Vec::new();
-    for (at, name) in &raw.services {
-        let place = services.get(name.value()).copied();
-        if place.is_none() && !parts.stands("services", Some(name.value())) {
-            let message = format!(
-                "there is no service `{name}`; there are: {}",
-                names(&parts.services)
-            );
-            reading.error(*at, "unknown_service", message);
-        }
-        found.push(place.unwrap_or_default());
-    }
-    raw.rule.place_services(&found);
-    if let Some(map) = &raw.map {
-        raw.rule.action = host_map::resolve(map, parts, services, reading);
-    }
-}
-
-/// Where parts stand in the plan, by name.
-type Places<'p> = HashMap<&'p str, usize>;
-
-fn places<T: Named>(parts: &[Placed<T>]) -> Places<'_> {
-    let all = parts.iter().enumerate();
-    all.map(|(at, placed)| (placed.part.name(), at)).collect()
-}
-
-/// The first names and how many more there are: all of them in each of many messages would be quadratic.
-fn names<T: Named>(parts: &[Placed<T>]) -> String {
-    let shown: Vec<_> = parts
-        .iter()
-        .take(NAMES_SHOWN)
-        .map(|placed| placed.part.name())
-        .collect();
-    let names = shown.join(", ");
-    match parts.len().saturating_sub(NAMES_SHOWN) {
-        0 => names,
-        more => format!("{names} and {more} more"),
-    }
-}
-
 impl Parts {
+    /// Whether nobody speaks HTTP, as far as listeners could be read: rules are for nobody then.
+    pub(crate) fn is_tcp_only(&self) -> bool {
+        let all = self.names.get("listeners").map_or(0, BTreeSet::len);
+        let tcp = |placed: &&Placed<ListenerPlan>| placed.part.flows.is_some();
+        all > 0 && self.listeners.iter().filter(tcp).count() == all
+    }
+
     /// Whether a part of this name stands in the text, read or not.
     pub(crate) fn stands(&self, key: &str, name: Option<&str>) -> bool {
         let names = self.names.get(key);

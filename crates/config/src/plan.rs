@@ -28,6 +28,9 @@ mod conditions;
 /// What rules do beside naming a service, a redirect or an answer.
 mod actions;
 
+/// Where the flows of a TCP listener go.
+mod flows;
+
 /// Names whose backends DNS tells.
 mod names;
 
@@ -42,6 +45,8 @@ pub use conditions::{
     Conditions, Further, HostPattern, Named, Networks, Parameter, PathPattern, TextPattern,
     Wildcard,
 };
+pub(crate) use flows::HelloName;
+pub use flows::{FlowPlan, HelloPlan, HelloTarget, Unknown};
 pub use host_map::HostMap;
 pub use names::{NamePlan, Question, ResolverPlan};
 pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
@@ -156,6 +161,8 @@ pub struct ListenerPlan {
     pub binds: Vec<Bind>,
     /// TLS, ended here; none: not encrypted.
     pub tls: Option<tls::TlsPlan>,
+    /// It speaks TCP, and its flows go here; none: it speaks HTTP, and rules say where.
+    pub flows: Option<FlowPlan>,
     /// Limits and deadlines.
     pub limits: ListenerLimits,
     /// HTTP/2 is spoken too: over TLS if the client wants it, else with clients that begin so.

@@ -176,16 +176,12 @@ fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
     let later = [
         "affinity",
         "connections_per_address",
-        "db",
         "drain",
-        "forward",
         "hedge",
         "limits",
         "proxy_protocol",
         "rate",
         "retry",
-        "sni",
-        "tcp",
         "tier",
         "tokens",
     ];
@@ -339,8 +335,8 @@ fn listeners() {
     check("  a: { bind: 127.0.0.1 }\n", &["3:14 address"]);
     check("  a: { bind: 127.0.0.1:99999 }\n", &["3:14 address"]);
     check(
-        "  a: { bind: 127.0.0.1:80, protocol: tcp }\n",
-        &["3:38 not_yet"],
+        "  a: { bind: 127.0.0.1:80, protocol: udp }\n",
+        &["3:38 value"],
     );
     check("  a: { bind: 127.0.0.1:80, path: odd }\n", &["3:34 value"]);
     check(

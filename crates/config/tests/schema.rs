@@ -139,7 +139,7 @@ fn what_is_wrong_is_wrong_by_the_schema() {
         "max_listeners: 10001",
         "listeners: { web: {} }",
         "listeners: { a b: { bind: x } }",
-        "listeners: { web: { bind: x, protocol: tcp } }",
+        "listeners: { web: { bind: x, protocol: udp } }",
         "listeners: { web: { bind: x, limits: { head: 16 } } }",
         "listeners: { web: { bind: x, tls: {} } }",
         "rules: [{ name: a }]",

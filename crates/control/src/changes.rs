@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{BackendPlan, NamePlan, RulePlan, ServicePlan};
+use evenkeel_config::plan::{BackendPlan, ListenerPlan, NamePlan, RulePlan, ServicePlan};
 
 /// What lies between two plans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Changes {
             "listener",
             &by_name(&before.listeners, |one| &one.name),
             &by_name(&after.listeners, |one| &one.name),
-            |one, other| one == other,
+            |one, other| same_listener(before, one, after, other),
         );
         changes.parts(
             &["rules"],
@@ -231,6 +231,21 @@ impl fmt::Display for Changes {
 
 fn by_name<'p, T>(parts: &'p [T], name: impl Fn(&'p T) -> &'p str) -> BTreeMap<&'p str, &'p T> {
     parts.iter().map(|part| (name(part), part)).collect()
+}
+
+/// By names: a place among services is no change of a listener.
+fn same_listener(before: &Plan, one: &ListenerPlan, after: &Plan, other: &ListenerPlan) -> bool {
+    if other.flows.is_none() {
+        return one == other;
+    }
+    let mut other = other.clone();
+    if let Some(flows) = &mut other.flows {
+        let earlier = |name: &str| before.services.iter().position(|one| *one.name == *name);
+        let places = after.services.iter().map(|service| earlier(&service.name));
+        let places: Vec<_> = places.map(|at| at.unwrap_or(usize::MAX)).collect();
+        flows.place_services(&places);
+    }
+    *one == other
 }
 
 /// By names: a place among listeners or services is no change of a rule.

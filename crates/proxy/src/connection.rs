@@ -45,6 +45,8 @@ pub struct Door {
     /// Its place in the plan of this version.
     place: Cell<(u64, usize)>,
     closing: Cell<bool>,
+    /// Whether it spoke TCP when it was last in a plan.
+    tcp: Cell<bool>,
     /// What its clients were held to when it was last in a plan: who comes after that is held to the same.
     tls: RefCell<Option<Held>>,
 }
@@ -71,6 +73,7 @@ impl Door {
             state: RefCell::new(state),
             place: Cell::new((u64::MAX, 0)),
             closing: Cell::new(false),
+            tcp: Cell::new(false),
             tls: RefCell::new(None),
         }
     }
@@ -100,6 +103,14 @@ impl Door {
             self.state.borrow_mut().clone_from(state);
         }
         live.plan.listeners.get(at).map(|plan| (at, plan))
+    }
+
+    /// Whether its connections are flows.
+    pub(crate) fn is_tcp(&self, live: &Live, version: u64) -> bool {
+        if let Some((_, plan)) = self.plan(live, version) {
+            self.tcp.set(plan.flows.is_some());
+        }
+        self.tcp.get()
     }
 
     /// What its clients are held to. None: its bytes go as they are.
@@ -384,7 +395,7 @@ async fn end<N: Net>(conn: &mut Conn<N>) {
 
 /// Ends the direction of writing, then reads and forgets what the client still sends: closing at once would answer its bytes
 /// with a reset, which can take the answer away from it (RFC 9112 section 9.6).
-async fn linger<N: Net>(conn: &mut Conn<N>) {
+pub(crate) async fn linger<N: Net>(conn: &mut Conn<N>) {
     conn.deadline.set(conn.worker.now() + LINGER);
     let mut read = conn.input.data().len();
     conn.input.consume(read);

@@ -55,6 +55,9 @@ mod decide;
 /// The order of decisions of one request.
 pub mod exchange;
 
+/// The order of decisions of one flow.
+mod flow;
+
 /// What would be done with a request, and why.
 pub mod explain;
 

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 
 use crate::connection::{Admitted, Door, Opened, serve, slots};
+use crate::flow;
 use crate::live::DoorState;
 use crate::net::OsNet;
 use crate::room::Place;
@@ -226,6 +227,7 @@ pub async fn accept(
     let slots = slots::<OsNet>();
     let view = worker.view();
     door.held(&view.live, view.version);
+    door.is_tcp(&view.live, view.version);
     drop(view);
     let serve = async |sock, peer| {
         // Who comes while there is no place waits here, those behind it in the kernel's queue.
@@ -234,7 +236,14 @@ pub async fn accept(
         let (worker, door, slots) = (worker.clone(), door.clone(), slots.clone());
         tokio::task::spawn_local(async move {
             if let Some(sock) = ready(&worker, &door, sock).await {
-                serve(worker, door, sock, peer, admitted, slots).await;
+                let view = worker.view();
+                let tcp = door.is_tcp(&view.live, view.version);
+                drop(view);
+                match tcp {
+                    // On the heap: an idle connection of HTTP needs no room for it.
+                    true => Box::pin(flow::serve(worker, door, sock, peer, admitted)).await,
+                    false => serve(worker, door, sock, peer, admitted, slots).await,
+                }
             }
             drop(place);
         });

@@ -48,6 +48,8 @@ pub struct LiveService {
     pub state: Arc<ServiceState>,
     /// What backends are held to. None: it has no TLS, or none that could be loaded.
     pub towards: Option<Arc<Towards>>,
+    /// The same for flows, which agree on no protocol.
+    pub towards_flows: Option<Arc<Towards>>,
 }
 
 /// What of a service outlives a plan.
@@ -139,10 +141,19 @@ impl Live {
                 };
                 let held = earlier.and_then(|earlier| earlier.towards.as_ref());
                 let towards = service.upstream.tls.as_ref();
+                let towards = towards.and_then(|tls| Towards::new(tls, held).ok());
+                let same = towards
+                    .as_ref()
+                    .zip(held)
+                    .filter(|(now, held)| Arc::ptr_eq(now, held));
                 Arc::new(LiveService {
                     plan: service.clone(),
                     state,
-                    towards: towards.and_then(|tls| Towards::new(tls, held).ok()),
+                    towards_flows: match (same, earlier) {
+                        (Some(_), Some(earlier)) => earlier.towards_flows.clone(),
+                        _ => towards.as_deref().map(Towards::without_protocols),
+                    },
+                    towards,
                 })
             })
             .collect();

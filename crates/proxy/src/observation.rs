@@ -30,6 +30,8 @@ pub struct Observation {
     pub reason: Reason,
     /// Attempts that were made.
     pub attempts: u32,
+    /// Whether it is a flow, of which there is no request and no status.
+    pub flow: bool,
     /// Whether the request's head came whole and could be read.
     pub understood: bool,
     /// Whether a head was written for a backend: its ids are those of this exchange.
@@ -66,6 +68,7 @@ impl Observation {
             status: 0,
             reason: Reason::ClientLeft,
             attempts: 0,
+            flow: false,
             understood: false,
             forwarded: false,
             queue: Duration::ZERO,

@@ -25,7 +25,7 @@ pub enum Text {
     Backend,
     /// The method.
     Method,
-    /// The host: lower case, without port.
+    /// The host: lower case, without port. Of a flow the name that its client asked for.
     Host,
     /// The path, in the form that rules see.
     Path,
@@ -128,6 +128,7 @@ impl Batch {
             Text::Service => service.map(|plan| plan.name.as_bytes()),
             Text::Backend => Some(&*desk.backend).filter(|id| !id.is_empty()),
             Text::Method => asked.map(|head| head.method()),
+            Text::Host if seen.flow => Some(&*desk.name).filter(|name| !name.is_empty()),
             Text::Host => asked.map(|head| head.host().as_bytes()),
             Text::Path => asked.map(|head| head.path()),
             Text::Query => asked.and_then(|head| head.query()),

@@ -18,6 +18,9 @@ pub mod tickets;
 /// The handshake.
 pub mod accept;
 
+/// What a client asks for whose TLS is not ended here.
+pub(crate) mod hello;
+
 /// Why a handshake fails.
 pub mod fault;
 

@@ -80,6 +80,8 @@ pub(crate) struct Desk {
     pub(crate) downward: Vec<u8>,
     /// The identity of the backend that was asked last; only while somebody writes it down.
     pub(crate) backend: Vec<u8>,
+    /// The name that the client of a flow asked for.
+    pub(crate) name: Vec<u8>,
 }
 
 impl Default for Desk {
@@ -93,6 +95,7 @@ impl Default for Desk {
             upward: Vec::new(),
             downward: Vec::new(),
             backend: Vec::new(),
+            name: Vec::new(),
         }
     }
 }

@@ -152,22 +152,31 @@ pub(crate) fn live(plan: Plan) -> Live {
     Live::join(plan, None, 1, &events, Instant::ZERO)
 }
 
-/// A listener of this name, by its place; `shown` is the name for messages.
+/// A listener of this name that asks rules, by its place; `shown` is the name for messages.
 ///
 /// # Errors
 /// There is none, in words.
 pub(crate) fn listener(plan: &Plan, name: &str, shown: &str) -> Result<usize, String> {
     let mut listeners = plan.listeners.iter();
-    listeners
-        .position(|listener| *listener.name == *name)
-        .ok_or_else(|| {
-            let names = plan.listeners.iter().map(|listener| &*listener.name);
-            let names: Vec<_> = names.take(NAMES_SHOWN).collect();
-            format!(
-                "no listener is called `{shown}`; there are {}",
-                names.join(", ")
-            )
-        })
+    let found = listeners.position(|listener| *listener.name == *name);
+    let at = found.ok_or_else(|| {
+        let names = plan.listeners.iter().map(|listener| &*listener.name);
+        let names: Vec<_> = names.take(NAMES_SHOWN).collect();
+        format!(
+            "no listener is called `{shown}`; there are {}",
+            names.join(", ")
+        )
+    })?;
+    match plan
+        .listeners
+        .get(at)
+        .is_some_and(|one| one.flows.is_some())
+    {
+        true => Err(format!(
+            "listener `{shown}` speaks TCP, for which rules are not asked"
+        )),
+        false => Ok(at),
+    }
 }
 
 /// So many names are listed in a message.
@@ -195,7 +204,13 @@ fn candidates(plan: &Plan, port: Option<u16>) -> Vec<usize> {
         let tcp = |bind: &Bind| matches!(bind, Bind::Tcp(address) if Some(address.port()) == port);
         binds.is_some_and(|binds| binds.iter().any(tcp))
     };
-    let all = || 0..plan.listeners.len();
+    // Those that speak TCP ask no rules.
+    let speaks_http = |at: &usize| {
+        plan.listeners
+            .get(*at)
+            .is_some_and(|one| one.flows.is_none())
+    };
+    let all = || (0..plan.listeners.len()).filter(speaks_http);
     let with_port: Vec<_> = all().filter(has).collect();
     match with_port.is_empty() {
         true => all().collect(),

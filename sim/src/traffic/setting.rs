@@ -120,6 +120,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         name: "web".into(),
         binds: vec![Bind::Tcp(([127, 0, 0, 1], 80).into())],
         tls: None,
+        flows: None,
         limits: ListenerLimits {
             head_within: HEAD_WITHIN,
             idle_body: Duration::from_secs(8),

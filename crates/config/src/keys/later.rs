@@ -4,7 +4,7 @@
 /// Where such keys stand, and which.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
-    ("listeners.*", &["forward", "sni", "proxy_protocol"]),
+    ("listeners.*", &["proxy_protocol"]),
     ("listeners.*.limits", &["connections_per_address"]),
     ("rules.*.limits", &["rate"]),
     (

@@ -1,7 +1,7 @@
 //! Owns the keys of `listeners:`.
 
 use super::{Absent, Keys, PAGES, Shape, TLS, key, written};
-use crate::limits::ListenerLimits;
+use crate::limits::{self, ListenerLimits};
 
 /// One listener.
 pub(crate) static LISTENER: Keys = Keys {
@@ -16,9 +16,21 @@ pub(crate) static LISTENER: Keys = Keys {
         ),
         key(
             "protocol",
-            Shape::Words(&["http"]),
+            Shape::Words(&["http", "tcp"]),
             Absent::Is(|| "http".into()),
-            "What is spoken.",
+            "What is spoken; `tcp`: bytes are passed on as they come, and rules are not asked.",
+        ),
+        key(
+            "forward",
+            Shape::ShortFree(&WEIGHT),
+            Absent::Nothing,
+            "With `protocol: tcp`, where each connection goes: a service, or services with their weights.",
+        ),
+        key(
+            "sni",
+            Shape::Free(&Shape::Short(Some("forward"), &SNI)),
+            Absent::Nothing,
+            "With `protocol: tcp`, where TLS goes that is not ended here: by the name that a client asks for, `*.` for one label, `default` for the rest.",
         ),
         key(
             "tls",
@@ -73,6 +85,30 @@ pub(crate) static LISTENER: Keys = Keys {
             Shape::Map(&LISTENER_TIMEOUTS),
             Absent::Defaults,
             "How long clients may take.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// Weights as those of rules.
+const WEIGHT: Shape = Shape::Number(0, limits::SPLIT_WEIGHT as u64);
+
+/// What stands at a name of `sni:`.
+pub(crate) static SNI: Keys = Keys {
+    place: "listeners.*.sni.*",
+    what: "a name's services",
+    keys: &[
+        key(
+            "alpn",
+            Shape::Free(&Shape::ShortFree(&WEIGHT)),
+            Absent::Nothing,
+            "Services by the protocol that a client offers, like `h2`; of several the one that it likes best.",
+        ),
+        key(
+            "forward",
+            Shape::ShortFree(&WEIGHT),
+            Absent::No("who offers none of these protocols is refused"),
+            "The service, or services with their weights.",
         ),
     ],
     one_of: &[],
@@ -144,7 +180,7 @@ pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
             "handshake",
             Shape::Wait,
             Absent::Is(|| written::duration(ListenerLimits::default().handshake_within)),
-            "From accepting to the end of a TLS handshake.",
+            "From accepting to the end of a TLS handshake, or of the hello where TLS is passed on.",
         ),
         key(
             "head",
@@ -157,6 +193,12 @@ pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
             Shape::Wait,
             Absent::Is(|| written::duration(ListenerLimits::default().idle_body)),
             "Between two bytes of a body or a tunnel.",
+        ),
+        key(
+            "idle",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ListenerLimits::default().idle)),
+            "With `protocol: tcp`: without a byte either way.",
         ),
         key(
             "keep_alive",

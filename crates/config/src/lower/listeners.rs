@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Written, address, tls};
+use super::rules::Services;
+use super::{Written, address, flows, tls};
 use crate::keys::{LISTENER_LIMITS, LISTENER_TIMEOUTS};
 use crate::limits::{self, ListenerLimits};
 use crate::plan::{Bind, ListenerPlan, PathHandling};
@@ -15,6 +16,7 @@ pub(super) fn read(
     at: At,
     fields: Fields<'_>,
     all: &mut Vec<Written<Bind>>,
+    services: &mut Services,
 ) -> Option<ListenerPlan> {
     let reading = fields.reading;
     let binds = fields.get("bind");
@@ -26,13 +28,8 @@ pub(super) fn read(
             format!("listener `{name}` has no `bind`; write `bind: 0.0.0.0:8080`"),
         );
     }
-    if let Some(node) = fields.get("protocol")
-        && reading
-            .text(node)
-            .is_some_and(|text| text.value() != "http")
-    {
-        reading.error(node.at, "not_yet", "only `http` is built yet");
-    }
+    let tcp = fields.word("protocol") == Some("tcp");
+    let flows = flows::read(&fields, tcp, at, services);
     let mut limits = ListenerLimits::default();
     if let Some(map) = fields.map("limits", &LISTENER_LIMITS) {
         read_limits(map, &mut limits);
@@ -45,27 +42,31 @@ pub(super) fn read(
         Some("as_is") => PathHandling::AsIs,
         _ => PathHandling::Normalize,
     };
-    let via = fields.with("via", |reading, node| {
-        let text = reading.text(node)?;
-        if super::name(text.value()).is_err() {
-            reading.error(
-                node.at,
-                "name",
-                "`via` is a name of this instance: letters, digits, `-`, `_` and `.`",
-            );
-        }
-        Some(text.value().into())
-    });
+    let via = fields.with("via", via);
     let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
     let http2 = fields.with("http2", Reading::boolean).unwrap_or(true);
     let tls = fields.get("tls");
-    let tls = tls.map(|node| tls::listener(reading, node, spoken(http2)));
+    let tls = tls.map(|node| tls::listener(reading, node, spoken(tcp, http2)));
     let half_close = fields.with("half_close", Reading::boolean);
     let error_pages = fields.with("error_pages", super::pages::read);
+    for (key, said) in [
+        ("path", path != PathHandling::Normalize),
+        ("via", via.is_some()),
+        ("real_ip", real_ip),
+        ("half_close", half_close == Some(true)),
+        ("http2", fields.get("http2").is_some() && !http2),
+        ("error_pages", error_pages.is_some()),
+    ] {
+        if tcp && said {
+            flows::of_http(&fields, key);
+        }
+    }
     fields.done();
     Some(ListenerPlan {
         name,
         binds: binds?,
+        // One that cannot be read is not left out: HTTP is not what was meant.
+        flows: if tcp { Some(flows?) } else { None },
         // One that cannot be read is not left out: what was to be secret would be plain.
         tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         limits,
@@ -78,12 +79,26 @@ pub(super) fn read(
     })
 }
 
-/// What is agreed on over TLS; clients that are told to speak HTTP/1.0 offer that alone.
-const fn spoken(http2: bool) -> &'static [&'static str] {
-    match http2 {
-        true => &["h2", "http/1.1", "http/1.0"],
-        false => &["http/1.1", "http/1.0"],
+/// What is agreed on over TLS, nothing where what is spoken is not ours to know. Clients that are told to speak HTTP/1.0 offer that
+/// alone.
+const fn spoken(tcp: bool, http2: bool) -> &'static [&'static str] {
+    match (tcp, http2) {
+        (true, _) => &[],
+        (false, true) => &["h2", "http/1.1", "http/1.0"],
+        (false, false) => &["http/1.1", "http/1.0"],
     }
+}
+
+fn via(reading: &Reading, node: &Node) -> Option<Arc<str>> {
+    let text = reading.text(node)?;
+    if super::name(text.value()).is_err() {
+        reading.error(
+            node.at,
+            "name",
+            "`via` is a name of this instance: letters, digits, `-`, `_` and `.`",
+        );
+    }
+    Some(text.value().into())
 }
 
 /// The addresses of one listener, which join those of all.
@@ -116,6 +131,7 @@ fn read_timeouts(map: Fields<'_>, limits: &mut ListenerLimits) {
     map.set("handshake", Reading::wait, &mut limits.handshake_within);
     map.set("head", Reading::wait, &mut limits.head_within);
     map.set("idle_body", Reading::wait, &mut limits.idle_body);
+    map.set("idle", Reading::wait, &mut limits.idle);
     map.set("keep_alive", Reading::wait, &mut limits.keep_alive);
     map.done();
 }

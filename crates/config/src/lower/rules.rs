@@ -13,7 +13,8 @@ use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::Node;
 
-use actions::{Around, Services, action, fallback, rewritten};
+use actions::{Around, action, fallback, rewritten};
+pub(super) use actions::{Services, sides};
 use conditions::conditions;
 pub(super) use conditions::host;
 use further::Shared;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::flows;
 use crate::keys::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 use crate::limits;
 use crate::plan::tls::{
@@ -63,6 +64,9 @@ pub(super) fn listener(
     let client_auth = fields.with("client_auth", client_auth);
     let tickets = fields.with("tickets", tickets);
     let hsts = fields.with("hsts", hsts);
+    if spoken.is_empty() {
+        flows::of_http(&fields, "hsts");
+    }
     fields.done();
     Some(TlsPlan {
         policy,

@@ -32,11 +32,13 @@ pub(super) fn put(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The status that is told: of an exchange that the client left without an answer, its reason's.
-fn status(record: &Record<'_>) -> u16 {
-    match record.seen().status {
-        0 => record.seen().reason.status(),
-        status => status,
+/// The status that is told: of an exchange that the client left without an answer, its reason's. A flow has none.
+fn status(record: &Record<'_>) -> Option<u16> {
+    let seen = record.seen();
+    match seen.status {
+        _ if seen.flow => None,
+        0 => Some(seen.reason.status()),
+        status => Some(status),
     }
 }
 
@@ -76,7 +78,10 @@ fn put_common(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
         }
         _ => out.push(b'-'),
     }
-    let _ = write!(out, "\" {} ", status(record));
+    match status(record) {
+        Some(status) => drop(write!(out, "\" {status} ")),
+        None => out.extend_from_slice(b"\" - "),
+    }
     match record.seen().sent {
         0 => out.push(b'-'),
         sent => drop(write!(out, "{sent}")),
@@ -142,12 +147,18 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
         ("query", query.as_deref()),
         (
             "protocol",
-            record.version().map(|one| protocol(one).as_bytes()),
+            match seen.flow {
+                true => Some(&b"TCP"[..]),
+                false => record.version().map(|one| protocol(one).as_bytes()),
+            },
         ),
     ] {
         put_text(key, text, out);
     }
-    let _ = write!(out, ",\"status\":{}", status(record));
+    match status(record) {
+        Some(status) => drop(write!(out, ",\"status\":{status}")),
+        None => out.extend_from_slice(b",\"status\":null"),
+    }
     put_text("reason", Some(seen.reason.word().as_bytes()), out);
     let refused = seen.refused.map(|(_, reason, _)| reason.word().as_bytes());
     put_text("refused", refused, out);

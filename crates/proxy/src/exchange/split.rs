@@ -94,7 +94,7 @@ fn client(address: IpAddr) -> u64 {
 }
 
 /// The side that a random word falls on: each as often as its weight says.
-fn side(sides: &[SidePlan], word: u64) -> usize {
+pub(crate) fn side(sides: &[SidePlan], word: u64) -> usize {
     let sum = sides.iter().map(|side| u64::from(side.weight)).sum();
     let mut at = hashing::scale(word, sum);
     for side in sides {

@@ -18,7 +18,7 @@ use crate::sock::Sock;
 use crate::worker::Worker;
 
 /// What one read takes of a client's first words; a hello with a key of ML-KEM has 1,800 bytes.
-const FIRST: usize = 4096;
+pub(super) const FIRST: usize = 4096;
 
 /// How long a client that speaks plain HTTP has to take its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -97,10 +97,10 @@ impl Handshakes {
 }
 
 /// A place among the handshakes under way.
-struct Under(Arc<DoorState>);
+pub(super) struct Under(Arc<DoorState>);
 
 impl Under {
-    fn take(state: &Arc<DoorState>, most: usize) -> Option<Self> {
+    pub(super) fn take(state: &Arc<DoorState>, most: usize) -> Option<Self> {
         let under = |open| (open < most).then_some(open + 1);
         let open = &state.handshakes.open;
         open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, under)
@@ -165,7 +165,7 @@ async fn make<N: Net, S: Sock>(
         }
     })
     .await?;
-    if is_http(&first) {
+    if terms.speaks_http() && is_http(&first) {
         deadline.set(worker.now() + ANSWER_WITHIN);
         poll_fn(|cx| match poll_answer(cx, &mut sock) {
             Poll::Pending => deadline.poll_passed(cx),
@@ -182,12 +182,12 @@ async fn make<N: Net, S: Sock>(
     .await
 }
 
-fn is_closing<N: Net>(worker: &Worker<N>, door: &Door) -> bool {
+pub(super) fn is_closing<N: Net>(worker: &Worker<N>, door: &Door) -> bool {
     worker.is_closing() || door.is_closing()
 }
 
 /// Ready once a handshake has no time left: one whose listener closes is waited for as a first request is, no longer.
-fn poll_late<N: Net>(
+pub(super) fn poll_late<N: Net>(
     cx: &Context<'_>,
     worker: &Worker<N>,
     door: &Door,

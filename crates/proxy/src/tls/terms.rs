@@ -137,6 +137,11 @@ impl Terms {
             || self.names.are_one(secured.sni.as_deref(), Some(host))
     }
 
+    /// Whether what is spoken within is HTTP.
+    pub(super) const fn speaks_http(&self) -> bool {
+        !self.plan.spoken.is_empty()
+    }
+
     /// Turns the keys of tickets, if that is due; `now` is since 1970.
     pub fn turn(&self, now: Duration) {
         if let (Some(ring), Tickets::Own(every)) = (&self.ring, &self.plan.tickets) {

@@ -92,6 +92,18 @@ impl Towards {
         }))
     }
 
+    /// The same for flows: what is spoken in them is for their two ends to agree on, so that no protocol is offered by name.
+    pub(crate) fn without_protocols(&self) -> Arc<Self> {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = Vec::new();
+        config.resumption = rustls::client::Resumption::in_memory_sessions(REMEMBERED);
+        Arc::new(Self {
+            config: Arc::new(config),
+            plan: self.plan.clone(),
+            name: self.name.clone(),
+        })
+    }
+
     /// The name that a backend must show.
     fn name(&self, backend: &BackendAddress) -> Result<ServerName<'static>, Fault> {
         if let Some(name) = &self.name {

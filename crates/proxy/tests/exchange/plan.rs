@@ -20,6 +20,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         name: "web".into(),
         binds: vec![Bind::Tcp(([127, 0, 0, 1], 0).into())],
         tls: None,
+        flows: None,
         limits: ListenerLimits::default(),
         path: PathHandling::Normalize,
         via: None,

@@ -18,6 +18,7 @@ mod process;
 mod reloads;
 mod rules_actions;
 mod rules_conditions;
+mod tcp;
 mod tls;
 mod zone;
 

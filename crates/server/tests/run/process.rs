@@ -241,8 +241,21 @@ impl Server {
         })
     }
 
-    /// nginx with this configuration; `PORT` in it is its port.
+    /// nginx with this configuration.
     pub(crate) fn nginx(folder: &Folder, server: &str) -> Self {
+        Self::nginx_of(folder, "", server)
+    }
+
+    /// The same over TLS, with this certificate and key of the folder.
+    pub(crate) fn nginx_tls(folder: &Folder, certificate: &str, server: &str) -> Self {
+        let root = folder.path().display();
+        let server = format!(
+            "ssl_certificate {root}/{certificate}.pem; ssl_certificate_key {root}/{certificate}.key; {server}"
+        );
+        Self::nginx_of(folder, "ssl", &server)
+    }
+
+    fn nginx_of(folder: &Folder, how: &str, server: &str) -> Self {
         Self::start(|port| {
             let root = folder.path().display();
             let text = format!(
@@ -250,7 +263,7 @@ impl Server {
                  events {{ worker_connections 256; }}\n\
                  http {{ access_log off; client_body_temp_path {root}/temp-body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;\n\
                  uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
-                 server {{ listen 127.0.0.1:{port}; root {root}; {server} }} }}\n"
+                 server {{ listen 127.0.0.1:{port} {how}; root {root}; {server} }} }}\n"
             );
             let configuration = folder.write(&format!("nginx-{port}.conf"), &text);
             let mut command = Command::new("/usr/sbin/nginx");
@@ -261,7 +274,7 @@ impl Server {
 
     /// Starts what listens on a port that was free, and waits until it answers. Another process may take the port first: then
     /// it ends, and the next port is tried.
-    fn start(command: impl Fn(u16) -> Command) -> Self {
+    pub(crate) fn start(command: impl Fn(u16) -> Command) -> Self {
         for _ in 0..10 {
             let address = TcpListener::bind("127.0.0.1:0")
                 .unwrap()

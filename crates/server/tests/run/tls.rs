@@ -131,7 +131,7 @@ fn client(keel: &Evenkeel, arguments: &[&str]) -> Child {
 }
 
 /// Waits until the metrics have this line.
-fn metric(keel: &Evenkeel, line: &str) {
+pub(crate) fn metric(keel: &Evenkeel, line: &str) {
     let mut page = String::new();
     for _ in 0..300 {
         page = keel.page("/metrics");

@@ -29,12 +29,13 @@ mod edits;
 mod template;
 
 pub(crate) use forward::is_split;
+pub(in crate::lower) use forward::sides;
 
 /// The longest answer of a rule.
 const BODY_MOST: usize = 64 * 1024;
 
 /// Services that a rule names, with their places; an action says which by their number here.
-pub(super) type Services = Vec<(At, Scalar)>;
+pub(in crate::lower) type Services = Vec<(At, Scalar)>;
 
 /// What else of the rule an action is read with.
 #[derive(Clone, Copy)]

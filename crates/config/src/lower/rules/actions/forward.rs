@@ -27,6 +27,19 @@ pub(super) fn forward(reading: &Reading, node: &Node, services: &mut Services) -
     sides.map(|sides| action(sides, affinity))
 }
 
+/// One service, which gets all, or several with their weights.
+pub(in crate::lower) fn sides(
+    reading: &Reading,
+    node: &Node,
+    services: &mut Services,
+) -> Option<Vec<SidePlan>> {
+    if matches!(node.value, Value::Map(_)) {
+        return split(reading, node, services);
+    }
+    let service = named(reading, node, services)?;
+    Some(vec![SidePlan { service, weight: 1 }])
+}
+
 /// Whether a map says more than services and weights: then these stand at `to`.
 pub(crate) fn is_split(entries: &[(Key, Node)]) -> bool {
     let is_map = |node: &Node| matches!(node.value, Value::Map(_));

@@ -1,0 +1,354 @@
+//! Owns the order of decisions of one flow, a connection whose bytes are passed on as they come: where to, pick, connect, relay.
+//!
+//! The sibling of `exchange`: one flow is one exchange of its service. Decides and hands on; bytes are moved by `relay`. Nothing of
+//! what the client says is lost between attempts: until a backend has taken the connection it is held. How a flow ends is said to
+//! both ends as it came, an end as an end and a break as a break, and to the pick as far as it says something of the backend.
+//! See `docs/decisions/0011-flows.md`.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use evenkeel_balance::ask::{Ask, ClassId, Tried};
+use evenkeel_balance::hashing;
+use evenkeel_balance::pick::{Pick, Refusal};
+use evenkeel_balance::retry::{Attempt, Progress};
+use evenkeel_balance::service::Seat as Held;
+use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+use evenkeel_config::plan::{FlowPlan, HelloPlan, SidePlan, Unknown};
+
+use crate::buffers::Input;
+use crate::carrier::Carrier;
+use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
+use crate::exchange::split::side;
+use crate::live::ServiceState;
+use crate::net::Net;
+use crate::observation::Observation;
+use crate::reason::Reason;
+use crate::relay::Pump;
+use crate::relay::tunnel::{Parted, both_ways};
+use crate::sock::Sock;
+use crate::tls::hello::{self, Hello};
+use crate::upstream::Connection;
+use crate::upstream::open::{Opening, Unopened};
+use crate::worker::{Seat, Worker};
+
+/// Its latency is that of connecting, which no rule's is to be judged against.
+const CLASS: ClassId = ClassId(u16::MAX);
+
+/// How long a client has to take an alert.
+const ALERT_WITHIN: Duration = Duration::from_secs(2);
+
+/// What is remembered of a flow, until its end: no plan is, which would live as long.
+struct Seen {
+    seen: Observation,
+    service: Option<Arc<ServiceState>>,
+    /// The identity of the backend that was asked last; only while somebody writes it down.
+    backend: Vec<u8>,
+    /// The name that its client asked for.
+    name: Option<Box<str>>,
+    /// Nothing came and nobody was asked: no flow at all.
+    nothing: bool,
+}
+
+/// Serves a flow until both its ends have closed, or one broke off. Every flow ends here, with one observation.
+pub(crate) async fn serve<N: Net>(
+    worker: Rc<Worker<N>>,
+    door: Rc<Door>,
+    sock: N::Sock,
+    peer: IpAddr,
+    admitted: Admitted,
+) {
+    let _admitted = admitted;
+    let _opened = Opened::new(&worker);
+    let mut conn = Conn {
+        deadline: worker.deadlines.slot(),
+        worker,
+        door,
+        sock: Carrier::Whole(sock),
+        input: Input::default(),
+        peer,
+        requests: 0,
+        // Whoever drops it, a panic or a drain whose time is over, cuts it.
+        next: Next::Cut,
+    };
+    let began = conn.worker.now();
+    let mut seen = Seen {
+        seen: Observation {
+            flow: true,
+            ..Observation::begin(peer)
+        },
+        service: None,
+        backend: Vec::new(),
+        name: None,
+        nothing: false,
+    };
+    let ended = match way(&mut conn, &mut seen).await {
+        Ok(way) => match connected(&mut conn, &mut seen, &way, began).await {
+            Ok((pick, upstream)) => Ok(relay(&mut conn, &mut seen, way, pick, upstream).await),
+            Err(reason) => Err(reason),
+        },
+        Err(reason) => Err(reason),
+    };
+    conn.next = match ended {
+        Ok(next) => next,
+        Err(reason) => refuse(&mut conn, &mut seen, reason).await,
+    };
+    seen.seen.total = conn.worker.now().since(began);
+    seen.observe(&conn);
+    if conn.next == Next::Linger {
+        linger(&mut conn).await;
+    }
+}
+
+/// Where a flow goes.
+struct Way<N: Net> {
+    seat: Rc<Seat<N>>,
+    idle: Duration,
+    /// What is to be passed on first.
+    first: Vec<u8>,
+}
+
+/// Finds the service of a flow, by what its client says first where that decides.
+async fn way<N: Net>(conn: &mut Conn<N>, seen: &mut Seen) -> Result<Way<N>, Reason> {
+    let view = conn.worker.view();
+    let door = conn.door.clone();
+    let (_, plan) = door
+        .plan(&view.live, view.version)
+        .ok_or(Reason::ListenerGone)?;
+    let mut first = Vec::new();
+    let limits = &plan.limits;
+    let sides = match plan.flows.as_ref().ok_or(Reason::ListenerGone)? {
+        FlowPlan::All(sides) => sides,
+        FlowPlan::Hello(names) => {
+            let (most, within) = (limits.handshakes, limits.handshake_within);
+            // On the heap: most flows read none.
+            let read = Box::pin(hello::read(conn, most, within, &mut first)).await;
+            seen.seen.received = first.len() as u64;
+            seen.nothing = read.is_err() && first.is_empty();
+            let hello = read?;
+            let sides = named(names, &hello);
+            seen.seen.received = hello.bytes.len() as u64;
+            (first, seen.name) = (hello.bytes, hello.name);
+            sides?
+        }
+    };
+    let service = side(sides, conn.worker.chance());
+    let seat = view.seats.get(service).ok_or(Reason::ListenerGone)?;
+    seen.service = Some(seat.live.state.clone());
+    Ok(Way {
+        seat: seat.clone(),
+        idle: limits.idle,
+        first,
+    })
+}
+
+fn named<'p>(names: &'p HelloPlan, hello: &Hello) -> Result<&'p [SidePlan], Reason> {
+    let offered = hello.protocols.iter().map(|protocol| &**protocol);
+    names
+        .find(hello.name.as_deref(), offered)
+        .map_err(|unknown| match unknown {
+            Unknown::Name => Reason::UnknownName,
+            Unknown::Protocol => Reason::UnknownProtocol,
+        })
+}
+
+/// A connection to a backend, and the charge for it. It is cut where nobody says that it ended well.
+struct Upstream<S: Sock>(Connection<S>, Next);
+
+impl<S: Sock> Drop for Upstream<S> {
+    fn drop(&mut self) {
+        if self.1 == Next::Cut {
+            self.0.sock.cut();
+        }
+    }
+}
+
+/// Connects to one backend after the other, until one takes the connection or no more may be tried.
+async fn connected<N: Net>(
+    conn: &mut Conn<N>,
+    seen: &mut Seen,
+    way: &Way<N>,
+    began: Instant,
+) -> Result<(Pick<Held>, Upstream<N::Sock>), Reason> {
+    let service = &way.seat.live;
+    let limits = &service.plan.limits;
+    let until = began + limits.exchange;
+    let mut tried = Tried::default();
+    let mut pick = pick(conn, way, &tried).map_err(Reason::Refused)?;
+    loop {
+        seen.seen.attempts += 1;
+        tried.insert(pick.backend());
+        let now = conn.worker.now();
+        let failed = match attempt(conn, seen, way, pick, (now + limits.connect).min(until)).await {
+            Ok(connected) => return Ok(connected),
+            Err(Unopened::Gone) => return Err(Reason::ClientGone),
+            Err(Unopened::Failed(fault, reason)) => (fault, reason),
+        };
+        let untried = (seen.seen.attempts as usize) < service.state.members();
+        let (Some(fault), reason) = (failed.0.filter(|_| untried), failed.1) else {
+            return Err(failed.1);
+        };
+        let failed = Attempt {
+            fault,
+            idempotent: false,
+            progress: Progress::Unsent,
+            replayable: true,
+            reused: false,
+            made: seen.seen.attempts,
+            deadline_left: Some(until.since(conn.worker.now())),
+            expected: Duration::ZERO,
+            untried,
+        };
+        let another = || self::pick(conn, way, &tried);
+        let again = way.seat.again(&failed, conn.worker.chance(), another);
+        let Some((next, after)) = again else {
+            return Err(reason);
+        };
+        pick = next;
+        if !conn.stays(after, true).await {
+            service.state.service.retry_not_made();
+            return Err(Reason::ClientGone);
+        }
+        pick.begins(conn.worker.now());
+    }
+}
+
+/// A backend that was not tried, charged. What other policies hash, a flow has not: its client's address stands for it.
+fn pick<N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &Tried) -> Result<Pick<Held>, Refusal> {
+    let mut ask = Ask::new(conn.worker.chance()).class(CLASS).tried(tried);
+    if way.seat.live.plan.key.is_some() {
+        ask = ask.key(match conn.peer {
+            IpAddr::V4(address) => hashing::key(&address.octets()),
+            IpAddr::V6(address) => hashing::key(&address.octets()),
+        });
+    }
+    way.seat.handle.pick(&ask, conn.worker.now())
+}
+
+/// Connects to the backend of a pick, and tells the pick how that went: a connection that stands is its answer.
+async fn attempt<N: Net>(
+    conn: &mut Conn<N>,
+    seen: &mut Seen,
+    way: &Way<N>,
+    mut pick: Pick<Held>,
+    until: Instant,
+) -> Result<(Pick<Held>, Upstream<N::Sock>), Unopened> {
+    let Some(lane) = way.seat.lane(pick.backend()) else {
+        return Err(Unopened::Failed(None, Reason::ConnectFailed));
+    };
+    if conn.worker.is_recording() {
+        seen.backend.clear();
+        let id = pick.backend().id().as_str();
+        seen.backend.extend_from_slice(id.as_bytes());
+    }
+    let opening = Opening {
+        service: &way.seat.live,
+        towards: way.seat.live.towards_flows.as_deref(),
+        until,
+        half_close: true,
+        // One that carried something else before is not the beginning of anything.
+        fresh: true,
+    };
+    let opened = opening.open(conn, &mut seen.seen, &lane, pick.at()).await;
+    let now = conn.worker.now();
+    match opened {
+        Ok((upstream, ready)) => {
+            pick.answered(Verdict::Success, ready);
+            Ok((pick, Upstream(upstream, Next::Cut)))
+        }
+        Err(unopened) => {
+            match unopened {
+                Unopened::Gone => pick.finish(Outcome::ClientLeft, now),
+                Unopened::Failed(Some(fault), _) => pick.finish(Outcome::Broken(fault), now),
+                // Our own limit: nothing is held against the backend.
+                Unopened::Failed(None, _) => drop(pick),
+            }
+            Err(unopened)
+        }
+    }
+}
+
+/// Passes bytes on until the flow has ended, and says how it did.
+async fn relay<N: Net>(
+    conn: &mut Conn<N>,
+    seen: &mut Seen,
+    way: Way<N>,
+    pick: Pick<Held>,
+    mut upstream: Upstream<N::Sock>,
+) -> Next {
+    let Way { seat, idle, first } = way;
+    // The plan that it was found by may go while the flow goes on.
+    drop(seat);
+    let mut upload = Pump::tunnel().before(first);
+    let mut download = Pump::tunnel();
+    let parted = both_ways(conn, &mut upstream.0, &mut upload, &mut download, idle).await;
+    seen.seen.received += upload.came();
+    seen.seen.sent = download.came();
+    let silent = !upload.has_written() && download.came() == 0;
+    let (reason, outcome) = match parted {
+        Parted::Closed => (Reason::Served, Outcome::Completed),
+        Parted::Client => (Reason::ClientLeft, Outcome::ClientLeft),
+        // Whom nobody has said anything to has no other reason to break off than its own.
+        Parted::Backend if silent => (Reason::BackendReset, Outcome::Broken(Fault::Reset)),
+        Parted::Backend => (Reason::BodyBroken, Outcome::Completed),
+        Parted::Idle => (Reason::IdleTimeout, Outcome::Completed),
+    };
+    seen.seen.reason = reason;
+    pick.finish(outcome, conn.worker.now());
+    let next = match parted {
+        Parted::Closed => Next::Close,
+        _ => Next::Cut,
+    };
+    upstream.1 = next;
+    next
+}
+
+/// A flow that no backend has taken: it is cut, but for a TLS client, which is told why.
+async fn refuse<N: Net>(conn: &mut Conn<N>, seen: &mut Seen, reason: Reason) -> Next {
+    seen.seen.reason = reason;
+    if !matches!(reason, Reason::ClientGone | Reason::ClientLeft) {
+        conn.door.state().counters.answered(reason);
+    }
+    let alert = match reason {
+        Reason::UnknownName => hello::UNRECOGNIZED_NAME,
+        Reason::UnknownProtocol => hello::NO_PROTOCOL,
+        _ => return Next::Cut,
+    };
+    conn.deadline.set(conn.worker.now() + ALERT_WITHIN);
+    poll_fn(|cx| match conn.sock.poll_write(cx, &alert) {
+        // Nothing was written before: it fits, or the client is gone.
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => conn.deadline.poll_passed(cx),
+    })
+    .await;
+    Next::Linger
+}
+
+impl Seen {
+    /// Counts it and writes it down, under the plan of now.
+    fn observe<N: Net>(mut self, conn: &Conn<N>) {
+        if self.nothing {
+            return;
+        }
+        let view = conn.worker.view();
+        let plan = conn.door.plan(&view.live, view.version);
+        self.seen.listener = plan.map(|(at, _)| at);
+        self.seen.service = self.service.and_then(|state| {
+            let mut seats = view.seats.iter();
+            seats.position(|seat| Arc::ptr_eq(&seat.live.state, &state))
+        });
+        let mut desk = conn.worker.desk();
+        desk.seen = self.seen;
+        desk.backend = self.backend;
+        desk.name.clear();
+        let name = self.name.as_deref().unwrap_or_default();
+        desk.name.extend_from_slice(name.as_bytes());
+        conn.worker.observe(&view, &desk);
+        conn.worker.give_desk(desk);
+    }
+}

@@ -1,0 +1,486 @@
+//! TCP as its users meet it: Redis behind, its own client in front; ends, cuts and waits byte for byte.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest};
+use crate::tls::{Authority, metric};
+
+/// What goes each way in the tests of much.
+const MUCH: usize = 16 * 1024 * 1024;
+
+fn redis() -> Server {
+    Server::start(|port| {
+        let mut command = Command::new("redis-server");
+        let port = port.to_string();
+        command.args(["--bind", "127.0.0.1", "--port", &port]);
+        command.args(["--save", "", "--appendonly", "no"]);
+        command
+    })
+}
+
+/// What Redis's own client prints.
+fn ask(address: SocketAddr, arguments: &[&str]) -> String {
+    let output = Command::new("redis-cli")
+        .args(["-h", "127.0.0.1", "-p", &address.port().to_string()])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// One listener that has this beside its address, over one service of these backends that has this.
+fn text(listener: &str, backends: &[SocketAddr], service: &str) -> String {
+    let all: Vec<_> = backends.iter().map(ToString::to_string).collect();
+    let all = all.join(", ");
+    format!(
+        "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\ndrain: 1s\naccess_log: {{ to: ./access.log }}\nlisteners: {{ db: {{ bind: \"127.0.0.1:0\", protocol: tcp, {listener} }} }}\nservices: {{ db: {{ policy: round_robin, backends: [{all}], {service} }} }}\n"
+    )
+}
+
+fn run(folder: &Folder, text: &str) -> Evenkeel {
+    let file = folder.write("keel.yaml", text);
+    Evenkeel::run(&["-c", file.to_str().unwrap()])
+}
+
+/// Over one backend of the test's own.
+fn over(folder: &Folder, listener: &str, service: &str) -> (Evenkeel, TcpListener) {
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = backend.local_addr().unwrap();
+    let keel = run(folder, &text(listener, &[address], service));
+    (keel, backend)
+}
+
+/// Both ends of one flow.
+fn pair(keel: &Evenkeel, backend: &TcpListener) -> (TcpStream, TcpStream) {
+    let client = hold(keel.address, "");
+    let (server, _) = backend.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    (client, server)
+}
+
+/// Waits until the access log has a row with all of these.
+fn row(folder: &Folder, marks: &[&str]) {
+    let mut log = String::new();
+    for _ in 0..100_000 {
+        log = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
+        let is = |row: &str| marks.iter().all(|mark| row.contains(mark));
+        if log.lines().any(is) {
+            return;
+        }
+        thread::yield_now();
+    }
+    panic!("no row with {marks:?} in {log}");
+}
+
+#[test]
+fn redis_is_served_and_one_that_dies_is_not_missed() {
+    let folder = Folder::new("tcp-redis");
+    let (one, two) = (redis(), redis());
+    let backends = [one.address, two.address];
+    let keel = run(&folder, &text("forward: db", &backends, ""));
+    assert_eq!(ask(keel.address, &["ping"]), "PONG\n");
+    for server in &backends {
+        ask(*server, &["set", "who", &server.port().to_string()]);
+    }
+    let asked: Vec<_> = (0..4).map(|_| ask(keel.address, &["get", "who"])).collect();
+    assert_ne!(asked[0], asked[1], "each in its turn: {asked:?}");
+    drop(one);
+    let left = format!("{}\n", two.address.port());
+    for _ in 0..6 {
+        assert_eq!(ask(keel.address, &["get", "who"]), left);
+    }
+    let page = keel.page("/metrics");
+    let line = "evenkeel_exchanges_total{service=\"db\",reason=\"served\"} 11\n";
+    assert!(page.contains(line), "{page}");
+    let failed = format!(
+        "evenkeel_backend_failures_total{{service=\"db\",backend=\"{}\"}} ",
+        backends[0]
+    );
+    let failures = page
+        .split(&failed)
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    assert!(failures.is_some_and(|count| count != "0"), "{page}");
+    row(
+        &folder,
+        &[
+            "\"listener\":\"db\",\"rule\":null,\"service\":\"db\"",
+            "\"protocol\":\"TCP\",\"status\":null,\"reason\":\"served\"",
+            "\"attempts\":2",
+        ],
+    );
+}
+
+/// The direction that a client or a backend has ended is ended at the other end, and the other goes on, to its last byte.
+#[test]
+fn each_direction_ends_by_itself() {
+    let folder = Folder::new("tcp-half");
+    let (keel, backend) = over(&folder, "forward: db", "");
+    let (mut client, mut server) = pair(&keel, &backend);
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut asked = Vec::new();
+    server.read_to_end(&mut asked).unwrap();
+    assert_eq!(asked, b"question");
+    server.write_all(b"answer").unwrap();
+    drop(server);
+    assert_eq!(rest(client), "answer");
+    let (mut client, mut server) = pair(&keel, &backend);
+    server.write_all(b"banner").unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    let mut told = Vec::new();
+    client.read_to_end(&mut told).unwrap();
+    assert_eq!(told, b"banner");
+    client.write_all(b"late").unwrap();
+    drop(client);
+    let mut late = String::new();
+    server.read_to_string(&mut late).unwrap();
+    assert_eq!(late, "late");
+    row(&folder, &["\"received_bytes\":8", "\"sent_bytes\":6,"]);
+    row(&folder, &["\"received_bytes\":4", "\"sent_bytes\":6,"]);
+}
+
+#[test]
+fn much_goes_both_ways_at_once_and_arrives_as_it_was() {
+    let folder = Folder::new("tcp-much");
+    let (keel, backend) = over(&folder, "forward: db", "");
+    let (client, server) = pair(&keel, &backend);
+    let bytes = |salt: usize| -> Vec<u8> {
+        // No two pieces of it are alike.
+        let words = (0..MUCH / 8).map(|at| (at * 0x9e37_79b9 + salt).to_le_bytes());
+        words.flatten().collect()
+    };
+    let each = |mut stream: TcpStream, sends: Vec<u8>| {
+        let mut reader = stream.try_clone().unwrap();
+        let reads = thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            all
+        });
+        stream.write_all(&sends).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        reads
+    };
+    let behind = thread::spawn(move || each(server, bytes(3)).join().unwrap());
+    let told = each(client, bytes(5)).join().unwrap();
+    assert!(told == bytes(3), "downwards");
+    assert!(behind.join().unwrap() == bytes(5), "upwards");
+}
+
+#[test]
+fn a_cut_is_passed_on_as_a_cut() {
+    let folder = Folder::new("tcp-cut");
+    let (keel, backend) = over(&folder, "forward: db", "");
+    let cut = |stream: TcpStream| {
+        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        drop(stream);
+    };
+    let is_cut = |mut stream: TcpStream| {
+        let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    };
+    let (client, mut server) = pair(&keel, &backend);
+    server.write_all(b"half").unwrap();
+    let mut half = [0; 4];
+    (&client).read_exact(&mut half).unwrap();
+    cut(server);
+    is_cut(client);
+    let (mut client, mut server) = pair(&keel, &backend);
+    client.write_all(b"half").unwrap();
+    server.read_exact(&mut half).unwrap();
+    cut(client);
+    is_cut(server);
+    row(&folder, &["\"reason\":\"body_broken\""]);
+    row(&folder, &["\"reason\":\"client_left\""]);
+    // Nobody had said anything to it, so that it is its own doing, whether or not the connection stood by then.
+    let (client, server) = pair(&keel, &backend);
+    cut(server);
+    is_cut(client);
+    let failed = format!(
+        "evenkeel_backend_failures_total{{service=\"db\",backend=\"{}\"}} 1",
+        backend.local_addr().unwrap()
+    );
+    metric(&keel, &failed);
+}
+
+#[test]
+fn who_says_nothing_for_too_long_is_cut() {
+    let folder = Folder::new("tcp-idle");
+    let (keel, backend) = over(&folder, "forward: db, timeouts: { idle: 300ms }", "");
+    let (mut client, mut server) = pair(&keel, &backend);
+    let ends = |stream: &mut TcpStream| {
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    };
+    ends(&mut client);
+    ends(&mut server);
+    row(&folder, &["\"reason\":\"idle_timeout\""]);
+}
+
+/// What a client says before it has a backend is not lost to those that do not take it.
+#[test]
+fn a_backend_that_refuses_costs_no_byte() {
+    let folder = Folder::new("tcp-retry");
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [&gone, &backend].map(|one| one.local_addr().unwrap());
+    drop(gone);
+    let keel = run(&folder, &text("forward: db", &addresses, "breaker: off"));
+    for _ in 0..2 {
+        let client = hold(keel.address, "first words");
+        client.shutdown(Shutdown::Write).unwrap();
+        let (mut server, _) = backend.accept().unwrap();
+        let mut words = String::new();
+        server.read_to_string(&mut words).unwrap();
+        assert_eq!(words, "first words");
+        drop(server);
+        assert_eq!(rest(client), "");
+    }
+    row(&folder, &["\"attempts\":2", "\"received_bytes\":11,"]);
+}
+
+#[test]
+fn who_finds_no_backend_is_cut_and_counted() {
+    let folder = Folder::new("tcp-none");
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    let keel = run(&folder, &text("forward: db", &[address], ""));
+    let mut client = hold(keel.address, "");
+    let error = client.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    metric(
+        &keel,
+        "evenkeel_local_answers_total{listener=\"db\",reason=\"connect_failed\"} 1",
+    );
+    row(
+        &folder,
+        &["\"reason\":\"connect_failed\"", "\"attempts\":1"],
+    );
+}
+
+#[test]
+fn a_flow_outlives_reloads_and_ends_with_a_drains_deadline() {
+    let folder = Folder::new("tcp-reload");
+    let (mut keel, backend) = over(&folder, "forward: db", "");
+    let (mut client, mut server) = pair(&keel, &backend);
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    folder.write("keel.yaml", &text("forward: db", &[address], ""));
+    keel.signal("-HUP");
+    keel.until("is removed\n");
+    // Who comes now goes to the new one; who was there stays.
+    let (_next, _) = pair(&keel, &other);
+    let mut word = [0; 5];
+    client.write_all(b"still").unwrap();
+    server.read_exact(&mut word).unwrap();
+    server.write_all(b"there").unwrap();
+    client.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"there");
+    keel.signal("-TERM");
+    keel.until("draining, at most 1s\n");
+    client.write_all(b"still").unwrap();
+    server.read_exact(&mut word).unwrap();
+    let (status, said) = keel.wait();
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("2 connections are cut"), "{said}");
+    for mut end in [client, server] {
+        let error = end.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+/// What `openssl s_client` says of a connection over which this is sent.
+fn openssl(address: SocketAddr, arguments: &[&str], says: &str) -> String {
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-ign_eof", "-connect", &address.to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have ended already.
+    let _ = stdin.write_all(says.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn tls_is_ended_before_redis_and_begun_anew_behind() {
+    let folder = Folder::new("tcp-tls");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["db.example"]);
+    authority.make("client", &["client"]);
+    let server = redis();
+    let listener = "forward: db, tls: { certificates: [{ cert: site.pem, key: site.key }], client_auth: { ca: authority.ca, mode: require } }";
+    let keel = run(&folder, &text(listener, &[server.address], ""));
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (cert, key) = (path("client.pem"), path("client.key"));
+    let shown = ["-cert", &*cert, "-key", &key, "-alpn", "postgresql"];
+    let said = openssl(keel.address, &shown, "PING\r\nQUIT\r\n");
+    assert!(said.contains("+PONG\r\n+OK\r\n"), "{said}");
+    // What is spoken within is for client and backend to agree on.
+    assert!(said.contains("No ALPN negotiated"), "{said}");
+    let bare = openssl(keel.address, &[], "PING\r\nQUIT\r\n");
+    assert!(!bare.contains("PONG"), "{bare}");
+    // A second instance in front, which speaks TLS to the first.
+    let upstream = "upstream: { tls: { ca: authority.ca, sni: db.example, cert: client.pem, key: client.key } }";
+    let front = Folder::new("tcp-tls-front");
+    for name in ["authority.ca", "client.pem", "client.key"] {
+        std::fs::copy(path(name), front.path().join(name)).unwrap();
+    }
+    let front = run(&front, &text("forward: db", &[keel.address], upstream));
+    assert_eq!(ask(front.address, &["ping"]), "PONG\n");
+}
+
+/// nginx behind TLS of its own, known by its certificate and by what it says.
+fn nginx(folder: &Folder, name: &str) -> Server {
+    Server::nginx_tls(
+        folder,
+        name,
+        &format!("location / {{ return 200 \"{name} $ssl_server_name $ssl_alpn_protocol\\n\"; }}"),
+    )
+}
+
+const PAGE: &str = "GET / HTTP/1.0\r\n\r\n";
+
+#[test]
+fn tls_is_passed_on_by_name_and_protocol() {
+    let folder = Folder::new("tcp-sni");
+    let authority = Authority::new(&folder, "authority");
+    for name in ["one", "two", "rest"] {
+        let names = [&*format!("{name}.example"), "*.star.example"];
+        authority.make(name, &names);
+    }
+    let [one, two, other] = ["one", "two", "rest"].map(|name| nginx(&folder, name));
+    let of = |default: &str| {
+        format!(
+            "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\naccess_log: {{ to: ./access.log }}\nlisteners: {{ tls: {{ bind: \"127.0.0.1:0\", protocol: tcp, timeouts: {{ handshake: 1s }}, sni: {{ one.example: one, \"*.star.example\": {{ alpn: {{ http/1.1: two, odd: one }} }} {default} }} }} }}\nservices: {{ one: {{ backends: [{}] }}, two: {{ backends: [{}] }}, rest: {{ backends: [{}] }} }}\n",
+            one.address, two.address, other.address
+        )
+    };
+    let mut keel = run(&folder, &of(", default: rest"));
+    let asked = |keel: &Evenkeel, arguments: &[&str]| openssl(keel.address, arguments, PAGE);
+    for (arguments, expect) in [
+        (
+            &["-servername", "one.example"][..],
+            "\r\n\r\none one.example \n",
+        ),
+        (
+            &["-servername", "a.star.example", "-alpn", "h3,http/1.1"],
+            "\r\n\r\ntwo a.star.example http/1.1\n",
+        ),
+        (&["-servername", "b.a.star.example"], "\r\n\r\nrest "),
+        (&["-noservername"], "\r\n\r\nrest "),
+    ] {
+        let said = asked(&keel, arguments);
+        assert!(said.contains(expect), "{arguments:?}: {said}");
+    }
+    let odd = asked(&keel, &["-servername", "a.star.example"]);
+    assert!(odd.contains("alert no application protocol"), "{odd}");
+    folder.write("keel.yaml", &of(""));
+    keel.signal("-HUP");
+    keel.until_any("listener tls changes");
+    let said = asked(&keel, &["-servername", "none.example"]);
+    assert!(said.contains("unrecognized name"), "{said}");
+    // Not TLS, and nothing at all.
+    let mut plain = hold(keel.address, "GET / HTTP/1.1\r\nHost: one.example\r\n\r\n");
+    let _ = plain.read_to_end(&mut Vec::new());
+    let mut silent = hold(keel.address, "\x16\x03\x01");
+    let error = silent.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    for reason in [
+        "unknown_protocol",
+        "unknown_name",
+        "bad_hello",
+        "hello_timeout",
+    ] {
+        metric(
+            &keel,
+            &format!("evenkeel_local_answers_total{{listener=\"tls\",reason=\"{reason}\"}} 1"),
+        );
+    }
+    row(
+        &folder,
+        &[
+            "\"host\":\"one.example\"",
+            "\"reason\":\"served\"",
+            "\"service\":\"one\"",
+        ],
+    );
+    row(
+        &folder,
+        &["\"host\":\"none.example\"", "\"reason\":\"unknown_name\""],
+    );
+}
+
+/// A hello that comes byte by byte, each in a record of its own, arrives as it came and is understood.
+#[test]
+fn a_hello_in_pieces_is_passed_on_as_it_came() {
+    let folder = Folder::new("tcp-pieces");
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = backend.local_addr().unwrap();
+    let keel = run(&folder, &text("sni: { one.example: db }", &[address], ""));
+    let records = hello("one.example", 1);
+    let mut client = hold(keel.address, "");
+    client.set_nodelay(true).unwrap();
+    for byte in &records {
+        client.write_all(&[*byte]).unwrap();
+    }
+    client.write_all(b"and what follows").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let (mut server, _) = backend.accept().unwrap();
+    let mut all = Vec::new();
+    server.read_to_end(&mut all).unwrap();
+    assert!(all == [&records[..], b"and what follows"].concat());
+    drop(server);
+    assert_eq!(rest(client), "");
+    let bytes = format!("\"received_bytes\":{},", records.len() + 16);
+    row(&folder, &["\"host\":\"one.example\"", &bytes]);
+    // More than any hello has is not waited for.
+    let mut long = hold(keel.address, "");
+    let endless = [&[22, 3, 1, 64, 0, 1, 0xff, 0xff, 0xff][..], &[0; 80_000]].concat();
+    let _ = long.write_all(&endless);
+    let _ = long.read_to_end(&mut Vec::new());
+    metric(
+        &keel,
+        "evenkeel_local_answers_total{listener=\"db\",reason=\"bad_hello\"} 1",
+    );
+}
+
+/// The least that a client of TLS 1.2 may say (RFC 5246 section 7.4.1.2), with a name, in records of so many bytes.
+fn hello(name: &str, per_record: usize) -> Vec<u8> {
+    let length = |bytes: usize| u16::try_from(bytes).unwrap().to_be_bytes();
+    let sni = [&[0][..], &length(name.len()), name.as_bytes()].concat();
+    let sni = [&length(sni.len())[..], &sni].concat();
+    // The name, and signatures: ECDSA with SHA-256, then a group.
+    let extensions = [
+        &[0, 0][..],
+        &length(sni.len()),
+        &sni,
+        &[0, 13, 0, 4, 0, 2, 4, 3],
+        &[0, 10, 0, 4, 0, 2, 0, 23],
+        &[0, 11, 0, 2, 1, 0],
+    ]
+    .concat();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0, 0, 2, 0xc0, 0x2b, 1, 0],
+        &length(extensions.len()),
+        &extensions,
+    ]
+    .concat();
+    let message = [&[1, 0][..], &length(body.len()), &body].concat();
+    let record = |piece: &[u8]| [&[22, 3, 1][..], &length(piece.len()), piece].concat();
+    message.chunks(per_record).flat_map(record).collect()
+}
