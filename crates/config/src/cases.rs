@@ -32,6 +32,8 @@ pub struct Case {
     pub from: IpAddr,
     /// The listener; none: each that it may come in by.
     pub listener: Option<Placed<String>>,
+    /// The file of the certificate that it shows, as written.
+    pub cert: Option<Placed<String>>,
     /// The rule.
     pub rule: Option<Placed<String>>,
     /// All services that the rule may send it to.
@@ -124,7 +126,7 @@ fn case(fields: Fields<'_>) -> Option<Case> {
     });
     let status = fields.number::<u16>("status");
     let status = status.zip(fields.stands("status"));
-    let listener = text("listener");
+    let [listener, cert] = ["listener", "cert"].map(text);
     let [rule, fallback, backend] = ["rule", "fallback", "backend"].map(text);
     let [reason, location, path] = ["reason", "location", "path"].map(text);
     let [query, host] = ["query", "host"].map(text);
@@ -144,6 +146,7 @@ fn case(fields: Fields<'_>) -> Option<Case> {
         fields: headers.unwrap_or_default(),
         from: from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         listener,
+        cert,
         rule,
         service,
         share,

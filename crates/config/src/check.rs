@@ -8,7 +8,10 @@ use std::rc::Rc;
 
 use crate::limits::TRIED_RULES;
 use crate::lower::{Parts, Placed, RawRule, Written, listeners_most};
-use crate::plan::{BackendAddress, Bind, PathHandling, PathPattern};
+use crate::plan::tls::ClientAuth;
+use crate::plan::{
+    BackendAddress, Bind, Further, ListenerPlan, PathHandling, PathPattern, TextPattern,
+};
 use crate::problem::At;
 use crate::read::Reading;
 
@@ -45,6 +48,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     }
     overlaps(&parts.binds, reading);
     unusual_paths(parts, reading);
+    never_shown(parts, reading);
     reach::unreachable(parts, reading);
     rules_of_tcp(parts, reading);
     tried_one_by_one(&parts.rules, reading);
@@ -167,6 +171,35 @@ fn unusual_paths(parts: &Parts, reading: &Reading) {
         }
         for (at, why) in &rule.part.unusual {
             reading.error(*at, "path", why.clone());
+        }
+    }
+}
+
+/// Rules that ask for a client's certificate where no listener does.
+fn never_shown(parts: &Parts, reading: &Reading) {
+    let asks = |one: &&Placed<ListenerPlan>| {
+        let tls = one.part.tls.as_ref();
+        tls.is_some_and(|tls| tls.client_auth != ClientAuth::Off)
+    };
+    let asking = parts.listeners.iter().filter(asks);
+    let asking: HashSet<&str> = asking.map(|one| &*one.part.name).collect();
+    let all = all_listeners(parts);
+    let wants = |one: &Further| match one {
+        Further::Certificate(certified) => !certified.values.contains(&TextPattern::Absent),
+        _ => false,
+    };
+    for rule in &parts.rules {
+        let seen = seen_by(&rule.part, &all);
+        if rule.part.whole
+            && rule.part.rule.when.further.iter().any(wants)
+            && !seen.is_empty()
+            && !seen.iter().any(|name| asking.contains(name))
+        {
+            let message = format!(
+                "rule `{}` never holds: none of its listeners asks clients for certificates; write `client_auth: {{ ca: clients.pem, mode: request }}` in `tls`",
+                rule.part.shown
+            );
+            reading.warning(rule.at, "no_client_auth", message);
         }
     }
 }

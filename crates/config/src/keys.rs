@@ -48,7 +48,9 @@ pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use pages::{PAGE, PAGES};
-pub(crate) use rules::{HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN};
+pub(crate) use rules::{
+    CLIENT_CERTIFICATE, HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN,
+};
 pub(crate) use services::{
     BODY, BREAKER, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE, SERVICE_TIMEOUTS,
     TCP_CHECK, UPSTREAM,

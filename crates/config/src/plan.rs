@@ -42,8 +42,8 @@ pub use actions::{
     RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
 };
 pub use conditions::{
-    Conditions, Further, HostPattern, Named, Networks, Parameter, PathPattern, TextPattern,
-    Wildcard,
+    CertificatePart, Certified, Conditions, Further, HostPattern, Named, Networks, Parameter,
+    PathPattern, TextPattern, Wildcard,
 };
 pub(crate) use flows::HelloName;
 pub use flows::{FlowPlan, HelloPlan, HelloTarget, Unknown};

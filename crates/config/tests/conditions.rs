@@ -53,6 +53,12 @@ fn spoken(when: &Conditions) -> String {
             Further::Cookie(cookie) => {
                 write!(out, "cookie {} {} ", cookie.name, patterns(&cookie.values))
             }
+            Further::Certificate(certified) => write!(
+                out,
+                "certificate {:?} {} ",
+                certified.part,
+                patterns(&certified.values)
+            ),
             Further::Query(any) => {
                 let list = |all: &Vec<_>| {
                     let one = |one: &evenkeel_config::plan::Parameter| {
@@ -74,6 +80,11 @@ fn spoken(when: &Conditions) -> String {
 
 #[test]
 fn what_a_text_means() {
+    let digits = "ab".repeat(32);
+    let colons = ["AB"; 32].join(":");
+    let certificate = format!(
+        "{{ client_certificate: {{ subject: [CN=Bob, \"CN=eve*\"], fingerprint: \"{colons}\", san: [\"DNS:A.b\", \"DNS:*.C\", \"URI:spiffe://K/*\", {{ regex: x }}] }} }}"
+    );
     for (when, expect) in [
         ("{ header: { X-Canary: \"1\" } }", "header x-canary i=1"),
         (
@@ -100,6 +111,14 @@ fn what_a_text_means() {
         (
             "{ source: { client: 10.1.2.3/8, peer: \"::1\" } }",
             "peer Networks { v4: [], v6: [::1/128] } client Networks { v4: [10.0.0.0/8], v6: [] }",
+        ),
+        ("{ client_certificate: any }", "certificate Whole present"),
+        ("{ client_certificate: none }", "certificate Whole absent"),
+        (
+            &certificate,
+            &format!(
+                "certificate Fingerprint ={digits} certificate Subject =CN=Bob|*CN=eve* certificate San i=dns:a.b|i*dns:*.c|*URI:spiffe://K/*|~x"
+            ),
         ),
         (
             "{ not: { method: GET, host: a.b } }",
@@ -171,6 +190,17 @@ fn what_means_nothing() {
         ("{ source: { peers: 10.0.0.1 } }", "21 unknown_key"),
         ("{ source: 10.0.0 }", "19 address"),
         ("{ source: [10.0.0.1, 10.0.0.0/33] }", "30 address"),
+        ("{ client_certificate: {} }", "31 empty"),
+        ("{ client_certificate: maybe }", "31 value"),
+        ("{ client_certificate: { subject: [] } }", "42 empty"),
+        ("{ client_certificate: { subject: é } }", "42 value"),
+        ("{ client_certificate: { subjekt: a } }", "33 unknown_key"),
+        ("{ client_certificate: { fingerprint: [] } }", "46 empty"),
+        ("{ client_certificate: { fingerprint: ab } }", "46 value"),
+        (
+            "{ client_certificate: { san: \"DNS:a,DNS:b\" } }",
+            "38 value",
+        ),
         ("{ not: {} }", "16 empty"),
         ("{ not: [] }", "16 empty"),
         ("{ not: [{}] }", "17 empty"),

@@ -290,6 +290,39 @@ fn what_asks_for_less_covers_what_asks_for_more() {
 }
 
 #[test]
+fn what_asks_for_a_certificate_where_nobody_is_asked_never_holds() {
+    let rows = |all: &[&str], expect: &[&str]| {
+        let rules: Vec<_> = all
+            .iter()
+            .map(|when| format!("when: {{ client_certificate: {when} }}"))
+            .collect();
+        let rules: Vec<_> = rules.iter().map(String::as_str).collect();
+        check(&rules, expect);
+    };
+    rows(&["any"], &["6 no_client_auth"]);
+    rows(&["none"], &[]);
+    rows(&["{ subject: { present: false } }"], &[]);
+    let (both, covered) = (
+        &["6 no_client_auth", "7 no_client_auth"][..],
+        &["6 no_client_auth", "7 no_client_auth", "7 unreachable_rule"][..],
+    );
+    for (earlier, later, expect) in [
+        ("any", "{ subject: a }", covered),
+        (
+            "{ subject: \"CN=*\" }",
+            "{ subject: CN=a, san: b }",
+            covered,
+        ),
+        ("{ san: \"DNS:*.B\" }", "{ san: \"DNS:a.b\" }", covered),
+        ("{ subject: CN=a }", "{ subject: CN=A }", both),
+        ("{ subject: \"*\" }", "{ san: a }", both),
+        ("{ subject: a }", "any", both),
+    ] {
+        rows(&[earlier, later], expect);
+    }
+}
+
+#[test]
 fn what_must_not_hold_and_must() {
     for (when, expect) in [
         ("host: a.b, not: { host: \"*.b\" }", &["6 never_holds"][..]),

@@ -17,6 +17,7 @@ use evenkeel_wire::{Framing, RequestHead, client};
 use crate::live::Live;
 use crate::reason::Reason;
 use crate::rules::Asked;
+use crate::tls::secured::Identity;
 
 /// What is decided of a request before anything is done with it.
 #[derive(Clone, Copy, Debug)]
@@ -47,20 +48,25 @@ pub(crate) fn reading(
     (bounds, form)
 }
 
-/// Decides of a request that came in by this listener, by its place in the plan; none: it has left the plan.
+/// Decides of a request that came in by this listener, by its place in the plan; none: it has left the plan. `certificate` is
+/// what the client has shown.
 #[inline]
 pub(crate) fn decide<'a>(
     live: &'a Live,
     listener: Option<usize>,
     request: &RequestHead,
     peer: IpAddr,
+    certificate: Option<&Identity>,
 ) -> Decision<'a> {
     let trusted = live.trusts(peer);
     let client = match trusted {
         true => client::address(request, peer, &|address| live.trusts(address)),
         false => peer,
     };
-    let found = live.rules.find(&asked(listener, request, peer, client));
+    let found = live.rules.find(&Asked {
+        certificate,
+        ..asked(listener, request, peer, client)
+    });
     Decision {
         client,
         trusted,

@@ -90,13 +90,20 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
             return reply::refuse(conn, desk, reason).await;
         }
     }
-    if let Some(secured) = conn.sock.secured()
+    let secured = conn.sock.secured();
+    if let Some(secured) = secured
         && let Some(terms) = at.and_then(|at| view.live.terms.get(at)?.as_ref())
         && !terms.is_for(secured, desk.request.host())
     {
         return reply::refuse(conn, desk, Reason::Misdirected).await;
     }
-    let decision = decide(&view.live, at, &desk.request, conn.peer);
+    let decision = decide(
+        &view.live,
+        at,
+        &desk.request,
+        conn.peer,
+        secured.and_then(|secured| secured.client.as_deref()),
+    );
     desk.seen.client = decision.client;
     let Some(rule) = decision.rule else {
         return reply::refuse(conn, desk, Reason::NoRule).await;

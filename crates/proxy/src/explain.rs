@@ -11,6 +11,7 @@ use evenkeel_balance::ask::{Ask, ClassId};
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::RespondPlan;
+use evenkeel_config::plan::tls::ClientAuth;
 use evenkeel_wire::RequestHead;
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
@@ -21,6 +22,7 @@ use crate::live::{Live, LiveService};
 use crate::reason::Reason;
 use crate::rules::conditions::unmet;
 use crate::rules::{Asked, shown};
+use crate::tls::secured::Identity;
 
 /// A request as people write it, as bytes.
 pub mod written;
@@ -35,6 +37,7 @@ pub struct Explained<'a> {
     head: RequestHead,
     peer: IpAddr,
     client: IpAddr,
+    certificate: Option<&'a Identity>,
     trusted: bool,
     read: Result<Option<usize>, Reason>,
 }
@@ -170,14 +173,24 @@ pub struct Unmet {
 }
 
 impl<'a> Explained<'a> {
-    /// What would be done with this head, all of it, of a peer at a listener, by its place in the plan.
+    /// What would be done with this head, all of it, of a peer at a listener, by its place in the plan. `certificate` is what the
+    /// client would show; a listener that asks for none does not see it.
     ///
     /// Cost: that of a request, without its body.
     #[must_use]
-    pub fn of(live: &'a Live, listener: usize, peer: IpAddr, bytes: &[u8]) -> Self {
+    pub fn of(
+        live: &'a Live,
+        listener: usize,
+        peer: IpAddr,
+        certificate: Option<&'a Identity>,
+        bytes: &[u8],
+    ) -> Self {
         let plan = live.plan.listeners.get(listener);
         let limits = limits_of(plan);
         let (bounds, form) = decide::reading(&limits, plan);
+        let asks = plan.and_then(|plan| plan.tls.as_ref());
+        let asks = asks.is_some_and(|tls| tls.client_auth != ClientAuth::Off);
+        let certificate = certificate.filter(|_| asks);
         let peer = peer.to_canonical();
         let mut head = RequestHead::new();
         let parsed = parse(bytes, &mut HeadEnd::default(), &bounds, form, &mut head);
@@ -187,12 +200,13 @@ impl<'a> Explained<'a> {
             head,
             peer,
             client: peer,
+            certificate,
             trusted: false,
             read: Ok(None),
         };
         match parsed {
             Ok(Some(_)) => {
-                let decision = decide(live, Some(listener), &explained.head, peer);
+                let decision = decide(live, Some(listener), &explained.head, peer, certificate);
                 explained.client = decision.client;
                 explained.trusted = decision.trusted;
                 explained.read = Ok(decision.rule.map(|(rule, _)| rule));
@@ -217,6 +231,12 @@ impl<'a> Explained<'a> {
     #[must_use]
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// The certificate that the client shows, if the listener asks for one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Identity> {
+        self.certificate
     }
 
     /// The head as rules see it. None: it is malformed.
@@ -250,7 +270,10 @@ impl<'a> Explained<'a> {
     }
 
     fn asked(&self) -> Asked<'_> {
-        decide::asked(Some(self.listener), &self.head, self.peer, self.client)
+        Asked {
+            certificate: self.certificate,
+            ..decide::asked(Some(self.listener), &self.head, self.peer, self.client)
+        }
     }
 
     /// Why a rule does not hold. None: it does, or there is no head or no such rule.

@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use evenkeel_config::plan::RulePlan;
 use evenkeel_wire::RequestHead;
 
+use crate::tls::secured::Identity;
 use levels::{Hosts, Level as _};
 
 /// What each condition means.
@@ -60,10 +61,12 @@ pub struct Asked<'a> {
     pub peer: IpAddr,
     /// The peer, or whom trusted proxies name.
     pub client: IpAddr,
+    /// The certificate that the client has shown, which was verified.
+    pub certificate: Option<&'a Identity>,
 }
 
 impl<'a> Asked<'a> {
-    /// What a request asks that came to this listener.
+    /// What a request asks that came to this listener, without a certificate.
     #[must_use]
     pub fn new(listener: usize, head: &'a RequestHead, peer: IpAddr, client: IpAddr) -> Self {
         Self {
@@ -74,6 +77,7 @@ impl<'a> Asked<'a> {
             head,
             peer,
             client,
+            certificate: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Owns `explain`: what would be done with a request, by the code that serves, against a configuration.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,10 +9,12 @@ use clap::Args;
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
+use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::plan::Bind;
 use evenkeel_proxy::explain::Explained;
 use evenkeel_proxy::explain::written::{self, Written};
 use evenkeel_proxy::live::Live;
+use evenkeel_proxy::tls::secured::Identity;
 use serde_json::json;
 
 use crate::{inputs, json, say};
@@ -37,6 +39,9 @@ pub(crate) struct Arguments {
     /// The address that connects
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     from: IpAddr,
+    /// A PEM file with the certificate that it shows, where the listener asks for one
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
     /// The listener that it connects to; else the one with the URL's port, or each in turn
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
@@ -65,6 +70,10 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
         Ok(written) => written,
         Err(error) => return wrong(&error.to_string()),
     };
+    let shown = match arguments.cert.as_deref().map(identity).transpose() {
+        Ok(shown) => shown,
+        Err(error) => return wrong(&error),
+    };
     let plan = match plan(&arguments.config, arguments.json) {
         Ok(plan) => plan,
         Err(code) => return code,
@@ -77,7 +86,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
         },
         None => None,
     };
-    let explained = each(&live, named, arguments.from, &written);
+    let explained = each(&live, named, arguments.from, shown.as_ref(), &written);
     let most = match arguments.all {
         true => usize::MAX,
         false => SHOWN,
@@ -113,6 +122,17 @@ fn field(text: &str) -> Result<(String, String), String> {
         .split_once(':')
         .ok_or("a field is written `Name: value`")?;
     Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
+}
+
+/// Whom the certificate of a file makes of who shows it.
+///
+/// # Errors
+/// It cannot be read, in words.
+pub(crate) fn identity(file: &Path) -> Result<Identity, String> {
+    let bytes = inputs::content(file, FILE_BYTES);
+    bytes
+        .and_then(|bytes| Identity::read(&bytes))
+        .map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Wrong usage that only the values show.
@@ -187,13 +207,14 @@ pub(crate) fn each<'l>(
     live: &'l Live,
     named: Option<usize>,
     from: IpAddr,
+    shown: Option<&'l Identity>,
     written: &Written,
 ) -> Vec<Explained<'l>> {
     let listeners = match named {
         Some(at) => vec![at],
         None => candidates(&live.plan, written.port),
     };
-    let explain = |at| Explained::of(live, at, from, &written.bytes);
+    let explain = |at| Explained::of(live, at, from, shown, &written.bytes);
     listeners.into_iter().map(explain).collect()
 }
 

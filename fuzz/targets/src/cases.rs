@@ -90,7 +90,7 @@ fn explained(listener: usize, from: IpAddr, bytes: &[u8]) {
         let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
         Live::join(plan, None, 1, &events, Instant::ZERO)
     });
-    let explained = Explained::of(live, listener, from, bytes);
+    let explained = Explained::of(live, listener, from, None, bytes);
     let passed = explained.passed();
     let rules = live.plan.rules.len();
     match explained.head() {

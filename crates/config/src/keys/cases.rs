@@ -32,6 +32,12 @@ pub(crate) static CASE: Keys = Keys {
             "The listener that it connects to.",
         ),
         key(
+            "cert",
+            Shape::Text,
+            Absent::No("none"),
+            "A PEM file with the certificate that it shows, where the listener asks for one; a relative name begins beside this file.",
+        ),
+        key(
             "rule",
             Shape::Text,
             Absent::Nothing,

@@ -146,6 +146,12 @@ pub(crate) static WHEN: Keys = Keys {
             "Networks of the connection's peer, or a map.",
         ),
         key(
+            "client_certificate",
+            Shape::WordOr(&["any", "none"], "", &CLIENT_CERTIFICATE),
+            Absent::Nothing,
+            "Whether the client has shown a certificate, or what stands in it: all keys, one value of each.",
+        ),
+        key(
             "not",
             Shape::List(&Shape::Again("when", &WHEN)),
             Absent::Nothing,
@@ -155,8 +161,8 @@ pub(crate) static WHEN: Keys = Keys {
     one_of: &[],
 };
 
-/// Values of a field, a cookie or a key of the query.
-static VALUES: Shape = Shape::List(&Shape::Short(None, &VALUE));
+/// Values of a field, a cookie, a key of the query, or in a certificate.
+const VALUES: Shape = Shape::List(&Shape::Short(None, &VALUE));
 
 /// A value that is a map.
 pub(crate) static VALUE: Keys = Keys {
@@ -201,6 +207,33 @@ pub(crate) static SOURCE: Keys = Keys {
             Shape::List(&Shape::Text),
             Absent::Nothing,
             "Networks of the client: the peer, or whom `trusted_proxies` name in `X-Forwarded-For`.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// A `client_certificate` that is a map.
+pub(crate) static CLIENT_CERTIFICATE: Keys = Keys {
+    place: "rules.*.when.client_certificate",
+    what: "client_certificate",
+    keys: &[
+        key(
+            "subject",
+            VALUES,
+            Absent::Nothing,
+            "Its subject as backends are told it (`CN=bob,O=Keel`), as written; a text may have `*` and `?`.",
+        ),
+        key(
+            "fingerprint",
+            Shape::List(&Shape::Text),
+            Absent::Nothing,
+            "Its SHA-256 in hexadecimal, with or without colons.",
+        ),
+        key(
+            "san",
+            VALUES,
+            Absent::Nothing,
+            "One of its alternative names (`DNS:bob.example`, `URI:spiffe://keel/bob`), of `DNS:` in any case, else as written; a text may have `*` and `?`.",
         ),
     ],
     one_of: &[],

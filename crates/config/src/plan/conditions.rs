@@ -93,8 +93,32 @@ pub enum Further {
     Cookie(Named),
     /// One of these lists: all of its parameters are there.
     Query(Vec<Vec<Parameter>>),
+    /// The certificate that the client has shown has one of these values.
+    Certificate(Certified),
     /// None of these holds.
     Not(Vec<Conditions>),
+}
+
+/// One of these values in a client's certificate, as backends are told of it. A connection without one has none of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certified {
+    /// Where.
+    pub part: CertificatePart,
+    /// At least one.
+    pub values: Vec<TextPattern>,
+}
+
+/// What of a client's certificate is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificatePart {
+    /// Whether there is one; its values are [`TextPattern::Present`] and [`TextPattern::Absent`].
+    Whole,
+    /// Its subject (RFC 4514), in printable ASCII.
+    Subject,
+    /// Its SHA-256, 64 hexadecimal digits in lower case.
+    Fingerprint,
+    /// Each of its alternative names, with its kind before it: `DNS:a.example`.
+    San,
 }
 
 /// One of these values under a name.

@@ -1,6 +1,6 @@
 //! Owns what each condition of a rule means. The index must agree with it and is tested against it.
 
-use evenkeel_config::plan::{Conditions, HostPattern, PathPattern, RulePlan};
+use evenkeel_config::plan::{CertificatePart, Conditions, HostPattern, PathPattern, RulePlan};
 
 use super::{Asked, further, wildcard};
 
@@ -23,6 +23,8 @@ pub enum Condition<'r> {
     Header(&'r str),
     /// Its values of the cookie of this name.
     Cookie(&'r str),
+    /// Its values there of the client's certificate.
+    Certificate(CertificatePart),
     /// Its `query`.
     Query,
     /// Its `not`: what must not hold does.

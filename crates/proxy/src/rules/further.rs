@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use evenkeel_config::plan::{Further, Named, Parameter, TextPattern};
+use evenkeel_config::plan::{CertificatePart, Certified, Further, Parameter, TextPattern};
 
 use super::conditions::{Condition, unmet_of};
 use super::{Asked, wildcard};
@@ -36,6 +36,7 @@ pub(super) fn condition(further: &Further) -> Condition<'_> {
         Further::Client(_) => Condition::Client,
         Further::Header(field) => Condition::Header(&field.name),
         Further::Cookie(cookie) => Condition::Cookie(&cookie.name),
+        Further::Certificate(certified) => Condition::Certificate(certified.part),
         Further::Query(_) => Condition::Query,
         Further::Not(_) => Condition::Not,
     }
@@ -52,12 +53,17 @@ fn holds(further: &Further, asked: &Asked<'_>) -> bool {
         Further::Peer(networks) => networks.contains(asked.peer),
         Further::Client(networks) => networks.contains(asked.client),
         Further::Header(field) => SPELLED.with_borrow_mut(|spelled| {
-            any_holds(field, asked.head.values(field.name.as_bytes()), spelled)
+            any_holds(
+                &field.values,
+                asked.head.values(field.name.as_bytes()),
+                spelled,
+            )
         }),
         Further::Cookie(cookie) => SPELLED.with_borrow_mut(|spelled| {
             let values = cookies(asked.head, cookie.name.as_bytes());
-            any_holds(cookie, values, spelled)
+            any_holds(&cookie.values, values, spelled)
         }),
+        Further::Certificate(certified) => certified_holds(certified, asked),
         Further::Query(alternatives) => SPELLED.with_borrow_mut(|spelled| {
             let query = asked.head.query().unwrap_or_default();
             let mut all = |all: &[Parameter]| {
@@ -70,21 +76,44 @@ fn holds(further: &Further, asked: &Asked<'_>) -> bool {
     }
 }
 
+fn certified_holds(Certified { part, values }: &Certified, asked: &Asked<'_>) -> bool {
+    SPELLED.with_borrow_mut(|spelled| any_holds(values, certified(*part, asked), spelled))
+}
+
+/// What the client's certificate has there.
+pub(super) fn certified<'a>(
+    part: CertificatePart,
+    asked: &Asked<'a>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let (one, names) = match (asked.certificate, part) {
+        (None, _) => (None, None),
+        (Some(shown), CertificatePart::San) => (None, Some(shown.names())),
+        (Some(shown), CertificatePart::Fingerprint) => (Some(&*shown.fingerprint), None),
+        // A certificate may have no subject and is one all the same.
+        (Some(shown), CertificatePart::Whole) => (Some(&*shown.subject), None),
+        (Some(shown), CertificatePart::Subject) => {
+            (Some(&*shown.subject).filter(|text| !text.is_empty()), None)
+        }
+    };
+    let names = names.into_iter().flatten();
+    one.into_iter().chain(names).map(str::as_bytes)
+}
+
 /// Whether one of the values there are is one of those wanted.
 fn any_holds<'a>(
-    named: &Named,
+    wanted: &[TextPattern],
     values: impl Iterator<Item = &'a [u8]>,
     spelled: &mut Spelled,
 ) -> bool {
     let mut none = true;
     for value in values {
         none = false;
-        let mut patterns = named.values.iter();
+        let mut patterns = wanted.iter();
         if patterns.any(|pattern| text_holds(pattern, value, &mut spelled.folded)) {
             return true;
         }
     }
-    none && named.values.contains(&TextPattern::Absent)
+    none && wanted.contains(&TextPattern::Absent)
 }
 
 fn parameter_holds(parameter: &Parameter, query: &[u8], spelled: &mut Spelled) -> bool {

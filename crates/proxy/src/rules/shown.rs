@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{
-    Conditions, Further, HostPattern, Parameter, PathPattern, RulePlan, TextPattern,
+    CertificatePart, Conditions, Further, HostPattern, Parameter, PathPattern, RulePlan,
+    TextPattern,
 };
 
 use super::conditions::{Condition, host_holds, unmet_of};
@@ -22,6 +23,12 @@ pub(crate) fn word(condition: Condition<'_>) -> String {
         Condition::Client => "source.client".into(),
         Condition::Header(name) => format!("header.{name}"),
         Condition::Cookie(name) => format!("cookie.{name}"),
+        Condition::Certificate(part) => match part {
+            CertificatePart::Whole => "client_certificate".into(),
+            CertificatePart::Subject => "client_certificate.subject".into(),
+            CertificatePart::Fingerprint => "client_certificate.fingerprint".into(),
+            CertificatePart::San => "client_certificate.san".into(),
+        },
         Condition::Query => "query".into(),
         Condition::Not => "not".into(),
     }
@@ -37,6 +44,7 @@ pub(crate) const fn reached(condition: Condition<'_>) -> u8 {
         // One after another, in the order of their kinds.
         Condition::Source
         | Condition::Client
+        | Condition::Certificate(_)
         | Condition::Header(_)
         | Condition::Cookie(_)
         | Condition::Query
@@ -88,6 +96,7 @@ pub(crate) fn has(
         Condition::Client => asked.client.to_string(),
         Condition::Header(name) => listed(asked.head.values(name.as_bytes())),
         Condition::Cookie(name) => listed(decide::cookies(asked.head, name.as_bytes())),
+        Condition::Certificate(part) => listed(further::certified(part, asked)),
         Condition::Query => asked.head.query().map_or_else(|| "none".into(), text),
         Condition::Not => {
             let parts = rule.when.further.iter().flat_map(|further| match further {
@@ -140,6 +149,14 @@ fn values(further: &Further) -> Vec<String> {
             networks.iter().map(|network| network.to_string()).collect()
         }
         Further::Header(named) | Further::Cookie(named) => each(&named.values, value),
+        Further::Certificate(certified) if certified.part == CertificatePart::Whole => {
+            let word = |value: &TextPattern| match value {
+                TextPattern::Absent => "none".into(),
+                _ => "any".into(),
+            };
+            each(&certified.values, word)
+        }
+        Further::Certificate(certified) => each(&certified.values, value),
         Further::Query(lists) => each(lists, |list| each(list, parameter).join(" and ")),
         Further::Not(parts) => each(parts, |part| format!("none of {}", all(part))),
     }

@@ -470,6 +470,7 @@ fn asked(request: &Request) -> Asked<'_> {
         head: &request.head,
         peer: request.peer,
         client: request.client,
+        certificate: None,
     }
 }
 

@@ -138,7 +138,7 @@ fn is_der(bytes: &[u8]) -> bool {
 }
 
 /// The certificates of a PEM file, at least one.
-fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes)
         .take(CHAIN_MOST + 1)
         .collect();

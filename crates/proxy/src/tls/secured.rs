@@ -7,7 +7,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use evenkeel_wire::base64;
 use rustls::{Connection, HandshakeKind, ProtocolVersion};
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+
+use super::load::chain;
 
 /// What was agreed on.
 #[derive(Clone, Debug)]
@@ -75,7 +78,7 @@ impl Secured {
 /// Who a client is, by a certificate that was verified.
 #[derive(Debug)]
 pub struct Identity {
-    /// The subject, like `CN=a,O=b`; plain ASCII.
+    /// The subject, like `CN=a,O=b` (RFC 4514: the last of the certificate first); plain ASCII.
     pub subject: Box<str>,
     /// SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: Box<str>,
@@ -86,6 +89,21 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whom the first certificate of a PEM file makes of who shows it. Nothing is verified.
+    ///
+    /// # Errors
+    /// There is no certificate in it, in words.
+    pub fn read(pem: &[u8]) -> Result<Self, String> {
+        let chain = chain(pem)?;
+        let leaf = chain.first().ok_or("no certificate")?;
+        Ok(Self::of(leaf))
+    }
+
+    /// Its alternative names, one by one.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.split(',').filter(|name| !name.is_empty())
+    }
+
     fn of(certificate: &[u8]) -> Self {
         let mut fingerprint = String::new();
         for byte in digest(&SHA256, certificate).as_ref() {
@@ -95,7 +113,7 @@ impl Identity {
         let (mut subject, mut names) = (String::new(), String::new());
         // Verified, so that it can be read.
         if let Ok((_, parsed)) = X509Certificate::from_der(certificate) {
-            put_plain(&mut subject, &parsed.subject().to_string(), "");
+            put_subject(&mut subject, parsed.subject());
             if let Ok(Some(all)) = parsed.subject_alternative_name() {
                 for name in &all.value.general_names {
                     put_name(&mut names, name);
@@ -138,7 +156,36 @@ fn put_name(out: &mut String, name: &GeneralName<'_>) {
     let comma = if out.is_empty() { "" } else { "," };
     out.extend([comma, kind, ":"]);
     // A comma within a name would part it.
-    put_plain(out, &value, ",");
+    put_plain(out, &value, ",\\");
+}
+
+/// What stands in a name cannot pass for another part of it: an issuer may take any text for a common name.
+fn put_subject(out: &mut String, name: &X509Name<'_>) {
+    let parts: Vec<_> = name.iter().collect();
+    for (at, part) in parts.iter().rev().enumerate() {
+        for (beside, attribute) in part.iter().enumerate() {
+            out.push_str(match (at, beside) {
+                (0, 0) => "",
+                (_, 0) => ",",
+                _ => "+",
+            });
+            let kind = attribute.attr_type();
+            match oid2abbrev(kind, oid_registry()) {
+                Ok(short) => out.push_str(short),
+                Err(_) => out.push_str(&kind.to_id_string()),
+            }
+            out.push('=');
+            match attribute.as_str() {
+                Ok(value) => put_plain(out, value, ",+;<>#\"\\"),
+                Err(_) => {
+                    out.push('#');
+                    for byte in attribute.as_slice() {
+                        let _ = write!(out, "{byte:02x}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Writes a text as printable ASCII; what is not, and what is in `but`, as `\` and two hexadecimal digits per byte (RFC 4514
@@ -161,7 +208,7 @@ mod tests {
     #[test]
     fn what_an_issuer_wrote_breaks_no_field() {
         let mut out = String::new();
-        put_plain(&mut out, "CN=a\r\nX: b,é", ",");
-        assert_eq!(out, "CN=a\\0d\\0aX: b\\2c\\c3\\a9");
+        put_plain(&mut out, "CN=a\r\nX: b,é\\", ",\\");
+        assert_eq!(out, "CN=a\\0d\\0aX: b\\2c\\c3\\a9\\5c");
     }
 }

@@ -35,6 +35,7 @@ impl Kind {
             head: &self.head,
             peer,
             client: peer,
+            certificate: None,
         }
     }
 }

@@ -73,7 +73,7 @@ impl Tried {
                 self.all += cases.len();
                 let mut problems = Vec::new();
                 for case in &cases {
-                    let found = unlike(live, case);
+                    let found = unlike(live, case, file);
                     self.hold += usize::from(found.is_empty());
                     // The rest is counted: who has so many wants to know how many.
                     problems.extend(found.into_iter().take(TOLD - problems.len().min(TOLD)));
@@ -99,7 +99,7 @@ impl Tried {
 const TOLD: usize = 1_000;
 
 /// What of a case does not hold, at the first listener where something does not.
-fn unlike(live: &Live, case: &Case) -> Vec<Problem> {
+fn unlike(live: &Live, case: &Case, file: &Path) -> Vec<Problem> {
     let (method, url) = &case.request.value;
     let written = match written::bytes(method, url, &case.fields) {
         Ok(written) => written,
@@ -112,7 +112,15 @@ fn unlike(live: &Live, case: &Case) -> Vec<Problem> {
             Err(error) => return vec![problem(*at, "unknown_listener", error)],
         },
     };
-    let all = explain::each(live, named, case.from, &written);
+    let shown = case.cert.as_ref().map(|Placed { at, value, .. }| {
+        let beside = file.parent().unwrap_or(Path::new(""));
+        explain::identity(&beside.join(value)).map_err(|error| problem(*at, "file", error))
+    });
+    let shown = match shown.transpose() {
+        Ok(shown) => shown,
+        Err(problem) => return vec![problem],
+    };
+    let all = explain::each(live, named, case.from, shown.as_ref(), &written);
     let several = all.len() > 1;
     let found = all.iter().map(|explained| {
         let met = Met::of(live, explained);

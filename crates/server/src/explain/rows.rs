@@ -15,6 +15,11 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, value
     let mut row = json!({
         "listener": listener.map(|listener| &*listener.name),
         "client": explained.client().to_string(),
+        "client_certificate": explained.certificate().map(|shown| json!({
+            "subject": &*shown.subject,
+            "fingerprint": &*shown.fingerprint,
+            "san": shown.names().collect::<Vec<_>>(),
+        })),
         "request": explained.head().map(|head| json!({
             "method": lossy(head.method()),
             "host": head.host(),

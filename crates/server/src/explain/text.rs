@@ -191,6 +191,13 @@ fn heading(out: &mut String, live: &Live, explained: &Explained<'_>, from: &IpAd
             explained.client()
         );
     }
+    if let Some(certificate) = explained.certificate() {
+        let _ = writeln!(
+            out,
+            "with a certificate of {}",
+            plainly(&certificate.subject)
+        );
+    }
 }
 
 fn target(path: &[u8], query: Option<&[u8]>) -> String {

@@ -490,7 +490,7 @@ impl Scene {
     ) -> Option<String> {
         let bytes = request.bytes();
         let (listener, from) = (who / SOURCES.len(), self.clients[who].from);
-        let explained = Explained::of(&self.live, listener, from, &bytes);
+        let explained = Explained::of(&self.live, listener, from, None, &bytes);
         let passed = explained.passed();
         if let Some(rule) = explained.rule() {
             met.rules.insert((self.plan, rule));
@@ -539,7 +539,7 @@ impl Scene {
     fn is_kept(&self, who: usize, request: &Request, cookie: &str, service: &str) {
         let request = with(request, cookie);
         let (listener, from) = (who / SOURCES.len(), self.clients[who].from);
-        let explained = Explained::of(&self.live, listener, from, &request.bytes());
+        let explained = Explained::of(&self.live, listener, from, None, &request.bytes());
         let Done::Forward(forwarded) = explained.done() else {
             return;
         };

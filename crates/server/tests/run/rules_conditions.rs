@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::evenkeel;
+use rcgen::{DistinguishedName, DnType, PKCS_ECDSA_P256_SHA256, SanType};
+
 use crate::process::{Evenkeel, Folder, Server, hold, rest};
+use crate::tls::Authority;
 
 /// A row of the table.
 struct Row {
@@ -41,10 +44,17 @@ fn configuration(rows: &[Row], folder: &Folder) -> String {
     let mut text = String::from(
         "admin: { bind: off }\nworkers: 1\nmax_listeners: 100\ntrusted_proxies: [127.0.0.7]\nlisteners:\n",
     );
-    for number in 0..rows.len() {
+    for (number, row) in rows.iter().enumerate() {
         let unix = folder.path().join(number.to_string());
+        // Whoever shows certificates shows them over TLS.
+        let tls = match row.when.contains("client_certificate") {
+            true => {
+                ", tls: { certificates: [{ cert: site.pem, key: site.key }], client_auth: { ca: clients.ca, mode: request } }"
+            }
+            false => "",
+        };
         text += &format!(
-            "  row-{number}: {{ bind: [\"127.0.0.1:0\", \"unix:{}\"] }}\n",
+            "  row-{number}: {{ bind: [\"127.0.0.1:0\", \"unix:{}\"]{tls} }}\n",
             unix.display()
         );
     }
@@ -59,20 +69,23 @@ fn configuration(rows: &[Row], folder: &Folder) -> String {
 }
 
 /// What a request of the table is answered.
-fn ask(request: &str, address: SocketAddr, unix: &str) -> String {
+fn ask(request: &str, address: SocketAddr, unix: &str, folder: &Folder, tls: bool) -> String {
     let mut parts = request.split(" + ");
     let (method, target) = parts.next().unwrap().split_once(' ').unwrap();
     let (host, path) = target.split_once('/').unwrap();
-    let (mut from, mut over) = (None, false);
+    let (mut from, mut over, mut cert) = (None, false, None);
     let mut fields = Vec::new();
     for part in parts {
         match part.strip_prefix("from ") {
             Some(address) => from = Some(address),
             None if part == "unix" => over = true,
-            None => fields.push(part),
+            None => match part.strip_prefix("cert ") {
+                Some(name) => cert = Some(name),
+                None => fields.push(part),
+            },
         }
     }
-    if from.is_none() && !over {
+    if from.is_none() && !over && !tls {
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
         let text = format!(
             "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n"
@@ -88,11 +101,19 @@ fn ask(request: &str, address: SocketAddr, unix: &str) -> String {
     if over {
         curl.args(["--unix-socket", unix]);
     }
+    if let Some(name) = cert {
+        for (flag, end) in [("--cert", "pem"), ("--key", "key")] {
+            curl.arg(flag)
+                .arg(folder.path().join(format!("{name}.{end}")));
+        }
+    }
     for field in [&*format!("Host: {host}")].iter().chain(&fields) {
         curl.args(["-H", field]);
     }
+    let scheme = if tls { "https" } else { "http" };
     let output = curl
-        .arg(format!("http://{address}/{path}"))
+        .arg("--insecure")
+        .arg(format!("{scheme}://{address}/{path}"))
         .output()
         .unwrap();
     let output = [output.stdout, output.stderr].concat();
@@ -103,6 +124,23 @@ fn ask(request: &str, address: SocketAddr, unix: &str) -> String {
 fn each_row_of_the_table() {
     let folder = Folder::new("conditions");
     let rows = rows();
+    let clients = Authority::new(&folder, "clients");
+    clients.make("site", &["a.example"]);
+    let uri = |name: &str| SanType::URI(format!("spiffe://keel/{name}").try_into().unwrap());
+    clients.make_with("bob", &["bob.example"], &PKCS_ECDSA_P256_SHA256, |params| {
+        params.subject_alt_names.push(uri("bob"));
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Keel");
+        params.distinguished_name.push(DnType::CommonName, "bob");
+    });
+    clients.make_with("mallory", &[], &PKCS_ECDSA_P256_SHA256, |params| {
+        params.subject_alt_names.push(uri("m,DNS:bob.example"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "mallory,O=Keel");
+    });
     let file = folder.write("keel.yaml", &configuration(&rows, &folder));
     let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
     let mut asked = 0;
@@ -117,7 +155,10 @@ fn each_row_of_the_table() {
             .iter()
             .flat_map(|(body, all)| all.iter().map(move |one| (*body, one)))
         {
-            let answer = ask(request, address, unix.to_str().unwrap());
+            let answer = {
+                let tls = row.when.contains("client_certificate");
+                ask(request, address, unix.to_str().unwrap(), &folder, tls)
+            };
             let is = answer.starts_with("HTTP/1.1 200 OK\r\n")
                 && answer.ends_with(&format!("\r\n\r\n{body}"));
             assert!(is, "{}: {request} must meet `{body}`: {answer}", row.when);

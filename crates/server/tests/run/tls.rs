@@ -9,6 +9,7 @@ use rcgen::{
     PKCS_RSA_SHA256, SignatureAlgorithm,
 };
 
+use crate::evenkeel;
 use crate::process::{Evenkeel, Folder, Server, hold, rest};
 
 /// An issuer, its files in a folder.
@@ -37,7 +38,7 @@ impl<'a> Authority<'a> {
         self.make_with(file, names, &PKCS_ECDSA_P256_SHA256, |_| ());
     }
 
-    fn make_with(
+    pub(crate) fn make_with(
         &self,
         file: &str,
         names: &[&str],
@@ -365,6 +366,71 @@ fn clients_show_who_they_are_and_cannot_say_it() {
     let plain = folder.write("plain.yaml", &format!("admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: [\"{backend}\"] }} }}\n"));
     let keel = Evenkeel::run(&["-c", plain.to_str().unwrap()]);
     assert_eq!(keel.curl(&forged, "/"), "http   \n");
+}
+
+#[test]
+fn a_certificate_meets_its_rule_and_explanations_say_so() {
+    let folder = Folder::new("tls-ruled");
+    let (authority, clients) = (
+        Authority::new(&folder, "authority"),
+        Authority::new(&folder, "clients"),
+    );
+    authority.make("site", &["a.example"]);
+    clients.make("bob", &["bob.example"]);
+    clients.make("eve", &["eve.example"]);
+    let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let printed = Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
+        .arg(path("bob.pem"))
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let (_, fingerprint) = printed.trim().split_once('=').unwrap();
+    let tls = format!("client_auth: {{ ca: clients.ca, mode: request }}\n      {SITE}");
+    let rules = format!(
+        "rules:\n- {{ name: bob, when: {{ client_certificate: {{ fingerprint: \"{fingerprint}\" }} }}, respond: {{ body: bob }} }}\n- {{ name: others, when: {{ client_certificate: any }}, respond: {{ body: others }} }}\n- {{ name: nobody, respond: {{ body: nobody }} }}\n"
+    );
+    let text = text(&tls, "", "127.0.0.1:9", "") + &rules;
+    let keel = run(&folder, &text);
+    let file = path("keel.yaml");
+    let mut cases = String::new();
+    for (name, rule) in [
+        (Some("bob"), "bob"),
+        (Some("eve"), "others"),
+        (None, "nobody"),
+    ] {
+        let (pem, key) = match name {
+            Some(name) => (path(&format!("{name}.pem")), path(&format!("{name}.key"))),
+            None => (String::new(), String::new()),
+        };
+        let (shown, told): (&[&str], &[&str]) = match name {
+            Some(_) => (&["--cert", &pem, "--key", &key], &["--cert", &pem]),
+            None => (&[], &[]),
+        };
+        assert_eq!(curl(&keel, &authority, shown, "a.example"), rule);
+        let arguments = ["explain", "-c", &file, "GET", "https://a.example/"];
+        let (code, out, said) = evenkeel(&[&arguments[..], told].concat());
+        assert_eq!((code, &*said), (Some(0), ""));
+        assert!(
+            out.contains(&format!("\nrule {rule} holds: ")),
+            "{rule}: {out}"
+        );
+        let with = name.map(|name| format!("\nwith a certificate of CN={name}\n"));
+        assert!(with.is_none_or(|with| out.contains(&with)), "{out}");
+        let cert = name.map_or(String::new(), |name| format!(", cert: {name}.pem"));
+        cases += &format!("- {{ request: \"GET https://a.example/\", rule: {rule}{cert} }}\n");
+    }
+    let known = ["explain", "--json", "-c", &file, "--cert", &path("bob.pem")];
+    let (_, out, _) = evenkeel(&[&known[..], &["GET", "https://a.example/"]].concat());
+    let san = "\"san\":[\"DNS:bob.example\"]";
+    let out: String = out.split_whitespace().collect();
+    assert!(out.contains(san), "{out}");
+    cases += "- { request: \"GET https://a.example/\", rule: bob, cert: none.pem }\n";
+    let cases = folder.write("cases.yaml", &cases);
+    let (code, out, said) = evenkeel(&["check", "--expect", cases.to_str().unwrap(), &file]);
+    assert_eq!(code, Some(1));
+    assert!(out.ends_with("3 of 4 cases hold\n"), "{out}{said}");
+    assert!(said.contains("none.pem: "), "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Owns which conditions beyond host, path and method follow from others. Sound, not complete, as all of `reach`.
 
 use super::{Atom, bytes, glob, host, includes, path};
-use crate::plan::{Conditions, Further, Named, Parameter, TextPattern};
+use crate::plan::{CertificatePart, Certified, Conditions, Further, Named, Parameter, TextPattern};
 
 /// What comparing costs at most: each value of the one with each of the other.
 pub(super) fn price(rule: &[Further], earlier: &[Further]) -> usize {
@@ -15,6 +15,7 @@ fn size(further: &[Further]) -> usize {
     let one = |one: &Further| match one {
         Further::Hosts(_) | Further::Peer(_) | Further::Client(_) => 1,
         Further::Header(named) | Further::Cookie(named) => named.values.len(),
+        Further::Certificate(certified) => certified.values.len(),
         Further::Query(any) => any.iter().flatten().map(|one| one.values.len()).sum(),
         Further::Not(none) => none
             .iter()
@@ -38,6 +39,7 @@ fn implies(this: &Further, other: &Further) -> bool {
         | (Further::Client(this), Further::Client(other)) => other.includes(this),
         (Further::Header(this), Further::Header(other))
         | (Further::Cookie(this), Further::Cookie(other)) => named(this, other),
+        (Further::Certificate(this), Further::Certificate(other)) => certified(this, other),
         (Further::Query(these), Further::Query(others)) => these.iter().all(|these| {
             others.iter().any(|others| {
                 let follows = |other| these.iter().any(|this| parameter(this, other));
@@ -54,6 +56,13 @@ fn implies(this: &Further, other: &Further) -> bool {
 
 fn named(this: &Named, other: &Named) -> bool {
     this.name == other.name && values(&this.values, &other.values)
+}
+
+fn certified(this: &Certified, other: &Certified) -> bool {
+    // Who has something in a certificate has one.
+    let one = other.part == CertificatePart::Whole && other.values == [TextPattern::Present];
+    let absent = this.values.contains(&TextPattern::Absent);
+    one && !absent || this.part == other.part && values(&this.values, &other.values)
 }
 
 fn parameter(this: &Parameter, other: &Parameter) -> bool {

@@ -1,4 +1,4 @@
-//! Owns the conditions beyond host, path and method: `header`, `cookie`, `query`, `source`, `not`.
+//! Owns the conditions beyond host, path and method: `header`, `cookie`, `query`, `source`, `client_certificate`, `not`.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::conditions::{conditions, is_empty};
 use super::values;
-use crate::keys::{SOURCE, VALUE, WHEN};
+use crate::keys::{CLIENT_CERTIFICATE, SOURCE, VALUE, WHEN};
 use crate::limits;
 use crate::lower::address::network;
 use crate::lower::paths::{Unusual, wildcard};
-use crate::plan::{Further, Named, Networks, Parameter, TextPattern};
+use crate::plan::{CertificatePart, Certified, Further, Named, Networks, Parameter, TextPattern};
 use crate::problem::{At, clipped};
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
@@ -62,7 +62,7 @@ impl<'u> Shared<'u> {
             self.whole.set(false);
         }
         let what = format!(
-            "{} values in the `header`, `cookie`, `query` and `not` of one rule, which are tried one by one",
+            "{} values in the `header`, `cookie`, `query`, `client_certificate` and `not` of one rule, which are tried one by one",
             limits::TRIED_VALUES
         );
         reading.first(items, left, place, &what)
@@ -75,6 +75,9 @@ pub(super) fn further(map: &Fields<'_>, depth: usize, shared: &Shared<'_>) -> Ar
     let mut all = Vec::new();
     if let Some(node) = map.get("source") {
         source(reading, node, shared, &mut all);
+    }
+    if let Some(node) = map.get("client_certificate") {
+        certificate(reading, node, shared, &mut all);
     }
     if let Some(node) = map.get("header") {
         let fields = named(reading, node, shared, "header", field_name, field_value);
@@ -134,6 +137,93 @@ fn networks(reading: &Reading, node: &Node, shared: &Shared<'_>) -> Networks {
     }
     let network = |node| shared.noted(reading.parsed(node, "address", network));
     Networks::new(nodes.iter().filter_map(network))
+}
+
+/// `any`, `none`, or `{ subject: value, fingerprint: [value], san: value }`
+fn certificate(reading: &Reading, node: &Node, shared: &Shared<'_>, all: &mut Vec<Further>) {
+    if empty(reading, node, "client_certificate", shared) {
+        return;
+    }
+    if !matches!(node.value, Value::Map(_)) {
+        let words = reading.word(node, "value", &["any", "none"]);
+        all.extend(shared.noted(words).map(|word| {
+            let value = match word {
+                "none" => TextPattern::Absent,
+                _ => TextPattern::Present,
+            };
+            Further::Certificate(Certified {
+                part: CertificatePart::Whole,
+                values: vec![value],
+            })
+        }));
+        return;
+    }
+    let Some(map) = shared.noted(reading.map(node, &CLIENT_CERTIFICATE)) else {
+        return;
+    };
+    if let Some(node) = map.get("fingerprint")
+        && !empty(reading, node, "fingerprint", shared)
+    {
+        let nodes = shared.tried(reading, reading.items(node), |node| node.at);
+        let value = |node| shared.noted(reading.parsed(node, "value", fingerprint));
+        all.push(Further::Certificate(Certified {
+            part: CertificatePart::Fingerprint,
+            values: nodes.iter().filter_map(value).collect(),
+        }));
+    }
+    type Text = fn(&Scalar) -> Result<TextPattern, String>;
+    for (key, part, text) in [
+        ("subject", CertificatePart::Subject, subject as Text),
+        ("san", CertificatePart::San, san),
+    ] {
+        let node = map.get(key);
+        let values = node.and_then(|node| patterns(reading, node, key, shared, text));
+        all.extend(values.map(|values| Further::Certificate(Certified { part, values })));
+    }
+    if !map.all_known() {
+        shared.whole.set(false);
+    }
+    map.done();
+}
+
+/// Digits in any case, colons between them as `openssl x509 -fingerprint` writes them.
+fn fingerprint(written: &Scalar) -> Result<TextPattern, String> {
+    let text = written.value();
+    let digits: String = text.chars().filter(|&char| char != ':').collect();
+    match digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(TextPattern::Exact(digits.to_ascii_lowercase().into())),
+        false => Err(format!(
+            "`{written}` is no fingerprint: it has the 64 hexadecimal digits of a SHA-256; `openssl x509 -noout -fingerprint -sha256 -in FILE` writes one"
+        )),
+    }
+}
+
+fn subject(written: &Scalar) -> Result<TextPattern, String> {
+    plain(written, "subject")?;
+    text(written.value(), false)
+}
+
+fn san(written: &Scalar) -> Result<TextPattern, String> {
+    plain(written, "alternative name")?;
+    let value = written.value();
+    if value.contains(',') {
+        return Err(format!(
+            "`{written}` can be no alternative name: a comma in it is written `\\2c`; several names are a list"
+        ));
+    }
+    // Names of hosts are the same in any case, and so is what stands before them.
+    text(value, value.starts_with("DNS:"))
+}
+
+/// What of a certificate is not printable ASCII is written otherwise.
+fn plain(written: &Scalar, what: &str) -> Result<(), String> {
+    let sound = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    match written.value().bytes().all(sound) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{written}` can be no {what}: bytes beyond printable ASCII are written as `\\c3\\a9`"
+        )),
+    }
 }
 
 /// `{ name: value, other: [value, { regex: … }] }`
