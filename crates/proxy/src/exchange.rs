@@ -28,6 +28,7 @@ use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
 use crate::sock::Sock;
+use crate::tls::secured::Secured;
 use crate::worker::{Desk, Seat, View};
 
 /// What follows from the rule.
@@ -64,7 +65,9 @@ pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
     conn.next = one(&mut conn, &mut desk, &view, began).await;
     if desk.seen.head_received > 0 {
         desk.seen.total = conn.worker.now().since(began);
-        conn.worker.observe(&view, &desk);
+        let secured = conn.sock.secured();
+        desk.seen.secured = secured.map(Secured::agreed);
+        conn.worker.observe(&view, &desk, secured);
     }
     conn.worker.give_desk(desk);
     conn

@@ -7,6 +7,7 @@ use std::time::Duration;
 use evenkeel_balance::health::{CheckFault, CheckResult};
 
 use crate::reason::{REASONS, Reason};
+use crate::tls::secured::Agreed;
 
 /// The closed record of one exchange: filled as it goes, ended at one place, by `exchange::serve`. Plain numbers, so that it costs
 /// the same whether or not somebody reads it; names are looked up where they are wanted.
@@ -16,6 +17,8 @@ pub struct Observation {
     pub peer: IpAddr,
     /// The client, behind proxies that are trusted.
     pub client: IpAddr,
+    /// What its connection agreed on over TLS. None: it is plain.
+    pub secured: Option<Agreed>,
     /// Its place among the plan's listeners. None: it has left the plan.
     pub listener: Option<usize>,
     /// The rule that matched: its place among the plan's rules.
@@ -61,6 +64,7 @@ impl Observation {
         Self {
             peer,
             client: peer,
+            secured: None,
             listener: None,
             rule: None,
             service: None,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use evenkeel_config::Plan;
 
 use crate::record::Batch;
+use crate::tls::secured::Secured;
 use crate::worker::Desk;
 
 /// Batches that wait to be written, of all workers: some 8,000 records, 5 MiB.
@@ -125,13 +126,19 @@ impl Scribe {
     }
 
     /// Takes the record of an exchange that has ended, or counts it as dropped.
-    pub(crate) fn write(&mut self, plan: &Plan, desk: &Desk, ended: Duration) {
+    pub(crate) fn write(
+        &mut self,
+        plan: &Plan,
+        desk: &Desk,
+        secured: Option<&Secured>,
+        ended: Duration,
+    ) {
         let Some(outlet) = &self.outlet else { return };
         if self.batch.is_full() && !outlet.hand_on(&mut self.batch) {
             outlet.drop_rows(1);
             return;
         }
-        self.batch.push(plan, desk, ended);
+        self.batch.push(plan, desk, secured, ended);
         if self.batch.is_full() {
             outlet.hand_on(&mut self.batch);
         }

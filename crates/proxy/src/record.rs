@@ -10,6 +10,7 @@ pub use evenkeel_wire::Version;
 use evenkeel_wire::known::Known;
 
 use crate::observation::Observation;
+use crate::tls::secured::Secured;
 use crate::worker::Desk;
 
 /// A text that belongs to an exchange.
@@ -39,10 +40,16 @@ pub enum Text {
     Referer,
     /// `User-Agent`.
     Agent,
+    /// The name that the client asked for over TLS, in lower case.
+    Sni,
+    /// The subject of the certificate that it has shown.
+    Subject,
+    /// The SHA-256 of that, in hexadecimal.
+    Fingerprint,
 }
 
 /// Each text and the most bytes that are kept of it; what is longer is cut. In the order of [`Text`].
-const TEXTS: [(Text, usize); 12] = [
+const TEXTS: [(Text, usize); 15] = [
     (Text::Listener, 64),
     (Text::Rule, 64),
     (Text::Service, 64),
@@ -55,6 +62,9 @@ const TEXTS: [(Text, usize); 12] = [
     (Text::TraceId, 32),
     (Text::Referer, 1024),
     (Text::Agent, 512),
+    (Text::Sni, 255),
+    (Text::Subject, 512),
+    (Text::Fingerprint, 64),
 ];
 
 /// Where a text stands among a batch's bytes; the end before the begin: nowhere.
@@ -113,7 +123,13 @@ impl Batch {
     }
 
     /// Takes the record of an exchange that ended so long after the begin of 1970.
-    pub(crate) fn push(&mut self, plan: &Plan, desk: &Desk, ended: Duration) {
+    pub(crate) fn push(
+        &mut self,
+        plan: &Plan,
+        desk: &Desk,
+        secured: Option<&Secured>,
+        ended: Duration,
+    ) {
         let seen = desk.seen;
         let (request, forwardable) = (&desk.request, &desk.forwardable);
         let listener = seen.listener.and_then(|at| plan.listeners.get(at));
@@ -121,6 +137,7 @@ impl Batch {
         let service = seen.service.and_then(|at| plan.services.get(at));
         let asked = seen.understood.then_some(request);
         let sent = seen.forwarded.then_some(forwardable);
+        let shown = secured.and_then(|secured| secured.client.as_deref());
         let version = asked.map(|head| head.version());
         self.take(seen, version, ended, |text| match text {
             Text::Listener => listener.map(|plan| plan.name.as_bytes()),
@@ -136,6 +153,9 @@ impl Batch {
             Text::TraceId => sent.map(|head| head.trace_id()),
             Text::Referer => asked.and_then(|head| head.first(Known::Referer)),
             Text::Agent => asked.and_then(|head| head.first(Known::UserAgent)),
+            Text::Sni => secured.and_then(|secured| Some(secured.sni.as_deref()?.as_bytes())),
+            Text::Subject => shown.map(|shown| shown.subject.as_bytes()),
+            Text::Fingerprint => shown.map(|shown| shown.fingerprint.as_bytes()),
         });
     }
 

@@ -25,6 +25,7 @@ use crate::net::Net;
 use crate::observation::{Observation, ServiceCounters};
 use crate::outlet::Scribe;
 use crate::room::Room;
+use crate::tls::secured::Secured;
 use crate::upstream::Lane;
 
 /// Desks kept; a burst beyond it allocates.
@@ -160,7 +161,7 @@ impl<N: Net> Worker<N> {
     }
 
     /// Takes in what was seen of an exchange that has ended.
-    pub(crate) fn observe(&self, view: &View<N>, desk: &Desk) {
+    pub(crate) fn observe(&self, view: &View<N>, desk: &Desk, secured: Option<&Secured>) {
         let seen = &desk.seen;
         let seat = seen.service.and_then(|at| view.seats.get(at));
         if let Some(counters) = seat.and_then(|seat| seat.counters(self.index)) {
@@ -182,7 +183,8 @@ impl<N: Net> Worker<N> {
         }
         if self.is_recording() {
             let ended = self.net.since_1970();
-            self.scribe.borrow_mut().write(&view.live.plan, desk, ended);
+            let mut scribe = self.scribe.borrow_mut();
+            scribe.write(&view.live.plan, desk, secured, ended);
         }
     }
 

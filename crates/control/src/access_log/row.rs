@@ -155,6 +155,7 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     ] {
         put_text(key, text, out);
     }
+    put_secured(record, out);
     match status(record) {
         Some(status) => drop(write!(out, ",\"status\":{status}")),
         None => out.extend_from_slice(b",\"status\":null"),
@@ -182,6 +183,34 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     put_text("request_id", record.text(Text::RequestId), out);
     put_text("trace_id", record.text(Text::TraceId), out);
     out.push(b'}');
+}
+
+/// How its connection is secured, and who the client has shown to be.
+fn put_secured(record: &Record<'_>, out: &mut Vec<u8>) {
+    let secured = record.seen().secured;
+    let scheme = if secured.is_some() { "https" } else { "http" };
+    for (key, word) in [
+        ("scheme", Some(scheme)),
+        ("tls_version", secured.map(|tls| tls.version.word())),
+        ("tls_cipher", secured.and_then(|tls| tls.cipher)),
+        ("tls_group", secured.and_then(|tls| tls.group)),
+    ] {
+        put_text(key, word.map(str::as_bytes), out);
+    }
+    let resumed = match secured.map(|tls| tls.resumed) {
+        Some(true) => "true",
+        Some(false) => "false",
+        None => "null",
+    };
+    // Nor does writing here.
+    let _ = write!(out, ",\"tls_resumed\":{resumed}");
+    for (key, text) in [
+        ("sni", Text::Sni),
+        ("client_certificate_subject", Text::Subject),
+        ("client_certificate_fingerprint", Text::Fingerprint),
+    ] {
+        put_text(key, record.text(text), out);
+    }
 }
 
 /// Milliseconds, to the microsecond.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use evenkeel_wire::base64;
-use rustls::{Connection, HandshakeKind, ProtocolVersion};
+use rustls::{CipherSuite, Connection, HandshakeKind, ProtocolVersion};
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
@@ -19,6 +19,8 @@ pub struct Secured {
     pub version: Version,
     /// The name that the client asked for, in lower case.
     pub sni: Option<Box<str>>,
+    /// The cipher, by its name at IANA.
+    pub cipher: Option<&'static str>,
     /// The group of the key exchange, as rustls writes it.
     pub group: Option<&'static str>,
     /// Without a whole handshake.
@@ -49,7 +51,31 @@ impl Version {
     }
 }
 
+/// What of it an observation keeps: plain numbers and names that last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// Which version.
+    pub version: Version,
+    /// The cipher.
+    pub cipher: Option<&'static str>,
+    /// The group of the key exchange.
+    pub group: Option<&'static str>,
+    /// Without a whole handshake.
+    pub resumed: bool,
+}
+
 impl Secured {
+    /// What an observation keeps.
+    #[must_use]
+    pub fn agreed(&self) -> Agreed {
+        Agreed {
+            version: self.version,
+            cipher: self.cipher,
+            group: self.group,
+            resumed: self.resumed,
+        }
+    }
+
     pub(super) fn of(tls: &Connection) -> Self {
         let sni = match tls {
             Connection::Server(server) => server.server_name(),
@@ -67,11 +93,24 @@ impl Secured {
                 _ => Version::Tls13,
             },
             sni: sni.map(Into::into),
+            cipher: tls
+                .negotiated_cipher_suite()
+                .and_then(|one| name(one.suite())),
             group: group.and_then(|group| group.name().as_str()),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
             client,
             http2: tls.alpn_protocol() == Some(b"h2"),
         }
+    }
+}
+
+/// The name that IANA has for it.
+fn name(cipher: CipherSuite) -> Option<&'static str> {
+    match cipher {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => Some("TLS_AES_256_GCM_SHA384"),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
+        older => older.as_str(),
     }
 }
 

@@ -4,6 +4,7 @@ use evenkeel_config::plan::LogTarget;
 use evenkeel_proxy::observation::Observation;
 use evenkeel_proxy::reason::Reason;
 use evenkeel_proxy::record::Batch;
+use evenkeel_proxy::tls::secured::{Agreed, Version as Tls};
 use proptest::prelude::*;
 
 use super::*;
@@ -66,6 +67,7 @@ fn usual(text: Text) -> Option<&'static str> {
         Text::TraceId => "11111111111111111111111111111111",
         Text::Referer => "https://me:pw@a/?key=1",
         Text::Agent => "x \\ y",
+        Text::Sni | Text::Subject | Text::Fingerprint => return None,
     })
 }
 
@@ -74,7 +76,8 @@ fn formats() {
     let json = concat!(
         r#"{"time":"1994-11-06T08:49:37.042Z","listener":"web","rule":"all","service":"api","backend":"10.0.0.1:80","#,
         r#""client":"127.0.0.1","peer":"127.0.0.1","method":"GET","host":"example.com","path":"/a\"b","query":"token=***&b=2","#,
-        r#""protocol":"HTTP/1.1","status":200,"reason":"served","refused":null,"attempts":1,"received_head_bytes":100,"received_bytes":7,"#,
+        r#""protocol":"HTTP/1.1","scheme":"http","tls_version":null,"tls_cipher":null,"tls_group":null,"tls_resumed":null,"sni":null,"#,
+        r#""client_certificate_subject":null,"client_certificate_fingerprint":null,"status":200,"reason":"served","refused":null,"attempts":1,"received_head_bytes":100,"received_bytes":7,"#,
         r#""sent_head_bytes":90,"sent_bytes":2326,"queue_ms":0.005,"connect_ms":null,"head_ms":1.250,"total_ms":42.000,"#,
         r#""request_id":"abc","trace_id":"11111111111111111111111111111111"}"#,
         "\n"
@@ -88,6 +91,27 @@ fn formats() {
         format!("{common}\n")
     );
     assert_eq!(row(seen(), &how(RowFormat::Combined), usual), combined);
+}
+
+#[test]
+fn what_was_agreed_on_and_shown() {
+    let secured = Observation {
+        secured: Some(Agreed {
+            version: Tls::Tls13,
+            cipher: Some("TLS_AES_128_GCM_SHA256"),
+            group: Some("X25519MLKEM768"),
+            resumed: true,
+        }),
+        ..seen()
+    };
+    let row = row(secured, &how(RowFormat::Json), |text| match text {
+        Text::Sni => Some("a.example"),
+        Text::Subject => Some("CN=\"bob\""),
+        Text::Fingerprint => Some("00ff"),
+        other => usual(other),
+    });
+    let expect = r#""protocol":"HTTP/1.1","scheme":"https","tls_version":"1.3","tls_cipher":"TLS_AES_128_GCM_SHA256","tls_group":"X25519MLKEM768","tls_resumed":true,"sni":"a.example","client_certificate_subject":"CN=\"bob\"","client_certificate_fingerprint":"00ff","status":200"#;
+    assert!(row.contains(expect), "{row}");
 }
 
 #[test]
@@ -147,7 +171,7 @@ proptest! {
     /// Whatever a client writes: a row is one line, of printable ASCII but for JSON's letters, and JSON can be read.
     #[test]
     fn no_client_breaks_a_row(
-        texts in proptest::collection::vec(proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)), 12),
+        texts in proptest::collection::vec(proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)), 15),
     ) {
         let mut batch = Batch::default();
         batch.take(seen(), Some(Version::Current), ENDED, |which| texts[which as usize].as_deref());
