@@ -1,5 +1,8 @@
-//! Owns certificates over time: that a plan's can be loaded before it is taken, that keys of tickets turn, how long each holds.
+//! Owns certificates over time: that a plan's can be loaded before it is taken, that keys of tickets turn, how long each holds, and
+//! that its end is told in time.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_config::{Plan, Problem};
@@ -11,6 +14,7 @@ use evenkeel_proxy::tls::upstream::Towards;
 
 use crate::control::StartError;
 use crate::snapshot::CertificateSnapshot;
+use crate::told;
 
 /// All that is wrong today with the certificates and keys of a plan, at the places that name them.
 #[must_use]
@@ -35,13 +39,81 @@ pub(crate) fn load(plan: &Plan) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Turns keys of tickets that are due.
-pub(crate) fn turn(live: &Live) {
+const DAY: i64 = 24 * 60 * 60;
+
+/// So long before its end a certificate is told of, in seconds. With ACME the first is when a renewal is late already.
+const TOLD_AT: [i64; 5] = [30 * DAY, 14 * DAY, 7 * DAY, DAY, 0];
+
+/// How often certificates are looked at; days do not pass faster.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// A certificate: its listener, its file, its end since 1970 in seconds. What is renewed ends otherwise.
+type Which = (Arc<str>, Box<str>, i64);
+
+/// What was told of the ends of certificates.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    /// How many of [`TOLD_AT`] each had passed, of those that are in the plan.
+    passed: HashMap<Which, usize>,
+    /// When to look again.
+    next: Duration,
+}
+
+/// A certificate that comes nearer to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) listener: Arc<str>,
+    pub(crate) file: Box<str>,
+    /// Until its end; none are left when it has come.
+    pub(crate) seconds_left: i64,
+}
+
+impl Ends {
+    /// Those that have come nearer by a step since the last look; of several steps at once, one is told. `now` is since 1970.
+    fn look(&mut self, all: impl Iterator<Item = Which>, now: Duration) -> Vec<End> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let (mut passed, mut told) = (HashMap::new(), Vec::new());
+        for which in all {
+            let seconds_left = which.2.saturating_sub(now);
+            let steps = TOLD_AT.iter().filter(|&&at| seconds_left <= at).count();
+            // A clock that is put back tells nothing twice.
+            let before = self.passed.get(&which).copied().unwrap_or(0);
+            if steps > before {
+                told.push(End {
+                    listener: which.0.clone(),
+                    file: which.1.clone(),
+                    seconds_left,
+                });
+            }
+            passed.insert(which, steps.max(before));
+        }
+        self.passed = passed;
+        told
+    }
+}
+
+/// Turns keys of tickets that are due, and tells of certificates that come nearer to their end.
+pub(crate) fn turn(live: &Live, ends: &mut Ends) {
     let mut all = live.terms.iter().flatten().peekable();
     if all.peek().is_some() {
         let now = since_1970();
         all.for_each(|terms| terms.turn(now));
+        if now >= ends.next {
+            ends.next = now + LOOK_EVERY;
+            for end in ends.look(shown(live), now) {
+                told::certificate(&end);
+            }
+        }
     }
+}
+
+/// All certificates of all listeners.
+fn shown(live: &Live) -> impl Iterator<Item = Which> {
+    let listeners = live.plan.listeners.iter().zip(&live.terms);
+    listeners.flat_map(|(listener, terms)| {
+        let all = terms.iter().flat_map(|terms| &terms.certificates);
+        all.map(|(file, one)| (listener.name.clone(), file.clone(), one.not_after))
+    })
 }
 
 /// The certificates of a listener, with the time that each has left at `now`, since 1970.
@@ -54,4 +126,71 @@ pub(crate) fn of(live: &Live, listener: usize, now: Duration) -> Vec<Certificate
         seconds_left: certificate.not_after.saturating_sub(now),
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const END: i64 = 1_800_000_000;
+
+    fn which(file: &str, end: i64) -> Which {
+        ("secure".into(), file.into(), end)
+    }
+
+    /// What is told with so many seconds left of a certificate, in this order.
+    #[track_caller]
+    fn check(ends: &mut Ends, file: &str, rows: &[(i64, bool)]) {
+        for &(left, told) in rows {
+            let now = Duration::from_secs(u64::try_from(END - left).unwrap());
+            let all = ends.look([which(file, END)].into_iter(), now);
+            let expect = told.then(|| End {
+                listener: "secure".into(),
+                file: file.into(),
+                seconds_left: left,
+            });
+            assert_eq!(all, expect.into_iter().collect::<Vec<_>>(), "{left} left");
+        }
+    }
+
+    #[test]
+    fn each_step_to_the_end_is_told_once() {
+        let rows = [
+            (31 * DAY, false),
+            (30 * DAY + 1, false),
+            (30 * DAY, true),
+            (30 * DAY - 60, false),
+            (14 * DAY, true),
+            (14 * DAY + 9, false),
+            (14 * DAY - 9, false),
+            (7 * DAY, true),
+            (2 * DAY, false),
+            (DAY, true),
+            (1, false),
+            (0, true),
+            (-9 * DAY, false),
+        ];
+        check(&mut Ends::default(), "a.pem", &rows);
+    }
+
+    #[test]
+    fn who_comes_late_is_told_the_last_step_alone() {
+        check(
+            &mut Ends::default(),
+            "a.pem",
+            &[(3 * DAY, true), (2 * DAY, false), (-1, true), (-2, false)],
+        );
+    }
+
+    #[test]
+    fn what_is_renewed_begins_anew_and_what_leaves_is_forgotten() {
+        let mut ends = Ends::default();
+        let now = Duration::from_secs(u64::try_from(END - DAY).unwrap());
+        let told = |ends: &mut Ends, all: &[Which]| ends.look(all.iter().cloned(), now).len();
+        let (old, new) = (which("a.pem", END), which("a.pem", END + 90 * DAY));
+        assert_eq!(told(&mut ends, &[old.clone(), which("b.pem", END)]), 2);
+        assert_eq!(told(&mut ends, &[new, which("b.pem", END)]), 0);
+        assert_eq!(ends.passed.len(), 2);
+        assert_eq!(told(&mut ends, &[old]), 1);
+    }
 }

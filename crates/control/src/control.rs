@@ -82,6 +82,7 @@ pub struct Control {
     draining: Arc<AtomicBool>,
     reloads: Arc<Reloads>,
     log: AccessLog,
+    ends: certificates::Ends,
 }
 
 impl Control {
@@ -139,6 +140,7 @@ impl Control {
             draining: Arc::default(),
             reloads: Arc::new(Reloads::begin()),
             log,
+            ends: certificates::Ends::default(),
         };
         control.listen(bound);
         control.follow_names();
@@ -222,7 +224,7 @@ impl Control {
             service.state.service.tick(now);
         }
         self.follow_names();
-        certificates::turn(&live);
+        certificates::turn(&live, &mut self.ends);
         let alive = self.draining.load(Ordering::Relaxed)
             || !self
                 .workers

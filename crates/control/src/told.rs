@@ -7,6 +7,7 @@ use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
 use tracing::{debug, error, info, warn};
 
+use crate::certificates::End;
 use crate::names::{News, What};
 use crate::snapshot::{fault_word, reason};
 
@@ -243,6 +244,22 @@ pub fn name(news: &News) {
             "name cannot be looked up; its last addresses stay"
         ),
         What::Mended => info!(name, "name is looked up again"),
+    }
+}
+
+/// Logs that a certificate comes nearer to its end.
+pub(crate) fn certificate(end: &End) {
+    let (listener, certificate) = (&*end.listener, &*end.file);
+    let days_left = end.seconds_left.div_euclid(24 * 60 * 60);
+    match end.seconds_left {
+        ..=0 => error!(
+            listener,
+            certificate, "the certificate has expired: clients refuse it"
+        ),
+        _ => warn!(
+            listener,
+            certificate, days_left, "the certificate expires soon and is not renewed"
+        ),
     }
 }
 
