@@ -125,7 +125,10 @@ pub(crate) async fn handshake<N: Net, S: Sock>(
     let state = door.state();
     let made = match Under::take(&state, held.most) {
         Some(_under) => make(worker, door, held, sock).await,
-        None => Err(Fault::TooMany),
+        None => {
+            turn_away(sock).await;
+            Err(Fault::TooMany)
+        }
     };
     match made {
         Ok(sock) => {
@@ -139,6 +142,21 @@ pub(crate) async fn handshake<N: Net, S: Sock>(
             None
         }
     }
+}
+
+/// A fatal alert that nobody has sealed: `internal_error` (RFC 8446 section 6.2), as there is none for who is busy.
+const BUSY: &[u8] = &[0x15, 3, 3, 0, 2, 2, 80];
+
+/// Tells a client that it is one too many, as far as that needs no waiting.
+async fn turn_away<S: Sock>(mut sock: S) {
+    poll_fn(|cx| {
+        // What has come and is not read makes an end a cut, which may overtake the alert.
+        let _ = sock.poll_read(cx, &mut [0; FIRST]);
+        let _ = sock.poll_write(cx, BUSY);
+        let _ = sock.poll_shutdown(cx);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 async fn make<N: Net, S: Sock>(
@@ -156,15 +174,21 @@ async fn make<N: Net, S: Sock>(
     deadline.set_idle(worker.now(), within);
     let poll_late = |cx: &Context<'_>| poll_late(cx, worker, door, &deadline);
     let terms = held.terms.ok_or(Fault::NoCertificate)?;
-    let first = poll_fn(|cx| {
-        let mut first = [0; FIRST];
-        match sock.poll_read(cx, &mut first) {
-            Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Ok(first[..length].to_vec())),
-            Poll::Ready(_) => Poll::Ready(Err(Fault::PeerLeft)),
-            Poll::Pending => poll_late(cx).map(|()| Err(Fault::Timeout)),
-        }
-    })
-    .await?;
+    let mut first = Vec::new();
+    while may_be_http(&first) {
+        poll_fn(|cx| {
+            let mut more = [0; FIRST];
+            match sock.poll_read(cx, &mut more) {
+                Poll::Ready(Ok(length)) if length > 0 => {
+                    first.extend_from_slice(&more[..length]);
+                    Poll::Ready(Ok(()))
+                }
+                Poll::Ready(_) => Poll::Ready(Err(Fault::PeerLeft)),
+                Poll::Pending => poll_late(cx).map(|()| Err(Fault::Timeout)),
+            }
+        })
+        .await?;
+    }
     if terms.speaks_http() && is_http(&first) {
         deadline.set(worker.now() + ANSWER_WITHIN);
         poll_fn(|cx| match poll_answer(cx, &mut sock) {
@@ -205,11 +229,19 @@ pub(super) fn poll_late<N: Net>(
     deadline.poll_passed(cx)
 }
 
+/// The longest method that is taken for one.
+const METHOD_MOST: usize = 16;
+
+/// Whether more has to come before it is known what a client speaks: what came is a part of a method, or nothing.
+fn may_be_http(first: &[u8]) -> bool {
+    first.len() <= METHOD_MOST && first.iter().all(u8::is_ascii_uppercase)
+}
+
 /// Whether a client's first words are a request line rather than a record of TLS, whose first byte is a number.
 fn is_http(first: &[u8]) -> bool {
     let method = first.iter().take_while(|byte| byte.is_ascii_uppercase());
     let length = method.count();
-    (3..=16).contains(&length) && first.get(length) == Some(&b' ')
+    (3..=METHOD_MOST).contains(&length) && first.get(length) == Some(&b' ')
 }
 
 /// What a client hears that speaks plain HTTP here.
@@ -238,6 +270,18 @@ mod tests {
             (b"", false),
         ] {
             assert_eq!(is_http(first), http, "{first:?}");
+            assert!(!http || !may_be_http(first), "{first:?}");
+        }
+        for (first, more) in [
+            (&b""[..], true),
+            (b"G", true),
+            (b"OPTIONS", true),
+            (b"GET ", false),
+            (b"GETS/", false),
+            (b"AAAAAAAAAAAAAAAAA", false),
+            (b"\x16", false),
+        ] {
+            assert_eq!(may_be_http(first), more, "{first:?}");
         }
     }
 

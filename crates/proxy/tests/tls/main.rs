@@ -1,6 +1,8 @@
 //! TLS without a network: whose certificate is shown to whom, who is let in, what comes back short, what a file is worth.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
+/// Clients that mean harm.
+mod attacks;
 mod made;
 
 use std::future::poll_fn;

@@ -390,7 +390,8 @@ fn a_certificate_meets_its_rule_and_explanations_say_so() {
     let rules = format!(
         "rules:\n- {{ name: bob, when: {{ client_certificate: {{ fingerprint: \"{fingerprint}\" }} }}, respond: {{ body: bob }} }}\n- {{ name: others, when: {{ client_certificate: any }}, respond: {{ body: others }} }}\n- {{ name: nobody, respond: {{ body: nobody }} }}\n"
     );
-    let text = text(&tls, "", "127.0.0.1:9", "") + &rules;
+    let log = "access_log: { to: ./rows.log }\n";
+    let text = text(&tls, "", "127.0.0.1:9", "") + log + &rules;
     let keel = run(&folder, &text);
     let file = path("keel.yaml");
     let mut cases = String::new();
@@ -425,6 +426,21 @@ fn a_certificate_meets_its_rule_and_explanations_say_so() {
     let san = "\"san\":[\"DNS:bob.example\"]";
     let out: String = out.split_whitespace().collect();
     assert!(out.contains(san), "{out}");
+    keel.signal("-TERM");
+    keel.wait();
+    let rows = std::fs::read_to_string(path("rows.log")).unwrap();
+    let rows: Vec<_> = rows.lines().collect();
+    let digits = fingerprint.replace(':', "").to_lowercase();
+    let agreed = r#""scheme":"https","tls_version":"1.3","tls_cipher":"TLS_AES_256_GCM_SHA384","#;
+    assert!(rows.iter().all(|row| row.contains(agreed)), "{rows:?}");
+    for (row, shown) in rows.iter().zip([
+        format!(r#""sni":"a.example","client_certificate_subject":"CN=bob","client_certificate_fingerprint":"{digits}""#),
+        r#""client_certificate_subject":"CN=eve""#.to_owned(),
+        r#""client_certificate_subject":null,"client_certificate_fingerprint":null"#.to_owned(),
+    ]) {
+        assert!(row.contains(&shown), "{shown} in {row}");
+    }
+    assert_eq!(rows.len(), 3);
     cases += "- { request: \"GET https://a.example/\", rule: bob, cert: none.pem }\n";
     let cases = folder.write("cases.yaml", &cases);
     let (code, out, said) = evenkeel(&["check", "--expect", cases.to_str().unwrap(), &file]);
@@ -457,15 +473,25 @@ fn who_says_nothing_or_something_else_is_told_or_ended_and_counted() {
     failed("plain_http");
     // Two that say nothing: one is waited for, the other is one too many.
     let quiet = [hold(keel.address, ""), hold(keel.address, "")];
-    for mut one in quiet {
+    let mut told = quiet.map(|mut one| {
+        let mut all = Vec::new();
         // An end, or a cut.
-        let mut byte = [0];
-        assert!(!matches!(one.read(&mut byte), Ok(1..)));
-    }
+        let _ = one.read_to_end(&mut all);
+        all
+    });
+    told.sort();
+    assert_eq!(told, [vec![], vec![0x15, 3, 3, 0, 2, 2, 80]]);
     failed("timeout");
     failed("too_many");
     drop(hold(keel.address, "\u{16}\u{3}\u{1}"));
     failed("peer_left");
+    // One that stops within its hello has no more time than one that says nothing.
+    let mut stalled = hold(keel.address, "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}");
+    let _ = stalled.read_to_end(&mut Vec::new());
+    metric(
+        &keel,
+        "evenkeel_tls_handshake_failures_total{listener=\"secure\",reason=\"timeout\"} 2",
+    );
     let mut noise = hold(keel.address, "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}");
     let _ = noise.read_to_end(&mut Vec::new());
     failed("malformed");
@@ -473,6 +499,90 @@ fn who_says_nothing_or_something_else_is_told_or_ended_and_counted() {
     // Those who speak it are served meanwhile: the backend is away, and the answer is ours.
     let got = curl(&keel, &authority, &[], "a.example");
     assert!(got.starts_with("502 "), "{got}");
+}
+
+#[test]
+fn nothing_is_agreed_on_a_second_time() {
+    let folder = Folder::new("tls-again");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let keel = run(&folder, &text(SITE, "", "127.0.0.1:9", ""));
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-connect", &keel.address.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // `R` on a line of its own asks for another handshake; the input stays open, so that it is not the end that ends it.
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"R\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("RENEGOTIATING"), "{said}");
+    assert!(said.contains("no renegotiation"), "{said}");
+    assert!(curl(&keel, &authority, &[], "a.example").starts_with("502 "));
+}
+
+/// Certificates are replaced again and again while clients come: each gets one of the two, and none is turned away.
+#[test]
+fn reloads_lose_no_handshake() {
+    let folder = Folder::new("tls-replaced");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    authority.make("other", &["a.example"]);
+    let server = Server::nginx(&folder, TOLD);
+    let mut keel = run(&folder, &text(SITE, "", &server.address.to_string(), ""));
+    let at = |file: &str| folder.path().join(file);
+    let (address, ca) = (keel.address, authority.ca.clone());
+    let going = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut asked = 0;
+                    while going.load(std::sync::atomic::Ordering::Relaxed) || asked < 10 {
+                        let output = Command::new("curl")
+                            .args([
+                                "--silent",
+                                "--show-error",
+                                "--max-time",
+                                "30",
+                                "--noproxy",
+                                "*",
+                            ])
+                            .args([
+                                "--resolve",
+                                &format!("a.example:{}:127.0.0.1", address.port()),
+                            ])
+                            .arg("--cacert")
+                            .arg(&ca)
+                            .arg(format!("https://a.example:{}/", address.port()))
+                            .output()
+                            .unwrap();
+                        let told = [output.stdout, output.stderr].concat();
+                        assert_eq!(String::from_utf8_lossy(&told), "https   \n");
+                        asked += 1;
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..4 {
+            for (from, to) in [("site", "kept"), ("other", "site"), ("kept", "other")] {
+                for kind in ["pem", "key"] {
+                    std::fs::copy(at(&format!("{from}.{kind}")), at(&format!("{to}.{kind}")))
+                        .unwrap();
+                }
+            }
+            keel.signal("-HUP");
+            keel.until("listener secure changes\n");
+        }
+        going.store(false, std::sync::atomic::Ordering::Relaxed);
+        for client in clients {
+            client.join().unwrap();
+        }
+    });
 }
 
 /// What a client reads of one answer with a body of one line.
@@ -642,6 +752,17 @@ fn what_is_wrong_with_files_is_told_at_the_line_that_names_them() {
             && said.contains("[expired]"),
         "{said}"
     );
+    let old = text(
+        "certificates: [{ cert: old.pem, key: old.key }]",
+        "",
+        "127.0.0.1:9",
+        "",
+    );
+    let certificate = folder.path().join("old.pem");
+    run(&folder, &old).until(&format!(
+        "the certificate has expired: clients refuse it listener=secure certificate={}\n",
+        certificate.display()
+    ));
     for (row, word) in [
         ("{ cert: site.pem, key: locked.key }", "[key]"),
         ("{ cert: site.key, key: site.key }", "[certificate]"),
