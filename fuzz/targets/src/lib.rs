@@ -17,6 +17,12 @@ pub mod config;
 /// What stands before a connection's first byte, and what it begins with.
 pub mod proxy_protocol;
 
+/// Certificates and keys.
+pub mod pem;
+
+/// What a client says first over TLS.
+pub mod client_hello;
+
 /// Heads of requests, and what goes on to a backend.
 pub mod request;
 
@@ -72,6 +78,10 @@ pub const TARGETS: &[Target] = &[
         check: chunked::check,
     },
     Target {
+        name: "client_hello",
+        check: client_hello::check,
+    },
+    Target {
         name: "config",
         check: config::check,
     },
@@ -86,6 +96,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "path",
         check: path::check,
+    },
+    Target {
+        name: "pem",
+        check: pem::check,
     },
     Target {
         name: "proxy_protocol",

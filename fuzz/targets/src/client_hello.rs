@@ -1,0 +1,91 @@
+//! Owns the laws of a client's first flight: what it comes to is the same however it is cut, and bounded.
+
+use std::pin::pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use evenkeel_config::plan::tls::{CertificatePlan, ClientAuth, Material, Policy, Tickets, TlsPlan};
+use evenkeel_config::problem::At;
+use evenkeel_proxy::sock::Sock;
+use evenkeel_proxy::sock::pipe::Pipe;
+use evenkeel_proxy::tls::fault::Fault;
+use evenkeel_proxy::tls::terms::Terms;
+
+use crate::show;
+
+/// More than any server says to a hello.
+const ANSWER_MOST: usize = 64 * 1024;
+
+/// 2026-11-21: the certificate holds for a century, and guards nothing.
+const TODAY: Duration = Duration::from_secs(1_795_219_200);
+
+static TERMS: LazyLock<Option<Arc<Terms>>> = LazyLock::new(|| {
+    let material = |bytes: &[u8]| Material {
+        path: "site.pem".into(),
+        bytes: bytes.into(),
+        at: At {
+            file: 0,
+            line: 1,
+            column: 1,
+            length: 1,
+        },
+    };
+    let plan = TlsPlan {
+        policy: Policy::Intermediate,
+        certificates: vec![CertificatePlan {
+            cert: material(include_bytes!("client_hello/site.pem")),
+            key: material(include_bytes!("client_hello/site.key")),
+            ocsp: None,
+        }],
+        client_auth: ClientAuth::Off,
+        tickets: Tickets::Off,
+        hsts: None,
+    };
+    Terms::new(&plan, None, TODAY).ok()
+});
+
+/// Makes a handshake of it whole, byte by byte, and with a part that came before. Taken: it was answered with a hello.
+pub fn check(input: &[u8]) -> bool {
+    let whole = outcome(&[], input, usize::MAX);
+    let (first, rest) = input.split_at(input.len() / 2);
+    for other in [outcome(&[], input, 1), outcome(first, rest, 100)] {
+        assert_eq!(whole, other, "{}", show(input));
+    }
+    whole.1
+}
+
+/// Why it fails, as it does without more, and whether a handshake's record came back.
+fn outcome(first: &[u8], rest: &[u8], piece: usize) -> (Option<Fault>, bool) {
+    let Some(terms) = &*TERMS else {
+        panic!("the target's certificate cannot be loaded");
+    };
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (mut client, server) = Pipe::pair(rest.len() + ANSWER_MOST);
+    let mut made = pin!(terms.handshake(server, first.to_vec()));
+    let mut fault = None;
+    for piece in rest.chunks(piece.min(rest.len().max(1))) {
+        // An end that was reached takes nothing more.
+        let _ = client.poll_write(cx, piece);
+        if let Poll::Ready(done) = made.as_mut().poll(cx) {
+            fault = Some(done.err());
+            break;
+        }
+    }
+    let _ = client.poll_shutdown(cx);
+    if fault.is_none()
+        && let Poll::Ready(done) = made.as_mut().poll(cx)
+    {
+        fault = Some(done.err());
+    }
+    let Some(fault) = fault else {
+        panic!("it waits for more behind the end");
+    };
+    let mut answer = vec![0; ANSWER_MOST + 1];
+    let length = match client.poll_read(cx, &mut answer) {
+        Poll::Ready(Ok(length)) => length,
+        _ => 0,
+    };
+    assert!(length <= ANSWER_MOST, "{length} bytes");
+    (fault, answer[..length].starts_with(&[0x16, 3]))
+}
