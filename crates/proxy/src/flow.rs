@@ -348,7 +348,7 @@ impl Seen {
         desk.name.clear();
         let name = self.name.as_deref().unwrap_or_default();
         desk.name.extend_from_slice(name.as_bytes());
-        conn.worker.observe(&view, &desk);
+        conn.worker.observe(&view, &desk, conn.sock.secured());
         conn.worker.give_desk(desk);
     }
 }

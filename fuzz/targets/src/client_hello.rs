@@ -41,6 +41,7 @@ static TERMS: LazyLock<Option<Arc<Terms>>> = LazyLock::new(|| {
         client_auth: ClientAuth::Off,
         tickets: Tickets::Off,
         hsts: None,
+        spoken: &["h2", "http/1.1"],
     };
     Terms::new(&plan, None, TODAY).ok()
 });

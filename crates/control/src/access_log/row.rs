@@ -190,7 +190,7 @@ fn put_secured(record: &Record<'_>, out: &mut Vec<u8>) {
     let secured = record.seen().secured;
     let scheme = if secured.is_some() { "https" } else { "http" };
     for (key, word) in [
-        ("scheme", Some(scheme)),
+        ("scheme", Some(scheme).filter(|_| !record.seen().flow)),
         ("tls_version", secured.map(|tls| tls.version.word())),
         ("tls_cipher", secured.and_then(|tls| tls.cipher)),
         ("tls_group", secured.and_then(|tls| tls.group)),

@@ -159,7 +159,8 @@ fn each_row_of_the_table() {
                 let tls = row.when.contains("client_certificate");
                 ask(request, address, unix.to_str().unwrap(), &folder, tls)
             };
-            let is = answer.starts_with("HTTP/1.1 200 OK\r\n")
+            let served = ["HTTP/1.1 200 OK\r\n", "HTTP/2 200 \r\n"];
+            let is = served.iter().any(|line| answer.starts_with(line))
                 && answer.ends_with(&format!("\r\n\r\n{body}"));
             assert!(is, "{}: {request} must meet `{body}`: {answer}", row.when);
             asked += 1;
