@@ -170,9 +170,6 @@ pub const HTTP2_CLIENT_WINDOW: u32 = 1024 * 1024;
 /// client that reads slowly holds up nobody else's answer.
 pub const HTTP2_BACKEND_WINDOW: u32 = 128 * 1024;
 
-/// Connections of HTTP/2 to one backend that one worker opens at once; the next is opened when these carry what they may.
-pub const HTTP2_OPENING: usize = 1;
-
 /// Names of one listener that passes TLS on: each takes some 200 bytes.
 pub const SNI_NAMES: usize = 10_000;
 

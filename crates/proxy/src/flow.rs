@@ -19,7 +19,7 @@ use evenkeel_balance::retry::{Attempt, Progress};
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
-use evenkeel_config::plan::{FlowPlan, HelloPlan, SidePlan, Unknown};
+use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
 use crate::buffers::Input;
 use crate::carrier::Carrier;
@@ -251,6 +251,7 @@ async fn attempt<N: Net>(
         towards: way.seat.live.towards_flows.as_deref(),
         until,
         half_close: true,
+        protocol: Protocol::Http1,
         // One that carried something else before is not the beginning of anything.
         fresh: true,
     };

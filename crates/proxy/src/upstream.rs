@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use evenkeel_balance::time::Instant;
-use evenkeel_config::plan::UpstreamPlan;
+use evenkeel_config::plan::{Protocol, UpstreamPlan};
 
 use crate::buffers::Input;
 use crate::carrier::Carrier;
+use crate::http2::back::Links;
+use crate::http2::stream::Stream;
 use crate::live::LiveBackend;
 use crate::sock::Sock;
 
@@ -47,6 +49,17 @@ impl<S: Sock> Connection<S> {
             made: now,
             requests: 0,
             _permit: Some(permit),
+        }
+    }
+
+    /// A stream of one that has carried so many exchanges.
+    pub(crate) fn of_stream(stream: Box<Stream>, requests: usize, now: Instant) -> Self {
+        Self {
+            sock: Carrier::Stream(stream),
+            input: Input::default(),
+            made: now,
+            requests,
+            _permit: None,
         }
     }
 
@@ -120,6 +133,10 @@ pub(crate) struct Lane<S> {
     waiting: RefCell<VecDeque<Rc<Waiter<S>>>>,
     /// Connections handed on past another worker's waiter, one after another.
     row: Cell<usize>,
+    /// Those of HTTP/2.
+    pub(crate) links: Links,
+    /// The backend agreed to HTTP/1.1.
+    http1: Cell<bool>,
 }
 
 impl<S: Sock> Lane<S> {
@@ -129,11 +146,18 @@ impl<S: Sock> Lane<S> {
             idle: RefCell::new(Vec::new()),
             waiting: RefCell::new(VecDeque::new()),
             row: Cell::new(0),
+            links: Links::default(),
+            http1: Cell::new(false),
         }
     }
 
     /// An idle connection that is still of use.
-    pub(crate) fn take_idle(&self, now: Instant) -> Option<Connection<S>> {
+    pub(crate) fn take_idle(&self, how: &UpstreamPlan, now: Instant) -> Option<Connection<S>> {
+        if how.protocol != Protocol::Http1
+            && let Some((stream, requests)) = self.links.take(how, now)
+        {
+            return Some(Connection::of_stream(stream, requests, now));
+        }
         let mut idle = self.idle.borrow_mut();
         while let Some(mut one) = idle.pop() {
             if one.until > now && !one.connection.sock.has_input() {
@@ -168,6 +192,16 @@ impl<S: Sock> Lane<S> {
         poll_fn(|cx| waits.poll(cx)).await
     }
 
+    /// Whether the backend, asked for either, agreed to HTTP/1.1 the last time.
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.http1.get()
+    }
+
+    /// Notes what it agreed to.
+    pub(crate) fn note_http1(&self, http1: bool) {
+        self.http1.set(http1);
+    }
+
     /// Keeps a connection for the next exchange, if it may be kept; hands it on if that one waits already.
     pub(crate) fn park(
         &self,
@@ -176,6 +210,10 @@ impl<S: Sock> Lane<S> {
         told: Option<u32>,
         now: Instant,
     ) {
+        if connection.sock.is_stream() {
+            // It has ended; its connection is kept by itself.
+            return;
+        }
         connection.requests += 1;
         let worn = how
             .requests
@@ -228,8 +266,9 @@ impl<S: Sock> Lane<S> {
     }
 
     /// Closes what is idle for too long, what the backend closed, and as many as others wait for: each passes its place on.
-    pub(crate) fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, how: &UpstreamPlan, now: Instant) {
         let sockets = &self.backend.sockets;
+        self.links.sweep(how.idle, sockets.is_wanted(), now);
         self.idle.borrow_mut().retain_mut(|one| {
             !sockets.is_wanted() && one.until > now && !one.connection.sock.has_input()
         });

@@ -220,7 +220,7 @@ impl<N: Net> Worker<N> {
         }
         for seat in &self.view().seats {
             for lane in seat.lanes.borrow().values() {
-                lane.sweep(now);
+                lane.sweep(&seat.live.plan.upstream, now);
             }
         }
     }
@@ -253,7 +253,10 @@ impl<N: Net> View<N> {
                     .iter()
                     .find(|seat| Arc::ptr_eq(&seat.live.state, &service.state))
                     // A connection that was held to other terms than those of today is not used again.
-                    .filter(|seat| seat.live.plan.upstream.tls == service.plan.upstream.tls)
+                    .filter(|seat| {
+                        let (was, is) = (&seat.live.plan.upstream, &service.plan.upstream);
+                        was.tls == is.tls && was.protocol == is.protocol
+                    })
                     .map(|seat| seat.lanes.borrow().clone())
                     .unwrap_or_default();
                 Rc::new(Seat::new(service.clone(), seed, lanes))

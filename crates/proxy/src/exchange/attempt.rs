@@ -136,7 +136,11 @@ pub(super) async fn make<N: Net>(
     }
     let mut now = pick.at();
     (desk.seen.connect, desk.seen.head) = (None, None);
-    let (mut pick, mut idle, mut stale) = (pick, lane.take_idle(now), false);
+    let (mut pick, mut idle, mut stale) = (
+        pick,
+        lane.take_idle(&exchange.seat.live.plan.upstream, now),
+        false,
+    );
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
@@ -165,7 +169,7 @@ pub(super) async fn make<N: Net>(
             desk,
             (pick, lane.clone()),
             course,
-            (upstream, ready),
+            (upstream, ready, stale),
             tries,
         );
         match attempt.run(now).await {
@@ -192,6 +196,7 @@ fn opening<'a, N: Net>(
         towards: service.towards.as_deref(),
         until: (now + within).min(course.until),
         half_close: course.half_close,
+        protocol: service.plan.upstream.protocol,
         fresh,
     }
 }
@@ -214,6 +219,8 @@ struct Try<'a, 'b, N: Net> {
     desk: &'a mut Desk,
     upstream: Connection<N::Sock>,
     reused: bool,
+    /// The pick was tried before, on a connection that had ended.
+    again: bool,
     /// When it had its connection.
     ready: Instant,
     upload: Pump,
@@ -233,7 +240,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         desk: &'a mut Desk,
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
-        (upstream, ready): (Connection<N::Sock>, Instant),
+        (upstream, ready, again): (Connection<N::Sock>, Instant, bool),
         tries: &'a Tries,
     ) -> Self {
         let mut before = std::mem::take(&mut desk.upward);
@@ -257,6 +264,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             conn,
             desk,
             reused: upstream.is_reused(),
+            again,
             upstream,
             ready,
             upload,
@@ -283,6 +291,13 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             now + first
         };
         self.conn.deadline.set(until);
+        if let Carrier::Stream(stream) = &mut self.upstream.sock {
+            match stream.ask(&self.desk.forwardable, bodyless) {
+                Ok(true) => {}
+                Ok(false) => return self.failed(Heard::Unseen),
+                Err(malformed) => return Ok(self.unsayable(malformed)),
+            }
+        }
         for _ in 0..=INTERIM_MOST {
             let length = match self.hear().await {
                 Heard::Head(length) => length,
@@ -321,10 +336,17 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         let now = self.conn.worker.now();
         self.desk.seen.received = self.upload.came();
         let idempotent = self.desk.request.is_idempotent();
-        if self.reused && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
+        let shared = self.upstream.sock.is_stream();
+        if self.reused && !shared && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
             return self.stale(idempotent);
         }
-        let unseen = matches!(heard, Heard::Unseen);
+        let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
+        let whole =
+            self.desk.request.framing() == Framing::Empty || unseen && self.upload.came() == 0;
+        if matches!(heard, Heard::Unseen) && whole && !self.again {
+            self.desk.upward = self.upload.into_buffer();
+            return Err(Stale(self.pick));
+        }
         let (fault, reason) = match heard {
             Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
             Heard::Gone => {
@@ -341,15 +363,17 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             }
             Heard::Nothing { client: false } => (Fault::Timeout, Reason::BackendTimeout),
             Heard::Malformed(malformed) => (Fault::Protocol, Reason::BackendMalformed(malformed)),
+            Heard::Refused => (
+                Fault::Overloaded { retry_after: None },
+                Reason::BackendReset,
+            ),
             Heard::End | Heard::Head(_) | Heard::Unseen => (Fault::Reset, Reason::BackendReset),
         };
-        let progress = if self.upload.has_written() || self.upstream.sock.is_stream() && !unseen {
-            Progress::Sent
-        } else {
-            Progress::Unsent
+        // A stream's head is written apart from what is uploaded.
+        let progress = match self.upload.has_written() || shared && !unseen {
+            true => Progress::Sent,
+            false => Progress::Unsent,
         };
-        let whole =
-            self.desk.request.framing() == Framing::Empty || unseen && self.upload.came() == 0;
         self.desk.upward = self.upload.into_buffer();
         self.pick.finish(Outcome::Broken(fault), now);
         Ok(Attempted::Failed(Failed {
@@ -359,6 +383,13 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             whole,
             reason,
         }))
+    }
+
+    /// What HTTP/1.1 could say and HTTP/2 cannot: nothing is held against the backend.
+    fn unsayable(self, malformed: Malformed) -> Attempted {
+        self.desk.upward = self.upload.into_buffer();
+        drop(self.pick);
+        Attempted::Failed(unsent(None, Reason::Malformed(malformed)))
     }
 
     /// A kept connection ended before a byte of an answer.

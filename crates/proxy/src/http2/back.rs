@@ -1,26 +1,294 @@
-//! Owns connections of HTTP/2 to backends.
+//! Owns connections of HTTP/2 to one backend: few, each of which carries many exchanges at once.
+//!
+//! An exchange takes a place on the connection that has the fewest; when all have what they may, the next is opened, by one exchange
+//! at a time: the others wait for what comes first. Until a backend has said how many streams it takes, its connection carries one.
 
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
-use super::stream::Unheard;
+use bytes::Bytes;
+use evenkeel_balance::time::Instant;
+use evenkeel_config::limits::{HTTP2_BACKEND_WINDOW, ServiceLimits};
+use evenkeel_config::plan::UpstreamPlan;
+use evenkeel_wire::Malformed;
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Error, Reason};
+
+use super::TABLE;
+use super::io::Io;
+use super::stream::{BUFFERED, Stream, Unheard};
 use super::watch::Watch;
+use crate::net::Net;
+use crate::sock::Sock;
+use crate::tls::secured::Secured;
+use crate::upstream::Permit;
+
+/// One worker's connections of HTTP/2 to one backend.
+#[derive(Default)]
+pub(crate) struct Links {
+    all: RefCell<Vec<Rc<Link>>>,
+    /// Somebody opens one.
+    opening: Cell<bool>,
+    waiting: Rc<Waiting>,
+}
+
+/// Who waits for a place, or for the turn to open a connection.
+#[derive(Default)]
+struct Waiting(RefCell<Vec<Waker>>);
+
+impl Waiting {
+    fn add(&self, cx: &Context<'_>) {
+        let mut all = self.0.borrow_mut();
+        if !all.iter().any(|one| one.will_wake(cx.waker())) {
+            all.push(cx.waker().clone());
+        }
+    }
+
+    fn wake(&self) {
+        // Whoever finds nothing waits again.
+        let all = self.0.take();
+        all.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// One connection.
+struct Link {
+    send: SendRequest<Bytes>,
+    state: Rc<State>,
+    /// Exchanges under way, and all so far.
+    open: Cell<usize>,
+    requests: Cell<usize>,
+    made: Instant,
+    /// Since when it has none, as the sweep has seen it.
+    idle: Cell<Option<Instant>>,
+    secured: Option<Rc<Secured>>,
+}
+
+/// What a connection's task tells of it.
+struct State {
+    watch: Rc<Watch>,
+    over: Cell<bool>,
+    /// Streams at once that the backend takes; 0: it has not said yet.
+    most: Cell<usize>,
+}
 
 /// A stream's place on its connection.
-#[derive(Clone)]
-pub(crate) struct Held {
-    watch: Rc<Watch>,
+pub(super) struct Held {
+    link: Rc<Link>,
+    waiting: Rc<Waiting>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.link.open.set(self.link.open.get() - 1);
+        self.link.idle.set(None);
+        self.waiting.wake();
+    }
 }
 
 impl Held {
     /// What an error instead of a head means.
-    pub(super) fn unheard(&self, error: &h2::Error, stream: u32) -> Unheard {
-        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        if refused || self.watch.is_beyond(stream) {
+    pub(super) fn unheard(&self, error: &Error, stream: u32) -> Unheard {
+        if error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
+            return Unheard::Refused;
+        }
+        if self.link.state.watch.is_beyond(stream) {
             return Unheard::Unseen;
         }
-        if error.is_library() {
-            return Unheard::Malformed(evenkeel_wire::Malformed::Http2);
+        match error.is_library() {
+            true => Unheard::Malformed(Malformed::Http2),
+            false => Unheard::Broken,
         }
-        Unheard::Broken
     }
+}
+
+/// The turn to open a connection.
+pub(crate) struct Turn<'a>(&'a Links);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.opening.set(false);
+        self.0.waiting.wake();
+    }
+}
+
+/// What one who waited may do.
+pub(crate) enum Way<'a> {
+    /// Ask on this stream of a connection, which has carried so many exchanges.
+    Stream(Box<Stream>, usize),
+    /// Open a connection.
+    Open(Turn<'a>),
+}
+
+impl Links {
+    /// A stream of the connection that has the fewest, if one has room; with how many it has carried.
+    pub(crate) fn take(&self, how: &UpstreamPlan, now: Instant) -> Option<(Box<Stream>, usize)> {
+        let mut all = self.all.borrow_mut();
+        all.retain(|link| link.is_of_use(how, now));
+        let room = all.iter().filter(|link| link.has_room(how));
+        let link = room.min_by_key(|link| link.open.get())?;
+        Some(self.stream(link))
+    }
+
+    fn stream(&self, link: &Rc<Link>) -> (Box<Stream>, usize) {
+        link.open.set(link.open.get() + 1);
+        let before = link.requests.get();
+        link.requests.set(before + 1);
+        let held = Held {
+            link: link.clone(),
+            waiting: self.waiting.clone(),
+        };
+        let stream = Stream::to_backend(link.send.clone(), held, link.secured.clone());
+        (Box::new(stream), before)
+    }
+
+    /// Ready once there is a stream, or it is for this exchange to open a connection.
+    pub(crate) fn poll_way(
+        &self,
+        cx: &Context<'_>,
+        how: &UpstreamPlan,
+        now: Instant,
+    ) -> Poll<Way<'_>> {
+        if let Some((stream, before)) = self.take(how, now) {
+            return Poll::Ready(Way::Stream(stream, before));
+        }
+        // One that has not said what it takes may take enough.
+        let young = self.all.borrow().iter().any(|link| link.is_young());
+        if young || self.opening.replace(true) {
+            self.waiting.add(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(Way::Open(Turn(self)))
+    }
+
+    /// Has whoever polls woken when a place comes free.
+    pub(crate) fn heed(&self, cx: &Context<'_>) {
+        self.waiting.add(cx);
+    }
+
+    /// Begins a connection on a socket, and takes its first stream.
+    pub(crate) async fn begin<N: Net>(
+        &self,
+        net: &N,
+        sock: N::Sock,
+        permit: Permit,
+        (how, limits): (&UpstreamPlan, &ServiceLimits),
+        now: Instant,
+    ) -> io::Result<Box<Stream>> {
+        let secured = sock.secured().cloned().map(Rc::new);
+        let watch = Rc::new(Watch::behind(0));
+        let io = Io::new(sock, Vec::new(), watch.clone());
+        let mut shaking = pin!(builder(how, limits).handshake::<_, Bytes>(io));
+        let begun = poll_fn(|cx| {
+            watch.begin_turn();
+            shaking.as_mut().poll(cx)
+        });
+        let (send, connection) = begun.await.map_err(io::Error::other)?;
+        let state = Rc::new(State {
+            watch,
+            over: Cell::new(false),
+            most: Cell::new(0),
+        });
+        let (driven, waiting) = (state.clone(), self.waiting.clone());
+        net.spawn(async move {
+            drive(connection, &driven, &waiting).await;
+            driven.over.set(true);
+            // Its place is another's from here on.
+            drop(permit);
+            waiting.wake();
+        });
+        let link = Rc::new(Link {
+            send,
+            state,
+            open: Cell::new(0),
+            requests: Cell::new(0),
+            made: now,
+            idle: Cell::new(None),
+            secured,
+        });
+        let (stream, _) = self.stream(&link);
+        self.all.borrow_mut().push(link);
+        Ok(stream)
+    }
+
+    /// Closes what is of no more use, what is idle for too long, and what is idle while others want its place.
+    pub(crate) fn sweep(&self, idle_most: std::time::Duration, wanted: bool, now: Instant) {
+        self.all.borrow_mut().retain(|link| {
+            if link.state.over.get() {
+                return false;
+            }
+            if link.open.get() > 0 {
+                return true;
+            }
+            let since = link.idle.get().unwrap_or(now);
+            link.idle.set(Some(since));
+            !wanted && since + idle_most > now
+        });
+    }
+}
+
+impl Link {
+    fn is_of_use(&self, how: &UpstreamPlan, now: Instant) -> bool {
+        let worn = |most: std::num::NonZeroUsize| self.requests.get() >= most.get();
+        let worn = how.requests.is_some_and(worn);
+        let old = how.age.is_some_and(|age| self.made + age <= now);
+        !self.state.over.get() && !worn && !old && self.takes_more()
+    }
+
+    /// Whether its backend has not told it to end.
+    fn takes_more(&self) -> bool {
+        let mut send = self.send.clone();
+        let ready = send.poll_ready(&mut Context::from_waker(Waker::noop()));
+        !matches!(ready, Poll::Ready(Err(_)))
+    }
+
+    fn is_young(&self) -> bool {
+        self.state.most.get() == 0
+    }
+
+    fn has_room(&self, how: &UpstreamPlan) -> bool {
+        let most = self.state.most.get().clamp(1, how.streams);
+        self.open.get() < most
+    }
+}
+
+fn builder(how: &UpstreamPlan, limits: &ServiceLimits) -> Builder {
+    let streams = u32::try_from(how.streams).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(HTTP2_BACKEND_WINDOW)
+        // As much for each stream, so that one that is not read holds up no other.
+        .initial_connection_window_size(HTTP2_BACKEND_WINDOW.saturating_mul(streams).min(WINDOW))
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .header_table_size(TABLE)
+        .max_send_buffer_size(BUFFERED)
+        .initial_max_send_streams(how.streams);
+    builder
+}
+
+/// The largest window that there is (RFC 9113 section 6.9.1).
+const WINDOW: u32 = (1 << 31) - 1;
+
+/// Moves a connection's frames until it has ended; tells what its backend takes.
+async fn drive<S: Sock>(mut h2: Connection<Io<S>, Bytes>, state: &State, waiting: &Waiting) {
+    poll_fn(|cx| {
+        state.watch.begin_turn();
+        let ended = std::pin::Pin::new(&mut h2).poll(cx).is_ready();
+        if state.watch.has_settings() {
+            let most = h2.max_concurrent_send_streams().max(1);
+            if state.most.replace(most) != most {
+                waiting.wake();
+            }
+        }
+        match ended {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }

@@ -41,6 +41,8 @@ pub(crate) struct Stream {
     limits: HeadLimits,
     /// Its connection's.
     secured: Option<Rc<Secured>>,
+    /// Its place on a connection to a backend.
+    held: Option<Held>,
 }
 
 /// Who is at the other end.
@@ -48,15 +50,17 @@ enum Peer {
     /// A client, and its head until it is taken.
     Client(Option<Box<http::request::Parts>>, SendResponse<Bytes>),
     /// A backend that may be asked.
-    Idle(SendRequest<Bytes>, Held),
+    Idle(SendRequest<Bytes>),
     /// A backend that was asked.
-    Asked(Box<ResponseFuture>, Held),
+    Asked(Box<ResponseFuture>),
 }
 
 /// What came of a backend instead of a head.
 pub(crate) enum Unheard {
-    /// It says that it has not seen the request.
+    /// It says that it goes, and has not seen the request.
     Unseen,
+    /// It says that it has too many, and has not looked at the request.
+    Refused,
     /// It, or its connection, broke off.
     Broken,
     /// It broke the rules.
@@ -74,6 +78,7 @@ impl Stream {
             trailers: Vec::new(),
             limits: HeadLimits::default(),
             secured,
+            held: None,
         }
     }
 
@@ -89,13 +94,14 @@ impl Stream {
     }
 
     /// One to a backend, not opened yet.
-    #[expect(dead_code, reason = "backends are not asked by HTTP/2 yet")]
     pub(super) fn to_backend(
         send: SendRequest<Bytes>,
         held: Held,
         secured: Option<Rc<Secured>>,
     ) -> Self {
-        Self::new(Peer::Idle(send, held), None, secured)
+        let mut stream = Self::new(Peer::Idle(send), None, secured);
+        stream.held = Some(held);
+        stream
     }
 
     pub(crate) fn secured(&self) -> Option<&Secured> {
@@ -140,20 +146,20 @@ impl Stream {
         Ok(())
     }
 
-    #[expect(dead_code, reason = "backends are not asked by HTTP/2 yet")]
     /// Asks a backend; `ends`: no body follows. False: its connection takes no more, and nothing was sent.
     ///
     /// # Errors
     /// HTTP/2 cannot say it.
     pub(crate) fn ask(&mut self, head: &Forwardable, ends: bool) -> Result<bool, Malformed> {
-        let Peer::Idle(send, held) = &mut self.peer else {
+        let Peer::Idle(send) = &mut self.peer else {
             return Ok(false);
         };
         let request = http2::request_for(head, self.secured.is_some(), false)?;
+
         let Ok((response, body)) = send.send_request(request, ends) else {
             return Ok(false);
         };
-        self.peer = Peer::Asked(Box::new(response), held.clone());
+        self.peer = Peer::Asked(Box::new(response));
         (self.send, self.over) = (Some(body), ends);
         Ok(true)
     }
@@ -166,7 +172,8 @@ impl Stream {
         to_head: bool,
         into: &mut ResponseHead,
     ) -> Poll<Result<(), Unheard>> {
-        let (Peer::Asked(response, held), None) = (&mut self.peer, &self.body) else {
+        let (Peer::Asked(response), Some(held), None) = (&mut self.peer, &self.held, &self.body)
+        else {
             return Poll::Ready(Err(Unheard::Broken));
         };
         self.limits = *limits;
@@ -191,7 +198,7 @@ impl Stream {
         match (&mut self.send, &mut self.peer) {
             (Some(send), _) => send.poll_reset(cx).map(drop),
             (None, Peer::Client(_, respond)) => respond.poll_reset(cx).map(drop),
-            (None, Peer::Idle(..) | Peer::Asked(..)) => Poll::Pending,
+            (None, Peer::Idle(_) | Peer::Asked(_)) => Poll::Pending,
         }
     }
 
@@ -274,7 +281,7 @@ impl Stream {
             (Some(send), Peer::Client(..)) => send.send_reset(Reason::INTERNAL_ERROR),
             (Some(send), _) => send.send_reset(Reason::CANCEL),
             (None, Peer::Client(_, respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
-            (None, Peer::Idle(..) | Peer::Asked(..)) => {}
+            (None, Peer::Idle(_) | Peer::Asked(_)) => {}
         }
     }
 }

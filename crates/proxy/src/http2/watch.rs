@@ -39,6 +39,8 @@ pub(crate) struct Watch {
     held: Cell<usize>,
     /// The last stream that a peer who goes says that it has seen; nothing was said: `u32::MAX`.
     last: Cell<u32>,
+    /// The peer has said how it is to be spoken to.
+    settings: Cell<bool>,
     /// Bytes of a GOAWAY's first field that are still to be seen.
     last_left: Cell<u8>,
     resets: Cell<u32>,
@@ -59,6 +61,7 @@ impl Watch {
             header: Cell::new([0; HEADER]),
             held: Cell::new(0),
             last: Cell::new(u32::MAX),
+            settings: Cell::new(false),
             last_left: Cell::new(0),
             resets: Cell::new(0),
             idle: Cell::new(0),
@@ -80,6 +83,11 @@ impl Watch {
     /// Whether a peer that goes says that it never saw this stream.
     pub(crate) fn is_beyond(&self, stream: u32) -> bool {
         stream > self.last.get()
+    }
+
+    /// Whether the peer has said how it is to be spoken to.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.settings.get()
     }
 
     /// So many bytes were written to the peer.
@@ -129,6 +137,7 @@ impl Watch {
         const DATA: u8 = 0;
         const HEADERS: u8 = 1;
         const RST_STREAM: u8 = 3;
+        const SETTINGS: u8 = 4;
         const GOAWAY: u8 = 7;
         const CONTINUATION: u8 = 9;
         const END_STREAM: u8 = 1;
@@ -140,12 +149,16 @@ impl Watch {
                 self.resets.set(self.resets.get().saturating_add(1));
                 false
             }
+            SETTINGS => {
+                self.settings.set(true);
+                true
+            }
             GOAWAY => {
                 self.last.set(0);
                 self.last_left.set(4);
                 true
             }
-            // PRIORITY, SETTINGS, PUSH_PROMISE, PING, WINDOW_UPDATE and what nobody knows.
+            // PRIORITY, PUSH_PROMISE, PING, WINDOW_UPDATE and what nobody knows.
             _ => true,
         };
         if idle {

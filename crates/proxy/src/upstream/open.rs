@@ -9,14 +9,18 @@ use std::task::Poll;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Fault;
+use evenkeel_config::plan::Protocol;
 use rustix::io::Errno;
 
 use crate::connection::{Conn, Noticed};
+use crate::http2::back::Way;
 use crate::live::LiveService;
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
+use crate::sock::Sock;
 use crate::tls::upstream::{Refused, Towards};
+use crate::worker::Worker;
 
 use super::{Connection, Lane, Place};
 
@@ -38,6 +42,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) until: Instant,
     /// A client that ended its direction is still there.
     pub(crate) half_close: bool,
+    /// What is spoken.
+    pub(crate) protocol: Protocol,
     /// Else a connection that comes free while the limit of sockets is waited for does as well.
     pub(crate) fresh: bool,
 }
@@ -54,16 +60,7 @@ impl Opening<'_> {
         conn.deadline.set(self.until);
         let placed = Cell::new(None);
         let worker = conn.worker.clone();
-        let mut connecting = pin!(async {
-            let permit = match lane.place(self.fresh).await {
-                Place::Free(permit) => permit,
-                Place::Kept(connection) => return Ok(connection),
-            };
-            placed.set(Some(worker.now()));
-            let (to, how) = (&lane.backend.address, &self.service.plan.upstream);
-            let sock = worker.net.connect(to, how, self.towards).await?;
-            Ok::<_, io::Error>(Connection::new(sock, permit, now))
-        });
+        let mut connecting = pin!(self.connect(&worker, lane, &placed, now));
         let failed = |fault, reason| Poll::Ready(Err(Unopened::Failed(fault, reason)));
         let mut deaf = false;
         let opened = poll_fn(|cx| {
@@ -102,6 +99,71 @@ impl Opening<'_> {
         seen.queue += placed.unwrap_or(ended).since(now);
         seen.connect = placed.map(|placed| ended.since(placed));
         opened.map(|connection| (connection, ended))
+    }
+
+    /// Connects once there may be another socket; says when that was in `placed`.
+    async fn connect<N: Net>(
+        &self,
+        worker: &Worker<N>,
+        lane: &Lane<N::Sock>,
+        placed: &Cell<Option<Instant>>,
+        now: Instant,
+    ) -> io::Result<Connection<N::Sock>> {
+        let how = &self.service.plan.upstream;
+        if self.protocol != Protocol::Http1 && !lane.speaks_http1() {
+            // On the heap: most connections are of HTTP/1.
+            return Box::pin(self.connect_shared(worker, lane, placed, now)).await;
+        }
+        let permit = match lane.place(self.fresh).await {
+            Place::Free(permit) => permit,
+            Place::Kept(connection) => return Ok(connection),
+        };
+        placed.set(Some(worker.now()));
+        let to = &lane.backend.address;
+        let sock = worker.net.connect(to, how, self.towards).await?;
+        Ok(Connection::new(sock, permit, now))
+    }
+
+    /// The same where a connection may be shared: what comes first, a place on one, or the turn to open one.
+    async fn connect_shared<N: Net>(
+        &self,
+        worker: &Worker<N>,
+        lane: &Lane<N::Sock>,
+        placed: &Cell<Option<Instant>>,
+        now: Instant,
+    ) -> io::Result<Connection<N::Sock>> {
+        let (how, links) = (&self.service.plan.upstream, &lane.links);
+        let _turn = match poll_fn(|cx| links.poll_way(cx, how, now)).await {
+            Way::Stream(stream, before) => {
+                placed.set(Some(worker.now()));
+                return Ok(Connection::of_stream(stream, before, now));
+            }
+            Way::Open(turn) => turn,
+        };
+        let mut place = pin!(lane.place(self.fresh));
+        let place = poll_fn(|cx| {
+            if let Some((stream, before)) = links.take(how, now) {
+                return Poll::Ready(Place::Kept(Connection::of_stream(stream, before, now)));
+            }
+            links.heed(cx);
+            place.as_mut().poll(cx)
+        });
+        let permit = match place.await {
+            Place::Free(permit) => permit,
+            Place::Kept(connection) => return Ok(connection),
+        };
+        placed.set(Some(worker.now()));
+        let to = &lane.backend.address;
+        let sock = worker.net.connect(to, how, self.towards).await?;
+        let agreed = sock.secured().is_some_and(|secured| secured.http2);
+        let http2 = agreed || self.protocol == Protocol::Http2;
+        lane.note_http1(!http2);
+        if !http2 {
+            return Ok(Connection::new(sock, permit, now));
+        }
+        let limits = (how, &self.service.plan.limits);
+        let stream = links.begin(&worker.net, sock, permit, limits, now).await?;
+        Ok(Connection::of_stream(stream, 0, now))
     }
 }
 

@@ -170,7 +170,7 @@ fn nothing_is_kept_while_others_wait() {
     let mut other = Waiting::new(&lanes[1]);
     lanes[0].park(connection, &KEEP, None, NOW);
     assert!(other.is_woken());
-    assert!(lanes[0].take_idle(NOW).is_none());
+    assert!(lanes[0].take_idle(&KEEP, NOW).is_none());
     let Place::Free(permit) = other.place() else {
         panic!("a socket is its worker's own");
     };
@@ -183,10 +183,10 @@ fn nothing_is_kept_while_others_wait() {
         lanes[0].park(connection, &KEEP, None, NOW);
     }
     let mut other = Waiting::new(&lanes[1]);
-    lanes[0].sweep(NOW);
+    lanes[0].sweep(&KEEP, NOW);
     assert!(matches!(other.place(), Place::Free(_)));
-    assert!(lanes[0].take_idle(NOW).is_some());
-    assert!(lanes[0].take_idle(NOW).is_none());
+    assert!(lanes[0].take_idle(&KEEP, NOW).is_some());
+    assert!(lanes[0].take_idle(&KEEP, NOW).is_none());
 }
 
 #[test]

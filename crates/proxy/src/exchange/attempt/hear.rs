@@ -24,8 +24,10 @@ pub(super) enum Heard {
     Head(usize),
     /// The end of the connection.
     End,
-    /// The backend has not seen the request, and says so.
+    /// The backend goes, and says that it has not seen the request.
     Unseen,
+    /// The backend has too many streams, and says that it has not looked at this one.
+    Refused,
     Malformed(Malformed),
     /// Nothing, for too long; `client`: it was the client's turn.
     Nothing {
@@ -58,6 +60,7 @@ impl Coming {
             return head.map(|head| match head {
                 Ok(()) => Heard::Head(0),
                 Err(Unheard::Unseen) => Heard::Unseen,
+                Err(Unheard::Refused) => Heard::Refused,
                 Err(Unheard::Broken) => Heard::End,
                 Err(Unheard::Malformed(malformed)) => Heard::Malformed(malformed),
             });
