@@ -6,6 +6,7 @@
 
 use http::header::{COOKIE, HeaderMap};
 
+use crate::bytes::is_token;
 use crate::framing::{Declared, Framing};
 use crate::head::{Entry, RequestHead, ResponseHead, Span, Table, Version};
 use crate::http1::HeadLimits;
@@ -123,7 +124,7 @@ pub fn trailers(map: &HeaderMap, limits: &HeadLimits, into: &mut Vec<u8>) -> Res
     }
     for (name, value) in map {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        if !is_field(value) {
+        if !is_token(name) || !is_field(value) {
             return Err(Malformed::Trailer);
         }
         if is_forbidden_in_trailers(name) {
@@ -158,6 +159,10 @@ fn take_fields(
     for (name, value) in fields {
         let (text, value) = (name.as_str().as_bytes(), value.as_bytes());
         let known = Known::of(text);
+        // The crate takes quotes in names that come by HTTP/2.
+        if !is_token(text) {
+            return Err(Malformed::FieldName);
+        }
         if !is_field(value) {
             return Err(Malformed::FieldValue);
         }
@@ -204,8 +209,10 @@ fn join_crumbs(
         return Err(Malformed::TooManyFields);
     }
     let start = table.bytes.len();
-    for (at, crumb) in fields.get_all(COOKIE).iter().enumerate() {
-        if at > 0 {
+    // An empty one says nothing.
+    let crumbs = fields.get_all(COOKIE).iter();
+    for crumb in crumbs.filter(|crumb| !crumb.is_empty()) {
+        if table.bytes.len() > start {
             table.bytes.extend_from_slice(b"; ");
         }
         table.bytes.extend_from_slice(crumb.as_bytes());

@@ -26,6 +26,9 @@ pub mod client_hello;
 /// Heads of requests, and what goes on to a backend.
 pub mod request;
 
+/// The same, and trailers, by HTTP/2.
+pub mod http2;
+
 /// Hosts and ports.
 pub mod authority;
 
@@ -92,6 +95,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "histogram",
         check: histogram::check,
+    },
+    Target {
+        name: "http2",
+        check: http2::check,
     },
     Target {
         name: "path",
