@@ -22,7 +22,7 @@ use crate::sock::Sock;
 use crate::tls::upstream::{Refused, Towards};
 use crate::worker::Worker;
 
-use super::{Connection, Lane, Place};
+use super::{Connection, Lane, Permit, Place};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -109,19 +109,14 @@ impl Opening<'_> {
         placed: &Cell<Option<Instant>>,
         now: Instant,
     ) -> io::Result<Connection<N::Sock>> {
-        let how = &self.service.plan.upstream;
         if self.protocol != Protocol::Http1 && !lane.speaks_http1() {
             // On the heap: most connections are of HTTP/1.
             return Box::pin(self.connect_shared(worker, lane, placed, now)).await;
         }
-        let permit = match lane.place(self.fresh).await {
-            Place::Free(permit) => permit,
-            Place::Kept(connection) => return Ok(connection),
-        };
-        placed.set(Some(worker.now()));
-        let to = &lane.backend.address;
-        let sock = worker.net.connect(to, how, self.towards).await?;
-        Ok(Connection::new(sock, permit, now))
+        match lane.place(self.fresh).await {
+            Place::Free(permit) => self.connect_at(worker, lane, placed, permit, now).await,
+            Place::Kept(connection) => Ok(connection),
+        }
     }
 
     /// The same where a connection may be shared: what comes first, a place on one, or the turn to open one.
@@ -133,12 +128,18 @@ impl Opening<'_> {
         now: Instant,
     ) -> io::Result<Connection<N::Sock>> {
         let (how, links) = (&self.service.plan.upstream, &lane.links);
-        let _turn = match poll_fn(|cx| links.poll_way(cx, how, now)).await {
-            Way::Stream(stream, before) => {
+        let way = poll_fn(|cx| match lane.speaks_http1() {
+            // It was asked meanwhile: nobody has to wait for his turn.
+            true => Poll::Ready(None),
+            false => links.poll_way(cx, how, now).map(Some),
+        });
+        let _turn = match way.await {
+            Some(Way::Stream(stream, before)) => {
                 placed.set(Some(worker.now()));
                 return Ok(Connection::of_stream(stream, before, now));
             }
-            Way::Open(turn) => turn,
+            Some(Way::Open(turn)) => Some(turn),
+            None => None,
         };
         let mut place = pin!(lane.place(self.fresh));
         let place = poll_fn(|cx| {
@@ -148,13 +149,27 @@ impl Opening<'_> {
             links.heed(cx);
             place.as_mut().poll(cx)
         });
-        let permit = match place.await {
-            Place::Free(permit) => permit,
-            Place::Kept(connection) => return Ok(connection),
-        };
+        match place.await {
+            Place::Free(permit) => self.connect_at(worker, lane, placed, permit, now).await,
+            Place::Kept(connection) => Ok(connection),
+        }
+    }
+
+    /// Connects, and begins what was agreed on.
+    async fn connect_at<N: Net>(
+        &self,
+        worker: &Worker<N>,
+        lane: &Lane<N::Sock>,
+        placed: &Cell<Option<Instant>>,
+        permit: Permit,
+        now: Instant,
+    ) -> io::Result<Connection<N::Sock>> {
         placed.set(Some(worker.now()));
-        let to = &lane.backend.address;
+        let (to, how) = (&lane.backend.address, &self.service.plan.upstream);
         let sock = worker.net.connect(to, how, self.towards).await?;
+        if self.protocol == Protocol::Http1 {
+            return Ok(Connection::new(sock, permit, now));
+        }
         let agreed = sock.secured().is_some_and(|secured| secured.http2);
         let http2 = agreed || self.protocol == Protocol::Http2;
         lane.note_http1(!http2);
@@ -162,8 +177,8 @@ impl Opening<'_> {
             return Ok(Connection::new(sock, permit, now));
         }
         let limits = (how, &self.service.plan.limits);
-        let stream = links.begin(&worker.net, sock, permit, limits, now).await?;
-        Ok(Connection::of_stream(stream, 0, now))
+        let begun = Box::pin(lane.links.begin(&worker.net, sock, permit, limits, now));
+        Ok(Connection::of_stream(begun.await?, 0, now))
     }
 }
 
