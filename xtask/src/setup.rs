@@ -64,6 +64,20 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "nginx's streams",
+        probe: &["test", "-e", "/usr/lib/nginx/modules/ngx_stream_module.so"],
+        source: Source::Apt {
+            packages: &["libnginx-mod-stream"],
+        },
+    },
+    Tool {
+        name: "haproxy",
+        probe: &["/usr/sbin/haproxy", "-v"],
+        source: Source::Apt {
+            packages: &["haproxy"],
+        },
+    },
+    Tool {
         name: "openssl",
         probe: &["openssl", "version"],
         source: Source::Apt {

@@ -11,6 +11,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+/// Those of the PROXY protocol.
+mod proxy_protocol;
+
 /// Those of TLS.
 mod tls;
 
@@ -54,6 +57,7 @@ impl Collector for Page {
         self.backends(&mut encoder)?;
         self.standing(&mut encoder)?;
         self.listeners(&mut encoder)?;
+        self.headers(&mut encoder)?;
         self.tls(&mut encoder)?;
         self.reloads(&mut encoder)?;
         self.access_log(&mut encoder)?;

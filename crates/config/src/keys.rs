@@ -30,6 +30,9 @@ mod backends;
 /// Files of cases.
 mod cases;
 
+/// `proxy_protocol:`, of a listener and to backends.
+mod proxy_protocol;
+
 /// `tls:`, of a listener and to backends.
 mod tls;
 
@@ -48,6 +51,7 @@ pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use pages::{PAGE, PAGES};
+pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
 pub(crate) use rules::{
     CLIENT_CERTIFICATE, HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN,
 };

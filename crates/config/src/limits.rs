@@ -67,7 +67,7 @@ pub const NAME_SERVERS: usize = 8;
 /// The most tries of one question.
 pub const LOOKUP_ATTEMPTS: usize = 10;
 
-/// Networks of `trusted_proxies`: each request of a peer tries them in turn.
+/// Networks of `trusted_proxies`, and of a listener's `proxy_protocol`: each request or connection of a peer tries them in turn.
 pub const NETWORKS: usize = 1_000;
 
 /// Fields that a check sends: as many as a request may have here.
@@ -285,6 +285,7 @@ impl Default for UpstreamPlan {
             protocol: Protocol::Http1,
             // As many as servers allow by default: nginx 128, Envoy and Go 100 to 250.
             streams: 100,
+            proxy_protocol: None,
         }
     }
 }

@@ -61,6 +61,9 @@ mod backends;
 /// `tls:`
 mod tls;
 
+/// `proxy_protocol:`, of a listener and to backends.
+mod proxy_protocol;
+
 /// `health:` of a service.
 mod health;
 

@@ -34,6 +34,9 @@ mod flows;
 /// Names whose backends DNS tells.
 mod names;
 
+/// The PROXY protocol, of listeners and to backends.
+mod proxy_protocol;
+
 /// TLS, of listeners and to backends.
 pub mod tls;
 
@@ -49,6 +52,7 @@ pub(crate) use flows::HelloName;
 pub use flows::{FlowPlan, HelloPlan, HelloTarget, Unknown};
 pub use host_map::HostMap;
 pub use names::{NamePlan, Question, ResolverPlan};
+pub use proxy_protocol::{ProxyHeader, ProxyPeers, ProxyTlv, ProxyVersion};
 pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
 
 /// A checked configuration.
@@ -159,6 +163,8 @@ pub struct ListenerPlan {
     pub name: Arc<str>,
     /// At least one; none overlaps another of any listener.
     pub binds: Vec<Bind>,
+    /// Who says whose connections these are; none: nobody, and each is the peer's own.
+    pub proxy_protocol: Option<Arc<ProxyPeers>>,
     /// TLS, ended here; none: not encrypted.
     pub tls: Option<tls::TlsPlan>,
     /// It speaks TCP, and its flows go here; none: it speaks HTTP, and rules say where.
@@ -331,6 +337,8 @@ pub struct UpstreamPlan {
     pub keepalive: Option<Duration>,
     /// TLS; none: not encrypted.
     pub tls: Option<Arc<tls::UpstreamTls>>,
+    /// What tells backends who connects, before TLS; none: nothing does.
+    pub proxy_protocol: Option<Arc<ProxyHeader>>,
     /// What is spoken.
     pub protocol: Protocol,
     /// Exchanges at once on one connection of HTTP/2, if the backend allows as many.

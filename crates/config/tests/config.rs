@@ -179,7 +179,6 @@ fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
         "drain",
         "hedge",
         "limits",
-        "proxy_protocol",
         "rate",
         "retry",
         "tier",

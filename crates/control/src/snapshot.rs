@@ -68,8 +68,19 @@ pub struct ListenerSnapshot {
     pub calmed: u64,
     /// Answers that were made here, by the word of their reason.
     pub answered: Vec<(&'static str, u64)>,
+    /// Its PROXY headers. None: it expects none.
+    pub headers: Option<HeadersSnapshot>,
     /// Its TLS. None: it has none.
     pub tls: Option<TlsSnapshot>,
+}
+
+/// PROXY headers of a listener at one moment.
+#[derive(Clone, Debug)]
+pub struct HeadersSnapshot {
+    /// Those that were taken, by version.
+    pub versions: Vec<(&'static str, u64)>,
+    /// Connections that were refused for want of one, by the word of their reason.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 /// TLS of a listener at one moment.
@@ -255,6 +266,10 @@ impl Watch {
                     accept_failed: door.counters.accept_failed_total(),
                     calmed: door.counters.calmed_total(),
                     answered: door.counters.answered_by_reason(),
+                    headers: plan.proxy_protocol.as_ref().map(|_| HeadersSnapshot {
+                        versions: door.headers.by_version(),
+                        refused: door.headers.by_reason(),
+                    }),
                     tls: plan.tls.as_ref().map(|_| TlsSnapshot {
                         handshaking: door.handshakes.open(),
                         versions: door.handshakes.by_version(),

@@ -4,6 +4,7 @@
 //! from them: that is what is asked here beside them.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use crate::http2::stream::Stream;
@@ -122,6 +123,13 @@ impl<S: Sock> Sock for Carrier<S> {
         match self {
             Self::Whole(sock) => sock.cut(),
             Self::Stream(stream) => stream.cut(),
+        }
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Whole(sock) => sock.local(),
+            Self::Stream(stream) => stream.local(),
         }
     }
 

@@ -24,7 +24,9 @@ use crate::exchange;
 use crate::http2::front;
 use crate::live::{DoorState, Live, listener_of};
 use crate::net::Net;
+use crate::proxy_protocol::{Arrival, Ends, Expected};
 use crate::sock::Sock;
+use crate::tls::secured::Secured;
 use crate::tls::terms::Terms;
 use crate::worker::Worker;
 
@@ -49,6 +51,8 @@ pub struct Door {
     tcp: Cell<bool>,
     /// What its clients were held to when it was last in a plan: who comes after that is held to the same.
     tls: RefCell<Option<Held>>,
+    /// Of whom it expected PROXY headers then.
+    proxies: RefCell<Option<Expected>>,
 }
 
 /// What a listener's clients are held to before they can ask anything.
@@ -75,6 +79,7 @@ impl Door {
             closing: Cell::new(false),
             tcp: Cell::new(false),
             tls: RefCell::new(None),
+            proxies: RefCell::new(None),
         }
     }
 
@@ -124,6 +129,18 @@ impl Door {
             });
         }
         held.clone()
+    }
+
+    /// Of whom it expects PROXY headers. None: of nobody.
+    pub(crate) fn expected(&self, live: &Live, version: u64) -> Option<Expected> {
+        let mut expected = self.proxies.borrow_mut();
+        if let Some((_, plan)) = self.plan(live, version) {
+            *expected = plan.proxy_protocol.as_ref().map(|from| Expected {
+                from: from.clone(),
+                within: plan.limits.handshake_within,
+            });
+        }
+        expected.clone()
     }
 
     /// What all workers count of it. Cost: a shared count, so that it is for what is rare.
@@ -186,6 +203,7 @@ pub struct Conn<N: Net> {
     pub(crate) input: Input,
     pub(crate) deadline: Deadline,
     pub(crate) peer: IpAddr,
+    pub(crate) ends: Ends,
     pub(crate) requests: u64,
     pub(crate) next: Next,
 }
@@ -194,6 +212,11 @@ impl<N: Net> Conn<N> {
     /// How the client calls what it speaks.
     pub(crate) fn scheme(&self) -> &'static str {
         self.sock.secured().map_or("http", |_| "https")
+    }
+
+    /// The port that the client connected to; 0: none.
+    pub(crate) fn port(&self) -> u16 {
+        self.ends.port().unwrap_or(self.door.port)
     }
 
     /// Who the client has shown to be, as fields for backends.
@@ -235,24 +258,26 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
     worker: Rc<Worker<N>>,
     door: Rc<Door>,
     sock: N::Sock,
-    peer: IpAddr,
+    arrival: impl Into<Arrival>,
     admitted: Admitted,
     slots: Rc<Slots<F, N>>,
 ) {
     let _admitted = admitted;
     let _opened = Opened::new(&worker);
+    let Arrival { ends, input, .. } = arrival.into();
     let mut conn = Conn {
         deadline: worker.deadlines.slot(),
         worker,
         door,
         sock: Carrier::Whole(sock),
-        input: Input::default(),
-        peer,
+        input,
+        peer: ends.peer(),
+        ends,
         requests: 0,
         next: Next::Keep,
     };
     // On the heap, as all of HTTP/2: a connection of HTTP/1 that waits needs no room for it.
-    if conn.sock.secured().is_some_and(|secured| secured.http2) {
+    if conn.sock.secured().is_some_and(Secured::is_http2) {
         return Box::pin(front::serve(conn, slots)).await;
     }
     while conn.next == Next::Keep {

@@ -222,6 +222,7 @@ impl<N: Net> Exchange<'_, N> {
         let service = &self.seat.live;
         let within = self.rule.exchange.unwrap_or(service.plan.limits.exchange);
         let course = Course {
+            introduction: conn.introduction(&service.plan.upstream, desk.forwardable.request_id()),
             keep: self.keeps(conn, &desk.request),
             via: self.listener.and_then(|listener| listener.via.as_deref()),
             body: most,
@@ -305,7 +306,7 @@ impl<N: Net> Exchange<'_, N> {
             trusted: self.trusted,
             client: self.client,
             scheme: conn.scheme(),
-            port: conn.door.port,
+            port: conn.port(),
             via: self.listener.and_then(|listener| listener.via.as_deref()),
             identity: conn.identity(),
             real_ip: self.listener.is_some_and(|listener| listener.real_ip),

@@ -21,13 +21,13 @@ use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
-use crate::buffers::Input;
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
 use crate::exchange::split::side;
 use crate::live::ServiceState;
 use crate::net::Net;
 use crate::observation::Observation;
+use crate::proxy_protocol::Arrival;
 use crate::reason::Reason;
 use crate::relay::Pump;
 use crate::relay::tunnel::{Parted, both_ways};
@@ -60,18 +60,21 @@ pub(crate) async fn serve<N: Net>(
     worker: Rc<Worker<N>>,
     door: Rc<Door>,
     sock: N::Sock,
-    peer: IpAddr,
+    arrival: Arrival,
     admitted: Admitted,
 ) {
     let _admitted = admitted;
     let _opened = Opened::new(&worker);
+    let Arrival { ends, input, spent } = arrival;
+    let peer = ends.peer();
     let mut conn = Conn {
         deadline: worker.deadlines.slot(),
         worker,
         door,
         sock: Carrier::Whole(sock),
-        input: Input::default(),
+        input,
         peer,
+        ends,
         requests: 0,
         // Whoever drops it, a panic or a drain whose time is over, cuts it.
         next: Next::Cut,
@@ -87,7 +90,7 @@ pub(crate) async fn serve<N: Net>(
         name: None,
         nothing: false,
     };
-    let ended = match way(&mut conn, &mut seen).await {
+    let ended = match way(&mut conn, &mut seen, spent).await {
         Ok(way) => match connected(&mut conn, &mut seen, &way, began).await {
             Ok((pick, upstream)) => Ok(relay(&mut conn, &mut seen, way, pick, upstream).await),
             Err(reason) => Err(reason),
@@ -111,10 +114,16 @@ struct Way<N: Net> {
     idle: Duration,
     /// What is to be passed on first.
     first: Vec<u8>,
+    /// What begins every connection that is opened.
+    introduction: Vec<u8>,
 }
 
-/// Finds the service of a flow, by what its client says first where that decides.
-async fn way<N: Net>(conn: &mut Conn<N>, seen: &mut Seen) -> Result<Way<N>, Reason> {
+/// Finds the service of a flow, by what its client says first where that decides. `spent` of the time for that is over.
+async fn way<N: Net>(
+    conn: &mut Conn<N>,
+    seen: &mut Seen,
+    spent: Duration,
+) -> Result<Way<N>, Reason> {
     let view = conn.worker.view();
     let door = conn.door.clone();
     let (_, plan) = door
@@ -125,7 +134,8 @@ async fn way<N: Net>(conn: &mut Conn<N>, seen: &mut Seen) -> Result<Way<N>, Reas
     let sides = match plan.flows.as_ref().ok_or(Reason::ListenerGone)? {
         FlowPlan::All(sides) => sides,
         FlowPlan::Hello(names) => {
-            let (most, within) = (limits.handshakes, limits.handshake_within);
+            let within = limits.handshake_within.saturating_sub(spent);
+            let most = limits.handshakes;
             // On the heap: most flows read none.
             let read = Box::pin(hello::read(conn, most, within, &mut first)).await;
             seen.seen.received = first.len() as u64;
@@ -142,6 +152,7 @@ async fn way<N: Net>(conn: &mut Conn<N>, seen: &mut Seen) -> Result<Way<N>, Reas
     seen.service = Some(seat.live.state.clone());
     Ok(Way {
         seat: seat.clone(),
+        introduction: conn.introduction(&seat.live.plan.upstream, b""),
         idle: limits.idle,
         first,
     })
@@ -248,6 +259,7 @@ async fn attempt<N: Net>(
     }
     let opening = Opening {
         service: &way.seat.live,
+        introduction: &way.introduction,
         towards: way.seat.live.towards_flows.as_deref(),
         until,
         half_close: true,
@@ -282,7 +294,9 @@ async fn relay<N: Net>(
     pick: Pick<Held>,
     mut upstream: Upstream<N::Sock>,
 ) -> Next {
-    let Way { seat, idle, first } = way;
+    let Way {
+        seat, idle, first, ..
+    } = way;
     // The plan that it was found by may go while the flow goes on.
     drop(seat);
     let mut upload = Pump::tunnel().before(first);

@@ -43,6 +43,9 @@ pub mod listener;
 /// How many connections the process may have.
 pub mod room;
 
+/// Whose connection it is, as a proxy in front says it, and as backends are told.
+pub mod proxy_protocol;
+
 /// Requests of one connection, one after another.
 pub mod connection;
 

@@ -1,7 +1,7 @@
 //! Owns accepting: the sockets of a listener, one of its own per worker, and the loop that takes connections from it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use crate::connection::{Admitted, Door, Opened, serve, slots};
 use crate::flow;
 use crate::live::DoorState;
 use crate::net::OsNet;
+use crate::proxy_protocol::{Arrival, receive};
 use crate::room::Place;
 use crate::sock::os::OsSock;
 use crate::tls::accept::handshake;
@@ -228,21 +229,22 @@ pub async fn accept(
     let view = worker.view();
     door.held(&view.live, view.version);
     door.is_tcp(&view.live, view.version);
+    door.expected(&view.live, view.version);
     drop(view);
-    let serve = async |sock, peer| {
+    let serve = async |sock, arrival| {
         // Who comes while there is no place waits here, those behind it in the kernel's queue.
         let admitted = admitted(&worker, &door).await;
         let place = place(&worker).await;
         let (worker, door, slots) = (worker.clone(), door.clone(), slots.clone());
         tokio::task::spawn_local(async move {
-            if let Some(sock) = ready(&worker, &door, sock).await {
+            if let Some((sock, arrival)) = ready(&worker, &door, sock, arrival).await {
                 let view = worker.view();
                 let tcp = door.is_tcp(&view.live, view.version);
                 drop(view);
                 match tcp {
                     // On the heap: an idle connection of HTTP needs no room for it.
-                    true => Box::pin(flow::serve(worker, door, sock, peer, admitted)).await,
-                    false => serve(worker, door, sock, peer, admitted, slots).await,
+                    true => Box::pin(flow::serve(worker, door, sock, arrival, admitted)).await,
+                    false => serve(worker, door, sock, arrival, admitted, slots).await,
                 }
             }
             drop(place);
@@ -254,8 +256,8 @@ pub async fn accept(
             () = end.notified() => break,
             accepted = ear.accept() => accepted,
         };
-        if let Some((sock, peer)) = counted(&worker, &door, accepted).await {
-            serve(sock, peer).await;
+        if let Some((sock, arrival)) = counted(&worker, &door, accepted).await {
+            serve(sock, arrival).await;
         }
     }
     let last = ear.into_last()?;
@@ -269,30 +271,42 @@ pub async fn accept(
         waiting.extend(counted(&worker, &door, accepted).await);
     }
     drop(last);
-    for (sock, peer) in waiting {
-        serve(sock, peer).await;
+    for (sock, arrival) in waiting {
+        serve(sock, arrival).await;
     }
     // Served at least once, so that they are counted as open when this has ended.
     tokio::task::yield_now().await;
     Ok(())
 }
 
-/// A connection once it can be spoken on: over TLS, if its listener says so. None: the handshake failed.
+/// A connection once it can be spoken on: whose it is is known, and it is over TLS, if its listener says so. None: its PROXY header
+/// was refused, or the handshake failed.
 async fn ready(
     worker: &Rc<Worker<OsNet>>,
     door: &Rc<Door>,
-    sock: OsSock,
-) -> Option<Channel<OsSock>> {
+    mut sock: OsSock,
+    mut arrival: Arrival,
+) -> Option<(Channel<OsSock>, Arrival)> {
     let view = worker.view();
+    let expected = door.expected(&view.live, view.version);
     let held = door.held(&view.live, view.version);
     drop(view);
-    let Some(held) = held else {
-        return Some(Channel::Plain(sock));
-    };
+    if expected.is_none() && held.is_none() {
+        return Some((Channel::Plain(sock), arrival));
+    }
     let _opened = Opened::new(worker);
-    // On the heap: what waits for its first request needs no room for a handshake.
-    let made = Box::pin(handshake(worker, door, held, sock)).await?;
-    Some(Channel::Tls(Box::new(made)))
+    // On the heap, both: what waits for its first request needs no room for them.
+    if let Some(expected) = expected {
+        let received = receive(worker, door, &expected, &mut sock, arrival);
+        arrival = Box::pin(received).await?;
+    }
+    let Some(mut held) = held else {
+        return Some((Channel::Plain(sock), arrival));
+    };
+    held.within = held.within.saturating_sub(arrival.spent);
+    let first = arrival.take_first(&worker.buffers);
+    let made = Box::pin(handshake(worker, door, held, sock, first)).await?;
+    Some((Channel::Tls(Box::new(made)), arrival))
 }
 
 /// A connection, once it is counted. None: there is none.
@@ -361,19 +375,19 @@ enum Registered {
 
 impl Ear {
     /// What waits, without waiting for it and without what the runtime believes of it.
-    fn accept(&self) -> io::Result<(OsSock, IpAddr)> {
+    fn accept(&self) -> io::Result<(OsSock, Arrival)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
                 stream.set_nonblocking(true)?;
                 let stream = TcpStream::from_std(stream)?;
-                Ok((OsSock::Tcp(stream), peer.ip().to_canonical()))
+                Ok((OsSock::Tcp(stream), Arrival::tcp(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept()?;
                 stream.set_nonblocking(true)?;
                 let stream = UnixStream::from_std(stream)?;
-                Ok((OsSock::Unix(stream), Ipv4Addr::LOCALHOST.into()))
+                Ok((OsSock::Unix(stream), Arrival::unix()))
             }
         }
     }
@@ -387,16 +401,15 @@ impl Registered {
         }
     }
 
-    async fn accept(&self) -> io::Result<(OsSock, IpAddr)> {
+    async fn accept(&self) -> io::Result<(OsSock, Arrival)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                Ok((OsSock::Tcp(stream), peer.ip().to_canonical()))
+                Ok((OsSock::Tcp(stream), Arrival::tcp(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
-                // A peer on this machine; forwarding fields need an address.
-                Ok((OsSock::Unix(stream), Ipv4Addr::LOCALHOST.into()))
+                Ok((OsSock::Unix(stream), Arrival::unix()))
             }
         }
     }

@@ -18,6 +18,7 @@ use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, Ser
 use crate::clock::since_1970;
 use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
 use crate::outlet::Outlet;
+use crate::proxy_protocol::Received;
 use crate::rules::Rules;
 use crate::tls::accept::Handshakes;
 use crate::tls::terms::Terms;
@@ -86,6 +87,8 @@ pub struct DoorState {
     pub open: AtomicUsize,
     /// Its handshakes.
     pub handshakes: Handshakes,
+    /// Its PROXY headers.
+    pub headers: Received,
 }
 
 impl Live {

@@ -24,12 +24,14 @@ pub trait Net: 'static {
     /// What connections are.
     type Sock: Sock + 'static;
 
-    /// Connects to a backend, over TLS if that is planned; `towards` is what it is held to then. Dropping the future gives up.
+    /// Connects to a backend, over TLS if that is planned; `towards` is what it is held to then. `first` goes before anything else,
+    /// TLS too, and is often nothing. Dropping the future gives up.
     fn connect(
         &self,
         to: &BackendAddress,
         how: &UpstreamPlan,
         towards: Option<&Towards>,
+        first: &[u8],
     ) -> impl Future<Output = io::Result<Self::Sock>>;
 
     /// Runs a task beside the others of this worker, until it ends.
@@ -64,8 +66,10 @@ impl Net for OsNet {
         to: &BackendAddress,
         how: &UpstreamPlan,
         towards: Option<&Towards>,
+        first: &[u8],
     ) -> io::Result<Channel<OsSock>> {
-        let sock = connect(to, how).await?;
+        let mut sock = connect(to, how).await?;
+        begin(&mut sock, first).await?;
         match (&how.tls, towards) {
             (None, _) => Ok(Channel::Plain(sock)),
             (Some(_), Some(towards)) => {
@@ -88,6 +92,17 @@ impl Net for OsNet {
     fn since_1970(&self) -> Duration {
         since_1970()
     }
+}
+
+/// Writes all of this. At once: a fresh connection has room for more than any of it.
+async fn begin<S: Sock>(sock: &mut S, mut first: &[u8]) -> io::Result<()> {
+    while !first.is_empty() {
+        match poll_fn(|cx| sock.poll_write(cx, first)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            length => first = &first[length..],
+        }
+    }
+    Ok(())
 }
 
 async fn connect(to: &BackendAddress, how: &UpstreamPlan) -> io::Result<OsSock> {
@@ -212,6 +227,7 @@ mod tests {
         tls: None,
         protocol: Protocol::Http1,
         streams: 1,
+        proxy_protocol: None,
     };
 
     fn run<T>(what: impl Future<Output = T>) -> T {

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use crate::tls::secured::Secured;
@@ -83,6 +84,11 @@ pub trait Sock {
     /// no cut: there only the framing of what was sent tells.
     fn cut(&mut self);
 
+    /// The address of this end. None: it has none, or none that is known. Costs a system call.
+    fn local(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// What was agreed on in its handshake. None: its bytes go as they are.
     #[inline]
     fn secured(&self) -> Option<&Secured> {
@@ -134,6 +140,10 @@ impl<S: Sock> Sock for &mut S {
 
     fn cut(&mut self) {
         (**self).cut();
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        (**self).local()
     }
 
     fn secured(&self) -> Option<&Secured> {

@@ -223,7 +223,7 @@ impl<S: Sock> Lane<S> {
         let told =
             told.map(|seconds| std::time::Duration::from_secs(seconds.saturating_sub(1).into()));
         let kept = told.map_or(how.idle, |told| told.min(how.idle));
-        if worn || old || kept.is_zero() || how.idle_most == 0 {
+        if !how.is_shared() || worn || old || kept.is_zero() || how.idle_most == 0 {
             return;
         }
         if self.backend.sockets.is_wanted() {

@@ -255,7 +255,9 @@ impl<N: Net> View<N> {
                     // A connection that was held to other terms than those of today is not used again.
                     .filter(|seat| {
                         let (was, is) = (&seat.live.plan.upstream, &service.plan.upstream);
-                        was.tls == is.tls && was.protocol == is.protocol
+                        was.tls == is.tls
+                            && was.protocol == is.protocol
+                            && was.proxy_protocol == is.proxy_protocol
                     })
                     .map(|seat| seat.lanes.borrow().clone())
                     .unwrap_or_default();

@@ -51,6 +51,7 @@ impl Net for Network {
         to: &BackendAddress,
         _: &UpstreamPlan,
         _: Option<&Towards>,
+        _: &[u8],
     ) -> io::Result<Pipe> {
         let (service, backend) = self.at(to).ok_or(io::ErrorKind::AddrNotAvailable)?;
         self.stage.sleep(backend.way.latency * 2).await;

@@ -121,6 +121,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         binds: vec![Bind::Tcp(([127, 0, 0, 1], 80).into())],
         tls: None,
         flows: None,
+        proxy_protocol: None,
         limits: ListenerLimits {
             head_within: HEAD_WITHIN,
             idle_body: Duration::from_secs(8),
@@ -272,6 +273,7 @@ fn service(
             idle_most: [0, 1, 64][chance.below(3)],
             source: None,
             tls: None,
+            proxy_protocol: None,
             keepalive: None,
             protocol: Protocol::Http1,
             streams: 1,

@@ -4,7 +4,6 @@
 /// Where such keys stand, and which.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
-    ("listeners.*", &["proxy_protocol"]),
     ("listeners.*.limits", &["connections_per_address"]),
     ("rules.*.limits", &["rate"]),
     (

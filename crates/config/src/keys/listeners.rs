@@ -1,6 +1,6 @@
 //! Owns the keys of `listeners:`.
 
-use super::{Absent, Keys, PAGES, Shape, TLS, key, written};
+use super::{Absent, Keys, LISTENER_PROXY, PAGES, Shape, TLS, key, written};
 use crate::limits::{self, ListenerLimits};
 
 /// One listener.
@@ -31,6 +31,12 @@ pub(crate) static LISTENER: Keys = Keys {
             Shape::Free(&Shape::Short(Some("forward"), &SNI)),
             Absent::Nothing,
             "With `protocol: tcp`, where TLS goes that is not ended here: by the name that a client asks for, `*.` for one label, `default` for the rest.",
+        ),
+        key(
+            "proxy_protocol",
+            Shape::Map(&LISTENER_PROXY),
+            Absent::No("each connection is its peer's own"),
+            "Who says with a PROXY header whose connections these are.",
         ),
         key(
             "tls",
@@ -180,7 +186,7 @@ pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
             "handshake",
             Shape::Wait,
             Absent::Is(|| written::duration(ListenerLimits::default().handshake_within)),
-            "From accepting to the end of a TLS handshake, or of the hello where TLS is passed on.",
+            "From accepting to the end of a TLS handshake, or of the hello where TLS is passed on, and of a PROXY header before it.",
         ),
         key(
             "head",

@@ -2,7 +2,7 @@
 
 use evenkeel_balance::settings::{ActiveSettings, BreakerSettings, ServiceSettings};
 
-use super::{Absent, BACKEND, Key, Keys, Shape, UPSTREAM_TLS, key, written};
+use super::{Absent, BACKEND, Key, Keys, Shape, UPSTREAM_PROXY, UPSTREAM_TLS, key, written};
 use crate::limits::{self, ServiceLimits};
 use crate::plan::UpstreamPlan;
 
@@ -154,9 +154,9 @@ pub(crate) static UPSTREAM: Keys = Keys {
         ),
         key(
             "proxy_protocol",
-            Shape::Words(&["off"]),
+            Shape::WordOr(&["off", "v1", "v2"], "v2", &UPSTREAM_PROXY),
             Absent::Is(|| "off".into()),
-            "Whether backends are told who connects.",
+            "Whether a PROXY header tells backends who connects; each connection then carries one exchange.",
         ),
         key(
             "idle",

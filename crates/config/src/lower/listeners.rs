@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rules::Services;
-use super::{Written, address, flows, tls};
+use super::{Written, address, flows, proxy_protocol, tls};
 use crate::keys::{LISTENER_LIMITS, LISTENER_TIMEOUTS};
 use crate::limits::{self, ListenerLimits};
 use crate::plan::{Bind, ListenerPlan, PathHandling};
@@ -37,6 +37,7 @@ pub(super) fn read(
     if let Some(map) = fields.map("timeouts", &LISTENER_TIMEOUTS) {
         read_timeouts(map, &mut limits);
     }
+    let from = proxy_protocol::listener(&fields, binds.as_deref().unwrap_or_default());
     let path = match fields.word("path") {
         Some("refuse") => PathHandling::Refuse,
         Some("as_is") => PathHandling::AsIs,
@@ -67,6 +68,8 @@ pub(super) fn read(
         binds: binds?,
         // One that cannot be read is not left out: HTTP is not what was meant.
         flows: if tcp { Some(flows?) } else { None },
+        // One that cannot be read is not left out: who was to be refused would be served.
+        proxy_protocol: from?,
         // One that cannot be read is not left out: what was to be secret would be plain.
         tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         limits,

@@ -196,7 +196,6 @@ fn breaker(fields: &Fields<'_>) -> Option<Option<BreakerSettings>> {
 }
 
 fn upstream(map: Fields<'_>) -> UpstreamPlan {
-    let reading = map.reading;
     let mut plan = UpstreamPlan::default();
     map.set("idle", Reading::duration, &mut plan.idle);
     plan.requests = map.number("requests").and_then(NonZeroUsize::new);
@@ -241,18 +240,11 @@ fn upstream(map: Fields<'_>) -> UpstreamPlan {
         &mut plan.tls,
     );
     map.set_number("streams", &mut plan.streams);
-    // The only values there are, so that a file may say them.
-    for (key, only) in [("proxy_protocol", "off")] {
-        if let Some(node) = map.get(key)
-            && !matches!(&node.value, Value::Scalar { text, .. } if text == only)
-        {
-            reading.error(
-                node.at,
-                "not_yet",
-                format!("only `{key}: {only}` is built yet"),
-            );
-        }
-    }
+    map.set(
+        "proxy_protocol",
+        super::proxy_protocol::upstream,
+        &mut plan.proxy_protocol,
+    );
     map.done();
     plan
 }

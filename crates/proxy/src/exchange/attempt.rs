@@ -55,6 +55,8 @@ pub(super) struct Course<'a> {
     pub(super) within: Duration,
     /// What a hash policy sticks to.
     pub(super) key: Option<u64>,
+    /// What begins every connection that is opened.
+    pub(super) introduction: Vec<u8>,
 }
 
 /// How an attempt went that the client has heard of.
@@ -184,7 +186,7 @@ pub(super) async fn make<N: Net>(
 /// Within its deadline, and that of all attempts.
 fn opening<'a, N: Net>(
     exchange: &'a Exchange<'_, N>,
-    course: &Course<'_>,
+    course: &'a Course<'_>,
     now: Instant,
     fresh: bool,
 ) -> Opening<'a> {
@@ -193,6 +195,7 @@ fn opening<'a, N: Net>(
     let within = within.unwrap_or(service.plan.limits.connect);
     Opening {
         service,
+        introduction: &course.introduction,
         towards: service.towards.as_deref(),
         until: (now + within).min(course.until),
         half_close: course.half_close,

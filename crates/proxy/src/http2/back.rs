@@ -170,7 +170,7 @@ impl Links {
         self.waiting.add(cx);
     }
 
-    /// Begins a connection on a socket, and takes its first stream.
+    /// Begins a connection on a socket, and takes its first stream. One that is not shared ends with it.
     pub(crate) async fn begin<N: Net>(
         &self,
         net: &N,
@@ -211,7 +211,9 @@ impl Links {
             secured,
         });
         let (stream, _) = self.stream(&link);
-        self.all.borrow_mut().push(link);
+        if how.is_shared() {
+            self.all.borrow_mut().push(link);
+        }
         Ok(stream)
     }
 

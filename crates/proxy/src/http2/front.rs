@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -23,6 +23,7 @@ use crate::carrier::Carrier;
 use crate::connection::{Conn, Door, Next, Slots, limits_of};
 use crate::deadline::Deadline;
 use crate::net::Net;
+use crate::proxy_protocol::Ends;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
 use crate::worker::Worker;
@@ -54,7 +55,7 @@ pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
         door,
         sock: Carrier::Whole(sock),
         deadline,
-        peer,
+        ends,
         ..
     } = &mut conn
     else {
@@ -65,6 +66,8 @@ pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
     drop(view);
     let watch = Rc::new(Watch::behind(HTTP2_PREFACE.len()));
     let secured = sock.secured().cloned().map(Rc::new);
+    // Asked once: no stream can ask.
+    let local = sock.local();
     let io = Io::new(sock, first, watch.clone());
     deadline.set(worker.now() + limits.head_within);
     let mut handshake = pin!(builder(&limits).handshake::<_, Bytes>(io));
@@ -81,7 +84,8 @@ pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
         worker,
         door,
         deadline,
-        peer: *peer,
+        ends,
+        local,
         secured,
         slots,
         tally: Rc::default(),
@@ -153,7 +157,9 @@ struct Front<'a, N: Net, F> {
     worker: &'a Rc<Worker<N>>,
     door: &'a Rc<Door>,
     deadline: &'a Deadline,
-    peer: IpAddr,
+    ends: &'a Ends,
+    /// The address of our end.
+    local: Option<SocketAddr>,
     secured: Option<Rc<Secured>>,
     slots: Rc<Slots<F, N>>,
     tally: Rc<Tally>,
@@ -232,13 +238,14 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
         let worker = self.worker.clone();
         self.tally.open.set(self.tally.open.get() + 1);
         let open = Open(self.tally.clone(), worker.clone());
-        let stream = Stream::of_client(request, respond, self.secured.clone());
+        let stream = Stream::of_client(request, respond, self.secured.clone(), self.local);
         let conn = Conn {
             deadline: worker.deadlines.slot(),
             door: self.door.clone(),
             sock: Carrier::Stream(Box::new(stream)),
             input: Input::default(),
-            peer: self.peer,
+            peer: self.ends.peer(),
+            ends: self.ends.clone(),
             requests: 0,
             // Whoever drops it within its exchange cuts it.
             next: Next::Cut,

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -41,6 +42,8 @@ pub(crate) struct Stream {
     limits: HeadLimits,
     /// Its connection's.
     secured: Option<Rc<Secured>>,
+    /// The same.
+    local: Option<SocketAddr>,
     /// Its place on a connection to a backend.
     held: Option<Held>,
 }
@@ -79,6 +82,7 @@ impl Stream {
             limits: HeadLimits::default(),
             secured,
             held: None,
+            local: None,
         }
     }
 
@@ -87,10 +91,14 @@ impl Stream {
         request: http::Request<RecvStream>,
         respond: SendResponse<Bytes>,
         secured: Option<Rc<Secured>>,
+        local: Option<SocketAddr>,
     ) -> Self {
         let (parts, body) = request.into_parts();
         let peer = Peer::Client(Some(Box::new(parts)), respond);
-        Self::new(peer, Some(body), secured)
+        Self {
+            local,
+            ..Self::new(peer, Some(body), secured)
+        }
     }
 
     /// One to a backend, not opened yet.
@@ -106,6 +114,11 @@ impl Stream {
 
     pub(crate) fn secured(&self) -> Option<&Secured> {
         self.secured.as_deref()
+    }
+
+    /// The address of our end of its connection.
+    pub(crate) const fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// Takes the request's head, once.

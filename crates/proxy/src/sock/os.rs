@@ -2,6 +2,7 @@
 //! `net`.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -75,6 +76,13 @@ impl Sock for OsSock {
                 Ok(ready) if !ready.is_error() => {}
                 _ => return,
             }
+        }
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(sock) => sock.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 

@@ -115,16 +115,17 @@ impl Drop for Under {
     }
 }
 
-/// Makes the handshake with a client. None: it failed, which is counted, and the connection has ended.
+/// Makes the handshake with a client, of whom `first` has come already. None: it failed, which is counted, and the connection has ended.
 pub(crate) async fn handshake<N: Net, S: Sock>(
     worker: &Worker<N>,
     door: &Door,
     held: Held,
     sock: S,
+    first: Vec<u8>,
 ) -> Option<TlsSock<S>> {
     let state = door.state();
     let made = match Under::take(&state, held.most) {
-        Some(_under) => make(worker, door, held, sock).await,
+        Some(_under) => make(worker, door, held, sock, first).await,
         None => {
             turn_away(sock).await;
             Err(Fault::TooMany)
@@ -164,6 +165,7 @@ async fn make<N: Net, S: Sock>(
     door: &Door,
     held: Held,
     mut sock: S,
+    mut first: Vec<u8>,
 ) -> Result<TlsSock<S>, Fault> {
     let deadline = worker.deadlines.slot();
     let within = match is_closing(worker, door) {
@@ -174,7 +176,6 @@ async fn make<N: Net, S: Sock>(
     deadline.set_idle(worker.now(), within);
     let poll_late = |cx: &Context<'_>| poll_late(cx, worker, door, &deadline);
     let terms = held.terms.ok_or(Fault::NoCertificate)?;
-    let mut first = Vec::new();
     while may_be_http(&first) {
         poll_fn(|cx| {
             let mut more = [0; FIRST];
@@ -206,12 +207,12 @@ async fn make<N: Net, S: Sock>(
     .await
 }
 
-pub(super) fn is_closing<N: Net>(worker: &Worker<N>, door: &Door) -> bool {
+pub(crate) fn is_closing<N: Net>(worker: &Worker<N>, door: &Door) -> bool {
     worker.is_closing() || door.is_closing()
 }
 
 /// Ready once a handshake has no time left: one whose listener closes is waited for as a first request is, no longer.
-pub(super) fn poll_late<N: Net>(
+pub(crate) fn poll_late<N: Net>(
     cx: &Context<'_>,
     worker: &Worker<N>,
     door: &Door,

@@ -1,6 +1,7 @@
 //! Owns a connection that may be over TLS: which it is, nobody above has to know.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use super::secured::Secured;
@@ -64,6 +65,10 @@ impl<S: Sock> Sock for Channel<S> {
 
     fn cut(&mut self) {
         either!(self, sock => sock.cut());
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        either!(self, sock => sock.local())
     }
 
     #[inline]

@@ -44,21 +44,12 @@ pub(crate) async fn read<N: Net>(
     // Where descriptors lack, who has said nothing for longest makes place.
     conn.deadline.set_idle(conn.worker.now(), within);
     let mut acceptor = Acceptor::default();
+    // What came behind a PROXY header.
+    bytes.extend_from_slice(conn.input.data());
+    conn.input.consume(bytes.len());
+    conn.input.release(&conn.worker.buffers);
+    let mut from = 0;
     loop {
-        let from = bytes.len();
-        poll_fn(|cx| {
-            let mut piece = [0; FIRST];
-            match conn.sock.poll_read(cx, &mut piece) {
-                Poll::Ready(Ok(length)) if length > 0 => {
-                    bytes.extend_from_slice(&piece[..length]);
-                    Poll::Ready(Ok(()))
-                }
-                Poll::Ready(_) => Poll::Ready(Err(Reason::ClientLeft)),
-                Poll::Pending => poll_late(cx, &conn.worker, &conn.door, &conn.deadline)
-                    .map(|()| Err(Reason::HelloTimeout)),
-            }
-        })
-        .await?;
         if let Some(accepted) = feed(&mut acceptor, &bytes[from..])? {
             conn.deadline.clear();
             let hello = accepted.client_hello();
@@ -72,6 +63,20 @@ pub(crate) async fn read<N: Net>(
         if bytes.len() >= HELLO_BYTES {
             return Err(Reason::BadHello);
         }
+        from = bytes.len();
+        poll_fn(|cx| {
+            let mut piece = [0; FIRST];
+            match conn.sock.poll_read(cx, &mut piece) {
+                Poll::Ready(Ok(length)) if length > 0 => {
+                    bytes.extend_from_slice(&piece[..length]);
+                    Poll::Ready(Ok(()))
+                }
+                Poll::Ready(_) => Poll::Ready(Err(Reason::ClientLeft)),
+                Poll::Pending => poll_late(cx, &conn.worker, &conn.door, &conn.deadline)
+                    .map(|()| Err(Reason::HelloTimeout)),
+            }
+        })
+        .await?;
     }
 }
 

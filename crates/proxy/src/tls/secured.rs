@@ -21,14 +21,14 @@ pub struct Secured {
     pub sni: Option<Box<str>>,
     /// The cipher, by its name at IANA.
     pub cipher: Option<&'static str>,
+    /// What is spoken over it (RFC 7301). None: nobody said.
+    pub alpn: Option<&'static [u8]>,
     /// The group of the key exchange, as rustls writes it.
     pub group: Option<&'static str>,
     /// Without a whole handshake.
     pub resumed: bool,
     /// Who the client is, if it has shown a certificate.
     pub client: Option<Arc<Identity>>,
-    /// HTTP/2 is spoken, and nothing else.
-    pub http2: bool,
 }
 
 /// A version of TLS.
@@ -65,6 +65,12 @@ pub struct Agreed {
 }
 
 impl Secured {
+    /// Whether HTTP/2 is spoken, and nothing else.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.alpn == Some(b"h2")
+    }
+
     /// What an observation keeps.
     #[must_use]
     pub fn agreed(&self) -> Agreed {
@@ -96,10 +102,10 @@ impl Secured {
             cipher: tls
                 .negotiated_cipher_suite()
                 .and_then(|one| name(one.suite())),
+            alpn: tls.alpn_protocol().and_then(spoken),
             group: group.and_then(|group| group.name().as_str()),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
             client,
-            http2: tls.alpn_protocol() == Some(b"h2"),
         }
     }
 }
@@ -112,6 +118,12 @@ fn name(cipher: CipherSuite) -> Option<&'static str> {
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
         older => older.as_str(),
     }
+}
+
+/// The name of a protocol, which nobody has to keep.
+fn spoken(alpn: &[u8]) -> Option<&'static [u8]> {
+    let all: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
+    all.into_iter().find(|one| *one == alpn)
 }
 
 /// Who a client is, by a certificate that was verified.

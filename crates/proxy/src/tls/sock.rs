@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker, ready};
 
 use rustls::{Connection, Error};
@@ -327,6 +328,10 @@ impl<S: Sock> Sock for TlsSock<S> {
 
     async fn broken(&self) {
         self.sock.broken().await;
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.sock.local()
     }
 
     fn cut(&mut self) {

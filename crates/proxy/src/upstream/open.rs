@@ -19,6 +19,7 @@ use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
 use crate::sock::Sock;
+use crate::tls::secured::Secured;
 use crate::tls::upstream::{Refused, Towards};
 use crate::worker::Worker;
 
@@ -36,6 +37,8 @@ pub(crate) enum Unopened {
 /// How a connection is opened.
 pub(crate) struct Opening<'a> {
     pub(crate) service: &'a LiveService,
+    /// What begins it.
+    pub(crate) introduction: &'a [u8],
     /// What its backends are held to, where that is planned.
     pub(crate) towards: Option<&'a Towards>,
     /// It stands by then, or there is none.
@@ -109,7 +112,8 @@ impl Opening<'_> {
         placed: &Cell<Option<Instant>>,
         now: Instant,
     ) -> io::Result<Connection<N::Sock>> {
-        if self.protocol != Protocol::Http1 && !lane.speaks_http1() {
+        let shared = self.service.plan.upstream.is_shared();
+        if shared && self.protocol != Protocol::Http1 && !lane.speaks_http1() {
             // On the heap: most connections are of HTTP/1.
             return Box::pin(self.connect_shared(worker, lane, placed, now)).await;
         }
@@ -166,11 +170,12 @@ impl Opening<'_> {
     ) -> io::Result<Connection<N::Sock>> {
         placed.set(Some(worker.now()));
         let (to, how) = (&lane.backend.address, &self.service.plan.upstream);
-        let sock = worker.net.connect(to, how, self.towards).await?;
+        let first = self.introduction;
+        let sock = worker.net.connect(to, how, self.towards, first).await?;
         if self.protocol == Protocol::Http1 {
             return Ok(Connection::new(sock, permit, now));
         }
-        let agreed = sock.secured().is_some_and(|secured| secured.http2);
+        let agreed = sock.secured().is_some_and(Secured::is_http2);
         let http2 = agreed || self.protocol == Protocol::Http2;
         lane.note_http1(!http2);
         if !http2 {

@@ -24,6 +24,7 @@ const KEEP: UpstreamPlan = UpstreamPlan {
     tls: None,
     protocol: Protocol::Http1,
     streams: 1,
+    proxy_protocol: None,
     keepalive: None,
 };
 

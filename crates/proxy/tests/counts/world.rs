@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,6 +97,7 @@ impl Net for Memory {
         _: &BackendAddress,
         _: &UpstreamPlan,
         _: Option<&Towards>,
+        _: &[u8],
     ) -> io::Result<Counted> {
         let (ours, theirs) = Pipe::pair(ROOM);
         self.backend.borrow_mut().push(theirs);
@@ -201,7 +202,7 @@ impl World {
         let serving = worker.clone();
         let connect = move |sock| {
             let admitted = Admitted::take(&state, usize::MAX).unwrap();
-            let peer = Ipv4Addr::LOCALHOST.into();
+            let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
             let served = serve(
                 serving.clone(),
                 door.clone(),

@@ -15,6 +15,7 @@ mod manual;
 mod pages;
 mod privileges;
 mod process;
+mod proxy_protocol;
 mod reloads;
 mod rules_actions;
 mod rules_conditions;

@@ -243,7 +243,7 @@ impl Server {
 
     /// nginx with this configuration.
     pub(crate) fn nginx(folder: &Folder, server: &str) -> Self {
-        Self::nginx_of(folder, "", server)
+        Self::nginx_listening(folder, "", server)
     }
 
     /// The same over TLS, with this certificate and key of the folder.
@@ -252,10 +252,11 @@ impl Server {
         let server = format!(
             "ssl_certificate {root}/{certificate}.pem; ssl_certificate_key {root}/{certificate}.key; {server}"
         );
-        Self::nginx_of(folder, "ssl", &server)
+        Self::nginx_listening(folder, "ssl", &server)
     }
 
-    fn nginx_of(folder: &Folder, how: &str, server: &str) -> Self {
+    /// The same, with this behind the address that it listens on.
+    pub(crate) fn nginx_listening(folder: &Folder, how: &str, server: &str) -> Self {
         Self::start(|port| {
             let root = folder.path().display();
             let text = format!(
@@ -268,6 +269,37 @@ impl Server {
             let configuration = folder.write(&format!("nginx-{port}.conf"), &text);
             let mut command = Command::new("/usr/sbin/nginx");
             command.arg("-c").arg(configuration);
+            command
+        })
+    }
+
+    /// nginx with these connections handed on; `PORT` in it is its port.
+    pub(crate) fn nginx_stream(folder: &Folder, server: &str) -> Self {
+        Self::start(|port| {
+            let root = folder.path().display();
+            let text = format!(
+                "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+                 user root; daemon off; worker_processes 1; pid {root}/nginx-{port}.pid; error_log {root}/nginx-{port}.log;\n\
+                 events {{ worker_connections 256; }}\n\
+                 stream {{ server {{ listen 127.0.0.1:{port}; {server} }} }}\n"
+            );
+            let configuration = folder.write(&format!("nginx-{port}.conf"), &text);
+            let mut command = Command::new("/usr/sbin/nginx");
+            command.arg("-c").arg(configuration);
+            command
+        })
+    }
+
+    /// HAProxy with this behind the address that it listens on, and behind that line.
+    pub(crate) fn haproxy(folder: &Folder, how: &str, rest: &str) -> Self {
+        Self::start(|port| {
+            let text = format!(
+                "global\n  maxconn 200\ndefaults\n  timeout connect 30s\n  timeout client 30s\n  timeout server 30s\n\
+                 listen one\n  bind 127.0.0.1:{port} {how}\n  {rest}\n"
+            );
+            let configuration = folder.write(&format!("haproxy-{port}.conf"), &text);
+            let mut command = Command::new("/usr/sbin/haproxy");
+            command.arg("-db").arg("-f").arg(configuration);
             command
         })
     }

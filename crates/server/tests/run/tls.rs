@@ -16,7 +16,7 @@ use crate::process::{Evenkeel, Folder, Server, hold, rest};
 pub(crate) struct Authority<'a> {
     folder: &'a Folder,
     issuer: Issuer<'static, KeyPair>,
-    ca: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 impl<'a> Authority<'a> {

@@ -1,0 +1,430 @@
+//! The PROXY protocol as its users meet it: HAProxy, nginx and curl in front, HAProxy and nginx behind, and bytes written by hand.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process::{Evenkeel, Folder, Server, hold, rest};
+use crate::tls::{Authority, metric};
+
+/// Says what it was told of a client.
+const TOLD: &str = "location / { return 200 \"$http_x_forwarded_for $http_x_forwarded_port $http_x_forwarded_proto\\n\"; }";
+
+/// A configuration whose listener has this, over a service that has this beside its backend.
+fn text(listener: &str, backend: &str, service: &str) -> String {
+    format!(
+        "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners:\n  web:\n    bind: \"127.0.0.1:0\"\n    {listener}\nservices: {{ api: {{ backends: [\"{backend}\"], {service} }} }}\n"
+    )
+}
+
+fn run(folder: &Folder, text: &str) -> Evenkeel {
+    let file = folder.write("keel.yaml", text);
+    Evenkeel::run(&["-c", file.to_str().unwrap()])
+}
+
+/// A header of version 2 (section 2.2), written by hand: command and version, family and transport, what follows.
+fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+    header.extend([command, family, length[0], length[1]]);
+    header.extend(rest);
+    header
+}
+
+/// 192.0.2.7:1111 to 198.51.100.1:443.
+const V4: &[u8] = &[192, 0, 2, 7, 198, 51, 100, 1, 0x04, 0x57, 0x01, 0xBB];
+
+/// 192.0.2.7 as IPv6, to 2001:db8::2.
+const MAPPED: &[u8] = &[
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 192, 0, 2, 7, 0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 2, 0x04, 0x57, 0x01, 0xBB,
+];
+
+const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// What is answered to these bytes, sent so many at a time.
+fn asked(to: SocketAddr, bytes: &[u8], at_once: usize) -> String {
+    let mut stream = hold(to, "");
+    stream.set_nodelay(true).unwrap();
+    for part in bytes.chunks(at_once) {
+        stream.write_all(part).unwrap();
+    }
+    let answer = rest(stream);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    body.to_owned()
+}
+
+#[test]
+fn a_header_says_whose_connection_it_is() {
+    let folder = Folder::new("proxy-in");
+    let server = Server::nginx(&folder, TOLD);
+    let listener = "proxy_protocol: { from: [127.0.0.0/8] }";
+    let keel = run(&folder, &text(listener, &server.address.to_string(), ""));
+    let own = format!("127.0.0.1 {} http\n", keel.address.port());
+    let unix = [0; 216];
+    let tlvs = [V4, &[0x02, 0, 3, b'a', b'.', b'b', 0xE0, 0, 1, 9]].concat();
+    let rows: [(&[u8], &str); 10] = [
+        (
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 1111 443\r\n",
+            "192.0.2.7 443 http\n",
+        ),
+        (
+            b"PROXY TCP6 2001:db8::7 2001:db8::2 1111 443\r\n",
+            "2001:db8::7 443 http\n",
+        ),
+        (b"PROXY UNKNOWN\r\n", &own),
+        (b"PROXY UNKNOWN ffff:f...f:ffff 65535\r\n", &own),
+        (&binary(0x21, 0x11, V4), "192.0.2.7 443 http\n"),
+        (&binary(0x21, 0x11, &tlvs), "192.0.2.7 443 http\n"),
+        (&binary(0x21, 0x21, MAPPED), "192.0.2.7 443 http\n"),
+        // The proxy's own: a check of it.
+        (&binary(0x20, 0x00, b""), &own),
+        (&binary(0x20, 0x11, V4), &own),
+        (&binary(0x21, 0x31, &unix), &own),
+    ];
+    for (header, told) in rows {
+        let bytes = [header, ASK].concat();
+        for at_once in [1, 7, bytes.len()] {
+            let shown = String::from_utf8_lossy(header);
+            assert_eq!(
+                asked(keel.address, &bytes, at_once),
+                told,
+                "{shown} {at_once}"
+            );
+        }
+    }
+    metric(
+        &keel,
+        "evenkeel_proxy_headers_total{listener=\"web\",version=\"1\"} 12",
+    );
+    metric(
+        &keel,
+        "evenkeel_proxy_headers_total{listener=\"web\",version=\"2\"} 18",
+    );
+}
+
+/// Who says what an end of the connection is, says no more than that.
+#[test]
+fn what_forwarding_fields_say_is_judged_by_the_header() {
+    let folder = Folder::new("proxy-trust");
+    let server = Server::nginx(&folder, TOLD);
+    let log = folder.path().join("access.log");
+    let before = format!(
+        "trusted_proxies: [192.0.2.0/24, 127.0.0.1]\naccess_log: {{ to: {}, format: json }}\nrules:\n  - {{ name: near, priority: 1, when: {{ source: {{ client: 203.0.113.0/24 }}, path: /near }}, respond: {{ body: near }} }}\n  - {{ name: rest, forward: api }}\n",
+        log.display()
+    );
+    let listener = "proxy_protocol: { from: [127.0.0.1] }";
+    let mut keel = run(
+        &folder,
+        &(before + &text(listener, &server.address.to_string(), "")),
+    );
+    let ask = |source: &str, path: &str, forged: &str| {
+        let bytes = format!(
+            "PROXY TCP4 {source} 198.51.100.1 1111 443\r\nGET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {forged}\r\nX-Forwarded-Port: 1\r\nConnection: close\r\n\r\n"
+        );
+        asked(keel.address, bytes.as_bytes(), bytes.len())
+    };
+    // Forged by a client; said by a proxy that is trusted, in front of the one that sends headers.
+    assert_eq!(
+        ask("198.51.100.9", "/", "203.0.113.5"),
+        "198.51.100.9 443 http\n"
+    );
+    assert_eq!(
+        ask("198.51.100.9", "/near", "203.0.113.5"),
+        "198.51.100.9 443 http\n"
+    );
+    assert_eq!(
+        ask("192.0.2.7", "/", "203.0.113.5"),
+        "203.0.113.5, 192.0.2.7 1 http\n"
+    );
+    assert_eq!(ask("192.0.2.7", "/near", "203.0.113.5"), "near");
+    assert_eq!(ask("203.0.113.8", "/near", "10.0.0.1"), "near");
+    keel.signal("-TERM");
+    keel.until("drained\n");
+    let rows = std::fs::read_to_string(log).unwrap();
+    let seen: Vec<_> = rows
+        .lines()
+        .map(|row| {
+            let row: serde_json::Value = serde_json::from_str(row).unwrap();
+            let of = |key: &str| row[key].as_str().unwrap().to_owned();
+            (of("peer"), of("client"))
+        })
+        .collect();
+    let expect = [
+        ("198.51.100.9", "198.51.100.9"),
+        ("198.51.100.9", "198.51.100.9"),
+        ("192.0.2.7", "203.0.113.5"),
+        ("192.0.2.7", "203.0.113.5"),
+        ("203.0.113.8", "203.0.113.8"),
+    ];
+    assert_eq!(
+        seen,
+        expect.map(|(peer, client)| (peer.into(), client.into()))
+    );
+}
+
+/// Sends these bytes and reads what comes: nothing, then an end or a reset.
+fn refused(mut stream: TcpStream, bytes: &[u8]) {
+    // It may be closed over what is still to be sent.
+    let _ = stream.write_all(bytes);
+    let mut come = Vec::new();
+    let _ = stream.read_to_end(&mut come);
+    assert_eq!(String::from_utf8_lossy(&come), "");
+}
+
+#[test]
+fn nobody_else_is_served() {
+    let folder = Folder::new("proxy-refused");
+    let server = Server::nginx(&folder, TOLD);
+    let backend = server.address.to_string();
+    let listener = "proxy_protocol: { from: [127.0.0.1] }";
+    let keel = run(&folder, &text(listener, &backend, ""));
+    let line = |source: &str, port: &str| {
+        format!("PROXY TCP4 {source} 198.51.100.1 {port} 443\r\n").into_bytes()
+    };
+    let long = [b"PROXY UNKNOWN ", &b"x".repeat(94)[..], b"\r\n"].concat();
+    let (mut checksum, mut large) = (V4.to_vec(), V4.to_vec());
+    checksum.extend([0x03, 0, 4, 1, 2, 3, 4]);
+    large.extend([0xE0, 0x10, 0]);
+    large.extend([0; 4096]);
+    let twice = [V4, &[0x05, 0, 1, 7, 0x05, 0, 1, 8]].concat();
+    let rows: [(&[u8], &str); 16] = [
+        (b"", "proxy_begin"),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03", "proxy_begin"),
+        (b"PROXYTCP4", "proxy_begin"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", "proxy_version"),
+        (&binary(0x22, 0x11, V4), "proxy_command"),
+        (&binary(0x21, 0x41, V4), "proxy_family"),
+        (&line("192.0.2.007", "1"), "proxy_address"),
+        (&line("192.0.2.7", "65536"), "proxy_port"),
+        (
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2\rX",
+            "proxy_line_end",
+        ),
+        (&long, "proxy_too_long"),
+        (&binary(0x21, 0x11, &large), "proxy_too_long"),
+        (&binary(0x21, 0x11, &V4[..11]), "proxy_too_short"),
+        (
+            &binary(0x21, 0x11, &[V4, &[0x02, 0, 9]].concat()),
+            "proxy_tlv_length",
+        ),
+        (
+            &binary(0x21, 0x11, &[V4, &[0x03, 0, 1, 9]].concat()),
+            "proxy_tlv_value",
+        ),
+        (&binary(0x21, 0x11, &twice), "proxy_tlv_repeated"),
+        (&binary(0x21, 0x11, &checksum), "proxy_checksum"),
+    ];
+    for (header, _) in rows {
+        refused(hold(keel.address, ""), &[header, ASK].concat());
+    }
+    let mut reasons: Vec<_> = rows.iter().map(|(_, reason)| *reason).collect();
+    // An end before a header is whole.
+    let half = hold(keel.address, "PROXY TCP4 192.0.2.7");
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    refused(half, b"");
+    reasons.push("proxy_peer_left");
+    // Not listed, whatever they say.
+    let other = Command::new("curl")
+        .args([
+            "--silent",
+            "--max-time",
+            "30",
+            "--noproxy",
+            "*",
+            "--interface",
+            "127.0.0.2",
+        ])
+        .args(["--haproxy-protocol", &format!("http://{}/", keel.address)])
+        .output()
+        .unwrap();
+    assert!(
+        !other.status.success() && other.stdout.is_empty(),
+        "{other:?}"
+    );
+    reasons.push("proxy_unlisted");
+    for reason in &reasons {
+        let count = reasons.iter().filter(|one| *one == reason).count();
+        metric(
+            &keel,
+            &format!(
+                "evenkeel_proxy_header_refusals_total{{listener=\"web\",reason=\"{reason}\"}} {count}"
+            ),
+        );
+    }
+    metric(&keel, "evenkeel_attempts_total{service=\"api\"} 0");
+    metric(&keel, "evenkeel_listener_connections{listener=\"web\"} 0");
+}
+
+/// The deadline is that of all: neither silence nor a byte now and then is waited for longer, and a drain waits for neither.
+#[test]
+fn headers_have_a_deadline() {
+    let folder = Folder::new("proxy-slow");
+    let listener = "proxy_protocol: { from: [127.0.0.1] }\n    timeouts: { handshake: 200ms }";
+    let keel = run(&folder, &text(listener, "127.0.0.1:1", ""));
+    let silent = hold(keel.address, "");
+    let mut slow = hold(keel.address, "");
+    // As slow as a byte in so much, a whole header would take a minute.
+    let pace = Duration::from_millis(20);
+    slow.set_read_timeout(Some(pace)).unwrap();
+    let mut header = binary(0x21, 0x11, &[V4, &[0xE0, 0x0F, 0xD0], &[0; 4048]].concat());
+    header.reverse();
+    loop {
+        match slow.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            _ => break,
+        }
+        let Some(byte) = header.pop().filter(|_| header.len() > 3000) else {
+            panic!("it is still waited for");
+        };
+        let _ = slow.write_all(&[byte]);
+    }
+    refused(silent, b"");
+    metric(
+        &keel,
+        "evenkeel_proxy_header_refusals_total{listener=\"web\",reason=\"proxy_timeout\"} 2",
+    );
+    drop(keel);
+    let listener = "proxy_protocol: { from: [127.0.0.1] }\n    timeouts: { handshake: 1h }";
+    let keel = run(&folder, &text(listener, "127.0.0.1:1", ""));
+    let silent = hold(keel.address, "PROXY ");
+    // Accepted before another one that was refused.
+    refused(hold(keel.address, ""), b"none");
+    keel.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+    refused(silent, b"");
+}
+
+/// Over a Unix socket there is no address to list.
+#[test]
+fn unix_sockets_are_listed_by_name() {
+    let folder = Folder::new("proxy-unix");
+    let server = Server::nginx(&folder, TOLD);
+    let path = folder.path().join("web");
+    let listener = "proxy_protocol: { from: [192.0.2.1, unix] }";
+    let bound = format!("bind: [\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+    let text = text(listener, &server.address.to_string(), "");
+    let keel = run(
+        &folder,
+        &text.replace("bind: \"127.0.0.1:0\"\n", &(bound + "\n")),
+    );
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream
+        .write_all(&[&b"PROXY TCP4 192.0.2.7 198.51.100.1 1 443\r\n"[..], ASK].concat())
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\n192.0.2.7 443 http\n"), "{answer}");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(ASK).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.is_empty());
+    metric(
+        &keel,
+        "evenkeel_proxy_header_refusals_total{listener=\"web\",reason=\"proxy_begin\"} 1",
+    );
+}
+
+/// What curl prints of this, coming from there.
+fn curl(from: &str, arguments: &[&str], url: &str) -> String {
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "30",
+            "--noproxy",
+            "*",
+        ])
+        .args(["--interface", from])
+        .args(arguments)
+        .arg(url)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn haproxy_nginx_and_curl_in_front() {
+    let folder = Folder::new("proxy-front");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let server = Server::nginx(&folder, TOLD);
+    let listener = "proxy_protocol: { from: [127.0.0.1] }";
+    let backend = server.address.to_string();
+    let plain = run(&folder, &text(listener, &backend, ""));
+    let tls = "\n    tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+    let secure = run(&folder, &text(&format!("{listener}{tls}"), &backend, ""));
+    let ca = authority.ca.to_str().unwrap();
+    for keel in [&plain, &secure] {
+        let to = keel.address;
+        let is_tls = to == secure.address;
+        let scheme = if is_tls { "https" } else { "http" };
+        let url = |port: u16| format!("{scheme}://a.example:{port}/");
+        let resolved = |port: u16| format!("a.example:{port}:127.0.0.1");
+        let ask = |from: &str, port: u16, more: &[&str]| {
+            let resolved = resolved(port);
+            let arguments = [&["--resolve", &resolved, "--cacert", ca], more].concat();
+            curl(from, &arguments, &url(port))
+        };
+        let fronts = [
+            Server::haproxy(
+                &folder,
+                "",
+                &format!("mode tcp\n  server keel {to} send-proxy"),
+            ),
+            Server::haproxy(
+                &folder,
+                "",
+                &format!("mode tcp\n  server keel {to} send-proxy-v2"),
+            ),
+            Server::haproxy(
+                &folder,
+                "",
+                &format!(
+                    "mode tcp\n  server keel {to} send-proxy-v2 proxy-v2-options ssl,cert-cn,authority,crc32c,unique-id\n  unique-id-format %{{+X}}o%ts%rt"
+                ),
+            ),
+            Server::nginx_stream(&folder, &format!("proxy_protocol on; proxy_pass {to};")),
+        ];
+        for front in fronts {
+            let port = front.address.port();
+            assert_eq!(
+                ask("127.0.0.5", port, &["-H", "X-Forwarded-For: 9.9.9.9"]),
+                format!("127.0.0.5 {port} {scheme}\n")
+            );
+        }
+        let port = to.port();
+        assert_eq!(
+            ask("127.0.0.1", port, &["--haproxy-protocol"]),
+            format!("127.0.0.1 {port} {scheme}\n")
+        );
+    }
+    // Its checks are its own, and come one after another.
+    let _checking = Server::haproxy(
+        &folder,
+        "",
+        &format!(
+            "mode tcp\n  server keel {} send-proxy-v2 check check-send-proxy inter 50",
+            plain.address
+        ),
+    );
+    let taken = || {
+        let page = plain.page("/metrics");
+        let row = "evenkeel_proxy_headers_total{listener=\"web\",version=\"2\"} ";
+        let count = page.lines().find_map(|line| line.strip_prefix(row));
+        count.unwrap().parse::<u64>().unwrap()
+    };
+    let before = taken();
+    while taken() < before + 3 {}
+    metric(
+        &plain,
+        "evenkeel_requests_total{service=\"api\",code=\"2xx\"} 5",
+    );
+}
