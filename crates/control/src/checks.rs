@@ -7,18 +7,23 @@ use evenkeel::balance::health::CheckReport;
 use evenkeel::balance::snapshot::ServiceSnapshot;
 use evenkeel::balance::time::Instant;
 use evenkeel::probe::{
-    BodyTest, Checking, HttpCheck, HttpProbe, Probe, StatusRanges, Target, TcpProbe,
+    BodyTest, Checking, Finding, HttpCheck, HttpProbe, Link, Probe, ProbeError, StatusRanges,
+    Target, TcpProbe, connect,
 };
 use evenkeel::sweep::{self, Checked, CheckerSettings, HealthChecker, Now, Services};
-use evenkeel_config::plan::{BackendAddress, BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
+use evenkeel_config::plan::{
+    BackendAddress, BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan, ProxyVersion,
+};
 use evenkeel_proxy::clock::{Clock, seed};
 use evenkeel_proxy::live::{LiveService, ServiceState};
+use evenkeel_proxy::proxy_protocol::of_checks;
 use tokio::sync::Notify;
 
 /// The checks of one service, and what they were begun with.
 pub(crate) struct Checker {
     state: Arc<ServiceState>,
     plan: HealthPlan,
+    header: Option<ProxyVersion>,
     backends: Vec<(BackendId, BackendAddress)>,
     joined: Arc<Notify>,
     runs: HealthChecker,
@@ -35,6 +40,7 @@ impl Checker {
         };
         let same = Arc::ptr_eq(&self.state, &service.state)
             && service.plan.health.as_ref() == Some(&self.plan)
+            && self.header == header(service)
             && !self.runs.is_finished()
             && !backends.iter().any(moved);
         if !same {
@@ -49,6 +55,13 @@ impl Checker {
     pub(crate) fn look_again(&self) {
         self.joined.notify_one();
     }
+}
+
+/// The header that checks begin with: where they go to what traffic goes to. Another port or address may expect none.
+fn header(service: &LiveService) -> Option<ProxyVersion> {
+    let plan = service.plan.health.as_ref()?;
+    let header = service.plan.upstream.proxy_protocol.as_ref()?;
+    (plan.port.is_none() && plan.address.is_none()).then_some(header.version)
 }
 
 fn aims(service: &LiveService) -> Vec<(BackendId, BackendAddress)> {
@@ -77,7 +90,8 @@ pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Checke
     let probe = Aimed {
         state: service.state.clone(),
         plan: plan.clone(),
-        asks: asks(plan)?,
+        asks: Arc::new(asks(plan)?),
+        first: header(service).map(|version| of_checks(version).into()),
     };
     let joined = Arc::new(Notify::new());
     let one = One {
@@ -89,6 +103,7 @@ pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Checke
     Ok(Some(Checker {
         state: service.state.clone(),
         plan: plan.clone(),
+        header: header(service),
         backends: aims(service),
         joined,
         runs,
@@ -190,7 +205,9 @@ impl Checked for Counted {
 struct Aimed {
     state: Arc<ServiceState>,
     plan: HealthPlan,
-    asks: Asks,
+    asks: Arc<Asks>,
+    /// What begins every connection.
+    first: Option<Arc<[u8]>>,
 }
 
 pub(crate) enum Asks {
@@ -206,10 +223,31 @@ impl Probe for Aimed {
             address: address.unwrap_or_else(|| target.address.clone()),
             ..target
         };
-        match &self.asks {
-            Asks::Tcp(probe) => probe.check(aimed),
-            Asks::Http(probe) => probe.check(aimed),
-        }
+        let Some(first) = self.first.clone() else {
+            return match &*self.asks {
+                Asks::Tcp(probe) => probe.check(aimed),
+                Asks::Http(probe) => probe.check(aimed),
+            };
+        };
+        let asks = self.asks.clone();
+        Box::pin(async move {
+            let found = asks.behind(&first, &aimed).await;
+            found.unwrap_or_else(Finding::from)
+        })
+    }
+}
+
+impl Asks {
+    /// The same over a connection that begins with these bytes.
+    async fn behind(&self, first: &[u8], target: &Target) -> Result<Finding, ProbeError> {
+        let address = target.address()?;
+        let mut link = connect(&address).await?;
+        link.begin(first).await?;
+        Ok(match (self, link) {
+            (Self::Tcp(_), _) => Finding::passed(None),
+            (Self::Http(probe), Link::Tcp(stream)) => probe.over(&address, stream).await,
+            (Self::Http(probe), Link::Unix(stream)) => probe.over(&address, stream).await,
+        })
     }
 }
 

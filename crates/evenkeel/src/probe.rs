@@ -21,7 +21,7 @@ pub mod tcp;
 pub mod http;
 
 pub use http::{BodyTest, HttpCheck, HttpCheckError, HttpProbe, StatusRanges};
-pub use tcp::TcpProbe;
+pub use tcp::{Link, TcpProbe, connect};
 
 /// Whom a probe checks. Clones share the texts.
 #[derive(Clone, Debug, PartialEq, Eq)]

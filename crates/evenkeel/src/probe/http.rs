@@ -213,6 +213,19 @@ impl HttpProbe {
     }
 }
 
+impl HttpProbe {
+    /// One check over a connection that was made already, whatever it runs on; `address` names the host where the check
+    /// does not.
+    pub async fn over<S>(&self, address: &Address, stream: S) -> Finding
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let request = self.asked.request(address);
+        let found = self.asked.exchange(stream, &request).await;
+        found.unwrap_or_else(Finding::from)
+    }
+}
+
 impl Probe for HttpProbe {
     fn check(&self, target: Target) -> Checking {
         let asked = self.asked.clone();

@@ -1,5 +1,6 @@
 //! Owns connecting: the TCP probe, and the connection that the HTTP probe speaks over.
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::address::{Address, Endpoint};
@@ -25,16 +26,37 @@ impl Probe for TcpProbe {
 }
 
 /// A connection to a backend.
-pub(crate) enum Link {
+#[derive(Debug)]
+pub enum Link {
+    /// TCP.
     Tcp(TcpStream),
+    /// A Unix stream socket.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
-/// Connects; of a name's addresses, the first that accepts.
+impl Link {
+    /// Sends what goes before anything else, a PROXY header for instance.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn begin(&mut self, first: &[u8]) -> Result<(), ProbeError> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(first).await?,
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.write_all(first).await?,
+        }
+        Ok(())
+    }
+}
+
+/// Connects; of a name's addresses, the first that accepts. For probes of a program's own, and for those here.
 ///
 /// A name is resolved by the operating system, on a thread of tokio's blocking pool.
-pub(crate) async fn connect(address: &Address) -> Result<Link, ProbeError> {
+///
+/// # Errors
+/// No way to it, or nobody there who takes it.
+pub async fn connect(address: &Address) -> Result<Link, ProbeError> {
     match address.endpoint() {
         Endpoint::Socket(socket) => Ok(Link::Tcp(TcpStream::connect(socket).await?)),
         Endpoint::Name { host, port } => {

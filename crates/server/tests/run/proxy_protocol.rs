@@ -1,12 +1,13 @@
 //! The PROXY protocol as its users meet it: HAProxy, nginx and curl in front, HAProxy and nginx behind, and bytes written by hand.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::process::{Evenkeel, Folder, Server, hold, rest};
+use crate::process::{Evenkeel, Folder, Server, hold, rest, until};
 use crate::tls::{Authority, metric};
 
 /// Says what it was told of a client.
@@ -427,4 +428,301 @@ fn haproxy_nginx_and_curl_in_front() {
         &plain,
         "evenkeel_requests_total{service=\"api\",code=\"2xx\"} 5",
     );
+}
+
+/// A backend that writes down what each connection brings, answers one request after another, and never closes first.
+struct Recording {
+    address: SocketAddr,
+    /// What came over connections, in the order in which they were accepted: each a header and the requests behind it.
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Recording {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let all = seen.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, all) = (stream.unwrap(), all.clone());
+                let at = {
+                    let mut all = all.lock().unwrap();
+                    all.push(Vec::new());
+                    all.len() - 1
+                };
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 4096];
+                    while let Ok(length) = stream.read(&mut bytes)
+                        && length > 0
+                    {
+                        let mut all = all.lock().unwrap();
+                        all[at].extend(&bytes[..length]);
+                        let whole = all[at].ends_with(b"\r\n\r\n") && contains(&all[at], b"GET ");
+                        drop(all);
+                        if whole {
+                            let _ =
+                                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// What came before the first request of each connection that had one, and how many requests came.
+    fn headers(&self) -> Vec<(Vec<u8>, usize)> {
+        let all = self.seen.lock().unwrap();
+        let each = all.iter().filter_map(|bytes| {
+            let requests = bytes.windows(4).filter(|four| *four == b"GET ").count();
+            let first = bytes.windows(4).position(|four| four == b"GET ")?;
+            Some((bytes[..first].to_vec(), requests))
+        });
+        each.collect()
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|one| one == part)
+}
+
+/// Two clients by turns, each on a connection of its own that is kept: whose exchange came over which connection is in its header.
+#[test]
+fn no_connection_to_a_backend_serves_two_clients() {
+    let folder = Folder::new("proxy-unshared");
+    let recording = Recording::new();
+    let backend = recording.address.to_string();
+    let keel = run(
+        &folder,
+        &text("", &backend, "upstream: { proxy_protocol: v1 }"),
+    );
+    let mut clients = [hold(keel.address, ""), hold(keel.address, "")];
+    let ask = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut expect = Vec::new();
+    for _ in 0..3 {
+        for client in &mut clients {
+            client.write_all(ask).unwrap();
+            assert!(until(client, "\r\n\r\nok").starts_with("HTTP/1.1 200 OK\r\n"));
+            let (from, to) = (client.local_addr().unwrap(), keel.address);
+            let header = format!(
+                "PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n",
+                from.port(),
+                to.port()
+            );
+            expect.push((header.into_bytes(), 1));
+        }
+    }
+    assert_eq!(recording.headers(), expect);
+    // Of another plan, nothing that was kept is used: before, connections are shared.
+    let shared = text("", &backend, "");
+    folder.write("keel.yaml", &shared);
+    let mut keel = keel;
+    keel.signal("-HUP");
+    keel.until_any("service api changes");
+    for client in &mut clients {
+        client.write_all(ask).unwrap();
+        until(client, "\r\n\r\nok");
+    }
+    expect.push((Vec::new(), 2));
+    assert_eq!(recording.headers(), expect);
+    folder.write(
+        "keel.yaml",
+        &text("", &backend, "upstream: { proxy_protocol: v2 }"),
+    );
+    keel.signal("-HUP");
+    keel.said.clear();
+    keel.until_any("service api changes");
+    clients[0].write_all(ask).unwrap();
+    until(&mut clients[0], "\r\n\r\nok");
+    let last = recording.headers().pop().unwrap();
+    assert!(
+        last.0.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x21\x11") && last.1 == 1,
+        "{last:?}"
+    );
+}
+
+/// What a proxy in front said goes on as it came, both ends of it; what a client says of itself does not.
+#[test]
+fn who_it_is_goes_on_from_proxy_to_proxy() {
+    let folder = Folder::new("proxy-chain");
+    let recording = Recording::new();
+    let backend = recording.address.to_string();
+    let text = text(
+        "proxy_protocol: { from: [127.0.0.1] }",
+        &backend,
+        "upstream: { proxy_protocol: v1 }",
+    );
+    let keel = run(&folder, &format!("trusted_proxies: [192.0.2.0/24]\n{text}"));
+    let own = keel.address.port();
+    let mut expect = Vec::new();
+    for header in [
+        "PROXY TCP4 192.0.2.7 198.51.100.1 1111 443\r\n",
+        "PROXY TCP6 2001:db8::7 2001:db8::2 1111 443\r\n",
+        "PROXY UNKNOWN\r\n",
+    ] {
+        let mut client = hold(keel.address, header);
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.5\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let port = client.local_addr().unwrap().port();
+        assert!(rest(client).ends_with("ok"));
+        expect.push(match header {
+            "PROXY UNKNOWN\r\n" => format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {own}\r\n"),
+            header => header.into(),
+        });
+    }
+    let told: Vec<_> = recording
+        .headers()
+        .into_iter()
+        .map(|(header, _)| String::from_utf8(header).unwrap())
+        .collect();
+    assert_eq!(told, expect);
+}
+
+/// A client over a Unix socket has no address to tell.
+#[test]
+fn of_a_unix_socket_nothing_is_told() {
+    let folder = Folder::new("proxy-untold");
+    let path = folder.path().join("web");
+    for (header, told) in [
+        ("v1", &b"PROXY UNKNOWN\r\n"[..]),
+        ("v2", b"\r\n\r\n\0\r\nQUIT\n\x21\x00\0\0"),
+    ] {
+        let recording = Recording::new();
+        let upstream = format!("upstream: {{ proxy_protocol: {header} }}");
+        let text = text("", &recording.address.to_string(), &upstream);
+        let bound = format!("bind: [\"127.0.0.1:0\", \"unix:{}\"]\n", path.display());
+        let _keel = run(
+            &folder,
+            &text.replace("bind: \"127.0.0.1:0\"\n    \n", &bound),
+        );
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(ASK).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("ok"), "{answer}");
+        assert_eq!(recording.headers(), [(told.to_vec(), 1)]);
+    }
+}
+
+#[test]
+fn haproxy_and_nginx_behind() {
+    let folder = Folder::new("proxy-behind");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    folder.write("both.pem", &(read("site.pem") + &read("site.key")));
+    let said = "mode http\n  http-request return status 200 content-type text/plain lf-string \"%[src] %[src_port] %[dst] %[dst_port] %[fc_pp_authority] %[fc_pp_unique_id] %[req.hdr(x-request-id)]\\n\"";
+    let pem = folder.path().join("both.pem");
+    let secure = format!("accept-proxy ssl crt {}", pem.display());
+    let nginx = "location / { return 200 \"$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port\\n\"; }";
+    let all = "proxy_protocol: { tlvs: [alpn, authority, ssl, unique_id, crc32c] }";
+    let tls = "tls: { ca: authority.ca, sni: a.example }";
+    let ca = authority.ca.to_str().unwrap();
+    for (server, header) in [
+        (
+            Server::haproxy(&folder, "accept-proxy", said),
+            "proxy_protocol: v1".to_owned(),
+        ),
+        (
+            Server::haproxy(&folder, "accept-proxy", said),
+            "proxy_protocol: v2".to_owned(),
+        ),
+        (
+            Server::haproxy(&folder, "accept-proxy", said),
+            all.to_owned(),
+        ),
+        (
+            Server::haproxy(&folder, &secure, said),
+            format!("{all}, {tls}"),
+        ),
+        (
+            Server::nginx_listening(&folder, "proxy_protocol", nginx),
+            "proxy_protocol: v1".to_owned(),
+        ),
+        (
+            Server::nginx_listening(&folder, "proxy_protocol", nginx),
+            all.to_owned(),
+        ),
+    ] {
+        let listener = "tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+        let service = format!("upstream: {{ {header} }}, health: {{ tcp: {{}}, interval: 50ms }}");
+        let keel = run(
+            &folder,
+            &text(listener, &server.address.to_string(), &service),
+        );
+        let port = keel.address.port();
+        let resolved = format!("a.example:{port}:127.0.0.1");
+        let url = format!("https://a.example:{port}/");
+        for from in ["127.0.0.5", "127.0.0.6"] {
+            let arguments = [
+                "--resolve",
+                &*resolved,
+                "--cacert",
+                ca,
+                "-H",
+                "X-Forwarded-For: 9.9.9.9",
+                "--write-out",
+                "%{local_port}",
+            ];
+            let told = curl(from, &arguments, &url);
+            let (told, source) = told.rsplit_once('\n').unwrap();
+            let told: Vec<_> = told.split(' ').collect();
+            assert_eq!(
+                told[..4],
+                [from, source, "127.0.0.1", &*port.to_string()],
+                "{header}"
+            );
+            if let [authority, id, request] = told[4..] {
+                let (named, identified) = match header.contains("tlvs") {
+                    true => ("a.example", request),
+                    false => ("", ""),
+                };
+                assert_eq!((authority, id), (named, identified), "{header}");
+            }
+        }
+    }
+}
+
+/// Checks of a service are nobody's; where they go to another port, there is no header to expect.
+#[test]
+fn checks_say_that_they_are_nobodys() {
+    let folder = Folder::new("proxy-checks");
+    let (recording, other) = (Recording::new(), Recording::new());
+    let nginx = Server::nginx_listening(&folder, "proxy_protocol", TOLD);
+    let service = |name: &str, backend: SocketAddr, header: &str, health: &str| {
+        format!(
+            "  {name}: {{ backends: [\"{backend}\"], upstream: {{ proxy_protocol: {header} }}, health: {{ http: {{}}, interval: 50ms{health} }} }}\n"
+        )
+    };
+    let elsewhere = format!(", port: {}", other.address.port());
+    let text = [
+        "admin: { bind: \"127.0.0.1:0\" }\nworkers: 1\nlisteners: { web: { bind: \"127.0.0.1:0\" } }\nrules: [{ name: a, respond: { body: a } }]\nservices:\n".into(),
+        service("one", recording.address, "v1", ""),
+        service("two", recording.address, "v2", ""),
+        service("nginx-one", nginx.address, "v1", ""),
+        service("nginx-two", nginx.address, "v2", ""),
+        service("elsewhere", recording.address, "v2", &elsewhere),
+    ];
+    let keel = run(&folder, &text.concat());
+    let (here, behind) = (recording.address, nginx.address);
+    for (name, backend) in [
+        ("one", here),
+        ("two", here),
+        ("nginx-one", behind),
+        ("nginx-two", behind),
+        ("elsewhere", here),
+    ] {
+        let row = format!(
+            "evenkeel_backend_checks_total{{service=\"{name}\",backend=\"{backend}\",result=\"passed\"}} "
+        );
+        while !keel.page("/metrics").contains(&row) {}
+    }
+    let [text, binary] = [b"PROXY UNKNOWN\r\n".to_vec(), binary(0x20, 0, b"")];
+    let told = recording.headers();
+    assert!(told.contains(&(text.clone(), 1)) && told.contains(&(binary.clone(), 1)));
+    let known = |header: &Vec<u8>| *header == text || *header == binary;
+    assert!(told.iter().all(|(header, _)| known(header)), "{told:?}");
+    assert!(other.headers().iter().all(|(header, _)| header.is_empty()));
 }
