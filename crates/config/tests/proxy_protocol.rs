@@ -111,3 +111,13 @@ fn what_is_planned() {
         );
     }
 }
+
+#[test]
+fn the_page_about_it_has_a_configuration_that_is_fine() {
+    let page = include_str!("../../../docs/proxy-protocol.md");
+    let block = page.split("```yaml\n").nth(1).unwrap();
+    let text = block.split("```").next().unwrap().into();
+    let name = "f.yaml".into();
+    let loaded = load(&[Source { name, text }], &BTreeMap::new());
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+}

@@ -112,5 +112,9 @@ mod tests {
         let words = received.by_reason();
         let distinct: BTreeSet<_> = words.iter().copied().collect();
         assert_eq!((distinct.len(), words.len()), (16, 16), "{words:?}");
+        let page = include_str!("../../../../docs/proxy-protocol.md");
+        for (word, _) in words {
+            assert!(page.contains(&format!("`{word}`")), "{word}");
+        }
     }
 }

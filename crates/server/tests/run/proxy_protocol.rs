@@ -726,3 +726,48 @@ fn checks_say_that_they_are_nobodys() {
     assert!(told.iter().all(|(header, _)| known(header)), "{told:?}");
     assert!(other.headers().iter().all(|(header, _)| header.is_empty()));
 }
+
+/// Hands one connection on behind a header, what the client says first in pieces of so many bytes, the header's end among them.
+fn behind(header: &'static [u8], to: SocketAddr, at_once: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(to).unwrap();
+        server.set_nodelay(true).unwrap();
+        let mut bytes = vec![0; 16_384];
+        let length = client.read(&mut bytes).unwrap();
+        for part in [header, &bytes[..length]].concat().chunks(at_once) {
+            server.write_all(part).unwrap();
+        }
+        let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let upward = std::thread::spawn(move || std::io::copy(&mut up, &mut server));
+        let _ = std::io::copy(&mut down, &mut client);
+        let _ = client.shutdown(std::net::Shutdown::Both);
+        let _ = upward.join();
+    });
+    address
+}
+
+#[test]
+fn tls_begins_where_a_header_ends() {
+    let folder = Folder::new("proxy-tls");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let server = Server::nginx(&folder, TOLD);
+    let listener = "proxy_protocol: { from: [127.0.0.1] }\n    tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+    let keel = run(&folder, &text(listener, &server.address.to_string(), ""));
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 1111 443\r\n";
+    let ca = authority.ca.to_str().unwrap();
+    for at_once in [1, header.len() - 1, header.len(), header.len() + 1, 20_000] {
+        let port = behind(header, keel.address, at_once).port();
+        let resolved = format!("a.example:{port}:127.0.0.1");
+        let url = format!("https://a.example:{port}/");
+        let told = curl("127.0.0.1", &["--resolve", &resolved, "--cacert", ca], &url);
+        assert_eq!(told, "192.0.2.7 443 https\n", "{at_once}");
+    }
+    // Who speaks plain HTTP behind the header is told so.
+    let url = format!("http://{}/", keel.address);
+    let told = curl("127.0.0.1", &["--haproxy-protocol"], &url);
+    assert!(told.contains("this port speaks HTTPS"), "{told}");
+}
