@@ -638,6 +638,14 @@ fn haproxy_and_nginx_behind() {
             format!("{all}, {tls}"),
         ),
         (
+            Server::haproxy(&folder, "accept-proxy proto h2", said),
+            format!("{all}, protocol: http2"),
+        ),
+        (
+            Server::haproxy(&folder, &format!("{secure} alpn h2"), said),
+            format!("{all}, {tls}, protocol: auto"),
+        ),
+        (
             Server::nginx_listening(&folder, "proxy_protocol", nginx),
             "proxy_protocol: v1".to_owned(),
         ),
@@ -770,4 +778,158 @@ fn tls_begins_where_a_header_ends() {
     let url = format!("http://{}/", keel.address);
     let told = curl("127.0.0.1", &["--haproxy-protocol"], &url);
     assert!(told.contains("this port speaks HTTPS"), "{told}");
+}
+
+/// Flows: HAProxy says to a listener who the client is, the listener says it to HAProxy.
+#[test]
+fn flows_go_from_haproxy_to_haproxy() {
+    let folder = Folder::new("proxy-flows");
+    let said = "mode http\n  http-request return status 200 content-type text/plain lf-string \"%[src] %[src_port] %[dst] %[dst_port]\\n\"";
+    let server = Server::haproxy(&folder, "accept-proxy", said);
+    let backend = server.address.to_string();
+    let log = folder.path().join("access.log");
+    let logged = format!("access_log: {{ to: {}, format: json }}\n", log.display());
+    for (sent, received) in [("v1", "send-proxy-v2"), ("v2", "send-proxy")] {
+        let listener = "protocol: tcp\n    forward: api\n    proxy_protocol: { from: [127.0.0.1] }";
+        let service = format!("upstream: {{ proxy_protocol: {sent} }}");
+        let mut keel = run(
+            &folder,
+            &(logged.clone() + &text(listener, &backend, &service)),
+        );
+        let to = keel.address;
+        let front = Server::haproxy(
+            &folder,
+            "",
+            &format!("mode tcp\n  server keel {to} {received}"),
+        );
+        let port = front.address.port();
+        let url = format!("http://{}/", front.address);
+        let told = curl("127.0.0.5", &["--write-out", "%{local_port}"], &url);
+        let (told, source) = told.rsplit_once('\n').unwrap();
+        assert_eq!(told, format!("127.0.0.5 {source} 127.0.0.1 {port}"));
+        // Nobody else.
+        refused(hold(to, ""), ASK);
+        metric(
+            &keel,
+            "evenkeel_proxy_header_refusals_total{listener=\"web\",reason=\"proxy_begin\"} 1",
+        );
+        keel.signal("-TERM");
+        keel.until("drained\n");
+        let rows = std::fs::read_to_string(&log).unwrap();
+        let row: serde_json::Value = serde_json::from_str(rows.lines().last().unwrap()).unwrap();
+        assert_eq!(
+            (&row["protocol"], &row["peer"]),
+            (&"TCP".into(), &"127.0.0.5".into())
+        );
+    }
+}
+
+/// What stands behind a header in the same packet, or in the next, is the flow's: TLS that is passed on by its hello, TLS that is
+/// ended here, and what is neither.
+#[test]
+fn flows_begin_where_a_header_ends() {
+    let folder = Folder::new("proxy-hello");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let told = "location / { return 200 \"$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_port $ssl_server_name\\n\"; }";
+    let root = folder.path().display();
+    let secure =
+        format!("ssl_certificate {root}/site.pem; ssl_certificate_key {root}/site.key; {told}");
+    let secure = Server::nginx_listening(&folder, "ssl proxy_protocol", &secure);
+    let plain = Server::nginx_listening(&folder, "proxy_protocol", told);
+    let ca = authority.ca.to_str().unwrap();
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 1111 443\r\n";
+    for (listener, server, scheme, name) in [
+        ("sni: { a.example: api }", &secure, "https", "a.example"),
+        (
+            "forward: api\n    tls: { certificates: [{ cert: site.pem, key: site.key }] }",
+            &plain,
+            "https",
+            "",
+        ),
+        ("forward: api", &plain, "http", ""),
+    ] {
+        let listener =
+            format!("protocol: tcp\n    proxy_protocol: {{ from: [127.0.0.1] }}\n    {listener}");
+        let text = text(
+            &listener,
+            &server.address.to_string(),
+            "upstream: { proxy_protocol: v2 }",
+        );
+        let keel = run(&folder, &text);
+        for at_once in [1, header.len() - 1, header.len(), header.len() + 1, 20_000] {
+            let port = behind(header, keel.address, at_once).port();
+            let resolved = format!("a.example:{port}:127.0.0.1");
+            let url = format!("{scheme}://a.example:{port}/");
+            let told = curl("127.0.0.1", &["--resolve", &resolved, "--cacert", ca], &url);
+            assert_eq!(
+                told,
+                format!("192.0.2.7 1111 443 {name}\n"),
+                "{listener} {at_once}"
+            );
+        }
+    }
+}
+
+/// All streams of a connection are between its ends, over TLS or not.
+#[test]
+fn http2_is_between_the_ends_of_its_connection() {
+    let folder = Folder::new("proxy-http2");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let ca = authority.ca.to_str().unwrap();
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 1111 443\r\n";
+    let tls = "tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+    for (listener, first, scheme) in [
+        ("", &b""[..], "http"),
+        ("proxy_protocol: { from: [127.0.0.1] }", header, "http"),
+        (tls, b"", "https"),
+        (
+            &format!("proxy_protocol: {{ from: [127.0.0.1] }}\n    {tls}"),
+            header,
+            "https",
+        ),
+    ] {
+        let recording = Recording::new();
+        let backend = recording.address.to_string();
+        let keel = run(
+            &folder,
+            &text(listener, &backend, "upstream: { proxy_protocol: v1 }"),
+        );
+        let to = keel.address.port();
+        for at_once in [1, 20_000] {
+            let (port, expect) = match first {
+                b"" => (to, None),
+                first => {
+                    let before = behind(first, keel.address, at_once);
+                    (before.port(), Some(first.to_vec()))
+                }
+            };
+            let url = format!("{scheme}://a.example:{port}/");
+            let resolved = format!("a.example:{port}:127.0.0.1");
+            let mut arguments = vec!["--resolve", &resolved, "--cacert", ca];
+            arguments.extend(["--write-out", "%{http_version} %{local_port} "]);
+            // curl 7.88 asks no second time over a connection of prior knowledge.
+            let asked = match scheme {
+                "http" => {
+                    arguments.push("--http2-prior-knowledge");
+                    1
+                }
+                _ => {
+                    arguments.push(&url);
+                    2
+                }
+            };
+            let told = curl("127.0.0.1", &arguments, &url);
+            let told: Vec<_> = told.split_whitespace().collect();
+            assert_eq!(told.len(), 2 * asked, "{told:?}");
+            // All of them over one connection.
+            let from = told[1];
+            assert!(told.chunks(2).all(|one| one == ["ok2", from]), "{told:?}");
+            let own = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {to}\r\n").into_bytes();
+            let expect = vec![(expect.unwrap_or(own), 1); asked];
+            let headers = recording.headers();
+            assert_eq!(headers[headers.len() - asked..], expect, "{listener}");
+        }
+    }
 }
