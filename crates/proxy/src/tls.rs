@@ -35,3 +35,6 @@ pub mod channel;
 
 /// To backends.
 pub mod upstream;
+
+/// Digests that other protocols ask for.
+pub(crate) mod digest;

@@ -348,6 +348,25 @@ pub fn put_connection(out: &mut Vec<u8>, reply: &Reply) {
     }
 }
 
+/// The same where the backend opened the tunnel by HTTP/2, whose yes is a 200: what it changes to, and for WebSocket the answer to the
+/// client's key (RFC 6455 section 4.2.2), where it sent one.
+pub fn opened(head: &ResponseHead, protocol: &[u8], accept: Option<&str>, out: &mut Vec<u8>) {
+    put(out, &[b"HTTP/1.1 101 Switching Protocols\r\n"]);
+    for field in head.fields() {
+        let accepts = field.name.eq_ignore_ascii_case(b"sec-websocket-accept");
+        if !accepts && goes_on(&field, |name| head.connection_names(name)) {
+            put_field(out, field.name, field.value);
+        }
+    }
+    if let Some(accept) = accept {
+        put_field(out, b"Sec-WebSocket-Accept", accept.as_bytes());
+    }
+    put(
+        out,
+        &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n\r\n"],
+    );
+}
+
 fn put_status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     put(out, &[b"HTTP/1.1 "]);
     put_number(out, head.status());

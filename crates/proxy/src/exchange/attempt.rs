@@ -1,6 +1,8 @@
 //! Owns one try on one backend: connect, send, hear the head, relay the rest, and tell the pick how it went.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_balance::pick::Pick;
@@ -294,12 +296,10 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             now + first
         };
         self.conn.deadline.set(until);
-        if let Carrier::Stream(stream) = &mut self.upstream.sock {
-            match stream.ask(&self.desk.forwardable, bodyless) {
-                Ok(true) => {}
-                Ok(false) => return self.failed(Heard::Unseen),
-                Err(malformed) => return Ok(self.unsayable(malformed)),
-            }
+        match self.ask().await {
+            Ok(true) => {}
+            Ok(false) => return self.failed(Heard::Unseen),
+            Err(malformed) => return Ok(self.unsayable(malformed)),
         }
         for _ in 0..=INTERIM_MOST {
             let length = match self.hear().await {
@@ -309,12 +309,39 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             self.upstream.input.consume(length);
             match self.desk.response.status() {
                 101 => return self.switch().await,
+                200..=299 if self.opens() => return self.switch().await,
                 100..=199 if self.interim().await => {}
                 100..=199 => return Ok(self.client_left(0, Reason::ClientLeft)),
                 _ => return Ok(self.answer().await),
             }
         }
         self.failed(Heard::Malformed(Malformed::Status))
+    }
+
+    /// Asks on a stream; on a connection, the request goes before its body.
+    async fn ask(&mut self) -> Result<bool, Malformed> {
+        let Carrier::Stream(stream) = &mut self.upstream.sock else {
+            return Ok(true);
+        };
+        let (request, deadline) = (&self.desk.request, &self.conn.deadline);
+        if request.upgrade().is_some() {
+            // Whether it takes tunnels it says among the first. Who is late is so in what follows, too.
+            poll_fn(|cx| match stream.poll_known(cx) {
+                Poll::Pending => deadline.poll_passed(cx),
+                known @ Poll::Ready(()) => known,
+            })
+            .await;
+        }
+        let bodyless = request.framing() == Framing::Empty;
+        stream.ask(&self.desk.forwardable, bodyless, request.upgrade())
+    }
+
+    /// Whether this answer opens a tunnel on a stream.
+    fn opens(&mut self) -> bool {
+        match &mut self.upstream.sock {
+            Carrier::Stream(stream) => stream.opens(&self.desk.response),
+            Carrier::Whole(_) => false,
+        }
     }
 
     /// Passes an interim response on. False: the client takes nothing more.

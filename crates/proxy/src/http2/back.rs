@@ -91,6 +91,15 @@ impl Drop for Held {
 }
 
 impl Held {
+    /// Ready once its backend has said how it is to be spoken to, or has gone.
+    pub(super) fn poll_known(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.link.is_young() && !self.link.state.over.get() {
+            self.waiting.add(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     /// What an error instead of a head means.
     pub(super) fn unheard(&self, error: &Error, stream: u32) -> Unheard {
         if error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {

@@ -33,6 +33,8 @@ pub(crate) struct Stream {
     send: Option<SendStream<Bytes>>,
     /// Our direction has ended.
     over: bool,
+    /// A tunnel was asked for, and is not open.
+    asks_tunnel: bool,
     /// The peer's direction. None: its head has not come.
     body: Option<RecvStream>,
     /// Of it, what came and was not taken.
@@ -76,6 +78,7 @@ impl Stream {
             peer,
             send: None,
             over: false,
+            asks_tunnel: false,
             body,
             came: Bytes::new(),
             trailers: Vec::new(),
@@ -159,22 +162,50 @@ impl Stream {
         Ok(())
     }
 
-    /// Asks a backend; `ends`: no body follows. False: its connection takes no more, and nothing was sent.
+    /// Ready once the backend has said how it is to be spoken to, or its connection has ended.
+    pub(crate) fn poll_known(&self, cx: &Context<'_>) -> Poll<()> {
+        self.held
+            .as_ref()
+            .map_or(Poll::Ready(()), |held| held.poll_known(cx))
+    }
+
+    /// Asks a backend; `ends`: no body follows. `tunnel`: the protocol that the client would change to; a backend that takes none by
+    /// HTTP/2 is asked as if there were no such wish, as RFC 9110 section 7.8 lets a server read it. False: its connection takes no
+    /// more, and nothing was sent.
     ///
     /// # Errors
     /// HTTP/2 cannot say it.
-    pub(crate) fn ask(&mut self, head: &Forwardable, ends: bool) -> Result<bool, Malformed> {
+    pub(crate) fn ask(
+        &mut self,
+        head: &Forwardable,
+        ends: bool,
+        tunnel: Option<&[u8]>,
+    ) -> Result<bool, Malformed> {
         let Peer::Idle(send) = &mut self.peer else {
             return Ok(false);
         };
-        let request = http2::request_for(head, self.secured.is_some(), false)?;
-
+        let taken = send.is_extended_connect_protocol_enabled();
+        let tunnel = tunnel.filter(|_| taken);
+        let mut request = http2::request_for(head, self.secured.is_some(), tunnel.is_some())?;
+        if let Some(protocol) = tunnel {
+            let protocol = std::str::from_utf8(protocol).map_err(|_| Malformed::Http2)?;
+            request.extensions_mut().insert(Protocol::from(protocol));
+            self.asks_tunnel = true;
+        }
+        let ends = ends && tunnel.is_none();
         let Ok((response, body)) = send.send_request(request, ends) else {
             return Ok(false);
         };
         self.peer = Peer::Asked(Box::new(response));
         (self.send, self.over) = (Some(body), ends);
         Ok(true)
+    }
+
+    /// Whether the backend's head opens the tunnel that was asked for.
+    pub(crate) fn opens(&mut self, head: &ResponseHead) -> bool {
+        let opens = self.asks_tunnel && (200..300).contains(&head.status());
+        self.asks_tunnel &= !opens;
+        opens
     }
 
     /// Waits for a head of the backend, interim ones too.
@@ -272,7 +303,9 @@ impl Stream {
 
     /// Says that our body is whole, with these trailers.
     pub(crate) fn end(&mut self, trailers: &[u8]) -> io::Result<()> {
-        let Some(send) = self.send.as_mut().filter(|_| !self.over) else {
+        // A request for a tunnel has no body; what is to come behind it has not begun.
+        let open = !self.over && !self.asks_tunnel;
+        let Some(send) = self.send.as_mut().filter(|_| open) else {
             return Ok(());
         };
         self.over = true;

@@ -29,6 +29,10 @@ pub fn request_for(
     let mut fields = HeaderMap::with_capacity(24);
     let mut host = None;
     put_lines(&mut lines, &mut fields, &mut host)?;
+    if tunnel {
+        // What HTTP/1.1 shows of having understood, HTTP/2 has no use for (RFC 8441 section 5).
+        fields.remove("sec-websocket-key");
+    }
     if head.takes_trailers() {
         let name = HeaderName::from_static("te");
         fields.insert(name, HeaderValue::from_static("trailers"));

@@ -1,7 +1,7 @@
 //! Owns tunnels: what follows a change of protocol, byte for byte.
 
 use evenkeel_balance::verdict::{Outcome, Verdict};
-use evenkeel_wire::{Malformed, forward};
+use evenkeel_wire::{Malformed, base64, forward};
 
 use super::{Attempted, Ended, Heard, Stale, Try};
 use crate::connection::Next;
@@ -10,6 +10,7 @@ use crate::reason::Reason;
 use crate::relay::Pump;
 use crate::relay::tunnel::{Parted, both_ways};
 use crate::sock::Sock;
+use crate::tls::digest::sha1;
 
 impl<N: Net> Try<'_, '_, N> {
     /// The backend changes the protocol: asked for, a tunnel; not asked for, no answer.
@@ -23,7 +24,7 @@ impl<N: Net> Try<'_, '_, N> {
         self.desk.seen.head = Some(now.since(self.ready));
         let mut head = std::mem::take(&mut self.desk.downward);
         head.clear();
-        forward::switching(&self.desk.response, &mut head);
+        self.put_switch(&mut head);
         self.desk.seen.head_sent = head.len();
         if self.conn.sock.respond(&mut head, false).is_err() {
             self.desk.downward = head;
@@ -50,5 +51,34 @@ impl<N: Net> Try<'_, '_, N> {
             received,
             sent,
         }))
+    }
+
+    /// Writes what the client hears of it.
+    fn put_switch(&self, head: &mut Vec<u8>) {
+        let (request, response) = (&self.desk.request, &self.desk.response);
+        match (response.status(), request.upgrade()) {
+            (101, _) | (_, None) => forward::switching(response, head),
+            (_, Some(protocol)) => {
+                let accept = request.field(b"sec-websocket-key").map(accept);
+                forward::opened(response, protocol, accept.as_deref(), head);
+            }
+        }
+    }
+}
+
+/// What a server answers to a WebSocket client's key, to show that it has understood (RFC 6455 section 4.2.2).
+fn accept(key: &[u8]) -> String {
+    const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    base64::text(&sha1(&[key, GUID].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_standard_has_its_answer() {
+        let answer = accept(b"dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }
