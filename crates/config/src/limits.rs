@@ -278,7 +278,8 @@ impl Default for UpstreamPlan {
             idle: Duration::from_secs(4),
             requests: None,
             age: None,
-            idle_most: 256,
+            // What many streams of few clients have open at once; the fewest stay for `idle`.
+            idle_most: 1024,
             source: None,
             keepalive: None,
             tls: None,

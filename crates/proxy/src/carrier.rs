@@ -77,7 +77,7 @@ impl<S: Sock> Sock for Carrier<S> {
         match self {
             Self::Whole(sock) => sock.poll_flush(cx),
             // Its connection's task writes.
-            Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Stream(stream) => Poll::Ready(stream.flush()),
         }
     }
 

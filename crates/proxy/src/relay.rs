@@ -202,11 +202,14 @@ impl Pump {
                 ready!(self.poll_write(cx, input, to))?;
                 continue;
             }
+            if self.source.is_none() {
+                self.end(to)?;
+            }
             let flushed = to.poll_flush(cx);
             self.held = flushed.is_pending();
             ready!(flushed).map_err(Break::Write)?;
             let long = match &self.source {
-                None => return Poll::Ready(self.end(to)),
+                None => return Poll::Ready(Ok(())),
                 Some(Source::Exact(left)) => *left >= LONG_FROM,
                 Some(_) => self.came >= LONG_FROM,
             };

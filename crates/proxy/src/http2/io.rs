@@ -1,5 +1,6 @@
 //! Owns the one place where the `h2` crate's way of reading and writing meets ours.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,6 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::watch::Watch;
 use crate::sock::Sock;
+
+thread_local! {
+    /// Where bytes are read to: the crate's own room is cleared before each read, however little comes.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into());
+}
 
 /// A connection, and what was read of it before it was known to be HTTP/2.
 pub(super) struct Io<S> {
@@ -46,11 +52,14 @@ impl<S: Sock> AsyncRead for Io<S> {
             into.put_slice(&now);
             return Poll::Ready(Ok(()));
         }
-        let room = into.initialize_unfilled_to(most);
-        let length = ready!(this.sock.poll_read(cx, room))?;
-        this.watch.came(&room[..length]);
-        into.advance(length);
-        Poll::Ready(Ok(()))
+        ROOM.with_borrow_mut(|room| {
+            let most = most.min(room.len());
+            let room = &mut room[..most];
+            let length = ready!(this.sock.poll_read(cx, room))?;
+            this.watch.came(&room[..length]);
+            into.put_slice(&room[..length]);
+            Poll::Ready(Ok(()))
+        })
     }
 }
 

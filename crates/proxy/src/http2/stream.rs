@@ -31,6 +31,8 @@ pub(crate) struct Stream {
     peer: Peer,
     /// Our direction. None: no head was sent.
     send: Option<SendStream<Bytes>>,
+    /// What was written and is not sent.
+    waiting: Option<Bytes>,
     /// Our direction has ended.
     over: bool,
     /// A tunnel was asked for, and is not open.
@@ -77,6 +79,7 @@ impl Stream {
         Self {
             peer,
             send: None,
+            waiting: None,
             over: false,
             asks_tunnel: false,
             body,
@@ -284,6 +287,9 @@ impl Stream {
         let Some(send) = self.send.as_mut().filter(|_| !self.over) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
+        if let Some(waiting) = self.waiting.take() {
+            send.send_data(waiting, false).map_err(broken)?;
+        }
         let wanted = from.iter().map(|part| part.len()).sum::<usize>();
         send.reserve_capacity(wanted.min(BUFFERED));
         while send.capacity() == 0 {
@@ -297,8 +303,18 @@ impl Stream {
         for part in from {
             data.extend_from_slice(&part[..part.len().min(length - data.len())]);
         }
-        send.send_data(data.freeze(), false).map_err(broken)?;
+        // What ends with it goes in one frame with its end.
+        self.waiting = Some(data.freeze());
         Poll::Ready(Ok(length))
+    }
+
+    /// Sends what was written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let waiting = self.waiting.take();
+        match (&mut self.send, waiting) {
+            (Some(send), Some(waiting)) => send.send_data(waiting, false).map_err(broken),
+            _ => Ok(()),
+        }
     }
 
     /// Says that our body is whole, with these trailers.
@@ -309,8 +325,13 @@ impl Stream {
             return Ok(());
         };
         self.over = true;
+        let last = self.waiting.take();
         if trailers.is_empty() {
-            return send.send_data(Bytes::new(), true).map_err(broken);
+            let last = last.unwrap_or_default();
+            return send.send_data(last, true).map_err(broken);
+        }
+        if let Some(last) = last {
+            send.send_data(last, false).map_err(broken)?;
         }
         let trailers = http2::trailers_for(trailers).map_err(io::Error::other)?;
         send.send_trailers(trailers).map_err(broken)
