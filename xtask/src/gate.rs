@@ -18,7 +18,7 @@ struct Step {
 const STEPS: &[Step] = &[
     Step {
         name: "set-up",
-        run: |_| setup::setup(),
+        run: setup::setup,
         mend: "install what is named above",
     },
     Step {

@@ -40,7 +40,7 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "setup",
         does: "install the tools that the gate needs, or say which are missing",
-        run: |_, rest| no_more(rest).and_then(|()| setup::setup()),
+        run: |root, rest| no_more(rest).and_then(|()| setup::setup(root)),
     },
     Verb {
         name: "tidy",

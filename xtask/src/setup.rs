@@ -3,6 +3,8 @@
 //! Looking (`missing`) and doing (`setup`) stand at the rims; what to do about what is missing is a plain
 //! function, `plan`. Nothing is installed that is already there in at least the version named here.
 
+use std::path::Path;
+
 use crate::run::{Done, answers, ask, program};
 
 /// Where a tool comes from when it is absent.
@@ -14,6 +16,8 @@ enum Source {
     Rustup,
     /// Debian packages.
     Apt { packages: &'static [&'static str] },
+    /// What `xtask/python.txt` lists, to a place of its own below `target`, so that nothing of the system's Python changes.
+    Pip,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,21 @@ struct Tool {
     probe: &'static [&'static str],
     source: Source,
 }
+
+/// The Python of the tests, from the root.
+const PYTHON: &str = "target/python/bin/python";
+
+/// What it has beyond Python's own, a package at its one version per line.
+const PACKAGES: &str = "xtask/python.txt";
+
+/// Ends badly unless each line of that file is there.
+const LISTED: &str = "\
+import sys, importlib.metadata as m
+for line in open(sys.argv[1]):
+    name, _, version = line.split('#')[0].strip().partition('==')
+    if name and m.version(name) != version:
+        sys.exit(1)
+";
 
 const TOOLS: &[Tool] = &[
     Tool {
@@ -93,10 +112,16 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "python3",
-        probe: &["python3", "--version"],
+        // Debian's Python makes no place of its own without the other package.
+        probe: &["python3", "-c", "import ensurepip, venv"],
         source: Source::Apt {
-            packages: &["python3"],
+            packages: &["python3", "python3-venv"],
         },
+    },
+    Tool {
+        name: "python packages",
+        probe: &[PYTHON, "-c", LISTED, PACKAGES],
+        source: Source::Pip,
     },
     Tool {
         name: "cargo-nextest",
@@ -133,7 +158,9 @@ struct Plan {
 }
 
 /// Installs what the gate misses, or says exactly what is missing and how to get it.
-pub(crate) fn setup() -> Done {
+pub(crate) fn setup(root: &Path) -> Done {
+    // Paths of the table are named from there.
+    std::env::set_current_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
     install(TOOLS, "The gate")
 }
 
@@ -235,6 +262,12 @@ fn plan(missing: &[Tool], machine: Machine) -> Plan {
                     tool.name
                 )));
             }
+            Source::Pip => plan.commands.extend([
+                words("python3 -m venv target/python"),
+                words(&format!(
+                    "{PYTHON} -m pip install --quiet --disable-pip-version-check -r {PACKAGES}"
+                )),
+            ]),
         }
     }
     plan
@@ -301,6 +334,17 @@ mod tests {
                 "apt-get update",
                 "apt-get install -y --no-install-recommends gcc libc6-dev valgrind",
                 "cargo install --locked cargo-deny@0.20.2",
+            ],
+            &[],
+        );
+        check(
+            &["python packages", "python3"],
+            debian_root,
+            &[
+                "apt-get update",
+                "apt-get install -y --no-install-recommends python3 python3-venv",
+                "python3 -m venv target/python",
+                "target/python/bin/python -m pip install --quiet --disable-pip-version-check -r xtask/python.txt",
             ],
             &[],
         );
