@@ -40,6 +40,8 @@ pub enum CheckFault {
     Mismatch,
     /// The answer is none of the protocol's.
     Malformed,
+    /// A protocol below or above HTTP says no: which one, and its own word for it, each of a closed list of whoever checks.
+    Protocol(&'static str, &'static str),
     /// The check itself failed; says nothing certain of the backend, counts as a failure.
     Other,
 }

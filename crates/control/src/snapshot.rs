@@ -382,6 +382,7 @@ pub(crate) fn fault_word(fault: CheckFault) -> String {
         CheckFault::Status(status) => format!("status {status}"),
         CheckFault::Mismatch => "body_mismatch".into(),
         CheckFault::Malformed => "malformed".into(),
+        CheckFault::Protocol(which, word) => format!("{which} {word}"),
         CheckFault::Other => "other".into(),
     }
 }
@@ -396,11 +397,16 @@ fn alb_reason(backend: &BackendSnapshot) -> Option<&'static str> {
         (Standing::Disabled, _) => Some("Target.NotInUse"),
         (_, Some(CheckResult::Failed(fault))) => Some(match fault {
             CheckFault::Timeout => "Target.Timeout",
-            CheckFault::Status(_) | CheckFault::Mismatch => "Target.ResponseCodeMismatch",
-            // ALB has no other word for a connection that was refused or reset.
-            CheckFault::Refused | CheckFault::Reset | CheckFault::Malformed | CheckFault::Other => {
-                "Target.FailedHealthChecks"
+            // To ALB a gRPC status is a response code as well.
+            CheckFault::Status(_) | CheckFault::Mismatch | CheckFault::Protocol("grpc", _) => {
+                "Target.ResponseCodeMismatch"
             }
+            // ALB has no other word for a connection that was refused or reset.
+            CheckFault::Refused
+            | CheckFault::Reset
+            | CheckFault::Malformed
+            | CheckFault::Protocol(..)
+            | CheckFault::Other => "Target.FailedHealthChecks",
         }),
         (Standing::Unproven, None) => Some("Elb.InitialHealthChecking"),
         _ => None,

@@ -20,7 +20,7 @@ pub mod tcp;
 /// An answer comes back, and is the one expected.
 pub mod http;
 
-pub use http::{BodyTest, HttpCheck, HttpCheckError, HttpProbe, StatusRanges};
+pub use http::{BodyTest, HttpCheck, HttpCheckError, HttpProbe, Judge, StatusRanges};
 pub use tcp::{Link, TcpProbe, connect};
 
 /// Whom a probe checks. Clones share the texts.
@@ -126,6 +126,8 @@ pub enum ProbeError {
     Mismatch,
     /// The answer is none of the protocol's; says what was wrong with it.
     Malformed(&'static str),
+    /// A protocol below or above HTTP says no: which one, and its own word for it. For probes of a program's own.
+    Protocol(&'static str, &'static str),
     /// The backend's text is no address. Give it the label `address`.
     Address(AddressError),
     /// The address wants TLS, which this version does not speak: check another port or path over plain HTTP, or use a
@@ -154,6 +156,7 @@ impl ProbeError {
             Self::Status(status) => CheckFault::Status(*status),
             Self::Mismatch => CheckFault::Mismatch,
             Self::Malformed(_) => CheckFault::Malformed,
+            Self::Protocol(which, word) => CheckFault::Protocol(which, word),
             Self::Address(_)
             | Self::TlsNotYet
             | Self::NoUnixSockets
@@ -174,6 +177,7 @@ impl From<CheckFault> for ProbeError {
             CheckFault::Status(status) => Self::Status(status),
             CheckFault::Mismatch => Self::Mismatch,
             CheckFault::Malformed => Self::Malformed("not an answer of the protocol"),
+            CheckFault::Protocol(which, word) => Self::Protocol(which, word),
             CheckFault::Other => Self::Other("the check itself failed".into()),
         }
     }
@@ -214,7 +218,8 @@ impl fmt::Display for ProbeError {
             Self::Reset(error) => write!(f, "the backend took the connection and ended it: {error}"),
             Self::Status(status) => write!(f, "status {status} is not among those expected"),
             Self::Mismatch => f.write_str("the body does not hold the text expected"),
-            Self::Malformed(what) => write!(f, "the answer is not HTTP/1.1: {what}"),
+            Self::Malformed(what) => write!(f, "the answer is malformed: {what}"),
+            Self::Protocol(which, word) => write!(f, "{which}: {word}"),
             Self::Address(error) => write!(f, "{error}; the label `address` can give another"),
             Self::TlsNotYet => f.write_str(
                 "https is not checked yet, TLS comes later; check a plain HTTP port, or connect with the TCP probe",

@@ -172,7 +172,7 @@ impl ServiceCounters {
 }
 
 /// What a check can come to, by word.
-const CHECKS: [&str; 8] = [
+const CHECKS: [&str; 10] = [
     "passed",
     "timeout",
     "refused",
@@ -181,6 +181,8 @@ const CHECKS: [&str; 8] = [
     "body_mismatch",
     "malformed",
     "other",
+    "tls",
+    "protocol",
 ];
 
 /// A backend's checks, by what they came to; the control plane's to write.
@@ -199,6 +201,8 @@ impl CheckCounters {
             CheckResult::Failed(CheckFault::Mismatch) => 5,
             CheckResult::Failed(CheckFault::Malformed) => 6,
             CheckResult::Failed(CheckFault::Other) => 7,
+            CheckResult::Failed(CheckFault::Protocol("tls", _)) => 8,
+            CheckResult::Failed(CheckFault::Protocol(_, _)) => 9,
         };
         self.0[at].fetch_add(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! Owns the HTTP probe: one plain HTTP/1.1 request on a connection of its own, and the verdict on its answer.
 //!
 //! What is sent is checked and written out once, when the probe is made. Never reuses a connection, follows a redirect
-//! or speaks TLS. Next: `http/answer.rs`, which reads what comes back.
+//! or speaks TLS; who has a connection over something else may speak over that one, or judge an answer of another version. Next: `http/answer.rs`, which reads what comes back.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ mod answer;
 /// Which statuses are expected.
 mod expect;
 
-pub use answer::{BODY_MOST_BYTES, HEAD_MOST_BYTES};
+pub use answer::{BODY_MOST_BYTES, HEAD_MOST_BYTES, Judge};
 pub use expect::{StatusRanges, StatusRangesError};
 
 use answer::{Answer, Step};
@@ -28,6 +28,9 @@ pub const REQUEST_MOST_BYTES: usize = 8 * 1024;
 
 /// The longest text looked for in a body, in bytes.
 pub const BODY_TEXT_MOST_BYTES: usize = 1024;
+
+/// Who asks, unless the check says another.
+pub const USER_AGENT: &str = concat!("evenkeel-check/", env!("CARGO_PKG_VERSION"));
 
 /// So much is read at once.
 const READ_BYTES: usize = 4096;
@@ -124,9 +127,9 @@ impl std::error::Error for HttpCheckError {}
 /// given the body, or its first [`BODY_MOST_BYTES`], once; an incomplete body never passes for a whole one. It must be quick: it
 /// runs where the checks run.
 #[derive(Clone)]
-pub struct BodyTest(Arc<Judge>);
+pub struct BodyTest(Arc<Test>);
 
-type Judge = dyn Fn(&[u8]) -> bool + Send + Sync;
+type Test = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 impl BodyTest {
     /// Passes what `test` says yes to.
@@ -223,6 +226,24 @@ impl HttpProbe {
         let request = self.asked.request(address);
         let found = self.asked.exchange(stream, &request).await;
         found.unwrap_or_else(Finding::from)
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub fn asked(&self) -> &HttpCheck {
+        &self.asked.check
+    }
+
+    /// The fields of the request that do not frame it, its own before the configured ones.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&str, &str)> {
+        fields(&self.asked.check)
+    }
+
+    /// Judges an answer that is read elsewhere.
+    #[must_use]
+    pub fn judge(&self) -> Judge<'_> {
+        Judge::new(&self.asked.check, self.asked.test.as_ref())
     }
 }
 
@@ -338,26 +359,29 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(of_a_token)
 }
 
-fn rest_of_head(check: &HttpCheck) -> String {
-    let mut rest = String::from("Connection: close\r\n");
+fn fields(check: &HttpCheck) -> Vec<(&str, &str)> {
+    let mut fields = Vec::with_capacity(check.headers.len() + 2);
     let said = |wanted: &str| {
         let mut names = check.headers.iter().map(|(name, _)| name);
         names.any(|name| name.eq_ignore_ascii_case(wanted))
     };
     if !said("user-agent") {
-        rest.push_str(concat!(
-            "User-Agent: evenkeel-check/",
-            env!("CARGO_PKG_VERSION"),
-            "\r\n"
-        ));
+        fields.push(("User-Agent", USER_AGENT));
     }
     if !said("accept") {
-        rest.push_str("Accept: */*\r\n");
+        fields.push(("Accept", "*/*"));
     }
+    let own = check.headers.iter();
+    fields.extend(own.map(|(name, value)| (&**name, &**value)));
+    fields
+}
+
+fn rest_of_head(check: &HttpCheck) -> String {
+    let mut rest = String::from("Connection: close\r\n");
     if matches!(check.method.as_str(), "POST" | "PUT" | "PATCH") {
         rest.push_str("Content-Length: 0\r\n");
     }
-    for (name, value) in &check.headers {
+    for (name, value) in fields(check) {
         rest.push_str(&format!("{name}: {value}\r\n"));
     }
     rest.push_str("\r\n");

@@ -185,6 +185,50 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The verdict on an answer whose head and body somebody else reads, of a version of HTTP that frames them otherwise. Bounded as
+/// those read here: what comes behind the first [`BODY_MOST_BYTES`] is not waited for.
+pub struct Judge<'a>(Answer<'a>);
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(check: &'a HttpCheck, test: Option<&'a BodyTest>) -> Self {
+        Self(Answer::new(check, test))
+    }
+
+    /// Takes the status in, of an answer that is not interim. None: the body decides.
+    pub fn head(&mut self, status: u16) -> Option<Finding> {
+        let head = Head {
+            status,
+            length: 0,
+            framing: Ok(Framing::UntilClose),
+        };
+        certain(self.0.judge(head, &[]))
+    }
+
+    /// Takes some of the body in. None: nothing is certain yet.
+    pub fn body(&mut self, bytes: &[u8]) -> Option<Finding> {
+        certain(self.0.feed(bytes))
+    }
+
+    /// The whole body has come.
+    #[must_use]
+    pub fn ended(self) -> Finding {
+        self.0.ended()
+    }
+}
+
+impl std::fmt::Debug for Judge<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Judge")
+    }
+}
+
+fn certain(step: Step) -> Option<Finding> {
+    match step {
+        Step::More => None,
+        Step::Done(finding) => Some(finding),
+    }
+}
+
 impl Body<'_> {
     fn feed(&mut self, bytes: &[u8]) -> Step {
         match self.flow(bytes) {
