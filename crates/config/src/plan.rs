@@ -381,8 +381,45 @@ pub struct HealthPlan {
 pub enum CheckPlan {
     /// That a connection can be made.
     Tcp,
-    /// That an HTTP/1.1 answer is the expected one.
+    /// That an HTTP answer is the expected one.
     Http(HttpCheckPlan),
+    /// That the gRPC health checking protocol says that it serves.
+    Grpc(GrpcCheckPlan),
+}
+
+impl CheckPlan {
+    /// Whether it is made over TLS where the service's traffic is.
+    #[must_use]
+    pub const fn follows_tls(&self) -> bool {
+        match self {
+            Self::Tcp => false,
+            Self::Http(http) => http.tls,
+            Self::Grpc(grpc) => grpc.tls,
+        }
+    }
+}
+
+/// Which version of HTTP a check speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckProtocol {
+    /// As the service's traffic.
+    #[default]
+    Upstream,
+    /// 1.1.
+    Http1,
+    /// 2; in plain text by prior knowledge.
+    Http2,
+}
+
+/// A check by the gRPC health checking protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcCheckPlan {
+    /// Which of the backend's services is asked for; empty: the backend as a whole.
+    pub service: Arc<str>,
+    /// The `:authority`; none: the backend's address.
+    pub host: Option<Arc<str>>,
+    /// Over TLS where traffic is.
+    pub tls: bool,
 }
 
 /// An HTTP check.
@@ -400,6 +437,10 @@ pub struct HttpCheckPlan {
     pub expect: Vec<(u16, u16)>,
     /// The body's first 64 KiB must match.
     pub body: Option<BodyMatch>,
+    /// Over TLS where traffic is.
+    pub tls: bool,
+    /// Which version it speaks.
+    pub protocol: CheckProtocol,
 }
 
 /// What a check's body must be like.

@@ -157,7 +157,7 @@ mod tests {
         }
         let section = |place| sections.iter().find(|section| section.place == place);
         let health = section("services.*.health").expect("checks have keys");
-        assert_eq!(health.one_of, ["http", "tcp"]);
+        assert_eq!(health.one_of, ["http", "grpc", "tcp"]);
         let row = |name| {
             health
                 .keys

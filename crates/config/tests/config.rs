@@ -530,6 +530,23 @@ fn services() {
         &["3:35 check"],
     );
     check(
+        "backends: [a:1], health: { grpc: {}, tcp: {} }",
+        &["3:35 check"],
+    );
+    check("backends: [a:1], health: {}", &["3:35 check"]);
+    check(
+        "backends: [a:1], health: { grpc: { tls: on } }",
+        &["3:50 value"],
+    );
+    check(
+        "backends: [a:1], health: { grpc: { host: \"a b\" } }",
+        &["3:51 host"],
+    );
+    check(
+        "backends: [a:1], health: { http: { protocol: http3 } }",
+        &["3:55 value"],
+    );
+    check(
         "backends: [a:1], health: { tcp: {}, interval: 1ms }",
         &["3:56 range"],
     );

@@ -159,17 +159,22 @@ fn to_backends() {
 }
 
 #[test]
-fn checks_of_http_over_tls_are_not_built_and_say_so() {
-    wrong(
-        "",
-        "upstream: { tls: on }, health: { http: {} }",
-        &[("{ http", "not_yet")],
-    );
-    plan("", "upstream: { tls: on }, health: { tcp: {} }");
-    plan(
-        "",
-        "upstream: { tls: on }, health: { http: {}, port: 9100 }",
-    );
+fn checks_follow_the_tls_of_traffic_unless_they_say_otherwise() {
+    for (health, expect) in [
+        ("tcp: {}", false),
+        ("http: {}", true),
+        ("http: {}, port: 9100", true),
+        ("http: { tls: upstream }", true),
+        ("http: { tls: off }", false),
+        ("grpc:", true),
+        ("grpc: { service: a.B }", true),
+        ("grpc: { tls: off }", false),
+    ] {
+        let service = format!("upstream: {{ tls: on }}, health: {{ {health} }}");
+        let plan = plan("", &service);
+        let check = &plan.services[0].health.as_ref().unwrap().check;
+        assert_eq!(check.follows_tls(), expect, "{health}");
+    }
 }
 
 #[test]

@@ -1,29 +1,49 @@
 //! Owns the health checks of the running plan: one checker per service that has any, over the library's runner.
+//!
+//! What the library's probes do not know stands here: TLS (`checks/link.rs`), HTTP/2 and gRPC.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use evenkeel::address::Address;
 use evenkeel::balance::backend::BackendId;
 use evenkeel::balance::health::CheckReport;
 use evenkeel::balance::snapshot::ServiceSnapshot;
 use evenkeel::balance::time::Instant;
 use evenkeel::probe::{
-    BodyTest, Checking, Finding, HttpCheck, HttpProbe, Link, Probe, ProbeError, StatusRanges,
-    Target, TcpProbe, connect,
+    BodyTest, Checking, Finding, HttpCheck, HttpProbe, Probe, ProbeError, StatusRanges, Target,
+    TcpProbe,
 };
 use evenkeel::sweep::{self, Checked, CheckerSettings, HealthChecker, Now, Services};
 use evenkeel_config::plan::{
-    BackendAddress, BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan, ProxyVersion,
+    BackendAddress, BodyMatch, CheckPlan, CheckProtocol, HealthPlan, HttpCheckPlan, Protocol,
+    ProxyVersion, ServicePlan,
 };
 use evenkeel_proxy::clock::{Clock, seed};
 use evenkeel_proxy::live::{LiveService, ServiceState};
 use evenkeel_proxy::proxy_protocol::of_checks;
+use evenkeel_proxy::tls::upstream::Towards;
 use tokio::sync::Notify;
+
+use grpc::GrpcProbe;
+use link::{HTTP1, HTTP2, Secured};
+
+/// The connection of one check.
+mod link;
+
+/// A request over HTTP/2.
+mod http2;
+
+/// The call of gRPC's health check.
+mod grpc;
 
 /// The checks of one service, and what they were begun with.
 pub(crate) struct Checker {
     state: Arc<ServiceState>,
     plan: HealthPlan,
+    protocol: Protocol,
     header: Option<ProxyVersion>,
+    towards: Option<Arc<Towards>>,
     backends: Vec<(BackendId, BackendAddress)>,
     joined: Arc<Notify>,
     runs: HealthChecker,
@@ -40,7 +60,9 @@ impl Checker {
         };
         let same = Arc::ptr_eq(&self.state, &service.state)
             && service.plan.health.as_ref() == Some(&self.plan)
+            && self.protocol == protocol(&service.plan)
             && self.header == header(service)
+            && self.towards.as_ref().map(Arc::as_ptr) == held(service).as_ref().map(Arc::as_ptr)
             && !self.runs.is_finished()
             && !backends.iter().any(moved);
         if !same {
@@ -64,6 +86,27 @@ fn header(service: &LiveService) -> Option<ProxyVersion> {
     (plan.port.is_none() && plan.address.is_none()).then_some(header.version)
 }
 
+/// What the service's checks hold backends to, of what its traffic does.
+fn held(service: &LiveService) -> Option<Arc<Towards>> {
+    let health = service.plan.health.as_ref();
+    let follows = health.is_some_and(|health| health.check.follows_tls());
+    service.towards.clone().filter(|_| follows)
+}
+
+/// What the service's checks speak.
+fn protocol(plan: &ServicePlan) -> Protocol {
+    let check = plan.health.as_ref().map(|health| &health.check);
+    match check {
+        Some(CheckPlan::Http(http)) => match http.protocol {
+            CheckProtocol::Upstream => plan.upstream.protocol,
+            CheckProtocol::Http1 => Protocol::Http1,
+            CheckProtocol::Http2 => Protocol::Http2,
+        },
+        Some(CheckPlan::Grpc(_)) => Protocol::Http2,
+        Some(CheckPlan::Tcp) | None => Protocol::Http1,
+    }
+}
+
 fn aims(service: &LiveService) -> Vec<(BackendId, BackendAddress)> {
     let backends = service.plan.backends.iter();
     backends
@@ -76,7 +119,7 @@ fn aims(service: &LiveService) -> Vec<(BackendId, BackendAddress)> {
 /// # Errors
 /// Why it cannot be checked as planned.
 pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Checker>, String> {
-    let Some(plan) = &service.plan.health else {
+    let (Some(plan), Some(asks)) = (&service.plan.health, asks(&service.plan)?) else {
         return Ok(None);
     };
     let settings = CheckerSettings {
@@ -87,11 +130,20 @@ pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Checke
         seed: seed(),
         ..CheckerSettings::default()
     };
+    let follows = plan.check.follows_tls() && service.plan.upstream.tls.is_some();
+    let towards = held(service);
+    let secured = match (&towards, follows) {
+        (_, false) => Secured::Off,
+        (Some(towards), true) => Secured::Towards(Box::new(towards.for_checks(asks.protocols()))),
+        (None, true) => Secured::Broken,
+    };
     let probe = Aimed {
         state: service.state.clone(),
         plan: plan.clone(),
-        asks: Arc::new(asks(plan)?),
-        first: header(service).map(|version| of_checks(version).into()),
+        asks: Arc::new(asks),
+        first: header(service).map(of_checks).unwrap_or_default().into(),
+        secured: Arc::new(secured),
+        clock,
     };
     let joined = Arc::new(Notify::new());
     let one = One {
@@ -103,19 +155,24 @@ pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Checke
     Ok(Some(Checker {
         state: service.state.clone(),
         plan: plan.clone(),
+        protocol: protocol(&service.plan),
         header: header(service),
+        towards,
         backends: aims(service),
         joined,
         runs,
     }))
 }
 
-/// What a plan asks of a backend.
+/// What a plan asks of its backends. None: it asks for no checks.
 ///
 /// # Errors
 /// Why it cannot be asked.
-pub(crate) fn asks(plan: &HealthPlan) -> Result<Asks, String> {
-    Ok(match &plan.check {
+pub(crate) fn asks(service: &ServicePlan) -> Result<Option<Asks>, String> {
+    let Some(plan) = &service.health else {
+        return Ok(None);
+    };
+    Ok(Some(match &plan.check {
         CheckPlan::Tcp => Asks::Tcp(TcpProbe),
         CheckPlan::Http(http) => {
             let check = check_of(http)?;
@@ -126,9 +183,11 @@ pub(crate) fn asks(plan: &HealthPlan) -> Result<Asks, String> {
                 }
                 _ => HttpProbe::new(check),
             };
-            Asks::Http(probe.map_err(|error| error.to_string())?)
+            let probe = probe.map_err(|error| error.to_string())?;
+            Asks::Http(probe, protocol(service))
         }
-    })
+        CheckPlan::Grpc(grpc) => Asks::Grpc(GrpcProbe::new(&grpc.service, grpc.host.as_deref())?),
+    }))
 }
 
 fn check_of(plan: &HttpCheckPlan) -> Result<HttpCheck, String> {
@@ -207,46 +266,73 @@ struct Aimed {
     plan: HealthPlan,
     asks: Arc<Asks>,
     /// What begins every connection.
-    first: Option<Arc<[u8]>>,
+    first: Arc<[u8]>,
+    secured: Arc<Secured>,
+    clock: Clock,
 }
 
+/// What is asked, and how.
 pub(crate) enum Asks {
     Tcp(TcpProbe),
-    Http(HttpProbe),
+    Http(HttpProbe, Protocol),
+    Grpc(GrpcProbe),
+}
+
+impl Asks {
+    /// What it may speak, as a handshake names it.
+    const fn protocols(&self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Tcp(_) | Self::Http(_, Protocol::Http1) => &[HTTP1],
+            Self::Http(_, Protocol::Http2) | Self::Grpc(_) => &[HTTP2],
+            Self::Http(_, Protocol::Auto) => &[HTTP2, HTTP1],
+        }
+    }
+
+    /// One check of `backend` at `to`, over a connection of its own, which begins with `first`.
+    async fn over(
+        &self,
+        secured: &Secured,
+        to: &Address,
+        backend: &BackendAddress,
+        first: &[u8],
+        left: impl Fn() -> Duration,
+    ) -> Result<Finding, ProbeError> {
+        let spoken = self.protocols();
+        let (stream, http2) = secured.connect(to, backend, first, spoken).await?;
+        let (secure, host) = (matches!(secured, Secured::Towards(_)), to.authority());
+        match self {
+            // It asked for no more.
+            Self::Tcp(_) => Ok(Finding::passed(None)),
+            Self::Http(probe, _) if http2 => http2::check(probe, secure, host, stream).await,
+            Self::Http(probe, _) => Ok(probe.over(to, stream).await),
+            Self::Grpc(probe) => probe.call(secure, host, left(), stream).await,
+        }
+    }
 }
 
 impl Probe for Aimed {
     fn check(&self, target: Target) -> Checking {
         let reached = self.state.reached(&target.backend);
-        let address = reached.map(|backend| self.address(&backend.address));
+        let Some(backend) = reached else {
+            // It left just now, and nobody waits for what is found.
+            return Box::pin(async { ProbeError::Other("the backend has left".into()).into() });
+        };
         let aimed = Target {
-            address: address.unwrap_or_else(|| target.address.clone()),
+            address: self.address(&backend.address),
             ..target
         };
-        let Some(first) = self.first.clone() else {
-            return match &*self.asks {
-                Asks::Tcp(probe) => probe.check(aimed),
-                Asks::Http(probe) => probe.check(aimed),
-            };
-        };
-        let asks = self.asks.clone();
+        let (asks, secured) = (self.asks.clone(), self.secured.clone());
+        let first = self.first.clone();
+        let (clock, timeout) = (self.clock, self.plan.timeout);
+        let began = clock.now();
+        let left = move || timeout.saturating_sub(clock.now().since(began));
         Box::pin(async move {
-            let found = asks.behind(&first, &aimed).await;
-            found.unwrap_or_else(Finding::from)
-        })
-    }
-}
-
-impl Asks {
-    /// The same over a connection that begins with these bytes.
-    async fn behind(&self, first: &[u8], target: &Target) -> Result<Finding, ProbeError> {
-        let address = target.address()?;
-        let mut link = connect(&address).await?;
-        link.begin(first).await?;
-        Ok(match (self, link) {
-            (Self::Tcp(_), _) => Finding::passed(None),
-            (Self::Http(probe), Link::Tcp(stream)) => probe.over(&address, stream).await,
-            (Self::Http(probe), Link::Unix(stream)) => probe.over(&address, stream).await,
+            let found = async {
+                let to = aimed.address()?;
+                asks.over(&secured, &to, &backend.address, &first, left)
+                    .await
+            };
+            found.await.unwrap_or_else(Finding::from)
         })
     }
 }
@@ -273,3 +359,7 @@ impl Aimed {
         }
     }
 }
+
+/// Checks against servers that answer oddly.
+#[cfg(test)]
+mod tests;

@@ -177,9 +177,7 @@ impl Control {
             .collect();
         for service in &plan.services {
             // Before the join, which changes the core's services: a plan that cannot be checked changes nothing.
-            if let Some(health) = &service.health {
-                checks::asks(health).map_err(|why| StartError::Check(service.name.clone(), why))?;
-            }
+            checks::asks(service).map_err(|why| StartError::Check(service.name.clone(), why))?;
         }
         let outlet = self.log.follow(plan.access_log.as_ref(), opened);
         let outlet = outlet.map_err(StartError::Thread)?;

@@ -207,7 +207,13 @@ pub(crate) static HEALTH: Keys = Keys {
             "http",
             Shape::Map(&HTTP_CHECK),
             Absent::Nothing,
-            "An answer of HTTP/1.1 is expected.",
+            "An answer of HTTP is expected.",
+        ),
+        key(
+            "grpc",
+            Shape::Bare(&GRPC_CHECK),
+            Absent::Nothing,
+            "`SERVING` is expected, by the gRPC health checking protocol.",
         ),
         key(
             "tcp",
@@ -264,7 +270,7 @@ pub(crate) static HEALTH: Keys = Keys {
             "Another address.",
         ),
     ],
-    one_of: &["http", "tcp"],
+    one_of: &["http", "grpc", "tcp"],
 };
 
 /// `http:` of a check.
@@ -311,6 +317,43 @@ pub(crate) static HTTP_CHECK: Keys = Keys {
             Absent::No("any body"),
             "A text that the first 64 KiB of the body must hold, or an expression.",
         ),
+        key(
+            "protocol",
+            Shape::Words(&["upstream", "http1", "http2"]),
+            Absent::Is(|| "upstream".into()),
+            "Which HTTP it speaks: as traffic to the backends, HTTP/1.1, or HTTP/2.",
+        ),
+        CHECK_TLS,
+    ],
+    one_of: &[],
+};
+
+/// Whether a check follows `upstream.tls`.
+const CHECK_TLS: Key = key(
+    "tls",
+    Shape::Words(&["upstream", "off"]),
+    Absent::Is(|| "upstream".into()),
+    "As `upstream.tls` has it, or plain text all the same.",
+);
+
+/// `grpc:` of a check.
+pub(crate) static GRPC_CHECK: Keys = Keys {
+    place: "services.*.health.grpc",
+    what: "grpc",
+    keys: &[
+        key(
+            "service",
+            Shape::Text,
+            Absent::No("the backend as a whole"),
+            "The service that the backend is asked about.",
+        ),
+        key(
+            "host",
+            Shape::Text,
+            Absent::No("the backend's address"),
+            "Its `:authority`.",
+        ),
+        CHECK_TLS,
     ],
     one_of: &[],
 };

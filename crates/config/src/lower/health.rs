@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use evenkeel_balance::settings::ActiveSettings;
 
-use crate::keys::{BODY, HEALTH, HTTP_CHECK, TCP_CHECK};
+use crate::keys::{BODY, GRPC_CHECK, HEALTH, HTTP_CHECK, TCP_CHECK};
 use crate::limits;
-use crate::plan::{BodyMatch, CheckPlan, HealthPlan, HttpCheckPlan};
+use crate::plan::{BodyMatch, CheckPlan, CheckProtocol, GrpcCheckPlan, HealthPlan, HttpCheckPlan};
 use crate::problem::clipped;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Key, Node, Value};
 
 /// The longest text or expression that a body is searched for.
 const BODY_TEXT_BYTES: usize = 1024;
+
+/// The longest name of a service that gRPC's health check asks about.
+const GRPC_SERVICE_BYTES: usize = 1024;
 
 pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, ActiveSettings)> {
     let map = reading.map(node, &HEALTH)?;
@@ -32,11 +35,15 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, Active
         .map("http", &HTTP_CHECK)
         .and_then(http)
         .map(CheckPlan::Http);
-    if tcp.is_some() == map.get("http").is_some() {
+    let grpc = map
+        .get("grpc")
+        .map(|node| CheckPlan::Grpc(grpc(reading, node)));
+    let said = ["http", "grpc", "tcp"];
+    if said.iter().filter(|key| map.get(key).is_some()).count() != 1 {
         reading.error(
             map.at,
             "check",
-            "a check is one of `http: { path: /health }` and `tcp: {}`",
+            "a check is one of `http: { path: /health }`, `grpc: {}` and `tcp: {}`",
         );
     }
     let mut active = ActiveSettings::default();
@@ -54,7 +61,7 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<(HealthPlan, Active
         );
     }
     let plan = HealthPlan {
-        check: http.or(tcp).unwrap_or(CheckPlan::Tcp),
+        check: http.or(grpc).or(tcp).unwrap_or(CheckPlan::Tcp),
         interval,
         interval_unsure: map
             .with("interval_unsure", period)
@@ -111,15 +118,7 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
             }
         })
     });
-    let host = map.with("host", |reading, node| {
-        reading.parsed(node, "host", |text| {
-            if !text.value().is_empty() && sound(text.value()) {
-                Ok(Arc::from(text.value()))
-            } else {
-                Err(format!("`{text}` is no host"))
-            }
-        })
-    });
+    let host = map.with("host", host);
     let headers = map.with("headers", |reading, node| {
         reading
             .free(node, "headers")
@@ -132,6 +131,12 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
             .collect()
     });
     let body = map.with("body", body);
+    let tls = map.word("tls") != Some("off");
+    let protocol = match map.word("protocol") {
+        Some("http1") => CheckProtocol::Http1,
+        Some("http2") => CheckProtocol::Http2,
+        _ => CheckProtocol::Upstream,
+    };
     if let (Some(node), Some("HEAD")) = (map.get("body"), method.as_deref()) {
         reading.error(node.at, "body_of_head", "`HEAD` has no body to look into");
     }
@@ -143,7 +148,44 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
         headers: headers.unwrap_or_default(),
         expect: expect.unwrap_or_else(|| vec![limits::CHECK_EXPECT]),
         body,
+        tls,
+        protocol,
     })
+}
+
+/// The name in `Host` or `:authority`.
+fn host(reading: &Reading, node: &Node) -> Option<Arc<str>> {
+    reading.parsed(node, "host", |text| {
+        let value = text.value();
+        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Arc::from(value))
+        } else {
+            Err(format!("`{text}` is no host"))
+        }
+    })
+}
+
+fn grpc(reading: &Reading, node: &Node) -> GrpcCheckPlan {
+    let mut plan = GrpcCheckPlan {
+        service: Arc::from(""),
+        host: None,
+        tls: true,
+    };
+    let map = (!node.is_null())
+        .then(|| reading.map(node, &GRPC_CHECK))
+        .flatten();
+    let Some(map) = map else { return plan };
+    let service = map.with("service", |reading, node| {
+        reading.parsed(node, "range", |text| match text.value() {
+            value if value.len() <= GRPC_SERVICE_BYTES => Ok(Arc::from(value)),
+            _ => Err(format!("a name has at most {GRPC_SERVICE_BYTES} bytes")),
+        })
+    });
+    plan.service = service.unwrap_or(plan.service);
+    plan.host = map.with("host", host);
+    plan.tls = map.word("tls") != Some("off");
+    map.done();
+    plan
 }
 
 /// Fields of a check's request.

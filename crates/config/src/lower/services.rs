@@ -11,9 +11,7 @@ use super::{Written, backends, health};
 use crate::keys::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
-use crate::plan::{
-    BackendAddress, CheckPlan, HashKey, HealthPlan, Protocol, ServicePlan, UpstreamPlan,
-};
+use crate::plan::{BackendAddress, HashKey, Protocol, ServicePlan, UpstreamPlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
@@ -63,7 +61,6 @@ pub(super) fn read(
         .unwrap_or_default();
     let backends = fields.get("backends");
     let members = backends.map(|node| backends::read(reading, node, &name, all));
-    clear_checks(&fields, health.as_ref(), &upstream);
     fields.done();
     match &members {
         None => reading.error(
@@ -84,16 +81,6 @@ pub(super) fn read(
         health,
         limits,
     })
-}
-
-/// A check that speaks HTTP to a port where TLS is spoken would take every backend out.
-fn clear_checks(fields: &Fields<'_>, health: Option<&HealthPlan>, upstream: &UpstreamPlan) {
-    let clear = health
-        .is_some_and(|health| matches!(health.check, CheckPlan::Http(_)) && health.port.is_none());
-    if let (true, Some(_), Some(node)) = (clear, &upstream.tls, fields.get("health")) {
-        let message = "HTTP checks over TLS are not built yet: write `health: { tcp: {} }`, or check another `port`";
-        fields.reading.error(node.at, "not_yet", message);
-    }
 }
 
 fn policy(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>)> {

@@ -104,6 +104,20 @@ impl Towards {
         })
     }
 
+    /// The same for checks, over `protocols`. Nothing is resumed: each check looks at the certificate that the backend shows now, and
+    /// takes no ticket away from traffic.
+    #[must_use]
+    pub fn for_checks(&self, protocols: &[&[u8]]) -> Self {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
+        config.resumption = rustls::client::Resumption::disabled();
+        Self {
+            config: Arc::new(config),
+            plan: self.plan.clone(),
+            name: self.name.clone(),
+        }
+    }
+
     /// The name that a backend must show.
     fn name(&self, backend: &BackendAddress) -> Result<ServerName<'static>, Fault> {
         if let Some(name) = &self.name {

@@ -5,6 +5,7 @@
     reason = "a test may fail where it likes"
 )]
 
+mod checks;
 mod commands;
 mod demo;
 mod dns;
