@@ -187,6 +187,9 @@ fn clients_come_back_short_where_they_are_held_to_the_same() {
     let plan = tls_plan(Policy::Modern, &[&site]);
     let one = terms(&plan);
     assert_eq!(resumes(&one, &one, &towards()), Ok(true));
+    // A check looks at the certificate each time.
+    let check = towards().for_checks(&[b"http/1.1"]);
+    assert_eq!(resumes(&one, &one, &check), Ok(false));
     // The next certificate of the same listener: tickets hold on.
     let renewed = tls_plan(Policy::Modern, &[&authority.make(&["a.example"])]);
     let next = Terms::new(&renewed, Some(&one), TODAY).unwrap();

@@ -78,6 +78,41 @@ impl Drop for Grpc {
     }
 }
 
+/// A server over TLS that takes no part in the choice of a protocol.
+struct AgreesToNothing(Child);
+
+impl AgreesToNothing {
+    fn start(folder: &Folder) -> Self {
+        let child = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-cert", "back.pem"])
+            .args(["-key", "back.key"])
+            .current_dir(folder.path())
+            // It ends its connections with its input.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn port(&mut self) -> String {
+        let says = BufReader::new(self.0.stdout.take().unwrap());
+        let mut lines = says.lines().map(Result::unwrap);
+        let line = lines.find(|line| line.starts_with("ACCEPT ")).unwrap();
+        let port = line.rsplit_once(':').unwrap().1.to_owned();
+        // Its output goes nowhere from here on, and must not end it.
+        std::thread::spawn(move || lines.for_each(drop));
+        port
+    }
+}
+
+impl Drop for AgreesToNothing {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn run(folder: &Folder, services: &str) -> Evenkeel {
     let text = format!(
         "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {services}\nrules: [{{ respond: {{ status: 200 }} }}]\n"
@@ -151,6 +186,7 @@ fn http_over_tls() {
             door("two", "back", "ssl http2"),
         ),
     );
+    let mut agrees = AgreesToNothing::start(&folder);
     let (ca, wrong) = (authority.ca.display(), other.ca.display());
     let row = |door: &str, tls: &str, check: &str| {
         format!(
@@ -198,6 +234,13 @@ fn http_over_tls() {
             (row("two", held, one), "checks_passed"),
             (row("two", held, two), "checks_passed"),
             (row("one", held, two), "checks_failed: tls protocol"),
+            (
+                format!(
+                    "backends: [\"127.0.0.1:{}\"], upstream: {{ tls: {held} }}, health: {{ {two}, {OFTEN} }}",
+                    agrees.port()
+                ),
+                "checks_failed: tls protocol",
+            ),
             (row("plain", "off", two), "checks_passed"),
             (row("two", held, "grpc: {}"), "checks_failed: malformed"),
         ],
