@@ -179,11 +179,12 @@ fn http_over_tls() {
     let _server = Server::nginx(
         &folder,
         &format!(
-            "}} {} }} {} }} {} ssl_verify_client on; }} {} }} server {{ listen unix:{root}/plain.sock http2; location / {{ return 200 \"$server_protocol\\n\"; }}",
+            "}} {} }} {} }} {} ssl_verify_client on; }} {} }} {} }} server {{ listen unix:{root}/clear.sock; location / {{ return 200 \"$server_protocol\\n\"; }} }} server {{ listen unix:{root}/plain.sock http2; location / {{ return 200 \"$server_protocol\\n\"; }}",
             door("one", "back", "ssl"),
             door("old", "old", "ssl"),
             door("mutual", "back", "ssl"),
             door("two", "back", "ssl http2"),
+            door("proxied", "back", "ssl http2 proxy_protocol"),
         ),
     );
     let mut agrees = AgreesToNothing::start(&folder);
@@ -196,6 +197,10 @@ fn http_over_tls() {
     let held = &*format!("{{ ca: {ca}, sni: back.example }}");
     let one = "http: { body: HTTP/1.1 }";
     let two = "http: { protocol: http2, body: HTTP/2.0 }";
+    let in_two = "http: { body: HTTP/2.0 }";
+    let one_only = "http: { protocol: http1, body: HTTP/1.1 }";
+    let as_is = |protocol: &str| format!("{held}, protocol: {protocol}");
+    let proxied = format!("{}, proxy_protocol: v2", as_is("auto"));
     check(
         &folder,
         &[
@@ -243,6 +248,23 @@ fn http_over_tls() {
             ),
             (row("plain", "off", two), "checks_passed"),
             (row("two", held, "grpc: {}"), "checks_failed: malformed"),
+            // As traffic, whatever that speaks.
+            (row("two", &as_is("http2"), in_two), "checks_passed"),
+            (row("two", &as_is("http2"), one_only), "checks_passed"),
+            (row("two", &as_is("auto"), in_two), "checks_passed"),
+            (row("one", &as_is("auto"), one), "checks_passed"),
+            (
+                row("one", &as_is("http2"), in_two),
+                "checks_failed: tls protocol",
+            ),
+            (
+                row("plain", "off, protocol: http2", in_two),
+                "checks_passed",
+            ),
+            (row("clear", "off, protocol: auto", one), "checks_passed"),
+            // Behind a PROXY header that says that they are nobody's.
+            (row("proxied", &proxied, in_two), "checks_passed"),
+            (row("proxied", held, in_two), "checks_failed: tls peer_left"),
         ],
     );
 }
