@@ -134,7 +134,7 @@ fn client(keel: &Evenkeel, arguments: &[&str]) -> Child {
 /// Waits until the metrics have this line.
 pub(crate) fn metric(keel: &Evenkeel, line: &str) {
     let mut page = String::new();
-    for _ in 0..300 {
+    for _ in 0..3_000 {
         page = keel.page("/metrics");
         if page.lines().any(|one| one == line) {
             return;
