@@ -5,12 +5,14 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::altered::Altered;
 use crate::base64;
 use crate::bytes::list;
 use crate::client::{is_request_id, is_traceparent, single};
 use crate::framing::Framing;
+use crate::grpc::timeout;
 use crate::head::{Field, RequestHead, ResponseHead, Version};
 use crate::known::{Kind, Known, is_disguised};
 
@@ -48,6 +50,8 @@ pub struct Forwardable {
     /// Where the trace's id stands.
     trace_id: Range<usize>,
     takes_trailers: bool,
+    /// Where a call's time is said, once it was.
+    timeout: Option<usize>,
 }
 
 impl Forwardable {
@@ -76,6 +80,16 @@ impl Forwardable {
         self.takes_trailers
     }
 
+    /// Says in the last field how much time is left of a call of gRPC, over what was said of it before. What the client said of it
+    /// is for the caller to have left out ([`Altered`]).
+    pub fn set_timeout(&mut self, left: Duration) {
+        let before_end = self.bytes.len().saturating_sub(2);
+        self.bytes.truncate(*self.timeout.get_or_insert(before_end));
+        put(&mut self.bytes, &[timeout::FIELD.as_bytes(), b": "]);
+        timeout::write(left, &mut self.bytes);
+        put(&mut self.bytes, &[b"\r\n\r\n"]);
+    }
+
     /// The trace's id within its `traceparent`: 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> &[u8] {
@@ -85,6 +99,7 @@ impl Forwardable {
 
 /// Writes a request's head for a backend into `out`, over what stood there.
 pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwardable) {
+    out.timeout = None;
     let bytes = &mut out.bytes;
     bytes.clear();
     bytes.reserve(head.table.bytes.len() + 384);
@@ -455,6 +470,35 @@ fn put_hex(out: &mut Vec<u8>, word: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However often it is said, and however long it was before: once, as the last field.
+    #[test]
+    fn the_time_that_is_left_is_said_anew() {
+        let mut head = Forwardable::empty();
+        let nobody = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        let forwarding = Forwarding {
+            peer: nobody,
+            trusted: false,
+            client: nobody,
+            scheme: "http",
+            port: 80,
+            via: None,
+            identity: b"",
+            real_ip: false,
+            chance: [1; 4],
+            altered: None,
+        };
+        request(&RequestHead::new(), &forwarding, &mut head);
+        let before = head.as_bytes().to_vec();
+        let fields = before.strip_suffix(b"\r\n").unwrap_or_default();
+        for (left, value) in [(1_500, "1500000u"), (7, "7000000n"), (0, "0n")] {
+            head.set_timeout(Duration::from_millis(left));
+            let said = format!("grpc-timeout: {value}\r\n\r\n");
+            assert_eq!(head.as_bytes(), [fields, said.as_bytes()].concat());
+        }
+        request(&RequestHead::new(), &forwarding, &mut head);
+        assert_eq!(head.as_bytes(), before);
+    }
 
     #[test]
     fn words_in_hexadecimal() {
