@@ -49,11 +49,15 @@ mod redirect;
 /// One try on one backend.
 mod attempt;
 
+/// Calls of gRPC.
+mod call;
+
 /// Answers that are made here.
 mod reply;
 
 use act::Met;
 use attempt::{Again, Attempted, Course, Failed};
+use call::Call;
 
 /// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it.
 pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
@@ -209,6 +213,7 @@ struct Exchange<'a, N: Net> {
     client: IpAddr,
     trusted: bool,
     began: Instant,
+    call: Option<Call>,
 }
 
 impl<N: Net> Exchange<'_, N> {
@@ -232,6 +237,7 @@ impl<N: Net> Exchange<'_, N> {
             half_close: self.listener.is_some_and(|listener| listener.half_close),
             until: self.began + within,
             within,
+            call: self.call,
             key: service
                 .plan
                 .key
@@ -247,6 +253,7 @@ impl<N: Net> Exchange<'_, N> {
             tries.made += 1;
             desk.seen.attempts += 1;
             tries.tried.insert(pick.backend());
+            self.tell_time(conn, desk);
             let again = match attempt::make(self, conn, desk, pick, &course, &tries).await {
                 Attempted::Again(again) => {
                     tries.seen = true;
@@ -317,6 +324,13 @@ impl<N: Net> Exchange<'_, N> {
         desk.seen.forwarded = true;
     }
 
+    /// Tells the backend of the next attempt how much time a call has left.
+    fn tell_time(&self, conn: &Conn<N>, desk: &mut Desk) {
+        if let Some(call) = self.call {
+            call.tell(conn.worker.now(), &mut desk.forwardable);
+        }
+    }
+
     /// The next attempt, if there may be one and there is a backend for it. What went before may be forgotten only then: who
     /// was tried is not asked again, so a retry that nobody can take would cost the client the answer that is here.
     fn again(
@@ -335,7 +349,7 @@ impl<N: Net> Exchange<'_, N> {
             replayable: failed.whole,
             reused: failed.reused,
             made: tries.made,
-            deadline_left: Some(course.until.since(conn.worker.now())),
+            deadline_left: Some(course.by(course.until).since(conn.worker.now())),
             expected: Duration::ZERO,
             untried,
         };

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evenkeel_balance::health::{CheckFault, CheckResult};
+pub use evenkeel_wire::grpc::Status;
 
 use crate::reason::{REASONS, Reason};
 use crate::tls::secured::Agreed;
@@ -31,6 +32,8 @@ pub struct Observation {
     pub status: u16,
     /// Why.
     pub reason: Reason,
+    /// How it ended as a call of gRPC. None: it is none, or broke off before that was said.
+    pub grpc: Option<Status>,
     /// Attempts that were made.
     pub attempts: u32,
     /// Whether it is a flow, of which there is no request and no status.
@@ -71,6 +74,7 @@ impl Observation {
             refused: None,
             status: 0,
             reason: Reason::ClientLeft,
+            grpc: None,
             attempts: 0,
             flow: false,
             understood: false,
@@ -126,6 +130,8 @@ pub struct ServiceCounters {
     pub classes: [Count; 6],
     /// Exchanges by why they ended as they did, at the reason's number.
     pub reasons: [Count; REASONS],
+    /// Calls of gRPC by how they ended, at the status's number.
+    pub calls: [Count; Status::ALL.len()],
     /// Attempts.
     pub attempts: Count,
     /// Exchanges by latency, not cumulative; the last is above all bounds.
@@ -143,6 +149,7 @@ impl Default for ServiceCounters {
         Self {
             classes: Default::default(),
             reasons: [const { Count::new() }; REASONS],
+            calls: [const { Count::new() }; Status::ALL.len()],
             attempts: Count::default(),
             latency: Default::default(),
             latency_sum: Count::default(),
@@ -158,6 +165,9 @@ impl ServiceCounters {
         let class = usize::from(seen.status / 100).min(5);
         self.classes[class].add(1);
         self.reasons[seen.reason.number()].add(1);
+        if let Some(status) = seen.grpc {
+            self.calls[usize::from(status.number())].add(1);
+        }
         let elsewhere = seen.refused.map_or(0, |(_, _, attempts)| attempts);
         self.attempts
             .add(seen.attempts.saturating_sub(elsewhere).into());
@@ -297,6 +307,15 @@ fn rows(counts: impl Iterator<Item = u64>) -> Vec<(&'static str, u64)> {
 pub fn by_reason(workers: &[ServiceCounters]) -> Vec<(&'static str, u64)> {
     let sum = |number: usize| workers.iter().map(|row| row.reasons[number].get()).sum();
     rows((0..REASONS).map(sum))
+}
+
+/// Calls of gRPC of all workers by the name of their status; those that never ended so are left out.
+#[must_use]
+pub fn by_status(workers: &[ServiceCounters]) -> Vec<(&'static str, u64)> {
+    let sum = |number: usize| workers.iter().map(|row| row.calls[number].get()).sum();
+    let all = Status::ALL.iter().enumerate();
+    let all = all.map(|(number, status)| (status.name(), sum(number)));
+    all.filter(|(_, count)| *count > 0).collect()
 }
 
 #[cfg(test)]

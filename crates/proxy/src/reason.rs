@@ -3,6 +3,7 @@
 
 use evenkeel_balance::pick::Refusal;
 use evenkeel_wire::Malformed;
+use evenkeel_wire::grpc::Status;
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +34,10 @@ impl Blame {
     }
 }
 
-/// The reasons that hold nothing: name, word, the status that answers it where an answer is made here, whose fault, meaning.
+/// The reasons that hold nothing: name, word, the status that answers it where an answer is made here, the one that answers a call of
+/// gRPC, whose fault, meaning.
 macro_rules! reasons {
-    ($($case:ident $word:literal $status:literal $blame:ident $meaning:literal,)*) => {
+    ($($case:ident $word:literal $status:literal $grpc:ident $blame:ident $meaning:literal,)*) => {
         /// Why an answer is what it is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
@@ -82,6 +84,18 @@ macro_rules! reasons {
                 }
             }
 
+            /// The status that answers a call of gRPC, where an answer is made here: as gRPC's `statuscodes.md` has it. To be out
+            /// of something is no invitation to try again at once, as `UNAVAILABLE` would be.
+            #[must_use]
+            pub const fn grpc(self) -> Status {
+                match self {
+                    $(Self::$case => Status::$grpc,)*
+                    Self::Refused(Refusal::AllFull) => Status::ResourceExhausted,
+                    Self::Refused(_) => Status::Unavailable,
+                    Self::Malformed(_) | Self::BackendMalformed(_) => Status::Internal,
+                }
+            }
+
             /// The word.
             #[must_use]
             pub const fn word(self) -> &'static str {
@@ -121,35 +135,36 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Served "served" 200 Nobody "The backend's own answer.",
-    Rule "rule" 200 Nobody "A rule's answer or redirect.",
-    NoRule "no_rule" 404 Operator "No rule matches.",
-    HeadTimeout "head_timeout" 408 Client "The head did not come in time.",
-    BodyTimeout "body_timeout" 408 Client "The body did not come in time.",
-    BodyTooLarge "body_too_large" 413 Client "The body is over its limit.",
-    MaxConnections "max_connections" 503 Operator "All sockets that the backend may have are in use.",
-    ConnectFailed "connect_failed" 502 Backend "No connection to the backend.",
-    StaleConnection "stale_connection" 502 Nobody "A connection that had been used before ended under a request that must not be sent twice.",
-    BackendReset "backend_reset" 502 Backend "The backend ended the connection before its response head.",
-    BackendTimeout "backend_timeout" 504 Backend "No response head in time.",
-    BodyBroken "body_broken" 502 Backend "The backend broke off within its response.",
-    ClientLeft "client_left" 499 Client "The client went away while it sent its request or was sent its answer.",
-    ClientGone "client_gone" 499 Client "The client went away while it waited for its answer.",
-    ClientStalled "client_stalled" 499 Client "The client took nothing of its answer for too long.",
-    LocalResources "local_resources" 503 Machine "This machine lacks what a connection takes: descriptors, ports, memory.",
-    BackendTls "backend_tls" 502 Backend "Who answers is not the backend, or nothing was agreed on with it: its TLS handshake failed.",
-    Misdirected "misdirected" 421 Client "The host is not one that the certificate of this connection is for.",
-    ListenerGone "listener_gone" 503 Operator "The listener has left the configuration, and with it where its flows go.",
-    IdleTimeout "idle_timeout" 408 Nobody "No byte went either way of a flow for too long.",
-    BadHello "bad_hello" 400 Client "What a client began with is no TLS hello, or none that can be read, or one of more than 64 KiB.",
-    HelloTimeout "hello_timeout" 408 Client "The TLS hello did not come in time.",
-    TooManyHellos "too_many_hellos" 503 Operator "As many TLS hellos are waited for as may be.",
-    UnknownName "unknown_name" 421 Client "The name that a client asks for in its TLS hello has no service here.",
-    UnknownProtocol "unknown_protocol" 421 Client "What stands at the name of a TLS hello is for none of the protocols that the client offers.",
-    Denied "denied" 403 Client "A rule denies it.",
-    RewriteFailed "rewrite_failed" 500 Operator "What a rule makes of the path or the host is none, or is too long.",
-    RedirectFailed "redirect_failed" 500 Operator "What a rule makes of the host is none.",
-    RedirectTooLong "redirect_too_long" 500 Operator "Where a rule sends the client is longer than a URL may be.",
+    Served "served" 200 Ok Nobody "The backend's own answer.",
+    Rule "rule" 200 Ok Nobody "A rule's answer or redirect.",
+    NoRule "no_rule" 404 Unimplemented Operator "No rule matches.",
+    HeadTimeout "head_timeout" 408 DeadlineExceeded Client "The head did not come in time.",
+    BodyTimeout "body_timeout" 408 DeadlineExceeded Client "The body did not come in time.",
+    BodyTooLarge "body_too_large" 413 ResourceExhausted Client "The body is over its limit.",
+    MaxConnections "max_connections" 503 ResourceExhausted Operator "All sockets that the backend may have are in use.",
+    ConnectFailed "connect_failed" 502 Unavailable Backend "No connection to the backend.",
+    StaleConnection "stale_connection" 502 Unavailable Nobody "A connection that had been used before ended under a request that must not be sent twice.",
+    BackendReset "backend_reset" 502 Unavailable Backend "The backend ended the connection before its response head.",
+    BackendTimeout "backend_timeout" 504 DeadlineExceeded Backend "No response head in time.",
+    CallTimeout "call_timeout" 504 DeadlineExceeded Nobody "The time that a gRPC client gives its call was over.",
+    BodyBroken "body_broken" 502 Unavailable Backend "The backend broke off within its response.",
+    ClientLeft "client_left" 499 Cancelled Client "The client went away while it sent its request or was sent its answer.",
+    ClientGone "client_gone" 499 Cancelled Client "The client went away while it waited for its answer.",
+    ClientStalled "client_stalled" 499 Cancelled Client "The client took nothing of its answer for too long.",
+    LocalResources "local_resources" 503 ResourceExhausted Machine "This machine lacks what a connection takes: descriptors, ports, memory.",
+    BackendTls "backend_tls" 502 Unavailable Backend "Who answers is not the backend, or nothing was agreed on with it: its TLS handshake failed.",
+    Misdirected "misdirected" 421 Unknown Client "The host is not one that the certificate of this connection is for.",
+    ListenerGone "listener_gone" 503 Unavailable Operator "The listener has left the configuration, and with it where its flows go.",
+    IdleTimeout "idle_timeout" 408 DeadlineExceeded Nobody "No byte went either way of a flow for too long.",
+    BadHello "bad_hello" 400 Internal Client "What a client began with is no TLS hello, or none that can be read, or one of more than 64 KiB.",
+    HelloTimeout "hello_timeout" 408 DeadlineExceeded Client "The TLS hello did not come in time.",
+    TooManyHellos "too_many_hellos" 503 ResourceExhausted Operator "As many TLS hellos are waited for as may be.",
+    UnknownName "unknown_name" 421 Unknown Client "The name that a client asks for in its TLS hello has no service here.",
+    UnknownProtocol "unknown_protocol" 421 Unknown Client "What stands at the name of a TLS hello is for none of the protocols that the client offers.",
+    Denied "denied" 403 PermissionDenied Client "A rule denies it.",
+    RewriteFailed "rewrite_failed" 500 Internal Operator "What a rule makes of the path or the host is none, or is too long.",
+    RedirectFailed "redirect_failed" 500 Internal Operator "What a rule makes of the host is none.",
+    RedirectTooLong "redirect_too_long" 500 Internal Operator "Where a rule sends the client is longer than a URL may be.",
 }
 
 /// How many reasons there are.
@@ -225,6 +240,26 @@ mod tests {
         }
         let words: BTreeSet<_> = all.iter().map(|reason| reason.word()).collect();
         assert_eq!(words.len(), REASONS, "two share a word");
+    }
+
+    /// What a client would make of the status of HTTP (`http-grpc-status-mapping.md`), and where we know more.
+    #[test]
+    fn calls_are_told_no_less_than_http_would() {
+        for reason in Reason::all() {
+            let (status, grpc) = (reason.status(), reason.grpc());
+            let derived = Status::of_http(status);
+            let more = match (status, grpc) {
+                (200, Status::Ok) | (499, Status::Cancelled) => true,
+                // Somebody's time.
+                (408 | 504, Status::DeadlineExceeded) => true,
+                // Out of something.
+                (413 | 503, Status::ResourceExhausted) => true,
+                // Messages and settings that are none (`statuscodes.md`: errors in parsing).
+                (400..=599, Status::Internal) => true,
+                _ => false,
+            };
+            assert!(more || grpc == derived, "{reason:?}: {status} {grpc:?}");
+        }
     }
 
     #[test]

@@ -157,6 +157,11 @@ impl Pump {
         self.came
     }
 
+    /// The trailers that came behind the body, as lines, where they were taken apart from its bytes.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
     /// Whether everything has been written.
     pub(crate) fn is_done(&self) -> bool {
         self.source.is_none() && !self.has_output()

@@ -16,8 +16,10 @@ log (`reason`), in metrics (`reason=\"...\"`), in `/v1/status` and in answers th
 `status` answers it where an answer is made here; what a backend answered keeps its own. 499 is told to nobody: the client has
 gone, and the log says so (AWS's load balancer writes 460). `fault`: whose it is. `operator` means that configuration or capacity is short.
 
-| reason | status | fault | meaning |
-|---|---|---|---|
+`gRPC` answers a call of gRPC instead ([grpc.md](grpc.md)).
+
+| reason | status | gRPC | fault | meaning |
+|---|---|---|---|---|
 ";
 
 /// The page.
@@ -29,13 +31,20 @@ pub(crate) fn page() -> String {
             Reason::Served | Reason::Rule => "its own".to_owned(),
             _ => status.to_string(),
         };
+        let grpc = match reason {
+            Reason::Served | Reason::Rule => "its own",
+            _ => reason.grpc().name(),
+        };
         let sent = match reason {
             Reason::BackendMalformed(_) => "In the backend's response. ",
             _ => "",
         };
         let meaning = reason.meaning();
         // Writing to a text does not fail.
-        let _ = writeln!(page, "| `{word}` | {status} | {blame} | {sent}{meaning} |");
+        let _ = writeln!(
+            page,
+            "| `{word}` | {status} | {grpc} | {blame} | {sent}{meaning} |"
+        );
     }
     page.push_str("\n## Why no backend was picked\n\nThey are reasons of exchanges too, above.\n\n| refusal | meaning |\n|---|---|\n");
     for refusal in Refusal::ALL {

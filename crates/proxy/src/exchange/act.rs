@@ -10,6 +10,7 @@ use evenkeel_config::plan::{Action, FallbackPlan, ListenerPlan, RedirectPlan, Ru
 use evenkeel_wire::altered::{Altered, Location};
 use evenkeel_wire::{Malformed, RequestHead, forward};
 
+use super::call::Call;
 use super::fill::Source;
 use super::{Exchange, Unserved, alter, redirect, reply, split};
 use crate::connection::{Conn, Next};
@@ -156,10 +157,17 @@ impl Met<'_> {
             client: self.client,
             trusted: self.trusted,
             began: self.began,
+            call: None,
         };
         desk.seen.service = Some(service);
         if let Err(reason) = self.alter_request(&desk.request, &mut desk.altered) {
             return reply::refuse(conn, desk, reason).await;
+        }
+        exchange.call = Call::of(&desk.request, &mut desk.altered, self.began);
+        if let Some(call) = exchange.call
+            && call.is_over(conn.worker.now())
+        {
+            return reply::refuse(conn, desk, Reason::CallTimeout).await;
         }
         let mut fallback = self.instead(service);
         loop {

@@ -14,6 +14,7 @@ use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward;
 use evenkeel_wire::{Framing, Malformed, Version};
 
+use super::call::Call;
 use super::{Exchange, Tries, reply};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
@@ -55,6 +56,8 @@ pub(super) struct Course<'a> {
     pub(super) until: Instant,
     /// How long it may take from the last byte of the request's body: what the client sends slowly is not the backends' time.
     pub(super) within: Duration,
+    /// The call of gRPC that it is: its time bounds all of it.
+    pub(super) call: Option<Call>,
     /// What a hash policy sticks to.
     pub(super) key: Option<u64>,
     /// What begins every connection that is opened.
@@ -158,6 +161,7 @@ pub(super) async fn make<N: Net>(
                     return Attempted::Ended(Ended::gone(0));
                 }
                 Err(Unopened::Failed(fault, reason)) => {
+                    let (fault, reason) = course.blamed(conn.worker.now(), fault, reason);
                     match fault {
                         Some(fault) => pick.finish(Outcome::Broken(fault), conn.worker.now()),
                         // Our own limit: nothing is held against the backend.
@@ -199,7 +203,7 @@ fn opening<'a, N: Net>(
         service,
         introduction: &course.introduction,
         towards: service.towards.as_deref(),
-        until: (now + within).min(course.until),
+        until: course.by((now + within).min(course.until)),
         half_close: course.half_close,
         protocol: service.plan.upstream.protocol,
         fresh,
@@ -295,7 +299,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         } else {
             now + first
         };
-        self.conn.deadline.set(until);
+        self.conn.deadline.set(self.course.by(until));
         match self.ask().await {
             Ok(true) => {}
             Ok(false) => return self.failed(Heard::Unseen),
@@ -369,6 +373,12 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         let shared = self.upstream.sock.is_stream();
         if self.reused && !shared && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
             return self.stale(idempotent);
+        }
+        if matches!(heard, Heard::Nothing { .. }) && self.course.is_over(now) {
+            self.desk.upward = self.upload.into_buffer();
+            self.pick.finish(Outcome::ClientLeft, now);
+            let failed = sent(None, self.reused, Reason::CallTimeout);
+            return Ok(Attempted::Failed(failed));
         }
         let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
         let whole =

@@ -7,8 +7,10 @@ use std::task::Poll;
 use evenkeel_config::plan::{ListenerPlan, RespondPlan};
 use evenkeel_wire::altered::{Altered, Location};
 use evenkeel_wire::forward::{Reply, put_connection};
+use evenkeel_wire::grpc::{CONTENT_TYPE, Status};
 use evenkeel_wire::{Framing, RequestHead, date};
 
+use super::call::{is_call, put_status};
 use crate::connection::{Conn, Next, limits_of};
 use crate::net::Net;
 use crate::reason::{Reason, phrase};
@@ -34,6 +36,14 @@ pub(super) async fn refuse_as<N: Net>(
     // A head that was not understood may hold anything; what follows it cannot be read.
     let understood = !matches!(reason, Reason::Malformed(_) | Reason::HeadTimeout);
     desk.seen.reason = reason;
+    if desk.seen.understood && is_call(&desk.request) {
+        let grpc = match status == reason.status() {
+            true => reason.grpc(),
+            // A rule's: it says as much as HTTP's does.
+            false => Status::of_http(status),
+        };
+        return refuse_call(conn, desk, grpc, understood).await;
+    }
     let view = conn.worker.view();
     let plan = conn.door.plan(&view.live, view.version);
     let page = plan.and_then(|(_, plan)| plan.error_pages.get(&status));
@@ -56,6 +66,27 @@ pub(super) async fn refuse_as<N: Net>(
         content_type,
         fields: &fields,
         body: &body,
+        ends_call: false,
+    };
+    write(conn, desk, &answer, understood).await
+}
+
+/// Answers a call of gRPC with a status and the word of the reason: all in the head ("Trailers-Only").
+async fn refuse_call<N: Net>(
+    conn: &mut Conn<N>,
+    desk: &mut Desk,
+    status: Status,
+    understood: bool,
+) -> Next {
+    desk.seen.grpc = Some(status);
+    let mut fields = Vec::new();
+    put_status(status, desk.seen.reason.word(), &mut fields);
+    let answer = Answer {
+        status: 200,
+        content_type: CONTENT_TYPE,
+        fields: &fields,
+        body: b"",
+        ends_call: true,
     };
     write(conn, desk, &answer, understood).await
 }
@@ -74,6 +105,7 @@ pub(super) async fn respond<N: Net>(
         content_type: &plan.content_type,
         fields: &[],
         body: &plan.body,
+        ends_call: false,
     };
     write(conn, desk, &answer, true).await
 }
@@ -94,6 +126,7 @@ pub(super) async fn redirect<N: Net>(
         content_type: PLAIN,
         fields: &fields,
         body: b"",
+        ends_call: false,
     };
     write(conn, desk, &answer, true).await
 }
@@ -101,9 +134,11 @@ pub(super) async fn redirect<N: Net>(
 struct Answer<'a> {
     status: u16,
     content_type: &'a str,
-    /// At most one more, with its line end.
+    /// At most one more, with its line end; those of a call's status stay together.
     fields: &'a [u8],
     body: &'a [u8],
+    /// A call of gRPC ends with its head, which then states no length.
+    ends_call: bool,
 }
 
 impl Answer<'_> {
@@ -124,7 +159,9 @@ impl Answer<'_> {
             if !altered.takes_from_response(b"content-type") {
                 let _ = write!(out, "Content-Type: {}\r\n", self.content_type);
             }
-            let _ = write!(out, "Content-Length: {}\r\n", body.len());
+            if !self.ends_call {
+                let _ = write!(out, "Content-Length: {}\r\n", body.len());
+            }
         }
         let name = self.fields.split(|&byte| byte == b':').next();
         if name.is_some_and(|name| !altered.takes_from_response(name)) {

@@ -19,6 +19,9 @@ mod failed;
 /// Answers that speak of failing, and what follows them.
 mod retried;
 
+/// Calls of gRPC.
+mod calls;
+
 /// Unix sockets.
 mod unix;
 

@@ -9,7 +9,6 @@ use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward::{self, Reply, framing_for};
 use evenkeel_wire::{Framing, Version};
 
-use super::verdict::verdict_of;
 use super::{Again, Attempted, Ended, Failed, Try, sent};
 use crate::connection::{Next, Noticed};
 use crate::exchange::reply::put_hsts;
@@ -35,7 +34,7 @@ impl<N: Net> Try<'_, '_, N> {
         let now = self.conn.worker.now();
         self.desk.seen.head = Some(now.since(self.ready));
         let status = self.desk.response.status();
-        let verdict = verdict_of(&self.desk.response);
+        let verdict = self.verdict();
         self.pick.answered(verdict, now);
         if let Verdict::Failure(fault) = verdict
             && let Some(again) = self.given_up_for(fault)
@@ -64,6 +63,10 @@ impl<N: Net> Try<'_, '_, N> {
         turn::give_way().await;
         let relayed = self.relay(&mut download).await;
         let sent_bytes = download.came();
+        let ended = match relayed {
+            Relayed::Whole => self.ended(download.trailers()),
+            _ => Outcome::Completed,
+        };
         let (started, sent_all) = (apart || download.has_written(), self.upload.is_done());
         self.desk.downward = download.into_buffer();
         let received = self.upload.came();
@@ -71,7 +74,10 @@ impl<N: Net> Try<'_, '_, N> {
         let outcome = match relayed {
             Relayed::Whole => {
                 let used_up = sent_all && !self.upload_broken;
-                return self.whole(keep, used_up, sent_bytes);
+                return self.whole(keep, used_up, sent_bytes, ended);
+            }
+            Relayed::Idle { .. } if self.course.is_over(self.conn.worker.now()) => {
+                return self.late(sent_bytes);
             }
             Relayed::Client => return self.client_left(sent_bytes, Reason::ClientLeft),
             Relayed::Idle { client: true } => {
@@ -185,7 +191,12 @@ impl<N: Net> Try<'_, '_, N> {
                 }
             }
             if download.take_moved() | !std::mem::replace(&mut waiting, true) {
-                conn.deadline.set(conn.worker.now() + idle);
+                let now = conn.worker.now();
+                conn.deadline.set(self.course.by(now + idle));
+                // What moves all the time would never see its deadline pass.
+                if self.course.is_over(now) {
+                    return Poll::Ready(Relayed::Idle { client: false });
+                }
             }
             let client = download.has_output();
             conn.deadline
@@ -196,7 +207,7 @@ impl<N: Net> Try<'_, '_, N> {
     }
 
     /// The answer is with the client, whole.
-    fn whole(self, keep: bool, sent_all: bool, bytes: u64) -> Attempted {
+    fn whole(self, keep: bool, sent_all: bool, bytes: u64, ended: Outcome) -> Attempted {
         let now = self.conn.worker.now();
         let response = &self.desk.response;
         if response.keeps_connection() && sent_all && self.upstream.input.is_empty() {
@@ -204,7 +215,7 @@ impl<N: Net> Try<'_, '_, N> {
             self.lane
                 .park(self.upstream, how, response.keeps_for_seconds(), now);
         }
-        self.pick.finish(Outcome::Completed, now);
+        self.pick.finish(ended, now);
         let received = self.upload.came();
         self.desk.upward = self.upload.into_buffer();
         let next = match (sent_all, keep) {

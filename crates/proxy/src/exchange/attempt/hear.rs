@@ -113,7 +113,8 @@ impl<N: Net> Try<'_, '_, N> {
                 Poll::Ready(Ok(())) => {
                     if self.desk.request.framing() != Framing::Empty {
                         let within = self.per_try.min(self.course.within);
-                        self.conn.deadline.set(self.conn.worker.now() + within);
+                        let until = self.course.by(self.conn.worker.now() + within);
+                        self.conn.deadline.set(until);
                     }
                 }
                 Poll::Ready(Err(broke)) => return Poll::Ready(Some(Heard::Client(broke))),
@@ -133,6 +134,10 @@ impl<N: Net> Try<'_, '_, N> {
             }
         }
         let client = !self.upload_over && !self.upload.has_output();
+        // What moves all the time would never see its deadline pass.
+        if self.course.call.is_some() && self.course.is_over(self.conn.worker.now()) {
+            return Poll::Ready(Some(Heard::Nothing { client }));
+        }
         self.conn
             .deadline
             .poll_passed(cx)
@@ -175,7 +180,8 @@ impl<N: Net> Try<'_, '_, N> {
             Poll::Ready(Err(_)) => (self.upload_over, self.upload_broken) = (true, true),
             Poll::Pending => {
                 if self.upload.take_moved() {
-                    conn.deadline.set(conn.worker.now() + self.course.idle);
+                    let until = self.course.by(conn.worker.now() + self.course.idle);
+                    conn.deadline.set(until);
                 }
                 return Poll::Pending;
             }
