@@ -78,7 +78,7 @@ impl Page {
     fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (mut requests, mut attempts, mut refusals): (Rows<'_>, Rows<'_>, Rows<'_>) =
             Default::default();
-        let mut ends: Rows<'_> = Vec::new();
+        let (mut ends, mut calls): (Rows<'_>, Rows<'_>) = Default::default();
         for service in &self.0.services {
             let name = ("service", &*service.name);
             attempts.push((vec![name], service.attempts));
@@ -87,6 +87,9 @@ impl Page {
             }
             for (word, count) in &service.reasons {
                 ends.push((vec![name, ("reason", *word)], *count));
+            }
+            for (word, count) in &service.calls {
+                calls.push((vec![name, ("status", *word)], *count));
             }
             for (word, count) in &service.refusals {
                 refusals.push((vec![name, ("reason", *word)], *count));
@@ -106,6 +109,13 @@ impl Page {
             "Exchanges by why they ended as they did",
             counter,
             ends,
+        )?;
+        rows(
+            encoder,
+            "grpc_calls",
+            "Calls of gRPC by how they ended; what broke off before it said so has none",
+            counter,
+            calls,
         )?;
         rows(
             encoder,

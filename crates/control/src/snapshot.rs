@@ -11,7 +11,7 @@ use evenkeel_balance::standing::{Reason, Standing};
 use evenkeel_balance::time::Instant;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
-use evenkeel_proxy::observation::{BUCKETS, by_reason};
+use evenkeel_proxy::observation::{BUCKETS, by_reason, by_status};
 use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::thread::WorkerState;
 
@@ -118,6 +118,8 @@ pub struct ServiceSnapshot {
     pub classes: [u64; 6],
     /// Exchanges by why they ended as they did, by word; those that never ended so are left out.
     pub reasons: Vec<(&'static str, u64)>,
+    /// Calls of gRPC by how they ended, by gRPC's own names; those that never ended so are left out.
+    pub calls: Vec<(&'static str, u64)>,
     /// Attempts.
     pub attempts: u64,
     /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
@@ -303,6 +305,7 @@ impl Watch {
                 rows.iter().map(|row| row.classes[class].get()).sum()
             }),
             reasons: by_reason(rows),
+            calls: by_status(rows),
             attempts: sum(|row| row.attempts.get()),
             latency: bounds
                 .enumerate()

@@ -160,6 +160,8 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
         Some(status) => drop(write!(out, ",\"status\":{status}")),
         None => out.extend_from_slice(b",\"status\":null"),
     }
+    let grpc = seen.grpc.map(|status| status.name().as_bytes());
+    put_text("grpc_status", grpc, out);
     put_text("reason", Some(seen.reason.word().as_bytes()), out);
     let refused = seen.refused.map(|(_, reason, _)| reason.word().as_bytes());
     put_text("refused", refused, out);
