@@ -75,6 +75,8 @@ fn a_listener() {
         tls("client_auth: { ca: c.pem, mode: request }").client_auth,
         ClientAuth::Request(_)
     ));
+    let listed = tls("client_auth: { ca: c.pem, crl: r.pem }").client_auth;
+    assert!(matches!(listed, ClientAuth::Require(by) if by.crl.is_some()));
     assert_eq!(
         tls("client_auth: { mode: off }").client_auth,
         ClientAuth::Off

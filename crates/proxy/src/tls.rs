@@ -6,6 +6,9 @@
 /// Certificates and keys out of files.
 pub mod load;
 
+/// Certificates that were revoked.
+mod crl;
+
 /// What a listener's clients are held to.
 pub mod terms;
 

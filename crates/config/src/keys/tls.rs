@@ -81,6 +81,12 @@ pub(crate) static CLIENT_AUTH: Keys = Keys {
             "A PEM file with the issuers of clients' certificates.",
         ),
         key(
+            "crl",
+            Shape::Text,
+            Absent::No("what was revoked is taken all the same"),
+            "A PEM file with the lists of what these issuers revoked, one for each issuer at least.",
+        ),
+        key(
             "mode",
             Shape::Words(&["request", "require", "off"]),
             Absent::Is(|| "require".into()),

@@ -7,7 +7,8 @@ use super::flows;
 use crate::keys::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 use crate::limits;
 use crate::plan::tls::{
-    CertificatePlan, ClientAuth, Material, Policy, TICKET_KEY, Tickets, TlsPlan, UpstreamTls,
+    CertificatePlan, ClientAuth, Issuers, Material, Policy, TICKET_KEY, Tickets, TlsPlan,
+    UpstreamTls,
 };
 use crate::problem::At;
 use crate::read::{Fields, Reading};
@@ -102,11 +103,13 @@ fn client_auth(reading: &Reading, node: &Node) -> Option<ClientAuth> {
         Some("off") => fields.with("ca", material),
         _ => wanted(&fields, fields.at, "ca"),
     };
+    let crl = fields.with("crl", material);
     fields.done();
+    let by = |ca| Issuers { ca, crl };
     Some(match mode {
         Some("off") => ClientAuth::Off,
-        Some("request") => ClientAuth::Request(ca?),
-        _ => ClientAuth::Require(ca?),
+        Some("request") => ClientAuth::Request(by(ca?)),
+        _ => ClientAuth::Require(by(ca?)),
     })
 }
 

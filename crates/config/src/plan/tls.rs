@@ -78,10 +78,25 @@ pub enum ClientAuth {
     /// They are not asked.
     #[default]
     Off,
-    /// They are asked; one that is shown must be of these issuers (PEM).
-    Request(Material),
-    /// Without one of these issuers (PEM) there is no connection.
-    Require(Material),
+    /// They are asked; one that is shown must be of these issuers.
+    Request(Issuers),
+    /// Without one of these issuers there is no connection.
+    Require(Issuers),
+}
+
+/// Whose certificates of clients are taken, and which of them no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuers {
+    /// The issuers, as PEM.
+    pub ca: Material,
+    /// What they revoked: lists as PEM, one or more. None: nothing is asked.
+    pub crl: Option<Material>,
+}
+
+impl From<Material> for Issuers {
+    fn from(ca: Material) -> Self {
+        Self { ca, crl: None }
+    }
 }
 
 /// How clients come back without a whole handshake.
@@ -157,8 +172,9 @@ impl TlsPlan {
             all.extend([cert, key]);
             all.extend(ocsp);
         }
-        if let ClientAuth::Request(ca) | ClientAuth::Require(ca) = &self.client_auth {
-            all.push(ca);
+        if let ClientAuth::Request(by) | ClientAuth::Require(by) = &self.client_auth {
+            all.push(&by.ca);
+            all.extend(&by.crl);
         }
         if let Tickets::Shared(file) = &self.tickets {
             all.push(file);
@@ -172,8 +188,9 @@ impl TlsPlan {
             all.extend([cert, key]);
             all.extend(ocsp);
         }
-        if let ClientAuth::Request(ca) | ClientAuth::Require(ca) = &mut self.client_auth {
-            all.push(ca);
+        if let ClientAuth::Request(by) | ClientAuth::Require(by) = &mut self.client_auth {
+            all.push(&mut by.ca);
+            all.extend(&mut by.crl);
         }
         if let Tickets::Shared(file) = &mut self.tickets {
             all.push(file);

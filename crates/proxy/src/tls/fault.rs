@@ -50,6 +50,10 @@ faults! {
     CertificateExpired "certificate_expired",
     /// The peer's certificate is not of an issuer that is trusted.
     CertificateUnknown "certificate_unknown",
+    /// The peer's certificate has been revoked.
+    CertificateRevoked "certificate_revoked",
+    /// No list of its issuer's says whether the peer's certificate has been revoked.
+    CertificateUnlisted "certificate_unlisted",
     /// The peer's certificate is not for the name that was asked for.
     CertificateName "certificate_name",
     /// The peer's certificate is of no use for another reason.
@@ -92,8 +96,12 @@ impl Fault {
                 CertificateError::UnknownIssuer => Self::CertificateUnknown,
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => Self::CertificateName,
+                CertificateError::Revoked => Self::CertificateRevoked,
+                CertificateError::UnknownRevocationStatus => Self::CertificateUnlisted,
                 _ => Self::CertificateInvalid,
             },
+            // A list that its issuer did not sign says nothing.
+            Error::InvalidCertRevocationList(_) => Self::CertificateUnlisted,
             Error::AlertReceived(alert) => match alert {
                 AlertDescription::UnknownCA
                 | AlertDescription::BadCertificate

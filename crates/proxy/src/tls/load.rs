@@ -14,7 +14,7 @@ use rustls::{Error, InconsistentKeys, RootCertStore, SignatureAlgorithm};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::terms;
+use super::{crl, terms};
 
 /// Certificates in one file; a chain has three.
 const CHAIN_MOST: usize = 16;
@@ -167,7 +167,7 @@ fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
 }
 
 /// What is wrong with a PEM file, without a byte of it.
-fn plain(error: &pem::Error) -> &'static str {
+pub(super) fn plain(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "an end line is missing",
         pem::Error::IllegalSectionStart { .. } => "a begin line is broken",
@@ -314,10 +314,16 @@ fn listener_problems(tls: &TlsPlan, now: Duration, problems: &mut Vec<Problem>) 
             problem(file, finding.severity, finding.word, &finding.message)
         }));
     }
-    if let ClientAuth::Request(ca) | ClientAuth::Require(ca) = &tls.client_auth
-        && let Err(message) = issuers(&ca.bytes)
-    {
-        problems.push(problem(ca, Severity::Error, "certificate", &message));
+    if let ClientAuth::Request(by) | ClientAuth::Require(by) = &tls.client_auth {
+        if let Err(message) = issuers(&by.ca.bytes) {
+            problems.push(problem(&by.ca, Severity::Error, "certificate", &message));
+        }
+        if let Some(crl) = &by.crl {
+            let findings = crl::findings(by, now).into_iter();
+            problems.extend(
+                findings.map(|(severity, word, message)| problem(crl, severity, word, &message)),
+            );
+        }
     }
 }
 

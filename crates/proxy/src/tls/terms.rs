@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use evenkeel_config::limits::TICKETS_ROTATE;
-use evenkeel_config::plan::tls::{ClientAuth, Policy, Tickets, TlsPlan};
+use evenkeel_config::plan::tls::{ClientAuth, Issuers, Policy, Tickets, TlsPlan};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs as crypto;
-use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::{Connection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 
+use super::crl;
 use super::fault::Fault;
-use super::load::{Certificate, issuers, load};
+use super::load::{Certificate, load};
 use super::names::Names;
 use super::secured::Secured;
 use super::sock::TlsSock;
@@ -183,27 +184,18 @@ fn config(
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(plan.policy))
         .map_err(|error| error.to_string())?;
-    let verifier = |ca: &[u8]| {
-        let roots = Arc::new(issuers(ca)?);
-        Ok::<_, String>(WebPkiClientVerifier::builder_with_provider(
-            roots,
-            provider(),
-        ))
-    };
     let (builder, mut scope) = match &plan.client_auth {
         ClientAuth::Off => (builder.with_no_client_auth(), b"off".to_vec()),
-        ClientAuth::Request(ca) => {
-            let verifier = verifier(&ca.bytes)?.allow_unauthenticated().build();
+        ClientAuth::Request(by) => {
+            let verifier = crl::verifier(by)?.allow_unauthenticated().build();
             let verifier = verifier.map_err(|error| error.to_string())?;
-            let digest = digest(&SHA256, &ca.bytes);
-            let scope = [b"request", digest.as_ref()].concat();
+            let scope = scope(b"request", by);
             (builder.with_client_cert_verifier(verifier), scope)
         }
-        ClientAuth::Require(ca) => {
-            let verifier = verifier(&ca.bytes)?.build();
+        ClientAuth::Require(by) => {
+            let verifier = crl::verifier(by)?.build();
             let verifier = verifier.map_err(|error| error.to_string())?;
-            let digest = digest(&SHA256, &ca.bytes);
-            let scope = [b"require", digest.as_ref()].concat();
+            let scope = scope(b"require", by);
             (builder.with_client_cert_verifier(verifier), scope)
         }
     };
@@ -229,4 +221,12 @@ fn config(
         }
     }
     Ok(config)
+}
+
+/// Who may come back by a ticket: who was held to the same. What was revoked meanwhile is a part of it, as a client that comes
+/// back shows no certificate that could be looked up.
+fn scope(mode: &[u8], by: &Issuers) -> Vec<u8> {
+    let ca = digest(&SHA256, &by.ca.bytes);
+    let crl = by.crl.as_ref().map(|crl| digest(&SHA256, &crl.bytes));
+    [mode, ca.as_ref(), crl.as_ref().map_or(&[], AsRef::as_ref)].concat()
 }

@@ -15,12 +15,15 @@ use evenkeel_proxy::tls::sock::TlsSock;
 use evenkeel_proxy::tls::terms::Terms;
 use evenkeel_proxy::tls::upstream::{Refused, Towards};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SignatureAlgorithm,
 };
 
 /// 2026-11-21, in seconds since 1970.
 pub(crate) const TODAY: Duration = Duration::from_secs(1_795_219_200);
+
+/// The number of an issuer's certificate that another one signed.
+pub(crate) const BETWEEN: u64 = 77;
 
 /// An issuer.
 pub(crate) struct Authority {
@@ -46,6 +49,40 @@ impl Authority {
             pem,
             issuer: Issuer::new(params, key),
         }
+    }
+
+    /// An issuer whose certificate this one signs, with the number [`BETWEEN`].
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = Some(BETWEEN.into());
+        let key = KeyPair::generate().unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// A list of the numbers that this one revoked, to be replaced at the end of that year.
+    pub(crate) fn revoke(&self, numbers: &[u64], until: i32) -> String {
+        let day = rcgen::date_time_ymd;
+        let revoked = numbers.iter().map(|number| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: day(2019, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: day(2019, 1, 1),
+            next_update: day(until, 12, 31),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     pub(crate) fn make(&self, names: &[&str]) -> Made {

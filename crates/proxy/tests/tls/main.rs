@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use evenkeel_config::plan::tls::{ClientAuth, Policy, Tickets, TlsPlan, UpstreamTls};
+use evenkeel_config::plan::tls::{ClientAuth, Issuers, Policy, Tickets, TlsPlan, UpstreamTls};
 use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
 use evenkeel_proxy::tls::fault::Fault;
@@ -18,7 +18,7 @@ use evenkeel_proxy::tls::load::load;
 use evenkeel_proxy::tls::secured::{Identity, Version};
 use evenkeel_proxy::tls::terms::Terms;
 use evenkeel_proxy::tls::upstream::Towards;
-use made::{Authority, Made, TODAY, material, meet, pair, tls_plan, towards};
+use made::{Authority, BETWEEN, Made, TODAY, material, meet, pair, tls_plan, towards};
 use rcgen::{DnType, PKCS_ED25519, PKCS_RSA_SHA256, SanType};
 
 fn run<T>(what: impl Future<Output = T>) -> T {
@@ -125,8 +125,8 @@ fn clients_are_let_in_as_planned_and_known_by_what_they_show() {
     let ca = || material(&clients.pem);
     let (off, request, require) = (
         ClientAuth::Off,
-        ClientAuth::Request(ca()),
-        ClientAuth::Require(ca()),
+        ClientAuth::Request(ca().into()),
+        ClientAuth::Require(ca().into()),
     );
     for (auth, shows, expect) in [
         (&off, Some(&known), Ok(false)),
@@ -167,6 +167,80 @@ fn clients_are_let_in_as_planned_and_known_by_what_they_show() {
     }
 }
 
+/// Lists of three issuers, each asked about a certificate that it revoked, one that it did not, and those of a chain.
+#[test]
+fn who_was_revoked_is_not_let_in() {
+    let authority = Authority::new("authority");
+    let site = authority.make(&["a.example"]);
+    let (root, other) = (Authority::new("root"), Authority::new("other"));
+    let between = root.below("between");
+    let numbered = |by: &Authority, number: u64| {
+        by.make_with(&["b.example"], &PKCS_ED25519, move |params| {
+            params.serial_number = Some(number.into());
+        })
+    };
+    let chained = |number| {
+        let made = numbered(&between, number);
+        Made {
+            cert: made.cert + &between.pem,
+            key: made.key,
+        }
+    };
+    let (good, bad, stranger) = (numbered(&root, 1), numbered(&root, 2), numbered(&other, 2));
+    let (low, low_bad) = (chained(1), chained(2));
+    let none = root.revoke(&[], 2990);
+    let list = root.revoke(&[2], 2990);
+    let below = between.revoke(&[2], 2990);
+    let over = root.revoke(&[2], 2020);
+    // The number of the one between.
+    let whole = root.revoke(&[BETWEEN], 2990);
+    let forged = Authority::new("root").revoke(&[2], 2990);
+    let foreign = other.revoke(&[1], 2990);
+    let (revoked, unlisted) = (
+        Err(Fault::CertificateRevoked),
+        Err(Fault::CertificateUnlisted),
+    );
+    for (row, (crl, shows, expect)) in [
+        (&list, &good, Ok(())),
+        (&list, &bad, revoked),
+        (&none, &bad, Ok(())),
+        // A list whose time is over holds on.
+        (&over, &good, Ok(())),
+        (&over, &bad, revoked),
+        // Several in one file, each asked about its own.
+        (&(foreign.clone() + &list), &good, Ok(())),
+        (&(foreign.clone() + &list), &bad, revoked),
+        // Nobody speaks for it.
+        (&foreign, &good, unlisted),
+        (&list, &stranger, unlisted),
+        // It bears the issuer's name and not its signature.
+        (&forged, &good, unlisted),
+        // The whole chain.
+        (&(list.clone() + &below), &low, Ok(())),
+        (&(list.clone() + &below), &low_bad, revoked),
+        (&list, &low, unlisted),
+        (&below, &low, unlisted),
+        (&(whole + &below), &low, revoked),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for mode in [ClientAuth::Request, ClientAuth::Require] {
+            let by = Issuers {
+                ca: material(root.pem.clone() + &other.pem),
+                crl: Some(material(crl)),
+            };
+            let plan = TlsPlan {
+                client_auth: mode(by),
+                ..tls_plan(Policy::Intermediate, &[&site])
+            };
+            let towards = client(&authority.pem, Some(shows));
+            let (_, server) = run(meet(&terms(&plan), &towards, ends()));
+            assert_eq!(server.map(drop), expect, "row {row}");
+        }
+    }
+}
+
 /// Whether a second handshake of the same client is short.
 fn resumes(first: &Terms, second: &Terms, client: &Towards) -> Result<bool, Fault> {
     run(async {
@@ -197,7 +271,7 @@ fn clients_come_back_short_where_they_are_held_to_the_same() {
     // Where a certificate is asked, nobody comes in by one that was not shown here (CVE-2025-23419).
     let clients = Authority::new("clients");
     let require = TlsPlan {
-        client_auth: ClientAuth::Require(material(&clients.pem)),
+        client_auth: ClientAuth::Require(material(&clients.pem).into()),
         ..plan.clone()
     };
     let strict = Terms::new(&require, Some(&one), TODAY).unwrap();
@@ -208,13 +282,36 @@ fn clients_come_back_short_where_they_are_held_to_the_same() {
     // Nor by one of other issuers.
     let bob = clients.make(&["bob.example"]);
     let others = TlsPlan {
-        client_auth: ClientAuth::Require(material(clients.pem.clone() + &authority.pem)),
+        client_auth: ClientAuth::Require(material(clients.pem.clone() + &authority.pem).into()),
         ..plan.clone()
     };
     let others = Terms::new(&others, Some(&strict), TODAY).unwrap();
     let bobs = || client(&authority.pem, Some(&bob));
     assert_eq!(resumes(&strict, &strict, &bobs()), Ok(true));
     assert_eq!(resumes(&strict, &others, &bobs()), Ok(false));
+    // Nor by one of before others, or it, were revoked.
+    let listed = |revoked: &[u64]| {
+        let by = Issuers {
+            ca: material(&clients.pem),
+            crl: Some(material(clients.revoke(revoked, 2990))),
+        };
+        let plan = TlsPlan {
+            client_auth: ClientAuth::Require(by),
+            ..plan.clone()
+        };
+        Terms::new(&plan, Some(&strict), TODAY).unwrap()
+    };
+    let bob = clients.make_with(&["bob.example"], &PKCS_ED25519, |params| {
+        params.serial_number = Some(7.into());
+    });
+    let bobs = || client(&authority.pem, Some(&bob));
+    assert_eq!(resumes(&strict, &listed(&[]), &bobs()), Ok(false));
+    let (before, after) = (listed(&[1]), listed(&[1, 7]));
+    assert_eq!(resumes(&before, &before, &bobs()), Ok(true));
+    assert_eq!(
+        resumes(&before, &after, &bobs()),
+        Err(Fault::CertificateRevoked)
+    );
     // Another instance has other keys, unless both have them of one file.
     assert_eq!(resumes(&one, &terms(&plan), &towards()), Ok(false));
     let shared = |keys: &[u8]| {

@@ -1,5 +1,7 @@
 //! TLS as its users meet it: curl and openssl in front, nginx behind, certificates that live as long as their test.
 
+mod revoked;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
