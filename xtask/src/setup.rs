@@ -104,6 +104,13 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "testssl",
+        probe: &["testssl", "--version"],
+        source: Source::Apt {
+            packages: &["testssl.sh"],
+        },
+    },
+    Tool {
         name: "redis",
         probe: &["redis-server", "--version"],
         source: Source::Apt {

@@ -1,6 +1,8 @@
 //! TLS as its users meet it: curl and openssl in front, nginx behind, certificates that live as long as their test.
 
+mod agreed;
 mod revoked;
+mod testssl;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
