@@ -20,12 +20,13 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use evenkeel_proxy::rules::Rules;
-use world::World;
+use world::{Http2, World};
 
 /// How many rules of a kind are weighed: few and many, and more where rules share a key.
 fn list() {
     println!("exchange");
     println!("exchange-recorded");
+    println!("exchange-http2");
     for kind in kinds::KINDS {
         let counts: &[usize] = match kind {
             "same-key" | "mixture" => &[10, 1_000, 10_000],
@@ -53,6 +54,16 @@ fn exchanges(repetitions: u64) {
     black_box(world.bytes_of_a_pipe());
 }
 
+/// The same by a stream of one connection of HTTP/2; HTTP/1.1 behind.
+fn by_streams(repetitions: u64) {
+    let mut world = World::new();
+    let mut client = Http2::new(world.connect());
+    for _ in 0..repetitions {
+        world.exchange_http2(&mut client, ANSWER);
+    }
+    black_box(world.calls());
+}
+
 /// The same, written down and taken out again, unread.
 fn recorded(repetitions: u64) {
     let (mut world, recorded) = World::recording();
@@ -78,6 +89,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["--list"] => list(),
         ["exchange", repetitions] => exchanges(repetitions.parse()?),
         ["exchange-recorded", repetitions] => recorded(repetitions.parse()?),
+        ["exchange-http2", repetitions] => by_streams(repetitions.parse()?),
         [name, repetitions] => {
             let name = name.strip_prefix("rules/").ok_or("there is no such row")?;
             let (kind, count) = name.split_once('/').ok_or("a row is rules/kind/count")?;

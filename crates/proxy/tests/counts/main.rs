@@ -11,6 +11,9 @@ mod tls;
 mod tls_made;
 mod world;
 
+/// Clients of HTTP/2.
+mod http2;
+
 /// Clients that go while their backend thinks.
 mod going;
 
