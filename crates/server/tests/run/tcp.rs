@@ -111,7 +111,8 @@ fn redis_is_served_and_one_that_dies_is_not_missed() {
         &[
             "\"listener\":\"db\",\"rule\":null,\"service\":\"db\"",
             "\"protocol\":\"TCP\",\"scheme\":null,",
-            "\"status\":null,\"reason\":\"served\"",
+            "\"status\":null,",
+            "\"reason\":\"served\"",
             "\"attempts\":2",
         ],
     );
