@@ -64,6 +64,8 @@ pub(crate) struct Pump {
     after: Vec<u8>,
     /// Lines for whoever takes them apart from the bytes.
     trailers: Vec<u8>,
+    /// Some of the input was used.
+    touched: bool,
     /// The end is said.
     ended: bool,
     /// Of all three, what is written.
@@ -109,6 +111,7 @@ impl Pump {
             dropped: 0,
             after: Vec::new(),
             trailers: Vec::new(),
+            touched: false,
             ended: false,
             written: 0,
             source,
@@ -165,6 +168,11 @@ impl Pump {
     /// Whether everything has been written.
     pub(crate) fn is_done(&self) -> bool {
         self.source.is_none() && !self.has_output()
+    }
+
+    /// Whether nothing of the input was used, so that another pump may begin with it.
+    pub(crate) const fn is_untouched(&self) -> bool {
+        !self.touched
     }
 
     /// Whether anything was written at all.
@@ -229,6 +237,7 @@ impl Pump {
     /// Decides what of the input is written next.
     fn take_piece(&mut self, input: &mut Input) -> Result<(), Break> {
         let here = input.data().len();
+        self.touched = true;
         match &mut self.source {
             None => {}
             Some(Source::UntilEnd(left)) => {
@@ -284,6 +293,7 @@ impl Pump {
     }
 
     fn end_of_input(&mut self, trailers: &[u8]) -> Result<(), Break> {
+        self.touched = true;
         match self.source.take() {
             Some(Source::UntilEnd(None | Some(0))) => {
                 if self.wrap {

@@ -268,7 +268,7 @@ impl<S: Sock> Lane<S> {
     /// Closes what is idle for too long, what the backend closed, and as many as others wait for: each passes its place on.
     pub(crate) fn sweep(&self, how: &UpstreamPlan, now: Instant) {
         let sockets = &self.backend.sockets;
-        self.links.sweep(how.idle, sockets.is_wanted(), now);
+        self.links.sweep(how, sockets.is_wanted(), now);
         self.idle.borrow_mut().retain_mut(|one| {
             !sockets.is_wanted() && one.until > now && !one.connection.sock.has_input()
         });

@@ -117,6 +117,9 @@ pub(super) struct Again {
 /// The kept connection had ended; nothing was done, and nothing is held against the backend.
 struct Stale(Pick<Held>);
 
+/// How often a request that was not seen is asked anew at the same backend: each time a connection of many streams may be at its end.
+const AGAIN_MOST: u32 = 10;
+
 /// The most interim responses before a final one.
 const INTERIM_MOST: u32 = 16;
 
@@ -146,12 +149,12 @@ pub(super) async fn make<N: Net>(
     let (mut pick, mut idle, mut stale) = (
         pick,
         lane.take_idle(&exchange.seat.live.plan.upstream, now),
-        false,
+        0,
     );
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
-            None => match opening(exchange, course, now, stale)
+            None => match opening(exchange, course, now, stale > 0)
                 .open(conn, &mut desk.seen, &lane, now)
                 .await
             {
@@ -182,8 +185,8 @@ pub(super) async fn make<N: Net>(
         );
         match attempt.run(now).await {
             Ok(attempted) => return attempted,
-            // Once: a backend that ends what it kept would be asked as often as there are kept ones.
-            Err(Stale(held)) => (pick, stale) = (held, true),
+            // Not a kept one again: a backend that ends what it kept would be asked as often as there are kept ones.
+            Err(Stale(held)) => (pick, stale) = (held, stale + 1),
         }
         now = conn.worker.now();
     }
@@ -228,8 +231,8 @@ struct Try<'a, 'b, N: Net> {
     desk: &'a mut Desk,
     upstream: Connection<N::Sock>,
     reused: bool,
-    /// The pick was tried before, on a connection that had ended.
-    again: bool,
+    /// How often the pick was tried before, on connections that ended or were about to.
+    again: u32,
     /// When it had its connection.
     ready: Instant,
     upload: Pump,
@@ -249,7 +252,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         desk: &'a mut Desk,
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
-        (upstream, ready, again): (Connection<N::Sock>, Instant, bool),
+        (upstream, ready, again): (Connection<N::Sock>, Instant, u32),
         tries: &'a Tries,
     ) -> Self {
         let mut before = std::mem::take(&mut desk.upward);
@@ -314,6 +317,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             match self.desk.response.status() {
                 101 => return self.switch().await,
                 200..=299 if self.opens() => return self.switch().await,
+                200..=299 if self.is_no_tunnel() => return Ok(self.not_opened()),
                 100..=199 if self.interim().await => {}
                 100..=199 => return Ok(self.client_left(0, Reason::ClientLeft)),
                 _ => return Ok(self.answer().await),
@@ -346,6 +350,19 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             Carrier::Stream(stream) => stream.opens(&self.desk.response),
             Carrier::Whole(_) => false,
         }
+    }
+
+    /// Whether the client would take this answer for the tunnel that it asked for: by HTTP/2 each 2xx is one (RFC 8441 section 5).
+    fn is_no_tunnel(&self) -> bool {
+        self.conn.sock.is_stream() && self.desk.request.upgrade().is_some()
+    }
+
+    /// The backend did not change the protocol, as it may.
+    fn not_opened(self) -> Attempted {
+        self.desk.upward = self.upload.into_buffer();
+        self.pick.finish(Outcome::Completed, self.conn.worker.now());
+        let reason = Reason::BackendMalformed(Malformed::Status);
+        Attempted::Failed(sent(None, self.reused, reason))
     }
 
     /// Passes an interim response on. False: the client takes nothing more.
@@ -381,11 +398,18 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             return Ok(Attempted::Failed(failed));
         }
         let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
-        let whole =
-            self.desk.request.framing() == Framing::Empty || unseen && self.upload.came() == 0;
-        if matches!(heard, Heard::Unseen) && whole && !self.again {
+        let bodyless = self.desk.request.framing() == Framing::Empty;
+        let whole = bodyless || unseen && self.upload.is_untouched();
+        // What an idle connection of HTTP/1 may do, one of many streams may too: end while a request is on its way.
+        let ended = matches!(heard, Heard::Ended) && self.reused && bodyless && idempotent;
+        if (ended || matches!(heard, Heard::Unseen) && whole) && self.again < AGAIN_MOST {
             self.desk.upward = self.upload.into_buffer();
             return Err(Stale(self.pick));
+        }
+        if let (Carrier::Stream(stream), Heard::Nothing { client: false }) =
+            (&self.upstream.sock, &heard)
+        {
+            stream.doubt();
         }
         let (fault, reason) = match heard {
             Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
@@ -407,7 +431,9 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
                 Fault::Overloaded { retry_after: None },
                 Reason::BackendReset,
             ),
-            Heard::End | Heard::Head(_) | Heard::Unseen => (Fault::Reset, Reason::BackendReset),
+            Heard::End | Heard::Head(_) | Heard::Unseen | Heard::Ended => {
+                (Fault::Reset, Reason::BackendReset)
+            }
         };
         // A stream's head is written apart from what is uploaded.
         let progress = match self.upload.has_written() || shared && !unseen {

@@ -4,11 +4,13 @@
 //! at a time: the others wait for what comes first. Until a backend has said how many streams it takes, its connection carries one.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_balance::time::Instant;
@@ -31,24 +33,35 @@ use crate::upstream::Permit;
 #[derive(Default)]
 pub(crate) struct Links {
     all: RefCell<Vec<Rc<Link>>>,
+    /// Those that nobody else is asked on, and since when nothing is under way there.
+    ending: RefCell<Vec<(Rc<State>, Option<Instant>)>>,
     /// Somebody opens one.
     opening: Cell<bool>,
     waiting: Rc<Waiting>,
 }
 
-/// Who waits for a place, or for the turn to open a connection.
+/// Who waits for a place, or for the turn to open a connection, longest first.
 #[derive(Default)]
-struct Waiting(RefCell<Vec<Waker>>);
+struct Waiting(RefCell<VecDeque<Waker>>);
 
 impl Waiting {
+    /// Who asks again and again is there again and again; to be woken for nothing costs a look.
     fn add(&self, cx: &Context<'_>) {
         let mut all = self.0.borrow_mut();
-        if !all.iter().any(|one| one.will_wake(cx.waker())) {
-            all.push(cx.waker().clone());
+        if !all.back().is_some_and(|one| one.will_wake(cx.waker())) {
+            all.push_back(cx.waker().clone());
         }
     }
 
-    fn wake(&self) {
+    /// One place came free. Were all woken, each place would cost as much as there are who wait.
+    fn wake_one(&self) {
+        let one = self.0.borrow_mut().pop_front();
+        if let Some(one) = one {
+            one.wake();
+        }
+    }
+
+    fn wake_all(&self) {
         // Whoever finds nothing waits again.
         let all = self.0.take();
         all.into_iter().for_each(Waker::wake);
@@ -59,8 +72,7 @@ impl Waiting {
 struct Link {
     send: SendRequest<Bytes>,
     state: Rc<State>,
-    /// Exchanges under way, and all so far.
-    open: Cell<usize>,
+    /// Exchanges so far.
     requests: Cell<usize>,
     made: Instant,
     /// Since when it has none, as the sweep has seen it.
@@ -71,7 +83,13 @@ struct Link {
 /// What a connection's task tells of it.
 struct State {
     watch: Rc<Watch>,
+    /// Exchanges under way.
+    open: Cell<usize>,
+    /// Nobody else is asked on it.
     over: Cell<bool>,
+    /// It has ended, or is to end whether or not its backend hears of it.
+    gone: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
     /// Streams at once that the backend takes; 0: it has not said yet.
     most: Cell<usize>,
 }
@@ -80,13 +98,16 @@ struct State {
 pub(super) struct Held {
     link: Rc<Link>,
     waiting: Rc<Waiting>,
+    /// Bytes that had come on its connection when it was taken.
+    came: u64,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.link.open.set(self.link.open.get() - 1);
+        let open = &self.link.state.open;
+        open.set(open.get() - 1);
         self.link.idle.set(None);
-        self.waiting.wake();
+        self.waiting.wake_one();
     }
 }
 
@@ -100,6 +121,14 @@ impl Held {
         Poll::Ready(())
     }
 
+    /// A connection on which nothing at all came since this stream was taken may be dead: nobody else is asked on it.
+    pub(super) fn doubt(&self) {
+        let state = &self.link.state;
+        if state.watch.so_far() == self.came {
+            state.over.set(true);
+        }
+    }
+
     /// What an error instead of a head means.
     pub(super) fn unheard(&self, error: &Error, stream: u32) -> Unheard {
         if error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
@@ -108,9 +137,10 @@ impl Held {
         if self.link.state.watch.is_beyond(stream) {
             return Unheard::Unseen;
         }
-        match error.is_library() {
-            true => Unheard::Malformed(Malformed::Http2),
-            false => Unheard::Broken,
+        match (error.is_library(), error.is_reset()) {
+            (true, _) => Unheard::Malformed(Malformed::Http2),
+            (false, true) => Unheard::Broken,
+            (false, false) => Unheard::Ended,
         }
     }
 }
@@ -121,7 +151,7 @@ pub(crate) struct Turn<'a>(&'a Links);
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.opening.set(false);
-        self.0.waiting.wake();
+        self.0.waiting.wake_all();
     }
 }
 
@@ -137,19 +167,21 @@ impl Links {
     /// A stream of the connection that has the fewest, if one has room; with how many it has carried.
     pub(crate) fn take(&self, how: &UpstreamPlan, now: Instant) -> Option<(Box<Stream>, usize)> {
         let mut all = self.all.borrow_mut();
-        all.retain(|link| link.is_of_use(how, now));
+        all.retain(|link| link.is_of_use(how, now) || self.let_go(link));
         let room = all.iter().filter(|link| link.has_room(how));
-        let link = room.min_by_key(|link| link.open.get())?;
+        let link = room.min_by_key(|link| link.state.open.get())?;
         Some(self.stream(link))
     }
 
     fn stream(&self, link: &Rc<Link>) -> (Box<Stream>, usize) {
-        link.open.set(link.open.get() + 1);
+        let state = &link.state;
+        state.open.set(state.open.get() + 1);
         let before = link.requests.get();
         link.requests.set(before + 1);
         let held = Held {
             link: link.clone(),
             waiting: self.waiting.clone(),
+            came: state.watch.so_far(),
         };
         let stream = Stream::to_backend(link.send.clone(), held, link.secured.clone());
         (Box::new(stream), before)
@@ -166,8 +198,8 @@ impl Links {
             return Poll::Ready(Way::Stream(stream, before));
         }
         // One that has not said what it takes may take enough.
-        let young = self.all.borrow().iter().any(|link| link.is_young());
-        if young || self.opening.replace(true) {
+        let young = |link: &Rc<Link>| link.is_young() && link.made + PATIENCE > now;
+        if self.all.borrow().iter().any(young) || self.opening.replace(true) {
             self.waiting.add(cx);
             return Poll::Pending;
         }
@@ -199,21 +231,24 @@ impl Links {
         let (send, connection) = begun.await.map_err(io::Error::other)?;
         let state = Rc::new(State {
             watch,
+            open: Cell::new(0),
             over: Cell::new(false),
+            gone: Cell::new(false),
+            waker: RefCell::new(None),
             most: Cell::new(0),
         });
         let (driven, waiting) = (state.clone(), self.waiting.clone());
         net.spawn(async move {
             drive(connection, &driven, &waiting).await;
             driven.over.set(true);
+            driven.gone.set(true);
             // Its place is another's from here on.
             drop(permit);
-            waiting.wake();
+            waiting.wake_all();
         });
         let link = Rc::new(Link {
             send,
             state,
-            open: Cell::new(0),
             requests: Cell::new(0),
             made: now,
             idle: Cell::new(None),
@@ -226,19 +261,48 @@ impl Links {
         Ok(stream)
     }
 
-    /// Closes what is of no more use, what is idle for too long, and what is idle while others want its place.
-    pub(crate) fn sweep(&self, idle_most: std::time::Duration, wanted: bool, now: Instant) {
+    /// Forgets a connection: it ends when its exchanges have, and is watched until it has. Returns whether it is kept, as `retain`
+    /// asks: never.
+    fn let_go(&self, link: &Rc<Link>) -> bool {
+        self.ending.borrow_mut().push((link.state.clone(), None));
+        false
+    }
+
+    /// Closes what is of no more use, what is idle for too long, and what is idle while others want its place; ends what does not end
+    /// by itself.
+    pub(crate) fn sweep(&self, how: &UpstreamPlan, wanted: bool, now: Instant) {
         self.all.borrow_mut().retain(|link| {
             if link.state.over.get() {
-                return false;
+                return self.let_go(link);
             }
-            if link.open.get() > 0 {
+            if link.state.open.get() > 0 {
                 return true;
             }
             let since = link.idle.get().unwrap_or(now);
             link.idle.set(Some(since));
-            !wanted && since + idle_most > now
+            (!wanted && since + how.idle > now) || self.let_go(link)
         });
+        self.ending.borrow_mut().retain_mut(|(state, since)| {
+            if state.gone.get() {
+                return false;
+            }
+            if state.open.get() > 0 {
+                return true;
+            }
+            if *since.get_or_insert(now) + PATIENCE > now {
+                return true;
+            }
+            state.gone.set(true);
+            if let Some(waker) = state.waker.borrow_mut().take() {
+                waker.wake();
+            }
+            false
+        });
+        // Nobody tells who waits that his patience is over, nor that another left the place that he was woken for.
+        let room = |link: &Rc<Link>| link.is_young() || link.has_room(how);
+        if self.all.borrow().iter().any(room) {
+            self.waiting.wake_all();
+        }
     }
 }
 
@@ -263,7 +327,7 @@ impl Link {
 
     fn has_room(&self, how: &UpstreamPlan) -> bool {
         let most = self.state.most.get().clamp(1, how.streams);
-        self.open.get() < most
+        self.state.open.get() < most
     }
 }
 
@@ -282,6 +346,10 @@ fn builder(how: &UpstreamPlan, limits: &ServiceLimits) -> Builder {
     builder
 }
 
+/// How long a backend may take to say how many streams it takes, before another connection is tried; and to hear that a connection
+/// ends.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The largest window that there is (RFC 9113 section 6.9.1).
 const WINDOW: u32 = (1 << 31) - 1;
 
@@ -289,11 +357,12 @@ const WINDOW: u32 = (1 << 31) - 1;
 async fn drive<S: Sock>(mut h2: Connection<Io<S>, Bytes>, state: &State, waiting: &Waiting) {
     poll_fn(|cx| {
         state.watch.begin_turn();
-        let ended = std::pin::Pin::new(&mut h2).poll(cx).is_ready();
+        let ended = std::pin::Pin::new(&mut h2).poll(cx).is_ready() || state.gone.get();
+        state.waker.replace(Some(cx.waker().clone()));
         if state.watch.has_settings() {
             let most = h2.max_concurrent_send_streams().max(1);
             if state.most.replace(most) != most {
-                waiting.wake();
+                waiting.wake_all();
             }
         }
         match ended {

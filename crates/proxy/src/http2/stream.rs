@@ -68,7 +68,9 @@ pub(crate) enum Unheard {
     Unseen,
     /// It says that it has too many, and has not looked at the request.
     Refused,
-    /// It, or its connection, broke off.
+    /// Its connection ended.
+    Ended,
+    /// It broke off.
     Broken,
     /// It broke the rules.
     Malformed(Malformed),
@@ -202,6 +204,13 @@ impl Stream {
         self.peer = Peer::Asked(Box::new(response));
         (self.send, self.over) = (Some(body), ends);
         Ok(true)
+    }
+
+    /// The backend has not answered in time: if its connection was silent all the while, nobody else is asked on it.
+    pub(crate) fn doubt(&self) {
+        if let Some(held) = &self.held {
+            held.doubt();
+        }
     }
 
     /// Whether the backend's head opens the tunnel that was asked for.

@@ -41,11 +41,15 @@ pub(crate) struct Watch {
     last: Cell<u32>,
     /// The peer has said how it is to be spoken to.
     settings: Cell<bool>,
+    /// What came of the same.
+    going: Cell<u32>,
     /// Bytes of a GOAWAY's first field that are still to be seen.
     last_left: Cell<u8>,
     resets: Cell<u32>,
     idle: Cell<u32>,
     written: Cell<u32>,
+    /// Bytes so far.
+    all: Cell<u64>,
     /// What may be read before the owner's next turn.
     turn: Cell<usize>,
 }
@@ -62,6 +66,8 @@ impl Watch {
             held: Cell::new(0),
             last: Cell::new(u32::MAX),
             settings: Cell::new(false),
+            going: Cell::new(0),
+            all: Cell::new(0),
             last_left: Cell::new(0),
             resets: Cell::new(0),
             idle: Cell::new(0),
@@ -96,8 +102,14 @@ impl Watch {
         self.written.set(self.written.get().saturating_add(length));
     }
 
+    /// Bytes that came so far.
+    pub(crate) fn so_far(&self) -> u64 {
+        self.all.get()
+    }
+
     /// Takes in what came.
     pub(crate) fn came(&self, mut bytes: &[u8]) {
+        self.all.set(self.all.get() + bytes.len() as u64);
         self.turn.set(self.turn.get().saturating_sub(bytes.len()));
         while !bytes.is_empty() {
             let skipped = self.skip.get().min(bytes.len());
@@ -125,13 +137,17 @@ impl Watch {
 
     fn payload(&self, bytes: &[u8]) {
         for byte in bytes.iter().take(self.last_left.get().into()) {
-            self.last.set(self.last.get() << 8 | u32::from(*byte));
+            self.going.set(self.going.get() << 8 | u32::from(*byte));
             self.last_left.set(self.last_left.get() - 1);
+            if self.last_left.get() == 0 {
+                // The first bit means nothing (RFC 9113 section 6.8).
+                self.last.set(self.going.get() & !(1 << 31));
+            }
         }
     }
 
     fn frame(&self, header: [u8; HEADER]) {
-        let [a, b, c, kind, flags, ..] = header;
+        let [a, b, c, kind, flags, stream @ ..] = header;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.skip.set(length);
         const DATA: u8 = 0;
@@ -154,8 +170,9 @@ impl Watch {
                 true
             }
             GOAWAY => {
-                self.last.set(0);
-                self.last_left.set(4);
+                // On a stream, or without room for what it says, it is none.
+                let sound = length >= 8 && stream == [0; 4];
+                self.last_left.set(if sound { 4 } else { 0 });
                 true
             }
             // PRIORITY, PUSH_PROMISE, PING, WINDOW_UPDATE and what nobody knows.

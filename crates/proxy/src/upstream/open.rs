@@ -135,8 +135,10 @@ impl Opening<'_> {
         let way = poll_fn(|cx| match lane.speaks_http1() {
             // It was asked meanwhile: nobody has to wait for his turn.
             true => Poll::Ready(None),
-            false => links.poll_way(cx, how, now).map(Some),
+            false => links.poll_way(cx, how, worker.now()).map(Some),
         });
+        // Who waits here waits for this backend, whose fault it is if nothing comes of it.
+        placed.set(Some(now));
         let _turn = match way.await {
             Some(Way::Stream(stream, before)) => {
                 placed.set(Some(worker.now()));
@@ -145,6 +147,7 @@ impl Opening<'_> {
             Some(Way::Open(turn)) => Some(turn),
             None => None,
         };
+        placed.set(None);
         let mut place = pin!(lane.place(self.fresh));
         let place = poll_fn(|cx| {
             if let Some((stream, before)) = links.take(how, now) {

@@ -24,6 +24,8 @@ pub(super) enum Heard {
     Head(usize),
     /// The end of the connection.
     End,
+    /// The end of a connection of many streams.
+    Ended,
     /// The backend goes, and says that it has not seen the request.
     Unseen,
     /// The backend has too many streams, and says that it has not looked at this one.
@@ -61,6 +63,7 @@ impl Coming {
                 Ok(()) => Heard::Head(0),
                 Err(Unheard::Unseen) => Heard::Unseen,
                 Err(Unheard::Refused) => Heard::Refused,
+                Err(Unheard::Ended) => Heard::Ended,
                 Err(Unheard::Broken) => Heard::End,
                 Err(Unheard::Malformed(malformed)) => Heard::Malformed(malformed),
             });
