@@ -1,8 +1,6 @@
 //! Owns one try on one backend: connect, send, hear the head, relay the rest, and tell the pick how it went.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_balance::pick::Pick;
@@ -30,6 +28,9 @@ mod hear;
 
 /// The answer, on its way to the client.
 mod answer;
+
+/// What only a stream is asked.
+mod ask;
 
 /// A protocol that is not ours.
 mod tunnel;
@@ -326,45 +327,6 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         self.failed(Heard::Malformed(Malformed::Status))
     }
 
-    /// Asks on a stream; on a connection, the request goes before its body.
-    async fn ask(&mut self) -> Result<bool, Malformed> {
-        let Carrier::Stream(stream) = &mut self.upstream.sock else {
-            return Ok(true);
-        };
-        let (request, deadline) = (&self.desk.request, &self.conn.deadline);
-        if request.upgrade().is_some() {
-            // Whether it takes tunnels it says among the first. Who is late is so in what follows, too.
-            poll_fn(|cx| match stream.poll_known(cx) {
-                Poll::Pending => deadline.poll_passed(cx),
-                known @ Poll::Ready(()) => known,
-            })
-            .await;
-        }
-        let bodyless = request.framing() == Framing::Empty;
-        stream.ask(&self.desk.forwardable, bodyless, request.upgrade())
-    }
-
-    /// Whether this answer opens a tunnel on a stream.
-    fn opens(&mut self) -> bool {
-        match &mut self.upstream.sock {
-            Carrier::Stream(stream) => stream.opens(&self.desk.response),
-            Carrier::Whole(_) => false,
-        }
-    }
-
-    /// Whether the client would take this answer for the tunnel that it asked for: by HTTP/2 each 2xx is one (RFC 8441 section 5).
-    fn is_no_tunnel(&self) -> bool {
-        self.conn.sock.is_stream() && self.desk.request.upgrade().is_some()
-    }
-
-    /// The backend did not change the protocol, as it may.
-    fn not_opened(self) -> Attempted {
-        self.desk.upward = self.upload.into_buffer();
-        self.pick.finish(Outcome::Completed, self.conn.worker.now());
-        let reason = Reason::BackendMalformed(Malformed::Status);
-        Attempted::Failed(sent(None, self.reused, reason))
-    }
-
     /// Passes an interim response on. False: the client takes nothing more.
     async fn interim(&mut self) -> bool {
         // HTTP/1.0 knows none (RFC 9110 section 15.2).
@@ -449,13 +411,6 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             whole,
             reason,
         }))
-    }
-
-    /// What HTTP/1.1 could say and HTTP/2 cannot: nothing is held against the backend.
-    fn unsayable(self, malformed: Malformed) -> Attempted {
-        self.desk.upward = self.upload.into_buffer();
-        drop(self.pick);
-        Attempted::Failed(unsent(None, Reason::Malformed(malformed)))
     }
 
     /// A kept connection ended before a byte of an answer.
