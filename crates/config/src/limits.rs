@@ -203,10 +203,12 @@ pub struct ListenerLimits {
     pub handshake_within: Duration,
     /// From the first byte of a request's head (or from accepting) to its last.
     pub head_within: Duration,
-    /// Between two bytes of a body or a tunnel, and for a write that does not move.
+    /// Between two bytes of a body, and for a write that does not move.
     pub idle_body: Duration,
     /// A TCP flow without a byte either way.
     pub idle: Duration,
+    /// Between two bytes of a tunnel, whichever way they go.
+    pub tunnel: Duration,
     /// A connection without a request.
     pub keep_alive: Duration,
 }
@@ -234,11 +236,17 @@ impl Default for ListenerLimits {
             idle_body: Duration::from_secs(60),
             // Pools keep connections to databases for minutes without a word; Envoy's figure too.
             idle: Duration::from_secs(60 * 60),
+            tunnel: TUNNEL,
             // Longer than the 60 s of the load balancers that stand in front, so that they close first.
             keep_alive: Duration::from_secs(75),
         }
     }
 }
+
+/// The longest rest of a tunnel. WebSockets ping every 20 to 60 s where they ping at all, and many quiet ones do not; routers
+/// forget a silent connection after two hours (RFC 5382). Who is gone without a word costs some 3 KiB until then, and a place in
+/// flight.
+pub const TUNNEL: Duration = Duration::from_secs(60 * 60);
 
 /// What a service's exchanges may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,6 +259,8 @@ pub struct ServiceLimits {
     pub exchange: Duration,
     /// Between two bytes of a response's body.
     pub idle_body: Duration,
+    /// Between two bytes of a tunnel, whichever way they go.
+    pub tunnel: Duration,
     /// Bytes of a response's head.
     pub head: usize,
     /// Fields of a response's head.
@@ -265,6 +275,7 @@ impl Default for ServiceLimits {
             per_try: Duration::from_secs(10),
             exchange: Duration::from_secs(60),
             idle_body: Duration::from_secs(60),
+            tunnel: TUNNEL,
             head: 32 * 1024,
             fields: 100,
         }

@@ -592,6 +592,26 @@ fn waits_of_a_rule() {
 }
 
 #[test]
+fn tunnels_have_a_deadline_of_their_own() {
+    let deadlines = |text: &str| {
+        let plan = plan(text);
+        let seconds = |one: Duration| one.as_secs();
+        (
+            seconds(plan.listeners[0].limits.tunnel),
+            seconds(plan.services[0].limits.tunnel),
+            plan.rules[0].beside.tunnel.map(seconds),
+        )
+    };
+    assert_eq!(deadlines(&with("")), (3600, 3600, None));
+    let text = "listeners: { web: { bind: 127.0.0.1:1, timeouts: { tunnel: 2h } } }\nservices: { api: { backends: [a:1], timeouts: { tunnel: 5m } } }\nrules: [{ forward: api, timeouts: { tunnel: 1d } }]\n";
+    assert_eq!(deadlines(text), (7200, 300, Some(86_400)));
+    check(
+        &with("rules: [{ forward: api, timeouts: { tunnel: 0s } }]\n"),
+        &["3:45 range"],
+    );
+}
+
+#[test]
 fn users() {
     let plan = plan(&with("user: web\ngroup: 1000\n"));
     assert_eq!(

@@ -198,7 +198,13 @@ pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
             "idle_body",
             Shape::Wait,
             Absent::Is(|| written::duration(ListenerLimits::default().idle_body)),
-            "Between two bytes of a body or a tunnel.",
+            "Between two bytes of a body, and for a write that does not move.",
+        ),
+        key(
+            "tunnel",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ListenerLimits::default().tunnel)),
+            "The longest rest of a tunnel, a WebSocket for one: no byte either way.",
         ),
         key(
             "idle",

@@ -479,6 +479,12 @@ pub(crate) static SERVICE_TIMEOUTS: Keys = Keys {
             Absent::Is(|| written::duration(ServiceLimits::default().idle_body)),
             "Between two bytes of a response's body.",
         ),
+        key(
+            "tunnel",
+            Shape::Wait,
+            Absent::Is(|| written::duration(ServiceLimits::default().tunnel)),
+            "The longest rest of a tunnel, a WebSocket for one: no byte either way. The shorter one holds, the listener's or this.",
+        ),
     ],
     one_of: &[],
 };

@@ -135,6 +135,7 @@ fn read_timeouts(map: Fields<'_>, limits: &mut ListenerLimits) {
     map.set("head", Reading::wait, &mut limits.head_within);
     map.set("idle_body", Reading::wait, &mut limits.idle_body);
     map.set("idle", Reading::wait, &mut limits.idle);
+    map.set("tunnel", Reading::wait, &mut limits.tunnel);
     map.set("keep_alive", Reading::wait, &mut limits.keep_alive);
     map.done();
 }

@@ -158,7 +158,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
     })
 }
 
-/// `timeouts:`, of the exchange and of a body.
+/// `timeouts:`; of the exchange and of a body, the others beside.
 fn waits(fields: &Fields<'_>, beside: &mut Beside) -> (Option<Duration>, Option<Duration>) {
     let Some(map) = fields.map("timeouts", &RULE_TIMEOUTS) else {
         return (None, None);
@@ -169,6 +169,7 @@ fn waits(fields: &Fields<'_>, beside: &mut Beside) -> (Option<Duration>, Option<
     );
     beside.connect = map.with("connect", Reading::wait);
     beside.per_try = map.with("per_try", Reading::wait);
+    beside.tunnel = map.with("tunnel", Reading::wait);
     if let (Some(per_try), Some(exchange)) = (beside.per_try, exchange)
         && per_try > exchange
     {

@@ -46,6 +46,7 @@ pub(super) fn read(
         map.set("per_try", Reading::wait, &mut limits.per_try);
         map.set("exchange", Reading::wait, &mut limits.exchange);
         map.set("idle_body", Reading::wait, &mut limits.idle_body);
+        map.set("tunnel", Reading::wait, &mut limits.tunnel);
         if limits.per_try > limits.exchange {
             reading.warning(
                 map.at,

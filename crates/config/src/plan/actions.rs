@@ -17,6 +17,8 @@ pub struct Beside {
     pub connect: Option<Duration>,
     /// One attempt until its response head; none: the service's.
     pub per_try: Option<Duration>,
+    /// The longest rest of a tunnel; none: the service's or the listener's, whichever is shorter.
+    pub tunnel: Option<Duration>,
 }
 
 impl Beside {
@@ -28,6 +30,7 @@ impl Beside {
             fallback,
             connect,
             per_try,
+            tunnel,
         } = self;
         let fallbacks = match (fallback.as_deref(), other.fallback.as_deref()) {
             (Some(FallbackPlan::Forward(one)), Some(FallbackPlan::Forward(other))) => {
@@ -39,6 +42,7 @@ impl Beside {
             && *rewrite == other.rewrite
             && *connect == other.connect
             && *per_try == other.per_try
+            && *tunnel == other.tunnel
     }
 }
 

@@ -23,7 +23,7 @@ pub struct RulePlan {
     pub beside: Beside,
     /// The whole exchange until the response head; none: the service's.
     pub exchange: Option<Duration>,
-    /// The longest pause within a body or a tunnel; none: the listener's, and for an answer the service's if that is shorter.
+    /// The longest pause within a body; none: the listener's, and for an answer the service's if that is shorter.
     pub idle_body: Option<Duration>,
     /// The most bytes of a request's body; none: the listener's.
     pub body: Option<u64>,
