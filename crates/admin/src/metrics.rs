@@ -17,6 +17,9 @@ mod proxy_protocol;
 /// Those of TLS.
 mod tls;
 
+/// Those of tunnels.
+mod tunnels;
+
 /// What [`text`] is.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -53,6 +56,7 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.services(&mut encoder)?;
         self.latency(&mut encoder)?;
+        self.tunnels(&mut encoder)?;
         self.names(&mut encoder)?;
         self.backends(&mut encoder)?;
         self.standing(&mut encoder)?;

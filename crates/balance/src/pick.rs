@@ -143,6 +143,19 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         &self.held
     }
 
+    /// The same pick, its backend held otherwise: the charge goes over.
+    pub(crate) fn held_by<K: Deref<Target = Backend>>(mut self, held: K) -> Pick<K> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended);
+        Pick {
+            held,
+            at: self.at,
+            class: self.class,
+            trial: self.trial,
+            stage,
+            failed: self.failed,
+        }
+    }
+
     /// When it was taken.
     #[must_use]
     pub fn at(&self) -> Instant {

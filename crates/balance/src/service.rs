@@ -472,6 +472,16 @@ impl View {
     }
 }
 
+impl Pick<Seat> {
+    /// The same pick for an attempt that may last for days: it holds its backend, and nothing of the table that it was picked from.
+    /// Cost: a shared count.
+    pub fn lasting(self) -> Pick {
+        let Seat { table, lane } = self.held();
+        let backend = Arc::clone(&table.0.lane(*lane).backend);
+        self.held_by(backend)
+    }
+}
+
 /// How a worker's pick holds its backend: by the table it was picked from, counted within the worker only.
 #[derive(Clone, Debug)]
 pub struct Seat {

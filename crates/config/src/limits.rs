@@ -244,7 +244,7 @@ impl Default for ListenerLimits {
 }
 
 /// The longest rest of a tunnel. WebSockets ping every 20 to 60 s where they ping at all, and many quiet ones do not; routers
-/// forget a silent connection after two hours (RFC 5382). Who is gone without a word costs some 3 KiB until then, and a place in
+/// forget a silent connection after two hours (RFC 5382). Who is gone without a word costs some 2 KiB until then, and a place in
 /// flight.
 pub const TUNNEL: Duration = Duration::from_secs(60 * 60);
 

@@ -11,7 +11,9 @@ use evenkeel_balance::standing::{Reason, Standing};
 use evenkeel_balance::time::Instant;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
-use evenkeel_proxy::observation::{BUCKETS, by_reason, by_status};
+use evenkeel_proxy::observation::{
+    BUCKETS, ServiceCounters, TUNNEL_BUCKETS, TunnelCounters, by_reason, by_status,
+};
 use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::thread::WorkerState;
 
@@ -130,12 +132,29 @@ pub struct ServiceSnapshot {
     pub received: u64,
     /// Bytes of answers' bodies.
     pub sent: u64,
+    /// Its tunnels.
+    pub tunnels: TunnelSnapshot,
     /// Picks that were refused, by word.
     pub refusals: Vec<(&'static str, u64)>,
     /// Names that stand for backends, in their order.
     pub names: Vec<NameSnapshot>,
     /// In the order of the plan, and behind them those that names stand for.
     pub backends: Vec<Backend>,
+}
+
+/// A service's tunnels at one moment.
+#[derive(Clone, Debug)]
+pub struct TunnelSnapshot {
+    /// Those that are open.
+    pub open: u64,
+    /// Bytes from clients so far.
+    pub received: u64,
+    /// Bytes to clients so far.
+    pub sent: u64,
+    /// Those that are over by how long they were open: bound in seconds and count, not cumulative; the last bound is infinite.
+    pub lasted: Vec<(f64, u64)>,
+    /// Sum of that.
+    pub lasted_sum: Duration,
 }
 
 /// A backend at one moment.
@@ -294,9 +313,7 @@ impl Watch {
         let service = &live.state.service;
         let core = service.snapshot(now);
         let rows = &live.state.counters;
-        let sum = |count: fn(&evenkeel_proxy::observation::ServiceCounters) -> u64| {
-            rows.iter().map(count).sum::<u64>()
-        };
+        let sum = |count: fn(&ServiceCounters) -> u64| rows.iter().map(count).sum::<u64>();
         let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
         ServiceSnapshot {
             name: live.plan.name.clone(),
@@ -314,6 +331,7 @@ impl Watch {
             latency_sum: Duration::from_nanos(sum(|row| row.latency_sum.get())),
             received: sum(|row| row.received.get()),
             sent: sum(|row| row.sent.get()),
+            tunnels: tunnels(rows),
             refusals: Refusal::ALL
                 .iter()
                 .map(|&refusal| (refusal.word(), service.refusals(refusal)))
@@ -334,6 +352,25 @@ impl Watch {
                 })
                 .collect(),
         }
+    }
+}
+
+fn tunnels(rows: &[ServiceCounters]) -> TunnelSnapshot {
+    let sum = |count: &dyn Fn(&TunnelCounters) -> u64| -> u64 {
+        rows.iter().map(|row| count(&row.tunnels)).sum()
+    };
+    let bounds = TUNNEL_BUCKETS.iter().copied().chain([f64::INFINITY]);
+    // Those that are over first: whoever opens and closes meanwhile is not counted below zero.
+    let closed = sum(&|one| one.closed.get());
+    TunnelSnapshot {
+        open: sum(&|one| one.opened.get()).saturating_sub(closed),
+        received: sum(&|one| one.received.get()),
+        sent: sum(&|one| one.sent.get()),
+        lasted: bounds
+            .enumerate()
+            .map(|(at, bound)| (bound, sum(&|one| one.lasted[at].get())))
+            .collect(),
+        lasted_sum: Duration::from_nanos(sum(&|one| one.lasted_sum.get())),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::proxy_protocol::{Arrival, Ends, Expected};
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
 use crate::tls::terms::Terms;
+use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
 /// How a client's going is noticed.
@@ -206,6 +207,8 @@ pub struct Conn<N: Net> {
     pub(crate) ends: Ends,
     pub(crate) requests: u64,
     pub(crate) next: Next,
+    /// What its last exchange left to go on with.
+    pub(crate) tunnel: Option<Box<Tunnel<N::Sock>>>,
 }
 
 impl<N: Net> Conn<N> {
@@ -223,6 +226,17 @@ impl<N: Net> Conn<N> {
     pub(crate) fn identity(&self) -> &[u8] {
         let client = self.sock.secured().and_then(|one| one.client.as_deref());
         client.map_or(b"", |client| &client.fields)
+    }
+}
+
+impl<N: Net> Conn<N> {
+    /// Goes on with what its last exchange left, if it left anything.
+    pub(crate) async fn go_on(&mut self) {
+        if let Some(tunnel) = self.tunnel.take() {
+            self.next = Next::Cut;
+            // On the heap: what waits for a request needs no room for it.
+            self.next = Box::pin(tunnel.run(self)).await;
+        }
     }
 }
 
@@ -275,6 +289,7 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
         ends,
         requests: 0,
         next: Next::Keep,
+        tunnel: None,
     };
     // On the heap, as all of HTTP/2: a connection of HTTP/1 that waits needs no room for it.
     if conn.sock.secured().is_some_and(Secured::is_http2) {
@@ -298,6 +313,7 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
         conn.next = Next::Cut;
         conn = slots.run(conn).await;
         conn.requests += 1;
+        conn.go_on().await;
     }
     match conn.next {
         // Requests behind the last one are not read: closing over them would take the answer away.

@@ -29,7 +29,7 @@ use crate::observation::Observation;
 use crate::reason::Reason;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
-use crate::worker::{Desk, Seat, View};
+use crate::worker::{Desk, Seat, View, Worker};
 
 /// What follows from the rule.
 pub(crate) mod act;
@@ -59,21 +59,57 @@ use act::Met;
 use attempt::{Again, Attempted, Course, Failed};
 use call::Call;
 
-/// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it.
-pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
-    let mut desk = conn.worker.desk();
-    let view = conn.worker.view();
-    let began = conn.worker.now();
-    desk.seen = Observation::begin(conn.peer);
-    desk.backend.clear();
-    conn.next = one(&mut conn, &mut desk, &view, began).await;
-    if desk.seen.head_received > 0 {
-        desk.seen.total = conn.worker.now().since(began);
-        let secured = conn.sock.secured();
-        desk.seen.secured = secured.map(Secured::agreed);
-        conn.worker.observe(&view, &desk, secured);
+/// An exchange that is under way. Dropped so, the worker ends: it was cut, and is observed all the same.
+struct Begun<N: Net> {
+    worker: Rc<Worker<N>>,
+    view: Rc<View<N>>,
+    desk: Option<Box<Desk>>,
+    began: Instant,
+}
+
+impl<N: Net> Begun<N> {
+    fn observe(&self, desk: &mut Desk, secured: Option<&Secured>) {
+        if desk.seen.head_received > 0 {
+            desk.seen.total = self.worker.now().since(self.began);
+            self.worker.observe(&self.view, desk, secured);
+        }
     }
-    conn.worker.give_desk(desk);
+}
+
+impl<N: Net> Drop for Begun<N> {
+    fn drop(&mut self) {
+        // What a panic ends is counted as such.
+        if let Some(mut desk) = self.desk.take().filter(|_| !std::thread::panicking()) {
+            desk.seen.reason = Reason::Drained;
+            self.observe(&mut desk, None);
+        }
+    }
+}
+
+/// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it; what is a tunnel by then is left
+/// to its connection.
+pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
+    let worker = conn.worker.clone();
+    let mut begun = Begun {
+        view: worker.view(),
+        desk: None,
+        began: worker.now(),
+        worker,
+    };
+    let desk = begun.desk.insert(begun.worker.desk());
+    desk.seen = Observation::begin(conn.peer);
+    desk.seen.secured = conn.sock.secured().map(Secured::agreed);
+    desk.backend.clear();
+    conn.next = one(&mut conn, desk, &begun.view, begun.began).await;
+    if let Some(mut desk) = begun.desk.take() {
+        let secured = conn.sock.secured();
+        match &mut conn.tunnel {
+            // It is observed when it ends.
+            Some(tunnel) => tunnel.note(begun.worker.note(&begun.view, &desk, secured)),
+            None => begun.observe(&mut desk, secured),
+        }
+        begun.worker.give_desk(desk);
+    }
     conn
 }
 
@@ -165,6 +201,9 @@ async fn read_head<N: Net>(
             Ok(None) => {}
             Err(malformed) => return Err(HeadFault::Refused(Reason::Malformed(malformed))),
         }
+        if !end.is_untouched(conn.input.data()) {
+            desk.seen.head_received = conn.input.data().len();
+        }
         conn.deadline.set(began + limits.head_within);
         let filled = poll_fn(|cx| {
             let filled = conn
@@ -180,9 +219,6 @@ async fn read_head<N: Net>(
             Some(Ok(length)) if length > 0 => {}
             // The end of a connection that owes nothing, or half a head that nobody can answer for.
             Some(_) => {
-                if !end.is_untouched(conn.input.data()) {
-                    desk.seen.head_received = conn.input.data().len();
-                }
                 return Err(HeadFault::Gone);
             }
             None if end.is_untouched(conn.input.data()) => return Err(HeadFault::Gone),
@@ -234,6 +270,7 @@ impl<N: Net> Exchange<'_, N> {
             idle: self.rule.idle_body.unwrap_or(self.limits.idle_body),
             idle_answer: (self.rule.idle_body)
                 .unwrap_or_else(|| self.limits.idle_body.min(service.plan.limits.idle_body)),
+            tunnel: self.tunnel_rest(),
             half_close: self.listener.is_some_and(|listener| listener.half_close),
             until: self.began + within,
             within,
@@ -287,6 +324,13 @@ impl<N: Net> Exchange<'_, N> {
             }
             pick.begins(conn.worker.now());
         }
+    }
+
+    /// The longest rest of a tunnel.
+    fn tunnel_rest(&self) -> Duration {
+        let service = self.seat.live.plan.limits.tunnel;
+        let rule = self.rule.beside.tunnel;
+        rule.unwrap_or_else(|| self.limits.tunnel.min(service))
     }
 
     /// A backend that was not tried, charged.

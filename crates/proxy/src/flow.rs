@@ -30,7 +30,7 @@ use crate::observation::Observation;
 use crate::proxy_protocol::Arrival;
 use crate::reason::Reason;
 use crate::relay::Pump;
-use crate::relay::tunnel::{Parted, both_ways};
+use crate::relay::tunnel::{Parted, Rests, both_ways};
 use crate::sock::Sock;
 use crate::tls::hello::{self, Hello};
 use crate::upstream::Connection;
@@ -78,6 +78,7 @@ pub(crate) async fn serve<N: Net>(
         requests: 0,
         // Whoever drops it, a panic or a drain whose time is over, cuts it.
         next: Next::Cut,
+        tunnel: None,
     };
     let began = conn.worker.now();
     let mut seen = Seen {
@@ -301,7 +302,19 @@ async fn relay<N: Net>(
     drop(seat);
     let mut upload = Pump::tunnel().before(first);
     let mut download = Pump::tunnel();
-    let parted = both_ways(conn, &mut upstream.0, &mut upload, &mut download, idle).await;
+    let rests = Rests {
+        both: idle,
+        one: idle,
+    };
+    let parted = both_ways(
+        conn,
+        &mut upstream.0,
+        &mut upload,
+        &mut download,
+        rests,
+        |_, _| (),
+    )
+    .await;
     seen.seen.received += upload.came();
     seen.seen.sent = download.came();
     let silent = !upload.has_written() && download.came() == 0;
@@ -311,7 +324,7 @@ async fn relay<N: Net>(
         // Whom nobody has said anything to has no other reason to break off than its own.
         Parted::Backend if silent => (Reason::BackendReset, Outcome::Broken(Fault::Reset)),
         Parted::Backend => (Reason::BodyBroken, Outcome::Completed),
-        Parted::Idle => (Reason::IdleTimeout, Outcome::Completed),
+        Parted::Idle | Parted::Stalled => (Reason::IdleTimeout, Outcome::Completed),
     };
     seen.seen.reason = reason;
     pick.finish(outcome, conn.worker.now());

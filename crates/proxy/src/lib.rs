@@ -70,6 +70,9 @@ pub mod upstream;
 /// Bodies and tunnels on their way.
 mod relay;
 
+/// What follows a change of protocol.
+mod tunnel;
+
 /// Whose turn it is.
 mod turn;
 

@@ -50,13 +50,15 @@ pub struct Observation {
     pub head: Option<Duration>,
     /// From the first byte of the request to the last of the answer.
     pub total: Duration,
+    /// From the first byte of the request to the change of protocol; the rest was a tunnel. None: there was none.
+    pub switched: Option<Duration>,
     /// Bytes of the request's head, or of what came of it. 0: nothing came, so that there was no exchange.
     pub head_received: usize,
-    /// Bytes of the request's body.
+    /// Bytes of the request's body, or of a tunnel from the client.
     pub received: u64,
     /// Bytes of the answer's head.
     pub head_sent: usize,
-    /// Bytes of the answer's body.
+    /// Bytes of the answer's body, or of a tunnel to the client.
     pub sent: u64,
 }
 
@@ -83,6 +85,7 @@ impl Observation {
             connect: None,
             head: None,
             total: Duration::ZERO,
+            switched: None,
             head_received: 0,
             received: 0,
             head_sent: 0,
@@ -96,6 +99,9 @@ pub const BUCKETS: [f64; 17] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0,
 ];
+
+/// Upper bounds of the buckets for how long tunnels were open, in seconds; above the last is one more.
+pub const TUNNEL_BUCKETS: [f64; 8] = [1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
 
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -142,6 +148,37 @@ pub struct ServiceCounters {
     pub received: Count,
     /// Bytes of answers' bodies.
     pub sent: Count,
+    /// Its tunnels.
+    pub tunnels: TunnelCounters,
+}
+
+/// One worker's counters of one service's tunnels.
+#[derive(Debug, Default)]
+pub struct TunnelCounters {
+    /// Tunnels that were opened.
+    pub opened: Count,
+    /// Of them, those that are over.
+    pub closed: Count,
+    /// Bytes from clients, as they go.
+    pub received: Count,
+    /// Bytes to clients, as they go.
+    pub sent: Count,
+    /// Tunnels by how long they were open, not cumulative; the last is above all bounds.
+    pub lasted: [Count; TUNNEL_BUCKETS.len() + 1],
+    /// Sum of that, in nanoseconds.
+    pub lasted_sum: Count,
+}
+
+impl TunnelCounters {
+    fn observe(&self, lasted: Duration) {
+        let seconds = lasted.as_secs_f64();
+        self.lasted[TUNNEL_BUCKETS.partition_point(|&bound| bound < seconds)].add(1);
+        self.lasted_sum.add(nanos(lasted));
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Default for ServiceCounters {
@@ -155,6 +192,7 @@ impl Default for ServiceCounters {
             latency_sum: Count::default(),
             received: Count::default(),
             sent: Count::default(),
+            tunnels: TunnelCounters::default(),
         }
     }
 }
@@ -171,11 +209,15 @@ impl ServiceCounters {
         let elsewhere = seen.refused.map_or(0, |(_, _, attempts)| attempts);
         self.attempts
             .add(seen.attempts.saturating_sub(elsewhere).into());
-        let nanos = u64::try_from(seen.total.as_nanos()).unwrap_or(u64::MAX);
-        let seconds = seen.total.as_secs_f64();
+        // A tunnel answers with its change of protocol: how long it lasts is no latency.
+        let latency = seen.switched.unwrap_or(seen.total);
+        if let Some(switched) = seen.switched {
+            self.tunnels.observe(seen.total.saturating_sub(switched));
+        }
+        let seconds = latency.as_secs_f64();
         let bucket = BUCKETS.partition_point(|&bound| bound < seconds);
         self.latency[bucket].add(1);
-        self.latency_sum.add(nanos);
+        self.latency_sum.add(nanos(latency));
         self.received.add(seen.received);
         self.sent.add(seen.sent);
     }

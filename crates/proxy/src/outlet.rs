@@ -133,12 +133,21 @@ impl Scribe {
         secured: Option<&Secured>,
         ended: Duration,
     ) {
+        self.take(|batch| batch.push(plan, desk, secured, ended));
+    }
+
+    /// The same with a record that was begun before.
+    pub(crate) fn write_note(&mut self, note: &Batch, ended: Duration) {
+        self.take(|batch| batch.append(note, ended));
+    }
+
+    fn take(&mut self, push: impl FnOnce(&mut Batch)) {
         let Some(outlet) = &self.outlet else { return };
         if self.batch.is_full() && !outlet.hand_on(&mut self.batch) {
             outlet.drop_rows(1);
             return;
         }
-        self.batch.push(plan, desk, secured, ended);
+        push(&mut self.batch);
         if self.batch.is_full() {
             outlet.hand_on(&mut self.batch);
         }

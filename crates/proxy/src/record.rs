@@ -159,6 +159,29 @@ impl Batch {
         });
     }
 
+    /// The record of one exchange that has not ended, in no more memory than it takes.
+    pub(crate) fn of_one(plan: &Plan, desk: &Desk, secured: Option<&Secured>) -> Self {
+        let mut one = Self {
+            rows: Vec::with_capacity(1),
+            bytes: Vec::new(),
+        };
+        one.push(plan, desk, secured, Duration::ZERO);
+        one.bytes.shrink_to_fit();
+        one
+    }
+
+    /// What was seen, of the first record.
+    pub(crate) fn seen_mut(&mut self) -> Option<&mut Observation> {
+        self.rows.first_mut().map(|row| &mut row.seen)
+    }
+
+    /// Takes a record over that ended so long after the begin of 1970.
+    pub(crate) fn append(&mut self, note: &Self, ended: Duration) {
+        for one in note.records() {
+            self.take(one.row.seen, one.version(), ended, |text| one.text(text));
+        }
+    }
+
     /// Takes a record with these texts. It ended so long after the begin of 1970.
     pub fn take<'t>(
         &mut self,

@@ -30,13 +30,19 @@ pub(crate) enum Break {
     /// The body is over its limit.
     TooLarge,
     /// Writing failed.
-    Write(#[expect(dead_code, reason = "shown by Debug")] io::Error),
+    Write(io::Error),
 }
 
 impl Break {
     /// Whether the reading side is to blame.
     pub(crate) const fn by_sender(&self) -> bool {
         !matches!(self, Self::Write(_))
+    }
+
+    /// Whether the writing side had ended its own direction and then closed: it takes nothing more, and what it sent before is
+    /// good.
+    pub(crate) fn is_close(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -163,6 +169,13 @@ impl Pump {
     /// The trailers that came behind the body, as lines, where they were taken apart from its bytes.
     pub(crate) fn trailers(&self) -> &[u8] {
         &self.trailers
+    }
+
+    /// Gives the memory of a head back that was written.
+    pub(crate) fn rest(&mut self) {
+        if self.before.is_empty() && self.before.capacity() > 0 {
+            self.before = Vec::new();
+        }
     }
 
     /// Whether everything has been written.

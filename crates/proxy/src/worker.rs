@@ -20,10 +20,11 @@ use evenkeel_wire::{RequestHead, ResponseHead};
 
 use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
-use crate::live::{Live, LiveService, Published};
+use crate::live::{Live, LiveService, Published, ServiceState};
 use crate::net::Net;
-use crate::observation::{Observation, ServiceCounters};
+use crate::observation::Observation;
 use crate::outlet::Scribe;
+use crate::record::Batch;
 use crate::room::Room;
 use crate::tls::secured::Secured;
 use crate::upstream::Lane;
@@ -83,6 +84,14 @@ pub(crate) struct Desk {
     pub(crate) backend: Vec<u8>,
     /// The name that the client of a flow asked for.
     pub(crate) name: Vec<u8>,
+}
+
+/// What is to be counted and written down of a tunnel when it ends.
+pub(crate) struct Note {
+    pub(crate) service: Option<Arc<ServiceState>>,
+    /// The one that refused before.
+    refused: Option<Arc<ServiceState>>,
+    record: Batch,
 }
 
 impl Default for Desk {
@@ -162,15 +171,51 @@ impl<N: Net> Worker<N> {
 
     /// Takes in what was seen of an exchange that has ended.
     pub(crate) fn observe(&self, view: &View<N>, desk: &Desk, secured: Option<&Secured>) {
-        let seen = &desk.seen;
-        let seat = seen.service.and_then(|at| view.seats.get(at));
-        if let Some(counters) = seat.and_then(|seat| seat.counters(self.index)) {
+        self.count(&desk.seen, |at| Some(&view.seats.get(at)?.live.state));
+        if self.is_recording() {
+            let ended = self.net.since_1970();
+            let mut scribe = self.scribe.borrow_mut();
+            scribe.write(&view.live.plan, desk, secured, ended);
+        }
+    }
+
+    /// What was seen of an exchange that goes on as a tunnel, so that nothing of the plan is held until it ends.
+    pub(crate) fn note(&self, view: &View<N>, desk: &Desk, secured: Option<&Secured>) -> Note {
+        let state = |at: usize| Some(view.seats.get(at)?.live.state.clone());
+        Note {
+            service: desk.seen.service.and_then(state),
+            refused: desk.seen.refused.and_then(|(at, ..)| state(at)),
+            record: Batch::of_one(&view.live.plan, desk, secured),
+        }
+    }
+
+    /// Takes in what was seen of a tunnel that has ended.
+    pub(crate) fn observe_note(&self, mut note: Note, end: impl FnOnce(&mut Observation)) {
+        let Some(seen) = note.record.seen_mut() else {
+            return;
+        };
+        end(seen);
+        let seen = *seen;
+        self.count(&seen, |at| match seen.service == Some(at) {
+            true => note.service.as_ref(),
+            false => note.refused.as_ref(),
+        });
+        let ended = self.net.since_1970();
+        self.scribe.borrow_mut().write_note(&note.record, ended);
+    }
+
+    fn count<'s>(
+        &self,
+        seen: &Observation,
+        state: impl Fn(usize) -> Option<&'s Arc<ServiceState>>,
+    ) {
+        let counters = |at| state(at)?.counters.get(self.index);
+        if let Some(counters) = seen.service.and_then(counters) {
             counters.observe(seen);
         }
         // Who refused remembers why, and the status that the client got all the same; bytes are counted once.
         if let Some((service, reason, attempts)) = seen.refused
-            && let Some(seat) = view.seats.get(service)
-            && let Some(counters) = seat.counters(self.index)
+            && let Some(counters) = counters(service)
         {
             counters.observe(&Observation {
                 reason,
@@ -178,13 +223,9 @@ impl<N: Net> Worker<N> {
                 refused: None,
                 received: 0,
                 sent: 0,
+                switched: None,
                 ..*seen
             });
-        }
-        if self.is_recording() {
-            let ended = self.net.since_1970();
-            let mut scribe = self.scribe.borrow_mut();
-            scribe.write(&view.live.plan, desk, secured, ended);
         }
     }
 
@@ -321,10 +362,5 @@ impl<N: Net> Seat<N> {
                 None
             }
         }
-    }
-
-    /// This worker's row.
-    pub(crate) fn counters(&self, worker: usize) -> Option<&ServiceCounters> {
-        self.live.state.counters.get(worker)
     }
 }

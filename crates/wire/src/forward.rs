@@ -342,15 +342,62 @@ pub fn interim(head: &ResponseHead, out: &mut Vec<u8>) {
     put(out, &[b"\r\n"]);
 }
 
-/// Appends the head of a `101 Switching Protocols` for the client.
-pub fn switching(head: &ResponseHead, out: &mut Vec<u8>) {
+/// Appends the head of a `101 Switching Protocols` for the client, with what a rule makes of it.
+pub fn switching(
+    head: &ResponseHead,
+    via: Option<&str>,
+    altered: Option<&Altered>,
+    out: &mut Vec<u8>,
+) {
+    let taken = |name| altered.is_some_and(|altered| altered.takes_from_response(name));
+    out.reserve(head.table.bytes.len() + 64);
     put_status_line(out, head);
     for field in head.fields() {
-        if goes_on(&field, |name| head.connection_names(name)) || field.known == Known::Upgrade {
+        let on = goes_on(&field, |name| head.connection_names(name)) && !taken(field.name);
+        if on || field.known == Known::Upgrade {
             put_field(out, field.name, field.value);
         }
     }
+    put_ours(out, head, via, altered);
     put(out, &[b"Connection: upgrade\r\n\r\n"]);
+}
+
+/// The same where the backend opened the tunnel by HTTP/2, whose yes is a 200: what it changes to, and for WebSocket the answer to the
+/// client's key (RFC 6455 section 4.2.2), where it sent one.
+pub fn opened(
+    head: &ResponseHead,
+    (protocol, accept): (&[u8], Option<&str>),
+    via: Option<&str>,
+    altered: Option<&Altered>,
+    out: &mut Vec<u8>,
+) {
+    let taken = |name| altered.is_some_and(|altered| altered.takes_from_response(name));
+    put(out, &[b"HTTP/1.1 101 Switching Protocols\r\n"]);
+    for field in head.fields() {
+        let accepts = field.name.eq_ignore_ascii_case(b"sec-websocket-accept");
+        let on = goes_on(&field, |name| head.connection_names(name));
+        if on && !accepts && !taken(field.name) {
+            put_field(out, field.name, field.value);
+        }
+    }
+    if let Some(accept) = accept {
+        put_field(out, b"Sec-WebSocket-Accept", accept.as_bytes());
+    }
+    put_ours(out, head, via, altered);
+    put(
+        out,
+        &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n\r\n"],
+    );
+}
+
+/// What a rule adds to a change of protocol, and `Via`.
+fn put_ours(out: &mut Vec<u8>, head: &ResponseHead, via: Option<&str>, altered: Option<&Altered>) {
+    if let Some(altered) = altered {
+        put(out, &[altered.response_lines(), altered.cookie_line()]);
+    }
+    if let Some(name) = via {
+        put_via(out, head.version(), name);
+    }
 }
 
 /// Appends what the connection does after an answer, where the client's version does not say it.
@@ -361,25 +408,6 @@ pub fn put_connection(out: &mut Vec<u8>, reply: &Reply) {
         (_, Version::Two) | (true, Version::Current) => {}
         (true, Version::Old) => put(out, &[b"Connection: keep-alive\r\n"]),
     }
-}
-
-/// The same where the backend opened the tunnel by HTTP/2, whose yes is a 200: what it changes to, and for WebSocket the answer to the
-/// client's key (RFC 6455 section 4.2.2), where it sent one.
-pub fn opened(head: &ResponseHead, protocol: &[u8], accept: Option<&str>, out: &mut Vec<u8>) {
-    put(out, &[b"HTTP/1.1 101 Switching Protocols\r\n"]);
-    for field in head.fields() {
-        let accepts = field.name.eq_ignore_ascii_case(b"sec-websocket-accept");
-        if !accepts && goes_on(&field, |name| head.connection_names(name)) {
-            put_field(out, field.name, field.value);
-        }
-    }
-    if let Some(accept) = accept {
-        put_field(out, b"Sec-WebSocket-Accept", accept.as_bytes());
-    }
-    put(
-        out,
-        &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n\r\n"],
-    );
 }
 
 fn put_status_line(out: &mut Vec<u8>, head: &ResponseHead) {

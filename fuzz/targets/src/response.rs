@@ -117,7 +117,7 @@ fn says_the_same_again(head: &ResponseHead, version: Version, keep: bool, to_hea
     let mut written = Vec::new();
     if head.status() < 200 {
         match head.status() {
-            101 => forward::switching(head, &mut written),
+            101 => forward::switching(head, None, None, &mut written),
             _ => forward::interim(head, &mut written),
         }
     } else {

@@ -14,7 +14,7 @@ log (`reason`), in metrics (`reason=\"...\"`), in `/v1/status` and in answers th
 ## Why an exchange ended as it did
 
 `status` answers it where an answer is made here; what a backend answered keeps its own. 499 is told to nobody: the client has
-gone, and the log says so (AWS's load balancer writes 460). `fault`: whose it is. `operator` means that configuration or capacity is short.
+gone or was cut, and the log says so (AWS's load balancer writes 460). `fault`: whose it is. `operator` means that configuration or capacity is short.
 
 `gRPC` answers a call of gRPC instead ([grpc.md](grpc.md)).
 

@@ -47,10 +47,12 @@ pub(super) struct Course<'a> {
     pub(super) via: Option<&'a str>,
     /// The most bytes of the request's body.
     pub(super) body: Option<u64>,
-    /// The longest pause between two bytes of the request's body, or of a tunnel.
+    /// The longest pause between two bytes of the request's body.
     pub(super) idle: Duration,
     /// The longest pause between two bytes of an answer's body.
     pub(super) idle_answer: Duration,
+    /// The longest rest of a tunnel.
+    pub(super) tunnel: Duration,
     /// A client that ended its direction still waits for its answer.
     pub(super) half_close: bool,
     /// When the response head must be there, unless a body takes its time.

@@ -249,12 +249,14 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
             requests: 0,
             // Whoever drops it within its exchange cuts it.
             next: Next::Cut,
+            tunnel: None,
             worker: worker.clone(),
         };
         let slots = self.slots.clone();
         worker.net.spawn(async move {
             let open = open;
-            let conn = slots.run(conn).await;
+            let mut conn = slots.run(conn).await;
+            conn.go_on().await;
             if conn.next != Next::Cut {
                 open.0.answered.set(open.0.answered.get() + 1);
             }

@@ -16,7 +16,7 @@ const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
 /// A world, and where its counts are found.
 pub(crate) struct Scene {
     pub(crate) world: World,
-    published: Arc<Published>,
+    pub(crate) published: Arc<Published>,
 }
 
 fn scene(half_close: bool) -> Scene {

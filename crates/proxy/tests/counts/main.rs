@@ -20,6 +20,9 @@ mod going;
 /// Deadlines, in a time that tests move, and other ends of what takes too long.
 mod late;
 
+/// What follows a change of protocol.
+mod tunnels;
+
 /// Exchanges that are written down.
 mod recorded;
 

@@ -160,6 +160,7 @@ impl<N: Net> Try<'_, '_, N> {
     async fn relay(&mut self, download: &mut Pump) -> Relayed {
         let idle = self.course.idle_answer;
         let (mut waiting, mut deaf) = (false, false);
+        let status = self.desk.response.status();
         poll_fn(|cx| {
             if !self.upload_over
                 && let Poll::Ready(Err(_)) = self.send(cx)
@@ -197,6 +198,10 @@ impl<N: Net> Try<'_, '_, N> {
                 if self.course.is_over(now) {
                     return Poll::Ready(Relayed::Idle { client: false });
                 }
+            }
+            if download.has_written() {
+                // As far as it got, should it be cut.
+                (self.desk.seen.status, self.desk.seen.sent) = (status, download.came());
             }
             let client = download.has_output();
             conn.deadline

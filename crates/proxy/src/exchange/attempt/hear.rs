@@ -183,6 +183,7 @@ impl<N: Net> Try<'_, '_, N> {
             Poll::Ready(Err(_)) => (self.upload_over, self.upload_broken) = (true, true),
             Poll::Pending => {
                 if self.upload.take_moved() {
+                    self.desk.seen.received = self.upload.came();
                     let until = self.course.by(conn.worker.now() + self.course.idle);
                     conn.deadline.set(until);
                 }

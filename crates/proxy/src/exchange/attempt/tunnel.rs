@@ -1,67 +1,87 @@
-//! Owns tunnels: what follows a change of protocol, byte for byte.
+//! Owns the change of protocol: whether it was asked for, and what is left of an exchange that goes on as a tunnel.
 
-use evenkeel_balance::verdict::{Outcome, Verdict};
+use evenkeel_balance::verdict::Verdict;
+use evenkeel_wire::known::Known;
 use evenkeel_wire::{Malformed, base64, forward};
 
 use super::{Attempted, Ended, Heard, Stale, Try};
 use crate::connection::Next;
+use crate::exchange::reply::put_hsts;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::Pump;
-use crate::relay::tunnel::{Parted, both_ways};
-use crate::sock::Sock;
+use crate::relay::tunnel::Rests;
 use crate::tls::digest::sha1;
+use crate::tunnel::Tunnel;
+use crate::worker::Desk;
 
 impl<N: Net> Try<'_, '_, N> {
     /// The backend changes the protocol: asked for, a tunnel; not asked for, no answer.
     pub(super) async fn switch(mut self) -> Result<Attempted, Stale> {
-        if self.desk.request.upgrade().is_none() {
-            let heard = Heard::Malformed(Malformed::Status);
-            return self.failed(heard);
+        if !self.is_asked_for() {
+            return self.failed(Heard::Malformed(Malformed::Status));
         }
         let now = self.conn.worker.now();
         self.pick.answered(Verdict::Success, now);
-        self.desk.seen.head = Some(now.since(self.ready));
-        let mut head = std::mem::take(&mut self.desk.downward);
-        head.clear();
-        self.put_switch(&mut head);
-        self.desk.seen.head_sent = head.len();
+        let desk = &mut *self.desk;
+        put_hsts(self.conn, self.exchange.listener, &mut desk.altered);
+        let mut head = Vec::new();
+        put_switch(desk, self.course.via, &mut head);
+        desk.seen.head_sent = head.len();
         if self.conn.sock.respond(&mut head, false).is_err() {
-            self.desk.downward = head;
             return Ok(self.client_left(0, Reason::ClientLeft));
         }
-        let mut download = Pump::tunnel().before(head);
-        let mut upload = Pump::tunnel().before(std::mem::take(&mut self.desk.upward));
-        let (conn, upstream) = (&mut *self.conn, &mut self.upstream);
-        let idle = self.course.idle;
-        let parted = both_ways(conn, upstream, &mut upload, &mut download, idle).await;
-        let broken = parted != Parted::Closed;
-        let (received, sent) = (upload.came(), download.came());
-        self.desk.downward = download.into_buffer();
-        self.desk.upward = upload.into_buffer();
-        // Which end broke a tunnel off says nothing about the backend's health.
-        self.pick.finish(Outcome::Completed, self.conn.worker.now());
-        if broken {
-            self.upstream.sock.cut();
+        desk.upward = self.upload.into_buffer();
+        if desk.backend.is_empty() {
+            // The log may be opened while the tunnel stands.
+            let id = self.pick.backend().id().as_str();
+            desk.backend.extend_from_slice(id.as_bytes());
         }
+        desk.seen.head = Some(now.since(self.ready));
+        desk.seen.switched = Some(now.since(self.exchange.began));
+        self.conn.tunnel = Some(Box::new(Tunnel::new(
+            self.upstream,
+            self.pick.lasting(),
+            Pump::tunnel().before(head),
+            Rests {
+                both: self.course.tunnel,
+                one: self.course.idle,
+            },
+            self.exchange.began,
+        )));
         Ok(Attempted::Ended(Ended {
-            next: if broken { Next::Cut } else { Next::Close },
+            next: Next::Close,
             status: 101,
             reason: Reason::Served,
-            received,
-            sent,
+            received: 0,
+            sent: 0,
         }))
     }
 
-    /// Writes what the client hears of it.
-    fn put_switch(&self, head: &mut Vec<u8>) {
-        let (request, response) = (&self.desk.request, &self.desk.response);
-        match (response.status(), request.upgrade()) {
-            (101, _) | (_, None) => forward::switching(response, head),
-            (_, Some(protocol)) => {
-                let accept = request.field(b"sec-websocket-key").map(accept);
-                forward::opened(response, protocol, accept.as_deref(), head);
-            }
+    /// Whether this protocol was asked for, and by the whole of the request: who changes it before has not read what for.
+    fn is_asked_for(&self) -> bool {
+        let name = |protocol: &[u8]| -> Vec<u8> {
+            let name = protocol.split(|&byte| byte == b'/').next();
+            name.unwrap_or_default().to_ascii_lowercase()
+        };
+        let Some(asked) = self.desk.request.upgrade().map(name) else {
+            return false;
+        };
+        let mut told = (self.desk.response.fields()).filter(|field| field.known == Known::Upgrade);
+        self.upload_over && !self.upload_broken && told.all(|field| name(field.value) == asked)
+    }
+}
+
+/// Writes what the client hears of it.
+fn put_switch(desk: &Desk, via: Option<&str>, head: &mut Vec<u8>) {
+    let (request, response) = (&desk.request, &desk.response);
+    let altered = Some(&desk.altered).filter(|altered| altered.is_touched());
+    match (response.status(), request.upgrade()) {
+        (101, _) | (_, None) => forward::switching(response, via, altered, head),
+        (_, Some(protocol)) => {
+            let accept = request.field(b"sec-websocket-key").map(accept);
+            let told = (protocol, accept.as_deref());
+            forward::opened(response, told, via, altered, head);
         }
     }
 }
