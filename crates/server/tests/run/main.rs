@@ -22,6 +22,7 @@ mod rules_actions;
 mod rules_conditions;
 mod tcp;
 mod tls;
+mod websockets;
 mod zone;
 
 use std::process::Command;
