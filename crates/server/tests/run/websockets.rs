@@ -471,7 +471,7 @@ fn a_tunnel_that_rests_too_long_is_cut() {
     let mut client = hold(keel.address, UPGRADE);
     until(&mut client, "\r\n\r\n");
     assert_eq!(end(&mut client), (0, false));
-    assert_eq!(rows(&folder, &keel, 1)[0]["reason"], "tunnel_idle");
+    assert_eq!(rows(&folder, &keel, 1)[0]["reason"], "idle_timeout");
 }
 
 /// One empty line before a request is forgiven, on a connection that was used as well.
