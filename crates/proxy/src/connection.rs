@@ -34,6 +34,11 @@ use crate::worker::Worker;
 /// How a client's going is noticed.
 mod going;
 
+/// How a connection ends.
+mod ending;
+
+use ending::end;
+pub(crate) use ending::linger;
 pub(crate) use going::Noticed;
 
 /// A listener as one worker sees it.
@@ -229,17 +234,6 @@ impl<N: Net> Conn<N> {
     }
 }
 
-impl<N: Net> Conn<N> {
-    /// Goes on with what its last exchange left, if it left anything.
-    pub(crate) async fn go_on(&mut self) {
-        if let Some(tunnel) = self.tunnel.take() {
-            self.next = Next::Cut;
-            // On the heap: what waits for a request needs no room for it.
-            self.next = Box::pin(tunnel.run(self)).await;
-        }
-    }
-}
-
 impl<N: Net> Drop for Conn<N> {
     fn drop(&mut self) {
         if self.next == Next::Cut {
@@ -417,57 +411,6 @@ async fn is_http2<N: Net>(conn: &mut Conn<N>) -> bool {
 
 /// How long the first request of a client is waited for when its listener closes: it has connected, and knows nothing of that.
 pub(crate) const CLOSING: Duration = Duration::from_secs(1);
-
-/// How long a client that was refused may go on sending.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How much of it is read.
-const LINGER_BYTES: usize = 1024 * 1024;
-
-/// Ends the direction of writing.
-async fn end<N: Net>(conn: &mut Conn<N>) {
-    conn.deadline.set(conn.worker.now() + LINGER);
-    poll_fn(|cx| match conn.sock.poll_shutdown(cx) {
-        Poll::Pending => conn.deadline.poll_passed(cx),
-        Poll::Ready(_) => Poll::Ready(()),
-    })
-    .await;
-}
-
-/// Ends the direction of writing, then reads and forgets what the client still sends: closing at once would answer its bytes
-/// with a reset, which can take the answer away from it (RFC 9112 section 9.6).
-pub(crate) async fn linger<N: Net>(conn: &mut Conn<N>) {
-    conn.deadline.set(conn.worker.now() + LINGER);
-    let mut read = conn.input.data().len();
-    conn.input.consume(read);
-    let mut ended = false;
-    poll_fn(|cx| {
-        if conn.deadline.poll_passed(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if !ended {
-            match conn.sock.poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => ended = true,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {}
-            }
-        }
-        loop {
-            let filled = conn
-                .input
-                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
-            match filled {
-                Poll::Ready(Ok(length)) if length > 0 && read < LINGER_BYTES => {
-                    read += length;
-                    conn.input.consume(length);
-                }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await;
-}
 
 /// Free slots kept; a burst beyond it allocates.
 const SLOTS_KEPT: usize = 64;

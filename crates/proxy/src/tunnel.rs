@@ -157,3 +157,14 @@ impl<S: Sock> Tunnel<S> {
         }
     }
 }
+
+impl<N: Net> Conn<N> {
+    /// Goes on with what its last exchange left, if it left anything.
+    pub(crate) async fn go_on(&mut self) {
+        if let Some(tunnel) = self.tunnel.take() {
+            self.next = Next::Cut;
+            // On the heap: what waits for a request needs no room for it.
+            self.next = Box::pin(tunnel.run(self)).await;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Owns the end of a client's connection that is to be told: that all was written, and that nothing more is read.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::Conn;
+use crate::net::Net;
+use crate::sock::Sock;
+
+/// How long a client that was refused may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much of it is read.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Ends the direction of writing.
+pub(super) async fn end<N: Net>(conn: &mut Conn<N>) {
+    conn.deadline.set(conn.worker.now() + LINGER);
+    poll_fn(|cx| match conn.sock.poll_shutdown(cx) {
+        Poll::Pending => conn.deadline.poll_passed(cx),
+        Poll::Ready(_) => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Ends the direction of writing, then reads and forgets what the client still sends: closing at once would answer its bytes
+/// with a reset, which can take the answer away from it (RFC 9112 section 9.6).
+pub(crate) async fn linger<N: Net>(conn: &mut Conn<N>) {
+    conn.deadline.set(conn.worker.now() + LINGER);
+    let mut read = conn.input.data().len();
+    conn.input.consume(read);
+    let mut ended = false;
+    poll_fn(|cx| {
+        if conn.deadline.poll_passed(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !ended {
+            match conn.sock.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => ended = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+        }
+        loop {
+            let filled = conn
+                .input
+                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
+            match filled {
+                Poll::Ready(Ok(length)) if length > 0 && read < LINGER_BYTES => {
+                    read += length;
+                    conn.input.consume(length);
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
