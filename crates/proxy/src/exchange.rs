@@ -275,11 +275,7 @@ impl<N: Net> Exchange<'_, N> {
             until: self.began + within,
             within,
             call: self.call,
-            key: service
-                .plan
-                .key
-                .as_ref()
-                .map(|key| decide::key(key, &desk.request, self.client)),
+            key: self.key(&desk.request),
         };
         let mut tries = Tries::default();
         let mut pick = match self.pick(conn, &tries, course.key) {
@@ -324,6 +320,12 @@ impl<N: Net> Exchange<'_, N> {
             }
             pick.begins(conn.worker.now());
         }
+    }
+
+    /// What a hash policy sticks to.
+    fn key(&self, request: &RequestHead) -> Option<u64> {
+        let key = self.seat.live.plan.key.as_ref();
+        key.map(|key| decide::key(key, request, self.client))
     }
 
     /// The longest rest of a tunnel.
