@@ -97,6 +97,13 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "nghttp",
+        probe: &["nghttp", "--version"],
+        source: Source::Apt {
+            packages: &["nghttp2-client"],
+        },
+    },
+    Tool {
         name: "openssl",
         probe: &["openssl", "version"],
         source: Source::Apt {
