@@ -11,6 +11,7 @@ mod demo;
 mod dns;
 mod explain;
 mod explained;
+mod grpc;
 mod http2;
 mod logs;
 mod manual;

@@ -1,0 +1,294 @@
+//! gRPC as its users meet it: Python's own client in front, its own server behind, over one connection and many.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::http2::{configuration, metric};
+use crate::process::{Evenkeel, Folder};
+use crate::tls::Authority;
+
+/// The Python that set-up made, with the packages of `xtask/python.txt`.
+fn python(script: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let program = root.join("target/python/bin/python");
+    assert!(program.exists(), "run `cargo xtask setup` first");
+    let mut command = Command::new(program);
+    let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/run/grpc");
+    command
+        .arg(scripts.join(script))
+        .env_remove("http_proxy")
+        .env("GRPC_VERBOSITY", "NONE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// A server of Python's; what it says of its calls.
+struct Server {
+    child: Child,
+    says: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let mut child = python("server.py").arg(name).spawn().unwrap();
+        let says = BufReader::new(child.stdout.take().unwrap());
+        let mut own = Self {
+            child,
+            says,
+            address: ([127, 0, 0, 1], 0).into(),
+        };
+        let said = own.says();
+        own.address
+            .set_port(said.strip_prefix("port ").unwrap().parse().unwrap());
+        own
+    }
+
+    /// Its next line.
+    fn says(&mut self) -> String {
+        let mut line = String::new();
+        self.says.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Reads on to a line that begins so.
+    fn until(&mut self, begin: &str) -> String {
+        loop {
+            let line = self.says();
+            assert!(!line.is_empty(), "it ended before {begin}");
+            if line.starts_with(begin) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a client printed of a story that went well; fails with what it said when it did not.
+fn client(address: SocketAddr, story: &str, more: &[&str]) -> String {
+    let mut command = python("client.py");
+    command.arg(address.to_string()).arg(story).args(more);
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let wrong = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && said.ends_with("fine\n"),
+        "{story}: {said}{wrong}"
+    );
+    said
+}
+
+/// A client whose story is told line by line.
+struct Story {
+    child: Child,
+    asks: ChildStdin,
+    says: BufReader<ChildStdout>,
+}
+
+impl Story {
+    fn begin(address: SocketAddr, story: &str) -> Self {
+        let mut child = python("client.py")
+            .arg(address.to_string())
+            .arg(story)
+            .spawn()
+            .unwrap();
+        Self {
+            asks: child.stdin.take().unwrap(),
+            says: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        }
+    }
+
+    fn says(&mut self) -> String {
+        let mut line = String::new();
+        self.says.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The shipped binary before these servers.
+fn keel(folder: &Folder, servers: &[&Server], listener: &str, service: &str) -> Evenkeel {
+    let backends: Vec<_> = servers.iter().map(|one| one.address.to_string()).collect();
+    let service = format!("upstream: {{ protocol: http2 }}, {service}");
+    let text = configuration(listener, &backends.join(", "), &service);
+    run(folder, &text)
+}
+
+fn run(folder: &Folder, text: &str) -> Evenkeel {
+    let file = folder.write("keel.yaml", text);
+    Evenkeel::run(&["-c", file.to_str().unwrap()])
+}
+
+/// Nothing is under way, and nothing panicked.
+fn rests(keel: &Evenkeel, server: &Server) {
+    let id = server.address;
+    metric(
+        keel,
+        &format!("evenkeel_backend_in_flight{{service=\"api\",backend=\"{id}\"}} 0"),
+    );
+    metric(keel, "evenkeel_contained_panics_total 0");
+}
+
+const STORIES: &[&str] = &["calls", "large", "tiny", "errors", "deadline", "cancel"];
+
+/// Client and server alone: what they cannot do without us, they cannot show of us.
+#[test]
+fn the_stories_hold_without_anybody_between() {
+    let mut server = Server::start("one");
+    for story in STORIES {
+        client(server.address, story, &[]);
+    }
+    server.until("cancelled");
+    assert_eq!(client(server.address, "balance", &[]), "one=200\nfine\n");
+}
+
+#[test]
+#[ignore = "until the engine speaks HTTP/2"]
+fn the_stories_hold_through_us_plain_and_over_tls() {
+    let folder = Folder::new("grpc-stories");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let server = Server::start("one");
+    let tls = "tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+    let ca = folder.path().join("authority.ca");
+    for (listener, more) in [("", vec![]), (tls, vec![ca.to_str().unwrap()])] {
+        let keel = keel(&folder, &[&server], listener, "");
+        for story in STORIES {
+            client(keel.address, story, &more);
+        }
+        rests(&keel, &server);
+    }
+}
+
+/// The backend learns of the deadline, and of its end.
+#[test]
+#[ignore = "until the engine speaks HTTP/2"]
+fn deadlines_and_cancellations_reach_the_backend() {
+    let folder = Folder::new("grpc-cancel");
+    let mut server = Server::start("one");
+    let keel = keel(&folder, &[&server], "", "");
+    for story in ["deadline", "cancel"] {
+        client(keel.address, story, &[]);
+        assert!(server.until("holds").starts_with("holds True"), "{story}");
+        server.until("cancelled");
+    }
+    rests(&keel, &server);
+}
+
+#[test]
+#[ignore = "until the engine speaks HTTP/2"]
+fn calls_of_one_connection_go_to_all_backends() {
+    let folder = Folder::new("grpc-balance");
+    let (one, two) = (Server::start("one"), Server::start("two"));
+    let keel = keel(&folder, &[&one, &two], "", "policy: round_robin");
+    assert_eq!(
+        client(keel.address, "balance", &[]),
+        "one=100 two=100\nfine\n"
+    );
+    metric(
+        &keel,
+        "evenkeel_listener_connections_accepted_total{listener=\"web\"} 1",
+    );
+    // A backend that has gone fails no further call.
+    drop(one);
+    assert_eq!(client(keel.address, "balance", &[]), "two=200\nfine\n");
+}
+
+#[test]
+#[ignore = "until the engine speaks HTTP/2"]
+fn a_backend_that_dies_within_a_stream_is_unavailable() {
+    let folder = Folder::new("grpc-killed");
+    let server = Server::start("one");
+    let keel = keel(&folder, &[&server], "", "");
+    let mut story = Story::begin(keel.address, "killed");
+    assert_eq!(story.says(), "first");
+    drop(server);
+    assert_eq!(
+        (story.says(), story.says()),
+        ("UNAVAILABLE".into(), "fine".into())
+    );
+}
+
+/// Our own refusals are statuses of gRPC, not of HTTP.
+#[test]
+#[ignore = "until the engine speaks HTTP/2"]
+fn refusals_are_statuses() {
+    let folder = Folder::new("grpc-refusals");
+    let server = Server::start("one");
+    let http2 = "upstream: { protocol: http2 }";
+    let here = server.address.to_string();
+    let fails = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let rules = "rules: [{ when: { path: /none }, forward: api }]\n";
+    for (story, status, text) in [
+        ("status", "UNAVAILABLE", configuration("", &fails, http2)),
+        (
+            "status",
+            "UNIMPLEMENTED",
+            configuration("", &here, http2) + rules,
+        ),
+        (
+            "status",
+            "PERMISSION_DENIED",
+            configuration("", &here, http2) + "rules: [{ deny: true }]\n",
+        ),
+        (
+            "silent",
+            "DEADLINE_EXCEEDED",
+            configuration(
+                "",
+                &here,
+                &format!("{http2}, timeouts: {{ per_try: 300ms, exchange: 300ms }}"),
+            ),
+        ),
+        (
+            "big",
+            "RESOURCE_EXHAUSTED",
+            configuration("limits: { body: 1KiB }", &here, http2),
+        ),
+    ] {
+        let keel = run(&folder, &text);
+        let said = client(keel.address, story, &[]);
+        assert!(said.starts_with(&format!("{status} ")), "{said}\n{text}");
+    }
+}
+
+/// A drain says GOAWAY, and a call that is under way ends as it would have.
+#[test]
+#[ignore = "until the engine speaks HTTP/2"]
+fn a_drain_lets_calls_end() {
+    let folder = Folder::new("grpc-drain");
+    let mut server = Server::start("one");
+    let mut keel = keel(&folder, &[&server], "", "");
+    let mut idle = crate::http2::frames::Connection::to(keel.address, &[]);
+    assert!(idle.settled());
+    let mut story = Story::begin(keel.address, "drain");
+    assert_eq!(story.says(), "first");
+    keel.signal("-TERM");
+    keel.until("draining, at most 30s\n");
+    idle.until(|own| own.closed);
+    assert_eq!(idle.goaway.map(|(_, code)| code), Some(0));
+    story.asks.write_all(b"go on\n").unwrap();
+    assert_eq!(story.says(), "fine");
+    server.until("late-done");
+    assert_eq!(keel.wait().0.code(), Some(0));
+}
