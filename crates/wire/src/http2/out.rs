@@ -63,13 +63,16 @@ pub fn response_for(head: &[u8]) -> Result<Response<()>, Malformed> {
     };
     let first = lines.next().ok_or(Malformed::StartLine)?;
     let status = first.get(9..12).ok_or(Malformed::StartLine)?;
-    let status = match StatusCode::from_bytes(status).map_err(|_| Malformed::Status)? {
-        StatusCode::SWITCHING_PROTOCOLS => StatusCode::OK,
-        status => status,
-    };
+    let status = StatusCode::from_bytes(status).map_err(|_| Malformed::Status)?;
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(());
-    *response.status_mut() = status;
-    put_lines(&mut lines, response.headers_mut(), &mut None)?;
+    *response.status_mut() = if switches { StatusCode::OK } else { status };
+    let fields = response.headers_mut();
+    put_lines(&mut lines, fields, &mut None)?;
+    if switches {
+        // Nobody sent the key that this answers (RFC 8441 section 5).
+        fields.remove(http::header::SEC_WEBSOCKET_ACCEPT);
+    }
     Ok(response)
 }
 

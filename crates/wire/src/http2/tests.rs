@@ -1,3 +1,4 @@
+use http::header::HeaderName;
 use http::{Request, Response};
 
 use super::*;
@@ -8,7 +9,9 @@ fn asked(method: &str, uri: &str, fields: &[(&str, &[u8])]) -> http::request::Pa
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in fields {
         let value = http::HeaderValue::from_bytes(value).unwrap();
-        request = request.header(*name, value);
+        // As the crate reads them off the wire.
+        let name = HeaderName::from_lowercase(name.to_ascii_lowercase().as_bytes()).unwrap();
+        request = request.header(name, value);
     }
     request.body(()).unwrap().into_parts().0
 }
@@ -153,6 +156,12 @@ fn what_is_refused() {
         (
             "GET",
             "http://a/",
+            vec![("x\"y", b"a")],
+            Malformed::FieldName,
+        ),
+        (
+            "GET",
+            "http://a/",
             vec![("x", b" a")],
             Malformed::FieldValue,
         ),
@@ -292,7 +301,9 @@ fn responses_in_and_out() {
     assert_eq!(out, b"HTTP/1.1 200 OK\r\nx-a: 1\r\n\r\n");
     let on = response_for(&out).unwrap();
     assert_eq!((on.status().as_u16(), on.headers().len()), (200, 1));
-    let switched = response_for(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n");
+    let switched = response_for(
+        b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: a\r\nSec-WebSocket-Accept: s3pP\r\n\r\n",
+    );
     let switched = switched.unwrap();
     assert_eq!(
         (switched.status().as_u16(), switched.headers().len()),
@@ -323,6 +334,11 @@ fn trailers_there_and_back() {
     assert_eq!(back, b"x: 1\r\n");
     map.append("y", http::HeaderValue::from_static(" a"));
     assert_eq!(trailers(&map, &limits, &mut back), Err(Malformed::Trailer));
+    map.remove("y");
+    let quoted = HeaderName::from_lowercase(b"y\"z").unwrap();
+    map.append(&quoted, http::HeaderValue::from_static("a"));
+    assert_eq!(trailers(&map, &limits, &mut back), Err(Malformed::Trailer));
+    map.remove(quoted);
     let few = HeadLimits {
         fields: 1,
         ..limits
