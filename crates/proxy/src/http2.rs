@@ -9,6 +9,9 @@ mod watch;
 /// A connection as the crate reads and writes it.
 mod io;
 
+/// What comes on a stream and waits to be taken.
+mod body;
+
 /// One stream.
 pub(crate) mod stream;
 

@@ -14,13 +14,14 @@ use evenkeel_wire::sniff::HTTP2_PREFACE;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 
+use super::body::Gathers;
 use super::io::Io;
 use super::stream::{BUFFERED, Stream};
 use super::watch::{Budgets, Watch};
 use super::{FAREWELL, TABLE};
 use crate::buffers::Input;
 use crate::carrier::Carrier;
-use crate::connection::{Conn, Door, Next, Slots, limits_of};
+use crate::connection::{Conn, Door, Next, Slots, limits_of, linger};
 use crate::deadline::Deadline;
 use crate::net::Net;
 use crate::proxy_protocol::Ends;
@@ -30,6 +31,9 @@ use crate::worker::Worker;
 
 /// Resets of ours over a connection's life that answer what the client did wrong (H3).
 const OUR_RESETS: usize = 200;
+
+/// What DATA frames that wait may cost beside their payloads: 4096 of the smallest, until they are put together.
+pub(super) const WAITING: usize = 1024 * 1024;
 
 /// Streams that were taken back before anybody took them up.
 const UNTAKEN: usize = 50;
@@ -47,6 +51,16 @@ pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
     mut conn: Conn<N>,
     slots: Rc<Slots<F, N>>,
 ) {
+    if hold(&mut conn, slots).await {
+        linger(&mut conn).await;
+    }
+}
+
+/// Serves a client until it is told that its connection ends: true; or there is nothing to tell.
+async fn hold<N: Net, F: Future<Output = Conn<N>> + 'static>(
+    conn: &mut Conn<N>,
+    slots: Rc<Slots<F, N>>,
+) -> bool {
     let first = conn.input.data().to_vec();
     conn.input.consume(first.len());
     conn.input.release(&conn.worker.buffers);
@@ -57,9 +71,9 @@ pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
         deadline,
         ends,
         ..
-    } = &mut conn
+    } = conn
     else {
-        return;
+        return false;
     };
     let view = worker.view();
     let limits = limits_of(door.plan(&view.live, view.version).map(|(_, plan)| plan));
@@ -79,7 +93,7 @@ pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
         }
     })
     .await;
-    let Some(h2) = begun else { return };
+    let Some(h2) = begun else { return false };
     let front = Front {
         worker,
         door,
@@ -94,8 +108,9 @@ pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
         opened: 0,
         limits,
         state: State::Fresh,
+        bodies: Vec::new(),
     };
-    front.run(h2).await;
+    front.run(h2).await
 }
 
 fn builder(limits: &ListenerLimits) -> Builder {
@@ -110,6 +125,7 @@ fn builder(limits: &ListenerLimits) -> Builder {
         .max_concurrent_reset_streams(OUR_RESETS)
         .max_local_error_reset_streams(Some(OUR_RESETS))
         .max_pending_accept_reset_streams(UNTAKEN)
+        .data_frame_budget(WAITING)
         .enable_connect_protocol();
     builder
 }
@@ -125,7 +141,9 @@ enum State {
     Idle,
     /// It was told to end, and exchanges are under way.
     Ending,
-    /// It was told to end, and nothing is under way.
+    /// It was told to end, and none is. What it asked for before it heard that is served all the same.
+    Leaving,
+    /// It was told to end at once.
     Over,
 }
 
@@ -169,26 +187,32 @@ struct Front<'a, N: Net, F> {
     opened: u64,
     limits: ListenerLimits,
     state: State,
+    /// Those of requests under way, and some that have ended.
+    bodies: Vec<Gathers>,
 }
 
 impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
-    async fn run<S: Sock>(mut self, mut h2: Connection<Io<&mut S>, Bytes>) {
+    /// True: the client was told why it ends, and may still be sending.
+    async fn run<S: Sock>(mut self, mut h2: Connection<Io<&mut S>, Bytes>) -> bool {
         self.wait(self.limits.head_within);
-        poll_fn(|cx| self.poll(cx, &mut h2)).await;
+        poll_fn(|cx| self.poll(cx, &mut h2)).await
     }
 
     fn poll<S: Sock>(
         &mut self,
         cx: &mut Context<'_>,
         h2: &mut Connection<Io<&mut S>, Bytes>,
-    ) -> Poll<()> {
+    ) -> Poll<bool> {
         self.watch.begin_turn();
         loop {
             match h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(true),
                 Poll::Pending => break,
             }
+        }
+        if self.watch.take_small() {
+            self.bodies.retain(Gathers::gather);
         }
         self.budgets.answered(self.tally.answered.take());
         if Budgets::is_due(&self.watch) && self.state != State::Over {
@@ -196,13 +220,14 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
             if charged.is_err() {
                 self.door.state().counters.calmed();
                 h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                self.leave();
+                self.end();
                 cx.waker().wake_by_ref();
             }
         }
         let closing = self.worker.is_closing() || self.door.is_closing();
         let worn = self.limits.requests.is_some_and(|most| self.opened >= most);
-        if (closing || worn) && !matches!(self.state, State::Ending | State::Over) {
+        let told = matches!(self.state, State::Ending | State::Leaving | State::Over);
+        if (closing || worn) && !told {
             h2.graceful_shutdown();
             self.state = State::Ending;
             cx.waker().wake_by_ref();
@@ -213,19 +238,27 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
             return Poll::Pending;
         }
         match self.state {
-            State::Over => Poll::Ready(()),
+            // It does not take the last word: nothing else would reach it.
+            State::Over => Poll::Ready(false),
             // Woken to look whether its listener closes: it does not, or that is known.
             _ if !self.deadline.is_due(self.worker.now()) => {
                 self.deadline.resume();
-                self.deadline.poll_passed(cx)
+                self.deadline.poll_passed(cx).map(|()| false)
             }
             State::Busy | State::Ending => {
                 self.mind();
-                self.deadline.poll_passed(cx)
+                self.deadline.poll_passed(cx).map(|()| false)
             }
             State::Fresh | State::Idle => {
                 h2.graceful_shutdown();
                 self.leave();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            // It does not say that it has heard: what it asks from here on is not served, and it is told so.
+            State::Leaving => {
+                h2.abrupt_shutdown(Reason::NO_ERROR);
+                self.end();
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -239,6 +272,13 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
         self.tally.open.set(self.tally.open.get() + 1);
         let open = Open(self.tally.clone(), worker.clone());
         let stream = Stream::of_client(request, respond, self.secured.clone(), self.local);
+        if let Some(body) = stream.gathers() {
+            // Now and then, so that each costs one look.
+            if self.bodies.len() > 2 * self.tally.open.get() {
+                self.bodies.retain(Gathers::is_there);
+            }
+            self.bodies.push(body);
+        }
         let conn = Conn {
             deadline: worker.deadlines.slot(),
             door: self.door.clone(),
@@ -276,6 +316,10 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
                 self.wait(self.limits.keep_alive);
             }
             (State::Ending, false) => self.leave(),
+            (State::Leaving, true) => {
+                self.state = State::Ending;
+                self.mind();
+            }
             _ => {}
         }
     }
@@ -289,8 +333,14 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
         self.deadline.set_idle(self.worker.now(), within);
     }
 
-    /// What was said goes out, for a while.
+    /// What was said goes out, for a while, and what was asked before it was heard comes in.
     fn leave(&mut self) {
+        self.state = State::Leaving;
+        self.deadline.set(self.worker.now() + FAREWELL);
+    }
+
+    /// The last word goes out, for a while.
+    fn end(&mut self) {
         self.state = State::Over;
         self.deadline.set(self.worker.now() + FAREWELL);
     }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use evenkeel_wire::forward::Forwardable;
 use evenkeel_wire::http1::HeadLimits;
 use evenkeel_wire::http1::request::PathForm;
@@ -21,6 +21,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::back::Held;
+use super::body::{Body, Gathers};
 use crate::tls::secured::Secured;
 
 /// The most that one stream has written and its connection has not.
@@ -38,9 +39,7 @@ pub(crate) struct Stream {
     /// A tunnel was asked for, and is not open.
     asks_tunnel: bool,
     /// The peer's direction. None: its head has not come.
-    body: Option<RecvStream>,
-    /// Of it, what came and was not taken.
-    came: Bytes,
+    body: Option<Body>,
     /// The trailers that came behind it, as lines of text.
     trailers: Vec<u8>,
     limits: HeadLimits,
@@ -77,7 +76,7 @@ pub(crate) enum Unheard {
 }
 
 impl Stream {
-    fn new(peer: Peer, body: Option<RecvStream>, secured: Option<Rc<Secured>>) -> Self {
+    fn new(peer: Peer, body: Option<Body>, secured: Option<Rc<Secured>>) -> Self {
         Self {
             peer,
             send: None,
@@ -85,7 +84,6 @@ impl Stream {
             over: false,
             asks_tunnel: false,
             body,
-            came: Bytes::new(),
             trailers: Vec::new(),
             limits: HeadLimits::default(),
             secured,
@@ -105,8 +103,14 @@ impl Stream {
         let peer = Peer::Client(Some(Box::new(parts)), respond);
         Self {
             local,
-            ..Self::new(peer, Some(body), secured)
+            ..Self::new(peer, Some(Body::new(body)), secured)
         }
+    }
+
+    /// For who puts the frames of a request's body together. None: it has none.
+    pub(super) fn gathers(&self) -> Option<Gathers> {
+        let body = self.body.as_ref().filter(|body| !body.is_empty());
+        body.map(Body::gathers)
     }
 
     /// One to a backend, not opened yet.
@@ -143,7 +147,7 @@ impl Stream {
         let parts = parts.take().ok_or(Malformed::Http2)?;
         let protocol = parts.extensions.get::<Protocol>();
         let protocol = protocol.map(|protocol| protocol.as_str().as_bytes());
-        let ended = self.body.as_ref().is_none_or(RecvStream::is_end_stream);
+        let ended = self.body.as_ref().is_none_or(Body::is_empty);
         http2::request(&parts, protocol, ended, limits, form, head)
     }
 
@@ -243,7 +247,8 @@ impl Stream {
             Ok(came) => came.into_parts(),
             Err(error) => return Poll::Ready(Err(held.unheard(&error, stream))),
         };
-        let ended = body.is_end_stream();
+        let body = Body::new(body);
+        let ended = body.is_empty();
         self.body = Some(body);
         let taken = http2::response(&parts, ended, limits, to_head, into);
         Poll::Ready(taken.map_err(Unheard::Malformed))
@@ -263,28 +268,17 @@ impl Stream {
         cx: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let Some(body) = &mut self.body else {
+        let Some(body) = &self.body else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        while self.came.is_empty() {
-            match ready!(body.poll_data(cx)) {
-                Some(came) => self.came = came.map_err(broken)?,
-                None => {
-                    if let Some(trailers) = ready!(body.poll_trailers(cx)).map_err(broken)? {
-                        let limits = &self.limits;
-                        http2::trailers(&trailers, limits, &mut self.trailers)
-                            .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
-                    }
-                    return Poll::Ready(Ok(0));
-                }
-            }
+        let length = ready!(body.poll_read(cx, into)).map_err(broken)?;
+        if length == 0
+            && !into.is_empty()
+            && let Some(trailers) = ready!(body.poll_trailers(cx)).map_err(broken)?
+        {
+            http2::trailers(&trailers, &self.limits, &mut self.trailers)
+                .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
         }
-        let length = self.came.len().min(into.len());
-        self.came.copy_to_slice(&mut into[..length]);
-        // The peer may send as much again.
-        body.flow_control()
-            .release_capacity(length)
-            .map_err(broken)?;
         Poll::Ready(Ok(length))
     }
 

@@ -27,6 +27,9 @@ const SOME: Duration = Duration::from_millis(100);
 /// See [`IDLE_FRAMES`].
 const EARNS: u32 = 256;
 
+/// As many come back with each exchange that was answered: whoever reads a short answer may grant a window for it twice.
+const IDLE_PER_ANSWER: u32 = 4;
+
 /// Bytes of a frame's header (RFC 9113 section 4.1).
 const HEADER: usize = 9;
 
@@ -47,6 +50,8 @@ pub(crate) struct Watch {
     last_left: Cell<u8>,
     resets: Cell<u32>,
     idle: Cell<u32>,
+    /// Frames of few bytes, since they were last put together.
+    small: Cell<u32>,
     written: Cell<u32>,
     /// Bytes so far.
     all: Cell<u64>,
@@ -56,6 +61,15 @@ pub(crate) struct Watch {
 
 /// What may be read of one connection before others have their turn.
 const TURN: usize = 64 * 1024;
+
+/// Bytes of a DATA frame that costs the crate more than it carries: what it adds to each.
+const SMALL: usize = 256;
+
+/// What such a frame costs of a turn: a turn full of them is far less than [`WAITING`](super::front::WAITING) allows.
+const SMALL_TURN: usize = 128;
+
+/// So many of them, and who has sent them has those that wait put together.
+const MANY_SMALL: u32 = 256;
 
 impl Watch {
     /// Of a connection whose peer sends so many bytes before its first frame.
@@ -71,6 +85,7 @@ impl Watch {
             last_left: Cell::new(0),
             resets: Cell::new(0),
             idle: Cell::new(0),
+            small: Cell::new(0),
             written: Cell::new(0),
             turn: Cell::new(TURN),
         }
@@ -84,6 +99,15 @@ impl Watch {
     /// How much may still be read in this turn.
     pub(crate) fn turn_left(&self) -> usize {
         self.turn.get()
+    }
+
+    /// Whether many small frames came since the last time that this was so.
+    pub(crate) fn take_small(&self) -> bool {
+        let many = self.small.get() >= MANY_SMALL;
+        if many {
+            self.small.set(0);
+        }
+        many
     }
 
     /// Whether a peer that goes says that it never saw this stream.
@@ -158,6 +182,10 @@ impl Watch {
         const CONTINUATION: u8 = 9;
         const END_STREAM: u8 = 1;
         const END_HEADERS: u8 = 4;
+        if kind == DATA && (1..SMALL).contains(&length) {
+            self.small.set(self.small.get().saturating_add(1));
+            self.turn.set(self.turn.get().saturating_sub(SMALL_TURN));
+        }
         let idle = match kind {
             DATA => length == 0 && flags & END_STREAM == 0,
             HEADERS | CONTINUATION => length == 0 && flags & END_HEADERS == 0,
@@ -213,6 +241,8 @@ impl Budgets {
     /// So many exchanges were answered.
     pub(crate) fn answered(&mut self, count: u32) {
         self.resets = self.resets.saturating_add(count).min(RESETS);
+        let idle = count.saturating_mul(IDLE_PER_ANSWER);
+        self.idle = self.idle.saturating_add(idle).min(IDLE_FRAMES);
     }
 
     /// Takes off what was seen since the last time.
@@ -277,8 +307,26 @@ mod tests {
             }
             assert_eq!((watch.resets.get(), watch.idle.get()), (2, 5), "{size}");
             assert!(watch.is_beyond(0x107) && !watch.is_beyond(0x105));
-            assert_eq!(watch.turn_left(), TURN - all.len());
+            assert_eq!(watch.turn_left(), TURN - all.len() - SMALL_TURN);
         }
+    }
+
+    #[test]
+    fn small_frames_end_a_turn_and_are_told_when_they_are_many() {
+        let watch = Watch::behind(0);
+        let mut told = 0;
+        while watch.turn_left() > 0 {
+            watch.came(&frame(0, 0, 1, b"x"));
+            watch.came(&frame(0, 0, 1, &[0; SMALL]));
+            told += u32::from(watch.take_small());
+        }
+        assert_eq!(told, 0);
+        for _ in 0..MANY_SMALL {
+            watch.came(&frame(0, 0, 1, &[0; SMALL - 1]));
+        }
+        assert!(watch.take_small() && !watch.take_small());
+        watch.begin_turn();
+        assert_eq!(watch.turn_left(), TURN);
     }
 
     #[test]
@@ -295,6 +343,14 @@ mod tests {
         assert_eq!(reset(RESETS / 10, 1, 0), Ok(()), "and so does time");
         assert_eq!(reset(1, 1, 0), Err(Spent));
         assert_eq!(reset(RESETS + 1, 1000, 999), Err(Spent), "no more is kept");
+        let mut budgets = Budgets::new(at(0));
+        watch.idle.set(IDLE_FRAMES);
+        assert_eq!(budgets.charge(&watch, at(0)), Ok(()));
+        budgets.answered(10);
+        watch.idle.set(10 * IDLE_PER_ANSWER);
+        assert_eq!(budgets.charge(&watch, at(0)), Ok(()), "answers earn");
+        watch.idle.set(1);
+        assert_eq!(budgets.charge(&watch, at(0)), Err(Spent));
         let mut budgets = Budgets::new(at(0));
         let mut idle = |count: u32, now: u64, written: usize| {
             watch.idle.set(count);
