@@ -57,7 +57,7 @@ fn asked(behind: &mut Connection, number: usize) -> Vec<u32> {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn streams_share_a_connection_and_answers_find_theirs() {
     let between = Between::new("shared", "");
     let mut client = between.client();
@@ -103,7 +103,7 @@ fn streams_share_a_connection_and_answers_find_theirs() {
 
 /// Streams above the last that GOAWAY names were not looked at: even a POST is sent anew, elsewhere.
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn what_goaway_leaves_out_is_sent_anew() {
     let between = Between::new("goaway", "");
     let mut client = between.client();
@@ -133,7 +133,7 @@ fn what_goaway_leaves_out_is_sent_anew() {
 
 /// A drain in the RFC's two steps loses nothing.
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn a_drain_in_two_steps() {
     let between = Between::new("two-steps", "");
     let mut client = between.client();
@@ -155,7 +155,7 @@ fn a_drain_in_two_steps() {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn refused_streams_are_sent_anew_and_others_are_not() {
     for (name, code, again) in [
         ("refused", REFUSED_STREAM, true),
@@ -185,7 +185,7 @@ fn refused_streams_are_sent_anew_and_others_are_not() {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn limits_of_streams_are_kept() {
     let between = Between::new("limits", "");
     let mut client = between.client();
@@ -237,7 +237,7 @@ fn limits_of_streams_are_kept() {
 
 /// A backend's windows: shut, then open, then made smaller than what is under way.
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn windows_of_backends_are_kept() {
     let between = Between::new("windows", "");
     let (_, before) = used(&between.keel);
@@ -285,7 +285,7 @@ fn windows_of_backends_are_kept() {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn interim_answers_bodies_and_trailers_come_through() {
     let between = Between::new("trailers", "");
     let mut client = between.client();
@@ -338,7 +338,7 @@ fn interim_answers_bodies_and_trailers_come_through() {
 
 /// What is no answer is 502; what breaks off never looks whole.
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn answers_that_are_none() {
     let head = |fields: &[(&str, &str)]| headers(0, END_STREAM, fields)[9..].to_vec();
     let more = |name: &'static str, value: &'static str| head(&[(":status", "200"), (name, value)]);
@@ -400,7 +400,7 @@ fn answers_that_are_none() {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn backends_that_flood() {
     let begun = |own| frame(HEADERS, 0, own, &block(OK));
     for (name, first, round) in [
@@ -476,7 +476,7 @@ fn backends_that_flood() {
 
 /// A client that leaves, and a backend that is silent: the stream ends, the connection goes on.
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn one_stream_ends_and_the_others_go_on() {
     let between = Between::new("one-ends", "timeouts: { per_try: 500ms, exchange: 500ms }");
     let mut client = between.client();
@@ -503,7 +503,7 @@ fn one_stream_ends_and_the_others_go_on() {
 
 /// The connection dies under three streams: none looks whole, none is taken for another.
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
+#[ignore = "waits for backends that are asked by HTTP/2"]
 fn a_connection_that_dies_under_its_streams() {
     let between = Between::new("dies", "");
     let mut client = between.client();

@@ -18,7 +18,6 @@ fn told(program: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
 fn curl_gets_what_http1_backends_have() {
     let scene = Scene::new("h2-curl", "", "");
     let curl = |arguments: &[&str], path: &str| {
@@ -97,7 +96,6 @@ fn curl_gets_what_http1_backends_have() {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
 fn over_tls_by_alpn() {
     let folder = Folder::new("h2-tls");
     let authority = Authority::new(&folder, "authority");
@@ -166,7 +164,6 @@ fn over_tls_by_alpn() {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
 fn long_bodies_arrive_whole_both_ways() {
     let folder = Folder::new("h2-long");
     let scene = Scene::new("h2-long-keel", "", "");
@@ -219,7 +216,6 @@ fn long_bodies_arrive_whole_both_ways() {
 }
 
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
 fn nghttp_sees_interim_answers_and_trailers() {
     let scene = Scene::new("h2-nghttp", "", "");
     let url = |path: &str| format!("http://{}{path}", scene.keel.address);
@@ -263,7 +259,6 @@ fn nghttp_sees_interim_answers_and_trailers() {
 
 /// Many streams on many connections: each is answered, and counted once here and there.
 #[test]
-#[ignore = "until the engine speaks HTTP/2"]
 fn h2load_is_counted_at_both_ends() {
     let folder = Folder::new("h2-load");
     let backends: Vec<_> = (0..3).map(|_| Recorder::start()).collect();
