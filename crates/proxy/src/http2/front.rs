@@ -271,7 +271,8 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
         let worker = self.worker.clone();
         self.tally.open.set(self.tally.open.get() + 1);
         let open = Open(self.tally.clone(), worker.clone());
-        let stream = Stream::of_client(request, respond, self.secured.clone(), self.local);
+        let (secured, watch) = (self.secured.clone(), self.watch.clone());
+        let stream = Stream::of_client(request, respond, secured, self.local, watch);
         if let Some(body) = stream.gathers() {
             // Now and then, so that each costs one look.
             if self.bodies.len() > 2 * self.tally.open.get() {

@@ -22,6 +22,7 @@ use h2::{Reason, RecvStream, SendStream};
 
 use super::back::Held;
 use super::body::{Body, Gathers};
+use super::watch::Watch;
 use crate::tls::secured::Secured;
 
 /// The most that one stream has written and its connection has not.
@@ -49,6 +50,8 @@ pub(crate) struct Stream {
     local: Option<SocketAddr>,
     /// Its place on a connection to a backend.
     held: Option<Held>,
+    /// That of a client's connection.
+    watch: Option<Rc<Watch>>,
 }
 
 /// Who is at the other end.
@@ -89,6 +92,7 @@ impl Stream {
             secured,
             held: None,
             local: None,
+            watch: None,
         }
     }
 
@@ -98,11 +102,13 @@ impl Stream {
         respond: SendResponse<Bytes>,
         secured: Option<Rc<Secured>>,
         local: Option<SocketAddr>,
+        watch: Rc<Watch>,
     ) -> Self {
         let (parts, body) = request.into_parts();
         let peer = Peer::Client(Some(Box::new(parts)), respond);
         Self {
             local,
+            watch: Some(watch),
             ..Self::new(peer, Some(Body::new(body)), secured)
         }
     }
@@ -308,6 +314,11 @@ impl Stream {
         }
         // What ends with it goes in one frame with its end.
         self.waiting = Some(data.freeze());
+        if length == wanted
+            && let Some(watch) = &self.watch
+        {
+            watch.sent_whole();
+        }
         Poll::Ready(Ok(length))
     }
 

@@ -27,6 +27,13 @@ const SOME: Duration = Duration::from_millis(100);
 /// See [`IDLE_FRAMES`].
 const EARNS: u32 = 256;
 
+/// Frames that a peer may send for each piece of a body that it could take whole, beside its budget: gRPC grants a window anew for
+/// each message that it reads, however short. What it takes byte by byte earns nothing.
+const PER_PIECE: u32 = 2;
+
+/// The most that is kept of those: pieces that are under way in a window of 256 KiB, at 6 bytes each.
+const PER_PIECES: u32 = 90_000;
+
 /// As many come back with each exchange that was answered: whoever reads a short answer may grant a window for it twice.
 const IDLE_PER_ANSWER: u32 = 4;
 
@@ -55,6 +62,8 @@ pub(crate) struct Watch {
     written: Cell<u32>,
     /// Bytes so far.
     all: Cell<u64>,
+    /// Pieces of bodies that the peer could take whole.
+    pieces: Cell<u32>,
     /// What may be read before the owner's next turn.
     turn: Cell<usize>,
 }
@@ -87,6 +96,7 @@ impl Watch {
             idle: Cell::new(0),
             small: Cell::new(0),
             written: Cell::new(0),
+            pieces: Cell::new(0),
             turn: Cell::new(TURN),
         }
     }
@@ -129,6 +139,11 @@ impl Watch {
     /// Bytes that came so far.
     pub(crate) fn so_far(&self) -> u64 {
         self.all.get()
+    }
+
+    /// A piece of a body goes to the peer, which had a window for all of it.
+    pub(crate) fn sent_whole(&self) {
+        self.pieces.set(self.pieces.get().saturating_add(1));
     }
 
     /// Takes in what came.
@@ -217,6 +232,8 @@ impl Watch {
 pub(crate) struct Budgets {
     resets: u32,
     idle: u32,
+    /// Frames for pieces, see [`PER_PIECE`].
+    owed: u32,
     filled: Instant,
 }
 
@@ -229,6 +246,7 @@ impl Budgets {
         Self {
             resets: RESETS,
             idle: IDLE_FRAMES,
+            owed: 0,
             filled: now,
         }
     }
@@ -264,7 +282,12 @@ impl Budgets {
         let idle = self.idle.saturating_add(earned);
         let left = |has: u32, most: u32, cost: u32| has.min(most).checked_sub(cost).ok_or(Spent);
         self.resets = left(self.resets, RESETS, watch.resets.take())?;
-        self.idle = left(idle, IDLE_FRAMES, watch.idle.take())?;
+        let pieces = watch.pieces.take().saturating_mul(PER_PIECE);
+        self.owed = self.owed.saturating_add(pieces).min(PER_PIECES);
+        let cost = watch.idle.take();
+        let owed = cost.min(self.owed);
+        self.owed -= owed;
+        self.idle = left(idle, IDLE_FRAMES, cost - owed)?;
         Ok(())
     }
 }
@@ -349,6 +372,16 @@ mod tests {
         budgets.answered(10);
         watch.idle.set(10 * IDLE_PER_ANSWER);
         assert_eq!(budgets.charge(&watch, at(0)), Ok(()), "answers earn");
+        watch.idle.set(1);
+        assert_eq!(budgets.charge(&watch, at(0)), Err(Spent));
+        let mut budgets = Budgets::new(at(0));
+        for _ in 0..2 * IDLE_FRAMES {
+            watch.sent_whole();
+        }
+        watch.idle.set(3 * IDLE_FRAMES);
+        assert_eq!(budgets.charge(&watch, at(0)), Ok(()), "so do pieces");
+        watch.idle.set(2 * IDLE_FRAMES);
+        assert_eq!(budgets.charge(&watch, at(0)), Ok(()), "beside the rest");
         watch.idle.set(1);
         assert_eq!(budgets.charge(&watch, at(0)), Err(Spent));
         let mut budgets = Budgets::new(at(0));
