@@ -159,7 +159,6 @@ fn the_stories_hold_without_anybody_between() {
 }
 
 #[test]
-#[ignore = "waits for backends that are asked by HTTP/2"]
 fn the_stories_hold_through_us_plain_and_over_tls() {
     let folder = Folder::new("grpc-stories");
     let authority = Authority::new(&folder, "authority");
@@ -178,7 +177,6 @@ fn the_stories_hold_through_us_plain_and_over_tls() {
 
 /// The backend learns of the deadline, and of its end.
 #[test]
-#[ignore = "waits for backends that are asked by HTTP/2"]
 fn deadlines_and_cancellations_reach_the_backend() {
     let folder = Folder::new("grpc-cancel");
     let mut server = Server::start("one");
@@ -192,7 +190,6 @@ fn deadlines_and_cancellations_reach_the_backend() {
 }
 
 #[test]
-#[ignore = "waits for backends that are asked by HTTP/2"]
 fn calls_of_one_connection_go_to_all_backends() {
     let folder = Folder::new("grpc-balance");
     let (one, two) = (Server::start("one"), Server::start("two"));
@@ -211,7 +208,7 @@ fn calls_of_one_connection_go_to_all_backends() {
 }
 
 #[test]
-#[ignore = "waits for backends that are asked by HTTP/2"]
+#[ignore = "waits for statuses of gRPC in refusals of ours"]
 fn a_backend_that_dies_within_a_stream_is_unavailable() {
     let folder = Folder::new("grpc-killed");
     let server = Server::start("one");
@@ -227,7 +224,7 @@ fn a_backend_that_dies_within_a_stream_is_unavailable() {
 
 /// Our own refusals are statuses of gRPC, not of HTTP.
 #[test]
-#[ignore = "waits for backends that are asked by HTTP/2"]
+#[ignore = "waits for statuses of gRPC in refusals of ours"]
 fn refusals_are_statuses() {
     let folder = Folder::new("grpc-refusals");
     let server = Server::start("one");
@@ -274,7 +271,6 @@ fn refusals_are_statuses() {
 
 /// A drain says GOAWAY, and a call that is under way ends as it would have.
 #[test]
-#[ignore = "waits for backends that are asked by HTTP/2"]
 fn a_drain_lets_calls_end() {
     let folder = Folder::new("grpc-drain");
     let mut server = Server::start("one");
