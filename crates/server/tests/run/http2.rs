@@ -3,6 +3,7 @@
 
 mod backends;
 mod clients;
+mod ends;
 mod floods;
 pub(crate) mod frames;
 pub(crate) mod hpack;

@@ -12,6 +12,9 @@ const ROUNDS: u32 = 300_000;
 /// The most requests that one connection may bring to a backend before it ends.
 const REQUESTS: usize = 3_000;
 
+/// Ticks of a processor (some 10 ms each) that a flood may take until its connection ends, what others ask beside it included.
+const TICKS: u64 = 20;
+
 /// So many KiB of memory a flood may take, and keep.
 const MEMORY: u64 = 48 * 1024;
 
@@ -45,7 +48,10 @@ fn check(name: &str, flood: &Flood) {
     // A connection that is cut while it writes may not read the last word: what was said once holds for all.
     for turn in 0..5 {
         let before = scene.backend.heads();
+        let (ticks, _) = used(&scene.keel);
         let end = flooded(&scene, flood, &mut other);
+        let ticks = used(&scene.keel).0 - ticks;
+        assert!(ticks < TICKS, "{name}: {ticks} ticks");
         let requests = scene.backend.heads() - before;
         assert!(
             requests < REQUESTS,
