@@ -25,8 +25,6 @@ struct Coming {
     gathered: BytesMut,
     /// Who waits for more.
     reader: Option<Waker>,
-    /// Nothing follows its head.
-    empty: bool,
 }
 
 impl Body {
@@ -35,14 +33,8 @@ impl Body {
             begun: Bytes::new(),
             gathered: BytesMut::new(),
             reader: None,
-            empty: frames.is_end_stream(),
             frames,
         })))
-    }
-
-    /// Whether nothing followed its head.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().empty
     }
 
     pub(super) fn gathers(&self) -> Gathers {

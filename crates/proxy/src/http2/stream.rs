@@ -39,7 +39,7 @@ pub(crate) struct Stream {
     over: bool,
     /// A tunnel was asked for, and is not open.
     asks_tunnel: bool,
-    /// The peer's direction. None: its head has not come.
+    /// The peer's direction. None: nothing came of it, or it has ended with its head.
     body: Option<Body>,
     /// The trailers that came behind it, as lines of text.
     trailers: Vec<u8>,
@@ -106,17 +106,17 @@ impl Stream {
     ) -> Self {
         let (parts, body) = request.into_parts();
         let peer = Peer::Client(Some(Box::new(parts)), respond);
+        let body = (!body.is_end_stream()).then(|| Body::new(body));
         Self {
             local,
             watch: Some(watch),
-            ..Self::new(peer, Some(Body::new(body)), secured)
+            ..Self::new(peer, body, secured)
         }
     }
 
     /// For who puts the frames of a request's body together. None: it has none.
     pub(super) fn gathers(&self) -> Option<Gathers> {
-        let body = self.body.as_ref().filter(|body| !body.is_empty());
-        body.map(Body::gathers)
+        self.body.as_ref().map(Body::gathers)
     }
 
     /// One to a backend, not opened yet.
@@ -153,7 +153,7 @@ impl Stream {
         let parts = parts.take().ok_or(Malformed::Http2)?;
         let protocol = parts.extensions.get::<Protocol>();
         let protocol = protocol.map(|protocol| protocol.as_str().as_bytes());
-        let ended = self.body.as_ref().is_none_or(Body::is_empty);
+        let ended = self.body.is_none();
         http2::request(&parts, protocol, ended, limits, form, head)
     }
 
@@ -253,9 +253,8 @@ impl Stream {
             Ok(came) => came.into_parts(),
             Err(error) => return Poll::Ready(Err(held.unheard(&error, stream))),
         };
-        let body = Body::new(body);
-        let ended = body.is_empty();
-        self.body = Some(body);
+        let ended = body.is_end_stream();
+        self.body = Some(Body::new(body));
         let taken = http2::response(&parts, ended, limits, to_head, into);
         Poll::Ready(taken.map_err(Unheard::Malformed))
     }
@@ -275,7 +274,11 @@ impl Stream {
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let Some(body) = &self.body else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            return Poll::Ready(match self.peer {
+                // Nothing followed its head.
+                Peer::Client(..) => Ok(0),
+                Peer::Idle(_) | Peer::Asked(_) => Err(io::ErrorKind::NotConnected.into()),
+            });
         };
         let length = ready!(body.poll_read(cx, into)).map_err(broken)?;
         if length == 0
