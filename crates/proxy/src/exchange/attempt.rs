@@ -370,10 +370,12 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             self.desk.upward = self.upload.into_buffer();
             return Err(Stale(self.pick));
         }
-        if let (Carrier::Stream(stream), Heard::Nothing { client: false }) =
-            (&self.upstream.sock, &heard)
-        {
-            stream.doubt();
+        if let Carrier::Stream(stream) = &self.upstream.sock {
+            match heard {
+                Heard::Nothing { client: false } => stream.doubt(false),
+                Heard::Malformed(_) => stream.doubt(true),
+                _ => {}
+            }
         }
         let (fault, reason) = match heard {
             Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),

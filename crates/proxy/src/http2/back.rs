@@ -23,7 +23,7 @@ use h2::{Error, Reason};
 use super::TABLE;
 use super::io::Io;
 use super::stream::{BUFFERED, Stream, Unheard};
-use super::watch::Watch;
+use super::watch::{Budgets, Watch};
 use crate::net::Net;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
@@ -89,9 +89,20 @@ struct State {
     over: Cell<bool>,
     /// It has ended, or is to end whether or not its backend hears of it.
     gone: Cell<bool>,
+    budgets: RefCell<Budgets>,
+    /// The time, as the sweep has seen it.
+    now: Cell<Instant>,
     waker: RefCell<Option<Waker>>,
     /// Streams at once that the backend takes; 0: it has not said yet.
     most: Cell<usize>,
+}
+
+impl State {
+    /// Whether its backend's frames have cost too much.
+    fn is_spent(&self) -> bool {
+        let mut budgets = self.budgets.borrow_mut();
+        Budgets::is_due(&self.watch) && budgets.charge(&self.watch, self.now.get()).is_err()
+    }
 }
 
 /// A stream's place on its connection.
@@ -112,6 +123,11 @@ impl Drop for Held {
 }
 
 impl Held {
+    /// Its connection's.
+    pub(super) fn watch(&self) -> Rc<Watch> {
+        self.link.state.watch.clone()
+    }
+
     /// Ready once its backend has said how it is to be spoken to, or has gone.
     pub(super) fn poll_known(&self, cx: &Context<'_>) -> Poll<()> {
         if self.link.is_young() && !self.link.state.over.get() {
@@ -121,10 +137,11 @@ impl Held {
         Poll::Ready(())
     }
 
-    /// A connection on which nothing at all came since this stream was taken may be dead: nobody else is asked on it.
-    pub(super) fn doubt(&self) {
+    /// A connection on which nothing at all came since this stream was taken may be dead, and one that `broke` the rules says nothing
+    /// that can be relied on: nobody else is asked on it.
+    pub(super) fn doubt(&self, broke: bool) {
         let state = &self.link.state;
-        if state.watch.so_far() == self.came {
+        if broke || state.watch.so_far() == self.came {
             state.over.set(true);
         }
     }
@@ -183,6 +200,8 @@ impl Links {
             waiting: self.waiting.clone(),
             came: state.watch.so_far(),
         };
+        // Who is asked much may take much back.
+        state.budgets.borrow_mut().answered(1);
         let stream = Stream::to_backend(link.send.clone(), held, link.secured.clone());
         (Box::new(stream), before)
     }
@@ -234,6 +253,8 @@ impl Links {
             open: Cell::new(0),
             over: Cell::new(false),
             gone: Cell::new(false),
+            budgets: RefCell::new(Budgets::new(now)),
+            now: Cell::new(now),
             waker: RefCell::new(None),
             most: Cell::new(0),
         });
@@ -272,6 +293,7 @@ impl Links {
     /// by itself.
     pub(crate) fn sweep(&self, how: &UpstreamPlan, wanted: bool, now: Instant) {
         self.all.borrow_mut().retain(|link| {
+            link.state.now.set(now);
             if link.state.over.get() {
                 return self.let_go(link);
             }
@@ -358,6 +380,8 @@ async fn drive<S: Sock>(mut h2: Connection<Io<S>, Bytes>, state: &State, waiting
     poll_fn(|cx| {
         state.watch.begin_turn();
         let ended = std::pin::Pin::new(&mut h2).poll(cx).is_ready() || state.gone.get();
+        // A backend that is held to be one's own may be anybody's.
+        let ended = ended || state.is_spent();
         state.waker.replace(Some(cx.waker().clone()));
         if state.watch.has_settings() {
             let most = h2.max_concurrent_send_streams().max(1);

@@ -126,6 +126,7 @@ impl Stream {
         secured: Option<Rc<Secured>>,
     ) -> Self {
         let mut stream = Self::new(Peer::Idle(send), None, secured);
+        stream.watch = Some(held.watch());
         stream.held = Some(held);
         stream
     }
@@ -216,10 +217,11 @@ impl Stream {
         Ok(true)
     }
 
-    /// The backend has not answered in time: if its connection was silent all the while, nobody else is asked on it.
-    pub(crate) fn doubt(&self) {
+    /// The backend has broken the rules (`broke`), or not answered in time: then, if its connection was silent all the while, nobody
+    /// else is asked on it.
+    pub(crate) fn doubt(&self, broke: bool) {
         if let Some(held) = &self.held {
-            held.doubt();
+            held.doubt(broke);
         }
     }
 

@@ -87,11 +87,16 @@ impl<N: Net> Try<'_, '_, N> {
             Relayed::Backend(Break::Malformed(_)) => Outcome::Broken(Fault::Protocol),
             Relayed::Backend(_) => Outcome::Broken(Fault::Reset),
         };
+        // Of a call it can be said in its own words that it is not whole.
+        let next = match started && self.tell(Reason::BodyBroken) {
+            true => Next::Linger,
+            false => Next::Cut,
+        };
         self.desk.upward = self.upload.into_buffer();
         self.pick.finish(outcome, self.conn.worker.now());
         if started {
             return Attempted::Ended(Ended {
-                next: Next::Cut,
+                next,
                 status,
                 reason: Reason::BodyBroken,
                 received,

@@ -35,14 +35,22 @@ impl<N: Net> Try<'_, '_, N> {
         }
     }
 
-    /// A call's time is over within its answer: it ends with a status of ours, and the backend's stream with it.
-    pub(super) fn late(self, bytes: u64) -> Attempted {
-        const REASON: Reason = Reason::CallTimeout;
+    /// Ends a call within its answer with a status of ours. False: it is no call, or nobody hears of it.
+    pub(super) fn tell(&mut self, reason: Reason) -> bool {
+        if self.course.call.is_none() {
+            return false;
+        }
         let mut trailers = Vec::new();
-        put_status(REASON.grpc(), REASON.word(), &mut trailers);
+        put_status(reason.grpc(), reason.word(), &mut trailers);
         let said = self.conn.sock.end(&trailers).is_ok();
-        self.desk.seen.grpc = Some(REASON.grpc()).filter(|_| said);
-        match self.client_left(bytes, REASON) {
+        self.desk.seen.grpc = Some(reason.grpc()).filter(|_| said);
+        said
+    }
+
+    /// A call's time is over within its answer: it ends with a status of ours, and the backend's stream with it.
+    pub(super) fn late(mut self, bytes: u64) -> Attempted {
+        let said = self.tell(Reason::CallTimeout);
+        match self.client_left(bytes, Reason::CallTimeout) {
             Attempted::Ended(ended) if said => Attempted::Ended(Ended {
                 next: Next::Linger,
                 ..ended

@@ -160,7 +160,6 @@ fn a_tunnel_that_is_reset() {
 
 /// A backend that does not change protocols answers as it does, and nothing is a tunnel: 200 would say that there is one.
 #[test]
-#[ignore = "waits for exchanges that refuse an answer in the place of a tunnel"]
 fn an_answer_is_no_tunnel() {
     let scene = Scene::before(Recorder::with(upgrades), "h2-websocket-answer", "", "");
     let mut client = client(&scene);
