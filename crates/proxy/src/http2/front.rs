@@ -108,6 +108,7 @@ async fn hold<N: Net, F: Future<Output = Conn<N>> + 'static>(
         opened: 0,
         limits,
         state: State::Fresh,
+        wrote: None,
         bodies: Vec::new(),
     };
     front.run(h2).await
@@ -187,6 +188,8 @@ struct Front<'a, N: Net, F> {
     opened: u64,
     limits: ListenerLimits,
     state: State,
+    /// While answers wait to be taken and nothing else is under way: bytes that had been written when some were taken last.
+    wrote: Option<u64>,
     /// Those of requests under way, and some that have ended.
     bodies: Vec<Gathers>,
 }
@@ -233,7 +236,7 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
             cx.waker().wake_by_ref();
         }
         self.tally.waker.replace(Some(cx.waker().clone()));
-        self.look();
+        self.look(h2.has_streams());
         if self.deadline.poll_passed(cx).is_pending() {
             return Poll::Pending;
         }
@@ -245,6 +248,8 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
                 self.deadline.resume();
                 self.deadline.poll_passed(cx).map(|()| false)
             }
+            // What is answered is not taken.
+            State::Busy | State::Ending if self.tally.open.get() == 0 => Poll::Ready(false),
             State::Busy | State::Ending => {
                 self.mind();
                 self.deadline.poll_passed(cx).map(|()| false)
@@ -304,9 +309,11 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
         });
     }
 
-    /// Follows how many exchanges are under way.
-    fn look(&mut self) {
-        let busy = self.tally.open.get() > 0;
+    /// Follows how many exchanges are under way, and whether answers are (`owes`) that wait here to be taken: a connection that is
+    /// told to end does so behind them.
+    fn look(&mut self, owes: bool) {
+        let under_way = self.tally.open.get() > 0;
+        let busy = under_way || owes;
         match (self.state, busy) {
             (State::Fresh | State::Idle, true) => {
                 self.state = State::Busy;
@@ -323,6 +330,12 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
             }
             _ => {}
         }
+        let wrote = (owes && !under_way).then(|| self.watch.wrote_so_far());
+        if wrote.is_some() && self.wrote != wrote {
+            let until = self.worker.now() + self.limits.idle_body;
+            self.deadline.set_heedful(until);
+        }
+        self.wrote = wrote;
     }
 
     /// Exchanges have deadlines of their own; only the listener's end concerns the connection.

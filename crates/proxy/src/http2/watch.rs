@@ -60,6 +60,7 @@ pub(crate) struct Watch {
     /// Frames of few bytes, since they were last put together.
     small: Cell<u32>,
     written: Cell<u32>,
+    all_written: Cell<u64>,
     /// Bytes so far.
     all: Cell<u64>,
     /// Pieces of bodies that the peer could take whole.
@@ -96,6 +97,7 @@ impl Watch {
             idle: Cell::new(0),
             small: Cell::new(0),
             written: Cell::new(0),
+            all_written: Cell::new(0),
             pieces: Cell::new(0),
             turn: Cell::new(TURN),
         }
@@ -134,6 +136,13 @@ impl Watch {
     pub(crate) fn wrote(&self, length: usize) {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         self.written.set(self.written.get().saturating_add(length));
+        self.all_written
+            .set(self.all_written.get() + u64::from(length));
+    }
+
+    /// Bytes that were written to the peer so far.
+    pub(crate) fn wrote_so_far(&self) -> u64 {
+        self.all_written.get()
     }
 
     /// Bytes that came so far.

@@ -33,7 +33,6 @@ impl<N: Net> Try<'_, '_, N> {
     pub(super) async fn answer(mut self) -> Attempted {
         let now = self.conn.worker.now();
         self.desk.seen.head = Some(now.since(self.ready));
-        let status = self.desk.response.status();
         let verdict = self.verdict();
         self.pick.answered(verdict, now);
         if let Verdict::Failure(fault) = verdict
@@ -69,9 +68,8 @@ impl<N: Net> Try<'_, '_, N> {
         };
         let (started, sent_all) = (apart || download.has_written(), self.upload.is_done());
         self.desk.downward = download.into_buffer();
-        let received = self.upload.came();
-        self.desk.seen.received = received;
-        let outcome = match relayed {
+        self.desk.seen.received = self.upload.came();
+        let fault = match relayed {
             Relayed::Whole => {
                 let used_up = sent_all && !self.upload_broken;
                 return self.whole(keep, used_up, sent_bytes, ended);
@@ -83,27 +81,37 @@ impl<N: Net> Try<'_, '_, N> {
             Relayed::Idle { client: true } => {
                 return self.client_left(sent_bytes, Reason::ClientStalled);
             }
-            Relayed::Idle { client: false } => Outcome::Broken(Fault::Timeout),
-            Relayed::Backend(Break::Malformed(_)) => Outcome::Broken(Fault::Protocol),
-            Relayed::Backend(_) => Outcome::Broken(Fault::Reset),
+            Relayed::Idle { client: false } => Fault::Timeout,
+            Relayed::Backend(Break::Malformed(_)) => Fault::Protocol,
+            Relayed::Backend(_) => Fault::Reset,
         };
+        match started {
+            true => self.broken_off(fault, sent_bytes),
+            false => {
+                self.desk.upward = self.upload.into_buffer();
+                (self.pick).finish(Outcome::Broken(fault), self.conn.worker.now());
+                Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
+            }
+        }
+    }
+
+    /// The backend broke off within an answer that the client has begun to hear.
+    fn broken_off(mut self, fault: Fault, bytes: u64) -> Attempted {
         // Of a call it can be said in its own words that it is not whole.
-        let next = match started && self.tell(Reason::BodyBroken) {
+        let next = match self.tell(Reason::BodyBroken) {
             true => Next::Linger,
             false => Next::Cut,
         };
+        let received = self.upload.came();
         self.desk.upward = self.upload.into_buffer();
-        self.pick.finish(outcome, self.conn.worker.now());
-        if started {
-            return Attempted::Ended(Ended {
-                next,
-                status,
-                reason: Reason::BodyBroken,
-                received,
-                sent: sent_bytes,
-            });
-        }
-        Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
+        (self.pick).finish(Outcome::Broken(fault), self.conn.worker.now());
+        Attempted::Ended(Ended {
+            next,
+            status: self.desk.response.status(),
+            reason: Reason::BodyBroken,
+            received,
+            sent: bytes,
+        })
     }
 
     /// The attempt that is made in the place of an answer with this fault.
