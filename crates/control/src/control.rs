@@ -216,19 +216,23 @@ impl Control {
     /// worker was replaced.
     pub fn tick(&mut self) -> bool {
         self.log.tick();
-        let now = self.clock.now();
-        let live = self.published.load();
-        for service in &live.services {
-            service.state.service.tick(now);
-        }
+        self.settle();
         self.follow_names();
-        certificates::turn(&live, &mut self.ends);
+        certificates::turn(&self.published.load(), &mut self.ends);
         let alive = self.draining.load(Ordering::Relaxed)
             || !self
                 .workers
                 .iter()
                 .any(|worker| worker.thread.is_finished());
         !alive && self.replace_the_dead()
+    }
+
+    /// Turns facts into standing, and nothing else: before its time, when that is wanted.
+    pub fn settle(&self) {
+        let now = self.clock.now();
+        for service in &self.published.load().services {
+            service.state.service.tick(now);
+        }
     }
 
     /// Brings what names stand for now to the services that have them, and asks for those that are due.

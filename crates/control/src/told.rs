@@ -1,10 +1,11 @@
 //! Owns what is logged of the core's events: what an operator wants to read, with its fields.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel_balance::event::{Event, EventKind, Listener, Withheld};
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
+use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
 use crate::certificates::End;
@@ -14,10 +15,11 @@ use crate::snapshot::{fault_word, reason};
 /// Lines about single backends that mean no trouble, in a second: a zone may change a thousand members with each answer.
 const CROWD_MOST: u32 = 100;
 
-/// Logs each event.
+/// Logs each event, and passes the wish for a tick on.
 #[derive(Debug, Default)]
 pub struct Told {
     crowd: Mutex<Crowd>,
+    wanted: Arc<Notify>,
 }
 
 /// How much was said in the second that runs.
@@ -52,6 +54,12 @@ impl Crowd {
 }
 
 impl Told {
+    /// Notified when a tick before its time would help: a breaker is to open, and until then every pick of its backend costs a retry.
+    #[must_use]
+    pub fn wanted(&self) -> Arc<Notify> {
+        self.wanted.clone()
+    }
+
     /// Whether there is room for one more line of what comes in crowds.
     fn is_said(&self, at: Instant) -> bool {
         let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,6 +73,10 @@ impl Told {
 }
 
 impl Listener for Told {
+    fn tick_wanted(&self) {
+        self.wanted.notify_one();
+    }
+
     fn hear(&self, event: &Event) {
         let service = &*event.service;
         if is_of_many(&event.kind) && !self.is_said(event.at) {

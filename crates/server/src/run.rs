@@ -13,7 +13,8 @@ use evenkeel_control::told::{self, Told};
 use evenkeel_control::{Control, room};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::inputs::{Arguments, Read};
@@ -68,7 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     runtime.block_on(async {
         let drain = plan.drain;
-        let events: Arc<dyn Listener> = Arc::new(Told::default());
+        let told = Arc::new(Told::default());
+        let wanted = told.wanted();
+        let events: Arc<dyn Listener> = told;
         let start = || -> Result<_, String> {
             let target = Target::of(&plan)?;
             let signals = Signals::new().map_err(|error| error.to_string())?;
@@ -92,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                     format,
                     user: target.map(|target| target.user),
                 };
-                serve(control, signals, &rest, drain).await
+                serve(control, signals, &rest, (drain, &wanted)).await
             }
             Err(error) => {
                 error!("not started: {error}");
@@ -146,11 +149,14 @@ impl Signals {
     }
 }
 
+/// Ticks before their time are at least this far apart.
+const SPACING: Duration = Duration::from_millis(5);
+
 async fn serve(
     mut control: Control,
     mut signals: Signals,
     rest: &Rest<'_>,
-    mut drain: Duration,
+    (mut drain, wanted): (Duration, &Notify),
 ) -> ExitCode {
     for (name, address) in control.addresses() {
         let (listener, to) = (&*name, address.to_string());
@@ -170,6 +176,11 @@ async fn serve(
     loop {
         tokio::select! {
             _ = looks.tick() => watch.look(&mut control),
+            () = wanted.notified() => {
+                control.settle();
+                // A service whose backends all fail must not keep this thread busy.
+                sleep(SPACING).await;
+            }
             _ = ticks.tick() => {
                 if control.tick() {
                     error!("a worker died and was replaced");

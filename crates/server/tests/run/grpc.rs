@@ -206,7 +206,6 @@ fn calls_of_one_connection_go_to_all_backends() {
 
 /// Calls that meet a backend that has gone are made on the other.
 #[test]
-#[ignore = "waits for a breaker that opens before the retry budget is spent: calls that follow at once meet the backend 30 times before its tick"]
 fn a_backend_that_has_gone_fails_no_call() {
     let folder = Folder::new("grpc-gone");
     let (one, two) = (Server::start("one"), Server::start("two"));
