@@ -210,7 +210,7 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
         loop {
             match h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(true),
+                Poll::Ready(ended) => return Poll::Ready(self.ended(ended)),
                 Poll::Pending => break,
             }
         }
@@ -268,6 +268,18 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
                 Poll::Pending
             }
         }
+    }
+
+    /// Counts an end that the crate brought about: it has budgets of its own. True: the client was told.
+    fn ended<T>(&self, ended: Option<Result<T, h2::Error>>) -> bool {
+        let calmed = |error: h2::Error| {
+            error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
+        };
+        let calmed = ended.and_then(Result::err).is_some_and(calmed);
+        if calmed && self.state != State::Over {
+            self.door.state().counters.calmed();
+        }
+        true
     }
 
     /// Takes up a request.
