@@ -276,8 +276,10 @@ impl Links {
             secured,
         });
         let (stream, _) = self.stream(&link);
-        if how.is_shared() {
-            self.all.borrow_mut().push(link);
+        match how.is_shared() {
+            true => self.all.borrow_mut().push(link),
+            // Its first exchange is its last.
+            false => _ = self.let_go(&link),
         }
         Ok(stream)
     }
@@ -305,6 +307,8 @@ impl Links {
             (!wanted && since + how.idle > now) || self.let_go(link)
         });
         self.ending.borrow_mut().retain_mut(|(state, since)| {
+            // What is under way may take long, and its frames earn with time as others' do.
+            state.now.set(now);
             if state.gone.get() {
                 return false;
             }

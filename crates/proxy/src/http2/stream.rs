@@ -50,7 +50,7 @@ pub(crate) struct Stream {
     local: Option<SocketAddr>,
     /// Its place on a connection to a backend.
     held: Option<Held>,
-    /// That of a client's connection.
+    /// Its connection's, too.
     watch: Option<Rc<Watch>>,
 }
 
