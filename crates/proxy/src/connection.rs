@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use evenkeel_config::limits::ListenerLimits;
 use evenkeel_config::plan::{Bind, ListenerPlan};
-use evenkeel_wire::sniff::HTTP2_PREFACE;
+use evenkeel_wire::sniff::{HTTP2_PREFACE, Opening, sniff};
 
 use crate::buffers::Input;
 use crate::carrier::Carrier;
@@ -390,8 +390,8 @@ async fn is_http2<N: Net>(conn: &mut Conn<N>) -> bool {
     conn.deadline.set(conn.worker.now() + limits.head_within);
     poll_fn(|cx| {
         loop {
-            match front::is_spoken(conn.input.data()) {
-                Some(spoken) => return Poll::Ready(taken && spoken),
+            match sniff(conn.input.data()) {
+                Some(opening) => return Poll::Ready(taken && opening == Opening::Http2),
                 None if !taken => return Poll::Ready(false),
                 None => {}
             }

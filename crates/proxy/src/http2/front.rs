@@ -38,14 +38,6 @@ pub(super) const WAITING: usize = 1024 * 1024;
 /// Streams that were taken back before anybody took them up.
 const UNTAKEN: usize = 50;
 
-/// Whether a client that has begun to send speaks HTTP/2 by prior knowledge. None: what has come does not tell yet.
-pub(crate) fn is_spoken(begin: &[u8]) -> Option<bool> {
-    if begin.starts_with(HTTP2_PREFACE) {
-        return Some(true);
-    }
-    (!HTTP2_PREFACE.starts_with(begin)).then_some(false)
-}
-
 /// Serves a client until its connection ends.
 pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
     mut conn: Conn<N>,
