@@ -1,5 +1,7 @@
 //! Owns what goes on as HTTP/2, made of the text that HTTP/1.1 would get.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -19,14 +21,13 @@ pub fn request_for(
     secure: bool,
     tunnel: bool,
 ) -> Result<Request<()>, Malformed> {
-    let text = Bytes::copy_from_slice(head.as_bytes());
-    let mut lines = Lines { text, at: 0 };
+    let mut lines = Lines::of(head.as_bytes());
     let first = lines.next().ok_or(Malformed::StartLine)?;
-    let mut parts = first.split(|&byte| byte == b' ');
+    let mut parts = lines.text[first].split(|&byte| byte == b' ');
     let (method, target) = (parts.next(), parts.next());
     let method = method.and_then(|method| Method::from_bytes(method).ok());
     let target = target.and_then(|target| PathAndQuery::try_from(target).ok());
-    let mut fields = HeaderMap::with_capacity(24);
+    let mut fields = HeaderMap::with_capacity(ROOM);
     let mut host = None;
     put_lines(&mut lines, &mut fields, &mut host)?;
     if tunnel {
@@ -57,17 +58,15 @@ pub fn request_for(
 /// # Errors
 /// It is no head.
 pub fn response_for(head: &[u8]) -> Result<Response<()>, Malformed> {
-    let mut lines = Lines {
-        text: Bytes::copy_from_slice(head),
-        at: 0,
-    };
+    let mut lines = Lines::of(head);
     let first = lines.next().ok_or(Malformed::StartLine)?;
-    let status = first.get(9..12).ok_or(Malformed::StartLine)?;
+    let status = lines.text[first].get(9..12).ok_or(Malformed::StartLine)?;
     let status = StatusCode::from_bytes(status).map_err(|_| Malformed::Status)?;
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(());
     *response.status_mut() = if switches { StatusCode::OK } else { status };
     let fields = response.headers_mut();
+    *fields = HeaderMap::with_capacity(ROOM);
     put_lines(&mut lines, fields, &mut None)?;
     if switches {
         // Nobody sent the key that this answers (RFC 8441 section 5).
@@ -82,26 +81,37 @@ pub fn response_for(head: &[u8]) -> Result<Response<()>, Malformed> {
 /// They are no fields.
 pub fn trailers_for(lines: &[u8]) -> Result<HeaderMap, Malformed> {
     let mut fields = HeaderMap::new();
-    let text = Bytes::copy_from_slice(lines);
-    put_lines(&mut Lines { text, at: 0 }, &mut fields, &mut None)?;
+    put_lines(&mut Lines::of(lines), &mut fields, &mut None)?;
     Ok(fields)
 }
 
-/// The lines of a text up to an empty one, without their ends.
+/// Fields that a map has room for at once: it takes a power of two, and leaves a quarter of it free.
+const ROOM: usize = 12;
+
+/// Where the lines of a text stand, up to an empty one, without their ends.
 struct Lines {
     text: Bytes,
     at: usize,
 }
 
-impl Iterator for Lines {
-    type Item = Bytes;
+impl Lines {
+    fn of(text: &[u8]) -> Self {
+        Self {
+            text: Bytes::copy_from_slice(text),
+            at: 0,
+        }
+    }
+}
 
-    fn next(&mut self) -> Option<Bytes> {
-        let rest = self.text.get(self.at..)?;
+impl Iterator for Lines {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let from = self.at;
+        let rest = self.text.get(from..)?;
         let end = memchr::memchr(b'\r', rest).filter(|&end| end > 0)?;
-        let line = self.text.slice(self.at..self.at + end);
         self.at += end + 2;
-        Some(line)
+        Some(from..from + end)
     }
 }
 
@@ -111,20 +121,22 @@ fn put_lines(
     fields: &mut HeaderMap,
     host: &mut Option<Bytes>,
 ) -> Result<(), Malformed> {
-    for line in lines {
-        let colon = memchr::memchr(b':', &line).ok_or(Malformed::FieldName)?;
-        let value = line.slice((colon + 2).min(line.len())..);
-        let name = &line[..colon];
+    while let Some(line) = lines.next() {
+        let (text, end) = (&lines.text, line.end);
+        let colon = memchr::memchr(b':', &text[line.clone()]).ok_or(Malformed::FieldName)?;
+        let name = &text[line.start..line.start + colon];
+        let value = (line.start + colon + 2).min(end)..end;
         let known = Known::of(name);
         if known == Known::Host {
-            *host = Some(value);
+            *host = Some(text.slice(value));
             continue;
         }
         if known == Known::TransferEncoding || known.kind() == Kind::HopByHop {
             continue;
         }
         let name = HeaderName::from_bytes(name).map_err(|_| Malformed::FieldName)?;
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::FieldValue)?;
+        let value =
+            HeaderValue::from_maybe_shared(text.slice(value)).map_err(|_| Malformed::FieldValue)?;
         let put = fields.try_append(name, value);
         put.map_err(|_| Malformed::TooManyFields)?;
     }
