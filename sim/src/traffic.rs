@@ -307,7 +307,7 @@ impl World {
     fn arrive(&self) -> Arrive {
         let (stage, worker, door) = (self.stage.clone(), self.worker.clone(), self.door.clone());
         let published = self.published.clone();
-        let slots = slots::<Network>();
+        let slots = slots(&worker);
         Rc::new(move |sock, number| {
             let (stage, worker, door) = (stage.clone(), worker.clone(), door.clone());
             let (published, slots) = (published.clone(), slots.clone());

@@ -2,11 +2,11 @@
 //!
 //! A connection that waits holds none. The free list gives out the one that came back last, which is in the cache.
 
-use std::cell::RefCell;
 use std::io;
 use std::task::{Context, Poll};
 
 use crate::sock::Sock;
+use crate::spare::Spare;
 
 /// For heads and short bodies: the largest head that a listener may allow, and 16 KiB of a body behind it.
 const SHORT: usize = 48 * 1024;
@@ -14,14 +14,24 @@ const SHORT: usize = 48 * 1024;
 /// For long bodies.
 const LONG: usize = 256 * 1024;
 
-/// Free buffers kept of each size; a burst beyond it allocates.
-const KEPT: usize = 64;
+/// The most free buffers kept: 12 MiB of short ones, 16 MiB of long ones.
+const SHORT_KEPT: usize = 256;
+const LONG_KEPT: usize = 64;
 
 /// A worker's free buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Buffers {
-    short: RefCell<Vec<Box<[u8]>>>,
-    long: RefCell<Vec<Box<[u8]>>>,
+    short: Spare<Box<[u8]>>,
+    long: Spare<Box<[u8]>>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            short: Spare::new(SHORT_KEPT),
+            long: Spare::new(LONG_KEPT),
+        }
+    }
 }
 
 impl Buffers {
@@ -31,8 +41,7 @@ impl Buffers {
         } else {
             (&self.short, SHORT)
         };
-        free.borrow_mut()
-            .pop()
+        free.take()
             .unwrap_or_else(|| vec![0; size].into_boxed_slice())
     }
 
@@ -42,10 +51,13 @@ impl Buffers {
         } else {
             &self.short
         };
-        let mut free = free.borrow_mut();
-        if free.len() < KEPT {
-            free.push(buffer);
-        }
+        free.give(buffer);
+    }
+
+    /// Lets go of some that nobody needed since the last time.
+    pub(crate) fn sweep(&self) {
+        self.short.sweep();
+        self.long.sweep();
     }
 }
 

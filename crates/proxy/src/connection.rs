@@ -4,9 +4,9 @@
 //! back (see [`Slots`]).
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,6 @@ use evenkeel_wire::sniff::{HTTP2_PREFACE, Opening, sniff};
 use crate::buffers::Input;
 use crate::carrier::Carrier;
 use crate::deadline::Deadline;
-use crate::exchange;
 use crate::http2::front;
 use crate::live::{DoorState, Live, listener_of};
 use crate::net::Net;
@@ -37,9 +36,13 @@ mod going;
 /// How a connection ends.
 mod ending;
 
+/// The futures of exchanges.
+mod slots;
+
 use ending::end;
 pub(crate) use ending::linger;
 pub(crate) use going::Noticed;
+pub use slots::{Slots, slots};
 
 /// A listener as one worker sees it.
 pub struct Door {
@@ -262,7 +265,7 @@ impl<N: Net> Drop for Opened<N> {
 }
 
 /// Serves a client until its connection ends.
-pub async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
+pub async fn serve<N: Net, F: Future<Output = Infallible> + 'static>(
     worker: Rc<Worker<N>>,
     door: Rc<Door>,
     sock: N::Sock,
@@ -287,7 +290,7 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
     };
     // On the heap, as all of HTTP/2: a connection of HTTP/1 that waits needs no room for it.
     if conn.sock.secured().is_some_and(Secured::is_http2) {
-        return Box::pin(front::serve(conn, slots)).await;
+        return Box::pin(front::serve(conn)).await;
     }
     while conn.next == Next::Keep {
         if !first_byte(&mut conn).await {
@@ -301,7 +304,7 @@ pub async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
             && conn.input.data().first() == Some(&HTTP2_PREFACE[0])
             && is_http2(&mut conn).await
         {
-            return Box::pin(front::serve(conn, slots)).await;
+            return Box::pin(front::serve(conn)).await;
         }
         // Whoever drops it within its exchange, a panic or a drain whose time is over, cuts it.
         conn.next = Next::Cut;
@@ -411,46 +414,6 @@ async fn is_http2<N: Net>(conn: &mut Conn<N>) -> bool {
 
 /// How long the first request of a client is waited for when its listener closes: it has connected, and knows nothing of that.
 pub(crate) const CLOSING: Duration = Duration::from_secs(1);
-
-/// Free slots kept; a burst beyond it allocates.
-const SLOTS_KEPT: usize = 64;
-
-/// Slots for the futures of exchanges, lent and given back, so that a request allocates none and an idle connection holds none.
-pub struct Slots<F, N: Net> {
-    free: RefCell<Vec<Pin<Box<Option<F>>>>>,
-    begin: fn(Conn<N>) -> F,
-}
-
-/// Slots for HTTP/1.1 exchanges; the future's type has no name of its own.
-pub fn slots<N: Net>() -> Rc<Slots<impl Future<Output = Conn<N>>, N>> {
-    Rc::new(Slots {
-        free: RefCell::new(Vec::new()),
-        begin: exchange::serve::<N>,
-    })
-}
-
-impl<F: Future<Output = Conn<N>>, N: Net> Slots<F, N> {
-    pub(crate) async fn run(&self, conn: Conn<N>) -> Conn<N> {
-        let mut slot = self
-            .free
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Box::pin(None));
-        slot.as_mut().set(Some((self.begin)(conn)));
-        let conn = poll_fn(|cx| match slot.as_mut().as_pin_mut() {
-            Some(exchange) => exchange.poll(cx),
-            // It was set above and is taken below.
-            None => Poll::Pending,
-        })
-        .await;
-        slot.as_mut().set(None);
-        let mut free = self.free.borrow_mut();
-        if free.len() < SLOTS_KEPT {
-            free.push(slot);
-        }
-        conn
-    }
-}
 
 /// The limits of a listener that has left the plan: what its last exchanges go by.
 pub(crate) fn limits_of(plan: Option<&ListenerPlan>) -> ListenerLimits {

@@ -35,8 +35,8 @@ struct Slot {
     waker: RefCell<Option<Waker>>,
 }
 
-/// One connection's deadline.
-#[derive(Debug)]
+/// One connection's deadline. Clones are the same one.
+#[derive(Clone, Debug)]
 pub struct Deadline(Rc<Slot>);
 
 impl Deadlines {

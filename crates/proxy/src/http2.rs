@@ -18,6 +18,9 @@ pub(crate) mod stream;
 /// Clients' connections.
 pub(crate) mod front;
 
+/// The tasks that serve their streams.
+pub(crate) mod runner;
+
 /// Connections to backends.
 pub(crate) mod back;
 

@@ -31,6 +31,9 @@ pub mod thread;
 /// One thread's own things: buffers, idle connections, deadlines.
 pub mod worker;
 
+/// What is kept for the next use.
+mod spare;
+
 /// Buffers, lent and given back.
 mod buffers;
 

@@ -225,7 +225,7 @@ pub async fn accept(
         Ear::Tcp(socket) => Registered::Tcp(TcpListener::from_std(socket)?),
         Ear::Unix(socket) => Registered::Unix(UnixListener::from_std(socket)?),
     };
-    let slots = slots::<OsNet>();
+    let slots = slots(&worker);
     let view = worker.view();
     door.held(&view.live, view.version);
     door.is_tcp(&view.live, view.version);

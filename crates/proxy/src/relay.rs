@@ -247,6 +247,19 @@ impl Pump {
         }
     }
 
+    /// Takes what came with the head to it, where that is short, so that no buffer is held while others have their turns.
+    pub(crate) fn gather(&mut self, input: &mut Input, buffers: &Buffers) {
+        let short = input.data().len() <= COPIED_MOST && self.most == u64::MAX;
+        if let Some(Source::Exact(_)) = self.source
+            && short
+            && !input.is_empty()
+        {
+            // What is of a stated length, and has no limit, is taken without fail.
+            let _taken = self.take_piece(input);
+        }
+        input.release(buffers);
+    }
+
     /// Decides what of the input is written next.
     fn take_piece(&mut self, input: &mut Input) -> Result<(), Break> {
         let here = input.data().len();

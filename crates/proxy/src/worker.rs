@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,17 +20,25 @@ use evenkeel_wire::{RequestHead, ResponseHead};
 
 use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
+use crate::http2::runner::Runners;
 use crate::live::{Live, LiveService, Published, ServiceState};
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::outlet::Scribe;
 use crate::record::Batch;
 use crate::room::Room;
+use crate::spare::Spare;
 use crate::tls::secured::Secured;
 use crate::upstream::Lane;
 
-/// Desks kept; a burst beyond it allocates.
-const DESKS_KEPT: usize = 64;
+/// The most free desks kept, at some 8 KiB each.
+const DESKS_KEPT: usize = 1024;
+
+/// What keeps more than it needs for a while.
+pub(crate) trait Swept {
+    /// Lets go of some of what nobody needed since the last time.
+    fn sweep(&self);
+}
 
 /// One data-plane thread.
 pub struct Worker<N: Net> {
@@ -39,13 +47,14 @@ pub struct Worker<N: Net> {
     pub(crate) room: Arc<Room>,
     pub(crate) buffers: Buffers,
     pub(crate) deadlines: Deadlines,
+    /// Tasks that serve streams.
+    pub(crate) runners: Runners<N>,
     published: Arc<Published>,
     view: RefCell<Rc<View<N>>>,
-    #[expect(
-        clippy::vec_box,
-        reason = "lent out by the pointer: a desk is not moved"
-    )]
-    desks: RefCell<Vec<Box<Desk>>>,
+    /// Lent out by the pointer: a desk is not moved.
+    desks: Spare<Box<Desk>>,
+    /// What else keeps something for the next use.
+    swept: RefCell<Vec<Weak<dyn Swept>>>,
     generator: RefCell<fastrand::Rng>,
     scribe: RefCell<Scribe>,
     closing: Cell<bool>,
@@ -123,9 +132,11 @@ impl<N: Net> Worker<N> {
             room: Room::of_process(),
             buffers: Buffers::default(),
             deadlines: Deadlines::default(),
+            runners: Runners::default(),
             published,
             view: RefCell::new(Rc::new(view)),
-            desks: RefCell::new(Vec::new()),
+            desks: Spare::new(DESKS_KEPT),
+            swept: RefCell::new(Vec::new()),
             generator: RefCell::new(fastrand::Rng::with_seed(seed)),
             scribe: RefCell::new(scribe),
             closing: Cell::new(false),
@@ -159,14 +170,11 @@ impl<N: Net> Worker<N> {
     }
 
     pub(crate) fn desk(&self) -> Box<Desk> {
-        self.desks.borrow_mut().pop().unwrap_or_default()
+        self.desks.take().unwrap_or_default()
     }
 
     pub(crate) fn give_desk(&self, desk: Box<Desk>) {
-        let mut desks = self.desks.borrow_mut();
-        if desks.len() < DESKS_KEPT {
-            desks.push(desk);
-        }
+        self.desks.give(desk);
     }
 
     /// Takes in what was seen of an exchange that has ended.
@@ -251,6 +259,11 @@ impl<N: Net> Worker<N> {
         self.open.get()
     }
 
+    /// Sweeps this with all else, as long as there is another owner.
+    pub(crate) fn sweeps(&self, one: Weak<dyn Swept>) {
+        self.swept.borrow_mut().push(one);
+    }
+
     /// To be called every [`SWEEP_EVERY`](crate::deadline::SWEEP_EVERY).
     pub fn sweep(&self) {
         let now = self.now();
@@ -259,6 +272,11 @@ impl<N: Net> Worker<N> {
         if self.room.is_wanted() {
             self.deadlines.end_oldest_idle();
         }
+        self.desks.sweep();
+        self.buffers.sweep();
+        self.runners.sweep();
+        let kept = |one: &Weak<dyn Swept>| one.upgrade().inspect(|one| one.sweep()).is_some();
+        self.swept.borrow_mut().retain(kept);
         for seat in &self.view().seats {
             for lane in seat.lanes.borrow().values() {
                 lane.sweep(&seat.live.plan.upstream, now);

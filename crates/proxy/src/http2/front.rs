@@ -21,7 +21,7 @@ use super::watch::{Budgets, Watch};
 use super::{FAREWELL, TABLE};
 use crate::buffers::Input;
 use crate::carrier::Carrier;
-use crate::connection::{Conn, Door, Next, Slots, limits_of, linger};
+use crate::connection::{Conn, Door, Next, limits_of, linger};
 use crate::deadline::Deadline;
 use crate::net::Net;
 use crate::proxy_protocol::Ends;
@@ -39,20 +39,14 @@ pub(super) const WAITING: usize = 1024 * 1024;
 const UNTAKEN: usize = 50;
 
 /// Serves a client until its connection ends.
-pub(crate) async fn serve<N: Net, F: Future<Output = Conn<N>> + 'static>(
-    mut conn: Conn<N>,
-    slots: Rc<Slots<F, N>>,
-) {
-    if hold(&mut conn, slots).await {
+pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) {
+    if hold(&mut conn).await {
         linger(&mut conn).await;
     }
 }
 
 /// Serves a client until it is told that its connection ends: true; or there is nothing to tell.
-async fn hold<N: Net, F: Future<Output = Conn<N>> + 'static>(
-    conn: &mut Conn<N>,
-    slots: Rc<Slots<F, N>>,
-) -> bool {
+async fn hold<N: Net>(conn: &mut Conn<N>) -> bool {
     let first = conn.input.data().to_vec();
     conn.input.consume(first.len());
     conn.input.release(&conn.worker.buffers);
@@ -93,7 +87,6 @@ async fn hold<N: Net, F: Future<Output = Conn<N>> + 'static>(
         ends,
         local,
         secured,
-        slots,
         tally: Rc::default(),
         budgets: Budgets::new(worker.now()),
         watch,
@@ -149,7 +142,18 @@ struct Tally {
 }
 
 /// One exchange under way.
-struct Open<N: Net>(Rc<Tally>, Rc<Worker<N>>);
+pub(super) struct Open<N: Net>(Rc<Tally>, Rc<Worker<N>>);
+
+impl<N: Net> Open<N> {
+    /// It was answered.
+    pub(super) fn answered(&self) {
+        self.0.answered.set(self.0.answered.get() + 1);
+    }
+
+    pub(super) const fn worker(&self) -> &Rc<Worker<N>> {
+        &self.1
+    }
+}
 
 impl<N: Net> Drop for Open<N> {
     fn drop(&mut self) {
@@ -164,7 +168,7 @@ impl<N: Net> Drop for Open<N> {
 }
 
 /// A client's connection.
-struct Front<'a, N: Net, F> {
+struct Front<'a, N: Net> {
     worker: &'a Rc<Worker<N>>,
     door: &'a Rc<Door>,
     deadline: &'a Deadline,
@@ -172,7 +176,6 @@ struct Front<'a, N: Net, F> {
     /// The address of our end.
     local: Option<SocketAddr>,
     secured: Option<Rc<Secured>>,
-    slots: Rc<Slots<F, N>>,
     tally: Rc<Tally>,
     watch: Rc<Watch>,
     budgets: Budgets,
@@ -186,7 +189,7 @@ struct Front<'a, N: Net, F> {
     bodies: Vec<Gathers>,
 }
 
-impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
+impl<N: Net> Front<'_, N> {
     /// True: the client was told why it ends, and may still be sending.
     async fn run<S: Sock>(mut self, mut h2: Connection<Io<&mut S>, Bytes>) -> bool {
         self.wait(self.limits.head_within);
@@ -289,8 +292,8 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
             }
             self.bodies.push(body);
         }
-        let conn = Conn {
-            deadline: worker.deadlines.slot(),
+        let conn = |deadline| Conn {
+            deadline,
             door: self.door.clone(),
             sock: Carrier::Stream(Box::new(stream)),
             input: Input::default(),
@@ -300,17 +303,9 @@ impl<N: Net, F: Future<Output = Conn<N>> + 'static> Front<'_, N, F> {
             // Whoever drops it within its exchange cuts it.
             next: Next::Cut,
             tunnel: None,
-            worker: worker.clone(),
+            worker,
         };
-        let slots = self.slots.clone();
-        worker.net.spawn(async move {
-            let open = open;
-            let mut conn = slots.run(conn).await;
-            conn.go_on().await;
-            if conn.next != Next::Cut {
-                open.0.answered.set(open.0.answered.get() + 1);
-            }
-        });
+        self.worker.runners.serve(open, conn);
     }
 
     /// Follows how many exchanges are under way, and whether answers are (`owes`) that wait here to be taken: a connection that is

@@ -31,6 +31,8 @@ pub(super) const BUFFERED: usize = 64 * 1024;
 /// One stream.
 pub(crate) struct Stream {
     peer: Peer,
+    /// A client's head, until it is taken.
+    head: Option<http::request::Parts>,
     /// Our direction. None: no head was sent.
     send: Option<SendStream<Bytes>>,
     /// What was written and is not sent.
@@ -56,8 +58,8 @@ pub(crate) struct Stream {
 
 /// Who is at the other end.
 enum Peer {
-    /// A client, and its head until it is taken.
-    Client(Option<Box<http::request::Parts>>, SendResponse<Bytes>),
+    /// A client.
+    Client(SendResponse<Bytes>),
     /// A backend that may be asked.
     Idle(SendRequest<Bytes>),
     /// A backend that was asked.
@@ -82,6 +84,7 @@ impl Stream {
     fn new(peer: Peer, body: Option<Body>, secured: Option<Rc<Secured>>) -> Self {
         Self {
             peer,
+            head: None,
             send: None,
             waiting: None,
             over: false,
@@ -105,12 +108,12 @@ impl Stream {
         watch: Rc<Watch>,
     ) -> Self {
         let (parts, body) = request.into_parts();
-        let peer = Peer::Client(Some(Box::new(parts)), respond);
         let body = (!body.is_end_stream()).then(|| Body::new(body));
         Self {
+            head: Some(parts),
             local,
             watch: Some(watch),
-            ..Self::new(peer, body, secured)
+            ..Self::new(Peer::Client(respond), body, secured)
         }
     }
 
@@ -148,10 +151,7 @@ impl Stream {
         head: &mut RequestHead,
     ) -> Result<(), Malformed> {
         self.limits = *limits;
-        let Peer::Client(parts, _) = &mut self.peer else {
-            return Err(Malformed::Http2);
-        };
-        let parts = parts.take().ok_or(Malformed::Http2)?;
+        let parts = self.head.take().ok_or(Malformed::Http2)?;
         let protocol = parts.extensions.get::<Protocol>();
         let protocol = protocol.map(|protocol| protocol.as_str().as_bytes());
         let ended = self.body.is_none();
@@ -160,7 +160,7 @@ impl Stream {
 
     /// Sends the head of an interim response.
     pub(crate) fn interim(&mut self, head: &[u8]) -> io::Result<()> {
-        let (Peer::Client(_, respond), None) = (&mut self.peer, &self.send) else {
+        let (Peer::Client(respond), None) = (&mut self.peer, &self.send) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let response = http2::response_for(head).map_err(io::Error::other)?;
@@ -169,7 +169,7 @@ impl Stream {
 
     /// Sends the head of the response; `ends`: nothing follows.
     pub(crate) fn respond(&mut self, head: &[u8], ends: bool) -> io::Result<()> {
-        let (Peer::Client(_, respond), None) = (&mut self.peer, &self.send) else {
+        let (Peer::Client(respond), None) = (&mut self.peer, &self.send) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let response = http2::response_for(head).map_err(io::Error::other)?;
@@ -265,7 +265,7 @@ impl Stream {
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match (&mut self.send, &mut self.peer) {
             (Some(send), _) => send.poll_reset(cx).map(drop),
-            (None, Peer::Client(_, respond)) => respond.poll_reset(cx).map(drop),
+            (None, Peer::Client(respond)) => respond.poll_reset(cx).map(drop),
             (None, Peer::Idle(_) | Peer::Asked(_)) => Poll::Pending,
         }
     }
@@ -366,7 +366,7 @@ impl Stream {
         match (&mut self.send, &mut self.peer) {
             (Some(send), Peer::Client(..)) => send.send_reset(Reason::INTERNAL_ERROR),
             (Some(send), _) => send.send_reset(Reason::CANCEL),
-            (None, Peer::Client(_, respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (None, Peer::Client(respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
             (None, Peer::Idle(_) | Peer::Asked(_)) => {}
         }
     }

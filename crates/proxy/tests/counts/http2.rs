@@ -4,8 +4,8 @@ use crate::ANSWER;
 use crate::counting::{allocations, bytes_kept};
 use crate::world::{Http2, World};
 
-/// For one exchange: the `h2` and `http` crates' for frames, fields and their texts, and ours for the task and the stream.
-const ALLOCATIONS: usize = 11;
+/// For one exchange: the `h2` and `http` crates' for frames, fields and their texts, and ours for the stream.
+const ALLOCATIONS: usize = 8;
 
 /// What a connection holds that rests, its client's end in memory with it: buffers and tables of the `h2` crate, most of it.
 const BYTES: usize = 44 * 1024;

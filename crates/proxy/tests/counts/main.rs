@@ -27,6 +27,7 @@ mod tunnels;
 mod recorded;
 
 use counting::{allocations, bytes_kept};
+use evenkeel_proxy::deadline::SWEEP_EVERY;
 use evenkeel_proxy::rules::Rules;
 use world::World;
 
@@ -83,6 +84,27 @@ fn an_idle_connection_holds_little() {
         (1..=2048).contains(&each),
         "{each} bytes for an idle connection"
     );
+}
+
+#[test]
+fn connections_to_backends_that_rest_hold_little() {
+    let mut world = World::new();
+    let mut clients: Vec<_> = (0..300).map(|_| world.connect()).collect();
+    let kept = bytes_kept(|| {
+        for client in &mut clients {
+            world.ask(client, REQUEST);
+        }
+        assert_eq!(world.answer_all(ANSWER), 300);
+        for client in &mut clients {
+            world.hear(client);
+        }
+        // What so many needed at once is let go of, and connections do not rest too long.
+        (0..30).for_each(|_| world.pass(SWEEP_EVERY));
+    });
+    let pipes = 2 * 300 * world.bytes_of_a_pipe();
+    // Some buffers, desks and slots are ready for the next; a buffer for each would be 14 MiB.
+    let most = pipes + 300 * 2048 + 32 * 64 * 1024;
+    assert!((1..=most).contains(&kept), "{kept} bytes");
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl World {
         let state = published.load().doors[0].clone();
         let worker = Rc::new(Worker::new(memory, 0, published, 7));
         let door = Rc::new(Door::new("web".into(), 80, state.clone()));
-        let slots = slots::<Memory>();
+        let slots = slots(&worker);
         let serving = worker.clone();
         let connect = move |sock| {
             let admitted = Admitted::take(&state, usize::MAX).unwrap();
@@ -261,20 +261,41 @@ impl World {
 
     /// One request, one answer.
     pub(crate) fn exchange(&mut self, client: &mut Client, request: &[u8], answer: &[u8]) {
+        self.ask(client, request);
+        assert_eq!(self.answer_all(answer), 1);
+        self.hear(client);
+    }
+
+    /// One request.
+    pub(crate) fn ask(&self, client: &mut Client, request: &[u8]) {
         let mut cx = Context::from_waker(Waker::noop());
         assert_eq!(
             ready(client.pipe.poll_write(&mut cx, request)),
             request.len()
         );
         assert!(turn(&mut client.served).is_pending());
+    }
+
+    /// Answers all that was asked, and says how much that was.
+    pub(crate) fn answer_all(&mut self, answer: &[u8]) -> usize {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ends = self.backend.borrow_mut();
+        let mut answered = 0;
+        for end in ends
+            .iter_mut()
+            .filter_map(|end| end.has_input().then_some(end))
         {
-            let mut ends = self.backend.borrow_mut();
-            let asked = ends.iter_mut().position(Pipe::has_input).unwrap();
-            let end = &mut ends[asked];
             let read = ready(end.poll_read(&mut cx, &mut self.room));
             assert!(self.room[..read].ends_with(b"\r\n\r\n"));
             assert_eq!(ready(end.poll_write(&mut cx, answer)), answer.len());
+            answered += 1;
         }
+        answered
+    }
+
+    /// The answer is here.
+    pub(crate) fn hear(&mut self, client: &mut Client) {
+        let mut cx = Context::from_waker(Waker::noop());
         assert!(turn(&mut client.served).is_pending());
         let read = ready(client.pipe.poll_read(&mut cx, &mut self.room));
         assert!(

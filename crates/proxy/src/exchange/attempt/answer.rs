@@ -59,7 +59,11 @@ impl<N: Net> Try<'_, '_, N> {
             .download()
             .before(head)
             .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
-        turn::give_way().await;
+        if !apart {
+            let buffers = &self.conn.worker.buffers;
+            download.gather(&mut self.upstream.input, buffers);
+            turn::give_way().await;
+        }
         let relayed = self.relay(&mut download).await;
         let sent_bytes = download.came();
         let ended = match relayed {
@@ -225,9 +229,10 @@ impl<N: Net> Try<'_, '_, N> {
     }
 
     /// The answer is with the client, whole.
-    fn whole(self, keep: bool, sent_all: bool, bytes: u64, ended: Outcome) -> Attempted {
+    fn whole(mut self, keep: bool, sent_all: bool, bytes: u64, ended: Outcome) -> Attempted {
         let now = self.conn.worker.now();
         let response = &self.desk.response;
+        self.upstream.input.release(&self.conn.worker.buffers);
         if response.keeps_connection() && sent_all && self.upstream.input.is_empty() {
             let how = &self.exchange.seat.live.plan.upstream;
             self.lane
