@@ -66,6 +66,7 @@ impl Collector for Page {
         self.reloads(&mut encoder)?;
         self.access_log(&mut encoder)?;
         self.pages(&mut encoder)?;
+        self.pipes(&mut encoder)?;
         let panics = vec![(Vec::new(), self.0.contained_panics)];
         let help = "Panics that ended one connection; must read 0";
         rows(
@@ -315,6 +316,38 @@ impl Page {
         ] {
             let count = vec![(Vec::new(), count)];
             rows(encoder, name, help, MetricType::Counter, count)?;
+        }
+        Ok(())
+    }
+
+    fn pipes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Snapshot {
+            pipes,
+            spliced_bytes,
+            pipe_refusals,
+            ..
+        } = self.0;
+        for (name, help, kind, value) in [
+            (
+                "splice_pipes",
+                "Pipes through which large pieces pass between connections within the kernel",
+                MetricType::Gauge,
+                pipes,
+            ),
+            (
+                "spliced_bytes",
+                "Bytes that passed so",
+                MetricType::Counter,
+                spliced_bytes,
+            ),
+            (
+                "splice_refusals",
+                "Large pieces that were copied for want of a pipe",
+                MetricType::Counter,
+                pipe_refusals,
+            ),
+        ] {
+            rows(encoder, name, help, kind, vec![(Vec::new(), value)])?;
         }
         Ok(())
     }

@@ -180,6 +180,14 @@ pub const ALPN_NAMES: usize = 16;
 /// it has some 1,800.
 pub const HELLO_BYTES: usize = 64 * 1024;
 
+/// Pipes through which large pieces pass between two plain TCP connections within the kernel; more are copied. Each is two descriptors,
+/// taken from those of clients' connections and at most a sixteenth of them. Linux lets a user without privileges have 64 of this
+/// size.
+pub const PIPES: usize = 64;
+
+/// Bytes that one of them holds: kernel memory of a connection whose peer reads slowly.
+pub const PIPE_BYTES: usize = 1024 * 1024;
+
 /// What a listener allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {

@@ -15,6 +15,7 @@ use evenkeel_proxy::observation::{
     BUCKETS, ServiceCounters, TUNNEL_BUCKETS, TunnelCounters, by_reason, by_status,
 };
 use evenkeel_proxy::outlet::Outlet;
+use evenkeel_proxy::room::Room;
 use evenkeel_proxy::thread::WorkerState;
 
 use crate::access_log::Counts;
@@ -32,6 +33,12 @@ pub struct Snapshot {
     pub workers: usize,
     /// Panics that ended one connection and nothing else; must read 0.
     pub contained_panics: u64,
+    /// Pipes that are open, for bytes that pass within the kernel.
+    pub pipes: u64,
+    /// Bytes that passed so.
+    pub spliced_bytes: u64,
+    /// Pieces that were copied for want of a pipe.
+    pub pipe_refusals: u64,
     /// Reloads that were taken, and those that were refused.
     pub reloads: [u64; 2],
     /// When the running plan was taken, since 1970: at the last good reload, or at the start.
@@ -261,6 +268,7 @@ impl Watch {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let live = self.published.load();
+        let room = Room::of_process();
         let listeners = live.plan.listeners.iter().zip(&live.doors).enumerate();
         Snapshot {
             draining: self.is_draining(),
@@ -271,6 +279,9 @@ impl Watch {
                 .iter()
                 .map(|worker| worker.panics.load(Ordering::Relaxed))
                 .sum(),
+            pipes: room.pipes() as u64,
+            spliced_bytes: room.spliced_bytes(),
+            pipe_refusals: room.pipe_refusals(),
             reloads: [&self.reloads.taken, &self.reloads.refused]
                 .map(|count| count.load(Ordering::Relaxed)),
             access_log: AccessLogSnapshot {

@@ -3,8 +3,11 @@
 //! A connection that waits holds none. The free list gives out the one that came back last, which is in the cache.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::conduits::Conduits;
+use crate::room::Room;
 use crate::sock::Sock;
 use crate::spare::Spare;
 
@@ -23,18 +26,19 @@ const LONG_KEPT: usize = 64;
 pub(crate) struct Buffers {
     short: Spare<Box<[u8]>>,
     long: Spare<Box<[u8]>>,
-}
-
-impl Default for Buffers {
-    fn default() -> Self {
-        Self {
-            short: Spare::new(SHORT_KEPT),
-            long: Spare::new(LONG_KEPT),
-        }
-    }
+    pub(crate) conduits: Conduits,
 }
 
 impl Buffers {
+    /// None yet; pipes to come have their places in this room.
+    pub(crate) const fn new(room: Arc<Room>) -> Self {
+        Self {
+            short: Spare::new(SHORT_KEPT),
+            long: Spare::new(LONG_KEPT),
+            conduits: Conduits::new(room),
+        }
+    }
+
     fn take(&self, long: bool) -> Box<[u8]> {
         let (free, size) = if long {
             (&self.long, LONG)
@@ -58,6 +62,7 @@ impl Buffers {
     pub(crate) fn sweep(&self) {
         self.short.sweep();
         self.long.sweep();
+        self.conduits.sweep();
     }
 }
 

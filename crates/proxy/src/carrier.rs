@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use crate::http2::stream::Stream;
 use crate::sock::Sock;
+use crate::sock::os::OsSock;
 use crate::tls::secured::Secured;
 
 /// What carries an exchange on one side.
@@ -130,6 +131,14 @@ impl<S: Sock> Sock for Carrier<S> {
         match self {
             Self::Whole(sock) => sock.local(),
             Self::Stream(stream) => stream.local(),
+        }
+    }
+
+    #[inline]
+    fn bare(&mut self) -> Option<&mut OsSock> {
+        match self {
+            Self::Whole(sock) => sock.bare(),
+            Self::Stream(_) => None,
         }
     }
 

@@ -37,6 +37,9 @@ mod spare;
 /// Buffers, lent and given back.
 mod buffers;
 
+/// Pipes of the kernel, lent and given back.
+mod conduits;
+
 /// When waiting ends.
 pub mod deadline;
 

@@ -7,7 +7,11 @@ use evenkeel_wire::chunked::{ChunkLine, Chunked, Keep, LAST_CHUNK};
 use evenkeel_wire::{Framing, Malformed};
 
 use crate::buffers::{Buffers, Input};
+use crate::conduits::Lent;
 use crate::sock::Sock;
+
+/// Bytes that do not come to us.
+mod passing;
 
 /// Both directions at once, without a protocol.
 pub(crate) mod tunnel;
@@ -87,6 +91,10 @@ pub(crate) struct Pump {
     wrote: bool,
     /// The writing side still holds some of what was written.
     held: bool,
+    /// What came at once last was large; a body of stated length is until it shows otherwise.
+    large: bool,
+    /// A pipe that holds bytes which are to be written.
+    conduit: Option<Box<Lent>>,
 }
 
 impl Pump {
@@ -127,6 +135,8 @@ impl Pump {
             moved: false,
             wrote: false,
             held: false,
+            large: true,
+            conduit: None,
         }
     }
 
@@ -200,7 +210,7 @@ impl Pump {
 
     /// Whether something waits to be written.
     pub(crate) fn has_output(&self) -> bool {
-        self.held || self.has_text()
+        self.held || self.conduit.is_some() || self.has_text()
     }
 
     fn has_text(&self) -> bool {
@@ -217,6 +227,9 @@ impl Pump {
         buffers: &Buffers,
     ) -> Poll<Result<(), Break>> {
         loop {
+            if self.conduit.is_some() {
+                ready!(self.poll_give(cx, to, buffers))?;
+            }
             if self.piece == 0
                 && !input.is_empty()
                 && self.source.is_some()
@@ -239,9 +252,15 @@ impl Pump {
                 Some(Source::Exact(left)) => *left >= LONG_FROM,
                 Some(_) => self.came >= LONG_FROM,
             };
+            if long && ready!(self.poll_take(cx, input, from, to, buffers))? {
+                continue;
+            }
             match ready!(input.poll_fill(cx, from, buffers, long)) {
                 Ok(0) => self.end_of_input(from.trailers())?,
-                Ok(_) => self.moved = true,
+                Ok(length) => {
+                    self.moved = true;
+                    self.came_at_once(length);
+                }
                 Err(error) => return Poll::Ready(Err(Break::Read(error))),
             }
         }

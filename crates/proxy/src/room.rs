@@ -1,9 +1,10 @@
 //! Owns how many connections of clients the process may have, so that they never take its last descriptor: a listener's limit is
 //! the operator's wish, this is what the open-files limit allows.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use evenkeel_config::limits;
 use rustix::process::{Resource, getrlimit};
 
 /// Descriptors that clients and their connections to backends leave to listeners, checks, the admin addresses and the runtimes,
@@ -40,6 +41,10 @@ pub struct Room {
     /// Workers that wait for a place; while there are any, idle connections make some.
     waiting: AtomicUsize,
     most: usize,
+    /// Places that pipes have.
+    pipes: AtomicUsize,
+    pipe_refusals: AtomicU64,
+    spliced: AtomicU64,
 }
 
 impl Room {
@@ -50,6 +55,9 @@ impl Room {
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             most,
+            pipes: AtomicUsize::new(0),
+            pipe_refusals: AtomicU64::new(0),
+            spliced: AtomicU64::new(0),
         })
     }
 
@@ -71,6 +79,55 @@ impl Room {
         Some(Place(self.clone()))
     }
 
+    /// A place for a pipe, whose ends are two descriptors as a client's are. None: pipes have all that they may, a sixteenth of all
+    /// and [`limits::PIPES`] at most, or a client waits.
+    pub(crate) fn take_pipe(self: &Arc<Self>) -> Option<PipePlace> {
+        if self.is_wanted() {
+            return None;
+        }
+        let most = limits::PIPES.min(self.most / 16);
+        let one = |pipes| (pipes < most).then_some(pipes + 1);
+        let taken = self
+            .pipes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one);
+        taken.ok()?;
+        match self.take() {
+            Some(place) => Some(PipePlace(place)),
+            None => {
+                self.pipes.fetch_sub(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// A piece was copied for want of a pipe.
+    pub(crate) fn pipe_refused(&self) {
+        self.pipe_refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many bytes more passed within the kernel.
+    pub(crate) fn spliced(&self, bytes: usize) {
+        self.spliced.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Pipes that are open.
+    #[must_use]
+    pub fn pipes(&self) -> usize {
+        self.pipes.load(Ordering::Relaxed)
+    }
+
+    /// Pieces that were copied for want of a pipe.
+    #[must_use]
+    pub fn pipe_refusals(&self) -> u64 {
+        self.pipe_refusals.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that passed from one connection to another within the kernel.
+    #[must_use]
+    pub fn spliced_bytes(&self) -> u64 {
+        self.spliced.load(Ordering::Relaxed)
+    }
+
     /// Counts the caller as waiting until what is returned is dropped.
     pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -90,6 +147,16 @@ pub struct Place(Arc<Room>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One pipe's place.
+#[derive(Debug)]
+pub(crate) struct PipePlace(Place);
+
+impl Drop for PipePlace {
+    fn drop(&mut self) {
+        self.0.0.pipes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -8,10 +8,14 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
+use self::os::OsSock;
 use crate::tls::secured::Secured;
 
 /// Two ends in memory, for tests and simulations.
 pub mod pipe;
+
+/// Pipes of the kernel between two such sockets.
+pub(crate) mod conduit;
 
 /// Sockets of the operating system.
 pub mod os;
@@ -89,6 +93,13 @@ pub trait Sock {
         None
     }
 
+    /// The operating system's socket, where bytes may pass between it and another such one within the kernel: those of this
+    /// connection are its, as they are, none of them waits here, and the system can. None: they are read and written.
+    #[inline]
+    fn bare(&mut self) -> Option<&mut OsSock> {
+        None
+    }
+
     /// What was agreed on in its handshake. None: its bytes go as they are.
     #[inline]
     fn secured(&self) -> Option<&Secured> {
@@ -144,6 +155,10 @@ impl<S: Sock> Sock for &mut S {
 
     fn local(&self) -> Option<SocketAddr> {
         (**self).local()
+    }
+
+    fn bare(&mut self) -> Option<&mut OsSock> {
+        (**self).bare()
     }
 
     fn secured(&self) -> Option<&Secured> {

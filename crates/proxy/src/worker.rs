@@ -123,14 +123,15 @@ impl<N: Net> Worker<N> {
     /// A worker of this number; `seed` begins its row of chance.
     #[must_use]
     pub fn new(net: N, index: usize, published: Arc<Published>, seed: u64) -> Self {
+        let room = Room::of_process();
         let view = View::first(&published, seed);
         let mut scribe = Scribe::default();
         scribe.follow(view.live.outlet.as_ref());
         Self {
             net,
             index,
-            room: Room::of_process(),
-            buffers: Buffers::default(),
+            buffers: Buffers::new(room.clone()),
+            room,
             deadlines: Deadlines::default(),
             runners: Runners::default(),
             published,

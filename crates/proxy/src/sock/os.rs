@@ -3,8 +3,9 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -29,6 +30,37 @@ macro_rules! either {
             OsSock::Unix($sock) => $what,
         }
     };
+}
+
+impl OsSock {
+    /// Does this with its descriptor once that can be read, or else written, and again each time that it would have had to wait.
+    /// Only TCP: bytes that pass between other sockets are copied.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub(super) fn poll_within(
+        &mut self,
+        cx: &mut Context<'_>,
+        reading: bool,
+        act: impl Fn(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let Self::Tcp(sock) = self else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        loop {
+            let interest = if reading {
+                ready!(sock.poll_read_ready(cx))?;
+                Interest::READABLE
+            } else {
+                ready!(sock.poll_write_ready(cx))?;
+                Interest::WRITABLE
+            };
+            match sock.try_io(interest, || act(sock.as_fd())) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
 }
 
 impl Sock for OsSock {
@@ -84,6 +116,12 @@ impl Sock for OsSock {
             Self::Tcp(sock) => sock.local_addr().ok(),
             Self::Unix(_) => None,
         }
+    }
+
+    #[inline]
+    fn bare(&mut self) -> Option<&mut OsSock> {
+        let can = cfg!(target_os = "linux") && matches!(self, Self::Tcp(_));
+        can.then_some(self)
     }
 
     fn cut(&mut self) {

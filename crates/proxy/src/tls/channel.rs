@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use super::secured::Secured;
 use super::sock::TlsSock;
 use crate::sock::Sock;
+use crate::sock::os::OsSock;
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -69,6 +70,14 @@ impl<S: Sock> Sock for Channel<S> {
 
     fn local(&self) -> Option<SocketAddr> {
         either!(self, sock => sock.local())
+    }
+
+    #[inline]
+    fn bare(&mut self) -> Option<&mut OsSock> {
+        match self {
+            Self::Plain(sock) => sock.bare(),
+            Self::Tls(_) => None,
+        }
     }
 
     #[inline]

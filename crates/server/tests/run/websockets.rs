@@ -115,6 +115,9 @@ fn libraries(
         let name = format!("evenkeel_tunnel_bytes_total{{service=\"api\",direction=\"{way}\"}} ");
         assert!(metric(&keel, &name) > 16 * 1024 * 1024, "{way}: {page}");
     }
+    // The large frames pass within the kernel where both sides are plain, and nothing does where one is not.
+    let passed = metric(&keel, "evenkeel_spliced_bytes_total ");
+    assert_eq!(passed > 16 * 1024 * 1024, ca.is_none(), "{passed}");
 }
 
 #[test]
