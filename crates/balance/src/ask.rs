@@ -7,6 +7,9 @@ use crate::backend::{Backend, BackendId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClassId(pub u16);
 
+/// The class in the queue of asks that name none: there is room before it and behind it.
+pub const QUEUE_CLASS: u16 = 100;
+
 /// The backends that earlier attempts of the same exchange were sent to. Remembers the last [`Tried::MOST`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tried {
@@ -53,6 +56,8 @@ pub struct Ask<'a> {
     pub key: Option<u64>,
     /// The class of the exchange.
     pub class: ClassId,
+    /// Its class in the queue of a full service: lower goes first, and of one class who came first.
+    pub queue_class: u16,
     /// Backends already tried: excluded before the policy runs.
     pub tried: &'a Tried,
     /// Only these may be picked; identities that are not members are passed over. Cost: members times subset.
@@ -67,6 +72,7 @@ impl<'a> Ask<'a> {
             chance,
             key: None,
             class: ClassId(0),
+            queue_class: QUEUE_CLASS,
             tried: &NOTHING_TRIED,
             subset: None,
         }
@@ -85,6 +91,15 @@ impl<'a> Ask<'a> {
     #[must_use]
     pub fn class(self, class: ClassId) -> Self {
         Self { class, ..self }
+    }
+
+    /// The same in another class of the queue; lower goes first.
+    #[must_use]
+    pub fn queue_class(self, queue_class: u16) -> Self {
+        Self {
+            queue_class,
+            ..self
+        }
     }
 
     /// The same without the backends already tried.

@@ -1,15 +1,16 @@
-//! Owns the count of attempts in flight on one backend, and of all that were finished.
+//! Owns the count of attempts in flight on one backend, and of all that were finished; and that of a service with a limit of its own.
 //!
-//! Both stand in one word, so taking a charge is one atomic operation and finishing it is one. Knows nothing of who
+//! A backend's stand in one word, so taking a charge is one atomic operation and finishing it is one. Knows nothing of who
 //! is charged.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 const FINISHED: u64 = 1 << 32;
 
 /// In-flight in the low half of `word`, finished (modulo 2^32) in the high half.
 ///
-/// Relaxed throughout: each operation is atomic on one word, and nothing else is published through it.
+/// Relaxed where a charge is taken: each operation is atomic on one word, and nothing else is published through it. Sequentially
+/// consistent where one is given back, which is then looked at beside the flag of those who wait (see `queue`).
 #[derive(Debug, Default)]
 pub(crate) struct Charge {
     word: AtomicU64,
@@ -57,13 +58,13 @@ impl Charge {
     /// Gives one charge back: the attempt was finished.
     #[inline]
     pub(crate) fn finish(&self) {
-        let before = self.word.fetch_add(FINISHED - 1, Ordering::Relaxed);
+        let before = self.word.fetch_add(FINISHED - 1, Ordering::SeqCst);
         debug_assert!(low(before) > 0, "a charge was given back twice");
     }
 
     /// Gives one charge back: the attempt was abandoned, which is counted elsewhere.
     pub(crate) fn abandon(&self) {
-        let before = self.word.fetch_sub(1, Ordering::Relaxed);
+        let before = self.word.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(low(before) > 0, "a charge was given back twice");
     }
 
@@ -100,6 +101,30 @@ impl Charge {
             let _ = abandoned;
             true
         }
+    }
+}
+
+/// Attempts in flight on a whole service, counted while it has a limit of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Places(AtomicU32);
+
+impl Places {
+    /// Takes a place, unless so many are taken. Exact under threads.
+    pub(crate) fn take(&self, limit: u32) -> bool {
+        let below = |taken: u32| (taken < limit).then_some(taken.saturating_add(1));
+        let taken = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, below);
+        taken.is_ok()
+    }
+
+    pub(crate) fn give_back(&self) {
+        let before = self.0.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "a place was given back twice");
+    }
+
+    pub(crate) fn taken(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -4,10 +4,10 @@
 
 use crate::ask::Ask;
 use crate::eligibility::{self, Admission, Bar};
-use crate::facts::Facts;
+use crate::facts::{Facts, Flags};
 use crate::pick::Refusal;
 use crate::policy::{Candidates, Turn};
-use crate::sync::Ordering;
+use crate::queue;
 use crate::table::Table;
 use crate::time::Instant;
 use crate::trials::Epoch;
@@ -20,6 +20,8 @@ const ROUNDS: usize = 64;
 pub(crate) struct Taken {
     pub(crate) lane: usize,
     pub(crate) trial: Option<Epoch>,
+    /// With a place of the service's own limit.
+    pub(crate) placed: bool,
 }
 
 /// Chooses and charges.
@@ -31,9 +33,12 @@ pub(crate) fn take(
     turn: Turn<'_>,
     now: Instant,
 ) -> Result<Taken, Refusal> {
+    if facts.flags.any_but_watched() {
+        return queue::take(table, facts, ask, turn, now);
+    }
     let view = Candidates::new(table, ask, turn);
     // The first round stands apart from the loop: a loop makes the compiler prepare what hardly a pick needs.
-    match choose(table, facts, &view, ask, now) {
+    match choose(table, facts, &view, ask, false, now) {
         Some(lane) => match charge(table, lane) {
             Some(taken) => Ok(taken),
             None => take_again(table, facts, &view, ask, now),
@@ -52,7 +57,7 @@ fn take_again(
     now: Instant,
 ) -> Result<Taken, Refusal> {
     for _ in 1..ROUNDS {
-        let Some(lane) = choose(table, facts, view, ask, now) else {
+        let Some(lane) = choose(table, facts, view, ask, facts.policy_broke(), now) else {
             break;
         };
         if let Some(taken) = charge(table, lane) {
@@ -62,6 +67,28 @@ fn take_again(
     Err(refusal(table, ask))
 }
 
+/// The same for a service with a limit of its own, or with a policy that broke: a place first, then a backend. A place that is given
+/// back may be one that somebody waits for; who calls looks.
+#[cold]
+pub(crate) fn take_place(
+    table: &Table,
+    facts: &Facts,
+    ask: &Ask<'_>,
+    turn: Turn<'_>,
+    now: Instant,
+) -> Result<Taken, Refusal> {
+    let placed = facts.flags.has(Flags::PLACES);
+    if placed && !facts.places.0.take(table.most) {
+        return Err(refusal_full(table, ask));
+    }
+    let view = Candidates::new(table, ask, turn);
+    let taken = take_again(table, facts, &view, ask, now);
+    if placed && taken.is_err() {
+        facts.places.0.give_back();
+    }
+    taken.map(|taken| Taken { placed, ..taken })
+}
+
 /// Chooses. Charges nothing: an explanation ends here.
 #[inline]
 pub(crate) fn choose(
@@ -69,6 +96,7 @@ pub(crate) fn choose(
     facts: &Facts,
     view: &Candidates<'_>,
     ask: &Ask<'_>,
+    broke: bool,
     now: Instant,
 ) -> Option<usize> {
     if !table.trials.is_empty() && !table.prepared.keyed() {
@@ -77,7 +105,7 @@ pub(crate) fn choose(
             return Some(trial);
         }
     }
-    if facts.policy_broke.load(Ordering::Relaxed) {
+    if broke {
         return table.prepared.stand_in(view, ask);
     }
     match table.prepared.choose(view, ask) {
@@ -96,11 +124,11 @@ fn charge(table: &Table, lane: usize) -> Option<Taken> {
     let Some(serving) = table.lanes.get(lane) else {
         return trial(table, lane);
     };
-    serving
-        .backend
-        .charge
-        .take(serving.limit)
-        .then_some(Taken { lane, trial: None })
+    serving.backend.charge.take(serving.limit).then_some(Taken {
+        lane,
+        trial: None,
+        placed: false,
+    })
 }
 
 #[cold]
@@ -111,6 +139,7 @@ fn trial(table: &Table, lane: usize) -> Option<Taken> {
         return Some(Taken {
             lane,
             trial: Some(epoch),
+            placed: false,
         });
     }
     probing.backend.trials.give_back(epoch);
@@ -144,6 +173,15 @@ pub(crate) fn refusal(table: &Table, ask: &Ask<'_>) -> Refusal {
         _ if free && table.prepared.is_custom() => Refusal::Declined,
         (_, _, true) => Refusal::AllFull,
         (_, _, false) => Refusal::AllTried,
+    }
+}
+
+/// The same where the service has as many in flight as it may: full, unless it would be refused with room as well.
+#[cold]
+pub(crate) fn refusal_full(table: &Table, ask: &Ask<'_>) -> Refusal {
+    match refusal(table, ask) {
+        Refusal::Declined => Refusal::AllFull,
+        refusal => refusal,
     }
 }
 

@@ -7,10 +7,11 @@ use crate::ask::Ask;
 use crate::backend::BackendId;
 use crate::choice;
 use crate::eligibility::{self, Admission, Bar, Rung};
-use crate::facts::Facts;
+use crate::facts::{Facts, Flags};
 use crate::learn::speed::Learned;
 use crate::pick::Refusal;
 use crate::policy::{Candidates, Turn};
+use crate::settings::QueueSettings;
 use crate::standing::Standing;
 use crate::sync::Ordering;
 use crate::table::{Member, Table};
@@ -25,6 +26,9 @@ pub struct Explanation {
     pub rung: Rung,
     /// Who would be picked, or why nobody.
     pub result: Result<BackendId, Refusal>,
+    /// Who waits and how many may, where the service has a queue: one that is refused with
+    /// [`Refusal::AllFull`] would wait there.
+    pub queue: Option<(usize, QueueSettings)>,
     /// Whether it would be a trial of a half-open breaker.
     pub trial: bool,
     /// Every member, in the order of configuration.
@@ -53,13 +57,21 @@ pub struct Candidate {
 pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant) -> Explanation {
     let turn = Turn::Peek(Cell::new(facts.turn.0.load(Ordering::Relaxed)));
     let view = Candidates::new(table, ask, turn);
-    let chosen = choice::choose(table, facts, &view, ask, now);
+    let full = facts.flags.has(Flags::PLACES) && facts.places.0.taken() >= table.most;
+    let chosen = choice::choose(table, facts, &view, ask, facts.policy_broke(), now);
+    let chosen = chosen.filter(|_| !full);
     Explanation {
         policy: table.policy.clone(),
         rung: table.rung,
         result: chosen
             .map(|index| table.lane(index).backend.id().clone())
-            .ok_or_else(|| choice::refusal(table, ask)),
+            .ok_or_else(|| match full {
+                true => choice::refusal_full(table, ask),
+                false => choice::refusal(table, ask),
+            }),
+        queue: table
+            .queue
+            .map(|queue| (facts.queue.snapshot().waiting, queue)),
         trial: chosen.is_some_and(|index| index >= table.lanes.len()),
         candidates: table
             .members

@@ -8,11 +8,13 @@ use std::sync::{Arc as StdArc, PoisonError};
 use std::time::Duration;
 
 use crate::ask::ClassId;
+use crate::charge::Places;
 use crate::event::{Event, EventKind, Listener};
 use crate::hashing;
 use crate::learn::ewma::Ewma;
 use crate::pick::Refusal;
 use crate::policy::Policy;
+use crate::queue::Queue;
 use crate::retry::RetrySettings;
 use crate::retry::budget::Budget;
 use crate::retry::{self, Attempt, Decision};
@@ -43,11 +45,13 @@ pub(crate) struct Facts {
     pub(crate) retried: AtomicU64,
     pub(crate) retries_refused: AtomicU64,
     pub(crate) retry: Published<RetrySettings>,
-    /// The program's own policy broke: its stand-in chooses until other settings come.
-    pub(crate) policy_broke: AtomicBool,
     hooked: AtomicBool,
-    /// Somebody watches single attempts: a listener that wants them, or hooks of the program's own policy.
-    watched: AtomicBool,
+    /// What a pick and its end have to heed.
+    pub(crate) flags: Flags,
+    /// Attempts in flight of all backends, while the service has a limit of its own.
+    pub(crate) places: OwnLine<Places>,
+    /// Who waits.
+    pub(crate) queue: Queue,
     hooks: Published<Option<StdArc<dyn Policy>>>,
 }
 
@@ -56,6 +60,47 @@ impl std::fmt::Debug for Facts {
         f.debug_struct("Facts")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// What a pick and its end have to heed besides the table, in one word: they look at it once, and it is 0 nearly always.
+#[derive(Debug, Default)]
+pub(crate) struct Flags(AtomicU32);
+
+impl Flags {
+    /// Somebody watches single attempts: a listener that wants them, or hooks of the program's own policy.
+    pub(crate) const WATCHED: u32 = 1;
+    /// The program's own policy broke.
+    pub(crate) const BROKE: u32 = 2;
+    /// The service has a limit of its own, or had one: attempts are counted since, so that another limit is exact at once.
+    pub(crate) const PLACES: u32 = 4;
+    /// Somebody waits.
+    pub(crate) const WAITING: u32 = 8;
+
+    /// Sequentially consistent, as is the setting: see `queue` for why.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::SeqCst) != 0
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, flag: u32) -> bool {
+        self.0.load(Ordering::SeqCst) & flag != 0
+    }
+
+    /// Whether a pick has more to heed than who watches it.
+    #[inline]
+    pub(crate) fn any_but_watched(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & !Self::WATCHED != 0
+    }
+
+    /// Says what it was.
+    pub(crate) fn set(&self, flag: u32, on: bool) -> bool {
+        let before = match on {
+            true => self.0.fetch_or(flag, Ordering::SeqCst),
+            false => self.0.fetch_and(!flag, Ordering::SeqCst),
+        };
+        before & flag != 0
     }
 }
 
@@ -97,9 +142,10 @@ impl Facts {
             retried: AtomicU64::new(0),
             retries_refused: AtomicU64::new(0),
             retry: Published::new(Arc::new(settings.retry.clone())),
-            policy_broke: AtomicBool::new(false),
             hooked: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
+            flags: Flags::default(),
+            places: OwnLine::default(),
+            queue: Queue::default(),
             hooks: Published::new(Arc::new(None)),
         }
     }
@@ -198,13 +244,28 @@ impl Facts {
         let exchanges = self.listener.wants_exchanges();
         self.exchanges.store(exchanges, Ordering::Relaxed);
         let watched = exchanges || self.hooked.load(Ordering::Relaxed);
-        self.watched.store(watched, Ordering::Relaxed);
+        self.flags.set(Flags::WATCHED, watched);
     }
 
     /// Whether anybody watches single attempts.
     #[inline]
     pub(crate) fn watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
+        self.flags.has(Flags::WATCHED)
+    }
+
+    /// Whether the program's own policy broke: its stand-in chooses until other settings come.
+    pub(crate) fn policy_broke(&self) -> bool {
+        self.flags.has(Flags::BROKE)
+    }
+
+    /// A charge was given back, and with it a place if there was one: who waits for it is told.
+    pub(crate) fn has_room(&self, placed: bool, now: Instant) {
+        if placed {
+            self.places.0.give_back();
+        }
+        if self.flags.has(Flags::WAITING) {
+            self.queue.settle(now);
+        }
     }
 
     pub(crate) fn refused(&self, refusal: Refusal, members: usize, at: Instant) {
@@ -277,7 +338,7 @@ impl Facts {
 
     /// Runs a hook of the program's own policy, if there is one and it has not broken. A panic of it goes no further.
     pub(crate) fn hook(&self, at: Instant, call: impl FnOnce(&dyn Policy)) {
-        if !self.hooked.load(Ordering::Relaxed) || self.policy_broke.load(Ordering::Relaxed) {
+        if !self.hooked.load(Ordering::Relaxed) || self.policy_broke() {
             return;
         }
         let policy = self.hooks.load();
@@ -293,7 +354,7 @@ impl Facts {
 
     /// The program's own policy panicked or named a backend that may not be picked: its stand-in takes over.
     pub(crate) fn policy_failed(&self, policy: &str, at: Instant) {
-        if !self.policy_broke.swap(true, Ordering::Relaxed) {
+        if !self.flags.set(Flags::BROKE, true) {
             self.tell(
                 at,
                 EventKind::PolicyFailed {

@@ -71,6 +71,9 @@ mod charge;
 /// The bounded trials of a half-open breaker.
 mod trials;
 
+/// Who waits while a service is full, and in which order they go.
+pub mod queue;
+
 /// What the response head said, and how the attempt ended.
 pub mod verdict;
 

@@ -13,7 +13,7 @@ use crate::backend::{Admin, Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
 use crate::eligibility::Rung;
 use crate::event::EventKind;
-use crate::facts::Facts;
+use crate::facts::{Facts, Flags};
 use crate::health::{CheckReport, CheckResult, Health};
 use crate::learn::window::{Tally, Window};
 use crate::settings::{PolicyChoice, ServiceSettings};
@@ -285,7 +285,10 @@ impl Ledger {
         self.facts
             .retry
             .store(Arc::new(self.settings.retry.clone()));
-        self.facts.policy_broke.store(false, Ordering::Relaxed);
+        self.facts.flags.set(Flags::BROKE, false);
+        if self.settings.max_in_flight.is_some() {
+            self.facts.flags.set(Flags::PLACES, true);
+        }
         self.facts.set_hooks(match &self.settings.policy {
             PolicyChoice::Custom(policy) => Some(policy.clone()),
             _ => None,

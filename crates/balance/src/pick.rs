@@ -9,8 +9,9 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::ask::{Ask, ClassId};
+use crate::ask::ClassId;
 use crate::backend::Backend;
+use crate::choice::Taken;
 use crate::event::EventKind;
 use crate::sync::{Arc, Ordering};
 use crate::time::Instant;
@@ -25,22 +26,28 @@ pub enum Refusal {
     NoBackends,
     /// None may be picked: down, ejected, draining, disabled or of weight 0.
     AllDown,
-    /// All that may be picked have as many in flight as they may.
+    /// All that may be picked, or the service itself, have as many in flight as they may.
     AllFull,
     /// All that may be picked were tried by this exchange.
     AllTried,
     /// The program's own policy chose nobody of those that may be picked.
     Declined,
+    /// The service is full, and as many wait for it as may.
+    QueueFull,
+    /// It waited for a full service as long as it may.
+    QueueTimeout,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::NoBackends,
         Self::AllDown,
         Self::AllFull,
         Self::AllTried,
         Self::Declined,
+        Self::QueueFull,
+        Self::QueueTimeout,
     ];
 
     pub(crate) const fn index(self) -> usize {
@@ -50,6 +57,8 @@ impl Refusal {
             Self::AllFull => 2,
             Self::AllTried => 3,
             Self::Declined => 4,
+            Self::QueueFull => 5,
+            Self::QueueTimeout => 6,
         }
     }
 
@@ -62,6 +71,8 @@ impl Refusal {
             Self::AllFull => "all_full",
             Self::AllTried => "all_tried",
             Self::Declined => "declined",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
         }
     }
 
@@ -73,9 +84,13 @@ impl Refusal {
             Self::AllDown => {
                 "None may be picked: down, ejected, draining, disabled or of weight 0."
             }
-            Self::AllFull => "All that may be picked have as many in flight as they may.",
+            Self::AllFull => {
+                "All that may be picked, or the service itself, have as many in flight as they may."
+            }
             Self::AllTried => "All that may be picked were tried by this exchange.",
             Self::Declined => "The program's own policy chose nobody of those that may be picked.",
+            Self::QueueFull => "The service is full, and as many wait for it as may.",
+            Self::QueueTimeout => "It waited for a full service as long as it may.",
         }
     }
 }
@@ -86,10 +101,12 @@ impl fmt::Display for Refusal {
             Self::NoBackends => "the service has no backends",
             Self::AllDown => "no backend of the service may be picked",
             Self::AllFull => {
-                "every backend of the service has as many attempts in flight as it may"
+                "the service, or every backend of it, has as many attempts in flight as it may"
             }
             Self::AllTried => "every backend of the service was tried already",
             Self::Declined => "the policy chose no backend",
+            Self::QueueFull => "the service is full, and so is its queue",
+            Self::QueueTimeout => "the service was full for as long as the queue lets one wait",
         })
     }
 }
@@ -116,19 +133,22 @@ pub struct Pick<H: Deref<Target = Backend> = Arc<Backend>> {
     trial: Option<Epoch>,
     stage: Stage,
     failed: bool,
+    /// It has a place of the service's own limit.
+    placed: bool,
 }
 
 impl<H: Deref<Target = Backend>> Pick<H> {
-    /// The charge must have been taken, and the trial if there is one.
+    /// What was taken is the pick's to give back from here on.
     #[inline]
-    pub(crate) fn new(held: H, ask: &Ask<'_>, trial: Option<Epoch>, at: Instant) -> Self {
+    pub(crate) fn new(held: H, class: ClassId, taken: Taken, at: Instant) -> Self {
         Self {
             held,
             at,
-            class: ask.class,
-            trial,
+            class,
+            trial: taken.trial,
             stage: Stage::Sent,
             failed: false,
+            placed: taken.placed,
         }
     }
 
@@ -153,6 +173,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             trial: self.trial,
             stage,
             failed: self.failed,
+            placed: self.placed,
         }
     }
 
@@ -221,14 +242,19 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         }
         self.stage = Stage::Ended;
         self.held.charge.finish();
-        if self.held.facts.watched() {
-            self.tell_end(outcome, now);
+        // One look for all: it finds nothing nearly always.
+        if self.held.facts.flags.any() {
+            self.heed_end(outcome, now);
         }
     }
 
     #[cold]
-    fn tell_end(&self, outcome: Outcome, now: Instant) {
+    fn heed_end(&self, outcome: Outcome, now: Instant) {
         let backend = &*self.held;
+        backend.facts.has_room(self.placed, now);
+        if !backend.facts.watched() {
+            return;
+        }
         backend
             .facts
             .hook(now, |policy| policy.finished(backend, Some(outcome)));
@@ -307,6 +333,7 @@ impl<H: Deref<Target = Backend>> Drop for Pick<H> {
             abandon(
                 &self.held,
                 self.trial.filter(|_| self.stage == Stage::Sent),
+                self.placed,
                 self.at,
             );
         }
@@ -314,12 +341,13 @@ impl<H: Deref<Target = Backend>> Drop for Pick<H> {
 }
 
 #[cold]
-fn abandon(backend: &Backend, unanswered_trial: Option<Epoch>, at: Instant) {
+fn abandon(backend: &Backend, unanswered_trial: Option<Epoch>, placed: bool, at: Instant) {
     if let Some(epoch) = unanswered_trial {
         backend.trials.give_back(epoch);
     }
     backend.abandoned.fetch_add(1, Ordering::Relaxed);
     backend.charge.abandon();
+    backend.facts.has_room(placed, at);
     backend
         .facts
         .hook(at, |policy| policy.finished(backend, None));

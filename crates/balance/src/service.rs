@@ -11,15 +11,16 @@ use crate::backend::{Admin, Backend, BackendId, BackendSpec, Weight};
 use crate::choice;
 use crate::event::{EventKind, Listener};
 use crate::explain::{self, Explanation};
-use crate::facts::Facts;
+use crate::facts::{Facts, Flags};
 use crate::health::CheckReport;
 use crate::membership::{Ledger, MembershipError};
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
+use crate::queue::{self, Entry};
 use crate::retry::{Attempt, Decision};
 use crate::settings::ServiceSettings;
 use crate::snapshot::ServiceSnapshot;
-use crate::sync::{Arc, Mutex, Published};
+use crate::sync::{Arc, Mutex, Ordering, Published, fence};
 use crate::table::Table;
 use crate::time::Instant;
 
@@ -37,12 +38,12 @@ const PUBLISHED_AT_ONCE: usize = 256;
 /// A named group of backends that can serve the same requests. Clones are the same service.
 #[derive(Clone)]
 pub struct Service {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
-    facts: Arc<Facts>,
-    table: Published<Table>,
+pub(crate) struct Shared {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) table: Published<Table>,
     ledger: Mutex<Ledger>,
 }
 
@@ -95,28 +96,66 @@ impl Service {
     /// A [`Refusal`] that says which no it is.
     #[inline]
     pub fn pick(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick, Refusal> {
+        let picked = self.picked(ask, now);
+        picked.map_err(|refusal| self.refused(refusal, now))
+    }
+
+    /// As [`pick`](Self::pick); where the service is full and its settings have a queue, a place in that, until then at the longest.
+    /// Where it has none this is `pick`. Cost beyond `pick` while it is full: a lock, an allocation, and a look at those who wait.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; of a full queue [`Refusal::QueueFull`].
+    pub fn pick_or_wait(
+        &self,
+        ask: &Ask<'_>,
+        until: Instant,
+        now: Instant,
+    ) -> Result<Entry<Pick>, Refusal> {
+        match self.picked(ask, now) {
+            Ok(pick) => Ok(Entry::Picked(pick)),
+            Err(refusal) => self.wait(refusal, ask, until, now),
+        }
+    }
+
+    /// The one place that reads the table for a pick: with a second one the compiler makes each of them dearer.
+    #[inline]
+    fn picked(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick, Refusal> {
         let facts = &*self.shared.facts;
         self.shared.table.read(|table| {
-            let taken = choice::take(table, facts, ask, Turn::Shared(&facts.turn.0), now);
-            match taken {
-                Ok(taken) => {
-                    let pick = Pick::new(
-                        table.lane(taken.lane).backend.clone(),
-                        ask,
-                        taken.trial,
-                        now,
-                    );
-                    if facts.watched() {
-                        told(facts, table, pick.backend(), ask, pick.is_trial(), now);
-                    }
-                    Ok(pick)
-                }
-                Err(refusal) => {
-                    facts.refused(refusal, table.members.len(), now);
-                    Err(refusal)
-                }
+            let taken = choice::take(table, facts, ask, Turn::Shared(&facts.turn.0), now)?;
+            let backend = table.lane(taken.lane).backend.clone();
+            let pick = Pick::new(backend, ask.class, taken, now);
+            if facts.watched() {
+                told(facts, table, pick.backend(), ask, pick.is_trial(), now);
             }
+            Ok(pick)
         })
+    }
+
+    /// Lines up where it was refused because all is full, and there is a queue.
+    #[cold]
+    fn wait(
+        &self,
+        refusal: Refusal,
+        ask: &Ask<'_>,
+        until: Instant,
+        now: Instant,
+    ) -> Result<Entry<Pick>, Refusal> {
+        let queue = self.shared.table.load().queue;
+        let Some(queue) = queue.filter(|_| refusal == Refusal::AllFull) else {
+            return Err(self.refused(refusal, now));
+        };
+        match queue::enter(self, queue, ask, until, now)? {
+            Entry::Picked(pick) => Ok(Entry::Picked(pick.lasting())),
+            Entry::Waiting(waiting) => Ok(Entry::Waiting(waiting)),
+        }
+    }
+
+    #[cold]
+    fn refused(&self, refusal: Refusal, now: Instant) -> Refusal {
+        let members = self.shared.table.load().members.len();
+        self.shared.facts.refused(refusal, members, now);
+        refusal
     }
 
     /// A worker's own view of the service: its picks move no shared reference count, its rotations no shared counter.
@@ -289,7 +328,9 @@ impl Service {
     /// Everything there is to know, of one moment of the writer's; counters move on.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> ServiceSnapshot {
-        self.locked(|ledger| ledger.snapshot(now))
+        // Not under the writer's lock: who waits is looked at under its own.
+        let queue = self.shared.facts.queue.snapshot();
+        self.locked(|ledger| ledger.snapshot(queue, now))
     }
 
     /// What [`pick`](Self::pick) would do with this ask now, and why. Runs the same code; charges and turns nothing.
@@ -348,6 +389,11 @@ impl Service {
         if later {
             facts.ask_tick();
         }
+        // What was published may have room. Who lines up looks at the table behind its flag, as this at the flag behind the table.
+        fence(Ordering::SeqCst);
+        if facts.flags.has(Flags::WAITING) {
+            facts.queue.settle(now);
+        }
         facts.tell_line();
         result
     }
@@ -364,7 +410,14 @@ impl Service {
 }
 
 #[cold]
-fn told(facts: &Facts, table: &Table, backend: &Backend, ask: &Ask<'_>, trial: bool, now: Instant) {
+pub(crate) fn told(
+    facts: &Facts,
+    table: &Table,
+    backend: &Backend,
+    ask: &Ask<'_>,
+    trial: bool,
+    now: Instant,
+) {
     facts.hook(now, |policy| policy.picked(backend, ask));
     if facts.wants_exchanges() {
         let (policy, candidates) = (table.policy.clone(), table.lanes.len());

@@ -1,6 +1,7 @@
 //! Owns what an operator may set of a service's decisions, with the default and the reason of each.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +141,25 @@ pub enum OnAllDown {
     FailOpen,
 }
 
+/// Whether asks wait while a service is full, and how many for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// The most that wait at once. One more turns the last of the line away, which may be itself. About 300 bytes each.
+    pub length: u32,
+    /// The longest that one waits; less where its caller has less time.
+    pub timeout: Duration,
+}
+
+impl Default for QueueSettings {
+    /// A burst of a thousand, for a second: who waits longer has mostly asked again by then.
+    fn default() -> Self {
+        Self {
+            length: 1000,
+            timeout: Duration::from_secs(1),
+        }
+    }
+}
+
 /// All settings of one service.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -154,6 +174,11 @@ pub struct ServiceSettings {
     pub slow_start: Duration,
     /// When no backend is healthy.
     pub on_all_down: OnAllDown,
+    /// At most so many attempts at once on all backends together, kept exactly; none is no limit. Where a service gets its first
+    /// limit while it serves, attempts that began before are not counted.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// Whether asks may wait while the service is full; none: they are refused at once.
+    pub queue: Option<QueueSettings>,
     /// What is tried again, and how often.
     pub retry: RetrySettings,
     /// Keep a latency histogram per backend (about 3.3 KiB each). Takes effect for backends that join later.
@@ -172,6 +197,8 @@ impl Default for ServiceSettings {
             breaker: Some(BreakerSettings::default()),
             slow_start: Duration::from_secs(10),
             on_all_down: OnAllDown::FailClosed,
+            max_in_flight: None,
+            queue: None,
             retry: RetrySettings::default(),
             histograms: false,
             classes: 64,

@@ -10,6 +10,8 @@ use crate::health::{Active, CheckReport};
 use crate::learn::histogram;
 use crate::learn::speed::Learned;
 use crate::learn::window::Tally;
+use crate::queue::QueueSnapshot;
+use crate::settings::QueueSettings;
 use crate::standing::{Reason, Standing};
 use crate::time::Instant;
 
@@ -28,6 +30,12 @@ pub struct ServiceSnapshot {
     pub retry_budget: u64,
     /// Backends that left, as far as remembered: those with attempts under way, and others until the next tick.
     pub departed: usize,
+    /// Attempts in flight that its own limit counts, and that limit. None: it has none.
+    pub places: Option<(u32, u32)>,
+    /// Who waits, and who did.
+    pub queue: QueueSnapshot,
+    /// Whether asks may wait while it is full.
+    pub queue_settings: Option<QueueSettings>,
     /// Its members, in the order of configuration.
     pub backends: Vec<BackendSnapshot>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc as StdArc;
 use crate::backend::Backend;
 use crate::eligibility::{Admission, Rung};
 use crate::policy::Prepared;
+use crate::settings::QueueSettings;
 use crate::standing::Standing;
 use crate::sync::Arc;
 
@@ -42,6 +43,10 @@ pub(crate) struct Table {
     /// Whether any lane has a limit.
     pub(crate) limited: bool,
     pub(crate) rung: Rung,
+    /// Most attempts in flight on all lanes together; `u32::MAX` is no limit.
+    pub(crate) most: u32,
+    /// Whether asks may wait while it is full.
+    pub(crate) queue: Option<QueueSettings>,
     pub(crate) prepared: Prepared,
     pub(crate) policy: StdArc<str>,
 }

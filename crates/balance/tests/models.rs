@@ -4,13 +4,17 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
 
 use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{BackendId, BackendSpec};
-use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::pick::{Pick, Refusal};
+use evenkeel_balance::queue::Entry;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
 use shuttle::thread;
@@ -132,6 +136,160 @@ fn publishing() {
     changed.store(true, shuttle::sync::atomic::Ordering::SeqCst);
     picker.join().unwrap();
     service.laws().unwrap();
+}
+
+/// Wakes a thread of the model.
+struct Bell(shuttle::sync::Mutex<bool>, shuttle::sync::Condvar);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_one();
+    }
+}
+
+impl Bell {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(
+            shuttle::sync::Mutex::new(false),
+            shuttle::sync::Condvar::new(),
+        ))
+    }
+
+    /// Until somebody wakes it. Nobody does: the model is told that its threads are stuck.
+    fn rest(&self) {
+        let mut rung = self.0.lock().unwrap();
+        while !std::mem::take(&mut *rung) {
+            rung = self.1.wait(rung).unwrap();
+        }
+    }
+}
+
+fn queue(limit: u32, length: u32, of_backend: u32) -> Service {
+    let settings = ServiceSettings {
+        max_in_flight: NonZeroU32::new(limit),
+        queue: Some(QueueSettings {
+            length,
+            timeout: Duration::from_secs(1),
+        }),
+        ..ServiceSettings::with_policy(PolicyChoice::LeastConnections)
+    };
+    let backends = vec![BackendSpec::new("a").max_in_flight(of_backend)];
+    Service::new("model", settings, backends, Arc::new(()), NOW).unwrap()
+}
+
+/// Waits as long as it takes. `leaves`: not at all, but lets go of its place.
+fn served(service: &Service, chance: u64, leaves: bool) -> Option<Pick> {
+    let until = NOW + Duration::from_secs(9);
+    let entry = service.pick_or_wait(&Ask::new(chance), until, NOW);
+    let mut waiting = match entry.unwrap() {
+        Entry::Picked(pick) => return Some(pick),
+        Entry::Waiting(waiting) => waiting,
+    };
+    let bell = Bell::new();
+    let waker = Waker::from(bell.clone());
+    loop {
+        match waiting.poll(&waker, NOW) {
+            Poll::Ready(called) => return Some(called.unwrap().lasting()),
+            Poll::Pending if leaves => return None,
+            Poll::Pending => bell.rest(),
+        }
+    }
+}
+
+/// Three threads for one place, of the service or of its backend; one may leave its place in the queue, one drops its pick: whoever
+/// stays is served, and never are there two at once.
+fn waiting(of_service: bool) {
+    let service = match of_service {
+        true => queue(1, 9, 0),
+        false => queue(0, 9, 1),
+    };
+    let workers: Vec<_> = (0..3)
+        .map(|worker| {
+            let service = service.clone();
+            thread::spawn(move || {
+                let pick = served(&service, worker, worker == 2);
+                if let Some(pick) = pick {
+                    assert_eq!(pick.backend().in_flight(), 1, "one at a time");
+                    match worker {
+                        0 => drop(pick),
+                        _ => pick.finish(Outcome::Completed, NOW),
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    the_queue_is_over(&service);
+}
+
+fn the_queue_is_over(service: &Service) {
+    let seen = service.snapshot(NOW);
+    let queue = seen.queue;
+    assert_eq!(
+        (queue.waiting, seen.places.map_or(0, |(taken, _)| taken)),
+        (0, 0)
+    );
+    assert_eq!(queue.entered, queue.served + queue.refused + queue.left);
+    service.laws().unwrap();
+}
+
+/// The limit is raised while somebody holds the only place and does not let go: who waits goes all the same.
+fn a_limit_is_raised() {
+    let service = queue(1, 9, 0);
+    let held = service.pick(&Ask::new(1), NOW).unwrap();
+    let waiter = {
+        let service = service.clone();
+        thread::spawn(move || drop(served(&service, 2, false)))
+    };
+    let settings = ServiceSettings {
+        max_in_flight: NonZeroU32::new(2),
+        ..service.settings()
+    };
+    service.set_settings(settings, NOW);
+    waiter.join().unwrap();
+    drop(held);
+    the_queue_is_over(&service);
+}
+
+/// A queue of one place: who comes too late is refused at once, and nobody is forgotten.
+fn a_full_queue() {
+    let service = queue(1, 1, 0);
+    let workers: Vec<_> = (0..3)
+        .map(|worker| {
+            let service = service.clone();
+            thread::spawn(move || {
+                let until = NOW + Duration::from_secs(9);
+                match service.pick_or_wait(&Ask::new(worker), until, NOW) {
+                    Ok(Entry::Picked(pick)) => pick.finish(Outcome::Completed, NOW),
+                    Ok(Entry::Waiting(waiting)) => drop(waiting),
+                    Err(refusal) => assert_eq!(refusal, Refusal::QueueFull),
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    the_queue_is_over(&service);
+}
+
+#[test]
+fn nobody_misses_his_turn_in_any_schedule() {
+    check(|| waiting(true));
+    check(|| waiting(false));
+}
+
+#[test]
+fn a_raised_limit_is_room_in_every_schedule() {
+    check(a_limit_is_raised);
+}
+
+#[test]
+fn a_full_queue_refuses_in_every_schedule() {
+    check(a_full_queue);
 }
 
 /// Runs under random schedules and under those that change threads rarely. A failure prints its schedule.

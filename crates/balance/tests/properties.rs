@@ -371,6 +371,7 @@ impl Model {
             }
             Err(Refusal::NoBackends) => assert_eq!(members, 0),
             Err(Refusal::Declined) => unreachable!("the policy is not the program's own"),
+            Err(Refusal::QueueFull | Refusal::QueueTimeout) => unreachable!("nobody waits"),
             Err(Refusal::AllDown) => {
                 let probing = |id: &BackendId| {
                     self.snapshot().backend(id.as_str()).unwrap().standing == Standing::Probing

@@ -257,6 +257,8 @@ impl ServicePlan {
             breaker,
             slow_start,
             on_all_down,
+            max_in_flight,
+            queue,
             retry,
             histograms,
             classes,
@@ -274,6 +276,8 @@ impl ServicePlan {
             && *breaker == theirs.breaker
             && *slow_start == theirs.slow_start
             && *on_all_down == theirs.on_all_down
+            && *max_in_flight == theirs.max_in_flight
+            && *queue == theirs.queue
             && *retry == theirs.retry
             && *histograms == theirs.histograms
             && *classes == theirs.classes

@@ -90,7 +90,9 @@ macro_rules! reasons {
             pub const fn grpc(self) -> Status {
                 match self {
                     $(Self::$case => Status::$grpc,)*
-                    Self::Refused(Refusal::AllFull) => Status::ResourceExhausted,
+                    Self::Refused(
+                        Refusal::AllFull | Refusal::QueueFull | Refusal::QueueTimeout,
+                    ) => Status::ResourceExhausted,
                     Self::Refused(_) => Status::Unavailable,
                     Self::Malformed(_) | Self::BackendMalformed(_) => Status::Internal,
                 }

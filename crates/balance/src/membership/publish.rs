@@ -2,6 +2,8 @@
 //!
 //! The only place where a member becomes a lane; who becomes one is `eligibility`'s to say.
 
+use std::num::NonZeroU32;
+
 use super::{Entry, Ledger};
 use crate::backend::BackendId;
 use crate::eligibility::{Admission, admission};
@@ -11,6 +13,10 @@ use crate::settings::PolicyChoice;
 use crate::standing::Standing;
 use crate::table::{Lane, Member, Table};
 use crate::time::Instant;
+
+fn most(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(u32::MAX, NonZeroU32::get)
+}
 
 impl Ledger {
     /// The table that pickers read from now on.
@@ -30,12 +36,11 @@ impl Ledger {
         let mean = shares / count.max(1.0);
         let lane = |entry: &Entry| {
             let share = share(entry);
-            let limit = entry.spec.max_in_flight;
             Lane {
                 backend: entry.backend.clone(),
                 share,
                 per_share: mean / share,
-                limit: limit.map_or(u32::MAX, std::num::NonZeroU32::get),
+                limit: most(entry.spec.max_in_flight),
             }
         };
         let lanes: Box<[Lane]> = self.members.iter().filter(in_lanes).map(lane).collect();
@@ -79,6 +84,8 @@ impl Ledger {
             lanes,
             trials,
             rung,
+            most: most(self.settings.max_in_flight),
+            queue: self.settings.queue,
             prepared,
             policy,
         }

@@ -1,13 +1,14 @@
 //! Owns the making of a snapshot from the writer's knowledge and the counters of the moment.
 
 use super::{Entry, Ledger};
+use crate::queue::QueueSnapshot;
 use crate::ramp::ramp;
 use crate::snapshot::{BackendSnapshot, ServiceSnapshot};
 use crate::standing::Standing;
 use crate::time::Instant;
 
 impl Ledger {
-    pub(crate) fn snapshot(&mut self, now: Instant) -> ServiceSnapshot {
+    pub(crate) fn snapshot(&mut self, queue: QueueSnapshot, now: Instant) -> ServiceSnapshot {
         let weights: f64 = self
             .members
             .iter()
@@ -59,6 +60,10 @@ impl Ledger {
             rung: self.rung,
             down_since: self.down_since,
             retry_budget: self.facts.budget.left(),
+            places: (self.settings.max_in_flight)
+                .map(|most| (self.facts.places.0.taken(), most.get())),
+            queue,
+            queue_settings: self.settings.queue,
             backends: backends.collect(),
         }
     }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use super::{Service, told};
 use crate::ask::Ask;
 use crate::backend::Backend;
-use crate::choice;
+use crate::choice::{self, Taken};
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
+use crate::queue::{self, Called, Entry};
 use crate::sync::{Arc, Published};
 use crate::table::Table;
 use crate::time::Instant;
@@ -53,36 +54,89 @@ impl Handle {
     /// A [`Refusal`] that says which no it is.
     #[inline]
     pub fn pick(&self, ask: &Ask<'_>, now: Instant) -> Result<Pick<Seat>, Refusal> {
-        let shared = &*self.service.shared;
-        let (table, facts) = (self.current(), &*shared.facts);
+        let facts = &*self.service.shared.facts;
+        let table = self.current();
         match choice::take(&table.0, facts, ask, Turn::Own(&self.turn), now) {
             Ok(taken) => {
-                let pick = Pick::new(
-                    Seat {
-                        table,
-                        lane: taken.lane,
-                    },
-                    ask,
-                    taken.trial,
-                    now,
-                );
+                let lane = taken.lane;
+                let pick = Pick::new(Seat { table, lane }, ask.class, taken, now);
                 if facts.watched() {
-                    told(
-                        facts,
-                        &pick.held().table.0,
-                        pick.backend(),
-                        ask,
-                        pick.is_trial(),
-                        now,
-                    );
+                    let (table, trial) = (&pick.held().table.0, pick.is_trial());
+                    told(facts, table, pick.backend(), ask, trial, now);
                 }
                 Ok(pick)
             }
-            Err(refusal) => {
-                facts.refused(refusal, table.0.members.len(), now);
-                Err(refusal)
-            }
+            Err(refusal) => Err(self.refused(&table.0, refusal, now)),
         }
+    }
+
+    /// As [`Service::pick_or_wait`], without touching a shared reference count where there is room. A [`Waiting`](crate::queue::Waiting)'s
+    /// pick becomes this worker's by [`seat`](Self::seat).
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says which no it is.
+    #[inline]
+    pub fn pick_or_wait(
+        &self,
+        ask: &Ask<'_>,
+        until: Instant,
+        now: Instant,
+    ) -> Result<Entry<Pick<Seat>>, Refusal> {
+        let facts = &*self.service.shared.facts;
+        let table = self.current();
+        match choice::take(&table.0, facts, ask, Turn::Own(&self.turn), now) {
+            Ok(taken) => Ok(Entry::Picked(self.seated(table, ask, taken, now))),
+            Err(refusal) => self.wait(&table.0, ask, until, refusal, now),
+        }
+    }
+
+    /// Lines up where it was refused because all is full, and there is a queue.
+    #[cold]
+    fn wait(
+        &self,
+        table: &Table,
+        ask: &Ask<'_>,
+        until: Instant,
+        refusal: Refusal,
+        now: Instant,
+    ) -> Result<Entry<Pick<Seat>>, Refusal> {
+        let Some(queue) = table.queue.filter(|_| refusal == Refusal::AllFull) else {
+            return Err(self.refused(table, refusal, now));
+        };
+        Ok(match queue::enter(&self.service, queue, ask, until, now)? {
+            Entry::Picked(pick) => Entry::Picked(self.seat(pick)),
+            Entry::Waiting(waiting) => Entry::Waiting(waiting),
+        })
+    }
+
+    /// A pick that was waited for, held as this worker holds its own.
+    pub fn seat(&self, pick: Pick<Called>) -> Pick<Seat> {
+        let Called { table, lane } = pick.held().clone();
+        let own = self.current();
+        let table = match Arc::ptr_eq(&own.0, &table) {
+            true => own,
+            false => Rc::new(Seen(table)),
+        };
+        pick.held_by(Seat { table, lane })
+    }
+
+    #[inline]
+    fn seated(&self, table: Rc<Seen>, ask: &Ask<'_>, taken: Taken, now: Instant) -> Pick<Seat> {
+        let facts = &*self.service.shared.facts;
+        let lane = taken.lane;
+        let pick = Pick::new(Seat { table, lane }, ask.class, taken, now);
+        if facts.watched() {
+            let (table, trial) = (&pick.held().table.0, pick.is_trial());
+            told(facts, table, pick.backend(), ask, trial, now);
+        }
+        pick
+    }
+
+    #[cold]
+    fn refused(&self, table: &Table, refusal: Refusal, now: Instant) -> Refusal {
+        let facts = &*self.service.shared.facts;
+        facts.refused(refusal, table.members.len(), now);
+        refusal
     }
 
     /// The newest table, counted within the worker. The view is not borrowed while listeners and hooks run.

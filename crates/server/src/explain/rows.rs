@@ -1,6 +1,7 @@
 //! Owns explanations for programs. Field names are a promise; `docs/explain.md` has them.
 
 use evenkeel_balance::explain::{Candidate, Explanation};
+use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
 use evenkeel_proxy::explain::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
 use evenkeel_proxy::live::Live;
@@ -126,6 +127,7 @@ fn service(routed: &Routed<'_>) -> Value {
         policy,
         rung,
         result,
+        queue,
         trial,
         candidates,
     } = routed.explanation(CHANCE, Instant::ZERO);
@@ -138,6 +140,7 @@ fn service(routed: &Routed<'_>) -> Value {
         "rung": rung.word(),
         "backend": result.as_ref().ok().map(|id| id.as_str()),
         "refusal": result.as_ref().err().map(|refusal| refusal.word()),
+        "waits": queue.is_some() && result == Err(Refusal::AllFull),
         "trial": trial,
         "candidates": candidates.iter().map(candidate).collect::<Vec<_>>(),
     })

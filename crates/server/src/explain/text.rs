@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use evenkeel_balance::explain::{Candidate, Explanation};
+use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::problem::plainly;
 use evenkeel_proxy::explain::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
@@ -271,7 +272,9 @@ fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation, foll
         Err(refusal) => {
             let reason = Reason::Refused(*refusal);
             let (status, word) = (reason.status(), reason.word());
+            let waits = explanation.queue.is_some() && *refusal == Refusal::AllFull;
             let _ = match follows {
+                _ if waits => writeln!(out, "nobody is picked, {word}: it waits in the queue"),
                 true => writeln!(out, "nobody is picked, {word}: the fallback follows"),
                 false => writeln!(out, "nobody is picked: answered with {status}, {word}"),
             };

@@ -1,0 +1,446 @@
+//! Owns who waits while a service is full: in which order they go, how many may wait, and that nobody waits while there is room.
+//!
+//! Waiting is the caller's: it polls a [`Waiting`] and brings the time. The line is touched only while a service is full. Whoever
+//! gives a charge back looks at one flag; while somebody waits he takes the line's lock, picks for the first who may go, and wakes
+//! that one. A pick that nobody waited for comes behind those who wait.
+//!
+//! Nobody misses his turn. Who lines up raises the flag first and then looks for room; who gives back gives first and then looks at
+//! the flag. Of two such pairs, sequentially consistent, at least one sees the other's. Read next: `service`, `choice`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Bound, Deref};
+use std::sync::PoisonError;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::ask::{Ask, ClassId, Tried};
+use crate::backend::{Backend, BackendId};
+use crate::choice::{self, Taken};
+use crate::facts::{Facts, Flags};
+use crate::pick::{Pick, Refusal};
+use crate::policy::Turn;
+use crate::service::{Service, told};
+use crate::settings::QueueSettings;
+use crate::sync::{Arc, Mutex, MutexGuard, Ordering, fence};
+use crate::table::Table;
+use crate::time::Instant;
+
+/// A pick, or a place in the queue.
+#[derive(Debug)]
+pub enum Entry<P> {
+    /// There was room.
+    Picked(P),
+    /// There was none.
+    Waiting(Waiting),
+}
+
+/// What is to be told of a queue at one moment. `entered = served + refused + left + waiting`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSnapshot {
+    /// Asks that wait now.
+    pub waiting: usize,
+    /// Asks that had to wait, since the service began.
+    pub entered: u64,
+    /// Of them, those that got a pick.
+    pub served: u64,
+    /// Those that were refused: their time was over, a better class came to a full queue, or there was nobody left to wait for.
+    pub refused: u64,
+    /// Those whose caller gave up.
+    pub left: u64,
+    /// How long those waited that got a pick, all together.
+    pub waited: Duration,
+}
+
+/// Who waits for one service.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(Mutex<Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    /// By class, and within it by who came first.
+    waiting: BTreeMap<Place, Arc<Ticket>>,
+    came: u64,
+    counts: QueueSnapshot,
+}
+
+type Place = (u16, u64);
+
+/// One who waits.
+struct Ticket {
+    service: Service,
+    ask: Kept,
+    since: Instant,
+    until: Instant,
+    state: Mutex<State>,
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
+    }
+}
+
+enum State {
+    Waiting(Option<Waker>),
+    /// Out of the line, with what it waited for.
+    Called(Result<Pick<Called>, Refusal>),
+    Over,
+}
+
+/// An ask that outlives its asker's call.
+struct Kept {
+    chance: u64,
+    key: Option<u64>,
+    class: ClassId,
+    queue_class: u16,
+    tried: Tried,
+    subset: Option<Box<[BackendId]>>,
+}
+
+/// How a pick that was waited for holds its backend: by the table that it was picked from.
+#[derive(Clone, Debug)]
+pub struct Called {
+    pub(crate) table: Arc<Table>,
+    pub(crate) lane: usize,
+}
+
+impl Deref for Called {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        &self.table.lane(self.lane).backend
+    }
+}
+
+impl Pick<Called> {
+    /// The same pick, held for as long as need be: by its backend alone. Cost: a shared count.
+    pub fn lasting(self) -> Pick {
+        let backend = self.held().table.lane(self.held().lane).backend.clone();
+        self.held_by(backend)
+    }
+}
+
+/// A place in the queue of a full service. Dropped, it leaves the queue; what it was given meanwhile goes to the next.
+#[must_use = "who drops his place does not wait"]
+#[derive(Debug)]
+pub struct Waiting {
+    ticket: Arc<Ticket>,
+    place: Place,
+}
+
+impl Waiting {
+    /// When waiting ends: it is to be polled again then. No later than the queue's `timeout`, and the caller's own time.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.ticket.until
+    }
+
+    /// A pick, once there is one. Wakes `waker`, of the newest call, when it is worth asking again before [`until`](Self::until).
+    ///
+    /// # Errors
+    /// [`Refusal::QueueTimeout`] when the time is over, [`Refusal::QueueFull`] when a better class came and the queue was full, or
+    /// another refusal when there is nobody left to wait for.
+    pub fn poll(&mut self, waker: &Waker, now: Instant) -> Poll<Result<Pick<Called>, Refusal>> {
+        let mut state = self.ticket.state();
+        if let State::Waiting(held) = &mut *state
+            && now < self.ticket.until
+        {
+            match held {
+                Some(held) => held.clone_from(waker),
+                None => *held = Some(waker.clone()),
+            }
+            return Poll::Pending;
+        }
+        drop(state);
+        let facts = &*self.ticket.service.shared.facts;
+        let ended = facts.queue.leave(facts, self, |counts| counts.refused += 1);
+        let result = ended.unwrap_or(Err(Refusal::QueueTimeout));
+        Poll::Ready(self.ticket.claim(result, now))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let facts = &*self.ticket.service.shared.facts;
+        let ended = facts.queue.leave(facts, self, |counts| counts.left += 1);
+        if let Some(Ok(pick)) = ended {
+            let at = pick.at();
+            // It was picked: hooks hear of that before they hear of its end.
+            drop(self.ticket.claim(Ok(pick), at));
+        }
+    }
+}
+
+impl Ticket {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it waited for goes to its caller, outside all locks.
+    fn claim(
+        &self,
+        result: Result<Pick<Called>, Refusal>,
+        now: Instant,
+    ) -> Result<Pick<Called>, Refusal> {
+        let shared = &*self.service.shared;
+        match result {
+            Ok(mut pick) => {
+                pick.begins(now);
+                if shared.facts.watched() {
+                    let table = pick.held().table.clone();
+                    let (backend, trial) = (pick.backend(), pick.is_trial());
+                    told(&shared.facts, &table, backend, &self.ask.ask(), trial, now);
+                }
+                Ok(pick)
+            }
+            Err(refusal) => {
+                let members = shared.table.load().members.len();
+                shared.facts.refused(refusal, members, now);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn new(ask: &Ask<'_>) -> Self {
+        Self {
+            chance: ask.chance,
+            key: ask.key,
+            class: ask.class,
+            queue_class: ask.queue_class,
+            tried: *ask.tried,
+            subset: ask.subset.map(Into::into),
+        }
+    }
+
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            chance: self.chance,
+            key: self.key,
+            class: self.class,
+            queue_class: self.queue_class,
+            tried: &self.tried,
+            subset: self.subset.as_deref(),
+        }
+    }
+
+    /// Where it finds no room, nobody does.
+    fn is_plain(&self) -> bool {
+        self.tried.is_empty() && self.subset.is_none()
+    }
+}
+
+impl Line {
+    /// Gives what room there is to those who wait, in their order; says whom to wake, once the line is not locked any more.
+    fn settle(&mut self, service: &Service, now: Instant) -> Vec<Waker> {
+        let facts = &*service.shared.facts;
+        let table = service.shared.table.load();
+        let (mut wake, mut behind) = (Vec::new(), Bound::Unbounded);
+        while let Some((&place, ticket)) = self.waiting.range((behind, Bound::Unbounded)).next() {
+            let Some(result) = ticket.serve(&table, facts, now) else {
+                if ticket.ask.is_plain() && !table.prepared.is_custom() {
+                    break;
+                }
+                behind = Bound::Excluded(place);
+                continue;
+            };
+            match &result {
+                Ok(_) => {
+                    self.counts.served += 1;
+                    self.counts.waited += now.since(ticket.since);
+                }
+                Err(_) => self.counts.refused += 1,
+            }
+            wake.extend(ticket.call(result));
+            self.waiting.remove(&place);
+        }
+        self.ended(facts);
+        wake
+    }
+
+    /// To be said whenever somebody has left the line.
+    fn ended(&mut self, facts: &Facts) {
+        if self.waiting.is_empty() {
+            facts.flags.set(Flags::WAITING, false);
+        }
+    }
+}
+
+impl Ticket {
+    /// What becomes of it now. None: it waits on.
+    fn serve(
+        &self,
+        table: &Arc<Table>,
+        facts: &Facts,
+        now: Instant,
+    ) -> Option<Result<Pick<Called>, Refusal>> {
+        if now >= self.until {
+            return Some(Err(Refusal::QueueTimeout));
+        }
+        let turn = Turn::Shared(&facts.turn.0);
+        match choice::take_place(table, facts, &self.ask.ask(), turn, now) {
+            Ok(taken) => {
+                let held = Called {
+                    table: table.clone(),
+                    lane: taken.lane,
+                };
+                Some(Ok(Pick::new(held, self.ask.class, taken, now)))
+            }
+            Err(Refusal::AllFull | Refusal::Declined) => None,
+            Err(refusal) => Some(Err(refusal)),
+        }
+    }
+
+    fn call(&self, result: Result<Pick<Called>, Refusal>) -> Option<Waker> {
+        match std::mem::replace(&mut *self.state(), State::Called(result)) {
+            State::Waiting(waker) => waker,
+            State::Called(_) | State::Over => None,
+        }
+    }
+}
+
+impl Queue {
+    /// To be called when there may be room, while somebody waits.
+    #[cold]
+    pub(crate) fn settle(&self, now: Instant) {
+        self.settled(now, || ());
+    }
+
+    /// Gives what room there is to those who wait, and does something more before anybody else comes.
+    fn settled<R>(&self, now: Instant, more: impl FnOnce() -> R) -> R {
+        let mut line = self.line();
+        // Held beyond the lock: who is served may have been the last to hold it.
+        let first = line.waiting.values().next();
+        let service = first.map(|first| first.service.clone());
+        let wake = match &service {
+            Some(service) => line.settle(service, now),
+            None => Vec::new(),
+        };
+        let result = more();
+        drop(line);
+        wake.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// What there is to tell.
+    pub(crate) fn snapshot(&self) -> QueueSnapshot {
+        let line = self.line();
+        QueueSnapshot {
+            waiting: line.waiting.len(),
+            ..line.counts
+        }
+    }
+
+    /// Out of the line, and counted so, if it is in there; else what it was called with.
+    fn leave(
+        &self,
+        facts: &Facts,
+        waiting: &Waiting,
+        count: impl FnOnce(&mut QueueSnapshot),
+    ) -> Option<Result<Pick<Called>, Refusal>> {
+        let over = |state: &mut State| std::mem::replace(state, State::Over);
+        // Who was called is not in the line any more, and needs no look at it.
+        {
+            let mut state = waiting.ticket.state();
+            if !matches!(*state, State::Waiting(_)) {
+                return over(&mut state).called();
+            }
+        }
+        let mut line = self.line();
+        if line.waiting.remove(&waiting.place).is_some() {
+            count(&mut line.counts);
+            line.ended(facts);
+        }
+        over(&mut waiting.ticket.state()).called()
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn called(self) -> Option<Result<Pick<Called>, Refusal>> {
+        match self {
+            Self::Called(result) => Some(result),
+            Self::Waiting(_) | Self::Over => None,
+        }
+    }
+}
+
+/// Chooses and charges where more is to be heeded than the table: those who wait come first, a place of the service's own limit
+/// is needed, or its policy broke.
+#[cold]
+pub(crate) fn take(
+    table: &Table,
+    facts: &Facts,
+    ask: &Ask<'_>,
+    turn: Turn<'_>,
+    now: Instant,
+) -> Result<Taken, Refusal> {
+    if !facts.flags.has(Flags::WAITING) {
+        let taken = choice::take_place(table, facts, ask, turn, now);
+        // Its place was taken for a moment, in which somebody may have lined up for it.
+        if taken.is_err() && facts.flags.has(Flags::WAITING) {
+            facts.queue.settle(now);
+        }
+        return taken;
+    }
+    facts.queue.settled(now, || {
+        // Those who wait still have no use for what is left.
+        choice::take_place(table, facts, ask, turn, now)
+    })
+}
+
+/// Lines up for a service that was full a moment ago, no longer than until then. Who is called at once did not wait.
+#[cold]
+pub(crate) fn enter(
+    service: &Service,
+    settings: QueueSettings,
+    ask: &Ask<'_>,
+    until: Instant,
+    now: Instant,
+) -> Result<Entry<Pick<Called>>, Refusal> {
+    let facts = &*service.shared.facts;
+    let ticket = Arc::new(Ticket {
+        service: service.clone(),
+        ask: Kept::new(ask),
+        since: now,
+        until: until.min(now + settings.timeout),
+        state: Mutex::new(State::Waiting(None)),
+    });
+    let mut line = facts.queue.line();
+    facts.flags.set(Flags::WAITING, true);
+    // From here on, what was given back before its giver looked at the flag is seen.
+    fence(Ordering::SeqCst);
+    line.came += 1;
+    let place = (ask.queue_class, line.came);
+    line.waiting.insert(place, ticket.clone());
+    line.counts.entered += 1;
+    let mut wake = line.settle(service, now);
+    let most = usize::try_from(settings.length).unwrap_or(usize::MAX);
+    // The last of the line goes: of two of one class, who came later.
+    if line.waiting.len() > most
+        && let Some((_, last)) = line.waiting.pop_last()
+    {
+        line.counts.refused += 1;
+        wake.extend(last.call(Err(Refusal::QueueFull)));
+        line.ended(facts);
+    }
+    let called = std::mem::replace(&mut *ticket.state(), State::Waiting(None)).called();
+    let Some(result) = called else {
+        drop(line);
+        wake.into_iter().for_each(Waker::wake);
+        return Ok(Entry::Waiting(Waiting { ticket, place }));
+    };
+    line.counts.entered -= 1;
+    match &result {
+        Ok(_) => line.counts.served -= 1,
+        Err(_) => line.counts.refused -= 1,
+    }
+    drop(line);
+    wake.into_iter().for_each(Waker::wake);
+    ticket.claim(result, now).map(Entry::Picked)
+}
