@@ -24,6 +24,9 @@ mod rules;
 /// `services:`
 mod services;
 
+/// A service's limits and its queue.
+mod queue;
+
 /// `backends:` of a service.
 mod backends;
 
@@ -52,6 +55,7 @@ pub(crate) use cases::CASE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
+pub(crate) use queue::{QUEUE, SERVICE_LIMITS};
 pub(crate) use rules::{
     CLIENT_CERTIFICATE, HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN,
 };

@@ -1,6 +1,7 @@
 //! Owns every limit and deadline of the data plane: name, unit, default and the reason for it. Each stands here once.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::plan::{Protocol, ResolverPlan, UpstreamPlan};
@@ -25,6 +26,9 @@ pub const RULE_VALUES: usize = 10_000;
 
 /// Cases of one file: as many as there may be rules.
 pub const CASES: usize = RULES;
+
+/// Who can wait for one service: each holds a client's connection and some 500 bytes.
+pub const QUEUE_LENGTH: usize = 1_000_000;
 
 /// Fields of one case's request: ten times what a listener takes unless it is told otherwise.
 pub const CASE_FIELDS: usize = 1_000;
@@ -193,6 +197,8 @@ pub const PIPE_BYTES: usize = 1024 * 1024;
 pub struct ListenerLimits {
     /// Connections at once; who comes later waits in the kernel's queue.
     pub connections: usize,
+    /// Connections at once of one client's address; none is no limit.
+    pub connections_per_address: Option<NonZeroUsize>,
     /// TLS handshakes at once; who comes later is cut.
     pub handshakes: usize,
     /// Bytes of a request's head.
@@ -226,6 +232,8 @@ impl Default for ListenerLimits {
         Self {
             // About 2 KiB each of ours, and as much of the kernel's when idle.
             connections: 50_000,
+            // Whole offices and mobile networks come from one address.
+            connections_per_address: None,
             // Some 40 KiB and 1 ms of a core each.
             handshakes: 1000,
             // Large cookies fit; nginx refuses above 32 KiB, HAProxy above 16.

@@ -260,6 +260,7 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         exchange,
         idle_body,
         body,
+        class,
     } = one;
     let listeners = |plan: &Plan, rule: &RulePlan| -> Vec<Option<Arc<str>>> {
         let name = |at: &usize| plan.listeners.get(*at).map(|one| one.name.clone());
@@ -277,6 +278,7 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         && *exchange == other.exchange
         && *idle_body == other.idle_body
         && *body == other.body
+        && *class == other.class
         && listeners(before, one) == listeners(after, other)
 }
 

@@ -217,6 +217,7 @@ fn rules(chance: &mut Chance) -> Vec<RulePlan> {
         exchange: None,
         idle_body: None,
         body: None,
+        class: evenkeel_balance::ask::QUEUE_CLASS,
     })
     .collect()
 }

@@ -4,12 +4,8 @@
 /// Where such keys stand, and which.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
-    ("listeners.*.limits", &["connections_per_address"]),
     ("rules.*.limits", &["rate"]),
-    (
-        "services.*",
-        &["retry", "hedge", "limits", "drain", "affinity"],
-    ),
+    ("services.*", &["retry", "hedge", "drain", "affinity"]),
     ("services.*.backends.*", &["tier"]),
     ("services.*.policy.hash", &["bounded"]),
 ];

@@ -132,6 +132,12 @@ pub(crate) static LISTENER_LIMITS: Keys = Keys {
             "Connections at once; who comes later waits in the kernel's queue.",
         ),
         key(
+            "connections_per_address",
+            Shape::Number(1, 10_000_000),
+            Absent::No("no limit"),
+            "Connections at once of one client's address, of IPv6 its /64; who comes later is cut.",
+        ),
+        key(
             "handshakes",
             Shape::Number(1, 1_000_000),
             Absent::Is(|| ListenerLimits::default().handshakes.to_string()),

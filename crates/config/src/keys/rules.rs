@@ -304,11 +304,19 @@ pub(crate) static RULE_TIMEOUTS: Keys = Keys {
 pub(crate) static RULE_LIMITS: Keys = Keys {
     place: "rules.*.limits",
     what: "limits",
-    keys: &[key(
-        "body",
-        Shape::Size,
-        Absent::No("the listener's"),
-        "Bytes of a request's body.",
-    )],
+    keys: &[
+        key(
+            "body",
+            Shape::Size,
+            Absent::No("the listener's"),
+            "Bytes of a request's body.",
+        ),
+        key(
+            "class",
+            Shape::Number(0, u16::MAX as u64),
+            Absent::Is(|| evenkeel_balance::ask::QUEUE_CLASS.to_string()),
+            "Its requests' class in the queue of a full service: lower goes first.",
+        ),
+    ],
     one_of: &[],
 };

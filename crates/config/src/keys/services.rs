@@ -2,7 +2,9 @@
 
 use evenkeel_balance::settings::{ActiveSettings, BreakerSettings, ServiceSettings};
 
-use super::{Absent, BACKEND, Key, Keys, Shape, UPSTREAM_PROXY, UPSTREAM_TLS, key, written};
+use super::{
+    Absent, BACKEND, Key, Keys, SERVICE_LIMITS, Shape, UPSTREAM_PROXY, UPSTREAM_TLS, key, written,
+};
 use crate::limits::{self, ServiceLimits};
 use crate::plan::UpstreamPlan;
 
@@ -57,6 +59,12 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::Map(&SERVICE_TIMEOUTS),
             Absent::Defaults,
             "How long backends may take.",
+        ),
+        key(
+            "limits",
+            Shape::Map(&SERVICE_LIMITS),
+            Absent::No("no limit"),
+            "How much it takes at once, and who waits beyond.",
         ),
         key(
             "slow_start",

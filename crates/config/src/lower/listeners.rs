@@ -1,5 +1,6 @@
 //! Owns `listeners:`.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::rules::Services;
@@ -142,6 +143,8 @@ fn read_timeouts(map: Fields<'_>, limits: &mut ListenerLimits) {
 
 fn read_limits(map: Fields<'_>, limits: &mut ListenerLimits) {
     map.set_number("connections", &mut limits.connections);
+    limits.connections_per_address =
+        (map.number("connections_per_address")).and_then(NonZeroUsize::new);
     map.set_number("handshakes", &mut limits.handshakes);
     map.set_number("streams", &mut limits.streams);
     // The short buffers hold a head of 32 KiB and the begin of a body.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_balance::ask::QUEUE_CLASS;
+
 use super::paths::Unusual;
 use super::{Placed, RawRule, host_map};
 use crate::keys::{RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
@@ -70,6 +72,7 @@ pub(super) fn everything(service: &str) -> RawRule {
             exchange: None,
             idle_body: None,
             body: None,
+            class: QUEUE_CLASS,
         },
         shown: limits::RULE_NAME.into(),
         services: vec![(
@@ -131,11 +134,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
         ..Beside::default()
     };
     let (exchange, idle_body) = waits(&fields, &mut beside);
-    let mut body = None;
-    if let Some(map) = fields.map("limits", &RULE_LIMITS) {
-        body = map.with("body", Reading::size);
-        map.done();
-    }
+    let (body, class) = limits_of(&fields);
     fields.done();
     Some(RawRule {
         rule: RulePlan {
@@ -148,6 +147,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             exchange,
             idle_body,
             body,
+            class,
         },
         shown: name.to_string(),
         services,
@@ -156,6 +156,17 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
         whole,
         unusual: unusual.into_inner(),
     })
+}
+
+/// `limits:`; of a body, and the class in queues.
+fn limits_of(fields: &Fields<'_>) -> (Option<u64>, u16) {
+    let (mut body, mut class) = (None, QUEUE_CLASS);
+    if let Some(map) = fields.map("limits", &RULE_LIMITS) {
+        body = map.with("body", Reading::size);
+        map.set_number("class", &mut class);
+        map.done();
+    }
+    (body, class)
 }
 
 /// `timeouts:`; of the exchange and of a body, the others beside.

@@ -1,14 +1,17 @@
 //! Owns `services:`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
+use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::settings::{
-    BreakerSettings, HashMethod, OnAllDown, PolicyChoice, ServiceSettings,
+    BreakerSettings, HashMethod, OnAllDown, PolicyChoice, QueueSettings, ServiceSettings,
 };
 
 use super::{Written, backends, health};
-use crate::keys::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE_TIMEOUTS, UPSTREAM};
+use crate::keys::{
+    BREAKER, HASH, HASH_KEY, POLICY, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM,
+};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
 use crate::plan::{BackendAddress, HashKey, Protocol, ServicePlan, UpstreamPlan};
@@ -37,25 +40,11 @@ pub(super) fn read(
     if let Some(breaker) = breaker(&fields) {
         settings.breaker = breaker;
     }
+    taken_at_once(&fields, &mut settings);
     let health = fields.with("health", health::read);
     let (health, active) = health.unzip();
     settings.health = active;
-    let mut limits = ServiceLimits::default();
-    if let Some(map) = fields.map("timeouts", &SERVICE_TIMEOUTS) {
-        map.set("connect", Reading::wait, &mut limits.connect);
-        map.set("per_try", Reading::wait, &mut limits.per_try);
-        map.set("exchange", Reading::wait, &mut limits.exchange);
-        map.set("idle_body", Reading::wait, &mut limits.idle_body);
-        map.set("tunnel", Reading::wait, &mut limits.tunnel);
-        if limits.per_try > limits.exchange {
-            reading.warning(
-                map.at,
-                "deadlines",
-                "`per_try` is longer than `exchange`, which ends first",
-            );
-        }
-        map.done();
-    }
+    let limits = deadlines(&fields);
     let upstream = fields
         .map("upstream", &UPSTREAM)
         .map(upstream)
@@ -72,6 +61,15 @@ pub(super) fn read(
         Some(members) => backends::together(reading, at, &name, members),
     }
     let (backends, names) = backends::parted(members?);
+    let all = backends.iter().map(|one| &one.spec);
+    let all = all.chain(names.iter().map(|one| &one.spec));
+    if settings.queue.is_some() && !is_limited(&settings, all) {
+        reading.warning(
+            at,
+            "queue",
+            "nobody ever waits in its `queue`: neither the service nor a backend of it has `max_in_flight`",
+        );
+    }
     Some(ServicePlan {
         name,
         settings,
@@ -82,6 +80,52 @@ pub(super) fn read(
         health,
         limits,
     })
+}
+
+/// `timeouts:`
+fn deadlines(fields: &Fields<'_>) -> ServiceLimits {
+    let mut limits = ServiceLimits::default();
+    if let Some(map) = fields.map("timeouts", &SERVICE_TIMEOUTS) {
+        map.set("connect", Reading::wait, &mut limits.connect);
+        map.set("per_try", Reading::wait, &mut limits.per_try);
+        map.set("exchange", Reading::wait, &mut limits.exchange);
+        map.set("idle_body", Reading::wait, &mut limits.idle_body);
+        map.set("tunnel", Reading::wait, &mut limits.tunnel);
+        if limits.per_try > limits.exchange {
+            fields.reading.warning(
+                map.at,
+                "deadlines",
+                "`per_try` is longer than `exchange`, which ends first",
+            );
+        }
+        map.done();
+    }
+    limits
+}
+
+/// `limits:`
+fn taken_at_once(fields: &Fields<'_>, settings: &mut ServiceSettings) {
+    if let Some(map) = fields.map("limits", &SERVICE_LIMITS) {
+        settings.max_in_flight = map.number("max_in_flight").and_then(NonZeroU32::new);
+        settings.queue = map.map("queue", &QUEUE).map(queue);
+        map.done();
+    }
+}
+
+/// Whether it is ever full.
+fn is_limited<'a>(
+    settings: &ServiceSettings,
+    mut backends: impl Iterator<Item = &'a BackendSpec>,
+) -> bool {
+    settings.max_in_flight.is_some() || backends.any(|spec| spec.max_in_flight.is_some())
+}
+
+fn queue(map: Fields<'_>) -> QueueSettings {
+    let mut queue = QueueSettings::default();
+    map.set_number("length", &mut queue.length);
+    map.set("timeout", Reading::wait, &mut queue.timeout);
+    map.done();
+    queue
 }
 
 fn policy(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>)> {

@@ -27,6 +27,8 @@ pub struct RulePlan {
     pub idle_body: Option<Duration>,
     /// The most bytes of a request's body; none: the listener's.
     pub body: Option<u64>,
+    /// Its requests' class in the queue of a full service; lower goes first.
+    pub class: u16,
 }
 
 impl RulePlan {

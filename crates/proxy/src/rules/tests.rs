@@ -59,6 +59,7 @@ fn rule_of(
         exchange: None,
         idle_body: None,
         body: None,
+        class: 0,
     }
 }
 

@@ -227,5 +227,6 @@ fn rule(kind: &str, at: usize) -> RulePlan {
         exchange: None,
         idle_body: None,
         body: None,
+        class: evenkeel_balance::ask::QUEUE_CLASS,
     }
 }

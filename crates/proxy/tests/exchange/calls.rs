@@ -150,6 +150,7 @@ fn ruled(path: &str, action: Action) -> RulePlan {
         exchange: None,
         idle_body: None,
         body: None,
+        class: evenkeel_balance::ask::QUEUE_CLASS,
     }
 }
 

@@ -328,6 +328,7 @@ fn responds(path: &str, status: u16) -> RulePlan {
         exchange: None,
         idle_body: None,
         body: None,
+        class: evenkeel_balance::ask::QUEUE_CLASS,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         exchange: None,
         idle_body: None,
         body: None,
+        class: evenkeel_balance::ask::QUEUE_CLASS,
     };
     let service = ServicePlan {
         name: "api".into(),
