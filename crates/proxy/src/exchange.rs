@@ -26,6 +26,7 @@ use crate::connection::{Conn, Next, limits_of};
 use crate::decide::{self, decide};
 use crate::net::Net;
 use crate::observation::Observation;
+use crate::queue::{self, Unpicked};
 use crate::reason::Reason;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
@@ -278,9 +279,9 @@ impl<N: Net> Exchange<'_, N> {
             key: self.key(&desk.request),
         };
         let mut tries = Tries::default();
-        let mut pick = match self.pick(conn, &tries, course.key) {
+        let mut pick = match self.pick_or_wait(conn, desk, &tries, &course).await {
             Ok(pick) => pick,
-            Err(refusal) => return Err(Unserved(Reason::Refused(refusal))),
+            Err(unpicked) => return unserved(conn, desk, unpicked, &course).await,
         };
         loop {
             tries.made += 1;
@@ -337,11 +338,32 @@ impl<N: Net> Exchange<'_, N> {
 
     /// A backend that was not tried, charged.
     fn pick(&self, conn: &Conn<N>, tries: &Tries, key: Option<u64>) -> Result<Pick<Held>, Refusal> {
+        let ask = self.ask(conn, tries, key);
+        self.seat.handle.pick(&ask, conn.worker.now())
+    }
+
+    /// The same for the first attempt: while the service is full it waits, where the service lets it.
+    async fn pick_or_wait(
+        &self,
+        conn: &mut Conn<N>,
+        desk: &mut Desk,
+        tries: &Tries,
+        course: &Course<'_>,
+    ) -> Result<Pick<Held>, Unpicked> {
+        let (handle, until) = (&self.seat.handle, course.by(course.until));
+        let ask = self.ask(conn, tries, course.key);
+        let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
+        let queued = &mut desk.seen.queue;
+        queue::picked(conn, handle, asked, course.half_close, queued).await
+    }
+
+    fn ask<'t>(&self, conn: &Conn<N>, tries: &'t Tries, key: Option<u64>) -> Ask<'t> {
         let mut ask = Ask::new(conn.worker.chance())
             .class(decide::class(self.class))
+            .queue_class(self.rule.class)
             .tried(&tries.tried);
         ask.key = key;
-        self.seat.handle.pick(&ask, conn.worker.now())
+        ask
     }
 
     /// Whether the connection to the client lives on after this exchange, as far as is known.
@@ -402,5 +424,26 @@ impl<N: Net> Exchange<'_, N> {
         let pick = || self.pick(conn, tries, course.key);
         let again = self.seat.again(&attempt, conn.worker.chance(), pick);
         again.map(|(pick, after)| Again { pick, after })
+    }
+}
+
+/// What follows where nobody was picked.
+async fn unserved<N: Net>(
+    conn: &mut Conn<N>,
+    desk: &mut Desk,
+    unpicked: Unpicked,
+    course: &Course<'_>,
+) -> Result<Next, Unserved> {
+    match unpicked {
+        // Nobody waits for an answer any more.
+        Unpicked::Gone => {
+            desk.seen.reason = Reason::ClientGone;
+            Ok(Next::Cut)
+        }
+        // A call's own time was shorter than what it was to wait.
+        Unpicked::Refused(Refusal::QueueTimeout) if course.is_over(conn.worker.now()) => {
+            Ok(reply::refuse(conn, desk, Reason::CallTimeout).await)
+        }
+        Unpicked::Refused(refusal) => Err(Unserved(Reason::Refused(refusal))),
     }
 }

@@ -28,6 +28,7 @@ use crate::live::ServiceState;
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::proxy_protocol::Arrival;
+use crate::queue::{self, Unpicked};
 use crate::reason::Reason;
 use crate::relay::Pump;
 use crate::relay::tunnel::{Parted, Rests, both_ways};
@@ -191,7 +192,14 @@ async fn connected<N: Net>(
     let limits = &service.plan.limits;
     let until = began + limits.exchange;
     let mut tried = Tried::default();
-    let mut pick = pick(conn, way, &tried).map_err(Reason::Refused)?;
+    let (handle, now) = (&way.seat.handle, conn.worker.now());
+    let asked = handle.pick_or_wait(&ask(conn, way, &tried), until, now);
+    let queued = &mut seen.seen.queue;
+    let picked = queue::picked(conn, handle, asked, true, queued).await;
+    let mut pick = picked.map_err(|unpicked| match unpicked {
+        Unpicked::Refused(refusal) => Reason::Refused(refusal),
+        Unpicked::Gone => Reason::ClientGone,
+    })?;
     loop {
         seen.seen.attempts += 1;
         tried.insert(pick.backend());
@@ -230,8 +238,14 @@ async fn connected<N: Net>(
     }
 }
 
-/// A backend that was not tried, charged. What other policies hash, a flow has not: its client's address stands for it.
+/// A backend that was not tried, charged.
 fn pick<N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &Tried) -> Result<Pick<Held>, Refusal> {
+    let ask = ask(conn, way, tried);
+    way.seat.handle.pick(&ask, conn.worker.now())
+}
+
+/// What other policies hash, a flow has not: its client's address stands for it.
+fn ask<'t, N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &'t Tried) -> Ask<'t> {
     let mut ask = Ask::new(conn.worker.chance()).class(CLASS).tried(tried);
     if way.seat.live.plan.key.is_some() {
         ask = ask.key(match conn.peer {
@@ -239,7 +253,7 @@ fn pick<N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &Tried) -> Result<Pick<Held
             IpAddr::V6(address) => hashing::key(&address.octets()),
         });
     }
-    way.seat.handle.pick(&ask, conn.worker.now())
+    ask
 }
 
 /// Connects to the backend of a pick, and tells the pick how that went: a connection that stands is its answer.

@@ -61,6 +61,9 @@ pub mod rules;
 /// What is decided of a request: client, rule, what it sticks to.
 mod decide;
 
+/// Waiting for a full service.
+mod queue;
+
 /// The order of decisions of one request.
 pub mod exchange;
 

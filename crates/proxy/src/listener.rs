@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,10 @@ use crate::sock::os::OsSock;
 use crate::tls::accept::handshake;
 use crate::tls::channel::Channel;
 use crate::worker::Worker;
+use addresses::OfAddress;
+
+/// Connections by client's address.
+pub mod addresses;
 
 /// Connections that the kernel keeps until they are accepted; it takes its own limit (`net.core.somaxconn`) where that is lower.
 const BACKLOG: i32 = 4096;
@@ -237,7 +242,7 @@ pub async fn accept(
         let place = place(&worker).await;
         let (worker, door, slots) = (worker.clone(), door.clone(), slots.clone());
         tokio::task::spawn_local(async move {
-            if let Some((sock, arrival)) = ready(&worker, &door, sock, arrival).await {
+            if let Some((sock, arrival, of_address)) = ready(&worker, &door, sock, arrival).await {
                 let view = worker.view();
                 let tcp = door.is_tcp(&view.live, view.version);
                 drop(view);
@@ -246,6 +251,7 @@ pub async fn accept(
                     true => Box::pin(flow::serve(worker, door, sock, arrival, admitted)).await,
                     false => serve(worker, door, sock, arrival, admitted, slots).await,
                 }
+                drop(of_address);
             }
             drop(place);
         });
@@ -280,19 +286,22 @@ pub async fn accept(
 }
 
 /// A connection once it can be spoken on: whose it is is known, and it is over TLS, if its listener says so. None: its PROXY header
-/// was refused, or the handshake failed.
+/// was refused, its address has as many as it may, or the handshake failed.
 async fn ready(
     worker: &Rc<Worker<OsNet>>,
     door: &Rc<Door>,
     mut sock: OsSock,
     mut arrival: Arrival,
-) -> Option<(Channel<OsSock>, Arrival)> {
+) -> Option<(Channel<OsSock>, Arrival, Option<OfAddress>)> {
     let view = worker.view();
     let expected = door.expected(&view.live, view.version);
     let held = door.held(&view.live, view.version);
+    let plan = door.plan(&view.live, view.version);
+    let most = plan.and_then(|(_, plan)| plan.limits.connections_per_address);
     drop(view);
     if expected.is_none() && held.is_none() {
-        return Some((Channel::Plain(sock), arrival));
+        let of_address = of_address(door, &arrival, most)?;
+        return Some((Channel::Plain(sock), arrival, of_address));
     }
     let _opened = Opened::new(worker);
     // On the heap, both: what waits for its first request needs no room for them.
@@ -300,13 +309,32 @@ async fn ready(
         let received = receive(worker, door, &expected, &mut sock, arrival);
         arrival = Box::pin(received).await?;
     }
+    // By the address that a header gave: the proxy's own has everybody's.
+    let of_address = of_address(door, &arrival, most)?;
     let Some(mut held) = held else {
-        return Some((Channel::Plain(sock), arrival));
+        return Some((Channel::Plain(sock), arrival, of_address));
     };
     held.within = held.within.saturating_sub(arrival.spent);
     let first = arrival.take_first(&worker.buffers);
     let made = Box::pin(handshake(worker, door, held, sock, first)).await?;
-    Some((Channel::Tls(Box::new(made)), arrival))
+    Some((Channel::Tls(Box::new(made)), arrival, of_address))
+}
+
+/// A place among the connections of its client's address, where that has a limit. None: it has as many as it may, which is counted.
+fn of_address(
+    door: &Door,
+    arrival: &Arrival,
+    most: Option<NonZeroUsize>,
+) -> Option<Option<OfAddress>> {
+    let Some(most) = most.filter(|_| !arrival.ends.unix) else {
+        return Some(None);
+    };
+    let state = door.state();
+    let taken = state.addresses.take(arrival.ends.peer(), most);
+    if taken.is_none() {
+        state.counters.crowded();
+    }
+    taken.map(Some)
 }
 
 /// A connection, once it is counted. None: there is none.

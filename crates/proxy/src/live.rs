@@ -16,6 +16,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
 
 use crate::clock::since_1970;
+use crate::listener::addresses::Addresses;
 use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
 use crate::outlet::Outlet;
 use crate::proxy_protocol::Received;
@@ -85,6 +86,8 @@ pub struct DoorState {
     pub counters: DoorCounters,
     /// Connections that are open now, of all workers.
     pub open: AtomicUsize,
+    /// Those of each client's address, while it has a limit for that.
+    pub addresses: Arc<Addresses>,
     /// Its handshakes.
     pub handshakes: Handshakes,
     /// Its PROXY headers.

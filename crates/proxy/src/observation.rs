@@ -274,6 +274,7 @@ pub struct DoorCounters {
     accepted: AtomicU64,
     accept_failed: AtomicU64,
     calmed: AtomicU64,
+    crowded: AtomicU64,
     /// Answers that were made here, at the reason's number.
     answered: [AtomicU64; REASONS],
 }
@@ -284,6 +285,7 @@ impl Default for DoorCounters {
             accepted: AtomicU64::new(0),
             accept_failed: AtomicU64::new(0),
             calmed: AtomicU64::new(0),
+            crowded: AtomicU64::new(0),
             answered: [const { AtomicU64::new(0) }; REASONS],
         }
     }
@@ -318,6 +320,16 @@ impl DoorCounters {
     #[must_use]
     pub fn calmed_total(&self) -> u64 {
         self.calmed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn crowded(&self) {
+        self.crowded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that were cut because their client's address has as many as it may.
+    #[must_use]
+    pub fn crowded_total(&self) -> u64 {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     pub(crate) fn answered(&self, reason: Reason) {

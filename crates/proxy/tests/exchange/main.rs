@@ -34,5 +34,8 @@ mod pages;
 /// Clients that go before they are answered.
 mod leaving;
 
+/// Who waits for a full service.
+mod queued;
+
 /// Requests that somebody made up to do harm.
 mod corpus;
