@@ -52,6 +52,12 @@ impl<'a> Ask<'a> {
         Self(self.0.class(class))
     }
 
+    /// Its class in the queue of a full service; lower goes first. 100 without.
+    #[must_use]
+    pub fn queue_class(self, class: u16) -> Self {
+        Self(self.0.queue_class(class))
+    }
+
     /// Not those that earlier attempts were sent to.
     #[must_use]
     pub fn tried(self, tried: &'a Tried) -> Self {

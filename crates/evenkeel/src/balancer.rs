@@ -275,6 +275,19 @@ impl LoadBalancer {
         known.select(&self.shared, ask)
     }
 
+    /// As [`ServiceHandle::acquire_with`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Refused`] says why there is nobody.
+    pub async fn acquire(
+        &self,
+        service: &str,
+        ask: &Ask<'_>,
+        within: Duration,
+    ) -> Result<Pick, Error> {
+        self.known(service)?.acquire_with(ask, within).await
+    }
+
     /// What [`select_with`](Self::select_with) would do now, and why. Charges and turns nothing. Cost: members.
     ///
     /// # Errors

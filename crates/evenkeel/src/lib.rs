@@ -64,7 +64,7 @@ pub use balance::ask::{ClassId, Tried};
 pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
 pub use balance::event::{Event, EventKind};
 pub use balance::pick::Refusal;
-pub use balance::settings::{PolicyChoice, ServiceSettings};
+pub use balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
 pub use balance::verdict::{Fault, Outcome, Verdict};
 pub use balancer::{BalancerSettings, LoadBalancer, WeakLoadBalancer};
 pub use error::Error;

@@ -2,6 +2,7 @@
 //!
 //! `LoadBalancer` does the same by name and has no other way to do it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use evenkeel_balance::backend::{Admin, BackendId, BackendSpec, Weight};
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::health::CheckReport;
+use evenkeel_balance::queue::Entry;
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
@@ -55,6 +57,31 @@ impl Registered {
         let ask = ask.with_chance(shared.chance.draw());
         let pick = self.core.pick(&ask, shared.clock.now())?;
         Ok(Pick::new(pick, shared.clock))
+    }
+
+    /// Waits while the service is full and has a queue; see [`ServiceHandle::acquire_with`].
+    pub(crate) async fn acquire(
+        &self,
+        shared: &Arc<Shared>,
+        ask: &Ask<'_>,
+        within: Duration,
+    ) -> Result<Pick, Error> {
+        self.living()?;
+        shared.ticker.start_where_possible(shared);
+        let clock = shared.clock;
+        let ask = ask.with_chance(shared.chance.draw());
+        let now = clock.now();
+        let mut waiting = match self.core.pick_or_wait(&ask, now + within, now)? {
+            Entry::Picked(pick) => return Ok(Pick::new(pick, clock)),
+            Entry::Waiting(waiting) => waiting,
+        };
+        loop {
+            let rest = waiting.until().since(clock.now());
+            let called = poll_fn(|cx| waiting.poll(cx.waker(), clock.now()));
+            if let Ok(called) = tokio::time::timeout(rest, called).await {
+                return Ok(Pick::new(called?.lasting(), clock));
+            }
+        }
     }
 
     #[inline]
@@ -115,6 +142,23 @@ impl ServiceHandle {
     #[inline]
     pub fn select_with(&self, ask: &Ask<'_>) -> Result<Pick, Error> {
         self.service.select(&self.shared, ask)
+    }
+
+    /// As [`select`](Self::select), but waits where the service is full and its settings have a `queue`, no longer than `within` and
+    /// the queue's own `timeout`. Dropped while it waits, it leaves the queue. Needs a tokio runtime with timers to wait in.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], of a full queue and of a time that is over too; [`Error::UnknownService`].
+    pub async fn acquire(&self, within: Duration) -> Result<Pick, Error> {
+        self.acquire_with(&Ask::new(), within).await
+    }
+
+    /// The same with a key, classes, what was tried, or a subset.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_with(&self, ask: &Ask<'_>, within: Duration) -> Result<Pick, Error> {
+        self.service.acquire(&self.shared, ask, within).await
     }
 
     /// What [`select_with`](Self::select_with) would do now, and why. Charges and turns nothing.

@@ -1,0 +1,77 @@
+//! Waiting for a full service, in paused time.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use evenkeel::{Ask, Error, LoadBalancer, QueueSettings, Refusal, ServiceSettings};
+
+fn balancer(length: u32) -> LoadBalancer {
+    let balancer = LoadBalancer::new();
+    let settings = ServiceSettings {
+        max_in_flight: NonZeroU32::new(1),
+        queue: Some(QueueSettings {
+            length,
+            timeout: Duration::from_secs(5),
+        }),
+        ..ServiceSettings::default()
+    };
+    balancer.register("api", settings, ["a:80"]).unwrap();
+    balancer
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_what_comes_free_by_class() {
+    let balancer = balancer(9);
+    let api = balancer.service("api").unwrap();
+    let held = api.acquire(Duration::ZERO).await.unwrap();
+    let order = std::sync::Mutex::new(Vec::new());
+    let ask = async |name: &'static str, class: u16| {
+        let ask = Ask::new().queue_class(class);
+        let pick = api
+            .acquire_with(&ask, Duration::from_secs(1))
+            .await
+            .unwrap();
+        order.lock().unwrap().push(name);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        pick.succeeded();
+    };
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        held.succeeded();
+    };
+    tokio::join!(ask("late", 200), ask("first", 7), ask("second", 7), release);
+    assert_eq!(*order.lock().unwrap(), ["first", "second", "late"]);
+    let queue = api.snapshot().queue;
+    assert_eq!((queue.entered, queue.served, queue.waiting), (3, 3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_the_shorter_time() {
+    let balancer = balancer(1);
+    let _held = balancer.select("api").unwrap();
+    for (within, waited) in [(1, 1), (60, 5)] {
+        let began = tokio::time::Instant::now();
+        let ask = Ask::new();
+        let waits = balancer.acquire("api", &ask, Duration::from_secs(within));
+        let refused = waits.await.unwrap_err();
+        assert_eq!(refused, Error::Refused(Refusal::QueueTimeout));
+        let took = began.elapsed().as_secs_f64();
+        assert!(
+            (f64::from(waited)..f64::from(waited) + 0.1).contains(&took),
+            "{took}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_leaves_the_queue() {
+    let balancer = balancer(1);
+    let api = balancer.service("api").unwrap();
+    let held = api.select().unwrap();
+    let gave_up = tokio::time::timeout(Duration::from_millis(5), api.acquire(Duration::MAX)).await;
+    assert!(gave_up.is_err());
+    assert_eq!(api.snapshot().queue.left, 1);
+    drop(held);
+    api.acquire(Duration::ZERO).await.unwrap().succeeded();
+}
