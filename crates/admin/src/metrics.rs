@@ -14,6 +14,9 @@ use prometheus_client::registry::Registry;
 /// Those of the PROXY protocol.
 mod proxy_protocol;
 
+/// Those of queues, and of addresses.
+mod queue;
+
 /// Those of TLS.
 mod tls;
 
@@ -57,10 +60,12 @@ impl Collector for Page {
         self.services(&mut encoder)?;
         self.latency(&mut encoder)?;
         self.tunnels(&mut encoder)?;
+        self.queues(&mut encoder)?;
         self.names(&mut encoder)?;
         self.backends(&mut encoder)?;
         self.standing(&mut encoder)?;
         self.listeners(&mut encoder)?;
+        self.addresses(&mut encoder)?;
         self.headers(&mut encoder)?;
         self.tls(&mut encoder)?;
         self.reloads(&mut encoder)?;

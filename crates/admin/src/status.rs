@@ -1,7 +1,7 @@
 //! Owns the status as JSON: field names are a promise, converted by hand from the control plane's values.
 
 use evenkeel_control::names::NameSnapshot;
-use evenkeel_control::snapshot::{Backend, Snapshot};
+use evenkeel_control::snapshot::{Backend, QueueSnapshot, Snapshot};
 use serde::Serialize;
 
 /// `GET /v1/status`.
@@ -29,9 +29,27 @@ struct Service {
     policy: String,
     requests: u64,
     attempts: u64,
+    /// Attempts that the service's own limit counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     names: Vec<Name>,
     backends: Vec<Member>,
+}
+
+#[derive(Serialize)]
+struct Queue {
+    waiting: usize,
+    entered: u64,
+    served: u64,
+    refused: u64,
+    left: u64,
+    /// Of those that were served.
+    mean_wait_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -97,11 +115,30 @@ impl From<Snapshot> for Status {
                     policy: service.policy.to_string(),
                     requests: service.classes.iter().sum(),
                     attempts: service.attempts,
+                    in_flight: service.places.map(|(taken, _)| taken),
+                    max_in_flight: service.places.map(|(_, most)| most),
+                    queue: service.queue.map(queue),
                     names: service.names.into_iter().map(name).collect(),
                     backends: service.backends.into_iter().map(member).collect(),
                 })
                 .collect(),
         }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a mean of 53 bits is fine enough"
+)]
+fn queue(seen: QueueSnapshot) -> Queue {
+    let mean = seen.waited.as_secs_f64() * 1e3 / seen.served as f64;
+    Queue {
+        waiting: seen.waiting,
+        entered: seen.entered,
+        served: seen.served,
+        refused: seen.refused,
+        left: seen.left,
+        mean_wait_ms: (seen.served > 0).then_some(mean),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use evenkeel_balance::health::{CheckFault, CheckResult};
 use evenkeel_balance::pick::Refusal;
+pub use evenkeel_balance::queue::QueueSnapshot;
 use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::standing::{Reason, Standing};
 use evenkeel_balance::time::Instant;
@@ -75,6 +76,8 @@ pub struct ListenerSnapshot {
     pub accept_failed: u64,
     /// Connections of HTTP/2 that were ended because their frames cost too much.
     pub calmed: u64,
+    /// Connections that were cut because their client's address has as many as it may.
+    pub crowded: u64,
     /// Answers that were made here, by the word of their reason.
     pub answered: Vec<(&'static str, u64)>,
     /// Its PROXY headers. None: it expects none.
@@ -143,6 +146,10 @@ pub struct ServiceSnapshot {
     pub tunnels: TunnelSnapshot,
     /// Picks that were refused, by word.
     pub refusals: Vec<(&'static str, u64)>,
+    /// Attempts in flight that its own limit counts, and that limit. None: it has none.
+    pub places: Option<(u32, u32)>,
+    /// Its queue. None: it has none, and nobody waits.
+    pub queue: Option<QueueSnapshot>,
     /// Names that stand for backends, in their order.
     pub names: Vec<NameSnapshot>,
     /// In the order of the plan, and behind them those that names stand for.
@@ -297,6 +304,7 @@ impl Watch {
                     accepted: door.counters.accepted_total(),
                     accept_failed: door.counters.accept_failed_total(),
                     calmed: door.counters.calmed_total(),
+                    crowded: door.counters.crowded_total(),
                     answered: door.counters.answered_by_reason(),
                     headers: plan.proxy_protocol.as_ref().map(|_| HeadersSnapshot {
                         versions: door.headers.by_version(),
@@ -347,6 +355,8 @@ impl Watch {
                 .iter()
                 .map(|&refusal| (refusal.word(), service.refusals(refusal)))
                 .collect(),
+            places: core.places,
+            queue: (core.queue_settings.is_some() || core.queue.waiting > 0).then_some(core.queue),
             names: shown(&seen(&self.names), &live.plan, now),
             backends: core
                 .backends

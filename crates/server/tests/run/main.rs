@@ -19,6 +19,7 @@ mod pages;
 mod privileges;
 mod process;
 mod proxy_protocol;
+mod queue;
 mod reloads;
 mod rules_actions;
 mod rules_conditions;

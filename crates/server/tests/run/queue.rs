@@ -1,0 +1,178 @@
+//! Who waits for a full service, through the shipped binary: ten clients, two places, and what a backend sees of them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::process::{Evenkeel, Folder, hold, rest};
+
+/// So long a test waits for what must come; never decides a test that passes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A backend that tells whom it serves, and answers one when it is told to.
+struct Slow {
+    address: SocketAddr,
+    /// The path of who comes, and how many are with it then.
+    came: Receiver<(String, usize)>,
+    go: Sender<()>,
+}
+
+impl Slow {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (comes, came) = channel();
+        let (go, told) = channel::<()>();
+        let (told, inside) = (Arc::new(Mutex::new(told)), Arc::new(Mutex::new(0_usize)));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (comes, told, inside) = (comes.clone(), told.clone(), inside.clone());
+                std::thread::spawn(move || serve(stream, &comes, &told, &inside));
+            }
+        });
+        Self { address, came, go }
+    }
+
+    fn came(&self) -> (String, usize) {
+        self.came.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    comes: &Sender<(String, usize)>,
+    told: &Mutex<Receiver<()>>,
+    inside: &Mutex<usize>,
+) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut first = String::new();
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap_or(0) > 2 {
+            line.clear();
+        }
+        let path = first.split(' ').nth(1).unwrap().to_owned();
+        let now = {
+            let mut inside = inside.lock().unwrap();
+            *inside += 1;
+            *inside
+        };
+        let _ = comes.send((path, now));
+        let _ = told.lock().unwrap().recv();
+        *inside.lock().unwrap() -= 1;
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn ask(keel: &Evenkeel, path: &str) -> TcpStream {
+    hold(
+        keel.address,
+        &format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+/// Until the metrics say so.
+fn until(keel: &Evenkeel, row: &str) {
+    let begun = std::time::Instant::now();
+    while !keel.page("/metrics").contains(row) {
+        assert!(begun.elapsed() < PATIENCE, "{row}");
+    }
+}
+
+#[test]
+fn ten_clients_share_two_places() {
+    let (folder, backend) = (Folder::new("queue"), Slow::start());
+    let text = format!(
+        "admin: {{ bind: \"127.0.0.1:0\" }}
+workers: 2
+listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
+rules:
+  - {{ name: urgent, priority: 1, when: {{ path: {{ prefix: /urgent }} }}, limits: {{ class: 1 }}, forward: api }}
+  - {{ name: rest, forward: api }}
+services:
+  api:
+    backends: [\"{}\"]
+    limits: {{ max_in_flight: 2, queue: {{ length: 8, timeout: 1h }} }}
+    timeouts: {{ exchange: 2h, per_try: 1h }}
+",
+        backend.address
+    );
+    let file = folder.write("keel.yaml", &text);
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut clients = vec![ask(&keel, "/1"), ask(&keel, "/2")];
+    let mut first = [backend.came().0, backend.came().0];
+    first.sort_unstable();
+    assert_eq!(first, ["/1", "/2"]);
+    let waits = [
+        "/3",
+        "/4",
+        "/urgent/5",
+        "/6",
+        "/urgent/7",
+        "/8",
+        "/9",
+        "/urgent/10",
+    ];
+    for (path, waiting) in waits.into_iter().zip(1..) {
+        clients.push(ask(&keel, path));
+        let row = format!("evenkeel_queue_waiting{{service=\"api\"}} {waiting}\n");
+        until(&keel, &row);
+    }
+    // One more of the last class is told at once.
+    let answer = rest(ask(&keel, "/11"));
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+    assert!(answer.ends_with("queue_full\n"), "{answer}");
+    let status = keel.page("/v1/status");
+    for part in [
+        "\"in_flight\":2,\"max_in_flight\":2",
+        "\"queue\":{\"waiting\":8,",
+    ] {
+        assert!(status.contains(part), "{part} {status}");
+    }
+    let mut order = Vec::new();
+    for _ in waits {
+        backend.go.send(()).unwrap();
+        let (path, inside) = backend.came();
+        assert!(inside <= 2, "{inside} at once");
+        order.push(path);
+    }
+    let expect = [
+        "/urgent/5",
+        "/urgent/7",
+        "/urgent/10",
+        "/3",
+        "/4",
+        "/6",
+        "/8",
+        "/9",
+    ];
+    assert_eq!(order, expect);
+    backend.go.send(()).unwrap();
+    backend.go.send(()).unwrap();
+    for client in clients {
+        let answer = rest(client);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    for row in [
+        "evenkeel_queue_waiting{service=\"api\"} 0\n",
+        "evenkeel_queue_entered_total{service=\"api\"} 8\n",
+        "evenkeel_queue_served_total{service=\"api\"} 8\n",
+        "evenkeel_pick_refusals_total{service=\"api\",reason=\"queue_full\"} 1\n",
+    ] {
+        until(&keel, row);
+    }
+    let page = keel.page("/metrics");
+    assert!(
+        page.contains("\nevenkeel_queue_waited_seconds_total{service=\"api\"} "),
+        "{page}"
+    );
+}
