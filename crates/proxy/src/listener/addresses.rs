@@ -71,8 +71,6 @@ impl Drop for OfAddress {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
-
     use super::*;
 
     /// Who gets a place of two, of those that come one after another and stay.
