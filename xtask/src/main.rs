@@ -9,6 +9,7 @@
     reason = "a command line tool answers on the terminal"
 )]
 
+mod chaos;
 mod clock;
 mod counts;
 mod fuzz;
@@ -99,6 +100,11 @@ const VERBS: &[Verb] = &[
         name: "soak",
         does: "run the binary under mixed traffic and reloads: [seconds], 600 unless said; memory and descriptors must stay flat",
         run: soak::soak,
+    },
+    Verb {
+        name: "chaos",
+        does: "faults under load: [fault ...] [--quick] [--peers]; with --peers also HAProxy and nginx, to docs/faults.md",
+        run: chaos::chaos,
     },
     Verb {
         name: "coverage",

@@ -156,6 +156,24 @@ const FUZZING: &[Tool] = &[Tool {
     source: Source::Cargo { version: "0.13.1" },
 }];
 
+/// What some faults need.
+const FAULTS: &[Tool] = &[
+    Tool {
+        name: "nft",
+        probe: &["nft", "--version"],
+        source: Source::Apt {
+            packages: &["nftables"],
+        },
+    },
+    Tool {
+        name: "faketime",
+        probe: &["faketime", "--version"],
+        source: Source::Apt {
+            packages: &["faketime"],
+        },
+    },
+];
+
 /// What this machine lets us do.
 #[derive(Clone, Copy, Debug)]
 struct Machine {
@@ -181,6 +199,11 @@ pub(crate) fn setup(root: &Path) -> Done {
 /// The same for fuzzing.
 pub(crate) fn fuzzing() -> Done {
     install(FUZZING, "Fuzzing")
+}
+
+/// The same for faults. What is missing then skips some of them.
+pub(crate) fn faults() -> Done {
+    install(FAULTS, "Some faults")
 }
 
 fn install(tools: &[Tool], what: &str) -> Done {
