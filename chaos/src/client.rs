@@ -265,3 +265,88 @@ impl Conn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server writes before it closes, and what that is to a client who asked for 13 bytes.
+    fn check(written: &str, class: &Class) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let seen = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                wire::head(&mut stream, &mut Vec::new(), HEAD_MOST)
+                    .await
+                    .unwrap();
+                stream.write_all(written.as_bytes()).await.unwrap();
+            };
+            let ask = async {
+                let conn = Conn::open(&[address]).await.unwrap();
+                exchange(conn, Kind::get(13), Start::now(), &mut None).await
+            };
+            tokio::join!(serve, ask).1.class
+        });
+        assert_eq!(&seen, class, "{written:?}");
+    }
+
+    #[test]
+    fn what_is_seen_has_its_class() {
+        let own = |status, reason: &str| Class::Own(status, reason.to_owned());
+        for (written, class) in [
+            (
+                "HTTP/1.1 200 So\r\nX-From: b\r\nContent-Length: 13\r\n\r\nkkkkkkkkkkkkk",
+                Class::Answered,
+            ),
+            (
+                "HTTP/1.1 200 So\r\nX-From: b\r\nTransfer-Encoding: chunked\r\n\r\nd\r\nkkkkkkkkkkkkk\r\n0\r\n\r\n",
+                Class::Answered,
+            ),
+            // Breaks off, and says so.
+            (
+                "HTTP/1.1 200 So\r\nX-From: b\r\nContent-Length: 13\r\n\r\nkkkkkkkkkkkk",
+                Class::Cut,
+            ),
+            (
+                "HTTP/1.1 200 So\r\nX-From: b\r\nTransfer-Encoding: chunked\r\n\r\nd\r\nkkkkkkkkkkkkk\r\n",
+                Class::Cut,
+            ),
+            ("HTTP/1.1 200 So\r\nX-Fr", Class::Cut),
+            ("", Class::ResetBefore),
+            // Looks whole and is not.
+            (
+                "HTTP/1.1 200 So\r\nX-From: b\r\nContent-Length: 12\r\n\r\nkkkkkkkkkkkk",
+                Class::Wrong,
+            ),
+            (
+                "HTTP/1.1 200 So\r\nX-From: b\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                Class::Wrong,
+            ),
+            (
+                "HTTP/1.1 200 So\r\nX-From: b\r\nContent-Length: 13\r\n\r\nkkkkkkkkkkkkx",
+                Class::Wrong,
+            ),
+            ("HTTP/1.1 200 So\r\nX-From: b\r\n\r\nkkkk", Class::Wrong),
+            // Whose answer it is.
+            (
+                "HTTP/1.1 503 So\r\nX-From: b\r\nContent-Length: 1\r\n\r\nk",
+                Class::Backend(503),
+            ),
+            (
+                "HTTP/1.1 503 So\r\nContent-Length: 18\r\n\r\n503 So: all_down\r\n",
+                own(503, "all_down"),
+            ),
+            (
+                "HTTP/1.1 502 So\r\nContent-Length: 4\r\n\r\nfrom",
+                own(502, ""),
+            ),
+        ] {
+            check(written, &class);
+        }
+    }
+}

@@ -287,3 +287,130 @@ fn percentile(sorted: &[Duration], part: f64) -> f64 {
     let found = sorted.get(place.saturating_sub(1));
     found.map_or(0.0, |wait| wait.as_secs_f64() * 1_000.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balancer::Held;
+    use crate::faults::FAULTS;
+    use crate::fleet::Said;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A run of ten seconds whose fault lasts from the second to the sixth, with a reading each tenth. `picks` says how many the faulty
+    /// one and each other have had by then.
+    fn run(picks: impl Fn(f64) -> [u64; 2]) -> Run {
+        let samples = (0..100).map(|tenth| {
+            let at = Duration::from_millis(tenth * 100);
+            let [faulty, other] = picks(at.as_secs_f64());
+            let picks = vec![faulty, other, other, other, other];
+            let backends = picks.iter().map(|asked| Said {
+                asked: *asked,
+                busy: 0,
+            });
+            Sample {
+                at,
+                backends: backends.collect(),
+                picks,
+            }
+        });
+        Run {
+            records: Vec::new(),
+            samples: samples.collect(),
+            injected: 2 * SECOND,
+            healed: 6 * SECOND,
+            before: Held::default(),
+            after: Held::default(),
+            figures: BTreeMap::new(),
+            retried: None,
+            exit: Some(0),
+            exit_within: None,
+            broken_laws: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn when_picks_leave_and_come_back() {
+        let kill = FAULTS.iter().find(|fault| fault.name == "kill").unwrap();
+        let rate = 100.0;
+        for (from, until, out, fair) in [
+            // Gone at once, back at once.
+            (2.0, 6.0, Some(0.0), Some(0.0)),
+            // A second late each. Half of a share is there when half of a window has it.
+            (3.0, 7.0, Some(1.0), Some(0.5)),
+            // Gone for less than a window: never seen to be out.
+            (5.5, 6.0, None, Some(0.0)),
+            // Never back.
+            (2.0, 99.0, Some(0.0), None),
+        ] {
+            let seen = run(|at| {
+                let without = (at.min(until) - from).max(0.0);
+                [(rate * (at - without)) as u64, (rate * at) as u64]
+            });
+            let row = row(kill, Who::Evenkeel, &seen);
+            let near = |seen: Option<f64>, wanted: Option<f64>| match (seen, wanted) {
+                (Some(seen), Some(wanted)) => (seen - wanted).abs() < 0.15,
+                (seen, wanted) => seen == wanted,
+            };
+            assert!(near(row.out, out), "{from} {until}: out {:?}", row.out);
+            assert!(near(row.fair, fair), "{from} {until}: fair {:?}", row.fair);
+        }
+    }
+
+    /// A record at a second, and whether `kill` misses a target by it.
+    fn check(class: &Class, post: bool, raced: bool, misses: bool) {
+        let kill = FAULTS.iter().find(|fault| fault.name == "kill").unwrap();
+        let mut seen = run(|at| [(at * 100.0) as u64, (at * 100.0) as u64]);
+        let kind = crate::client::Kind::drawn(if post { 99 } else { 0 });
+        seen.records.push(Record {
+            intended: 3 * SECOND,
+            latency: SECOND,
+            kind,
+            class: class.clone(),
+            raced,
+        });
+        let row = row(kill, Who::Evenkeel, &seen);
+        assert_eq!(
+            !row.missed.is_empty(),
+            misses,
+            "{class:?}: {:?}",
+            row.missed
+        );
+    }
+
+    #[test]
+    fn what_misses_a_target() {
+        check(&Class::Answered, false, false, false);
+        check(&Class::Refused, false, false, true);
+        check(&Class::Timeout, false, false, true);
+        check(
+            &Class::Own(502, "connect_failed".into()),
+            false,
+            false,
+            true,
+        );
+        check(&Class::Backend(503), false, false, true);
+        // Nobody may send a POST again, and what had begun is cut visibly.
+        check(
+            &Class::Own(502, "stale_connection".into()),
+            true,
+            false,
+            false,
+        );
+        check(&Class::Cut, false, false, false);
+        // Whatever looks whole and is not.
+        check(&Class::Wrong, false, false, true);
+        check(&Class::Wrong, true, false, true);
+        // A balancer that closes under a request hides behind its clients.
+        check(&Class::Answered, false, true, true);
+    }
+
+    #[test]
+    fn percentiles() {
+        let row: Vec<Duration> = (1..=1000).map(Duration::from_millis).collect();
+        for (part, ms) in [(0.5, 500.0), (0.99, 990.0), (0.999, 999.0), (1.0, 1000.0)] {
+            assert_eq!(percentile(&row, part), ms, "{part}");
+        }
+        assert_eq!(percentile(&[], 0.5), 0.0);
+    }
+}

@@ -232,6 +232,12 @@ fn pace(fault: &Fault, asked: &Asked) -> Pace {
     } else {
         heals
     };
+    // A retry budget keeps ten seconds: what is long is to find it full.
+    let warm = if fault.lasts > 0 && !asked.quick {
+        12
+    } else {
+        warm
+    };
     if fault.lasts > 0 {
         lasts = if asked.quick { 8 } else { fault.lasts };
     }
