@@ -148,18 +148,18 @@ impl Balancer {
         Ok(())
     }
 
-    /// Has it replaced by a new process of the same program, and waits for the old one's end.
-    pub(crate) async fn upgrade(&mut self) -> Result<(), String> {
+    /// Has it replaced by a new process of the same program, and waits for the old one's end; with its exit code.
+    pub(crate) async fn upgrade(&mut self) -> Result<Option<i32>, String> {
         let old = self.pid;
         self.signal(Signal::USR2)?;
         let start = Start::now();
         loop {
-            let other = processes_of(&self.file).into_iter().find(|pid| *pid != old);
-            let ended = matches!(self.child.try_wait(), Ok(Some(_)));
-            match other {
-                Some(pid) if ended => {
-                    self.pid = pid;
-                    return Ok(());
+            let heir = processes_of(&self.file).into_iter().find(|pid| *pid != old);
+            let ended = self.child.try_wait().ok().flatten();
+            match (heir, ended) {
+                (Some(heir), Some(status)) => {
+                    self.pid = heir;
+                    return Ok(status.code());
                 }
                 _ if start.passed() > PATIENCE => {
                     return Err("an upgrade does not end, or has no heir".to_owned());
@@ -182,6 +182,9 @@ impl Balancer {
             Who::Nginx => Signal::QUIT,
         };
         self.signal(signal).ok()?;
+        if processes_of(&self.file).contains(&self.pid) && self.child.id().is_none() {
+            return self.heir_ends().await;
+        }
         match tokio::time::timeout(PATIENCE, self.child.wait()).await {
             Ok(Ok(status)) => status.code(),
             _ => {
@@ -189,6 +192,19 @@ impl Balancer {
                 None
             }
         }
+    }
+
+    /// An heir is nobody's child here: that it ended is all that is seen, so a good end is taken for granted.
+    async fn heir_ends(&self) -> Option<i32> {
+        let start = Start::now();
+        while processes_of(&self.file).contains(&self.pid) {
+            if start.passed() > PATIENCE {
+                let _ = self.signal(Signal::KILL);
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some(0)
     }
 
     /// What it says of itself; nothing of nginx, which says next to nothing.

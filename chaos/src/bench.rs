@@ -57,7 +57,7 @@ pub(crate) struct Run {
     pub(crate) retried: Option<u64>,
     /// How it ended; None: it did not.
     pub(crate) exit: Option<i32>,
-    /// How the instance ended that was told to within the run.
+    /// How the instance ended that was told to within the run, or was followed by another.
     pub(crate) exit_within: Option<Option<i32>>,
     pub(crate) broken_laws: Vec<String>,
 }
@@ -286,7 +286,7 @@ impl Bench {
                     self.balancer.reload(&addresses).await?;
                 }
             }
-            Act::Upgrade => self.balancer.upgrade().await?,
+            Act::Upgrade => self.exit_within = Some(self.balancer.upgrade().await?),
             Act::Term => {
                 self.exit_within = Some(self.balancer.end().await);
                 let second = self.second.take().ok_or("there is no second instance")?;
