@@ -226,7 +226,7 @@ fn pace(fault: &Fault, asked: &Asked) -> Pace {
     if asked.gate {
         return Pace::Counts([350, 250, 150]);
     }
-    let [warm, mut lasts, heals] = if asked.quick { [1, 3, 3] } else { [3, 6, 13] };
+    let [warm, mut lasts, heals] = if asked.quick { [1, 3, 3] } else { [2, 6, 11] };
     let heals = if fault.faulty.is_empty() {
         4.min(heals)
     } else {

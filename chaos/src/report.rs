@@ -187,6 +187,12 @@ fn lost(row: &Row, rows: &[Row]) -> Vec<String> {
                 row.needless, other.needless
             ));
         }
+        if other.amplification + 0.1 < row.amplification {
+            lost.push(format!(
+                "backends were asked {:.2} times per request, {:.2} with {word}",
+                row.amplification, other.amplification
+            ));
+        }
         if other.p99 * 1.5 + 5.0 < row.p99 {
             lost.push(format!(
                 "p99 {:.0} ms, {:.0} ms with {word}",
@@ -219,7 +225,10 @@ from then to the response head, while the fault lasts. Of a hundred requests 90 
 - **ampl.**: what backends were asked per request while the fault lasted. What one counted within 0.1 s of its death is missing.
 - **out**: seconds until those with the fault get under 1 % of picks, over a second; **fair**: from healing until half of an equal share
   is back. nginx does not say its picks: what backends were asked stands in, which is nothing when they cannot be reached.
-- **LOST**: another is better by more than such a run can tell from chance (fewer failed, p99 by half and 5 ms, p99.9 by half and 20 ms).
+- **LOST**: another is better by more than such a run can tell from chance (fewer failed, 0.1 less
+  amplification, p99 by half and 5 ms, p99.9 by half and 20 ms).
+- HAProxy and nginx have one deadline for an answer's head and for the rest of it: where an attempt has 1 s, a body that stands still is cut
+  after that, which Evenkeel bears for a minute (`idle_body`).
 ";
 
 const TABLE: &str = "| fault | balancer | offered | answered | GET | POST | begun | raced | retried | ampl. | p50 / p99 / p99.9 ms | out s | fair s | MiB | descriptors | |

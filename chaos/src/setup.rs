@@ -143,6 +143,11 @@ fn haproxy(wants: Wants, places: &Places<'_>) -> String {
         places,
         &[
             ("{servers}", servers),
+            // It refuses to start where twice as many and some do not fit.
+            (
+                "{maxconn}",
+                wants.descriptors.map_or(9_000, |most| most / 3).to_string(),
+            ),
             ("{per_try}", per_try(wants).to_owned()),
             ("{connect}", connect(wants).to_owned()),
             ("{also}", on.to_owned()),
@@ -171,6 +176,11 @@ fn nginx(wants: Wants, places: &Places<'_>) -> String {
         places,
         &[
             ("{servers}", servers),
+            // As root it raises its own limit to this.
+            (
+                "{descriptors}",
+                wants.descriptors.unwrap_or(20_000).to_string(),
+            ),
             ("{per_try}", per_try(wants).to_owned()),
             ("{connect}", connect(wants).to_owned()),
             ("{also}", on.to_owned()),
