@@ -83,14 +83,9 @@ fn seconds(value: Option<f64>) -> String {
 }
 
 /// The page, with every row that was run and why others were not.
-pub(crate) fn page(
-    rows: &[Row],
-    skipped: &[(&'static str, Who, String)],
-    quick: bool,
-    program: &Path,
-) -> String {
+pub(crate) fn page(rows: &[Row], skipped: &[(&'static str, Who, String)], facts: &str) -> String {
     let mut text = String::from(INTRODUCTION);
-    let _ = writeln!(text, "\n{}\n", facts(quick, program));
+    let _ = writeln!(text, "\n{facts}\n");
     text += TABLE;
     for row in rows {
         table_row(&mut text, row, rows);
@@ -102,6 +97,8 @@ pub(crate) fn page(
     text += "\n## Missed, lost, skipped\n\n";
     for row in rows {
         for miss in &row.missed {
+            // What a program said in several lines is one row of the list.
+            let miss = miss.split_whitespace().collect::<Vec<_>>().join(" ");
             let _ = writeln!(text, "- MISSED {} by {}: {miss}", row.fault, row.who.word());
         }
         for why in lost(row, rows) {
@@ -236,7 +233,7 @@ const TABLE: &str = "| fault | balancer | offered | answered | GET | POST | begu
 ";
 
 /// Date, machine, versions, command.
-fn facts(quick: bool, program: &Path) -> String {
+pub(crate) fn facts(quick: bool, program: &Path) -> String {
     let said = |program: &Path, words: &[&str]| {
         let output = Command::new(program).args(words).output().ok();
         let text = output.map(|output| [output.stdout, output.stderr].concat());
