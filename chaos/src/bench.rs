@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// own for a minute.
 const REST: Duration = Duration::from_secs(8);
 
+/// So long a flood may take to be there, and a page while it is.
+const FLOOD: Duration = Duration::from_secs(1);
+
 /// So long the laws may take to hold.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -230,7 +233,9 @@ impl Bench {
 
     async fn sample(&mut self) -> Result<(), String> {
         let at = self.start.passed();
-        let figures = self.balancer.figures().await.unwrap_or_default();
+        // A page may have to wait for a place like any other connection; a reading does not wait for it.
+        let figures = tokio::time::timeout(FLOOD, self.balancer.figures()).await;
+        let figures = figures.ok().and_then(Result::ok).unwrap_or_default();
         let mut backends = Vec::new();
         for backend in &mut self.fleet {
             backends.push(backend.read().await);
@@ -303,11 +308,17 @@ impl Bench {
             }
             Act::Names(mood) => self.names.be(mood),
             Act::Flood(count) => {
+                let mut opening = tokio::task::JoinSet::new();
                 for _ in 0..count {
-                    // Beyond what is allowed they wait in the kernel, or are refused.
-                    self.flood
-                        .extend(TcpStream::connect(self.balancer.listen).await);
+                    opening.spawn(TcpStream::connect(self.balancer.listen));
                 }
+                // Those for which the kernel has no place wait; so long they are waited for.
+                let all = tokio::time::timeout(FLOOD, async {
+                    while let Some(opened) = opening.join_next().await {
+                        self.flood.extend(opened.ok().and_then(Result::ok));
+                    }
+                });
+                let _ = all.await;
             }
             Act::Unflood => self.flood.clear(),
             Act::Clock(text) => {
