@@ -16,6 +16,8 @@ mod proxy_protocol;
 
 /// Those of queues, and of addresses.
 mod queue;
+/// Those of the ladder.
+mod tiers;
 
 /// Those of TLS.
 mod tls;
@@ -64,6 +66,7 @@ impl Collector for Page {
         self.names(&mut encoder)?;
         self.backends(&mut encoder)?;
         self.standing(&mut encoder)?;
+        self.tiers(&mut encoder)?;
         self.listeners(&mut encoder)?;
         self.addresses(&mut encoder)?;
         self.headers(&mut encoder)?;

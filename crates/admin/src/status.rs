@@ -27,6 +27,10 @@ struct Listener {
 struct Service {
     name: String,
     policy: String,
+    rung: &'static str,
+    tier: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all_down_seconds: Option<f64>,
     requests: u64,
     attempts: u64,
     /// Attempts that the service's own limit counts.
@@ -75,6 +79,10 @@ struct Member {
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
     weight: u16,
+    tier: u16,
+    /// While it warms up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ramp: Option<f32>,
     in_flight: u32,
     connections: usize,
     picked: u64,
@@ -113,6 +121,9 @@ impl From<Snapshot> for Status {
                 .map(|service| Service {
                     name: service.name.to_string(),
                     policy: service.policy.to_string(),
+                    rung: service.rung,
+                    tier: service.tier,
+                    all_down_seconds: service.all_down.map(|since| since.as_secs_f64()),
                     requests: service.classes.iter().sum(),
                     attempts: service.attempts,
                     in_flight: service.places.map(|(taken, _)| taken),
@@ -166,6 +177,8 @@ fn member(backend: Backend) -> Member {
             latency_ms: latency.as_secs_f64() * 1e3,
         }),
         weight: backend.weight,
+        tier: backend.tier,
+        ramp: Some(backend.ramp).filter(|ramp| *ramp < 1.0),
         in_flight: backend.in_flight,
         connections: backend.connections,
         picked: backend.picked,

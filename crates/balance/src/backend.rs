@@ -118,6 +118,8 @@ pub struct BackendSpec {
     pub max_in_flight: Option<NonZeroU32>,
     /// What the operator wants.
     pub admin: Admin,
+    /// Members of a tier serve only while no member of a tier with a smaller number is healthy; 0 is the first.
+    pub tier: u16,
     /// Free words of the operator, kept and shown, never interpreted.
     pub labels: BTreeMap<String, String>,
 }
@@ -130,6 +132,7 @@ impl BackendSpec {
             weight: Weight::ONE,
             max_in_flight: None,
             admin: Admin::Enabled,
+            tier: 0,
             labels: BTreeMap::new(),
         }
     }
@@ -153,6 +156,12 @@ impl BackendSpec {
     #[must_use]
     pub fn admin(self, admin: Admin) -> Self {
         Self { admin, ..self }
+    }
+
+    /// The same in another tier.
+    #[must_use]
+    pub fn tier(self, tier: u16) -> Self {
+        Self { tier, ..self }
     }
 }
 

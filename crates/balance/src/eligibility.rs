@@ -14,6 +14,8 @@ pub enum Bar {
     Standing(Standing),
     /// Its weight is 0.
     ZeroWeight,
+    /// A tier before its own serves.
+    Standby,
     /// It is half-open and its trials are all under way.
     NoTrialLeft,
     /// The caller's subset does not hold it.
@@ -31,6 +33,7 @@ impl Bar {
         match self {
             Self::Standing(standing) => standing.word(),
             Self::ZeroWeight => "zero_weight",
+            Self::Standby => "standby",
             Self::NoTrialLeft => "no_trial_left",
             Self::NotInSubset => "not_in_subset",
             Self::Tried => "tried",
@@ -65,6 +68,14 @@ impl Rung {
     }
 }
 
+/// Where a service stands: on which rung, and by which tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Footing {
+    pub(crate) rung: Rung,
+    /// Those behind it stand by. None: no tier is healthy, and none stands by.
+    pub(crate) tier: Option<u16>,
+}
+
 /// Where a member stands in a published table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -74,11 +85,21 @@ pub(crate) enum Admission {
 }
 
 /// The half that is the same for all exchanges.
-pub(crate) fn admission(standing: Standing, zero_weight: bool, rung: Rung) -> Admission {
+pub(crate) fn admission(
+    standing: Standing,
+    zero_weight: bool,
+    tier: u16,
+    footing: Footing,
+) -> Admission {
     use Standing::{Disabled, Down, Draining, Ejected, Probing, Serving, Unproven};
+    let rung = footing.rung;
     match standing {
         Disabled | Draining => Admission::Barred(Bar::Standing(standing)),
         _ if zero_weight => Admission::Barred(Bar::ZeroWeight),
+        // Not even for a trial: whoever stands by hears of no traffic that others can take.
+        Serving | Unproven | Probing if footing.tier.is_some_and(|serves| tier > serves) => {
+            Admission::Barred(Bar::Standby)
+        }
         Serving => Admission::Lane,
         Unproven | Down | Ejected | Probing if rung == Rung::FailOpen => Admission::Lane,
         Unproven if rung == Rung::Unproven => Admission::Lane,
@@ -113,6 +134,7 @@ mod tests {
         use Rung::{FailOpen, Proven};
         use Standing::{Disabled, Down, Draining, Ejected, Probing, Serving, Unproven};
         let barred = |standing| Admission::Barred(Bar::Standing(standing));
+        let standby = Admission::Barred(Bar::Standby);
         let rows = [
             (Serving, false, Proven, Admission::Lane),
             (Serving, true, Proven, Admission::Barred(Bar::ZeroWeight)),
@@ -132,10 +154,40 @@ mod tests {
             (Disabled, false, FailOpen, barred(Disabled)),
         ];
         for (standing, zero, rung, expected) in rows {
+            let tier = (rung < FailOpen).then_some(0);
             assert_eq!(
-                admission(standing, zero, rung),
+                admission(standing, zero, 0, Footing { rung, tier }),
                 expected,
                 "{standing} zero={zero} {rung:?}"
+            );
+        }
+        // In tier 1, by the tier that serves.
+        let rows = [
+            (Serving, false, Proven, Some(0), standby),
+            (Serving, false, Proven, Some(1), Admission::Lane),
+            (Serving, false, Proven, Some(2), Admission::Lane),
+            (
+                Serving,
+                true,
+                Proven,
+                Some(0),
+                Admission::Barred(Bar::ZeroWeight),
+            ),
+            (Unproven, false, Rung::Unproven, Some(0), standby),
+            (Unproven, false, Rung::Unproven, Some(1), Admission::Lane),
+            (Probing, false, Proven, Some(0), standby),
+            (Probing, false, Proven, Some(1), Admission::Trial),
+            (Probing, false, FailOpen, None, Admission::Lane),
+            (Ejected, false, Proven, Some(0), barred(Ejected)),
+            (Down, false, Proven, Some(0), barred(Down)),
+            (Down, false, FailOpen, None, Admission::Lane),
+            (Draining, false, Proven, Some(0), barred(Draining)),
+        ];
+        for (standing, zero, rung, tier, expected) in rows {
+            assert_eq!(
+                admission(standing, zero, 1, Footing { rung, tier }),
+                expected,
+                "{standing} zero={zero} {rung:?} {tier:?}"
             );
         }
     }

@@ -132,6 +132,13 @@ pub enum EventKind {
         /// How long none was.
         after: Duration,
     },
+    /// Another tier serves than the last one that did.
+    TierChanged {
+        /// Before.
+        from: u16,
+        /// Now.
+        to: u16,
+    },
     /// A draining backend has nothing in flight.
     Drained {
         /// Which.

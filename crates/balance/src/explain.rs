@@ -24,6 +24,8 @@ pub struct Explanation {
     pub policy: StdArc<str>,
     /// On which rung of the ladder the service stands.
     pub rung: Rung,
+    /// The tier that serves, those behind it standing by; none: no tier is healthy.
+    pub tier: Option<u16>,
     /// Who would be picked, or why nobody.
     pub result: Result<BackendId, Refusal>,
     /// Who waits and how many may, where the service has a queue: one that is refused with
@@ -42,6 +44,8 @@ pub struct Candidate {
     pub id: BackendId,
     /// Its standing.
     pub standing: Standing,
+    /// Its tier.
+    pub tier: u16,
     /// Why it may not be picked; none: it may.
     pub bar: Option<Bar>,
     /// What the policy holds against it, lower is better; none where it does not compare.
@@ -62,7 +66,8 @@ pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant)
     let chosen = chosen.filter(|_| !full);
     Explanation {
         policy: table.policy.clone(),
-        rung: table.rung,
+        rung: table.footing.rung,
+        tier: table.footing.tier,
         result: chosen
             .map(|index| table.lane(index).backend.id().clone())
             .ok_or_else(|| match full {
@@ -95,6 +100,7 @@ fn candidate(table: &Table, view: &Candidates<'_>, member: &Member, ask: &Ask<'_
     Candidate {
         id: member.backend.id().clone(),
         standing: member.standing,
+        tier: member.tier,
         bar,
         score: if bar.is_none() {
             table.prepared.score(view, index, ask)

@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
-use self::entry::{Census, Entry};
+use self::entry::{Entry, Tiers};
 use crate::backend::{Admin, Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
-use crate::eligibility::Rung;
+use crate::eligibility::{Footing, Rung};
 use crate::event::EventKind;
 use crate::facts::{Facts, Flags};
 use crate::health::{CheckReport, CheckResult, Health};
@@ -87,8 +87,10 @@ pub(crate) struct Ledger {
     /// So many departed are worth a look at who of them is still held.
     forget_at: usize,
     next_serial: u32,
-    census: Census,
-    rung: Rung,
+    tiers: Tiers,
+    footing: Footing,
+    /// The tier that served last.
+    served: Option<u16>,
     down_since: Option<Instant>,
     begun: bool,
     dirty: bool,
@@ -110,8 +112,12 @@ impl Ledger {
             departed: HashMap::new(),
             forget_at: DEPARTED,
             next_serial: 1,
-            census: Census::default(),
-            rung: Rung::AllDown,
+            tiers: Tiers::default(),
+            footing: Footing {
+                rung: Rung::AllDown,
+                tier: None,
+            },
+            served: None,
             down_since: None,
             begun: false,
             dirty: true,
@@ -127,7 +133,8 @@ impl Ledger {
     /// The first members are in: from here on, changes are events.
     pub(crate) fn begun(&mut self) {
         self.begun = true;
-        self.rung = self.reached();
+        self.footing = self.reached();
+        self.served = self.footing.tier;
         self.events = vec![EventKind::ServiceStarted {
             members: self.members.len(),
         }];
@@ -189,12 +196,10 @@ impl Ledger {
             .map(|entry| (entry.spec.id.clone(), entry))
             .collect();
         self.index = index;
-        // Where nobody serves, there is nobody to warm up beside.
-        let first = self.census.count(Standing::Serving) == 0;
         for spec in specs {
             let entry = match before.remove(&spec.id) {
                 Some(entry) => self.updated(entry, spec, now),
-                None => self.joined(spec, first, now),
+                None => self.joined(spec, now),
             };
             self.members.push(entry);
         }
@@ -212,8 +217,7 @@ impl Ledger {
             return Err(MembershipError::Duplicate(spec.id));
         }
         room(self.members.len() + 1, self.settings.max_backends)?;
-        let first = self.census.count(Standing::Serving) == 0;
-        let entry = self.joined(spec, first, now);
+        let entry = self.joined(spec, now);
         self.index.insert(entry.spec.id.clone(), self.members.len());
         self.members.push(entry);
         self.recount(now);
@@ -345,7 +349,9 @@ impl Ledger {
         Ok(())
     }
 
-    fn joined(&mut self, spec: BackendSpec, first: bool, now: Instant) -> Entry {
+    fn joined(&mut self, spec: BackendSpec, now: Instant) -> Entry {
+        // Where nobody serves, there is nobody to warm up beside.
+        let first = self.tiers.count(spec.tier, Standing::Serving) == 0;
         let held = self.departed.remove(&spec.id);
         let backend = held.and_then(|held| held.upgrade()).unwrap_or_else(|| {
             let serial = self.next_serial;

@@ -24,6 +24,8 @@ pub struct ServiceSnapshot {
     pub policy: Arc<str>,
     /// On which rung of the ladder it stands.
     pub rung: Rung,
+    /// The tier that serves, those behind it standing by; none: no tier is healthy.
+    pub tier: Option<u16>,
     /// Since when no backend is healthy.
     pub down_since: Option<Instant>,
     /// Retries that the budget would allow now.
@@ -60,6 +62,7 @@ impl ServiceSnapshot {
         self.backends
             .iter()
             .filter(|backend| backend.standing >= least)
+            .filter(|backend| self.tier.is_none_or(|tier| backend.spec.tier <= tier))
             .count()
     }
 }

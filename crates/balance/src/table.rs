@@ -5,7 +5,7 @@
 use std::sync::Arc as StdArc;
 
 use crate::backend::Backend;
-use crate::eligibility::{Admission, Rung};
+use crate::eligibility::{Admission, Footing};
 use crate::policy::Prepared;
 use crate::settings::QueueSettings;
 use crate::standing::Standing;
@@ -29,6 +29,7 @@ pub(crate) struct Member {
     pub(crate) backend: Arc<Backend>,
     pub(crate) standing: Standing,
     pub(crate) admission: Admission,
+    pub(crate) tier: u16,
     /// Where in `lanes` followed by `trials`; `u32::MAX` for nowhere.
     pub(crate) lane: u32,
 }
@@ -42,11 +43,11 @@ pub(crate) struct Table {
     pub(crate) trials: Box<[Lane]>,
     /// Whether any lane has a limit.
     pub(crate) limited: bool,
-    pub(crate) rung: Rung,
     /// Most attempts in flight on all lanes together; `u32::MAX` is no limit.
     pub(crate) most: u32,
     /// Whether asks may wait while it is full.
     pub(crate) queue: Option<QueueSettings>,
+    pub(crate) footing: Footing,
     pub(crate) prepared: Prepared,
     pub(crate) policy: StdArc<str>,
 }

@@ -113,6 +113,11 @@ fn id(name: u8) -> BackendId {
     format!("backend-{name}").into()
 }
 
+/// Of those that join; the first ones are all of tier 0.
+fn tier(name: u8) -> u16 {
+    (u16::from(name) % 4).saturating_sub(1)
+}
+
 fn settings(which: usize, fail_open: bool, checks: bool) -> ServiceSettings {
     ServiceSettings {
         policy: PolicyChoice::BUILT_IN[which].clone(),
@@ -183,6 +188,7 @@ impl Model {
                 limit,
             } => {
                 let spec = BackendSpec::new(id(name))
+                    .tier(tier(name))
                     .weight(Weight::new(weight).unwrap())
                     .max_in_flight(limit);
                 let known = self.snapshot().backend(id(name).as_str()).is_some();
@@ -268,7 +274,7 @@ impl Model {
     fn replace(&mut self, names: &[u8]) {
         let specs: Vec<_> = names
             .iter()
-            .map(|&name| BackendSpec::new(id(name)))
+            .map(|&name| BackendSpec::new(id(name)).tier(tier(name)))
             .collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         let before: Vec<_> = self
@@ -308,6 +314,13 @@ impl Model {
             .iter()
             .filter(|backend| asked(&backend.id))
             .count();
+        let healthy = |standing| {
+            let all = snapshot.backends.iter();
+            let healthy = all.filter(|one| one.standing == standing);
+            let weighed = healthy.filter(|one| one.spec.weight != Weight::ZERO);
+            weighed.map(|one| one.spec.tier).min()
+        };
+        let serves = healthy(Standing::Serving).or_else(|| healthy(Standing::Unproven));
         let admitted = |backend: &&evenkeel_balance::snapshot::BackendSnapshot| {
             let standing = match backend.standing {
                 Standing::Serving | Standing::Probing => true,
@@ -317,7 +330,8 @@ impl Model {
                 Standing::Down | Standing::Ejected => snapshot.rung == Rung::FailOpen,
                 Standing::Draining | Standing::Disabled => false,
             };
-            standing && backend.spec.weight != Weight::ZERO && asked(&backend.id)
+            let waits = serves.is_some_and(|serves| backend.spec.tier > serves);
+            standing && !waits && backend.spec.weight != Weight::ZERO && asked(&backend.id)
         };
         let full = |backend: &&evenkeel_balance::snapshot::BackendSnapshot| {
             backend

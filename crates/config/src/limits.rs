@@ -277,6 +277,8 @@ pub struct ServiceLimits {
     pub idle_body: Duration,
     /// Between two bytes of a tunnel, whichever way they go.
     pub tunnel: Duration,
+    /// What is under way on a backend that drains or has left.
+    pub drain: Duration,
     /// Bytes of a response's head.
     pub head: usize,
     /// Fields of a response's head.
@@ -292,6 +294,8 @@ impl Default for ServiceLimits {
             exchange: Duration::from_secs(60),
             idle_body: Duration::from_secs(60),
             tunnel: TUNNEL,
+            // What ALB waits for a target that is deregistered.
+            drain: Duration::from_secs(300),
             head: 32 * 1024,
             fields: 100,
         }

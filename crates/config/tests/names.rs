@@ -36,14 +36,15 @@ fn everything_of_names_that_works_today() {
         "the ceiling holds"
     );
     let address = ([10, 0, 0, 7], 9000).into();
-    let backend = service.names[0].backend(address, None);
+    let backend = service.names[0].backend(address, None, 0);
     assert_eq!(backend.spec.id.as_str(), "by-name@10.0.0.7:9000");
     assert_eq!(backend.spec.weight.get(), 3);
     assert_eq!(backend.zone.as_deref(), Some("a"));
-    let backend = service.names[2].backend(address, Weight::new(7).ok());
+    let backend = service.names[2].backend(address, Weight::new(7).ok(), 2);
     assert_eq!(backend.spec.id.as_str(), "10.0.0.7:9000");
     assert_eq!(backend.spec.weight.get(), 14, "twice the record's");
     assert_eq!(backend.spec.max_in_flight, NonZeroU32::new(5));
+    assert_eq!(backend.spec.tier, 2, "behind the name's own");
     let resolver = &plan.resolver;
     assert_eq!(resolver.servers[0], ([127, 0, 0, 1], 5353).into());
     assert_eq!(resolver.servers[1], ([10, 0, 0, 53], 53).into());

@@ -126,6 +126,12 @@ pub struct ServiceSnapshot {
     pub name: Arc<str>,
     /// The policy's word.
     pub policy: Arc<str>,
+    /// On which rung of the ladder it stands, by word.
+    pub rung: &'static str,
+    /// The tier that serves. None: no tier is healthy.
+    pub tier: Option<u16>,
+    /// How long none of its backends has been healthy: it fails open, or refuses.
+    pub all_down: Option<Duration>,
     /// Answers by class of status, 0 (none) to 5.
     pub classes: [u64; 6],
     /// Exchanges by why they ended as they did, by word; those that never ended so are left out.
@@ -202,6 +208,10 @@ pub struct Backend {
     pub latency: Option<Duration>,
     /// Its weight.
     pub weight: u16,
+    /// Its tier.
+    pub tier: u16,
+    /// Slow start: the share of its weight that it has, 0.1 to 1.
+    pub ramp: f32,
     /// The share of attempts that it should get by weight and standing, 0 to 1.
     pub share_wanted: f64,
 }
@@ -337,6 +347,9 @@ impl Watch {
         ServiceSnapshot {
             name: live.plan.name.clone(),
             policy: core.policy.clone(),
+            rung: core.rung.word(),
+            tier: core.tier,
+            all_down: core.down_since.map(|since| now.since(since)),
             classes: std::array::from_fn(|class| {
                 rows.iter().map(|row| row.classes[class].get()).sum()
             }),
@@ -422,6 +435,8 @@ fn of_core(backend: &BackendSnapshot) -> Backend {
         checks: Vec::new(),
         latency: backend.latency,
         weight: backend.spec.weight.get(),
+        tier: backend.spec.tier,
+        ramp: backend.ramp,
         share_wanted: backend.share_wanted,
     }
 }

@@ -183,6 +183,14 @@ fn lesser(service: &str, kind: &EventKind) {
                 "backend changes"
             );
         }
+        EventKind::TierChanged { from, to } => {
+            info!(
+                service,
+                from,
+                tier = to,
+                "another tier of the service serves"
+            );
+        }
         EventKind::SettingsChanged { policy } => {
             info!(service, policy = &**policy, "service's settings change");
         }

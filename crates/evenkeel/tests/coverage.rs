@@ -19,8 +19,8 @@ macro_rules! events {
 
 events! {
     ServiceStarted ServiceStopped BackendAdded BackendRemoved BackendUpdated SettingsChanged StandingChanged Checked
-    BreakerOpened BreakerHalfOpened BreakerClosed BreakerWithheld AllDown Recovered Drained PolicyFailed
-    RetryBudgetSpent Picked Refused Answered Finished Abandoned
+    BreakerOpened BreakerHalfOpened BreakerClosed BreakerWithheld AllDown Recovered TierChanged Drained
+    PolicyFailed RetryBudgetSpent Picked Refused Answered Finished Abandoned
 }
 
 const K_MSG: [&str; 12] = [

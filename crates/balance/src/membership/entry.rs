@@ -1,5 +1,6 @@
 //! Owns what the writer keeps of one member, and the count of members by standing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::backend::{Backend, BackendSpec, Counts};
@@ -65,16 +66,28 @@ impl Entry {
     }
 }
 
-/// How many members of some weight have each standing.
+/// How many members of some weight in one tier have each standing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Census([usize; 7]);
+struct Census([usize; 7]);
 
-impl Census {
-    pub(super) fn of(&mut self, standing: Standing) -> &mut usize {
-        &mut self.0[standing as usize]
+/// The same of all tiers that have members, the first first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tiers(BTreeMap<u16, Census>);
+
+impl Tiers {
+    pub(super) fn of(&mut self, tier: u16, standing: Standing) -> &mut usize {
+        &mut self.0.entry(tier).or_default().0[standing as usize]
     }
 
-    pub(super) fn count(&self, standing: Standing) -> usize {
-        self.0[standing as usize]
+    pub(super) fn count(&self, tier: u16, standing: Standing) -> usize {
+        let census = self.0.get(&tier);
+        census.map_or(0, |census| census.0[standing as usize])
+    }
+
+    /// The first tier with a member of this standing.
+    pub(super) fn first(&self, standing: Standing) -> Option<u16> {
+        let mut tiers = self.0.iter();
+        let found = tiers.find(|(_, census)| census.0[standing as usize] > 0);
+        found.map(|(tier, _)| *tier)
     }
 }

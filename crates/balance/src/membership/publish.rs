@@ -21,8 +21,11 @@ fn most(limit: Option<NonZeroU32>) -> u32 {
 impl Ledger {
     /// The table that pickers read from now on.
     pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
-        let rung = self.rung;
-        let admitted = |entry: &Entry| admission(entry.standing, entry.zero_weight(), rung);
+        let footing = self.footing;
+        let admitted = |entry: &Entry| {
+            let tier = entry.spec.tier;
+            admission(entry.standing, entry.zero_weight(), tier, footing)
+        };
         let share = |entry: &Entry| {
             let warmth = ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0);
             f32::from(entry.spec.weight.get()) * warmth
@@ -44,7 +47,11 @@ impl Ledger {
             }
         };
         let lanes: Box<[Lane]> = self.members.iter().filter(in_lanes).map(lane).collect();
-        let on_trial = |entry: &&Entry| entry.standing == Standing::Probing && !entry.zero_weight();
+        // Who fails open has its trials all the same.
+        let on_trial = |entry: &&Entry| {
+            let barred = matches!(admitted(entry), Admission::Barred(_));
+            entry.standing == Standing::Probing && !barred
+        };
         let trials: Box<[Lane]> = self.members.iter().filter(on_trial).map(lane).collect();
         let (mut next_lane, mut next_trial) = (0, u32::try_from(lanes.len()).unwrap_or(u32::MAX));
         let members = self.members.iter().map(|entry| {
@@ -59,10 +66,28 @@ impl Ledger {
                 backend: entry.backend.clone(),
                 standing: entry.standing,
                 admission,
+                tier: entry.spec.tier,
                 lane,
             }
         });
         let members: Box<[Member]> = members.collect();
+        let prepared = self.prepared(&lanes, before);
+        let policy = self.policy.clone();
+        Table {
+            members,
+            limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
+            lanes,
+            trials,
+            footing,
+            most: most(self.settings.max_in_flight),
+            queue: self.settings.queue,
+            prepared,
+            policy,
+        }
+    }
+
+    /// The policy with the tables that it makes of these lanes, and of the membership.
+    fn prepared(&self, lanes: &[Lane], before: Option<&Table>) -> Prepared {
         let weights: Vec<(BackendId, u16)> = match self.settings.policy {
             PolicyChoice::Hash(_) => self
                 .members
@@ -71,23 +96,11 @@ impl Ledger {
                 .collect(),
             _ => Vec::new(),
         };
-        let prepared = Prepared::new(
+        Prepared::new(
             &self.settings.policy,
-            &lanes,
+            lanes,
             &weights,
             before.map(|before| &before.prepared),
-        );
-        let policy = self.policy.clone();
-        Table {
-            members,
-            limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
-            lanes,
-            trials,
-            rung,
-            most: most(self.settings.max_in_flight),
-            queue: self.settings.queue,
-            prepared,
-            policy,
-        }
+        )
     }
 }

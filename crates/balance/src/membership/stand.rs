@@ -1,8 +1,8 @@
 //! Owns the derivation of standings from facts, and of the service's rung from standings.
 
 use super::Ledger;
-use super::entry::Census;
-use crate::eligibility::Rung;
+use super::entry::Tiers;
+use crate::eligibility::{Footing, Rung};
 use crate::event::EventKind;
 use crate::settings::OnAllDown;
 use crate::standing::{Reason, Standing};
@@ -11,10 +11,10 @@ use crate::time::Instant;
 impl Ledger {
     /// After a change of membership: standings and census anew.
     pub(super) fn recount(&mut self, now: Instant) {
-        self.census = Census::default();
+        self.tiers = Tiers::default();
         for entry in &self.members {
             if !entry.zero_weight() {
-                *self.census.of(entry.standing) += 1;
+                *self.tiers.of(entry.spec.tier, entry.standing) += 1;
             }
         }
         for at in 0..self.members.len() {
@@ -35,13 +35,15 @@ impl Ledger {
         if standing == from {
             return;
         }
+        let tier = entry.spec.tier;
         if !entry.zero_weight() {
-            *self.census.of(from) -= 1;
-            *self.census.of(standing) += 1;
+            *self.tiers.of(tier, from) -= 1;
+            *self.tiers.of(tier, standing) += 1;
         }
         // Who returns while others serve warms up; who returns to an empty house is needed at once. Members that begin together are
-        // proven one after another, and none of them may get the share of those that wait for their check.
-        let others = self.census.count(Standing::Serving) > usize::from(!entry.zero_weight());
+        // proven one after another, and none of them may get the share of those that wait for their check. Other tiers take no part of
+        // what this one has.
+        let others = self.tiers.count(tier, Standing::Serving) > usize::from(!entry.zero_weight());
         if standing == Standing::Serving {
             let begins = entry.first && from == Standing::Unproven;
             entry.warming = (others && !begins).then_some(now);
@@ -57,14 +59,20 @@ impl Ledger {
         });
     }
 
-    /// The rung follows the census; both its ends are events.
+    /// Rung and tier follow the census; what they come to is told.
     pub(crate) fn settle(&mut self, now: Instant) {
         let reached = self.reached();
-        if reached == self.rung {
+        if reached == self.footing {
             return;
         }
-        self.rung = reached;
+        self.footing = reached;
         self.dirty = true;
+        if let Some(to) = reached.tier
+            && let Some(from) = self.served.replace(to).filter(|from| *from != to)
+        {
+            self.tell(EventKind::TierChanged { from, to });
+        }
+        let reached = reached.rung;
         let down = reached >= Rung::FailOpen && !self.members.is_empty();
         match (down, self.down_since) {
             (true, None) => {
@@ -84,18 +92,21 @@ impl Ledger {
         }
     }
 
-    pub(super) fn reached(&self) -> Rung {
+    /// The first tier with somebody proven; else the first with somebody who may be; else all of them, or none.
+    pub(super) fn reached(&self) -> Footing {
+        let by = |rung, tier| Footing { rung, tier };
+        let first = |standing| self.tiers.first(standing);
         let could = [Standing::Down, Standing::Ejected, Standing::Probing]
-            .iter()
-            .any(|&standing| self.census.count(standing) > 0);
-        if self.census.count(Standing::Serving) > 0 {
-            Rung::Proven
-        } else if self.census.count(Standing::Unproven) > 0 {
-            Rung::Unproven
+            .into_iter()
+            .any(|standing| first(standing).is_some());
+        if let Some(tier) = first(Standing::Serving) {
+            by(Rung::Proven, Some(tier))
+        } else if let Some(tier) = first(Standing::Unproven) {
+            by(Rung::Unproven, Some(tier))
         } else if could && self.settings.on_all_down == OnAllDown::FailOpen {
-            Rung::FailOpen
+            by(Rung::FailOpen, None)
         } else {
-            Rung::AllDown
+            by(Rung::AllDown, None)
         }
     }
 }

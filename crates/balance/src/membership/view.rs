@@ -57,7 +57,8 @@ impl Ledger {
             departed: self.departed.len(),
             name: self.facts.name.clone(),
             policy: self.policy.clone(),
-            rung: self.rung,
+            rung: self.footing.rung,
+            tier: self.footing.tier,
             down_since: self.down_since,
             retry_budget: self.facts.budget.left(),
             places: (self.settings.max_in_flight)
@@ -70,7 +71,8 @@ impl Ledger {
 
     /// The weight that the operator and the standing give a backend now.
     fn wanted(&self, entry: &Entry, now: Instant) -> f64 {
-        if entry.standing < Standing::Unproven {
+        let stands_by = |tier| entry.spec.tier > tier;
+        if entry.standing < Standing::Unproven || self.footing.tier.is_some_and(stands_by) {
             return 0.0;
         }
         f64::from(entry.spec.weight.get())

@@ -14,6 +14,9 @@ mod ejection;
 /// Checks, hands, ladders and drains.
 mod standing;
 
+/// Who serves while others stand by.
+mod tiers;
+
 /// Joining, leaving and returning.
 mod identity;
 

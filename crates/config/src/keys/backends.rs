@@ -46,6 +46,12 @@ pub(crate) static BACKEND: Keys = Keys {
             "Its share; 0: nothing new is sent to it. With `srv`, the weight of each record counts so many times.",
         ),
         key(
+            "tier",
+            Shape::Number(0, u16::MAX as u64),
+            Absent::Is(|| "0".into()),
+            "Serves while no backend of a tier with a smaller number is healthy. With `srv`, each further priority of the records counts one more.",
+        ),
+        key(
             "max_in_flight",
             Shape::Number(1, u32::MAX as u64),
             Absent::No("no limit"),

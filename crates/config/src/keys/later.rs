@@ -5,8 +5,7 @@
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
     ("rules.*.limits", &["rate"]),
-    ("services.*", &["retry", "hedge", "drain", "affinity"]),
-    ("services.*.backends.*", &["tier"]),
+    ("services.*", &["retry", "hedge", "affinity"]),
     ("services.*.policy.hash", &["bounded"]),
 ];
 

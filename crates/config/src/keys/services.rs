@@ -73,6 +73,12 @@ pub(crate) static SERVICE: Keys = Keys {
             "A backend that joins or returns reaches its weight over this time.",
         ),
         key(
+            "drain",
+            Shape::Duration,
+            Absent::Is(|| written::duration(ServiceLimits::default().drain)),
+            "What is under way on a backend that drains, or that left the file, may take so long; then it is cut.",
+        ),
+        key(
             "on_all_down",
             Shape::Words(&["fail_open", "fail_closed"]),
             Absent::Is(|| "fail_open".into()),

@@ -106,20 +106,7 @@ pub(super) fn parted(members: Vec<Member>) -> (Vec<BackendPlan>, Vec<NamePlan>) 
 
 fn member(reading: &Reading, node: &Node) -> Option<Member> {
     if !matches!(node.value, Value::Map(_)) {
-        let text = reading.text(node)?;
-        let address = reading.parsed(node, "address", address::backend)?;
-        let spec = BackendSpec::new(text.value());
-        return Some(Member {
-            at: node.at,
-            written: text.clone(),
-            id: text,
-            is: Is::Backend(BackendPlan {
-                spec,
-                address,
-                max_connections: None,
-                zone: None,
-            }),
-        });
+        return bare(reading, node);
     }
     let map = reading.map(node, &BACKEND)?;
     let at = map.at;
@@ -129,6 +116,7 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
     let weight = map
         .number("weight")
         .map_or(Some(Weight::ONE), |weight| Weight::new(weight).ok());
+    let tier = map.number("tier");
     let max_in_flight = map.number("max_in_flight").and_then(NonZeroU32::new);
     let max_connections = map.number("max_connections").and_then(NonZeroUsize::new);
     let zone = map.text("zone").map(|zone| zone.value().into());
@@ -144,6 +132,7 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
     let id = own_id.clone().unwrap_or_else(|| written.clone());
     let spec = BackendSpec {
         weight: weight?,
+        tier: tier.unwrap_or_default(),
         max_in_flight,
         admin,
         labels: labels.unwrap_or_default(),
@@ -172,6 +161,24 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
         written,
         id,
         is,
+    })
+}
+
+/// One that is an address and nothing else.
+fn bare(reading: &Reading, node: &Node) -> Option<Member> {
+    let text = reading.text(node)?;
+    let address = reading.parsed(node, "address", address::backend)?;
+    let spec = BackendSpec::new(text.value());
+    Some(Member {
+        at: node.at,
+        written: text.clone(),
+        id: text,
+        is: Is::Backend(BackendPlan {
+            spec,
+            address,
+            max_connections: None,
+            zone: None,
+        }),
     })
 }
 

@@ -85,6 +85,7 @@ pub(super) fn read(
 /// `timeouts:`
 fn deadlines(fields: &Fields<'_>) -> ServiceLimits {
     let mut limits = ServiceLimits::default();
+    fields.set("drain", Reading::duration, &mut limits.drain);
     if let Some(map) = fields.map("timeouts", &SERVICE_TIMEOUTS) {
         map.set("connect", Reading::wait, &mut limits.connect);
         map.set("per_try", Reading::wait, &mut limits.per_try);

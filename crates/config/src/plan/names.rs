@@ -30,9 +30,10 @@ pub struct NamePlan {
 }
 
 impl NamePlan {
-    /// The backend at one of its addresses. The weight that a record gives it counts as many times as the name's says.
+    /// The backend at one of its addresses. The weight that a record gives it counts as many times as the name's says, and `behind`
+    /// is how many tiers of records stand before its own.
     #[must_use]
-    pub fn backend(&self, address: SocketAddr, weight: Option<Weight>) -> BackendPlan {
+    pub fn backend(&self, address: SocketAddr, weight: Option<Weight>, behind: u16) -> BackendPlan {
         let id = match &self.id {
             Some(id) => BackendId::from(format!("{id}@{address}")),
             None => BackendId::from(address.to_string()),
@@ -44,6 +45,7 @@ impl NamePlan {
             spec: BackendSpec {
                 id,
                 weight: weight.unwrap_or(self.spec.weight),
+                tier: self.spec.tier.saturating_add(behind),
                 ..self.spec.clone()
             },
             address: BackendAddress::Tcp(address),

@@ -92,6 +92,8 @@ pub(crate) struct Part {
 pub(crate) struct PartFound {
     pub(crate) part: Part,
     pub(crate) weight: Option<Weight>,
+    /// Tiers of records before its own.
+    pub(crate) behind: u16,
     pub(crate) addresses: Result<Vec<IpAddr>, Fault>,
 }
 
@@ -111,6 +113,7 @@ pub(crate) struct Place {
     address: IpAddr,
     port: Option<NonZeroU16>,
     weight: Option<Weight>,
+    behind: u16,
 }
 
 impl Place {
@@ -251,7 +254,7 @@ impl Book {
                     continue;
                 };
                 let address = SocketAddr::new(place.address, port.get());
-                let backend = name.backend(address, place.weight);
+                let backend = name.backend(address, place.weight, place.behind);
                 if !listed.contains(&address) && ids.insert(backend.spec.id.clone()) {
                     members.push(backend);
                 }
@@ -285,6 +288,7 @@ impl Known {
                         address,
                         port: one.part.port,
                         weight: one.weight,
+                        behind: one.behind,
                     });
                     let places: Vec<_> = places.collect();
                     self.left_out += (came - places.len()) as u64;
@@ -297,7 +301,15 @@ impl Known {
                 }
                 Err(why) => {
                     fault = Some(why);
-                    self.parts.get(&one.part).cloned().unwrap_or_default()
+                    // The record itself is known.
+                    let (weight, behind) = (one.weight, one.behind);
+                    let earlier = self.parts.get(&one.part).into_iter().flatten();
+                    let stays = |place: &Place| Place {
+                        weight,
+                        behind,
+                        ..*place
+                    };
+                    earlier.map(stays).collect()
                 }
             };
             parts.insert(one.part, places);
@@ -306,12 +318,17 @@ impl Known {
             return (None, Some(fault.unwrap_or(nothing)));
         }
         let mut places: Vec<Place> = parts.values().flatten().copied().collect();
-        // Of two records of one place, the greater weight.
-        places.sort_unstable_by_key(|one| (one.address, one.port, Reverse(one.weight)));
+        // Of two records of one place, the first tier and the greater weight.
+        places.sort_unstable_by_key(|one| {
+            let (tier, weight) = (one.behind, Reverse(one.weight));
+            (one.address, one.port, tier, weight)
+        });
         places.dedup_by_key(|one| (one.address, one.port));
         if places.len() > limits::NAME_ADDRESSES {
             self.left_out += (places.len() - limits::NAME_ADDRESSES) as u64;
+            places.sort_by_key(|one| one.behind);
             places.truncate(limits::NAME_ADDRESSES);
+            places.sort_unstable();
             for part in parts.values_mut() {
                 part.retain(|one| places.binary_search_by_key(&one.at(), Place::at).is_ok());
             }
@@ -360,6 +377,7 @@ mod tests {
                 v6,
             },
             weight: None,
+            behind: 0,
             addresses: addresses.map(parsed),
         }
     }

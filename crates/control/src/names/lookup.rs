@@ -3,6 +3,7 @@
 //! The resolver keeps nothing: when a name is asked for again is the schedule's, which reads the lives of records itself. The
 //! system's `/etc/resolv.conf` and `/etc/hosts` are read when the resolver is made.
 
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ impl Asker {
             Question::Srv(name) => return self.srv(name).await,
             Question::Addresses(name) => name,
         };
-        let (parts, lives) = self.addresses(name, None, None).await;
+        let (parts, lives) = self.addresses(name, None).await;
         Ok(Found {
             parts: parts.into(),
             lives,
@@ -112,8 +113,7 @@ impl Asker {
     async fn addresses(
         &self,
         host: &Arc<str>,
-        port: Option<NonZeroU16>,
-        weight: Option<Weight>,
+        target: Option<&Target>,
     ) -> ([PartFound; 2], Duration) {
         let (v4, v6) = tokio::join!(
             self.one(host, RecordType::A),
@@ -123,10 +123,11 @@ impl Asker {
         let part = |v6, came: Result<Lookup, Fault>| PartFound {
             part: Part {
                 host: host.clone(),
-                port,
+                port: target.map(|target| target.port),
                 v6,
             },
-            weight,
+            weight: target.map(|target| target.weight),
+            behind: target.map_or(0, |target| target.behind),
             addresses: came.map(|found| ips(&found)),
         };
         let parts = [part(false, v4), part(true, v6)];
@@ -148,8 +149,8 @@ impl Asker {
             cut,
         };
         let follow = async {
-            for (host, port, weight) in targets.into_iter().take(limits::SRV_TARGETS) {
-                let (parts, lives) = self.addresses(&host, Some(port), Some(weight)).await;
+            for target in targets.into_iter().take(limits::SRV_TARGETS) {
+                let (parts, lives) = self.addresses(&target.host, Some(&target)).await;
                 found.parts.extend(parts);
                 found.lives = found.lives.min(lives);
             }
@@ -176,13 +177,33 @@ fn lives(found: &Lookup) -> Duration {
     Duration::from_secs(all.min().unwrap_or_default().into())
 }
 
-/// The targets of the lowest priority, in an order of their own. Those of higher ones are for when none of these serves (RFC 2782),
-/// which wants tiers. Weight 0 is "a very small chance" beside others, and no wish where all have it.
-fn targets<'r>(records: impl Iterator<Item = &'r SRV>) -> Vec<(Arc<str>, NonZeroU16, Weight)> {
-    let mut records: Vec<&SRV> = records.collect();
-    let first = records.iter().map(|one| one.priority).min();
+/// What one SRV record names.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    host: Arc<str>,
+    port: NonZeroU16,
+    weight: Weight,
+    /// Priorities before its own.
+    behind: u16,
+}
+
+/// All targets, those of the lowest priority first, in an order of their own. Those of a higher one are for when none before them
+/// serves (RFC 2782): each priority is a tier.
+fn targets<'r>(records: impl Iterator<Item = &'r SRV>) -> Vec<Target> {
+    let mut priorities = BTreeMap::<u16, Vec<&SRV>>::new();
     // A target that is the root says that there is no such service.
-    records.retain(|one| Some(one.priority) == first && !one.target.is_root());
+    for one in records.filter(|one| !one.target.is_root()) {
+        priorities.entry(one.priority).or_default().push(one);
+    }
+    let mut seen = HashSet::new();
+    let tiers = (0..).zip(priorities.into_values());
+    let all = tiers.flat_map(|(behind, records)| tier(behind, &records));
+    all.filter(|one| seen.insert((one.host.clone(), one.port)))
+        .collect()
+}
+
+/// Those of one priority. Weight 0 is "a very small chance" beside others, and no wish where all have it.
+fn tier(behind: u16, records: &[&SRV]) -> Vec<Target> {
     let weights = records.iter().map(|one| u32::from(one.weight));
     let (least, most) = (weights.clone().min(), weights.max().unwrap_or_default());
     let (times, over) = match most {
@@ -191,20 +212,21 @@ fn targets<'r>(records: impl Iterator<Item = &'r SRV>) -> Vec<(Arc<str>, NonZero
         1..=100 if least == Some(0) => (100, 1),
         _ => (u32::from(Weight::MOST), most.max(Weight::MOST.into())),
     };
-    let target = |one: &SRV| {
+    let target = |one: &&SRV| {
         let weight = (u32::from(one.weight) * times / over).max(1);
-        let host = one.target.to_ascii().to_ascii_lowercase();
-        Some((
-            host.into(),
-            NonZeroU16::new(one.port)?,
-            Weight::new(weight).unwrap_or(Weight::ONE),
-        ))
+        Some(Target {
+            host: one.target.to_ascii().to_ascii_lowercase().into(),
+            port: NonZeroU16::new(one.port)?,
+            weight: Weight::new(weight).unwrap_or(Weight::ONE),
+            behind,
+        })
     };
-    let mut targets: Vec<_> = records.into_iter().filter_map(target).collect();
-    targets.sort_unstable_by(|(host, port, weight), (other, to, less)| {
-        (host, port, less).cmp(&(other, to, weight))
+    let mut targets: Vec<_> = records.iter().filter_map(target).collect();
+    // Of two records of one place, the first is taken: the one of the greater weight.
+    targets.sort_unstable_by(|one, other| {
+        let place = (&one.host, one.port).cmp(&(&other.host, other.port));
+        place.then(other.weight.cmp(&one.weight))
     });
-    targets.dedup_by(|(host, port, _), (earlier, to, _)| host == earlier && port == to);
     targets
 }
 
@@ -229,7 +251,7 @@ mod tests {
 
     /// Records as priority, weight, port and target.
     #[track_caller]
-    fn check(records: &[(u16, u16, u16, &str)], expect: &[(&str, u16, u16)]) {
+    fn check(records: &[(u16, u16, u16, &str)], expect: &[(&str, (u16, u16, u16))]) {
         let records: Vec<_> = records
             .iter()
             .map(|&(priority, weight, port, target)| {
@@ -239,40 +261,61 @@ mod tests {
         for records in [records.iter().collect(), records.iter().rev().collect()] {
             let records: Vec<&SRV> = records;
             let all = targets(records.into_iter());
-            let got: Vec<_> = all
-                .iter()
-                .map(|(host, port, weight)| (&**host, port.get(), weight.get()))
-                .collect();
+            let shown = |one: &'_ Target| (one.port.get(), one.weight.get(), one.behind);
+            let got: Vec<_> = all.iter().map(|one| (&*one.host, shown(one))).collect();
             assert_eq!(got, expect);
         }
     }
 
     #[test]
-    fn targets_are_of_the_lowest_priority_with_weights_of_ours() {
+    fn targets_are_of_all_priorities_with_weights_of_ours() {
         check(&[], &[]);
         check(&[(0, 0, 0, ".")], &[]);
         check(&[(0, 1, 0, "a.")], &[]);
         check(
             &[(1, 0, 80, "B."), (1, 0, 81, "a.")],
-            &[("a.", 81, 1), ("b.", 80, 1)],
+            &[("a.", (81, 1, 0)), ("b.", (80, 1, 0))],
         );
-        check(&[(2, 9, 80, "b."), (1, 7, 80, "a.")], &[("a.", 80, 7)]);
+        // A priority behind another is a tier, whatever its number, and has shares of its own.
+        check(
+            &[(20, 9, 80, "a."), (10, 7, 80, "b.")],
+            &[("b.", (80, 7, 0)), ("a.", (80, 9, 1))],
+        );
+        check(
+            &[
+                (7, 65_535, 1, "a."),
+                (0, 1, 1, "b."),
+                (9, 0, 1, "c."),
+                (7, 0, 1, "d."),
+            ],
+            &[
+                ("b.", (1, 1, 0)),
+                ("a.", (1, 10_000, 1)),
+                ("d.", (1, 1, 1)),
+                ("c.", (1, 1, 2)),
+            ],
+        );
+        // Of one place in two of them, the first counts.
+        check(
+            &[(2, 9, 80, "a."), (1, 7, 80, "a."), (2, 1, 81, "a.")],
+            &[("a.", (80, 7, 0)), ("a.", (81, 1, 1))],
+        );
         check(
             &[(1, 10, 1, "a."), (1, 20, 1, "b.")],
-            &[("a.", 1, 10), ("b.", 1, 20)],
+            &[("a.", (1, 10, 0)), ("b.", (1, 20, 0))],
         );
         check(
             &[(1, 0, 1, "a."), (1, 2, 1, "b.")],
-            &[("a.", 1, 1), ("b.", 1, 200)],
+            &[("a.", (1, 1, 0)), ("b.", (1, 200, 0))],
         );
         check(
             &[(1, 0, 1, "a."), (1, 200, 1, "b.")],
-            &[("a.", 1, 1), ("b.", 1, 200)],
+            &[("a.", (1, 1, 0)), ("b.", (1, 200, 0))],
         );
         check(
             &[(1, 1, 1, "a."), (1, 65_535, 1, "b.")],
-            &[("a.", 1, 1), ("b.", 1, 10_000)],
+            &[("a.", (1, 1, 0)), ("b.", (1, 10_000, 0))],
         );
-        check(&[(1, 5, 1, "a."), (1, 9, 1, "a.")], &[("a.", 1, 9)]);
+        check(&[(1, 5, 1, "a."), (1, 9, 1, "a.")], &[("a.", (1, 9, 0))]);
     }
 }

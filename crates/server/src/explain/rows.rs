@@ -126,6 +126,7 @@ fn service(routed: &Routed<'_>) -> Value {
     let Explanation {
         policy,
         rung,
+        tier,
         result,
         queue,
         trial,
@@ -138,6 +139,7 @@ fn service(routed: &Routed<'_>) -> Value {
         // JavaScript has no whole numbers of 64 bits.
         "key": routed.key.map(|key| format!("{key:016x}")),
         "rung": rung.word(),
+        "tier": tier,
         "backend": result.as_ref().ok().map(|id| id.as_str()),
         "refusal": result.as_ref().err().map(|refusal| refusal.word()),
         "waits": queue.is_some() && result == Err(Refusal::AllFull),
@@ -150,6 +152,7 @@ fn candidate(one: &Candidate) -> Value {
     json!({
         "backend": one.id.as_str(),
         "standing": one.standing.word(),
+        "tier": one.tier,
         "excluded": one.bar.map(|bar| bar.word()),
         "score": one.score,
         "share": one.share,

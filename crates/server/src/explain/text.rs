@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use evenkeel_balance::eligibility::Bar;
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
@@ -255,7 +256,7 @@ fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most:
             one.standing.word().into(),
             score,
             one.share.to_string(),
-            one.bar.map_or("", |bar| bar.word()).into(),
+            excluded(one),
         ]);
     }
     table(out, &rows);
@@ -264,6 +265,15 @@ fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most:
         let _ = writeln!(out, "  and {hidden} more; --all shows them");
     }
     winner(out, routed, &explanation, follows);
+}
+
+/// Why it may not be picked.
+fn excluded(one: &Candidate) -> String {
+    match one.bar {
+        Some(bar @ Bar::Standby) => format!("{}, tier {}", bar.word(), one.tier),
+        Some(bar) => bar.word().into(),
+        None => String::new(),
+    }
 }
 
 fn winner(out: &mut String, routed: &Routed<'_>, explanation: &Explanation, follows: bool) {

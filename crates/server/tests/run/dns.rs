@@ -374,14 +374,20 @@ fn records_of_srv_bring_ports_and_weights() {
     let mut story = Story::new("dns-srv", zone, services, "");
     story
         .keel
-        .until("name=\"srv _http._tcp.test\" all=2 joined=2 left=0\n");
+        .until("name=\"srv _http._tcp.test\" all=3 joined=3 left=0\n");
     let named = |port, ip| format!("s@{}", at(port, &[ip])[0]);
-    story.members(&[named(one.port, "127.0.0.1"), named(two.port, "127.0.0.2")]);
+    story.members(&[
+        named(one.port, "127.0.0.1"),
+        named(two.port, "127.0.0.2"),
+        named(9, "127.0.0.3"),
+    ]);
     let page = story.keel.page("/v1/status");
     assert!(
-        page.contains("\"weight\":60,") && page.contains("\"weight\":20,"),
+        page.contains("\"weight\":60,\"tier\":0,") && page.contains("\"weight\":20,\"tier\":0,"),
         "{page}"
     );
+    // Another priority stands by.
+    assert!(page.contains("\"weight\":20,\"tier\":1,"), "{page}");
     story.answered_by(&["127.0.0.1", "127.0.0.2"]);
     // One target is not told for now: the others are followed, and it stays.
     story

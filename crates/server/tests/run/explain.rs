@@ -24,7 +24,7 @@ listeners:
   web: { bind: \"127.0.0.1:8080\" }
   inner: { bind: [\"127.0.0.1:8081\", \"127.0.0.1:8082\"], limits: { body: 10B } }
 services:
-  api: { backends: [\"10.0.0.1:1\", { address: \"10.0.0.2:1\", state: disabled }, { address: \"10.0.0.3:1\", weight: 0 }] }
+  api: { backends: [\"10.0.0.1:1\", { address: \"10.0.0.2:1\", state: disabled }, { address: \"10.0.0.3:1\", weight: 0 }, { address: \"10.0.0.4:1\", tier: 1 }] }
   user: { policy: { hash: { key: { header: X-User } } }, backends: [a:1, b:1, c:1, d:1] }
   gone: { backends: [{ address: a:1, state: draining }] }
 rules:
@@ -122,6 +122,9 @@ fn what_is_done() {
             ("/services/0/candidates/0/score", json!(1.0)),
             ("/services/0/candidates/1/excluded", json!("disabled")),
             ("/services/0/candidates/2/excluded", json!("zero_weight")),
+            ("/services/0/tier", json!(0)),
+            ("/services/0/candidates/3/excluded", json!("standby")),
+            ("/services/0/candidates/3/tier", json!(1)),
         ],
     );
     check(
