@@ -1,4 +1,5 @@
-//! Who may ask: the pages and metrics of a running instance. Today for reading, on loopback.
+//! Who may ask: the pages and metrics of a running instance, and what of it may be changed. Today without access control: changes
+//! are for loopback and Unix sockets.
 //!
 //! Knows the instance by its [`Watch`] alone. Below, the modules in the order of a question.
 #![forbid(unsafe_code)]
@@ -8,6 +9,9 @@ pub mod pages;
 
 /// Who is connected.
 pub mod guests;
+
+/// What may be changed.
+mod changes;
 
 /// The status as JSON.
 mod status;

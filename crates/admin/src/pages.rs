@@ -1,4 +1,4 @@
-//! Owns the pages: `/livez`, `/readyz`, `/metrics`, `/v1/status`.
+//! Owns the pages: `/livez`, `/readyz`, `/metrics`, `/v1/status`, and where changes are asked for.
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use axum::routing::get;
 use evenkeel_control::Watch;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::changes::{self, From, Problem};
 use crate::guests::{Counts, Hall, Socket};
 use crate::{metrics, status};
 
@@ -45,21 +46,26 @@ pub async fn serve(
     watch: Watch,
     counts: Arc<Counts>,
 ) -> io::Result<()> {
+    let here = match &listener {
+        Listener::Tcp(socket) => socket.local_addr()?.ip().to_canonical().is_loopback(),
+        Listener::Unix(_) => true,
+    };
+    let from = if here { From::Here } else { From::Anywhere };
     let socket = match listener {
         Listener::Tcp(socket) => Socket::Tcp(TcpListener::from_std(socket)?),
         Listener::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?),
     };
-    let app = router(pages, watch, counts.clone());
+    let app = router(pages, from, watch, counts.clone());
     axum::serve(Hall::new(socket, counts), app).await
 }
 
 /// What the pages show.
-struct Shown {
-    watch: Watch,
+pub(crate) struct Shown {
+    pub(crate) watch: Watch,
     counts: Arc<Counts>,
 }
 
-fn router(pages: Pages, watch: Watch, counts: Arc<Counts>) -> Router {
+fn router(pages: Pages, from: From, watch: Watch, counts: Arc<Counts>) -> Router {
     let open = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
@@ -68,6 +74,11 @@ fn router(pages: Pages, watch: Watch, counts: Arc<Counts>) -> Router {
         Pages::Metrics => open,
         Pages::All => open
             .route("/v1/status", get(status_page))
+            .merge(changes::router(from))
+            .fallback(|| async {
+                let why = "there is no such page; see /v1/status";
+                Problem::new(StatusCode::NOT_FOUND, "no_page", why)
+            })
             .layer(from_fn(own_host)),
     };
     all.with_state(Arc::new(Shown { watch, counts }))

@@ -19,6 +19,8 @@ pub(crate) struct Status {
 #[derive(Serialize)]
 struct Listener {
     name: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    draining: bool,
     connections: usize,
     accepted: u64,
 }
@@ -111,6 +113,7 @@ impl From<Snapshot> for Status {
                 .iter()
                 .map(|listener| Listener {
                     name: listener.name.to_string(),
+                    draining: listener.draining,
                     connections: listener.connections,
                     accepted: listener.accepted,
                 })

@@ -9,6 +9,9 @@ pub mod tree;
 /// What is wrong, where, and what to do.
 pub mod problem;
 
+/// What somebody may have meant.
+pub mod nearest;
+
 /// Every key that there is.
 mod keys;
 

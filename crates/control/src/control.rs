@@ -22,11 +22,17 @@ use crate::access_log::{AccessLog, Opened};
 use crate::certificates;
 use crate::changes::Changes;
 use crate::checks::{self, Checker};
+use crate::command::{self, Line, Orders};
+use crate::drains::Drains;
 use crate::names::{Names, News};
-use crate::snapshot::{Reloads, Watch};
+use crate::overlay::Overlay;
+use crate::snapshot::Reloads;
 
 /// How often facts become standing.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
+
+/// What becomes of commands.
+mod obey;
 
 /// Why an instance does not start.
 mod refused;
@@ -83,6 +89,10 @@ pub struct Control {
     reloads: Arc<Reloads>,
     log: AccessLog,
     ends: certificates::Ends,
+    overlay: Overlay,
+    drains: Drains,
+    orders: Orders,
+    line: Line,
 }
 
 impl Control {
@@ -128,7 +138,12 @@ impl Control {
             .map(|index| spawn(index, published.clone(), clock, Arc::default()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Thread)?;
+        let (orders, line) = command::line();
         let mut control = Self {
+            overlay: Overlay::default(),
+            drains: Drains::default(),
+            orders,
+            line,
             published,
             workers,
             clock,
@@ -167,7 +182,8 @@ impl Control {
         let before = self.published.load();
         let changes = Changes::between(&before.plan, &plan);
         certificates::load(&plan)?;
-        let bound = bind_all(&plan, &self.open, self.workers.len())?;
+        let bindable = self.overlay.bindable(&plan);
+        let bound = bind_all(&bindable, &self.open, self.workers.len())?;
         let opened = open_log(&self.log, &plan)?;
         let gone: Vec<_> = self
             .open
@@ -183,8 +199,14 @@ impl Control {
         let outlet = outlet.map_err(StartError::Thread)?;
         let now = self.clock.now();
         self.names.follow(&plan, now);
+        self.overlay.follow(&plan);
+        let were = before
+            .services
+            .iter()
+            .map(|one| one.state.all())
+            .collect::<Vec<_>>();
         let (count, events) = (self.workers.len(), &self.events);
-        let members = |service: &ServicePlan| self.names.members(service);
+        let members = |service: &ServicePlan| self.members(service);
         let mut live = Live::join_members(plan, Some(&before), count, events, now, members);
         live.outlet = outlet;
         let checkers = std::mem::take(&mut self.checkers);
@@ -203,6 +225,8 @@ impl Control {
                 open.listener = listener.name.clone();
             }
         }
+        self.steer(&live);
+        self.drain_between(&before, &were, &live);
         self.published.store(live);
         self.listen(bound);
         for key in gone {
@@ -216,6 +240,7 @@ impl Control {
     /// worker was replaced.
     pub fn tick(&mut self) -> bool {
         self.log.tick();
+        self.obey();
         self.settle();
         self.follow_names();
         certificates::turn(&self.published.load(), &mut self.ends);
@@ -245,8 +270,7 @@ impl Control {
         for service in &self.published.load().services {
             let mut names = service.plan.names.iter();
             if names.any(|name| changed.contains(&name.question)) {
-                let members = self.names.members(&service.plan);
-                service.state.update(&members, now);
+                self.bring(service);
                 if let Some(checker) = self.checkers.get(&service.plan.name) {
                     checker.look_again();
                 }
@@ -290,24 +314,6 @@ impl Control {
             }
         }
         replaced
-    }
-
-    /// Looks at this instance from other threads and tasks.
-    #[must_use]
-    pub fn watch(&self) -> Watch {
-        Watch {
-            published: self.published.clone(),
-            workers: self
-                .workers
-                .iter()
-                .map(|worker| worker.state.clone())
-                .collect(),
-            clock: self.clock,
-            draining: self.draining.clone(),
-            reloads: self.reloads.clone(),
-            names: self.names.book(),
-            log: self.log.counts(),
-        }
     }
 
     /// Opens the access log's file anew: the one that is open may have been renamed.

@@ -4,11 +4,20 @@
 //! the resolver alone reads the system's own. Below, the modules in the order of a process's life.
 #![forbid(unsafe_code)]
 
+/// What may be asked of it.
+pub mod command;
+
 /// The running instance, and what can be asked of it.
 pub mod control;
 
 /// What is said of it at one moment.
 pub mod snapshot;
+
+/// What operators want otherwise than the configuration says.
+mod overlay;
+
+/// What drains, and for how long.
+mod drains;
 
 /// What a reload changed.
 pub mod changes;
@@ -31,6 +40,7 @@ mod certificates;
 pub use certificates::problems as certificate_problems;
 
 pub use changes::Changes;
+pub use command::Command;
 pub use control::{Control, StartError};
 /// What time it is for an instance.
 pub use evenkeel_proxy::clock;

@@ -21,6 +21,7 @@ use evenkeel_proxy::thread::WorkerState;
 
 use crate::access_log::Counts;
 use crate::certificates;
+use crate::command::{Command, Done, Orders, Refused};
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 
 /// An instance at one moment.
@@ -68,6 +69,8 @@ pub struct AccessLogSnapshot {
 pub struct ListenerSnapshot {
     /// Its name.
     pub name: Arc<str>,
+    /// Clients are steered away from it.
+    pub draining: bool,
     /// Connections that are open.
     pub connections: usize,
     /// Connections that were accepted.
@@ -260,6 +263,7 @@ pub struct Watch {
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) names: Shared,
     pub(crate) log: (Arc<Counts>, Arc<Outlet>),
+    pub(crate) orders: Orders,
 }
 
 impl std::fmt::Debug for Watch {
@@ -273,6 +277,17 @@ impl Watch {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Has the one writer do this, which takes it up at its next tick.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub async fn order(&self, command: Command) -> Result<Done, Refused> {
+        match self.is_draining() {
+            true => Err(Refused::Draining),
+            false => self.orders.give(command).await,
+        }
     }
 
     /// Whether it waits for what its names stand for: each has not been looked up once, and it has run for less than ten seconds.
@@ -310,6 +325,7 @@ impl Watch {
             listeners: listeners
                 .map(|(at, (plan, door))| ListenerSnapshot {
                     name: plan.name.clone(),
+                    draining: door.drained.load(Ordering::Relaxed),
                     connections: door.open.load(Ordering::Relaxed),
                     accepted: door.counters.accepted_total(),
                     accept_failed: door.counters.accept_failed_total(),

@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
 use crate::certificates::End;
+use crate::command::{Command, Done};
+use crate::drains::Cut;
 use crate::names::{News, What};
 use crate::snapshot::{fault_word, reason};
 
@@ -264,6 +266,31 @@ pub fn name(news: &News) {
             "name cannot be looked up; its last addresses stay"
         ),
         What::Mended => info!(name, "name is looked up again"),
+    }
+}
+
+/// Logs that an operator's command was obeyed.
+pub(crate) fn command(command: &Command, done: &Done) {
+    let (state, changed) = (done.state, done.changed);
+    match command {
+        Command::Backend {
+            service, backend, ..
+        } => info!(service, backend, state, changed, "operator: backend"),
+        Command::Service { service, .. } => info!(service, state, changed, "operator: service"),
+        Command::Listener { listener, .. } => info!(listener, state, changed, "operator: listener"),
+    }
+}
+
+/// Logs that a drain has taken too long, if anything is left to cut.
+pub(crate) fn cut(cut: &Cut) {
+    let connections = cut.backend.sockets.open();
+    if connections > 0 {
+        warn!(
+            service = &*cut.service,
+            backend = cut.backend.id.as_str(),
+            connections,
+            "the drain's deadline has passed: what is left on the backend is cut"
+        );
     }
 }
 

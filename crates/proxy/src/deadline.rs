@@ -4,6 +4,7 @@
 //! 100 ms late, never early.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -32,6 +33,10 @@ struct Slot {
     heeds: Cell<bool>,
     /// Since when it is idle.
     since: Cell<u64>,
+    /// The number of the backend that is waited for; 0: none.
+    serves: Cell<u64>,
+    /// What is under way there is to end, whatever moves.
+    cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -49,6 +54,8 @@ impl Deadlines {
             idle: Cell::new(false),
             heeds: Cell::new(false),
             since: Cell::new(0),
+            serves: Cell::new(0),
+            cut: Cell::new(false),
             waker: RefCell::new(None),
         });
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
@@ -86,6 +93,18 @@ impl Deadlines {
         true
     }
 
+    /// Ends the waiting of all who wait for a backend of these numbers. Cost: one look per connection.
+    pub(crate) fn cut(&self, numbers: &HashSet<u64>) {
+        for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
+            if numbers.contains(&slot.serves.get()) && !slot.cut.replace(true) {
+                slot.passed.set(true);
+                if let Some(waker) = slot.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
     /// Wakes whose deadline has passed, and forgets slots without an owner. Cost: one look per connection.
     pub fn sweep(&self, now: Instant) {
         let mut due = Vec::new();
@@ -109,14 +128,29 @@ impl Deadline {
     #[inline]
     pub fn set(&self, at: Instant) {
         self.0.at.set(at.as_nanos());
-        self.0.passed.set(false);
+        self.0.passed.set(self.0.cut.get());
         self.0.idle.set(false);
         self.0.heeds.set(false);
+    }
+
+    /// From here on, a backend of this number is waited for; 0: none. Whoever is cut is told so by each wait until then.
+    #[inline]
+    pub(crate) fn serves(&self, number: u64) {
+        self.0.serves.set(number);
+        self.0.cut.set(false);
+    }
+
+    /// Whether waiting ended because what is under way at its backend is to end. What is waited for from here on is not that.
+    pub(crate) fn take_cut(&self) -> bool {
+        let cut = self.0.cut.get();
+        self.serves(0);
+        cut
     }
 
     /// From `now` on, waiting ends after `within`, or at any time before, and nothing is lost.
     #[inline]
     pub fn set_idle(&self, now: Instant, within: Duration) {
+        self.serves(0);
         self.set(now + within);
         self.0.since.set(now.as_nanos());
         self.0.idle.set(true);
@@ -131,7 +165,7 @@ impl Deadline {
     /// From here on, waiting ends at `at`, or when it was to end if that is sooner.
     pub(crate) fn bring_forward(&self, at: Instant) {
         self.0.at.set(self.0.at.get().min(at.as_nanos()));
-        self.0.passed.set(false);
+        self.0.passed.set(self.0.cut.get());
         self.0.idle.set(false);
         self.0.heeds.set(false);
     }
@@ -197,6 +231,31 @@ mod tests {
         drop(deadline);
         deadlines.sweep(at(2001));
         assert!(deadlines.slots.borrow().is_empty());
+    }
+
+    #[test]
+    fn who_waits_for_a_backend_that_is_cut_is_told_until_it_waits_for_another() {
+        let deadlines = Deadlines::default();
+        let cx = Context::from_waker(Waker::noop());
+        let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+        let [one, two] = [7, 8].map(|number| {
+            let slot = deadlines.slot();
+            slot.serves(number);
+            slot.set(at(100));
+            slot
+        });
+        deadlines.cut(&HashSet::from([7, 9]));
+        assert!(one.poll_passed(&cx).is_ready() && two.poll_passed(&cx).is_pending());
+        // What moves meanwhile gives no time.
+        one.set(at(200));
+        assert!(one.poll_passed(&cx).is_ready());
+        assert!(one.take_cut() && !two.take_cut());
+        one.set(at(200));
+        assert!(one.poll_passed(&cx).is_pending());
+        one.serves(7);
+        one.set_idle(at(1), Duration::from_secs(9));
+        deadlines.cut(&HashSet::from([7]));
+        assert!(one.poll_passed(&cx).is_pending(), "it waits for no backend");
     }
 
     #[test]

@@ -267,6 +267,7 @@ async fn attempt<N: Net>(
     let Some(lane) = way.seat.lane(pick.backend()) else {
         return Err(Unopened::Failed(None, Reason::ConnectFailed));
     };
+    conn.deadline.serves(lane.backend.number);
     if conn.worker.is_recording() {
         seen.backend.clear();
         let id = pick.backend().id().as_str();
@@ -338,6 +339,9 @@ async fn relay<N: Net>(
         // Whom nobody has said anything to has no other reason to break off than its own.
         Parted::Backend if silent => (Reason::BackendReset, Outcome::Broken(Fault::Reset)),
         Parted::Backend => (Reason::BodyBroken, Outcome::Completed),
+        Parted::Idle | Parted::Stalled if conn.deadline.take_cut() => {
+            (Reason::BackendDrained, Outcome::Completed)
+        }
         Parted::Idle | Parted::Stalled => (Reason::IdleTimeout, Outcome::Completed),
     };
     seen.seen.reason = reason;

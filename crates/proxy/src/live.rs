@@ -3,9 +3,9 @@
 //! State that outlives a revision (the core's services, the sockets of a backend) is found again by name and identity. One
 //! writer, the control plane, makes and publishes a [`Live`]; workers look at a version once per exchange.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evenkeel_balance::backend::{BackendId, BackendSpec};
@@ -71,6 +71,8 @@ pub struct ServiceState {
 pub struct LiveBackend {
     /// Its identity.
     pub id: BackendId,
+    /// A number above 0 that no other one of the process has had.
+    pub number: u64,
     /// Its address.
     pub address: BackendAddress,
     /// The sockets of all workers.
@@ -88,6 +90,8 @@ pub struct DoorState {
     pub open: AtomicUsize,
     /// Those of each client's address, while it has a limit for that.
     pub addresses: Arc<Addresses>,
+    /// The operator steers clients away from it: no connections are taken.
+    pub drained: AtomicBool,
     /// Its handshakes.
     pub handshakes: Handshakes,
     /// Its PROXY headers.
@@ -345,10 +349,14 @@ fn specs(members: &[BackendPlan]) -> Vec<BackendSpec> {
     members.iter().map(|one| one.spec.clone()).collect()
 }
 
+/// Those of backends that were given.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 impl LiveBackend {
     fn new(plan: &BackendPlan) -> Self {
         Self {
             id: plan.spec.id.clone(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             address: plan.address.clone(),
             sockets: Arc::new(Sockets::new(plan.max_connections)),
             checks: CheckCounters::default(),
@@ -364,6 +372,9 @@ impl LiveBackend {
 pub struct Published {
     current: Mutex<Arc<Live>>,
     version: AtomicU64,
+    /// Backends whose exchanges are to end now, by number.
+    cut: Mutex<Arc<HashSet<u64>>>,
+    cuts: AtomicBool,
 }
 
 impl Published {
@@ -373,6 +384,8 @@ impl Published {
         Self {
             current: Mutex::new(Arc::new(first)),
             version: AtomicU64::new(0),
+            cut: Mutex::default(),
+            cuts: AtomicBool::new(false),
         }
     }
 
@@ -393,6 +406,21 @@ impl Published {
             next,
         );
         self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// From the next sweep on, and until others are named, what is under way on the backends of these numbers is cut.
+    pub fn cut(&self, numbers: HashSet<u64>) {
+        self.cuts.store(!numbers.is_empty(), Ordering::Relaxed);
+        *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(numbers);
+    }
+
+    /// Whose exchanges are to end. None: nobody's.
+    pub(crate) fn to_cut(&self) -> Option<Arc<HashSet<u64>>> {
+        let any = self.cuts.load(Ordering::Relaxed);
+        any.then(|| {
+            let cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            cut.clone()
+        })
     }
 
     /// How many times it was replaced. Read before [`load`](Self::load), it never names a newer one than is loaded.

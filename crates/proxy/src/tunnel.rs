@@ -142,6 +142,7 @@ impl<S: Sock> Tunnel<S> {
             Parted::Closed => Reason::Served,
             Parted::Client => Reason::ClientLeft,
             Parted::Backend => Reason::BodyBroken,
+            Parted::Idle | Parted::Stalled if conn.deadline.take_cut() => Reason::BackendDrained,
             Parted::Idle => Reason::IdleTimeout,
             Parted::Stalled => Reason::ClientStalled,
         };

@@ -269,6 +269,9 @@ impl<N: Net> Worker<N> {
     pub fn sweep(&self) {
         let now = self.now();
         self.deadlines.sweep(now);
+        if let Some(cut) = self.published.to_cut() {
+            self.deadlines.cut(&cut);
+        }
         self.scribe.borrow_mut().hand_on();
         if self.room.is_wanted() {
             self.deadlines.end_oldest_idle();

@@ -20,8 +20,14 @@ mod inputs;
 /// The admin address.
 mod admin;
 
+/// Asking a running instance.
+mod client;
+
 /// What is said to programs.
 mod json;
+
+/// `backends`, `services` and `listeners`
+mod operate;
 
 /// Whom the process becomes.
 mod privileges;
@@ -92,6 +98,15 @@ enum Command {
     ///
     /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
     Status(status::Arguments),
+    /// Drain, enable, disable and list backends of a running instance
+    #[command(subcommand)]
+    Backends(operate::Backends),
+    /// Drain and enable services of a running instance
+    #[command(subcommand)]
+    Services(operate::Services),
+    /// Steer clients away from listeners of a running instance, and back
+    #[command(subcommand)]
+    Listeners(operate::Listeners),
     /// Print the version
     Version,
 }
@@ -118,6 +133,9 @@ fn main() -> ExitCode {
         Command::Schema => show::print_schema(),
         Command::Config(Config::Diff(arguments)) => check::diff(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Backends(command) => operate::backends(&command),
+        Command::Services(command) => operate::services(&command),
+        Command::Listeners(command) => operate::listeners(&command),
         Command::Version => {
             say::out(concat!("evenkeel ", env!("CARGO_PKG_VERSION"), "\n"));
             ExitCode::SUCCESS

@@ -4,11 +4,9 @@ use std::cell::RefCell;
 
 use super::{Reading, Scalar};
 use crate::keys::{Keys, Shape, later};
+use crate::nearest::nearest;
 use crate::problem::{At, clipped};
 use crate::tree::{Key, Node};
-
-/// No key is so long, nor meant by what is longer: the cost of comparing grows with the length.
-const KEY_MOST: usize = 64;
 
 /// The keys of one map. Which there are, the table says.
 pub(crate) struct Fields<'t> {
@@ -134,15 +132,9 @@ impl<'t> Fields<'t> {
             }
             let known = self.keys.keys.iter().map(|key| key.name);
             let known: Vec<_> = known.chain(later.iter().copied()).collect();
-            let near = key.text.len() <= KEY_MOST;
-            let nearest = known
-                .iter()
-                .filter(|_| near)
-                .map(|known| (distance(known, &key.text), known))
-                .min()
-                .filter(|(distance, _)| *distance <= 1 + key.text.len() / 4);
+            let nearest = nearest(known.iter().copied(), &key.text);
             let hint = match nearest {
-                Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+                Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => format!("known here: {}", known.join(", ")),
             };
             self.reading.error(
@@ -152,25 +144,4 @@ impl<'t> Fields<'t> {
             );
         }
     }
-}
-
-/// Edits from one word to another: insertions, deletions, replacements, swaps of neighbours (optimal string alignment).
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];
-    for at in 1..=one.len() {
-        let mut row = vec![at];
-        for to in 1..=other.len() {
-            let same = usize::from(one[at - 1] != other[to - 1]);
-            let mut best = (rows[at - 1][to] + 1)
-                .min(row[to - 1] + 1)
-                .min(rows[at - 1][to - 1] + same);
-            if at > 1 && to > 1 && one[at - 1] == other[to - 2] && one[at - 2] == other[to - 1] {
-                best = best.min(rows[at - 2][to - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }

@@ -147,6 +147,7 @@ pub(super) async fn make<N: Net>(
         desk.backend
             .extend_from_slice(pick.backend().id().as_str().as_bytes());
     }
+    conn.deadline.serves(lane.backend.number);
     let mut now = pick.at();
     (desk.seen.connect, desk.seen.head) = (None, None);
     let (mut pick, mut idle, mut stale) = (
@@ -355,10 +356,10 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         if self.reused && !shared && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
             return self.stale(idempotent);
         }
-        if matches!(heard, Heard::Nothing { .. }) && self.course.is_over(now) {
+        if let Some(reason) = self.ended_here(&heard, now) {
             self.desk.upward = self.upload.into_buffer();
             self.pick.finish(Outcome::ClientLeft, now);
-            let failed = sent(None, self.reused, Reason::CallTimeout);
+            let failed = sent(None, self.reused, reason);
             return Ok(Attempted::Failed(failed));
         }
         let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
@@ -415,6 +416,15 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             whole,
             reason,
         }))
+    }
+
+    /// Why waiting ended that is held against nobody, if it is that.
+    fn ended_here(&self, heard: &Heard, now: Instant) -> Option<Reason> {
+        match heard {
+            Heard::Nothing { .. } if self.conn.deadline.take_cut() => Some(Reason::BackendDrained),
+            Heard::Nothing { .. } if self.course.is_over(now) => Some(Reason::CallTimeout),
+            _ => None,
+        }
     }
 
     /// A kept connection ended before a byte of an answer.

@@ -31,6 +31,7 @@ const KEEP: UpstreamPlan = UpstreamPlan {
 /// Lanes of so many workers to one backend of so many sockets.
 fn lanes(workers: usize, most: usize) -> Vec<Lane<Pipe>> {
     let backend = Arc::new(LiveBackend {
+        number: 1,
         id: BackendSpec::new("a").id,
         address: BackendAddress::Tcp(([127, 0, 0, 1], 1).into()),
         sockets: Arc::new(Sockets::new(NonZeroUsize::new(most))),

@@ -78,6 +78,9 @@ impl<N: Net> Try<'_, '_, N> {
                 let used_up = sent_all && !self.upload_broken;
                 return self.whole(keep, used_up, sent_bytes, ended);
             }
+            Relayed::Idle { .. } if self.conn.deadline.take_cut() => {
+                return self.client_left(sent_bytes, Reason::BackendDrained);
+            }
             Relayed::Idle { .. } if self.course.is_over(self.conn.worker.now()) => {
                 return self.late(sent_bytes);
             }

@@ -1,0 +1,139 @@
+//! Owns what may be asked of the one writer, the line in which it waits, and what it comes to.
+//!
+//! A closed list: whoever asks can ask for nothing else. The writer answers at its next tick, one after another.
+
+use std::fmt;
+use std::time::Duration;
+
+pub use evenkeel_balance::backend::Admin;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that wait; who comes later is told to come back.
+const LINE: usize = 64;
+
+/// A change that an operator asks for. It holds over reloads, and not over a new start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// What is wanted of a backend, until its entry in the configuration changes or goes.
+    Backend {
+        /// Its service.
+        service: String,
+        /// Its identity.
+        backend: String,
+        /// What is wanted.
+        admin: Admin,
+    },
+    /// Whether all backends of a service drain, those to come too.
+    Service {
+        /// Its name.
+        service: String,
+        /// They do, or as each is wanted otherwise.
+        drain: bool,
+    },
+    /// Whether clients are steered away from a listener: it takes no connections, and those that it has end with their exchange.
+    Listener {
+        /// Its name.
+        listener: String,
+        /// They are, or it listens.
+        drain: bool,
+    },
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// It was otherwise before.
+    pub changed: bool,
+    /// What is wanted now: `enabled`, `draining` or `disabled`.
+    pub state: &'static str,
+    /// Attempts on the backend or service, or connections of the listener, that are under way.
+    pub in_flight: u64,
+    /// What is under way is cut after so long. None: never.
+    pub within: Option<Duration>,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is none of this name.
+    Unknown {
+        /// Of what: `service`, `backend` or `listener`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The one that may be meant.
+        near: Option<String>,
+    },
+    /// Too many commands wait.
+    Busy,
+    /// The instance drains: it takes no more commands.
+    Draining,
+    /// More backends than may be are wanted otherwise than the configuration says.
+    TooMany,
+    /// The listener cannot be bound again.
+    Bind(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { what, name, near } => {
+                write!(f, "there is no {what} `{name}`")?;
+                match near {
+                    Some(near) => write!(f, "; did you mean `{near}`?"),
+                    None => Ok(()),
+                }
+            }
+            Self::Busy => f.write_str("too many commands wait; try again"),
+            Self::Draining => f.write_str("the instance drains, and takes no more commands"),
+            Self::TooMany => f.write_str("too many backends are wanted otherwise already"),
+            Self::Bind(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The word of what is wanted.
+#[must_use]
+pub(crate) const fn word(admin: Admin) -> &'static str {
+    match admin {
+        Admin::Enabled => "enabled",
+        Admin::Draining => "draining",
+        Admin::Disabled => "disabled",
+    }
+}
+
+/// A command with where its answer goes.
+pub(crate) struct Order(pub(crate) Command, oneshot::Sender<Result<Done, Refused>>);
+
+impl Order {
+    /// Nobody may wait for the answer any more.
+    pub(crate) fn answer(self, answer: Result<Done, Refused>) {
+        let _ = self.1.send(answer);
+    }
+}
+
+/// Where commands are given.
+#[derive(Clone)]
+pub(crate) struct Orders(mpsc::Sender<Order>);
+
+/// Where they are taken.
+pub(crate) type Line = mpsc::Receiver<Order>;
+
+pub(crate) fn line() -> (Orders, Line) {
+    let (sender, line) = mpsc::channel(LINE);
+    (Orders(sender), line)
+}
+
+impl Orders {
+    pub(crate) async fn give(&self, command: Command) -> Result<Done, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order(command, answer);
+        self.0.try_send(order).map_err(|full| match full {
+            mpsc::error::TrySendError::Full(_) => Refused::Busy,
+            mpsc::error::TrySendError::Closed(_) => Refused::Draining,
+        })?;
+        answered.await.unwrap_or(Err(Refused::Draining))
+    }
+}

@@ -1,0 +1,218 @@
+//! Owns where commands are given, what becomes of them, and of what drains by them.
+
+use std::sync::Arc;
+
+use evenkeel_balance::backend::BackendId;
+use evenkeel_config::nearest::nearest;
+use evenkeel_config::plan::{BackendPlan, ServicePlan};
+use evenkeel_proxy::live::{Live, LiveBackend, LiveService};
+use evenkeel_proxy::thread;
+
+use super::{Control, bind_all};
+use crate::command::{Admin, Command, Done, Refused, word};
+use crate::snapshot::Watch;
+use crate::told;
+
+impl Control {
+    /// Looks at this instance from other threads and tasks.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch {
+            published: self.published.clone(),
+            workers: self
+                .workers
+                .iter()
+                .map(|worker| worker.state.clone())
+                .collect(),
+            clock: self.clock,
+            draining: self.draining.clone(),
+            reloads: self.reloads.clone(),
+            names: self.names.book(),
+            log: self.log.counts(),
+            orders: self.orders.clone(),
+        }
+    }
+
+    /// Does what was asked since the last tick.
+    pub(super) fn obey(&mut self) {
+        while let Ok(order) = self.line.try_recv() {
+            let done = self.done(&order.0);
+            if let Ok(done) = &done {
+                told::command(&order.0, done);
+            }
+            order.answer(done);
+        }
+        let now = self.clock.now();
+        if let Some((numbers, news)) = self.drains.turn(now) {
+            for cut in news {
+                told::cut(&cut);
+            }
+            self.published.cut(numbers);
+        }
+    }
+
+    fn done(&mut self, command: &Command) -> Result<Done, Refused> {
+        let live = self.published.load();
+        match command {
+            Command::Backend {
+                service,
+                backend,
+                admin,
+            } => self.admin(find(&live, service)?, backend, *admin),
+            Command::Service { service, drain } => {
+                let service = find(&live, service)?;
+                let changed = self.overlay.drain(&service.plan, *drain);
+                self.bring(service);
+                let now = self.clock.now();
+                let members = service.state.service.snapshot(now).backends;
+                let in_flight = members.iter().map(|one| u64::from(one.counts.in_flight));
+                Ok(Done {
+                    changed,
+                    state: if *drain { "draining" } else { "enabled" },
+                    in_flight: in_flight.sum(),
+                    within: drain.then_some(service.plan.limits.drain),
+                })
+            }
+            Command::Listener { listener, drain } => self.listener(&live, listener, *drain),
+        }
+    }
+
+    fn admin(
+        &mut self,
+        service: &Arc<LiveService>,
+        backend: &str,
+        admin: Admin,
+    ) -> Result<Done, Refused> {
+        let members = self.names.members(&service.plan);
+        let Some(member) = members.iter().find(|one| one.spec.id.as_str() == backend) else {
+            let known = members.iter().map(|one| one.spec.id.as_str());
+            return Err(unknown("backend", backend, known));
+        };
+        let id = BackendId::from(backend);
+        let now = self.clock.now();
+        let seen = |service: &LiveService| {
+            service
+                .state
+                .service
+                .snapshot(now)
+                .backend(backend)
+                .cloned()
+        };
+        let before = seen(service).map(|one| one.spec.admin);
+        self.overlay.wish(&service.plan, member, admin)?;
+        self.bring(service);
+        let after = seen(service);
+        let is = after.as_ref().map_or(admin, |one| one.spec.admin);
+        let number = service.state.reached(&id).map(|one| one.number);
+        Ok(Done {
+            changed: before != Some(is),
+            state: word(is),
+            in_flight: after.map_or(0, |one| one.counts.in_flight.into()),
+            within: number.and_then(|number| self.drains.left(number, now)),
+        })
+    }
+
+    fn listener(&mut self, live: &Live, name: &str, away: bool) -> Result<Done, Refused> {
+        let mut all = live.plan.listeners.iter().zip(&live.doors);
+        let Some((plan, door)) = all.find(|(plan, _)| *plan.name == *name) else {
+            let known = live.plan.listeners.iter().map(|one| &*one.name);
+            return Err(unknown("listener", name, known));
+        };
+        let changed = self.overlay.steer_away(&plan.name, away);
+        if changed && away {
+            let of_it = |(key, open): (&Arc<str>, &super::Open)| {
+                (open.listener == plan.name).then(|| key.clone())
+            };
+            let keys: Vec<_> = self.open.iter().filter_map(of_it).collect();
+            for key in keys {
+                self.open.remove(&key);
+                self.tell(|| thread::Command::Close(key.clone()));
+            }
+        } else if changed {
+            let bindable = self.overlay.bindable(&live.plan);
+            let bound = bind_all(&bindable, &self.open, self.workers.len());
+            let bound = bound.map_err(|error| {
+                self.overlay.steer_away(&plan.name, true);
+                Refused::Bind(error.to_string())
+            })?;
+            self.listen(bound);
+        }
+        self.steer(live);
+        Ok(Done {
+            changed,
+            state: if away { "draining" } else { "enabled" },
+            in_flight: door.open.load(std::sync::atomic::Ordering::Relaxed) as u64,
+            within: None,
+        })
+    }
+
+    /// Shows which listeners clients are steered away from.
+    pub(super) fn steer(&self, live: &Live) {
+        for (plan, door) in live.plan.listeners.iter().zip(&live.doors) {
+            let away = self.overlay.is_away(&plan.name);
+            door.drained
+                .store(away, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// The members of a service, as its plan, its names and operators want them.
+    pub(super) fn members(&self, service: &ServicePlan) -> Vec<BackendPlan> {
+        self.overlay.lay(service, self.names.members(service))
+    }
+
+    /// Brings a service to its members of now.
+    pub(super) fn bring(&mut self, service: &LiveService) {
+        let now = self.clock.now();
+        let (members, before) = (self.members(&service.plan), service.state.all());
+        service.state.update(&members, now);
+        let has = Some((&*service.state, &*members));
+        let within = service.plan.limits.drain;
+        let name = &service.plan.name;
+        self.drains.follow(name, &before, has, within, now);
+    }
+
+    /// What drains between two plans; `before` are the backends of the earlier one's services, in their order.
+    pub(super) fn drain_between(
+        &mut self,
+        earlier: &Live,
+        before: &[Vec<Arc<LiveBackend>>],
+        live: &Live,
+    ) {
+        let now = self.clock.now();
+        for (service, before) in earlier.services.iter().zip(before) {
+            if live.service(&service.plan.name).is_none() {
+                let (name, within) = (&service.plan.name, service.plan.limits.drain);
+                self.drains.follow(name, before, None, within, now);
+            }
+        }
+        for service in &live.services {
+            let was = earlier.services.iter().zip(before);
+            let mut was = was.filter(|(one, _)| Arc::ptr_eq(&one.state, &service.state));
+            let before = was.next().map_or(&[][..], |(_, before)| before);
+            let members = self.members(&service.plan);
+            let has = Some((&*service.state, &*members));
+            let within = service.plan.limits.drain;
+            let name = &service.plan.name;
+            self.drains.follow(name, before, has, within, now);
+        }
+    }
+}
+
+fn find<'l>(live: &'l Live, name: &str) -> Result<&'l Arc<LiveService>, Refused> {
+    live.service(name).ok_or_else(|| {
+        let known = live.services.iter().map(|one| &*one.plan.name);
+        unknown("service", name, known)
+    })
+}
+
+fn unknown<'k>(
+    what: &'static str,
+    name: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Refused {
+    Refused::Unknown {
+        what,
+        name: name.to_owned(),
+        near: nearest(known, name).map(str::to_owned),
+    }
+}

@@ -1,0 +1,351 @@
+//! Owns `backends`, `services` and `listeners`: what an operator changes of a running instance, as a client of its API.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use evenkeel_config::problem::plainly;
+use evenkeel_control::clock::Clock;
+use serde_json::Value;
+
+use crate::client::{Admin, part};
+use crate::{json, say};
+
+/// The drain's deadline passed with work unfinished, as with `run`.
+const CUT: u8 = 3;
+
+/// How often it is looked whether anything is left.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Args)]
+pub(crate) struct At {
+    /// The instance's admin address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    admin: Admin,
+}
+
+#[derive(Args)]
+pub(crate) struct Waiting {
+    /// Return when nothing is in flight any more, or the drain's deadline has cut what was left
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Backend {
+    /// Its service
+    service: String,
+    /// Its id
+    backend: String,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Args)]
+pub(crate) struct Service {
+    /// Its name
+    service: String,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Args)]
+pub(crate) struct Listener {
+    /// Its name
+    listener: String,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Backends {
+    /// Send nothing new to a backend; what is under way may take as long as `drain` of its service
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage, 3 with `--wait`, the deadline has cut what was left.
+    Drain {
+        #[command(flatten)]
+        backend: Backend,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Let a backend serve, whatever the configuration says
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Enable {
+        #[command(flatten)]
+        backend: Backend,
+    },
+    /// Take a backend out: as `drain`, and who returns from it is not held to what its breaker knew
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage, 3 with `--wait`, the deadline has cut what was left.
+    Disable {
+        #[command(flatten)]
+        backend: Backend,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Show backends: standing, why, tier, weight, what is in flight
+    ///
+    /// Exit code: 0, 1 it cannot be asked or has no such service, 2 wrong usage.
+    List {
+        /// Of this service only
+        service: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Services {
+    /// Drain all backends of a service, those to come too
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage, 3 with `--wait`, the deadline has cut what was left.
+    Drain {
+        #[command(flatten)]
+        service: Service,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Let a service serve again
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Enable {
+        #[command(flatten)]
+        service: Service,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Listeners {
+    /// Take no more connections; those that are open end with the exchange that they carry, tunnels with themselves
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Drain {
+        #[command(flatten)]
+        listener: Listener,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Listen again
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Enable {
+        #[command(flatten)]
+        listener: Listener,
+    },
+}
+
+/// What is changed.
+enum What<'a> {
+    Backend(&'a str, &'a str),
+    Service(&'a str),
+    Listener(&'a str),
+}
+
+pub(crate) fn backends(command: &Backends) -> ExitCode {
+    let (backend, verb, wait) = match command {
+        Backends::Drain { backend, waiting } => (backend, "drain", waiting.wait),
+        Backends::Disable { backend, waiting } => (backend, "disable", waiting.wait),
+        Backends::Enable { backend } => (backend, "enable", false),
+        Backends::List { service, json, at } => {
+            return exit(list(&at.admin, service.as_deref(), *json));
+        }
+    };
+    let what = What::Backend(&backend.service, &backend.backend);
+    exit(change(&backend.at.admin, &what, verb, wait))
+}
+
+pub(crate) fn services(command: &Services) -> ExitCode {
+    let (service, verb, wait) = match command {
+        Services::Drain { service, waiting } => (service, "drain", waiting.wait),
+        Services::Enable { service } => (service, "enable", false),
+    };
+    let what = What::Service(&service.service);
+    exit(change(&service.at.admin, &what, verb, wait))
+}
+
+pub(crate) fn listeners(command: &Listeners) -> ExitCode {
+    let (listener, verb, wait) = match command {
+        Listeners::Drain { listener, waiting } => (listener, "drain", waiting.wait),
+        Listeners::Enable { listener } => (listener, "enable", false),
+    };
+    let what = What::Listener(&listener.listener);
+    exit(change(&listener.at.admin, &what, verb, wait))
+}
+
+fn exit(ended: Result<ExitCode, String>) -> ExitCode {
+    ended.unwrap_or_else(|why| {
+        say::log(&why);
+        ExitCode::FAILURE
+    })
+}
+
+impl What<'_> {
+    fn path(&self) -> String {
+        match self {
+            Self::Backend(service, backend) => {
+                let (service, backend) = (part(service), part(backend));
+                format!("/v1/services/{service}/backends/{backend}")
+            }
+            Self::Service(service) => format!("/v1/services/{}", part(service)),
+            Self::Listener(listener) => format!("/v1/listeners/{}", part(listener)),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Backend(service, backend) => format!("backend {backend} of {service}"),
+            Self::Service(service) => format!("service {service}"),
+            Self::Listener(listener) => format!("listener {listener}"),
+        }
+    }
+
+    /// What is in flight there, by the status. Gone: nothing.
+    fn in_flight(&self, status: &Value) -> u64 {
+        let named = |list: &Value, key: &str, name: &str| -> Option<Value> {
+            let mut all = list.as_array()?.iter();
+            all.find(|one| one[key] == name).cloned()
+        };
+        let backends = |service: &str| {
+            let service = named(&status["services"], "name", service);
+            service.map(|service| service["backends"].clone())
+        };
+        match self {
+            Self::Backend(service, backend) => {
+                let one = backends(service).and_then(|all| named(&all, "id", backend));
+                one.and_then(|one| one["in_flight"].as_u64())
+            }
+            Self::Service(service) => backends(service).and_then(|all| {
+                let all = all.as_array()?.iter();
+                Some(all.filter_map(|one| one["in_flight"].as_u64()).sum())
+            }),
+            Self::Listener(listener) => {
+                let one = named(&status["listeners"], "name", listener);
+                one.and_then(|one| one["connections"].as_u64())
+            }
+        }
+        .unwrap_or_default()
+    }
+}
+
+fn change(admin: &Admin, what: &What<'_>, verb: &str, wait: bool) -> Result<ExitCode, String> {
+    let done = admin.ask("POST", &format!("{}/{verb}", what.path()))?;
+    let left = done["in_flight"].as_u64().unwrap_or_default();
+    let state = done["state"].as_str().unwrap_or(verb);
+    let already = match done["changed"].as_bool() {
+        Some(false) => " already",
+        _ => "",
+    };
+    let within = done["cut_after_seconds"].as_f64();
+    let until = within.map_or_else(String::new, |within| {
+        format!("; what is left is cut in {within:.0} s")
+    });
+    let in_flight = match what {
+        What::Listener(_) => "connections open",
+        _ => "in flight",
+    };
+    let name = what.name();
+    say::out(&plainly(&format!(
+        "{name} is {state}{already}, {left} {in_flight}{until}"
+    )));
+    say::out("\n");
+    if !wait || left == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.map_err(|error| format!("cannot wait: {error}"))?;
+    runtime.block_on(waited(admin, what, within))
+}
+
+/// Waits until nothing is in flight. Past the deadline, what was left has been cut.
+async fn waited(admin: &Admin, what: &What<'_>, within: Option<f64>) -> Result<ExitCode, String> {
+    let clock = Clock::start();
+    let deadline = within.and_then(|within| Duration::try_from_secs_f64(within).ok());
+    let deadline = deadline.map(|within| clock.now() + within);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        let now = clock.now();
+        if what.in_flight(&admin.ask("GET", "/v1/status")?) == 0 {
+            let cut = deadline.is_some_and(|deadline| now >= deadline);
+            say::out(if cut {
+                "what was left has been cut\n"
+            } else {
+                "nothing is in flight\n"
+            });
+            return Ok(ExitCode::from(if cut { CUT } else { 0 }));
+        }
+    }
+}
+
+fn list(admin: &Admin, only: Option<&str>, as_json: bool) -> Result<ExitCode, String> {
+    let status = admin.ask("GET", "/v1/status")?;
+    let services = status["services"].as_array().cloned().unwrap_or_default();
+    let shown = |one: &&Value| only.is_none_or(|only| one["name"] == only);
+    let shown: Vec<_> = services.iter().filter(shown).collect();
+    if let (Some(only), true) = (only, shown.is_empty()) {
+        let known = services.iter().filter_map(|one| one["name"].as_str());
+        let near = evenkeel_config::nearest::nearest(known, only);
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(format!("there is no service `{only}`{hint}"));
+    }
+    if as_json {
+        let rows = shown.iter().map(|one| {
+            let (service, backends) = (&one["name"], &one["backends"]);
+            serde_json::json!({ "service": service, "backends": backends })
+        });
+        json::out(&rows.collect());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = |value: &Value| match value {
+        Value::String(text) => plainly(text).into_owned(),
+        other => other.to_string(),
+    };
+    let heads = [
+        "service",
+        "backend",
+        "standing",
+        "why",
+        "tier",
+        "weight",
+        "in flight",
+    ];
+    let mut rows = vec![heads.map(String::from)];
+    for service in shown {
+        for one in service["backends"].as_array().into_iter().flatten() {
+            let keys = ["id", "standing", "reason", "tier", "weight", "in_flight"];
+            let [id, standing, why, tier, weight, in_flight] = keys.map(|key| text(&one[key]));
+            rows.push([
+                text(&service["name"]),
+                id,
+                standing,
+                why,
+                tier,
+                weight,
+                in_flight,
+            ]);
+        }
+    }
+    say::out(&table(&rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let wide = |column: usize| rows.iter().map(move |row| row[column].chars().count());
+    let widths: [usize; N] = std::array::from_fn(|column| wide(column).max().unwrap_or(0));
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+    }
+    out
+}
