@@ -17,7 +17,11 @@ const CUTS: Duration = Duration::from_secs(10);
 
 /// What drains.
 #[derive(Default)]
-pub(crate) struct Drains(HashMap<u64, Drain>);
+pub(crate) struct Drains {
+    all: HashMap<u64, Drain>,
+    /// What is cut, as it was said last.
+    said: HashSet<u64>,
+}
 
 struct Drain {
     service: Arc<str>,
@@ -53,7 +57,7 @@ impl Drains {
         for (backend, admin) in members {
             stays.insert(backend.number);
             match admin {
-                Admin::Enabled => drop(self.0.remove(&backend.number)),
+                Admin::Enabled => self.forgive(backend.number),
                 Admin::Draining | Admin::Disabled => {
                     self.note(service, &backend, within, false, now);
                 }
@@ -72,7 +76,7 @@ impl Drains {
         left: bool,
         now: Instant,
     ) {
-        let drain = self.0.entry(backend.number).or_insert_with(|| Drain {
+        let drain = self.all.entry(backend.number).or_insert_with(|| Drain {
             service: service.clone(),
             backend: backend.clone(),
             began: now,
@@ -83,10 +87,20 @@ impl Drains {
         (drain.within, drain.left) = (within, left);
     }
 
+    /// One of this number is enabled: what is under way there is not cut.
+    pub(crate) fn forgive(&mut self, number: u64) {
+        self.all.remove(&number);
+    }
+
+    /// Whether nothing drains.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// What is to be cut now, and whether that is otherwise than it was.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<(HashSet<u64>, Vec<Cut>)> {
-        let (mut news, before) = (Vec::new(), self.0.len());
-        for drain in self.0.values_mut() {
+        let mut news = Vec::new();
+        for drain in self.all.values_mut() {
             if drain.cut.is_none() && now >= drain.began + drain.within {
                 drain.cut = Some(now);
                 news.push(Cut {
@@ -96,15 +110,20 @@ impl Drains {
             }
         }
         let over = |drain: &Drain| drain.left && drain.cut.is_some_and(|at| now >= at + CUTS);
-        self.0.retain(|_, drain| !over(drain));
-        let changed = !news.is_empty() || before != self.0.len();
-        let cut = self.0.iter().filter(|(_, drain)| drain.cut.is_some());
-        changed.then(|| (cut.map(|(number, _)| *number).collect(), news))
+        self.all.retain(|_, drain| !over(drain));
+        let cut = self.all.iter().filter(|(_, drain)| drain.cut.is_some());
+        let cut: HashSet<_> = cut.map(|(number, _)| *number).collect();
+        // Who was enabled meanwhile is not cut any more.
+        let changed = cut != self.said;
+        changed.then(|| {
+            self.said.clone_from(&cut);
+            (cut, news)
+        })
     }
 
     /// How long until what is under way there is cut. None: it does not drain.
     pub(crate) fn left(&self, number: u64, now: Instant) -> Option<Duration> {
-        let drain = self.0.get(&number)?;
+        let drain = self.all.get(&number)?;
         Some((drain.began + drain.within).since(now))
     }
 }

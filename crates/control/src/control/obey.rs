@@ -42,6 +42,11 @@ impl Control {
             }
             order.answer(done);
         }
+        self.cut();
+    }
+
+    /// Has those cut whose time is over, and nobody else.
+    fn cut(&mut self) {
         let now = self.clock.now();
         if let Some((numbers, news)) = self.drains.turn(now) {
             for cut in news {
@@ -108,7 +113,7 @@ impl Control {
             changed: before != Some(is),
             state: word(is),
             in_flight: after.map_or(0, |one| one.counts.in_flight.into()),
-            within: number.and_then(|number| self.drains.left(number, now)),
+            within: number.and_then(|number| self.drains.left(number, self.clock.now())),
         })
     }
 
@@ -164,6 +169,16 @@ impl Control {
     pub(super) fn bring(&mut self, service: &LiveService) {
         let now = self.clock.now();
         let (members, before) = (self.members(&service.plan), service.state.all());
+        if !self.drains.is_empty() {
+            // Before anybody is sent there.
+            let enabled = members
+                .iter()
+                .filter(|one| one.spec.admin == Admin::Enabled);
+            for backend in enabled.filter_map(|one| service.state.reached(&one.spec.id)) {
+                self.drains.forgive(backend.number);
+            }
+            self.cut();
+        }
         service.state.update(&members, now);
         let has = Some((&*service.state, &*members));
         let within = service.plan.limits.drain;

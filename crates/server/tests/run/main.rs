@@ -15,6 +15,7 @@ mod grpc;
 mod http2;
 mod logs;
 mod manual;
+mod operate;
 mod pages;
 mod privileges;
 mod process;

@@ -302,7 +302,7 @@ fn every_example_is_fine() {
 }
 
 /// Commands that stand with their own tests, or need what a test has not: another machine, a service, a proxy that runs.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 12] = [
     "cargo ",
     "curl ",
     "kill ",
@@ -310,6 +310,9 @@ const ELSEWHERE: [&str; 9] = [
     "evenkeel run ",
     "evenkeel demo",
     "evenkeel status",
+    "evenkeel backends ",
+    "evenkeel services ",
+    "evenkeel listeners ",
     "python3 ",
     "ulimit ",
 ];
@@ -356,9 +359,17 @@ fn verb_exists(line: &str) {
     let Some(words) = line.strip_prefix("evenkeel ") else {
         return;
     };
-    let (verb, rest) = words.split_once(' ').unwrap_or((words, ""));
-    let flags = listed(&[verb], false);
-    for flag in rest.split(' ').filter(|word| word.starts_with("--")) {
+    let mut words = words.split(' ');
+    let verb = words.next().unwrap_or_default();
+    let below = listed(&[verb], true);
+    let under = (!below.is_empty()).then(|| words.next()).flatten();
+    assert!(
+        under.is_none_or(|under| below.iter().any(|one| one == under)),
+        "{line}"
+    );
+    let verbs: Vec<_> = std::iter::once(verb).chain(under).collect();
+    let flags = listed(&verbs, false);
+    for flag in words.filter(|word| word.starts_with("--")) {
         assert!(
             flags.iter().any(|known| known == flag),
             "`{line}` has no {flag}"

@@ -168,6 +168,11 @@ impl Evenkeel {
         curl(self.admin, &[], path)
     }
 
+    /// What curl prints with these arguments and a page about this instance.
+    pub(crate) fn asked(&self, arguments: &[&str], path: &str) -> String {
+        curl(self.admin, arguments, path)
+    }
+
     /// What curl prints with these arguments and a path of this instance.
     pub(crate) fn curl(&self, arguments: &[&str], path: &str) -> String {
         curl(self.address, arguments, path)
