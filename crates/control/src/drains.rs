@@ -127,3 +127,139 @@ impl Drains {
         Some((drain.began + drain.within).since(now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use evenkeel_balance::event::Listener;
+    use evenkeel_config::{Source, load};
+    use evenkeel_proxy::live::Live;
+
+    use super::*;
+    use crate::overlay::Overlay;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    const WITHIN: Duration = Duration::from_secs(10);
+
+    /// A service of one backend, brought to other members step by step: at a second, with a backend of this identity and
+    /// this wish, whether the first one is among those that are cut at last.
+    #[track_caller]
+    fn check(steps: &[(u64, &str, Admin)], end: u64, cut: bool) {
+        let text = "listeners: { web: { bind: 127.0.0.1:1 } }\nservices: { api: { backends: [{ id: a, address: a:1 }] } }\n";
+        let source = Source {
+            name: "f.yaml".into(),
+            text: text.into(),
+        };
+        let plan = load(&[source], &BTreeMap::new()).plan.unwrap();
+        let events: Arc<dyn Listener> = Arc::new(());
+        let live = Live::join(plan, None, 1, &events, at(0));
+        let service = &live.services[0];
+        let first = service.state.all()[0].number;
+        let (mut drains, mut cuts) = (Drains::default(), HashSet::new());
+        for &(second, id, admin) in steps {
+            let before = service.state.all();
+            let mut member = service.plan.backends[0].clone();
+            member.spec.id = id.into();
+            member.spec.admin = admin;
+            let members = [member];
+            service.state.update(&members, at(second));
+            let has = Some((&*service.state, &members[..]));
+            let name = &service.plan.name;
+            drains.follow(name, &before, has, WITHIN, at(second));
+            if let Some((now, _)) = drains.turn(at(second)) {
+                cuts = now;
+            }
+        }
+        if let Some((now, _)) = drains.turn(at(end)) {
+            cuts = now;
+        }
+        assert_eq!(cuts.contains(&first), cut, "{steps:?} at {end}");
+    }
+
+    #[test]
+    fn what_drains_is_cut_in_time_and_what_serves_again_is_not() {
+        use Admin::{Disabled, Draining, Enabled};
+        check(&[(1, "a", Enabled)], 100, false);
+        check(&[(1, "a", Draining)], 10, false);
+        check(&[(1, "a", Draining)], 11, true);
+        check(&[(1, "a", Disabled)], 11, true);
+        // What was wanted first counts from then on.
+        check(&[(1, "a", Draining), (9, "a", Disabled)], 11, true);
+        check(&[(1, "a", Draining), (9, "a", Enabled)], 100, false);
+        check(
+            &[(1, "a", Draining), (12, "a", Draining), (13, "a", Enabled)],
+            14,
+            false,
+        );
+        // As long as it drains, whoever comes late is cut too.
+        check(&[(1, "a", Draining), (12, "a", Draining)], 1000, true);
+        // One that leaves. One that returns is another: who is with the one that left is cut.
+        check(&[(1, "b", Enabled)], 10, false);
+        check(&[(1, "b", Enabled)], 11, true);
+        check(&[(1, "b", Enabled), (2, "a", Enabled)], 11, true);
+        check(&[(1, "b", Enabled), (12, "b", Enabled)], 100, false);
+    }
+
+    #[test]
+    fn what_is_wanted_lies_over_the_file_until_the_entry_changes_or_goes() {
+        let plan = |backends: &str, more: &str| {
+            let text = format!(
+                "listeners: {{ web: {{ bind: 127.0.0.1:1 }} }}\nservices: {{ api: {{ backends: [{backends}] {more} }} }}\n"
+            );
+            let source = Source {
+                name: "f.yaml".into(),
+                text,
+            };
+            load(&[source], &BTreeMap::new()).plan.unwrap()
+        };
+        let admin = |overlay: &Overlay, plan: &evenkeel_config::Plan| {
+            let service = &plan.services[0];
+            let members = overlay.lay(service, service.backends.clone());
+            members.iter().map(|one| one.spec.admin).collect::<Vec<_>>()
+        };
+        let first = plan("a:1, b:1", "");
+        let drained = || {
+            let mut overlay = Overlay::default();
+            let service = &first.services[0];
+            let wished = overlay.wish(service, &service.backends[0], Admin::Draining);
+            wished.unwrap();
+            overlay
+        };
+        for (next, more, expect) in [
+            ("a:1, b:1", ", slow_start: 1s", Admin::Draining),
+            ("b:1, a:1, c:1", "", Admin::Draining),
+            ("{ address: a:1, weight: 1 }", "", Admin::Draining),
+            ("{ address: a:1, weight: 2 }", "", Admin::Enabled),
+            ("{ address: a:1, state: disabled }", "", Admin::Disabled),
+        ] {
+            let mut overlay = drained();
+            let next = plan(next, more);
+            overlay.follow(&next);
+            let at = next.services[0].backends.iter();
+            let at = at
+                .map(|one| one.spec.id.as_str())
+                .position(|id| id == "a:1");
+            assert_eq!(admin(&overlay, &next)[at.unwrap()], expect);
+        }
+        // One that was gone for one reload is as its entry says.
+        let mut overlay = drained();
+        overlay.follow(&plan("b:1", ""));
+        overlay.follow(&first);
+        assert_eq!(admin(&overlay, &first), [Admin::Enabled; 2]);
+        // A service's drain stands over its backends', and takes nothing from them.
+        let mut overlay = drained();
+        let service = &first.services[0];
+        let disabled = overlay.wish(service, &service.backends[1], Admin::Disabled);
+        disabled.unwrap();
+        assert!(overlay.drain(service, true) && !overlay.drain(service, true));
+        let enabled = overlay.wish(service, &service.backends[0], Admin::Enabled);
+        enabled.unwrap();
+        assert_eq!(admin(&overlay, &first), [Admin::Draining, Admin::Disabled]);
+        assert!(overlay.drain(service, false));
+        assert_eq!(admin(&overlay, &first), [Admin::Enabled, Admin::Disabled]);
+    }
+}

@@ -146,6 +146,14 @@ impl Evenkeel {
         }
     }
 
+    /// Where the listener of this name was said to listen.
+    pub(crate) fn addresses_of(&self, listener: &str) -> SocketAddr {
+        let mark = format!(" listener {listener} listens on ");
+        let mut lines = self.said.lines();
+        let address = lines.find_map(|line| Some(line.split_once(&mark)?.1));
+        address.unwrap().parse().unwrap()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -1,9 +1,10 @@
 //! What a reload and a drain do to those who come at that very moment: nothing that they notice.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
+use crate::http2::frames::Connection;
 use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest, until};
 
 /// Who waits in the kernel's queue while the listener has no place for them.
@@ -104,7 +105,7 @@ fn a_renamed_listener_keeps_its_sockets_and_connections() {
     unix.set_read_timeout(Some(PATIENCE)).unwrap();
     unix.write_all(ASKS.as_bytes()).unwrap();
     let mut answer = String::new();
-    std::io::Read::read_to_string(&mut unix, &mut answer).unwrap();
+    unix.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("\r\n\r\nhere\n"), "{answer}");
     kept.write_all(ASKS.as_bytes()).unwrap();
     let answer = rest(kept);
@@ -113,4 +114,151 @@ fn a_renamed_listener_keeps_its_sockets_and_connections() {
     let metrics = keel.page("/metrics");
     let line = "evenkeel_listener_connections_accepted_total{listener=\"site\"} 3\n";
     assert!(metrics.contains(line), "{metrics}");
+}
+
+/// A backend of the test's own.
+fn own() -> (TcpListener, SocketAddr) {
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = backend.local_addr().unwrap();
+    (backend, address)
+}
+
+fn taken(backend: &TcpListener) -> TcpStream {
+    let (stream, _) = backend.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Everything that is open or known is there after reloads of everything else: listeners that come, move and go, rules, services.
+#[test]
+fn what_stays_goes_on_whatever_else_changes() {
+    let folder = Folder::new("reload-all-else");
+    let server = nginx(&folder);
+    let ((held, holds), (flows, flow), (_, refuses)) = (own(), own(), own());
+    let site = server.address;
+    let text = |side: &str, more: &str| {
+        format!(
+            "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners:\n  web: {{ bind: \"127.0.0.1:0\" }}\n  zdb: {{ bind: \"unix:{}\", protocol: tcp, forward: flows }}\n{side}services:\n  api: {{ backends: [\"{site}\"] }}\n  held: {{ backends: [\"{holds}\"] }}\n  flows: {{ backends: [\"{flow}\"] }}\n  bad: {{ policy: round_robin, slow_start: 10m, breaker: {{ open: 10m, open_max: 10m }}, backends: [\"{site}\", {{ id: out, address: \"{refuses}\" }}, {{ id: slow, address: \"{holds}\" }}] }}\n{more}",
+            folder.path().join("db.sock").display()
+        )
+    };
+    let rules = |more: &str| {
+        format!(
+            "rules:\n  - {{ name: held, priority: 1, when: {{ path: /held* }}, forward: held }}\n  - {{ name: bad, priority: 2, when: {{ path: /bad/* }}, rewrite: {{ prefix: {{ from: /bad, to: / }} }}, forward: bad }}\n{more}  - {{ name: rest, priority: 9, forward: api }}\n"
+        )
+    };
+    let side = |address: &str| format!("  side: {{ bind: \"{address}\" }}\n");
+    let file = folder.write("keel.yaml", &text(&side("127.0.0.2:0"), &rules("")));
+    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let web = keel.addresses_of("web");
+    keel.address = web;
+    let own = "X-Evenkeel: 1";
+    let order = |keel: &Evenkeel, path: &str| {
+        let said = keel.asked(&["-X", "POST", "-H", own], path);
+        assert!(said.contains("\"changed\":true"), "{said}");
+    };
+    // One that has returned and warms up, and one whose breaker opens.
+    order(&keel, "/v1/services/bad/backends/slow/disable");
+    order(&keel, "/v1/services/bad/backends/slow/enable");
+    order(&keel, "/v1/services/bad/backends/slow/drain");
+    let status = |keel: &Evenkeel| -> serde_json::Value {
+        serde_json::from_str(&keel.page("/v1/status")).unwrap()
+    };
+    let bad = |keel: &Evenkeel| status(keel)["services"][3]["backends"].clone();
+    while bad(&keel)[1]["standing"] != "ejected" {
+        keel.curl(&[], "/bad/who");
+    }
+    let asks = ASKS.replace("Connection: close\r\n", "");
+    let mut idle = hold(web, &asks);
+    until(&mut idle, "here\n");
+    let mut streams = Connection::to(web, &[]);
+    assert_eq!(streams.get("/who").status(), 200);
+    let mut post = hold(
+        web,
+        "POST /held HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf",
+    );
+    let mut posted = taken(&held);
+    until(&mut posted, "half");
+    let upgrade = "GET /held-open HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let mut tunnel = hold(web, upgrade);
+    let mut behind = taken(&held);
+    until(&mut behind, "\r\n\r\n");
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    behind.write_all(switched).unwrap();
+    until(&mut tunnel, "\r\n\r\n");
+    let mut client = UnixStream::connect(folder.path().join("db.sock")).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"ping").unwrap();
+    let mut served = taken(&flows);
+    until(&mut served, "ping");
+    let known = |keel: &Evenkeel| {
+        let status = status(keel);
+        let services = status["services"].as_array().unwrap().iter();
+        let named = services.filter(|one| one["name"] != "more");
+        let keys = [
+            "id",
+            "standing",
+            "reason",
+            "in_flight",
+            "picked",
+            "failed",
+            "weight",
+        ];
+        let backends = named.flat_map(|one| one["backends"].as_array().unwrap().clone());
+        let known = backends.map(|one| keys.map(|key| one[key].to_string()).join(" "));
+        known.collect::<Vec<_>>()
+    };
+    let since = |keel: &Evenkeel| bad(keel)[1]["since_seconds"].as_f64().unwrap();
+    let (before, out) = (known(&keel), since(&keel));
+    assert!(
+        before[1].contains(" 2 2 0 "),
+        "both are in flight: {before:?}"
+    );
+    for (round, next) in [
+        // A listener moves, a rule and a service come.
+        text(
+            &side("127.0.0.3:0"),
+            "  more: { backends: [\"127.0.0.1:9\"] }\n",
+        ) + &rules("  - { name: more, priority: 3, when: { path: /more }, forward: more }\n"),
+        // A listener, a rule and a service go.
+        text("", "") + &rules(""),
+        // One comes; rules change places.
+        text(&side("127.0.0.2:0"), "") + &rules("").replace("priority: 9", "priority: 5"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        folder.write("keel.yaml", next);
+        keel.signal("-HUP");
+        keel.until_any("reloaded: ");
+        assert_eq!(known(&keel), before, "round {round}");
+        assert!(since(&keel) >= out, "its breaker is open since then");
+        tunnel.write_all(b"ping").unwrap();
+        until(&mut behind, "ping");
+        behind.write_all(b"pong").unwrap();
+        until(&mut tunnel, "pong");
+        client.write_all(b"ping").unwrap();
+        until(&mut served, "ping");
+        served.write_all(b"pong").unwrap();
+        let mut pong = [0; 4];
+        client.read_exact(&mut pong).unwrap();
+    }
+    idle.write_all(asks.as_bytes()).unwrap();
+    until(&mut idle, "here\n");
+    assert_eq!(streams.get("/who").status(), 200);
+    post.write_all(b"over").unwrap();
+    until(&mut posted, "over");
+    posted
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        .unwrap();
+    until(&mut post, "\r\n\r\nok");
+    // Slow start goes on where it was.
+    order(&keel, "/v1/services/bad/backends/slow/enable");
+    let ramp = |keel: &Evenkeel| bad(keel)[2]["ramp"].as_f64().unwrap_or(1.0);
+    let warming = ramp(&keel);
+    assert!(warming < 1.0, "{warming}");
+    folder.write("keel.yaml", &(text("", "") + &rules("")));
+    keel.signal("-HUP");
+    keel.until_any("reloaded: ");
+    assert!((warming..1.0).contains(&ramp(&keel)), "{warming}");
 }
