@@ -78,9 +78,7 @@ impl<N: Net> Try<'_, '_, N> {
                 let used_up = sent_all && !self.upload_broken;
                 return self.whole(keep, used_up, sent_bytes, ended);
             }
-            Relayed::Idle { .. } if self.conn.deadline.take_cut() => {
-                return self.client_left(sent_bytes, Reason::BackendDrained);
-            }
+            Relayed::Idle { .. } if self.conn.deadline.take_cut() => return self.cut(sent_bytes),
             Relayed::Idle { .. } if self.course.is_over(self.conn.worker.now()) => {
                 return self.late(sent_bytes);
             }
@@ -100,6 +98,11 @@ impl<N: Net> Try<'_, '_, N> {
                 Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
             }
         }
+    }
+
+    /// The backend's drain has taken too long: ours to end, and held against nobody.
+    fn cut(self, bytes: u64) -> Attempted {
+        self.client_left(bytes, Reason::BackendDrained)
     }
 
     /// The backend broke off within an answer that the client has begun to hear.
