@@ -24,6 +24,9 @@ mod rules;
 /// `services:`
 mod services;
 
+/// How backends are checked.
+mod health;
+
 /// A service's limits and its queue.
 mod queue;
 
@@ -52,6 +55,7 @@ pub(crate) use actions::{
 };
 pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
+pub(crate) use health::{BODY, GRPC_CHECK, HEALTH, HTTP_CHECK, TCP_CHECK};
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
@@ -59,10 +63,7 @@ pub(crate) use queue::{QUEUE, SERVICE_LIMITS};
 pub(crate) use rules::{
     CLIENT_CERTIFICATE, HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN,
 };
-pub(crate) use services::{
-    BODY, BREAKER, GRPC_CHECK, HASH, HASH_KEY, HEALTH, HTTP_CHECK, POLICY, SERVICE,
-    SERVICE_TIMEOUTS, TCP_CHECK, UPSTREAM,
-};
+pub(crate) use services::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE, SERVICE_TIMEOUTS, UPSTREAM};
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 pub(crate) use top::{ADMIN, RESOLVER, TOP};
 

@@ -1,0 +1,127 @@
+//! Owns what is said of one backend, in our words and in those of ALB.
+
+use std::time::Duration;
+
+use evenkeel_balance::health::{CheckFault, CheckResult};
+use evenkeel_balance::snapshot::BackendSnapshot;
+use evenkeel_balance::standing::{Reason, Standing};
+
+/// A backend at one moment.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its identity.
+    pub id: String,
+    /// May it be picked? Our word.
+    pub standing: &'static str,
+    /// Why: our words.
+    pub reason: String,
+    /// For how long.
+    pub since: Duration,
+    /// `InService` or `OutOfService`, as ALB says.
+    pub state: &'static str,
+    /// ALB's reason code, where it has one.
+    pub state_reason: Option<&'static str>,
+    /// The newest check: passed, its status, its latency.
+    pub check: Option<(bool, Option<u16>, Duration)>,
+    /// Checks by what they came to, by word; what none came to is left out.
+    pub checks: Vec<(&'static str, u64)>,
+    /// Attempts now.
+    pub in_flight: u32,
+    /// Attempts since it joined.
+    pub picked: u64,
+    /// Of them, failures.
+    pub failed: u64,
+    /// Sockets that are open.
+    pub connections: usize,
+    /// Mean time to the response head.
+    pub latency: Option<Duration>,
+    /// Its weight.
+    pub weight: u16,
+    /// Its tier.
+    pub tier: u16,
+    /// Slow start: the share of its weight that it has, 0.1 to 1.
+    pub ramp: f32,
+    /// The share of attempts that it should get by weight and standing, 0 to 1.
+    pub share_wanted: f64,
+}
+
+pub(super) fn of_core(backend: &BackendSnapshot) -> Backend {
+    let in_service = backend.standing >= Standing::Serving;
+    Backend {
+        id: backend.id.to_string(),
+        standing: backend.standing.word(),
+        reason: reason(backend.reason),
+        since: Duration::ZERO,
+        state: if in_service {
+            "InService"
+        } else {
+            "OutOfService"
+        },
+        state_reason: (!in_service).then(|| alb_reason(backend)).flatten(),
+        check: backend.last_check.as_ref().map(|check| {
+            (
+                check.result == CheckResult::Passed,
+                check.status,
+                check.latency,
+            )
+        }),
+        in_flight: backend.counts.in_flight,
+        picked: backend.counts.picked,
+        failed: backend.counts.failed,
+        connections: 0,
+        checks: Vec::new(),
+        latency: backend.latency,
+        weight: backend.spec.weight.get(),
+        tier: backend.spec.tier,
+        ramp: backend.ramp,
+        share_wanted: backend.share_wanted,
+    }
+}
+
+/// Why a standing is what it is, in our words.
+#[must_use]
+pub fn reason(reason: Reason) -> String {
+    match reason {
+        Reason::ChecksFailed(fault) => format!("{}: {}", reason.word(), fault_word(fault)),
+        reason => reason.word().into(),
+    }
+}
+
+pub(crate) fn fault_word(fault: CheckFault) -> String {
+    match fault {
+        CheckFault::Timeout => "timeout".into(),
+        CheckFault::Refused => "refused".into(),
+        CheckFault::Reset => "reset".into(),
+        CheckFault::Status(status) => format!("status {status}"),
+        CheckFault::Mismatch => "body_mismatch".into(),
+        CheckFault::Malformed => "malformed".into(),
+        CheckFault::Protocol(which, word) => format!("{which} {word}"),
+        CheckFault::Other => "other".into(),
+    }
+}
+
+/// The reason codes of `DescribeTargetHealth` (Elastic Load Balancing API, `TargetHealth.Reason`).
+fn alb_reason(backend: &BackendSnapshot) -> Option<&'static str> {
+    match (
+        backend.standing,
+        backend.last_check.as_ref().map(|check| check.result),
+    ) {
+        (Standing::Draining, _) => Some("Target.DeregistrationInProgress"),
+        (Standing::Disabled, _) => Some("Target.NotInUse"),
+        (_, Some(CheckResult::Failed(fault))) => Some(match fault {
+            CheckFault::Timeout => "Target.Timeout",
+            // To ALB a gRPC status is a response code as well.
+            CheckFault::Status(_) | CheckFault::Mismatch | CheckFault::Protocol("grpc", _) => {
+                "Target.ResponseCodeMismatch"
+            }
+            // ALB has no other word for a connection that was refused or reset.
+            CheckFault::Refused
+            | CheckFault::Reset
+            | CheckFault::Malformed
+            | CheckFault::Protocol(..)
+            | CheckFault::Other => "Target.FailedHealthChecks",
+        }),
+        (Standing::Unproven, None) => Some("Elb.InitialHealthChecking"),
+        _ => None,
+    }
+}
