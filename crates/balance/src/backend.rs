@@ -320,6 +320,11 @@ impl Backend {
         }
     }
 
+    /// The mean begins here.
+    pub(crate) fn start_latency(&self, seconds: f32) {
+        self.latency.set(seconds);
+    }
+
     pub(crate) fn last_success_picked(&self) -> Option<Instant> {
         match self.success_picked.load(Ordering::Relaxed) {
             0 => None,

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::carried::{CarriedBackend, LONGEST};
 use crate::learn::window::Tally;
 use crate::settings::BreakerSettings;
 use crate::standing::Reason;
@@ -81,6 +82,21 @@ impl Breaker {
     /// When trials begin, while open.
     pub(crate) fn until(&self) -> Option<Instant> {
         (self.gate == Gate::Open).then_some(self.next)
+    }
+
+    /// Until its next turn, and how many openings are not forgiven.
+    pub(crate) fn left(&self, now: Instant) -> (Duration, u32) {
+        (self.next.since(now), self.times)
+    }
+
+    /// As it stood in another process.
+    pub(crate) fn carried(one: &CarriedBackend, now: Instant) -> Self {
+        Self {
+            gate: one.gate,
+            times: one.openings.min(31),
+            next: now + one.next.min(LONGEST),
+            withheld: false,
+        }
     }
 
     pub(crate) fn open(&mut self, settings: &BreakerSettings, now: Instant) {

@@ -8,6 +8,7 @@ use std::sync::{Arc as StdArc, PoisonError};
 use std::time::Duration;
 
 use crate::ask::ClassId;
+use crate::carried::mean;
 use crate::charge::Places;
 use crate::event::{Event, EventKind, Listener};
 use crate::hashing;
@@ -165,6 +166,22 @@ impl Facts {
             class.running.observe(sample, CLASS_SAMPLE);
         }
         inverse.map_or(1.0, |inverse| sample * inverse)
+    }
+
+    /// Mean latency of each class, in seconds.
+    pub(crate) fn class_means(&self) -> Vec<Option<f32>> {
+        let classes = self.classes.iter();
+        classes.map(|class| class.running.value()).collect()
+    }
+
+    /// Begins with means of another process, as far as they are means.
+    pub(crate) fn learn_classes(&self, means: &[Option<f32>]) {
+        for (class, seconds) in self.classes.iter().zip(means) {
+            if let Some(seconds) = seconds.and_then(mean) {
+                class.running.set(seconds);
+            }
+        }
+        self.refresh_classes();
     }
 
     pub(crate) fn refresh_classes(&self) {

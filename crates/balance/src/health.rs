@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::carried::LONGEST;
 use crate::settings::ActiveSettings;
 use crate::standing::Reason;
 use crate::time::Instant;
@@ -205,6 +206,29 @@ impl Health {
             self.hand = None;
         }
         over
+    }
+
+    /// What checks said, and a verdict by hand with the time that it has left.
+    pub(crate) fn carried(&self, now: Instant) -> (Active, Option<(bool, Option<Duration>)>) {
+        let left = |hand: ByHand| (hand.healthy, hand.until.map(|until| until.since(now)));
+        (self.checked, self.hand.map(left))
+    }
+
+    /// Begins with what another process knew. Where no checks are made, what checks said there is nothing.
+    pub(crate) fn take_over(
+        &mut self,
+        checked: Active,
+        hand: Option<(bool, Option<Duration>)>,
+        checks: bool,
+        now: Instant,
+    ) {
+        if checks {
+            self.checked = checked;
+        }
+        self.hand = hand.map(|(healthy, left)| ByHand {
+            healthy,
+            until: left.map(|left| now + left.min(LONGEST)),
+        });
     }
 
     /// Checks were switched on or off. Who served keeps serving; who was down by checks alone is believed again.

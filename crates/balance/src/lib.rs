@@ -107,6 +107,9 @@ pub mod explain;
 /// A service at one moment.
 pub mod snapshot;
 
+/// What goes over to another process.
+pub mod carried;
+
 /// What happens to a service, for listeners.
 pub mod event;
 

@@ -36,6 +36,9 @@ mod publish;
 /// Telling all.
 mod view;
 
+/// Going over to another process.
+mod carry;
+
 /// Why a membership cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MembershipError {

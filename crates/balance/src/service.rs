@@ -357,7 +357,7 @@ impl Service {
     }
 
     /// One change by the one writer: published, then told, outside the lock and in the order of the changes.
-    fn write<R>(&self, now: Instant, change: impl FnOnce(&mut Ledger) -> R) -> R {
+    pub(crate) fn write<R>(&self, now: Instant, change: impl FnOnce(&mut Ledger) -> R) -> R {
         self.change(now, change, |_| true)
     }
 
@@ -398,7 +398,7 @@ impl Service {
         result
     }
 
-    fn locked<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> R {
+    pub(crate) fn locked<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> R {
         // A panic under the lock is a bug in arithmetic over facts; the ledger is still whole enough to serve.
         let mut ledger = self
             .shared

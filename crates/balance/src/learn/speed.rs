@@ -96,6 +96,14 @@ impl Speed {
         });
     }
 
+    /// Begins with what another process learned; what is no number, or out of range, is not taken.
+    pub(crate) fn take_over(&self, learned: Learned) {
+        let Learned { slowness, failing } = learned;
+        if SLOWNESS.contains(&slowness) && (0.0..=1.0).contains(&failing) {
+            self.write(learned);
+        }
+    }
+
     fn write(&self, learned: Learned) {
         self.0.store(learned.pack(), Ordering::Relaxed);
     }

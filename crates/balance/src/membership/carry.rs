@@ -1,0 +1,89 @@
+//! Owns going over: what the writer knows of each member as [`carried`](crate::carried) data, and taking it in where another
+//! process knew it.
+
+use std::time::Duration;
+
+use super::{Entry, Ledger};
+use crate::backend::BackendId;
+use crate::breaker::{Breaker, Gate};
+use crate::carried::{CarriedBackend, CarriedService, LONGEST};
+use crate::sync::Ordering;
+use crate::time::Instant;
+
+impl Ledger {
+    pub(crate) fn carried(&self, now: Instant) -> CarriedService {
+        CarriedService {
+            classes: self.facts.class_means(),
+            backends: self
+                .members
+                .iter()
+                .map(|entry| entry.carried(now))
+                .collect(),
+        }
+    }
+
+    /// Takes in what is known of members; others are passed over. What the operator wants is the configuration's to say, or the
+    /// caller's. Says how many were known.
+    pub(crate) fn take_over(&mut self, carried: &CarriedService, now: Instant) -> usize {
+        self.facts.learn_classes(&carried.classes);
+        let mut known = 0;
+        for one in &carried.backends {
+            let Some(&at) = self.index.get(&BackendId::from(&*one.id)) else {
+                continue;
+            };
+            known += 1;
+            let (checks, breaker) = (self.settings.health.is_some(), self.settings.breaker);
+            let entry = &mut self.members[at];
+            entry.learn(one);
+            entry.health.take_over(one.checked, one.hand, checks, now);
+            if let Some(settings) = breaker {
+                entry.breaker = Breaker::carried(one, now);
+                if one.gate == Gate::HalfOpen {
+                    entry.backend.trials.begin(settings.trials.max(1));
+                }
+                let consecutive = &entry.backend.consecutive;
+                consecutive.store(one.consecutive, Ordering::Relaxed);
+            }
+            self.restand(at, one.reason, now);
+            let entry = &mut self.members[at];
+            // The owner's time may have begun later: then, at its start.
+            let ago =
+                |length: Duration| Instant::from_nanos(now.nanos_since(Instant::ZERO + length));
+            (entry.reason, entry.since) = (one.reason, ago(one.since.min(LONGEST)));
+            // Who was half warm is not made cold.
+            let half = self.settings.slow_start / 2;
+            entry.warming = one.warming.filter(|passed| *passed < half).map(ago);
+            entry.first = false;
+            self.dirty = true;
+        }
+        known
+    }
+}
+
+impl Entry {
+    fn carried(&self, now: Instant) -> CarriedBackend {
+        let (checked, hand) = self.health.carried(now);
+        let (next, openings) = self.breaker.left(now);
+        CarriedBackend {
+            id: self.spec.id.as_str().to_owned(),
+            checked,
+            hand,
+            gate: self.breaker.gate(),
+            next,
+            openings,
+            consecutive: self.backend.consecutive_failures(),
+            latency: self.backend.latency().map(|mean| mean.as_secs_f32()),
+            learned: self.backend.learned(),
+            warming: self.warming.map(|began| now.since(began)),
+            reason: self.reason,
+            since: now.since(self.since),
+        }
+    }
+
+    fn learn(&self, one: &CarriedBackend) {
+        self.backend.speed.take_over(one.learned);
+        if let Some(mean) = one.latency.and_then(crate::carried::mean) {
+            self.backend.start_latency(mean);
+        }
+    }
+}
