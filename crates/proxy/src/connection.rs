@@ -328,7 +328,9 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         return true;
     }
     let closing = conn.worker.is_closing() || conn.door.is_closing();
-    if closing && conn.requests > 0 {
+    // The clock is asked by those that close, and by nobody else.
+    let spared = closing.then(|| conn.worker.spares()).flatten();
+    if closing && conn.requests > 0 && spared.is_none() {
         // What has come by now is served; nothing is waited for.
         return poll_fn(|cx| {
             let filled = conn
@@ -345,7 +347,7 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         Some((_, plan)) if !closing && conn.requests == 0 => plan.limits.head_within,
         Some((_, plan)) if !closing => plan.limits.keep_alive,
         // The last one, if it comes.
-        _ => CLOSING,
+        _ => spared.unwrap_or(CLOSING),
     };
     drop(view);
     let mut waiting = false;
@@ -365,12 +367,15 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         let over = conn.worker.is_closing() || conn.door.is_closing();
         match conn.deadline.poll_passed(cx) {
             Poll::Ready(()) if conn.deadline.is_due(conn.worker.now()) => Poll::Ready(false),
-            Poll::Ready(()) if over && conn.requests > 0 => Poll::Ready(false),
-            // Its first request may be on the way, or here and not told of yet.
-            Poll::Ready(()) if over => {
-                conn.deadline.set(conn.worker.now() + within.min(CLOSING));
-                conn.deadline.poll_passed(cx).map(|()| false)
-            }
+            Poll::Ready(()) if over => match conn.worker.spares() {
+                None if conn.requests > 0 => Poll::Ready(false),
+                // Its next request may be on the way, or its first, or here and not told of yet.
+                spared => {
+                    let within = within.min(spared.unwrap_or(CLOSING));
+                    conn.deadline.bring_forward(conn.worker.now() + within);
+                    conn.deadline.poll_passed(cx).map(|()| false)
+                }
+            },
             // Woken to look whether its listener closes, and it does not.
             Poll::Ready(()) => {
                 conn.deadline.resume();

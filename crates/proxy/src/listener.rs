@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -44,9 +45,12 @@ const REST: Duration = Duration::from_millis(20);
 pub enum Bound {
     /// One socket per worker; the kernel spreads connections over them.
     Tcp(SocketAddr, Vec<std::net::TcpListener>),
-    /// One socket for all, and its file.
-    Unix(StdUnixListener, SocketFile),
+    /// One socket for all, and its file, if that goes with it.
+    Unix(StdUnixListener, Option<SocketFile>),
 }
+
+/// Sockets of another process, or of one before this.
+pub mod inherited;
 
 /// Who may have the port already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +88,7 @@ pub fn bind(to: &Bind, workers: usize, port: Port) -> io::Result<Bound> {
         }
         Bind::Unix(path) => {
             let (socket, file) = bind_unix(path)?;
-            Ok(Bound::Unix(socket, file))
+            Ok(Bound::Unix(socket, Some(file)))
         }
     }
 }
@@ -127,10 +131,33 @@ pub struct SocketFile {
     path: PathBuf,
     /// Device and number.
     node: (u64, u64),
+    /// Another process's.
+    left: bool,
+}
+
+impl SocketFile {
+    /// The file of a socket that was inherited with it. None: there is none.
+    #[must_use]
+    pub fn inherited(path: &Path) -> Option<Self> {
+        let node = node(path).ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            node,
+            left: false,
+        })
+    }
+
+    /// Leaves it to whoever has the socket now.
+    pub fn leave(&mut self) {
+        self.left = true;
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         if node(&self.path).is_ok_and(|node| node == self.node) {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -162,6 +189,7 @@ pub fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
     let file = SocketFile {
         path: path.to_owned(),
         node: node(path)?,
+        left: false,
     };
     Ok((bound, file))
 }
@@ -186,6 +214,17 @@ pub enum Ear {
 }
 
 impl Ear {
+    /// The socket itself, for another process.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Self::Unix(socket) => socket.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// The same socket once more: what waits in its queue outlives a worker that dies.
     ///
     /// # Errors
@@ -265,6 +304,10 @@ pub async fn accept(
         if let Some((sock, arrival)) = counted(&worker, &door, accepted).await {
             serve(sock, arrival).await;
         }
+    }
+    // One that the other process has no use for is closed first.
+    if worker.is_handed_over() && !door.is_closing() {
+        return Ok(());
     }
     let last = ear.into_last()?;
     let mut waiting = Vec::new();

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
@@ -30,6 +31,9 @@ pub enum Command {
     Close(Arc<str>),
     /// The same for all sockets, and for every connection.
     Drain,
+    /// Leave what waits at all sockets to another process that has them too; every connection ends with its exchange, and who is
+    /// idle may begin one within so long.
+    HandOver(Duration),
     /// End now.
     Stop,
 }
@@ -119,6 +123,12 @@ pub fn spawn(
 /// The sockets of each key, and how each is told to end.
 type Doors = HashMap<Arc<str>, Vec<(Rc<Door>, Rc<Notify>)>>;
 
+fn end_all(doors: &mut Doors) {
+    for (_, end) in doors.drain().flat_map(|(_, doors)| doors) {
+        end.notify_one();
+    }
+}
+
 async fn run(
     index: usize,
     published: Arc<Published>,
@@ -172,10 +182,12 @@ async fn run(
                 worker.deadlines.end_idle();
             }
             Command::Drain => {
-                for (_, end) in doors.drain().flat_map(|(_, doors)| doors) {
-                    end.notify_one();
-                }
+                end_all(&mut doors);
                 worker.close();
+            }
+            Command::HandOver(patience) => {
+                end_all(&mut doors);
+                worker.hand_over(patience);
             }
             Command::Stop => return,
         }

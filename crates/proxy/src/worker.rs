@@ -58,6 +58,10 @@ pub struct Worker<N: Net> {
     generator: RefCell<fastrand::Rng>,
     scribe: RefCell<Scribe>,
     closing: Cell<bool>,
+    /// While it closes, who is idle may still ask once until then.
+    spared: Cell<Instant>,
+    /// Whether what waits at its sockets is another process's to take.
+    handed_over: Cell<bool>,
     /// Connections of clients that are open.
     pub(crate) open: Cell<usize>,
     /// Panics that ended one connection and nothing else.
@@ -141,6 +145,8 @@ impl<N: Net> Worker<N> {
             generator: RefCell::new(fastrand::Rng::with_seed(seed)),
             scribe: RefCell::new(scribe),
             closing: Cell::new(false),
+            spared: Cell::new(Instant::ZERO),
+            handed_over: Cell::new(false),
             open: Cell::new(0),
             panics: Cell::new(0),
         }
@@ -252,6 +258,25 @@ impl<N: Net> Worker<N> {
     pub fn close(&self) {
         self.closing.set(true);
         self.deadlines.end_idle();
+    }
+
+    /// As [`close`](Self::close), but another process takes what waits at the sockets, and who is idle may ask once more within
+    /// `patience`: a client that has just sent its next request must not find the connection closed.
+    pub fn hand_over(&self, patience: Duration) {
+        self.handed_over.set(true);
+        self.spared.set(self.now() + patience);
+        self.close();
+    }
+
+    /// Whether what waits at its sockets is another process's to take.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.get()
+    }
+
+    /// For how long an idle connection is still heard although this closes. None: no longer.
+    pub(crate) fn spares(&self) -> Option<Duration> {
+        let left = self.spared.get().since(self.now());
+        (!left.is_zero()).then_some(left)
     }
 
     /// Connections of clients that are open.

@@ -18,7 +18,7 @@ use super::load::{Certificate, load};
 use super::names::Names;
 use super::secured::Secured;
 use super::sock::TlsSock;
-use super::tickets::{Ring, Sealer};
+use super::tickets::{Carried, Ring, Sealer};
 use crate::sock::Sock;
 
 /// What clients of TLS 1.2 without tickets come back to, per listener. Some 200 bytes each.
@@ -141,6 +141,19 @@ impl Terms {
     /// Whether what is spoken within is HTTP.
     pub(super) const fn speaks_http(&self) -> bool {
         !self.plan.spoken.is_empty()
+    }
+
+    /// The secrets of tickets, for another process. None: there are none, or they are a file's.
+    #[must_use]
+    pub fn carried(&self, now: Duration) -> Option<Carried> {
+        self.ring.as_ref()?.carried(now)
+    }
+
+    /// Goes on with secrets of tickets of another process.
+    pub fn take_over(&self, carried: &Carried, now: Duration) {
+        if let Some(ring) = &self.ring {
+            ring.take_over(carried, now);
+        }
     }
 
     /// Turns the keys of tickets, if that is due; `now` is since 1970.

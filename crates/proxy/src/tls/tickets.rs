@@ -22,7 +22,8 @@ const TICKET_MOST: usize = 0xffff;
 /// A week: no client may keep one longer (RFC 8446 section 4.6.1).
 const LIFETIME_MOST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-type Secret = [u8; TICKET_KEY];
+/// A secret of tickets.
+pub type Secret = [u8; TICKET_KEY];
 
 /// Secrets of one listener; the first seals, all open.
 pub struct Ring(Mutex<Secrets>);
@@ -31,6 +32,21 @@ struct Secrets {
     all: Vec<Secret>,
     /// When the first one began to seal. None: they do not turn.
     turned: Option<Duration>,
+}
+
+/// What goes over to another process.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// The secrets, the one that seals first.
+    pub all: Vec<Secret>,
+    /// How long it has.
+    pub sealed: Duration,
+}
+
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Carried")
+    }
 }
 
 impl fmt::Debug for Ring {
@@ -71,6 +87,25 @@ impl Ring {
             secrets.all.insert(0, secret);
             secrets.all.truncate(2);
             secrets.turned = Some(now);
+        }
+    }
+
+    /// The secrets of chance, and how long the first has sealed, for another process. None: they are a file's.
+    #[must_use]
+    pub fn carried(&self, now: Duration) -> Option<Carried> {
+        let secrets = self.secrets();
+        let sealed = now.saturating_sub(secrets.turned?);
+        let all = secrets.all.clone();
+        Some(Carried { all, sealed })
+    }
+
+    /// Goes on with those of another process: its first seals, all open. Those of a file stay.
+    pub fn take_over(&self, carried: &Carried, now: Duration) {
+        let mut secrets = self.secrets();
+        if secrets.turned.is_some() && !carried.all.is_empty() {
+            secrets.all.clone_from(&carried.all);
+            secrets.all.truncate(2);
+            secrets.turned = Some(now.saturating_sub(carried.sealed));
         }
     }
 
