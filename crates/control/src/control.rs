@@ -14,8 +14,8 @@ use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{Bind, LogTarget, ServicePlan, Workers};
 use evenkeel_proxy::clock::{Clock, seed};
-use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
-use evenkeel_proxy::live::{DoorState, Live, Published, listener_of};
+use evenkeel_proxy::listener::Bound;
+use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::access_log::{AccessLog, Opened};
@@ -37,43 +37,15 @@ mod obey;
 /// Why an instance does not start.
 mod refused;
 
+/// The sockets of an instance.
+mod open;
+
+/// Giving an instance's place to another process, and taking it.
+pub mod handover;
+
+use handover::{CarriedState, Heritage};
+use open::{Open, bind_all};
 pub use refused::StartError;
-
-/// A socket that the workers listen on.
-struct Open {
-    listener: Arc<str>,
-    bind: Bind,
-    /// Where it is bound; none for a Unix socket.
-    address: Option<SocketAddr>,
-    /// One per worker, for the one that takes its place if it dies.
-    ears: Vec<Ear>,
-    /// Goes with it.
-    _file: Option<SocketFile>,
-}
-
-impl Open {
-    /// The place of its listener in this plan. None: the plan does not bind it.
-    fn place(&self, plan: &Plan) -> Option<usize> {
-        listener_of(plan, &self.listener, Some(&self.bind))
-    }
-
-    /// Has a worker listen here.
-    fn tell(&self, worker: &WorkerThread, index: usize, key: &Arc<str>, state: &Arc<DoorState>) {
-        let ear = self.ears.get(index).map(Ear::again);
-        if let Some(Ok(ear)) = ear {
-            let listening = Listening {
-                name: self.listener.clone(),
-                key: key.clone(),
-                bind: self.bind.clone(),
-                port: self.address.map_or(0, |address| address.port()),
-                ear,
-                state: state.clone(),
-            };
-            // A new worker's queue is empty, and one that runs hears faster than plans change.
-            let _ = worker.listen(listening);
-        }
-    }
-}
 
 /// A running instance.
 pub struct Control {
@@ -93,6 +65,10 @@ pub struct Control {
     drains: Drains,
     orders: Orders,
     line: Line,
+    /// What is bound and not listened on yet.
+    waiting: Vec<(Arc<str>, Bind, Bound)>,
+    /// What another process knew, until this one serves.
+    carried: CarriedState,
 }
 
 impl Control {
@@ -114,6 +90,22 @@ impl Control {
         events: Arc<dyn Listener>,
         once_bound: impl FnOnce(Option<BorrowedFd<'_>>) -> Result<(), String>,
     ) -> Result<Self, StartError> {
+        let mut control = Self::inherit(plan, events, &mut Heritage::default(), once_bound)?;
+        control.begin();
+        Ok(control)
+    }
+
+    /// The same with what comes from elsewhere: sockets that are bound already, of which those that the plan has no use for are left
+    /// in `heritage`, and what another process knew. It takes no connections until it is told to [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// As above; and a socket that is not what it is said to be.
+    pub fn inherit(
+        plan: Plan,
+        events: Arc<dyn Listener>,
+        heritage: &mut Heritage,
+        once_bound: impl FnOnce(Option<BorrowedFd<'_>>) -> Result<(), String>,
+    ) -> Result<Self, StartError> {
         let count = match plan.workers {
             Workers::Fixed(count) => count.get(),
             Workers::Auto => {
@@ -121,7 +113,7 @@ impl Control {
             }
         };
         certificates::load(&plan)?;
-        let bound = bind_all(&plan, &HashMap::new(), count)?;
+        let bound = bind_all(&plan, &HashMap::new(), &mut heritage.listeners, count)?;
         let mut log = AccessLog::new();
         let opened = open_log(&log, &plan)?;
         once_bound(opened.as_ref().and_then(Opened::made)).map_err(StartError::Bound)?;
@@ -156,8 +148,9 @@ impl Control {
             reloads: Arc::new(Reloads::begin()),
             log,
             ends: certificates::Ends::default(),
+            waiting: bound,
+            carried: std::mem::take(&mut heritage.state),
         };
-        control.listen(bound);
         control.follow_names();
         Ok(control)
     }
@@ -183,7 +176,7 @@ impl Control {
         let changes = Changes::between(&before.plan, &plan);
         certificates::load(&plan)?;
         let bindable = self.overlay.bindable(&plan);
-        let bound = bind_all(&bindable, &self.open, self.workers.len())?;
+        let bound = bind_all(&bindable, &self.open, &mut Vec::new(), self.workers.len())?;
         let opened = open_log(&self.log, &plan)?;
         let gone: Vec<_> = self
             .open
@@ -286,7 +279,7 @@ impl Control {
     /// The sockets of a worker that died wait with what is in their queues; its connections are lost.
     fn replace_the_dead(&mut self) -> bool {
         let live = self.published.load();
-        let mut replaced = false;
+        let (mut replaced, count) = (false, self.workers.len());
         for (index, place) in self.workers.iter_mut().enumerate() {
             if !place.thread.is_finished() {
                 continue;
@@ -309,7 +302,7 @@ impl Control {
                     .clone()
                     .position(|listener| listener.name == open.listener);
                 if let Some(state) = at.and_then(|at| live.doors.get(at)) {
-                    open.tell(place, index, key, state);
+                    open.tell(place, (index, count), key, state);
                 }
             }
         }
@@ -373,44 +366,6 @@ impl Control {
             let _ = worker.commands.try_send(command());
         }
     }
-
-    fn listen(&mut self, bound: Vec<(Arc<str>, Bind, Bound)>) {
-        let live = self.published.load();
-        for (name, to, bound) in bound {
-            let at = live
-                .plan
-                .listeners
-                .iter()
-                .position(|listener| listener.name == name);
-            let Some(state) = at.and_then(|at| live.doors.get(at)).cloned() else {
-                continue;
-            };
-            self.opened += 1;
-            let key: Arc<str> = format!("{name}#{}", self.opened).into();
-            let (address, ears, file) = match bound {
-                Bound::Tcp(address, sockets) => (
-                    Some(address),
-                    sockets.into_iter().map(Ear::Tcp).collect::<Vec<_>>(),
-                    None,
-                ),
-                Bound::Unix(socket, file) => {
-                    let clones = (0..self.workers.len()).filter_map(|_| socket.try_clone().ok());
-                    (None, clones.map(Ear::Unix).collect(), Some(file))
-                }
-            };
-            let open = Open {
-                listener: name,
-                bind: to,
-                address,
-                ears,
-                _file: file,
-            };
-            for (index, worker) in self.workers.iter().enumerate() {
-                open.tell(worker, index, &key, &state);
-            }
-            self.open.insert(key, open);
-        }
-    }
 }
 
 impl Drop for Control {
@@ -427,46 +382,6 @@ fn open_log(log: &AccessLog, plan: &Plan) -> Result<Option<Opened>, StartError> 
     let to = || plan.access_log.as_ref().map(|log| log.to.clone());
     log.open(plan.access_log.as_ref())
         .map_err(|error| StartError::AccessLog(to().unwrap_or(LogTarget::Stdout), error))
-}
-
-/// Binds what is not open yet.
-fn bind_all(
-    plan: &Plan,
-    open: &HashMap<Arc<str>, Open>,
-    workers: usize,
-) -> Result<Vec<(Arc<str>, Bind, Bound)>, StartError> {
-    let port = |to: &Bind| match to {
-        Bind::Tcp(address) => Some(address.port()),
-        Bind::Unix(_) => None,
-    };
-    let mut ours: Vec<u16> = open
-        .values()
-        .filter_map(|open| Some(open.address?.port()))
-        .collect();
-    let mut binds = Vec::new();
-    for (at, listener) in plan.listeners.iter().enumerate() {
-        let is_open = |to: &Bind| {
-            open.values()
-                .any(|open| open.bind == *to && open.place(plan) == Some(at))
-        };
-        let missing = listener.binds.iter().filter(|to| !is_open(to));
-        binds.extend(missing.map(|to| (&listener.name, to)));
-    }
-    binds
-        .into_iter()
-        .map(|(name, to)| {
-            let whose = match port(to) {
-                Some(port) if ours.contains(&port) => Port::Ours,
-                _ => Port::Alone,
-            };
-            let bound =
-                bind(to, workers, whose).map_err(|error| StartError::Bind(to.clone(), error))?;
-            if let Bound::Tcp(address, _) = &bound {
-                ours.push(address.port());
-            }
-            Ok((name.clone(), to.clone(), bound))
-        })
-        .collect()
 }
 
 fn start_checks(

@@ -45,7 +45,7 @@ pub use control::{Control, StartError};
 /// What time it is for an instance.
 pub use evenkeel_proxy::clock;
 /// Unix sockets and their files.
-pub use evenkeel_proxy::listener::{SocketFile, bind_unix};
+pub use evenkeel_proxy::listener::{Bound, SocketFile, bind_unix};
 /// How many connections the process may have.
 pub use evenkeel_proxy::room;
 /// Dates, and the time that they tell.

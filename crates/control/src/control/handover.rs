@@ -1,0 +1,157 @@
+//! Owns the handing over of an instance: what it has and knows, for the process that takes its place, and the taking.
+//!
+//! Sockets come first: what waits in their queues must be accepted by somebody. What was learned is worth having and nothing
+//! depends on it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use evenkeel_balance::backend::Admin;
+use evenkeel_balance::carried::CarriedService;
+use evenkeel_config::plan::ServicePlan;
+use evenkeel_proxy::clock::since_1970;
+pub use evenkeel_proxy::listener::inherited::{Inherited, address};
+use evenkeel_proxy::thread::Command;
+pub use evenkeel_proxy::tls::tickets::Carried as CarriedTickets;
+
+use super::Control;
+
+/// What an instance begins with.
+#[derive(Debug, Default)]
+pub struct Heritage {
+    /// Sockets that are bound already.
+    pub listeners: Vec<Inherited>,
+    /// What another process knew.
+    pub state: CarriedState,
+}
+
+/// What an instance knows that is worth knowing in another process.
+#[derive(Clone, Debug, Default)]
+pub struct CarriedState {
+    /// By service.
+    pub services: Vec<(String, Known)>,
+    /// The keys of tickets, by listener.
+    pub tickets: Vec<(String, CarriedTickets)>,
+}
+
+/// What is known of a service.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Standing and what was learned.
+    pub learned: CarriedService,
+    /// What the operator wants of backends, where that is not what the configuration says.
+    pub wanted: Vec<(String, Admin)>,
+}
+
+/// What an instance gives to the process that takes its place.
+#[derive(Debug)]
+pub struct Handover {
+    /// Every socket, and what it is called here.
+    pub listeners: Vec<(Arc<str>, Inherited)>,
+    /// What it knows.
+    pub state: CarriedState,
+}
+
+impl Control {
+    /// What another process needs to take this one's place. Nothing changes by it. Cost: sockets and backends.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn hand_over(&self) -> io::Result<Handover> {
+        let listeners = self.open.iter().map(|(key, open)| {
+            let sockets = open.ears.iter().map(|ear| ear.descriptor());
+            let inherited = Inherited {
+                listener: Some((&*open.listener).into()),
+                bind: open.bind.clone(),
+                sockets: sockets.collect::<io::Result<_>>()?,
+                file: open.file.is_some(),
+            };
+            Ok((key.clone(), inherited))
+        });
+        Ok(Handover {
+            listeners: listeners.collect::<io::Result<_>>()?,
+            state: self.carried(),
+        })
+    }
+
+    fn carried(&self) -> CarriedState {
+        let (live, now) = (self.published.load(), self.clock.now());
+        let services = live.services.iter().map(|service| {
+            let known = Known {
+                learned: service.state.service.carried(now),
+                wanted: self.wanted(&service.plan, &service.state.service.snapshot(now)),
+            };
+            (service.plan.name.to_string(), known)
+        });
+        let listeners = live.plan.listeners.iter().zip(&live.terms);
+        let tickets = listeners.filter_map(|(listener, terms)| {
+            let carried = terms.as_ref()?.carried(since_1970())?;
+            Some((listener.name.to_string(), carried))
+        });
+        CarriedState {
+            services: services.collect(),
+            tickets: tickets.collect(),
+        }
+    }
+
+    /// What the operator said beside the configuration.
+    fn wanted(
+        &self,
+        plan: &ServicePlan,
+        seen: &evenkeel_balance::snapshot::ServiceSnapshot,
+    ) -> Vec<(String, Admin)> {
+        let members = self.names.members(plan).into_iter();
+        let other = members.filter_map(|planned| {
+            let admin = seen.backend(planned.spec.id.as_str())?.spec.admin;
+            let other = admin != planned.spec.admin;
+            other.then(|| (planned.spec.id.as_str().to_owned(), admin))
+        });
+        other.collect()
+    }
+
+    /// Leaves the sockets to the process that was given them, but for those of these keys, which it has no use for: of those what
+    /// waits is taken first. Open connections end with their exchange, and who is idle may begin one more within `patience`.
+    pub fn give_up(&mut self, unwanted: &[Arc<str>], patience: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.checkers.clear();
+        self.names.stop();
+        for (key, mut open) in std::mem::take(&mut self.open) {
+            if unwanted.contains(&key) {
+                self.tell(|| Command::Close(key.clone()));
+            } else if let Some(file) = &mut open.file {
+                file.leave();
+            }
+        }
+        self.tell(|| Command::HandOver(patience));
+    }
+
+    /// Begins to take connections, with what was inherited of the instance before.
+    pub fn begin(&mut self) {
+        let (live, now) = (self.published.load(), self.clock.now());
+        let carried = std::mem::take(&mut self.carried);
+        for (name, known) in &carried.services {
+            let Some(service) = live.service(name) else {
+                continue;
+            };
+            let service = &service.state.service;
+            for (id, admin) in &known.wanted {
+                // Who is no member any more is nobody's to drain.
+                let _ = service.set_admin(&id.as_str().into(), *admin, now);
+            }
+            service.take_over(&known.learned, now);
+        }
+        for (listener, terms) in live.plan.listeners.iter().zip(&live.terms) {
+            let tickets = carried
+                .tickets
+                .iter()
+                .find(|(name, _)| **name == *listener.name);
+            if let (Some(terms), Some((_, tickets))) = (terms, tickets) {
+                terms.take_over(tickets, since_1970());
+            }
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        self.listen(waiting);
+    }
+}
