@@ -19,6 +19,7 @@ mod run;
 mod setup;
 mod soak;
 mod tidy;
+mod upgrades;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -105,6 +106,11 @@ const VERBS: &[Verb] = &[
         name: "chaos",
         does: "faults under load: [fault ...] [--quick] [--peers]; with --peers also HAProxy and nginx, to docs/faults.md",
         run: chaos::chaos,
+    },
+    Verb {
+        name: "upgrades",
+        does: "upgrade the binary under load, one process after another: [count], 1000 unless said; nothing may be lost",
+        run: upgrades::upgrades,
     },
     Verb {
         name: "coverage",

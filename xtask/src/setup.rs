@@ -76,6 +76,13 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "systemd's tools",
+        probe: &["systemd-analyze", "--version"],
+        source: Source::Apt {
+            packages: &["systemd"],
+        },
+    },
+    Tool {
         name: "nginx",
         probe: &["/usr/sbin/nginx", "-v"],
         source: Source::Apt {

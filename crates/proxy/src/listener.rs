@@ -136,15 +136,20 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// The file of a socket that was inherited with it. None: there is none.
+    /// The file of a socket that was inherited with it: left alone until it is [taken](Self::take). None: there is none.
     #[must_use]
     pub fn inherited(path: &Path) -> Option<Self> {
         let node = node(path).ok()?;
         Some(Self {
             path: path.to_owned(),
             node,
-            left: false,
+            left: true,
         })
+    }
+
+    /// From here on it goes with its owner.
+    pub fn take(&mut self) {
+        self.left = false;
     }
 
     /// Leaves it to whoever has the socket now.

@@ -83,7 +83,13 @@ impl Control {
                     let ears = sockets.into_iter().map(Ear::Tcp);
                     (Some(address), ears.collect(), None)
                 }
-                Bound::Unix(socket, file) => (None, vec![Ear::Unix(socket)], file),
+                Bound::Unix(socket, mut file) => {
+                    // Who could not begin would have taken it away from the process before.
+                    if let Some(file) = &mut file {
+                        file.take();
+                    }
+                    (None, vec![Ear::Unix(socket)], file)
+                }
             };
             let open = Open {
                 listener: name,

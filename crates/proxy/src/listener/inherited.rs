@@ -113,3 +113,71 @@ impl Inherited {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::{Port, bind};
+
+    /// As many sockets of one address.
+    fn sockets(count: usize) -> (Bind, Vec<OwnedFd>) {
+        let any = Bind::Tcp("127.0.0.1:0".parse().unwrap());
+        match bind(&any, count, Port::Alone).unwrap() {
+            Bound::Tcp(address, sockets) => (
+                Bind::Tcp(address),
+                sockets.into_iter().map(Into::into).collect(),
+            ),
+            Bound::Unix(..) => unreachable!(),
+        }
+    }
+
+    fn taken(bind: Bind, sockets: Vec<OwnedFd>, workers: usize) -> io::Result<usize> {
+        let inherited = Inherited {
+            listener: None,
+            bind,
+            sockets,
+            file: false,
+        };
+        inherited.take(workers).map(|bound| match bound {
+            Bound::Tcp(_, all) => all.len(),
+            Bound::Unix(..) => 0,
+        })
+    }
+
+    #[test]
+    fn there_are_never_fewer_and_more_where_workers_are() {
+        for (sockets_are, workers, expect) in [(1, 1, 1), (4, 1, 4), (4, 2, 4), (2, 4, 4)] {
+            let (bind, all) = sockets(sockets_are);
+            assert_eq!(
+                taken(bind, all, workers).unwrap(),
+                expect,
+                "{sockets_are} {workers}"
+            );
+        }
+        // One that does not share its address stays alone.
+        let alone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bind = Bind::Tcp(alone.local_addr().unwrap());
+        assert_eq!(taken(bind, vec![alone.into()], 4).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_is_not_what_it_is_said_to_be_is_refused() {
+        let (bind, all) = sockets(1);
+        let elsewhere = Bind::Tcp("127.0.0.1:1".parse().unwrap());
+        assert!(taken(elsewhere, all, 1).is_err());
+        assert!(taken(bind.clone(), Vec::new(), 1).is_err());
+        let (other, all) = sockets(1);
+        let any = Bind::Tcp("127.0.0.1:0".parse().unwrap());
+        assert_eq!(taken(any, all, 1).unwrap(), 1, "any port is this one too");
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = Bind::Tcp(udp.local_addr().unwrap());
+        assert!(taken(at, vec![udp.into()], 1).is_err());
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(taken(other, vec![file.into()], 1).is_err());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let connected = std::net::TcpStream::connect(to).unwrap();
+        let at = Bind::Tcp(connected.local_addr().unwrap());
+        assert!(taken(at, vec![connected.into()], 1).is_err());
+    }
+}

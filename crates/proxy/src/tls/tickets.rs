@@ -258,4 +258,43 @@ mod tests {
         ring.turn(HOUR * 1000, HOUR);
         assert_eq!(ring.secrets().all, [[1; TICKET_KEY]], "a file's stay");
     }
+
+    #[test]
+    fn another_process_goes_on_with_the_same_secrets_and_turns_them_in_time() {
+        let hour = Duration::from_secs(3600);
+        let (one, two) = (
+            Arc::new(Ring::own(hour).unwrap()),
+            Arc::new(Ring::own(9 * hour).unwrap()),
+        );
+        let sealer = |ring: &Arc<Ring>| Sealer::new(ring.clone(), b"off".to_vec(), hour);
+        let ticket = sealer(&one).encrypt(b"plain").unwrap();
+        assert_eq!(sealer(&two).decrypt(&ticket), None);
+        let carried = one.carried(hour + hour / 2).unwrap();
+        two.take_over(&carried, 9 * hour);
+        assert_eq!(sealer(&two).decrypt(&ticket).unwrap(), b"plain");
+        assert_eq!(format!("{carried:?}"), "Carried", "secrets are not shown");
+        // Half an hour of the hour is over.
+        two.turn(9 * hour + hour / 4, hour);
+        assert!(
+            two.carried(9 * hour)
+                == Some(Carried {
+                    sealed: hour / 2,
+                    ..carried.clone()
+                })
+        );
+        two.turn(9 * hour + hour / 2, hour);
+        assert_eq!(two.carried(10 * hour).unwrap().all[1..], carried.all);
+        let none = Carried {
+            all: Vec::new(),
+            ..carried
+        };
+        two.take_over(&none, 10 * hour);
+        assert_eq!(
+            sealer(&two).decrypt(&ticket).unwrap(),
+            b"plain",
+            "nothing is no secret"
+        );
+        let file = Ring::shared(&[7; TICKET_KEY]);
+        assert!(file.carried(hour).is_none());
+    }
 }

@@ -41,11 +41,7 @@ impl Proxy {
             Bound::Tcp(address, sockets) => {
                 (address, sockets.into_iter().map(Ear::Tcp).collect(), None)
             }
-            Bound::Unix(socket, file) => (
-                ([0, 0, 0, 0], 0).into(),
-                vec![Ear::Unix(socket)],
-                Some(file),
-            ),
+            Bound::Unix(socket, file) => (([0, 0, 0, 0], 0).into(), vec![Ear::Unix(socket)], file),
         };
         let workers = ears
             .into_iter()
