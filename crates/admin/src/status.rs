@@ -8,6 +8,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub(crate) struct Status {
     version: &'static str,
+    process: u32,
     draining: bool,
     uptime_seconds: f64,
     workers: usize,
@@ -104,6 +105,7 @@ impl From<Snapshot> for Status {
     fn from(seen: Snapshot) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            process: std::process::id(),
             draining: seen.draining,
             uptime_seconds: seen.uptime.as_secs_f64(),
             workers: seen.workers,

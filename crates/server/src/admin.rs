@@ -1,37 +1,93 @@
-//! Owns the admin addresses: bound at the start, served beside the control plane.
+//! Owns the admin addresses: bound at the start or inherited, served beside the control plane, left to the process that takes over.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use evenkeel_admin::guests::Counts;
 use evenkeel_admin::pages::{Listener, Pages, serve};
 use evenkeel_config::plan::{AdminPlan, Bind};
-use evenkeel_control::{SocketFile, Watch, bind_unix};
+use evenkeel_control::control::handover::Inherited;
+use evenkeel_control::{Bound as Taken, SocketFile, Watch, bind_unix};
+use tokio::task::AbortHandle;
 
 /// An admin address that is bound and not served yet.
-pub(crate) struct Bound(Vec<(Listener, Pages)>, Vec<SocketFile>);
+struct Address {
+    listener: Listener,
+    pages: Pages,
+    bind: Bind,
+    file: Option<SocketFile>,
+}
 
-/// Binds what the plan names.
+/// Admin addresses that are bound and not served yet.
+pub(crate) struct Bound(Vec<Address>);
+
+/// Admin addresses that are served.
+pub(crate) struct Served(Vec<(Pages, Bind, OwnedFd, Option<SocketFile>, AbortHandle)>);
+
+/// What is served there, in logs and between processes.
+const fn name(pages: Pages) -> &'static str {
+    match pages {
+        Pages::All => "admin",
+        Pages::Metrics => "metrics",
+    }
+}
+
+/// Binds what the plan names, or takes it from what is inherited.
 ///
 /// # Errors
 /// What cannot be bound, in words.
-pub(crate) fn bind(plan: &AdminPlan) -> Result<Bound, String> {
-    let (mut bound, mut files) = (Vec::new(), Vec::new());
+pub(crate) fn bind(plan: &AdminPlan, inherited: &mut Vec<Inherited>) -> Result<Bound, String> {
+    let mut bound = Vec::new();
     for (to, pages) in [(&plan.bind, Pages::All), (&plan.metrics, Pages::Metrics)] {
         let Some(to) = to else { continue };
-        let listener = match to {
-            Bind::Tcp(address) => tcp(*address).map_err(|error| format!("cannot listen on {address} for admin: {error}; another instance may run, or name another `admin` address"))?,
-            Bind::Unix(path) => {
-                let (socket, file) = bind_unix(path).map_err(|error| {
-                    format!("cannot listen on unix:{} for admin: {error}", path.display())
-                })?;
-                files.push(file);
-                Listener::Unix(socket)
-            }
+        let is_for = |one: &Inherited| {
+            let named = one.listener.as_deref();
+            one.bind == *to && named.is_none_or(|named| named == name(pages))
         };
-        bound.push((listener, pages));
+        let (listener, file) = match inherited.iter().position(is_for) {
+            Some(at) => take(inherited.remove(at))?,
+            None => bind_one(to)?,
+        };
+        bound.push(Address {
+            listener,
+            pages,
+            bind: to.clone(),
+            file,
+        });
     }
-    Ok(Bound(bound, files))
+    Ok(Bound(bound))
+}
+
+fn take(one: Inherited) -> Result<(Listener, Option<SocketFile>), String> {
+    match one.take(1) {
+        Ok(Taken::Tcp(address, mut sockets)) => {
+            let socket = sockets
+                .pop()
+                .ok_or_else(|| format!("{address} has no socket"))?;
+            Ok((Listener::Tcp(socket), None))
+        }
+        Ok(Taken::Unix(socket, file)) => Ok((Listener::Unix(socket), file)),
+        Err(error) => Err(format!("the admin address cannot be taken over: {error}")),
+    }
+}
+
+fn bind_one(to: &Bind) -> Result<(Listener, Option<SocketFile>), String> {
+    match to {
+        Bind::Tcp(address) => {
+            let socket = tcp(*address).map_err(|error| format!("cannot listen on {address} for admin: {error}; another instance may run, or name another `admin` address"))?;
+            Ok((socket, None))
+        }
+        Bind::Unix(path) => {
+            let (socket, file) = bind_unix(path).map_err(|error| {
+                format!(
+                    "cannot listen on unix:{} for admin: {error}",
+                    path.display()
+                )
+            })?;
+            Ok((Listener::Unix(socket), Some(file)))
+        }
+    }
 }
 
 fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
@@ -42,27 +98,73 @@ fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
 
 impl Bound {
     /// Serves them as long as the runtime lives; files of sockets go with what is returned.
-    #[must_use]
-    pub(crate) fn serve(self, watch: &Watch) -> Vec<SocketFile> {
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub(crate) fn serve(self, watch: &Watch) -> io::Result<Served> {
         let counts = Arc::new(Counts::default());
-        for (listener, pages) in self.0 {
-            if let Listener::Tcp(socket) = &listener
-                && let Ok(address) = socket.local_addr()
-            {
-                let what = match pages {
-                    Pages::All => "admin",
-                    Pages::Metrics => "metrics",
-                };
-                let to = address.to_string();
-                tracing::info!(said.address = to, "{what} is at {address}");
+        let mut served = Vec::new();
+        for Address {
+            listener,
+            pages,
+            bind,
+            mut file,
+        } in self.0
+        {
+            let kept = match &listener {
+                Listener::Tcp(socket) => {
+                    let address = socket.local_addr()?;
+                    let (what, to) = (name(pages), address.to_string());
+                    tracing::info!(said.address = to, "{what} is at {address}");
+                    socket.as_fd().try_clone_to_owned()?
+                }
+                Listener::Unix(socket) => socket.as_fd().try_clone_to_owned()?,
+            };
+            if let Some(file) = &mut file {
+                file.take();
             }
             let (watch, counts) = (watch.clone(), counts.clone());
-            tokio::spawn(async move {
+            let task = tokio::spawn(async move {
                 if let Err(error) = serve(listener, pages, watch, counts).await {
                     tracing::error!("the admin address is not served: {error}");
                 }
             });
+            served.push((pages, bind, kept, file, task.abort_handle()));
         }
-        self.1
+        Ok(Served(served))
+    }
+}
+
+impl Served {
+    /// The sockets, for another process.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub(crate) fn hand_over(&self) -> io::Result<Vec<Inherited>> {
+        let one = |(pages, bind, socket, file, _): &(
+            Pages,
+            Bind,
+            OwnedFd,
+            Option<SocketFile>,
+            AbortHandle,
+        )| {
+            Ok(Inherited {
+                listener: Some(name(*pages).into()),
+                bind: bind.clone(),
+                sockets: vec![socket.try_clone()?],
+                file: file.is_some(),
+            })
+        };
+        self.0.iter().map(one).collect()
+    }
+
+    /// Takes no more questions; another process answers them. Those that are asked are answered.
+    pub(crate) fn give_up(self) {
+        for (_, _, _, file, task) in self.0 {
+            task.abort();
+            if let Some(mut file) = file {
+                file.leave();
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Owns the texts of a configuration: files, directories, or the flags of the command line, and the environment.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -106,6 +107,12 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// What one of it holds.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    let mut all = std::env::vars_os();
+    all.find_map(|(one, value)| (one == *name).then_some(value))
 }
 
 fn lower(sources: Vec<Source>) -> Read {

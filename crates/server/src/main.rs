@@ -41,6 +41,18 @@ mod show;
 /// `status`
 mod status;
 
+/// The system's clock.
+mod clock;
+
+/// What the system's manager of services is told.
+mod notify;
+
+/// Sockets that it has bound.
+mod activation;
+
+/// Another process in this one's place.
+mod upgrade;
+
 /// Files that change.
 mod watch;
 
@@ -62,7 +74,7 @@ struct Flags {
 enum Command {
     /// Serve, by a configuration or by addresses given here
     ///
-    /// SIGHUP reloads, SIGUSR1 opens the access log anew, SIGTERM drains. Exit code: 0 drained, 1 could not start, 2 wrong usage, 3 cut what was left when the drain's
+    /// SIGHUP reloads, SIGUSR1 opens the access log anew, SIGUSR2 upgrades, SIGTERM drains. Exit code: 0 drained, 1 could not start, 2 wrong usage, 3 cut what was left when the drain's
     /// deadline had passed.
     Run(inputs::Arguments),
     /// Say everything that is wrong with a configuration
@@ -107,6 +119,13 @@ enum Command {
     /// Steer clients away from listeners of a running instance, and back
     #[command(subcommand)]
     Listeners(operate::Listeners),
+    /// Have a running instance replaced by a new process, without losing a connection
+    ///
+    /// The binary is found anew by the path that the instance was started with. The new process takes all sockets, reads its
+    /// configuration, and serves before the old one drains; one that does not serve in time changes nothing. SIGUSR2 does the same.
+    ///
+    /// Exit code: 0 the new process serves, 1 it does not, and the old one goes on, 2 wrong usage.
+    Upgrade(upgrade::command::Arguments),
     /// Print the version
     Version,
 }
@@ -136,6 +155,7 @@ fn main() -> ExitCode {
         Command::Backends(command) => operate::backends(&command),
         Command::Services(command) => operate::services(&command),
         Command::Listeners(command) => operate::listeners(&command),
+        Command::Upgrade(arguments) => upgrade::command::upgrade(&arguments),
         Command::Version => {
             say::out(concat!("evenkeel ", env!("CARGO_PKG_VERSION"), "\n"));
             ExitCode::SUCCESS

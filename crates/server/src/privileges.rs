@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::fchown;
 
 use evenkeel_config::Plan;
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 
 /// Where names of users are looked up: `name:password:uid:gid:...`. No directory service is asked.
 const USERS: &str = "/etc/passwd";
@@ -23,11 +23,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Whom a plan names. None: the process stays who it is.
+    /// Whom a plan names. None: the process stays who it is. One that `succeeds` another may be whom that one had become.
     ///
     /// # Errors
     /// A user or group that is not known, or one that cannot be become, in words.
-    pub(crate) fn of(plan: &Plan) -> Result<Option<Self>, String> {
+    pub(crate) fn of(plan: &Plan, succeeds: bool) -> Result<Option<Self>, String> {
         let Some(user) = &plan.user else {
             return Ok(None);
         };
@@ -35,12 +35,18 @@ impl Target {
         let group = plan.group.as_deref();
         let groups = group.map_or(Ok(String::new()), |_| read(GROUPS))?;
         let target = find(user, group, &read(USERS)?, &groups)?;
-        if !geteuid().is_root() {
+        let may = geteuid().is_root() || succeeds && target.is_become();
+        if !may {
             return Err(format!(
                 "only root can become user {user}: start as root, or leave `user` out"
             ));
         }
         Ok(Some(target))
+    }
+
+    /// Whether this process is it already: the one before it was, which started this one.
+    fn is_become(&self) -> bool {
+        geteuid().as_raw() == self.uid && getegid().as_raw() == self.gid
     }
 
     /// Gives a file that was made as root to it, so that it can be opened again.
@@ -57,6 +63,9 @@ impl Target {
     /// # Errors
     /// What the system refuses, in words; then the process must end.
     pub(crate) fn drop_privileges(&self) -> Result<(), String> {
+        if self.is_become() {
+            return Ok(());
+        }
         become_it(self.uid, self.gid)
             .map_err(|why| format!("cannot become user {}: {why}", self.user))
     }

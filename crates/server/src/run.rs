@@ -1,6 +1,8 @@
 //! Owns `run`: the life of the process, from its first signal to its last.
 
+use std::future::pending;
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,20 +10,29 @@ use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
+use evenkeel_control::control::handover::Inherited;
 use evenkeel_control::control::{StartError, TICK_EVERY};
 use evenkeel_control::told::{self, Told};
 use evenkeel_control::{Control, room};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
+use crate::admin::Served;
 use crate::inputs::{Arguments, Read};
 use crate::log::Format;
+use crate::notify::Notify as SystemNotify;
 use crate::privileges::Target;
+use crate::upgrade::door::{self, Asked};
+use crate::upgrade::heir::{self, Heir};
+use crate::upgrade::manifest::Given;
+use crate::upgrade::under_way::{Succeeded, UnderWay};
+use crate::upgrade::{Ask, WITHIN};
 use crate::watch::{LOOK_EVERY, Watch};
-use crate::{admin, log, say};
+use crate::{activation, admin, log, say};
 
 /// What was asked for cannot be understood.
 const USAGE: u8 = 2;
@@ -43,65 +54,86 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let read = match arguments.read() {
-        Ok(read) => read,
-        Err(error) => {
-            error!("{error}");
-            return ExitCode::FAILURE;
+    let mut heir = None;
+    match heir::given().and_then(|given| started(arguments, format, given, &mut heir)) {
+        Ok(code) => code,
+        Err(why) => {
+            error!("not started: {why}");
+            if let Some(heir) = heir {
+                heir.failed(&why);
+            }
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+/// Runs until it ends. What another process gave is kept in `heir` while it waits for this one to serve.
+///
+/// # Errors
+/// It could not start, in words.
+fn started(
+    arguments: &Arguments,
+    format: Format,
+    given: Option<(Heir, Given)>,
+    heir: &mut Option<Heir>,
+) -> Result<ExitCode, String> {
+    let given = given.map(|(from, given)| {
+        *heir = Some(from);
+        given
+    });
+    let read = arguments.read()?;
     problems(format, &read);
-    let Some(plan) = read.loaded.plan else {
-        error!("not started: the configuration has errors");
-        return ExitCode::FAILURE;
-    };
+    let plan = read.loaded.plan.ok_or("the configuration has errors")?;
+    let mut given = given.unwrap_or_else(|| activation::given(&plan.admin));
     raise_open_files();
     warn_of_files(&plan);
+    let said = |error: std::io::Error| error.to_string();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!("not started: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+        .build()
+        .map_err(said)?;
     runtime.block_on(async {
         let drain = plan.drain;
         let told = Arc::new(Told::default());
         let wanted = told.wanted();
         let events: Arc<dyn Listener> = told;
-        let start = || -> Result<_, String> {
-            let target = Target::of(&plan)?;
-            let signals = Signals::new().map_err(|error| error.to_string())?;
-            let admin = admin::bind(&plan.admin)?;
-            let drop = |made: Option<BorrowedFd<'_>>| match &target {
-                Some(target) => target.own(made).and_then(|()| target.drop_privileges()),
-                None => Ok(()),
-            };
-            let control =
-                Control::start_once_bound(plan, events, drop).map_err(|error| error.to_string())?;
-            Ok((control, signals, admin, target))
+        let target = Target::of(&plan, heir.is_some())?;
+        let signals = Signals::new().map_err(said)?;
+        let admin = admin::bind(&plan.admin, &mut given.admin)?;
+        let drop = |made: Option<BorrowedFd<'_>>| match &target {
+            Some(target) => target.own(made).and_then(|()| target.drop_privileges()),
+            None => Ok(()),
         };
-        match start() {
-            Ok((control, signals, admin, target)) => {
-                let _files = admin.serve(&control.watch());
-                if let Some(target) = &target {
-                    dropped(target, arguments);
-                }
-                let rest = Rest {
-                    arguments,
-                    format,
-                    user: target.map(|target| target.user),
-                };
-                serve(control, signals, &rest, (drain, &wanted)).await
-            }
-            Err(error) => {
-                error!("not started: {error}");
-                ExitCode::FAILURE
-            }
+        let control = Control::inherit(plan, events, &mut given.heritage, drop);
+        let mut control = control.map_err(|error| error.to_string())?;
+        if heir.is_some() {
+            look_names_up(&mut control).await;
         }
+        control.begin();
+        let admin = admin.serve(&control.watch()).map_err(said)?;
+        if let Some(target) = &target {
+            dropped(target, arguments);
+        }
+        for one in given.heritage.listeners.iter().chain(&given.admin) {
+            warn!("a socket that was passed to this process is at {}, where nothing listens: it is closed", one.place());
+        }
+        let instance = Instance {
+            control,
+            admin,
+            drain,
+            arguments,
+            format,
+            user: target.map(|target| target.user),
+            notify: SystemNotify::from_environment(),
+            upgrade: UnderWay::default(),
+        };
+        instance.say_ready();
+        match heir.take() {
+            Some(heir) => alone(heir, &given.heritage.listeners).map_err(said)?,
+            None => instance.notify.ready(),
+        }
+        std::mem::drop(given);
+        Ok(serve(instance, signals, &wanted).await)
     })
 }
 
@@ -110,12 +142,39 @@ fn problems(format: Format, read: &Read) {
     log::problems(format, &read.shown, &read.loaded.problems, &read.sources);
 }
 
-/// What a reload needs to know.
-struct Rest<'a> {
+/// An instance begins when what its names stand for is known, or after ten seconds: until then the one before it serves.
+async fn look_names_up(control: &mut Control) {
+    let watch = control.watch();
+    while watch.is_looking_up() {
+        control.tick();
+        sleep(TICK_EVERY).await;
+    }
+}
+
+/// Tells the process before this one that this one serves all but what is left, and the manager of services when that one has told
+/// it whom to hear.
+fn alone(heir: Heir, left: &[Inherited]) -> std::io::Result<()> {
+    heir.ready(left)?;
+    let waiting = std::thread::Builder::new().name("heir".into());
+    waiting.spawn(move || {
+        heir.wait_until_alone();
+        SystemNotify::from_environment().ready();
+    })?;
+    Ok(())
+}
+
+/// What runs.
+struct Instance<'a> {
+    control: Control,
+    admin: Served,
+    /// How long it drains.
+    drain: Duration,
     arguments: &'a Arguments,
     format: Format,
     /// Whom the process has become.
     user: Option<String>,
+    notify: SystemNotify,
+    upgrade: UnderWay,
 }
 
 /// Says whom the process has become, and what that user cannot do.
@@ -132,6 +191,7 @@ fn dropped(target: &Target, arguments: &Arguments) {
 struct Signals {
     hangup: Signal,
     reopen: Signal,
+    upgrade: Signal,
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -142,6 +202,7 @@ impl Signals {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
@@ -152,67 +213,146 @@ impl Signals {
 /// Ticks before their time are at least this far apart.
 const SPACING: Duration = Duration::from_millis(5);
 
-async fn serve(
-    mut control: Control,
-    mut signals: Signals,
-    rest: &Rest<'_>,
-    (mut drain, wanted): (Duration, &Notify),
-) -> ExitCode {
-    for (name, address) in control.addresses() {
-        let (listener, to) = (&*name, address.to_string());
-        info!(
-            said.listener = listener,
-            said.address = to,
-            "listener {name} listens on {address}"
-        );
-    }
-    info!("ready");
+async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) -> ExitCode {
     let mut ticks = interval(TICK_EVERY);
     // A tick that comes late makes the next ones no earlier: the core counts time itself.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watch = Watch::begin(&control.live().plan);
-    loop {
+    let mut alive = this.notify.watchdog.map(interval);
+    let mut watch = Watch::begin(&this.control.live().plan);
+    let mut asked = this.questions();
+    let succeeded = loop {
         tokio::select! {
-            _ = looks.tick() => watch.look(&mut control),
+            _ = looks.tick(), if !this.upgrade.is_begun() => watch.look(&mut this.control),
             () = wanted.notified() => {
-                control.settle();
+                this.control.settle();
                 // A service whose backends all fail must not keep this thread busy.
                 sleep(SPACING).await;
             }
             _ = ticks.tick() => {
-                if control.tick() {
+                if this.control.tick() {
                     error!("a worker died and was replaced");
                 }
-                names(&mut control);
+                names(&mut this.control);
             }
-            _ = signals.hangup.recv() => {
-                if let Some(next) = reload(&mut control, rest) {
-                    drain = next;
+            () = next(alive.as_mut()) => this.notify.alive(),
+            _ = signals.hangup.recv() => this.reload(),
+            _ = signals.reopen.recv() => this.control.reopen(),
+            _ = signals.upgrade.recv() => {
+                let ask = Ask { binary: None, within: WITHIN };
+                this.upgrade.begin(&this.control, &this.admin, ask, None);
+            }
+            Some((ask, reply)) = asked.recv() => {
+                this.upgrade.begin(&this.control, &this.admin, ask, Some(reply));
+            }
+            succeeded = this.upgrade.outcome() => {
+                if succeeded.is_some() {
+                    break succeeded;
                 }
             }
-            _ = signals.reopen.recv() => control.reopen(),
-            _ = signals.terminate.recv() => break,
-            _ = signals.quit.recv() => break,
-            _ = signals.interrupt.recv() => break,
+            _ = signals.terminate.recv() => break None,
+            _ = signals.quit.recv() => break None,
+            _ = signals.interrupt.recv() => break None,
+        }
+    };
+    // Who asks now is told that this process ends.
+    drop(asked);
+    this.end(succeeded, signals, ticks).await
+}
+
+async fn next(interval: Option<&mut Interval>) {
+    match interval {
+        Some(interval) => _ = interval.tick().await,
+        None => pending().await,
+    }
+}
+
+impl Instance<'_> {
+    fn say_ready(&self) {
+        for (name, address) in self.control.addresses() {
+            let (listener, to) = (&*name, address.to_string());
+            info!(
+                said.listener = listener,
+                said.address = to,
+                "listener {name} listens on {address}"
+            );
+        }
+        info!("ready");
+    }
+
+    /// Where it is asked for an upgrade.
+    fn questions(&self) -> Receiver<Asked> {
+        door::open().unwrap_or_else(|error| {
+            warn!("`evenkeel upgrade` is not heard, SIGUSR2 is: {error}");
+            // One whose other end is gone: nothing comes out of it.
+            tokio::sync::mpsc::channel(1).1
+        })
+    }
+
+    /// Drains: by a signal, or as another process serves.
+    async fn end(
+        mut self,
+        mut succeeded: Option<Succeeded>,
+        mut signals: Signals,
+        mut ticks: Interval,
+    ) -> ExitCode {
+        let drain = self.drain;
+        match &mut succeeded {
+            Some(succeeded) => {
+                let process = succeeded.successor.child.id();
+                info!("upgraded: process {process} serves, this one drains, at most {drain:?}");
+                self.notify.succeeded_by(process);
+                self.control.give_up(&succeeded.unwanted, drain / 2);
+                self.admin.give_up();
+                succeeded.reply();
+                // It hears that it is alone.
+                let _ = succeeded.successor.told.shutdown(Shutdown::Both);
+            }
+            None => {
+                info!("draining, at most {drain:?}");
+                self.notify.stopping();
+                self.upgrade.cancel().await;
+                self.control.drain();
+            }
+        }
+        let deadline = ticks.tick().await + drain;
+        loop {
+            tokio::select! {
+                now = ticks.tick() => {
+                    self.control.tick();
+                    if let Some(one) = succeeded.as_mut().and_then(Succeeded::has_failed) {
+                        error!("the process that took over has ended: {one}");
+                        succeeded = None;
+                    }
+                    if let Some(code) = drained(&self.control, now, deadline) {
+                        return code;
+                    }
+                }
+                _ = signals.reopen.recv() => self.control.reopen(),
+                // Who asks twice does not want to wait.
+                _ = signals.interrupt.recv() => return ExitCode::from(UNFINISHED),
+            }
         }
     }
-    info!("draining, at most {drain:?}");
-    control.drain();
-    let deadline = ticks.tick().await + drain;
-    loop {
-        tokio::select! {
-            now = ticks.tick() => {
-                control.tick();
-                if let Some(code) = drained(&control, now, deadline) {
-                    return code;
-                }
-            }
-            _ = signals.reopen.recv() => control.reopen(),
-            // Who asks twice does not want to wait.
-            _ = signals.interrupt.recv() => return ExitCode::from(UNFINISHED),
+
+    /// Reads the configuration again. Whatever is wrong with it changes nothing.
+    fn reload(&mut self) {
+        if self.upgrade.is_begun() {
+            // The new process reads it too, and has the sockets of the old one.
+            error!("not reloaded: an upgrade is under way");
+            return;
         }
+        self.notify.reloading();
+        if let Some(drain) = reload(
+            &mut self.control,
+            self.arguments,
+            self.format,
+            self.user.as_deref(),
+        ) {
+            self.drain = drain;
+        }
+        self.notify.ready();
     }
 }
 
@@ -243,8 +383,13 @@ fn drained(control: &Control, now: Instant, deadline: Instant) -> Option<ExitCod
 }
 
 /// Reads the configuration again. Some: it was taken, and drains so long. Whatever is wrong with it changes nothing.
-fn reload(control: &mut Control, rest: &Rest<'_>) -> Option<Duration> {
-    let read = match rest.arguments.read() {
+fn reload(
+    control: &mut Control,
+    arguments: &Arguments,
+    format: Format,
+    user: Option<&str>,
+) -> Option<Duration> {
+    let read = match arguments.read() {
         Ok(read) => read,
         Err(error) => {
             control.refused();
@@ -252,7 +397,7 @@ fn reload(control: &mut Control, rest: &Rest<'_>) -> Option<Duration> {
             return None;
         }
     };
-    problems(rest.format, &read);
+    problems(format, &read);
     let Some(plan) = read.loaded.plan else {
         control.refused();
         error!("not reloaded: the configuration has errors; the old one goes on");
@@ -265,7 +410,7 @@ fn reload(control: &mut Control, rest: &Rest<'_>) -> Option<Duration> {
             Some(drain)
         }
         Err(error) => {
-            let why = denied(&error, rest.user.as_deref());
+            let why = denied(&error, user);
             error!("not reloaded: {error}{why}; the old configuration goes on");
             None
         }

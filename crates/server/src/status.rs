@@ -39,6 +39,20 @@ pub(crate) fn status(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Which process it is.
+///
+/// # Errors
+/// It cannot be asked, or does not say, in words.
+pub(crate) fn process(admin: SocketAddr) -> Result<u32, String> {
+    let answer = ask(admin).map_err(|error| format!("{admin} cannot be asked: {error}"))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let status: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let process = status.get("process").and_then(serde_json::Value::as_u64);
+    process
+        .and_then(|process| u32::try_from(process).ok())
+        .ok_or_else(|| format!("{admin} does not say which process it is"))
+}
+
 /// The most that is read.
 const ANSWER_MOST: u64 = 64 * 1024 * 1024;
 

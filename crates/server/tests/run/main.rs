@@ -8,6 +8,7 @@
 mod checks;
 mod commands;
 mod demo;
+mod deploy;
 mod dns;
 mod explain;
 mod explained;
@@ -26,6 +27,7 @@ mod rules_actions;
 mod rules_conditions;
 mod tcp;
 mod tls;
+mod upgrade;
 mod websockets;
 mod zone;
 

@@ -85,7 +85,8 @@ impl Evenkeel {
         Self::started(command)
     }
 
-    fn started(mut command: Command) -> Self {
+    /// The same, started by this.
+    pub(crate) fn started(mut command: Command) -> Self {
         command.env("EVENKEEL_LOG_FORMAT", "human");
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let says = lines(child.stderr.take().unwrap());

@@ -65,7 +65,7 @@ impl<'a> Authority<'a> {
 const TOLD: &str = "location / { return 200 \"$http_x_forwarded_proto $http_x_client_cert_subject $http_client_cert $http_x_client_cert_san\\n\"; }";
 
 /// A configuration whose listener has this TLS, over a service that has this beside its backend.
-fn text(tls: &str, listener: &str, backend: &str, service: &str) -> String {
+pub(crate) fn text(tls: &str, listener: &str, backend: &str, service: &str) -> String {
     format!(
         "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners:\n  secure:\n    bind: \"127.0.0.1:0\"\n    {listener}\n    tls:\n      {tls}\nservices: {{ api: {{ backends: [\"{backend}\"], {service} }} }}\n"
     )
@@ -79,7 +79,7 @@ fn without_tls(text: &str) -> String {
 }
 
 /// One that `site.pem` is for.
-const SITE: &str = "certificates: [{ cert: site.pem, key: site.key }]";
+pub(crate) const SITE: &str = "certificates: [{ cert: site.pem, key: site.key }]";
 
 fn run(folder: &Folder, text: &str) -> Evenkeel {
     let file = folder.write("keel.yaml", text);
@@ -110,7 +110,7 @@ fn curl(keel: &Evenkeel, authority: &Authority<'_>, arguments: &[&str], host: &s
 }
 
 /// What `openssl s_client` says of a connection that asks for one page.
-fn openssl(keel: &Evenkeel, arguments: &[&str]) -> String {
+pub(crate) fn openssl(keel: &Evenkeel, arguments: &[&str]) -> String {
     let mut child = client(keel, arguments);
     let ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     // It may have ended already.

@@ -1,0 +1,90 @@
+//! Owns the process that takes over, as it sees itself: what it is given, and what it says to the one before it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use evenkeel_control::control::handover::Inherited;
+
+use crate::inputs::variable;
+
+use super::manifest::{Given, read};
+use super::successor::Answer;
+use super::{HANDOVER, passing};
+
+/// The one before has everything at hand when it starts this.
+const GIVEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// The way back to the process before this one.
+pub(crate) struct Heir {
+    stream: UnixStream,
+    /// What stood where, by descriptor: places are what the other knows.
+    places: Vec<i32>,
+}
+
+/// What the process before this one gives. None: there is none.
+///
+/// # Errors
+/// It cannot be understood, in words.
+pub(crate) fn given() -> Result<Option<(Heir, Given)>, String> {
+    if variable(HANDOVER).is_none() {
+        return Ok(None);
+    }
+    let said = |error: std::io::Error| format!("nothing is handed over: {error}");
+    let stream = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(said)?;
+    let nothing = File::open("/dev/null").map_err(said)?;
+    rustix::stdio::dup2_stdin(&nothing).map_err(|error| said(error.into()))?;
+    let stream = UnixStream::from(stream);
+    stream.set_read_timeout(Some(GIVEN_WITHIN)).map_err(said)?;
+    stream.set_write_timeout(Some(GIVEN_WITHIN)).map_err(said)?;
+    let (text, sockets) = passing::receive(&stream).map_err(said)?;
+    let given = read(&text, sockets)?;
+    let places = given.heritage.listeners.iter().map(descriptor).collect();
+    Ok(Some((Heir { stream, places }, given)))
+}
+
+fn descriptor(one: &Inherited) -> i32 {
+    one.sockets.first().map_or(-1, AsRawFd::as_raw_fd)
+}
+
+impl Heir {
+    /// Says that this process serves all but what is left over.
+    pub(crate) fn ready(&self, left: &[Inherited]) -> std::io::Result<()> {
+        let left: Vec<_> = left.iter().map(descriptor).collect();
+        let places = self.places.iter().enumerate();
+        let unwanted = places
+            .filter(|(_, one)| left.contains(one))
+            .map(|(at, _)| at);
+        self.say(&Answer {
+            ready: true,
+            unwanted: unwanted.collect(),
+            failed: String::new(),
+        })
+    }
+
+    /// Says why it does not.
+    pub(crate) fn failed(&self, why: &str) {
+        // Who does not hear it sees this process end.
+        let _ = self.say(&Answer {
+            failed: why.to_owned(),
+            ..Answer::default()
+        });
+    }
+
+    fn say(&self, answer: &Answer) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(answer)?;
+        line.push(b'\n');
+        (&self.stream).write_all(&line)
+    }
+
+    /// Waits until the process before this one has left the service to it.
+    pub(crate) fn wait_until_alone(mut self) {
+        let mut byte = [0];
+        let _ = self.stream.read(&mut byte);
+    }
+}

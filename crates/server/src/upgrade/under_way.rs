@@ -1,0 +1,140 @@
+//! Owns an upgrade that is under way: one at a time.
+
+use std::future::pending;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use evenkeel_control::Control;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::successor::{Order, Successor, Upgrading};
+use super::{Ask, manifest};
+use crate::admin::Served;
+
+/// Where is heard what came of it.
+type Reply = Option<oneshot::Sender<Result<u32, String>>>;
+
+/// One that is under way, or none.
+#[derive(Default)]
+pub(crate) struct UnderWay(Option<Begun>);
+
+struct Begun {
+    upgrading: Upgrading,
+    /// What its sockets are called here.
+    keys: Vec<Arc<str>>,
+    reply: Reply,
+}
+
+/// One that serves, and what is to be done about it.
+pub(crate) struct Succeeded {
+    pub(crate) successor: Successor,
+    /// Sockets that it has no use for.
+    pub(crate) unwanted: Vec<Arc<str>>,
+    reply: Reply,
+}
+
+impl Succeeded {
+    /// Says so to whoever asked for it.
+    pub(crate) fn reply(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Ok(self.successor.child.id()));
+        }
+    }
+
+    /// How it ended, if it has and was not to: one that drains ends well, or when its time is over.
+    pub(crate) fn has_failed(&mut self) -> Option<ExitStatus> {
+        let ended = self.successor.child.try_wait().ok().flatten();
+        ended.filter(|status| !matches!(status.code(), Some(0 | 3)))
+    }
+}
+
+fn refused(reply: Reply, why: String) {
+    error!("not upgraded: {why}; this process goes on");
+    if let Some(reply) = reply {
+        let _ = reply.send(Err(why));
+    }
+}
+
+impl UnderWay {
+    pub(crate) fn is_begun(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Begins one, unless one is under way.
+    pub(crate) fn begin(&mut self, control: &Control, admin: &Served, ask: Ask, reply: Reply) {
+        if self.is_begun() {
+            return refused(reply, "another upgrade is under way".into());
+        }
+        match order(control, admin, ask) {
+            Ok((order, keys)) => {
+                info!("upgrade: {} is started", order.binary.display());
+                self.0 = Some(Begun {
+                    upgrading: Upgrading::begin(order),
+                    keys,
+                    reply,
+                });
+            }
+            Err(why) => refused(reply, why),
+        }
+    }
+
+    /// What came of it: for as long as nothing is under way, nothing comes. None: this process goes on.
+    pub(crate) async fn outcome(&mut self) -> Option<Succeeded> {
+        let Some(begun) = &mut self.0 else {
+            return pending().await;
+        };
+        let outcome = (&mut begun.upgrading.outcome).await;
+        let Begun { keys, reply, .. } = self.0.take()?;
+        match outcome.unwrap_or_else(|_| Err("there is no thread for it".into())) {
+            Ok(successor) => {
+                let unwanted = successor.unwanted.iter();
+                let unwanted = unwanted.filter_map(|at| keys.get(*at).cloned()).collect();
+                Some(Succeeded {
+                    successor,
+                    unwanted,
+                    reply,
+                })
+            }
+            Err(why) => {
+                refused(reply, why);
+                None
+            }
+        }
+    }
+
+    /// This process ends: what was started ends with it.
+    pub(crate) async fn cancel(&mut self) {
+        if let Some(begun) = &self.0 {
+            begun.upgrading.cancel();
+            if let Some(mut late) = self.outcome().await {
+                let _ = late.successor.child.kill();
+                let _ = late.successor.child.wait();
+            }
+        }
+    }
+}
+
+fn order(control: &Control, admin: &Served, ask: Ask) -> Result<(Order, Vec<Arc<str>>), String> {
+    let said = |error: std::io::Error| error.to_string();
+    let mut arguments = std::env::args_os();
+    // As it was given, so that what stands there now is found.
+    let own = arguments.next().map(PathBuf::from);
+    let binary = ask
+        .binary
+        .or(own)
+        .filter(|path| !path.as_os_str().is_empty());
+    let handover = control.hand_over().map_err(said)?;
+    let (keys, listeners) = handover.listeners.into_iter().unzip();
+    let admin = admin.hand_over().map_err(said)?;
+    let (manifest, sockets) = manifest::write(listeners, admin, &handover.state);
+    let order = Order {
+        binary: binary.map_or_else(|| std::env::current_exe().map_err(said), Ok)?,
+        arguments: arguments.collect(),
+        within: ask.within,
+        manifest,
+        sockets,
+    };
+    Ok((order, keys))
+}

@@ -1,0 +1,253 @@
+//! What systemd is told, and the sockets that it passes: a socket of the test's own for the one, `systemd-socket-activate`
+//! or a few lines of Python for the other.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use super::{ASKS, Line, WEB, nginx, text};
+use crate::process::{Evenkeel, Folder, PATIENCE, hold, rest};
+
+/// What a manager of services would hear.
+struct Manager {
+    heard: Receiver<String>,
+}
+
+impl Manager {
+    fn listen(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        let (sender, heard) = sync_channel(1000);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                if sender.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { heard }
+    }
+
+    /// The next that is not the watchdog's.
+    fn hears(&self) -> String {
+        loop {
+            let text = self.heard.recv_timeout(PATIENCE).unwrap();
+            if text != "WATCHDOG=1\n" {
+                return text;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_manager_hears_each_turn_of_its_life() {
+    let folder = Folder::new("notify");
+    let server = nginx(&folder);
+    let path = folder.path().join("notify");
+    let manager = Manager::listen(&path);
+    let file = folder.write("keel.yaml", &text("workers: 1", WEB, server.address));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command
+        .args(["run", "-c"])
+        .arg(&file)
+        .env("NOTIFY_SOCKET", &path);
+    let mut keel = Evenkeel::started(command);
+    assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
+    for (configuration, says) in [("", "reloaded: "), ("more: 1\n", "not reloaded: ")] {
+        let good = text("workers: 1", WEB, server.address);
+        folder.write("keel.yaml", &format!("{good}{configuration}"));
+        keel.signal("-HUP");
+        let told = manager.hears();
+        let usec = told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+        let usec = usec.and_then(|rest| rest.split_once("\nSTATUS=")).unwrap();
+        assert!(usec.0.parse::<u64>().unwrap() > 0, "{told}");
+        assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
+        keel.until_any(says);
+    }
+    folder.write("keel.yaml", &text("workers: 1", WEB, server.address));
+    let mut line = Line::default();
+    // The old one is whom the manager hears: it names the new one, and that one is ready then.
+    for _ in 0..2 {
+        let process = line.upgrade(&mut keel, &[]);
+        assert_eq!(manager.hears(), format!("MAINPID={process}\n"));
+        assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
+    }
+    line.signal("-TERM");
+    assert_eq!(manager.hears(), "STOPPING=1\nSTATUS=drains\n");
+    keel.wait();
+}
+
+#[test]
+fn a_watchdog_is_fed_by_whoever_serves() {
+    let folder = Folder::new("watchdog");
+    let server = nginx(&folder);
+    let path = folder.path().join("notify");
+    let manager = Manager::listen(&path);
+    let file = folder.write("keel.yaml", &text("workers: 1", WEB, server.address));
+    let mut command = Command::new("sh");
+    // Its own number is one that only it knows.
+    command
+        .args([
+            "-c",
+            "WATCHDOG_PID=$$ exec \"$0\" run -c \"$1\"",
+            env!("CARGO_BIN_EXE_evenkeel"),
+        ])
+        .arg(&file)
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "100000");
+    let mut keel = Evenkeel::started(command);
+    let mut line = Line::default();
+    let fed = || {
+        while manager.heard.recv_timeout(PATIENCE).unwrap() != "WATCHDOG=1\n" {}
+    };
+    fed();
+    let process = line.upgrade(&mut keel, &[]);
+    while manager.hears() != format!("MAINPID={process}\n") {}
+    for _ in 0..3 {
+        fed();
+    }
+}
+
+/// A port that is free now.
+fn free() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// Passes sockets as systemd does: bound, listening, from number 3.
+const PASSES: &str = r#"
+import os, socket, sys
+sockets = []
+for at in sys.argv[1].split(","):
+    if at.startswith("/"):
+        one = socket.socket(socket.AF_UNIX)
+        one.bind(at)
+    else:
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", int(at)))
+    one.listen(64)
+    sockets.append(one)
+held = [os.dup(one.fileno()) for one in sockets]
+high = [os.dup2(one, 100 + at) for at, one in enumerate(held)]
+for at, one in enumerate(high):
+    os.dup2(one, 3 + at)
+os.closerange(3 + len(high), 200)
+os.environ["LISTEN_FDS"] = str(len(high))
+os.environ["LISTEN_PID"] = str(os.getpid() if sys.argv[2] == "own" else 1)
+os.environ["LISTEN_FDNAMES"] = ":".join("abcdef"[: len(high)])
+os.execv(sys.argv[3], sys.argv[3:])
+"#;
+
+#[test]
+fn sockets_that_are_passed_are_used_and_go_over_at_an_upgrade() {
+    let folder = Folder::new("activation");
+    let server = nginx(&folder);
+    let (web, admin, other) = (free(), free(), free());
+    let path = folder.path().join("web");
+    let bind = format!(
+        "web: {{ bind: [\"127.0.0.1:{web}\", \"unix:{}\"] }}",
+        path.display()
+    );
+    let text = text("workers: 2", &bind, server.address)
+        .replace("127.0.0.1:0", &format!("127.0.0.1:{admin}"));
+    let file = folder.write("keel.yaml", &text);
+    let mut command = Command::new("python3");
+    command
+        .args([
+            "-c",
+            PASSES,
+            &format!("{web},{},{admin},{other}", path.display()),
+            "own",
+        ])
+        .args([env!("CARGO_BIN_EXE_evenkeel"), "run", "-c"])
+        .arg(&file);
+    let mut keel = Evenkeel::started(command);
+    let unused = format!("is at 127.0.0.1:{other}, where nothing listens: it is closed\n");
+    assert!(keel.said.contains(&unused), "{}", keel.said);
+    let served = |keel: &Evenkeel| {
+        for _ in 0..10 {
+            assert!(rest(hold(keel.address, ASKS)).ends_with("here\n"));
+            let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+            stream.write_all(ASKS.as_bytes()).unwrap();
+            let mut answer = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+            assert!(answer.ends_with("here\n"), "{answer}");
+        }
+        assert_eq!(keel.page("/livez"), "alive\n");
+    };
+    served(&keel);
+    let mut line = Line::default();
+    line.upgrade(&mut keel, &[]);
+    served(&keel);
+    line.signal("-TERM");
+    keel.wait();
+    assert!(path.exists(), "the manager's file stays");
+}
+
+/// The real launcher, where there is one: it waits for the first client, and then starts the process.
+#[test]
+fn the_first_client_starts_it() {
+    let launcher = "/usr/bin/systemd-socket-activate";
+    if !Path::new(launcher).exists() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {launcher} is not installed");
+        return;
+    }
+    let folder = Folder::new("activated");
+    let server = nginx(&folder);
+    let web = free();
+    let bind = format!("web: {{ bind: \"127.0.0.1:{web}\" }}");
+    let file = folder.write("keel.yaml", &text("workers: 2", &bind, server.address));
+    let mut command = Command::new(launcher);
+    command
+        .args([
+            "-l",
+            &format!("127.0.0.1:{web}"),
+            "--fdname=web",
+            "-E",
+            "EVENKEEL_LOG_FORMAT=human",
+            env!("CARGO_BIN_EXE_evenkeel"),
+            "run",
+            "-c",
+        ])
+        .arg(&file);
+    // It is ready when somebody has come, who waits in the queue of the socket until then.
+    let first = std::thread::spawn(move || {
+        loop {
+            if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", web)) {
+                stream.write_all(ASKS.as_bytes()).unwrap();
+                return rest(stream);
+            }
+            std::thread::yield_now();
+        }
+    });
+    let keel = Evenkeel::started(command);
+    assert!(first.join().unwrap().ends_with("here\n"));
+    assert!(rest(hold(keel.address, ASKS)).ends_with("here\n"));
+}
+
+/// Sockets that are for another process are not touched.
+#[test]
+fn sockets_of_another_process_are_not_its_own() {
+    let folder = Folder::new("not-activated");
+    let server = nginx(&folder);
+    let web = free();
+    let bind = format!("web: {{ bind: \"127.0.0.1:{web}\" }}");
+    let file = folder.write("keel.yaml", &text("workers: 1", &bind, server.address));
+    let output = Command::new("python3")
+        .args(["-c", PASSES, &web.to_string(), "other"])
+        .args([env!("CARGO_BIN_EXE_evenkeel"), "run", "-c"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains(&format!("cannot listen on 127.0.0.1:{web}")),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(1), "{said}");
+}
