@@ -135,7 +135,7 @@ impl Control {
             }
         } else if changed {
             let bindable = self.overlay.bindable(&live.plan);
-            let bound = bind_all(&bindable, &self.open, self.workers.len());
+            let bound = bind_all(&bindable, &self.open, &mut Vec::new(), self.workers.len());
             let bound = bound.map_err(|error| {
                 self.overlay.steer_away(&plan.name, true);
                 Refused::Bind(error.to_string())

@@ -302,7 +302,7 @@ fn every_example_is_fine() {
 }
 
 /// Commands that stand with their own tests, or need what a test has not: another machine, a service, a proxy that runs.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 13] = [
     "cargo ",
     "curl ",
     "kill ",
@@ -313,6 +313,7 @@ const ELSEWHERE: [&str; 12] = [
     "evenkeel backends ",
     "evenkeel services ",
     "evenkeel listeners ",
+    "evenkeel upgrade",
     "python3 ",
     "ulimit ",
 ];
