@@ -113,7 +113,14 @@ impl Control {
             }
         };
         certificates::load(&plan)?;
-        let bound = bind_all(&plan, &HashMap::new(), &mut heritage.listeners, count)?;
+        let mut overlay = Overlay::default();
+        for listener in &heritage.state.away {
+            overlay.steer_away(&listener.as_str().into(), true);
+        }
+        overlay.follow(&plan);
+        let bindable = overlay.bindable(&plan);
+        let bound = bind_all(&bindable, &HashMap::new(), &mut heritage.listeners, count)?;
+        drop(bindable);
         let mut log = AccessLog::new();
         let opened = open_log(&log, &plan)?;
         once_bound(opened.as_ref().and_then(Opened::made)).map_err(StartError::Bound)?;
@@ -132,7 +139,7 @@ impl Control {
             .map_err(StartError::Thread)?;
         let (orders, line) = command::line();
         let mut control = Self {
-            overlay: Overlay::default(),
+            overlay,
             drains: Drains::default(),
             orders,
             line,

@@ -117,6 +117,27 @@ impl Overlay {
         self.listeners.contains(listener)
     }
 
+    /// What is wanted of the backends of a service.
+    pub(crate) fn wanted(&self, service: &str) -> Vec<(String, Admin)> {
+        let wishes = self.services.get(service);
+        let all = wishes.into_iter().flat_map(|wishes| &wishes.backends);
+        all.map(|(id, (_, admin))| (id.as_str().to_owned(), *admin))
+            .collect()
+    }
+
+    /// Whether a whole service drains.
+    pub(crate) fn drains(&self, service: &str) -> bool {
+        (self.services.get(service)).is_some_and(|wishes| wishes.drains)
+    }
+
+    /// Listeners that clients are steered away from.
+    pub(crate) fn away(&self) -> Vec<String> {
+        self.listeners
+            .iter()
+            .map(|one| String::from(&**one))
+            .collect()
+    }
+
     /// The plan as far as it is to be bound.
     pub(crate) fn bindable<'p>(&self, plan: &'p Plan) -> std::borrow::Cow<'p, Plan> {
         let mut plan = std::borrow::Cow::Borrowed(plan);

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use evenkeel_balance::backend::Admin;
 use evenkeel_balance::carried::CarriedService;
-use evenkeel_config::plan::ServicePlan;
 use evenkeel_proxy::clock::since_1970;
 pub use evenkeel_proxy::listener::inherited::{Inherited, address};
-use evenkeel_proxy::thread::Command;
+use evenkeel_proxy::thread;
 pub use evenkeel_proxy::tls::tickets::Carried as CarriedTickets;
 
 use super::Control;
+use crate::command::Command;
 
 /// What an instance begins with.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ pub struct CarriedState {
     pub services: Vec<(String, Known)>,
     /// The keys of tickets, by listener.
     pub tickets: Vec<(String, CarriedTickets)>,
+    /// Listeners that clients are steered away from.
+    pub away: Vec<String>,
 }
 
 /// What is known of a service.
@@ -43,6 +45,8 @@ pub struct Known {
     pub learned: CarriedService,
     /// What the operator wants of backends, where that is not what the configuration says.
     pub wanted: Vec<(String, Admin)>,
+    /// All of it drains.
+    pub drains: bool,
 }
 
 /// What an instance gives to the process that takes its place.
@@ -81,7 +85,8 @@ impl Control {
         let services = live.services.iter().map(|service| {
             let known = Known {
                 learned: service.state.service.carried(now),
-                wanted: self.wanted(&service.plan, &service.state.service.snapshot(now)),
+                wanted: self.overlay.wanted(&service.plan.name),
+                drains: self.overlay.drains(&service.plan.name),
             };
             (service.plan.name.to_string(), known)
         });
@@ -93,22 +98,8 @@ impl Control {
         CarriedState {
             services: services.collect(),
             tickets: tickets.collect(),
+            away: self.overlay.away(),
         }
-    }
-
-    /// What the operator said beside the configuration.
-    fn wanted(
-        &self,
-        plan: &ServicePlan,
-        seen: &evenkeel_balance::snapshot::ServiceSnapshot,
-    ) -> Vec<(String, Admin)> {
-        let members = self.names.members(plan).into_iter();
-        let other = members.filter_map(|planned| {
-            let admin = seen.backend(planned.spec.id.as_str())?.spec.admin;
-            let other = admin != planned.spec.admin;
-            other.then(|| (planned.spec.id.as_str().to_owned(), admin))
-        });
-        other.collect()
     }
 
     /// Leaves the sockets to the process that was given them, but for those of these keys, which it has no use for: of those what
@@ -119,12 +110,12 @@ impl Control {
         self.names.stop();
         for (key, mut open) in std::mem::take(&mut self.open) {
             if unwanted.contains(&key) {
-                self.tell(|| Command::Close(key.clone()));
+                self.tell(|| thread::Command::Close(key.clone()));
             } else if let Some(file) = &mut open.file {
                 file.leave();
             }
         }
-        self.tell(|| Command::HandOver(patience));
+        self.tell(|| thread::Command::HandOver(patience));
     }
 
     /// Begins to take connections, with what was inherited of the instance before.
@@ -135,12 +126,23 @@ impl Control {
             let Some(service) = live.service(name) else {
                 continue;
             };
-            let service = &service.state.service;
-            for (id, admin) in &known.wanted {
+            service.state.service.take_over(&known.learned, now);
+            let each = known
+                .wanted
+                .iter()
+                .map(|(backend, admin)| Command::Backend {
+                    service: name.clone(),
+                    backend: backend.clone(),
+                    admin: *admin,
+                });
+            let whole = known.drains.then(|| Command::Service {
+                service: name.clone(),
+                drain: true,
+            });
+            for command in each.chain(whole) {
                 // Who is no member any more is nobody's to drain.
-                let _ = service.set_admin(&id.as_str().into(), *admin, now);
+                let _ = self.done(&command);
             }
-            service.take_over(&known.learned, now);
         }
         for (listener, terms) in live.plan.listeners.iter().zip(&live.terms) {
             let tickets = carried
@@ -153,5 +155,6 @@ impl Control {
         }
         let waiting = std::mem::take(&mut self.waiting);
         self.listen(waiting);
+        self.steer(&live);
     }
 }

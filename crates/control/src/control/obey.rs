@@ -56,7 +56,7 @@ impl Control {
         }
     }
 
-    fn done(&mut self, command: &Command) -> Result<Done, Refused> {
+    pub(super) fn done(&mut self, command: &Command) -> Result<Done, Refused> {
         let live = self.published.load();
         match command {
             Command::Backend {

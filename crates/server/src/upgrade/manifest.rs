@@ -52,6 +52,7 @@ struct Group {
 struct State {
     services: BTreeMap<String, Service>,
     tickets: BTreeMap<String, Tickets>,
+    away: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -66,6 +67,7 @@ struct Tickets {
 struct Service {
     classes_s: Vec<Option<f32>>,
     wanted: BTreeMap<String, String>,
+    drains: bool,
     backends: Vec<Backend>,
 }
 
@@ -182,6 +184,7 @@ impl From<&CarriedState> for State {
                 wanted: wanted
                     .map(|(id, admin)| (id.clone(), admin_word(*admin).into()))
                     .collect(),
+                drains: known.drains,
                 backends: known.learned.backends.iter().map(Backend::from).collect(),
             };
             (name.clone(), service)
@@ -196,6 +199,7 @@ impl From<&CarriedState> for State {
         Self {
             services: state.services.iter().map(service).collect(),
             tickets: state.tickets.iter().map(tickets).collect(),
+            away: state.away.clone(),
         }
     }
 }
@@ -216,6 +220,7 @@ impl From<State> for CarriedState {
                 wanted: wanted
                     .filter_map(|(id, word)| Some((id, admin(&word)?)))
                     .collect(),
+                drains: service.drains,
             };
             (name, known)
         };
@@ -232,6 +237,7 @@ impl From<State> for CarriedState {
         Self {
             services: state.services.into_iter().map(service).collect(),
             tickets: state.tickets.into_iter().filter_map(tickets).collect(),
+            away: state.away,
         }
     }
 }

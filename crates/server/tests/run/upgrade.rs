@@ -393,6 +393,54 @@ fn unix_sockets_go_over_with_their_files() {
     assert!(!web.exists() && !admin.exists(), "{said}");
 }
 
+/// What an operator wants of a running instance is wanted of the one that takes its place, over its reloads too.
+#[test]
+fn what_is_drained_stays_so() {
+    let folder = Folder::new("upgrade-overlay");
+    let (server, other) = (nginx(&folder), nginx(&folder));
+    let listeners = format!("{WEB}, side: {{ bind: \"127.0.0.1:0\" }}");
+    let rest = format!(
+        "services: {{ rest: {{ backends: [\"{0}\", {{ id: out, address: \"{0}\" }}] }}, ",
+        other.address
+    );
+    let text = text("rules: [{ forward: api }]", &listeners, server.address);
+    let text = text.replace("services: { ", &rest);
+    let mut keel = run(&folder, &text);
+    for command in [
+        "services/api/drain",
+        "services/rest/backends/out/disable",
+        "listeners/side/drain",
+    ] {
+        keel.asked(
+            &["-f", "-X", "POST", "-H", "X-Evenkeel: 1"],
+            &format!("/v1/{command}"),
+        );
+    }
+    let stands = |keel: &Evenkeel| {
+        let status: serde_json::Value = serde_json::from_str(&keel.page("/v1/status")).unwrap();
+        let services = status["services"].as_array().unwrap().clone();
+        let backends = services
+            .iter()
+            .flat_map(|one| one["backends"].as_array().unwrap());
+        let standing: Vec<_> = backends.map(|one| one["standing"].to_string()).collect();
+        let listeners = status["listeners"].as_array().unwrap();
+        let away = listeners.iter().filter(|one| one["draining"] == true);
+        (standing.join(" "), away.count())
+    };
+    let all = ("\"serving\" \"disabled\" \"draining\"".to_owned(), 1);
+    assert_eq!(stands(&keel), all);
+    let mut line = Line::default();
+    line.upgrade(&mut keel, &[]);
+    assert_eq!(stands(&keel), all);
+    folder.write(
+        "keel.yaml",
+        &format!("{text}rules: [{{ forward: rest }}]\n"),
+    );
+    line.signal("-HUP");
+    keel.until_any("reloaded: ");
+    assert_eq!(stands(&keel), all);
+}
+
 /// A breaker that is open stays open, and says since when and why; what the policy learned is there.
 #[test]
 fn what_was_learned_goes_over() {

@@ -49,9 +49,11 @@ fn what_is_written_is_read() {
             Known {
                 learned: learned.clone(),
                 wanted: wanted.clone(),
+                drains: true,
             },
         )],
         tickets: vec![("web".into(), tickets.clone())],
+        away: vec!["side".into()],
     };
     let one = |name: &str, bind: Bind, count, file| Inherited {
         listener: Some(name.into()),
@@ -83,9 +85,14 @@ fn what_is_written_is_read() {
     let CarriedState {
         services,
         tickets: read,
+        away,
     } = given.heritage.state;
     assert_eq!(services[0].1.learned, learned);
-    assert_eq!(services[0].1.wanted, wanted);
+    assert_eq!(
+        (&services[0].1.wanted, services[0].1.drains),
+        (&wanted, true)
+    );
+    assert_eq!(away, ["side"]);
     assert!(read[0].0 == "web" && read[0].1 == tickets);
 }
 
