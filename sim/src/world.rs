@@ -374,25 +374,25 @@ impl<'a> World<'a> {
         if !self.scenario.retries {
             return None;
         }
+        let progress = match fault {
+            Failure::Connect => Progress::Unsent,
+            _ => Progress::Sent,
+        };
         let attempt = retry::Attempt {
             fault,
             idempotent: true,
-            progress: if fault == Failure::Connect {
-                Progress::Unsent
-            } else {
-                Progress::Sent
-            },
+            progress,
             replayable: true,
             reused: false,
             made,
             deadline_left: None,
             expected: Duration::ZERO,
             untried: true,
+            class: ClassId(0),
+            rest: None,
         };
-        match self.balancers[instance]
-            .service
-            .retry(&attempt, self.streams.picks.word())
-        {
+        let service = &self.balancers[instance].service;
+        match service.retry(&attempt, self.streams.picks.word()) {
             Decision::Again { after } => Some(after),
             Decision::No(_) => None,
         }

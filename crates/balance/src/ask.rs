@@ -32,6 +32,14 @@ impl Tried {
         self.count += 1;
     }
 
+    /// Forgets all but the last: a new round begins, and whoever failed just now is not asked first.
+    pub fn keep_last(&mut self) {
+        if let Some(last) = self.count.checked_sub(1) {
+            self.serials[0] = self.serials[last % Self::MOST];
+            self.count = 1;
+        }
+    }
+
     /// Whether `backend` is remembered.
     #[must_use]
     #[inline]

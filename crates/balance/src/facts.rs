@@ -184,6 +184,14 @@ impl Facts {
         self.refresh_classes();
     }
 
+    /// The mean latency of a class; zero when none is known.
+    fn usual(&self, class: ClassId) -> Duration {
+        let last = self.classes.len() - 1;
+        let class = &self.classes[usize::from(class.0).min(last)];
+        let mean = class.running.value().map(Duration::try_from_secs_f32);
+        mean.and_then(Result::ok).unwrap_or_default()
+    }
+
     pub(crate) fn refresh_classes(&self) {
         for class in &self.classes {
             if let Some(mean) = class.running.value() {
@@ -217,6 +225,14 @@ impl Facts {
 
     /// Decides about a retry and charges the budget for a yes.
     pub(crate) fn retry(&self, attempt: &Attempt, chance: u64) -> Decision {
+        let expected = match attempt.expected {
+            Duration::ZERO => self.usual(attempt.class),
+            expected => expected,
+        };
+        let attempt = &Attempt {
+            expected,
+            ..*attempt
+        };
         let decision = self
             .retry
             .read(|settings| retry::decide(attempt, settings, chance));

@@ -9,6 +9,7 @@ pub mod budget;
 
 use std::time::Duration;
 
+use crate::ask::ClassId;
 use crate::hashing::scale;
 use crate::verdict::Fault;
 use budget::{Budget, BudgetSettings};
@@ -31,10 +32,14 @@ pub struct Attempt {
     pub made: u32,
     /// Time until the exchange must have its response head; `None` when nothing limits it.
     pub deadline_left: Option<Duration>,
-    /// What an attempt usually takes to its response head (the median); zero when unknown.
+    /// What an attempt usually takes to its response head; zero when unknown: a service then takes the mean of the class.
     pub expected: Duration,
+    /// The class of the exchange.
+    pub class: ClassId,
     /// A backend that this exchange has not tried may be picked.
     pub untried: bool,
+    /// How long the backend asked to be left alone, whatever the fault: `Retry-After`, or gRPC's pushback.
+    pub rest: Option<Duration>,
 }
 
 /// How far the exchange got when the attempt failed. Each step implies those before it.
@@ -177,6 +182,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::ResponseStarted,
+        Self::NotSafe,
+        Self::NotReplayable,
+        Self::NotRetryable,
+        Self::AttemptsExhausted,
+        Self::RetryAfterTooLong,
+        Self::DeadlineTooClose,
+        Self::BudgetExhausted,
+    ];
+
     /// The word for logs and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -235,11 +252,13 @@ pub fn decide(attempt: &Attempt, settings: &RetrySettings, chance: u64) -> Decis
 
 /// How long the backend asked to be left alone. It speaks for itself alone: an untried backend owes it nothing.
 fn rest(attempt: &Attempt) -> Duration {
-    match attempt.fault {
-        Fault::Overloaded {
-            retry_after: Some(rest),
-        } if !attempt.untried => rest,
-        _ => Duration::ZERO,
+    let said = match attempt.fault {
+        Fault::Overloaded { retry_after } => retry_after,
+        _ => None,
+    };
+    match attempt.untried {
+        true => Duration::ZERO,
+        false => said.max(attempt.rest).unwrap_or_default(),
     }
 }
 
@@ -281,7 +300,9 @@ mod tests {
         made: 1,
         deadline_left: None,
         expected: Duration::ZERO,
+        class: ClassId(0),
         untried: true,
+        rest: None,
     };
     const POST: Attempt = Attempt {
         idempotent: false,
@@ -582,6 +603,20 @@ mod tests {
                 ..ALONE
             },
             Reason::RetryAfterTooLong,
+        );
+        // So does an answer that says it beside another fault.
+        let resting = Attempt {
+            fault: Fault::Status(502),
+            rest: Some(ms(2_000)),
+            ..ALONE
+        };
+        check(resting, after(ms(2_000)));
+        check(
+            Attempt {
+                untried: true,
+                ..resting
+            },
+            NOW,
         );
         // It is a floor: the jitter comes on top, so that those who were told the same do not return together.
         let top = decide(

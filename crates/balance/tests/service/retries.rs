@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use evenkeel_balance::ask::ClassId;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::event::EventKind;
 use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason};
@@ -18,6 +19,8 @@ fn attempt() -> Attempt {
         deadline_left: None,
         expected: Duration::ZERO,
         untried: true,
+        class: ClassId(0),
+        rest: None,
     }
 }
 
