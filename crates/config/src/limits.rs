@@ -192,6 +192,14 @@ pub const PIPES: usize = 64;
 /// Bytes that one of them holds: kernel memory of a connection whose peer reads slowly.
 pub const PIPE_BYTES: usize = 1024 * 1024;
 
+/// Bytes of a request's body that are kept while it is sent, so that it can be sent again: linkerd's figure, and what most requests
+/// with a body have at most.
+pub const REPLAY_BYTES: usize = 64 * 1024;
+
+/// The longest rest that a backend may ask for and a client is kept for. Who asks for more has its answer passed on, with its
+/// `Retry-After`: the client knows better whether to wait.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// What a listener allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {

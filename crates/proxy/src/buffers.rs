@@ -17,7 +17,7 @@ const SHORT: usize = 48 * 1024;
 /// For long bodies.
 const LONG: usize = 256 * 1024;
 
-/// The most free buffers kept: 12 MiB of short ones, 16 MiB of long ones.
+/// The most free buffers kept: 12 MiB of short ones, 16 MiB of long ones, 4 MiB of those that keep a body.
 const SHORT_KEPT: usize = 256;
 const LONG_KEPT: usize = 64;
 
@@ -26,6 +26,8 @@ const LONG_KEPT: usize = 64;
 pub(crate) struct Buffers {
     short: Spare<Box<[u8]>>,
     long: Spare<Box<[u8]>>,
+    /// For bodies that may have to be sent again: empty, of what capacity the last ones needed.
+    kept: Spare<Box<Kept>>,
     pub(crate) conduits: Conduits,
 }
 
@@ -35,8 +37,20 @@ impl Buffers {
         Self {
             short: Spare::new(SHORT_KEPT),
             long: Spare::new(LONG_KEPT),
+            kept: Spare::new(LONG_KEPT),
             conduits: Conduits::new(room),
         }
+    }
+
+    /// One to keep a body in.
+    pub(crate) fn take_kept(&self) -> Box<Kept> {
+        self.kept.take().unwrap_or_default()
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_kept(&self, mut buffer: Box<Kept>) {
+        buffer.0.clear();
+        self.kept.give(buffer);
     }
 
     fn take(&self, long: bool) -> Box<[u8]> {
@@ -62,9 +76,14 @@ impl Buffers {
     pub(crate) fn sweep(&self) {
         self.short.sweep();
         self.long.sweep();
+        self.kept.sweep();
         self.conduits.sweep();
     }
 }
+
+/// A body that may have to be sent again.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(pub(crate) Vec<u8>);
 
 /// What came over a connection and is not used yet.
 #[derive(Debug, Default)]

@@ -237,6 +237,12 @@ struct Tries {
     seen: bool,
 }
 
+/// No other attempt follows one that failed.
+async fn give_up<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, reason: Reason) -> Next {
+    desk.forget(&conn.worker.buffers);
+    reply::refuse(conn, desk, reason).await
+}
+
 /// A service refused, no backend has seen the request, and nothing is answered yet.
 struct Unserved(Reason);
 
@@ -279,7 +285,7 @@ impl<N: Net> Exchange<'_, N> {
             key: self.key(&desk.request),
         };
         let mut tries = Tries::default();
-        let mut pick = match self.pick_or_wait(conn, desk, &tries, &course).await {
+        let mut pick = match self.pick_or_wait(conn, desk, &tries.tried, &course).await {
             Ok(pick) => pick,
             Err(unpicked) => return unserved(conn, desk, unpicked, &course).await,
         };
@@ -288,7 +294,7 @@ impl<N: Net> Exchange<'_, N> {
             desk.seen.attempts += 1;
             tries.tried.insert(pick.backend());
             self.tell_time(conn, desk);
-            let again = match attempt::make(self, conn, desk, pick, &course, &tries).await {
+            let again = match attempt::make(self, conn, desk, pick, &course, &mut tries).await {
                 Attempted::Again(again) => {
                     tries.seen = true;
                     again
@@ -302,19 +308,20 @@ impl<N: Net> Exchange<'_, N> {
                 }
                 Attempted::Failed(failed) => {
                     tries.seen |= failed.progress != Progress::Unsent;
-                    match self.again(conn, &desk.request, &failed, &tries, &course) {
+                    match self.again(conn, &desk.request, &failed, &mut tries, &course) {
                         Some(again) => again,
                         // A service that is full before a backend saw anything has refused.
                         None if failed.reason == Reason::MaxConnections && !tries.seen => {
                             return Err(Unserved(failed.reason));
                         }
-                        None => return Ok(reply::refuse(conn, desk, failed.reason).await),
+                        None => return Ok(give_up(conn, desk, failed.reason).await),
                     }
                 }
             };
             pick = again.pick;
             if !conn.stays(again.after, course.half_close).await {
                 self.seat.live.state.service.retry_not_made();
+                desk.forget(&conn.worker.buffers);
                 // Nobody waits for an answer any more.
                 desk.seen.reason = Reason::ClientGone;
                 return Ok(Next::Cut);
@@ -337,8 +344,8 @@ impl<N: Net> Exchange<'_, N> {
     }
 
     /// A backend that was not tried, charged.
-    fn pick(&self, conn: &Conn<N>, tries: &Tries, key: Option<u64>) -> Result<Pick<Held>, Refusal> {
-        let ask = self.ask(conn, tries, key);
+    fn pick(&self, conn: &Conn<N>, tried: &Tried, key: Option<u64>) -> Result<Pick<Held>, Refusal> {
+        let ask = self.ask(conn, tried, key);
         self.seat.handle.pick(&ask, conn.worker.now())
     }
 
@@ -347,21 +354,21 @@ impl<N: Net> Exchange<'_, N> {
         &self,
         conn: &mut Conn<N>,
         desk: &mut Desk,
-        tries: &Tries,
+        tried: &Tried,
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Unpicked> {
         let (handle, until) = (&self.seat.handle, course.by(course.until));
-        let ask = self.ask(conn, tries, course.key);
+        let ask = self.ask(conn, tried, course.key);
         let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
         let queued = &mut desk.seen.queue;
         queue::picked(conn, handle, asked, course.half_close, queued).await
     }
 
-    fn ask<'t>(&self, conn: &Conn<N>, tries: &'t Tries, key: Option<u64>) -> Ask<'t> {
+    fn ask<'t>(&self, conn: &Conn<N>, tried: &'t Tried, key: Option<u64>) -> Ask<'t> {
         let mut ask = Ask::new(conn.worker.chance())
             .class(decide::class(self.class))
             .queue_class(self.rule.class)
-            .tried(&tries.tried);
+            .tried(tried);
         ask.key = key;
         ask
     }
@@ -399,19 +406,18 @@ impl<N: Net> Exchange<'_, N> {
         }
     }
 
-    /// The next attempt, if there may be one and there is a backend for it. What went before may be forgotten only then: who
-    /// was tried is not asked again, so a retry that nobody can take would cost the client the answer that is here.
+    /// The next attempt, if there may be one and there is a backend for it. What went before may be forgotten only then: a retry that
+    /// nobody can take would cost the client the answer that is here.
     fn again(
         &self,
         conn: &Conn<N>,
         request: &RequestHead,
         failed: &Failed,
-        tries: &Tries,
+        tries: &mut Tries,
         course: &Course<'_>,
     ) -> Option<Again> {
-        let untried = (tries.made as usize) < self.seat.live.state.members();
         let attempt = Attempt {
-            fault: failed.fault.filter(|_| untried)?,
+            fault: failed.fault?,
             idempotent: request.is_idempotent(),
             progress: failed.progress,
             replayable: failed.whole,
@@ -419,10 +425,12 @@ impl<N: Net> Exchange<'_, N> {
             made: tries.made,
             deadline_left: Some(course.by(course.until).since(conn.worker.now())),
             expected: Duration::ZERO,
-            untried,
+            class: decide::class(self.class),
+            untried: (tries.made as usize) < self.seat.live.state.members(),
+            rest: failed.rest,
         };
-        let pick = || self.pick(conn, tries, course.key);
-        let again = self.seat.again(&attempt, conn.worker.chance(), pick);
+        let pick = |tried: &Tried| self.pick(conn, tried, course.key);
+        let again = (self.seat).again(&conn.worker, &attempt, &mut tries.tried, pick);
         again.map(|(pick, after)| Again { pick, after })
     }
 }

@@ -209,8 +209,7 @@ async fn connected<N: Net>(
             Err(Unopened::Gone) => return Err(Reason::ClientGone),
             Err(Unopened::Failed(fault, reason)) => (fault, reason),
         };
-        let untried = (seen.seen.attempts as usize) < service.state.members();
-        let (Some(fault), reason) = (failed.0.filter(|_| untried), failed.1) else {
+        let (Some(fault), reason) = failed else {
             return Err(failed.1);
         };
         let failed = Attempt {
@@ -222,10 +221,12 @@ async fn connected<N: Net>(
             made: seen.seen.attempts,
             deadline_left: Some(until.since(conn.worker.now())),
             expected: Duration::ZERO,
-            untried,
+            class: CLASS,
+            untried: (seen.seen.attempts as usize) < service.state.members(),
+            rest: None,
         };
-        let another = || self::pick(conn, way, &tried);
-        let again = way.seat.again(&failed, conn.worker.chance(), another);
+        let another = |tried: &Tried| self::pick(conn, way, tried);
+        let again = (way.seat).again(&conn.worker, &failed, &mut tried, another);
         let Some((next, after)) = again else {
             return Err(reason);
         };

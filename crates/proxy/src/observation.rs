@@ -10,6 +10,11 @@ pub use evenkeel_wire::grpc::Status;
 use crate::reason::{REASONS, Reason};
 use crate::tls::secured::Agreed;
 
+pub use retried::{RetryCounters, refused_retries, retries};
+
+/// What became of attempts that failed.
+mod retried;
+
 /// The closed record of one exchange: filled as it goes, ended at one place, by `exchange::serve`. Plain numbers, so that it costs
 /// the same whether or not somebody reads it; names are looked up where they are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +155,8 @@ pub struct ServiceCounters {
     pub sent: Count,
     /// Its tunnels.
     pub tunnels: TunnelCounters,
+    /// Its retries.
+    pub retries: RetryCounters,
 }
 
 /// One worker's counters of one service's tunnels.
@@ -193,6 +200,7 @@ impl Default for ServiceCounters {
             received: Count::default(),
             sent: Count::default(),
             tunnels: TunnelCounters::default(),
+            retries: RetryCounters::default(),
         }
     }
 }

@@ -6,12 +6,15 @@ use std::task::{Context, Poll, ready};
 use evenkeel_wire::chunked::{ChunkLine, Chunked, Keep, LAST_CHUNK};
 use evenkeel_wire::{Framing, Malformed};
 
-use crate::buffers::{Buffers, Input};
+use crate::buffers::{Buffers, Input, Kept};
 use crate::conduits::Lent;
 use crate::sock::Sock;
 
 /// Bytes that do not come to us.
 mod passing;
+
+/// A body that may have to be sent again.
+mod replay;
 
 /// Both directions at once, without a protocol.
 pub(crate) mod tunnel;
@@ -74,8 +77,6 @@ pub(crate) struct Pump {
     after: Vec<u8>,
     /// Lines for whoever takes them apart from the bytes.
     trailers: Vec<u8>,
-    /// Some of the input was used.
-    touched: bool,
     /// The end is said.
     ended: bool,
     /// Of all three, what is written.
@@ -95,6 +96,8 @@ pub(crate) struct Pump {
     large: bool,
     /// A pipe that holds bytes which are to be written.
     conduit: Option<Box<Lent>>,
+    /// All of the body that came, for as long as it may have to be sent again.
+    kept: Option<Box<Kept>>,
 }
 
 impl Pump {
@@ -125,7 +128,6 @@ impl Pump {
             dropped: 0,
             after: Vec::new(),
             trailers: Vec::new(),
-            touched: false,
             ended: false,
             written: 0,
             source,
@@ -137,6 +139,7 @@ impl Pump {
             held: false,
             large: true,
             conduit: None,
+            kept: None,
         }
     }
 
@@ -166,7 +169,8 @@ impl Pump {
     }
 
     /// The buffer that held the head, for its owner.
-    pub(crate) fn into_buffer(mut self) -> Vec<u8> {
+    pub(crate) fn into_buffer(mut self, buffers: &Buffers) -> Vec<u8> {
+        self.forget(buffers);
         self.before.clear();
         self.before
     }
@@ -191,11 +195,6 @@ impl Pump {
     /// Whether everything has been written.
     pub(crate) fn is_done(&self) -> bool {
         self.source.is_none() && !self.has_output()
-    }
-
-    /// Whether nothing of the input was used, so that another pump may begin with it.
-    pub(crate) const fn is_untouched(&self) -> bool {
-        !self.touched
     }
 
     /// Whether anything was written at all.
@@ -235,7 +234,7 @@ impl Pump {
                 && self.source.is_some()
                 && self.after.is_empty()
             {
-                self.take_piece(input)?;
+                self.take_piece(input, buffers)?;
             }
             if self.has_text() {
                 ready!(self.poll_write(cx, input, to))?;
@@ -274,15 +273,15 @@ impl Pump {
             && !input.is_empty()
         {
             // What is of a stated length, and has no limit, is taken without fail.
-            let _taken = self.take_piece(input);
+            let _taken = self.take_piece(input, buffers);
         }
         input.release(buffers);
     }
 
     /// Decides what of the input is written next.
-    fn take_piece(&mut self, input: &mut Input) -> Result<(), Break> {
+    fn take_piece(&mut self, input: &mut Input, buffers: &Buffers) -> Result<(), Break> {
         let here = input.data().len();
-        self.touched = true;
+        let mut ended = false;
         match &mut self.source {
             None => {}
             Some(Source::UntilEnd(left)) => {
@@ -290,11 +289,6 @@ impl Pump {
                     *left = left.checked_sub(here as u64).ok_or(OVER)?;
                 }
                 self.piece = here;
-                if self.wrap {
-                    self.before
-                        .extend_from_slice(ChunkLine::before(here).as_bytes());
-                    self.after.extend_from_slice(b"\r\n");
-                }
             }
             Some(Source::Exact(left)) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(here);
@@ -308,6 +302,7 @@ impl Pump {
                 let passed = chunked.pass(input.data_mut()).map_err(Break::Malformed)?;
                 self.piece = passed.kept;
                 self.dropped = passed.consumed - passed.kept;
+                ended = passed.ended;
                 if passed.ended {
                     let tail = match chunked.keeps() {
                         Keep::Chunks => &mut self.after,
@@ -325,6 +320,12 @@ impl Pump {
         if self.came > self.most {
             return Err(Break::TooLarge);
         }
+        if self.kept.is_some() {
+            self.keep(&input.data()[..self.piece], buffers);
+        }
+        if self.wrap {
+            self.wrap_piece(ended);
+        }
         if !self.before.is_empty()
             && self.written == 0
             && self.piece <= COPIED_MOST
@@ -337,16 +338,25 @@ impl Pump {
         Ok(())
     }
 
+    /// Makes a chunk of the piece, and behind the last one says the end.
+    fn wrap_piece(&mut self, ended: bool) {
+        if self.piece > 0 {
+            self.before
+                .extend_from_slice(ChunkLine::before(self.piece).as_bytes());
+            self.after.extend_from_slice(b"\r\n");
+        }
+        if ended {
+            put_last(&self.trailers, &mut self.after);
+        }
+    }
+
     fn end_of_input(&mut self, trailers: &[u8]) -> Result<(), Break> {
-        self.touched = true;
         match self.source.take() {
             Some(Source::UntilEnd(None | Some(0))) => {
+                // Where chunks say the end, whoever asks the sender's words for it does nothing.
+                self.trailers.extend_from_slice(trailers);
                 if self.wrap {
-                    for part in [LAST_CHUNK, trailers, b"\r\n"] {
-                        self.before.extend_from_slice(part);
-                    }
-                } else {
-                    self.trailers.extend_from_slice(trailers);
+                    put_last(trailers, &mut self.before);
                 }
                 Ok(())
             }
@@ -394,5 +404,12 @@ impl Pump {
             (self.piece, self.dropped, self.written) = (0, 0, 0);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Says the end of a body in chunks.
+fn put_last(trailers: &[u8], out: &mut Vec<u8>) {
+    for part in [LAST_CHUNK, trailers, b"\r\n"] {
+        out.extend_from_slice(part);
     }
 }

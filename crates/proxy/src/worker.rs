@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_balance::ask::Tried;
 use evenkeel_balance::backend::Backend;
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::retry::{Attempt, Decision};
@@ -26,6 +27,7 @@ use crate::net::Net;
 use crate::observation::Observation;
 use crate::outlet::Scribe;
 use crate::record::Batch;
+use crate::relay::Pump;
 use crate::room::Room;
 use crate::spare::Spare;
 use crate::tls::secured::Secured;
@@ -92,6 +94,8 @@ pub(crate) struct Desk {
     pub(crate) forwardable: Forwardable,
     pub(crate) altered: Altered,
     pub(crate) upward: Vec<u8>,
+    /// A body that an attempt had begun to send, for the next one.
+    pub(crate) replay: Option<Box<Pump>>,
     pub(crate) downward: Vec<u8>,
     /// The identity of the backend that was asked last; only while somebody writes it down.
     pub(crate) backend: Vec<u8>,
@@ -116,9 +120,19 @@ impl Default for Desk {
             forwardable: Forwardable::default(),
             altered: Altered::default(),
             upward: Vec::new(),
+            replay: None,
             downward: Vec::new(),
             backend: Vec::new(),
             name: Vec::new(),
+        }
+    }
+}
+
+impl Desk {
+    /// No other attempt follows.
+    pub(crate) fn forget(&mut self, buffers: &Buffers) {
+        if let Some(body) = self.replay.take() {
+            self.upward = body.into_buffer(buffers);
         }
     }
 }
@@ -391,23 +405,57 @@ impl<N: Net> Seat<N> {
         Some(lane)
     }
 
-    /// A backend for another attempt, charged, and the wait before it, if there may be one and there is a backend for it.
+    /// A backend for another attempt, charged, and the wait before it, if there may be one and there is a backend for it. One that was
+    /// not tried, if there is any; when all were, a new round begins, in which the last one comes last.
     pub(crate) fn again(
         &self,
+        worker: &Worker<N>,
         failed: &Attempt,
-        chance: u64,
-        pick: impl FnOnce() -> Result<Pick<Held>, Refusal>,
+        tried: &mut Tried,
+        pick: impl Fn(&Tried) -> Result<Pick<Held>, Refusal>,
     ) -> Option<(Pick<Held>, Duration)> {
-        let service = &self.live.state.service;
-        let Decision::Again { after } = service.retry(failed, chance) else {
-            return None;
-        };
-        match pick() {
-            Ok(pick) => Some((pick, after)),
-            Err(_) => {
-                service.retry_not_made();
-                None
+        let state = &self.live.state;
+        let counters = state.counters.get(worker.index)?;
+        let mut failed = *failed;
+        loop {
+            let after = match state.service.retry(&failed, worker.chance()) {
+                Decision::Again { after } => after,
+                Decision::No(reason) => {
+                    counters.retries.refused(reason);
+                    return None;
+                }
+            };
+            let picked = match failed.untried {
+                true => pick(tried),
+                false => {
+                    tried.keep_last();
+                    let others = (state.members() > 1).then(|| pick(tried).ok()).flatten();
+                    *tried = Tried::default();
+                    others.map_or_else(|| pick(tried), Ok)
+                }
+            };
+            match picked {
+                Ok(pick) => {
+                    counters.retries.made(failed.fault);
+                    return Some((pick, after));
+                }
+                Err(refusal) => {
+                    state.service.retry_not_made();
+                    // Others cannot be picked; those that were tried may be asked again.
+                    if !std::mem::take(&mut failed.untried) {
+                        counters.retries.unpicked(refusal);
+                        return None;
+                    }
+                }
             }
+        }
+    }
+
+    /// An attempt goes on with the same pick, on a fresh connection: that of before had ended.
+    #[cold]
+    pub(crate) fn asked_anew(&self, worker: usize) {
+        if let Some(counters) = self.live.state.counters.get(worker) {
+            counters.retries.anew();
         }
     }
 }

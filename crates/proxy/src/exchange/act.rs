@@ -175,6 +175,9 @@ impl Met<'_> {
                 Ok(next) => return next,
                 Err(Unserved(reason)) => reason,
             };
+            if !matches!(fallback, Some(FallbackPlan::Forward(_))) {
+                desk.forget(&conn.worker.buffers);
+            }
             match fallback.take() {
                 Some(FallbackPlan::Forward(other)) => {
                     let Some(seat) = view.seats.get(*other).cloned() else {

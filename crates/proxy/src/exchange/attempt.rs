@@ -8,6 +8,8 @@ use evenkeel_balance::retry::Progress;
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome};
+use evenkeel_config::limits::REPLAY_BYTES;
+use evenkeel_config::plan::Protocol;
 use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward;
 use evenkeel_wire::{Framing, Malformed, Version};
@@ -18,7 +20,8 @@ use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
 use crate::net::Net;
 use crate::reason::Reason;
-use crate::relay::{Break, Pump};
+use crate::relay::Pump;
+use crate::sock::Sock;
 use crate::upstream::open::{Opening, Unopened};
 use crate::upstream::{Connection, Lane};
 use crate::worker::Desk;
@@ -37,6 +40,9 @@ mod tunnel;
 
 /// What a head says of its backend.
 mod verdict;
+
+/// What is said of an attempt that failed.
+mod fail;
 
 use hear::Heard;
 
@@ -98,6 +104,8 @@ pub(super) struct Failed {
     pub(super) reused: bool,
     /// The request can be sent again as it is.
     pub(super) whole: bool,
+    /// How long the backend asks to be left alone.
+    pub(super) rest: Option<Duration>,
     pub(super) reason: Reason,
 }
 
@@ -136,7 +144,7 @@ pub(super) async fn make<N: Net>(
     desk: &mut Desk,
     pick: Pick<Held>,
     course: &Course<'_>,
-    tries: &Tries,
+    tries: &mut Tries,
 ) -> Attempted {
     let Some(lane) = exchange.seat.lane(pick.backend()) else {
         drop(pick);
@@ -168,9 +176,13 @@ pub(super) async fn make<N: Net>(
                     return Attempted::Ended(Ended::gone(0));
                 }
                 Err(Unopened::Failed(fault, reason)) => {
-                    let (fault, reason) = course.blamed(conn.worker.now(), fault, reason);
+                    let ended = conn.worker.now();
+                    let (fault, reason) = course.blamed(ended, fault, reason);
+                    // Others have used up the time that it should have had.
+                    let hurried = tries.made > 1 && ended >= course.until;
+                    let fault = fault.filter(|_| !hurried);
                     match fault {
-                        Some(fault) => pick.finish(Outcome::Broken(fault), conn.worker.now()),
+                        Some(fault) => pick.finish(Outcome::Broken(fault), ended),
                         // Our own limit: nothing is held against the backend.
                         None => drop(pick),
                     }
@@ -192,6 +204,7 @@ pub(super) async fn make<N: Net>(
             // Not a kept one again: a backend that ends what it kept would be asked as often as there are kept ones.
             Err(Stale(held)) => (pick, stale) = (held, stale + 1),
         }
+        exchange.seat.asked_anew(conn.worker.index);
         now = conn.worker.now();
     }
 }
@@ -223,6 +236,7 @@ const fn unsent(fault: Option<Fault>, reason: Reason) -> Failed {
         progress: Progress::Unsent,
         reused: false,
         whole: true,
+        rest: None,
         reason,
     }
 }
@@ -246,7 +260,7 @@ struct Try<'a, 'b, N: Net> {
     pick: Pick<Held>,
     lane: Rc<Lane<N::Sock>>,
     per_try: Duration,
-    tries: &'a Tries,
+    tries: &'a mut Tries,
 }
 
 impl<'a, 'b, N: Net> Try<'a, 'b, N> {
@@ -257,23 +271,15 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
         (upstream, ready, again): (Connection<N::Sock>, Instant, u32),
-        tries: &'a Tries,
+        tries: &'a mut Tries,
     ) -> Self {
-        let mut before = std::mem::take(&mut desk.upward);
-        before.clear();
-        let (from, to) = (conn.sock.is_stream(), upstream.sock.is_stream());
-        if !to {
-            before.extend_from_slice(desk.forwardable.as_bytes());
-        }
-        let framing = desk.request.framing();
-        let keep = if to { Keep::Apart } else { Keep::Chunks };
-        let upload = match from {
-            true => Pump::of_stream(framing).wrapping(framing == Framing::UntilClose && !to),
-            false => Pump::new(framing, || {
-                Chunked::new(keep, exchange.limits.head, exchange.limits.fields)
-            }),
+        let upload = match desk.request.framing() {
+            Framing::Empty => {
+                let head = head(desk, &upstream);
+                Pump::new(Framing::Empty, || Chunked::new(Keep::Data, 0, 0)).before(head)
+            }
+            framing => upload(exchange, conn, desk, &upstream, framing, course.body),
         };
-        let upload = upload.before(before).at_most(course.body);
         Self {
             exchange,
             course,
@@ -336,6 +342,11 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         if self.desk.request.version() == Version::Old {
             return true;
         }
+        // A client that another attempt had begin its body waits for no word.
+        let anew = self.tries.made > 1 || self.again > 0;
+        if anew && self.desk.response.status() == 100 && self.upload.came() > 0 {
+            return true;
+        }
         let mut out = std::mem::take(&mut self.desk.downward);
         out.clear();
         forward::interim(&self.desk.response, &mut out);
@@ -346,135 +357,6 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         self.desk.downward = out;
         written
     }
-
-    /// Nothing of an answer was passed on: says what went wrong, to the pick and to the exchange.
-    fn failed(self, heard: Heard) -> Result<Attempted, Stale> {
-        let now = self.conn.worker.now();
-        self.desk.seen.received = self.upload.came();
-        let idempotent = self.desk.request.is_idempotent();
-        let shared = self.upstream.sock.is_stream();
-        if self.reused && !shared && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
-            return self.stale(idempotent);
-        }
-        if let Some(reason) = self.ended_here(&heard, now) {
-            self.desk.upward = self.upload.into_buffer();
-            self.pick.finish(Outcome::ClientLeft, now);
-            let failed = sent(None, self.reused, reason);
-            return Ok(Attempted::Failed(failed));
-        }
-        let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
-        let bodyless = self.desk.request.framing() == Framing::Empty;
-        let whole = bodyless || unseen && self.upload.is_untouched();
-        // What an idle connection of HTTP/1 may do, one of many streams may too: end while a request is on its way.
-        let ended = matches!(heard, Heard::Ended) && self.reused && bodyless && idempotent;
-        if (ended || matches!(heard, Heard::Unseen) && whole) && self.again < AGAIN_MOST {
-            self.desk.upward = self.upload.into_buffer();
-            return Err(Stale(self.pick));
-        }
-        if let Carrier::Stream(stream) = &self.upstream.sock {
-            match heard {
-                Heard::Nothing { client: false } => stream.doubt(false),
-                Heard::Malformed(_) => stream.doubt(true),
-                _ => {}
-            }
-        }
-        let (fault, reason) = match heard {
-            Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
-            Heard::Gone => {
-                let received = self.upload.came();
-                self.desk.upward = self.upload.into_buffer();
-                self.pick.finish(Outcome::ClientLeft, now);
-                return Ok(Attempted::Ended(Ended::gone(received)));
-            }
-            Heard::Nothing { client: true } => {
-                self.desk.upward = self.upload.into_buffer();
-                self.pick.finish(Outcome::ClientLeft, now);
-                let failed = sent(None, self.reused, Reason::BodyTimeout);
-                return Ok(Attempted::Failed(failed));
-            }
-            Heard::Nothing { client: false } => (Fault::Timeout, Reason::BackendTimeout),
-            Heard::Malformed(malformed) => (Fault::Protocol, Reason::BackendMalformed(malformed)),
-            Heard::Refused => (
-                Fault::Overloaded { retry_after: None },
-                Reason::BackendReset,
-            ),
-            Heard::End | Heard::Head(_) | Heard::Unseen | Heard::Ended => {
-                (Fault::Reset, Reason::BackendReset)
-            }
-        };
-        // A stream's head is written apart from what is uploaded.
-        let progress = match self.upload.has_written() || shared && !unseen {
-            true => Progress::Sent,
-            false => Progress::Unsent,
-        };
-        self.desk.upward = self.upload.into_buffer();
-        self.pick.finish(Outcome::Broken(fault), now);
-        Ok(Attempted::Failed(Failed {
-            fault: Some(fault),
-            progress,
-            reused: self.reused,
-            whole,
-            reason,
-        }))
-    }
-
-    /// Why waiting ended that is held against nobody, if it is that.
-    fn ended_here(&self, heard: &Heard, now: Instant) -> Option<Reason> {
-        match heard {
-            Heard::Nothing { .. } if self.conn.deadline.take_cut() => Some(Reason::BackendDrained),
-            Heard::Nothing { .. } if self.course.is_over(now) => Some(Reason::CallTimeout),
-            _ => None,
-        }
-    }
-
-    /// A kept connection ended before a byte of an answer.
-    fn stale(self, idempotent: bool) -> Result<Attempted, Stale> {
-        let whole = self.desk.request.framing() == Framing::Empty;
-        let safe = idempotent || !self.upload.has_written();
-        self.desk.upward = self.upload.into_buffer();
-        if whole && safe {
-            return Err(Stale(self.pick));
-        }
-        // Dropped, not finished: the backend was free to end it.
-        drop(self.pick);
-        Ok(Attempted::Failed(sent(None, true, Reason::StaleConnection)))
-    }
-
-    /// The client's body broke before there was an answer: nothing is held against the backend.
-    fn client_broke(self, broke: &Break, now: Instant) -> Attempted {
-        let received = self.upload.came();
-        self.desk.seen.received = received;
-        self.desk.upward = self.upload.into_buffer();
-        self.pick.finish(Outcome::ClientLeft, now);
-        let reason = match broke {
-            Break::Malformed(malformed) => Reason::Malformed(*malformed),
-            Break::TooLarge => Reason::BodyTooLarge,
-            _ => {
-                return Attempted::Ended(Ended {
-                    next: Next::Cut,
-                    status: 0,
-                    reason: Reason::ClientLeft,
-                    received,
-                    sent: 0,
-                });
-            }
-        };
-        Attempted::Failed(sent(None, self.reused, reason))
-    }
-
-    fn client_left(self, bytes: u64, reason: Reason) -> Attempted {
-        let received = self.upload.came();
-        self.desk.upward = self.upload.into_buffer();
-        self.pick
-            .finish(Outcome::ClientLeft, self.conn.worker.now());
-        Attempted::Ended(Ended {
-            next: Next::Cut,
-            status: self.desk.response.status(),
-            reason,
-            received,
-            sent: bytes,
-        })
-    }
 }
 
 const fn sent(fault: Option<Fault>, reused: bool, reason: Reason) -> Failed {
@@ -483,6 +365,57 @@ const fn sent(fault: Option<Fault>, reused: bool, reason: Reason) -> Failed {
         progress: Progress::Sent,
         reused,
         whole: false,
+        rest: None,
         reason,
+    }
+}
+
+/// The head as it is written before a body: a stream is told it apart.
+fn head<S: Sock>(desk: &mut Desk, upstream: &Connection<S>) -> Vec<u8> {
+    let mut head = std::mem::take(&mut desk.upward);
+    head.clear();
+    if !upstream.sock.is_stream() {
+        head.extend_from_slice(desk.forwardable.as_bytes());
+    }
+    head
+}
+
+/// The request's body, on its way to the backend; from its begin, where another attempt had begun it.
+fn upload<N: Net>(
+    exchange: &Exchange<'_, N>,
+    conn: &mut Conn<N>,
+    desk: &mut Desk,
+    upstream: &Connection<N::Sock>,
+    framing: Framing,
+    most: Option<u64>,
+) -> Pump {
+    let plan = &exchange.seat.live.plan;
+    let (from, to) = (conn.sock.is_stream(), upstream.sock.is_stream());
+    let head = head(desk, upstream);
+    // What can be asked but once is passed on as it came, without a copy.
+    let asked_anew = desk.request.is_idempotent() || plan.upstream.protocol != Protocol::Http1;
+    let short = match framing {
+        Framing::Exact(length) => length <= REPLAY_BYTES as u64,
+        _ => true,
+    };
+    let keeps = asked_anew && short && plan.settings.retry.attempts > 1;
+    let apart = from || keeps || to;
+    let wrap = apart && !to && matches!(framing, Framing::UntilClose | Framing::Chunked);
+    if let Some(begun) = desk.replay.take() {
+        let again = begun.again(&head, wrap, &mut conn.input);
+        desk.upward = head;
+        return again;
+    }
+    let body = match from {
+        true => Pump::of_stream(framing),
+        false => Pump::new(framing, || {
+            let keep = if apart { Keep::Apart } else { Keep::Chunks };
+            Chunked::new(keep, exchange.limits.head, exchange.limits.fields)
+        }),
+    };
+    let body = body.wrapping(wrap).before(head).at_most(most);
+    match keeps {
+        true => body.keeping(&conn.worker.buffers),
+        false => body,
     }
 }

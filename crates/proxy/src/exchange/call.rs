@@ -14,7 +14,7 @@ use super::attempt::Course;
 use crate::reason::Reason;
 
 /// The field in which a response says how its call ended.
-const STATUS: &[u8] = b"grpc-status";
+pub(super) const STATUS: &[u8] = b"grpc-status";
 
 /// Whether a request is a call: only as HTTP/2 has gRPC its trailers. Cost: nothing but for a POST of HTTP/2.
 pub(super) fn is_call(request: &RequestHead) -> bool {

@@ -33,7 +33,8 @@ impl Pump {
             Some(Source::UntilEnd(None)) if !self.wrap => u64::MAX,
             _ => return Poll::Ready(Ok(false)),
         };
-        if !self.large || !input.is_empty() {
+        // What is kept has to come to us.
+        if !self.large || self.kept.is_some() || !input.is_empty() {
             return Poll::Ready(Ok(false));
         }
         let (Some(from), Some(_)) = (from.bare(), to.bare()) else {
@@ -57,7 +58,7 @@ impl Pump {
 
     /// So many bytes of the body are in the pipe.
     fn took(&mut self, length: usize) -> Result<(), Break> {
-        (self.moved, self.touched) = (true, true);
+        self.moved = true;
         self.came_at_once(length);
         if let Some(Source::Exact(left)) = &mut self.source {
             *left -= length as u64;

@@ -18,6 +18,7 @@ fn timed() -> Plan {
     (limits.head_within, limits.idle_body) = (SECOND * 10, SECOND * 20);
     let limits = &mut plan.services[0].limits;
     (limits.per_try, limits.idle_body) = (SECOND * 30, SECOND * 15);
+    plan.services[0].settings.retry.attempts = 1;
     plan
 }
 

@@ -8,12 +8,13 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nRetry-After: 20\r\nContent-Length: 9\r\n\r\nits words";
 const BAD: &str = "HTTP/1.1 502 Bad\r\nContent-Length: 9\r\n\r\nits words";
 
-/// A proxy for which no wait is short: whoever waits before a retry is out of time, so that no answer tells of a wait.
+/// A proxy for which no wait is short: no answer comes of a wait. It asks each backend once at most.
 fn proxy(backends: &[&Backend]) -> Proxy {
     let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
     let mut plan = plan(&addresses);
     let settings = &mut plan.services[0].settings;
     settings.breaker = None;
+    settings.retry.attempts = u32::try_from(backends.len()).unwrap();
     settings.retry.backoff_base = Duration::from_secs(3600);
     settings.retry.backoff_max = Duration::from_secs(3600);
     plan.services[0].limits.exchange = Duration::from_secs(7200);
@@ -77,26 +78,29 @@ fn a_backend_that_cannot_be_picked_is_no_other_backend() {
             got.starts_with("HTTP/1.1 502 Bad") && got.ends_with("its words"),
             "{got}"
         );
-        bad.saw();
+        for _ in 0..3 {
+            bad.saw();
+        }
+        assert!(bad.saw_nothing());
     }
     assert!(off.saw_nothing());
     let live = proxy.published.load();
     let snapshot = live.services[0].state.service.snapshot(proxy.now());
-    assert!(
-        snapshot.retry_budget >= 1,
-        "a retry that was not made costs nothing"
+    assert_eq!(
+        snapshot.retry_budget,
+        10 - 3 * 2,
+        "a retry that nobody else could take costs nothing"
     );
 }
 
 #[test]
-fn nobody_waits_for_a_backend_that_refused() {
+fn a_wait_that_does_not_fit_is_not_begun() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = gone.local_addr().unwrap();
     drop(gone);
     let mut plan = plan(&[address]);
-    plan.services[0].settings.retry.backoff_base = Duration::from_secs(3600);
-    plan.services[0].settings.retry.backoff_max = Duration::from_secs(3600);
-    plan.services[0].limits.exchange = Duration::from_secs(7200);
+    plan.services[0].settings.retry.backoff_base = Duration::from_secs(36_000);
+    plan.services[0].settings.retry.backoff_max = Duration::from_secs(36_000);
     let got = get(&Proxy::start(plan, 1));
     assert!(got.ends_with("connect_failed\n"), "{got}");
 }

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use evenkeel_balance::retry::Progress;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward::{self, Reply, framing_for};
@@ -35,13 +34,14 @@ impl<N: Net> Try<'_, '_, N> {
         self.desk.seen.head = Some(now.since(self.ready));
         let verdict = self.verdict();
         self.pick.answered(verdict, now);
-        if let Verdict::Failure(fault) = verdict
-            && let Some(again) = self.given_up_for(fault)
+        if !matches!(verdict, Verdict::Success)
+            && let Some(again) = self.given_up_for(verdict)
         {
-            self.desk.upward = self.upload.into_buffer();
-            self.pick.finish(Outcome::Completed, now);
+            let whole = self.is_whole();
+            self.set_aside(whole).finish(Outcome::Completed, now);
             return Attempted::Again(again);
         }
+        self.upload.forget(&self.conn.worker.buffers);
         let (framing, keep) = self.write_head();
         let came = self.desk.response.framing();
         let mut head = std::mem::take(&mut self.desk.downward);
@@ -71,7 +71,7 @@ impl<N: Net> Try<'_, '_, N> {
             _ => Outcome::Completed,
         };
         let (started, sent_all) = (apart || download.has_written(), self.upload.is_done());
-        self.desk.downward = download.into_buffer();
+        self.desk.downward = download.into_buffer(&self.conn.worker.buffers);
         self.desk.seen.received = self.upload.came();
         let fault = match relayed {
             Relayed::Whole => {
@@ -93,7 +93,7 @@ impl<N: Net> Try<'_, '_, N> {
         match started {
             true => self.broken_off(fault, sent_bytes),
             false => {
-                self.desk.upward = self.upload.into_buffer();
+                self.desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
                 (self.pick).finish(Outcome::Broken(fault), self.conn.worker.now());
                 Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
             }
@@ -113,7 +113,7 @@ impl<N: Net> Try<'_, '_, N> {
             false => Next::Cut,
         };
         let received = self.upload.came();
-        self.desk.upward = self.upload.into_buffer();
+        self.desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
         (self.pick).finish(Outcome::Broken(fault), self.conn.worker.now());
         Attempted::Ended(Ended {
             next,
@@ -124,13 +124,15 @@ impl<N: Net> Try<'_, '_, N> {
         })
     }
 
-    /// The attempt that is made in the place of an answer with this fault.
-    fn given_up_for(&self, fault: Fault) -> Option<Again> {
+    /// The attempt that is made in the place of an answer with this verdict.
+    fn given_up_for(&mut self, verdict: Verdict) -> Option<Again> {
+        let worth = self.worth(verdict)?;
         let failed = Failed {
-            fault: Some(fault),
-            progress: Progress::Sent,
+            fault: Some(worth.fault),
+            progress: worth.progress,
             reused: self.reused,
-            whole: self.desk.request.framing() == Framing::Empty,
+            whole: self.is_whole(),
+            rest: worth.rest,
             reason: Reason::Served,
         };
         let request = &self.desk.request;
@@ -246,7 +248,7 @@ impl<N: Net> Try<'_, '_, N> {
         }
         self.pick.finish(ended, now);
         let received = self.upload.came();
-        self.desk.upward = self.upload.into_buffer();
+        self.desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
         let next = match (sent_all, keep) {
             (true, true) => Next::Keep,
             (true, false) if !self.desk.request.keeps_connection() => Next::Close,

@@ -45,7 +45,7 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// The backend did not change the protocol, as it may.
     pub(super) fn not_opened(self) -> Attempted {
-        self.desk.upward = self.upload.into_buffer();
+        self.desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
         self.pick.finish(Outcome::Completed, self.conn.worker.now());
         let reason = Reason::BackendMalformed(Malformed::Status);
         Attempted::Failed(sent(None, self.reused, reason))
@@ -53,7 +53,7 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// What HTTP/1.1 could say and HTTP/2 cannot: nothing is held against the backend.
     pub(super) fn unsayable(self, malformed: Malformed) -> Attempted {
-        self.desk.upward = self.upload.into_buffer();
+        self.desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
         drop(self.pick);
         Attempted::Failed(unsent(None, Reason::Malformed(malformed)))
     }

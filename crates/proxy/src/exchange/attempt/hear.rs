@@ -176,6 +176,13 @@ impl<N: Net> Try<'_, '_, N> {
             &mut self.upstream.sock,
             &conn.worker.buffers,
         );
+        if self.upload.is_kept() && self.upload.has_written() {
+            // What may be asked but once has been.
+            let stream = self.upstream.sock.is_stream();
+            if !stream && !self.desk.request.is_idempotent() {
+                self.upload.forget(&conn.worker.buffers);
+            }
+        }
         match sent {
             Poll::Ready(Ok(())) => self.upload_over = true,
             Poll::Ready(Err(broke)) if broke.by_sender() => return Poll::Ready(Err(broke)),

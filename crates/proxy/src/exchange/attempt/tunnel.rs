@@ -31,7 +31,7 @@ impl<N: Net> Try<'_, '_, N> {
         if self.conn.sock.respond(&mut head, false).is_err() {
             return Ok(self.client_left(0, Reason::ClientLeft));
         }
-        desk.upward = self.upload.into_buffer();
+        desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
         if desk.backend.is_empty() {
             // The log may be opened while the tunnel stands.
             let id = self.pick.backend().id().as_str();

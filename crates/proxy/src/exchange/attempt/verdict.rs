@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::retry::Progress;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
-use evenkeel_wire::ResponseHead;
+use evenkeel_wire::{Framing, ResponseHead, date};
 
 use super::{Attempted, Ended, Try};
 use crate::connection::Next;
-use crate::exchange::call::put_status;
+use crate::exchange::call::{STATUS, put_status};
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::sock::Sock;
@@ -60,23 +61,93 @@ impl<N: Net> Try<'_, '_, N> {
     }
 }
 
+/// What of an answer is worth another attempt.
+pub(super) struct Worth {
+    pub(super) fault: Fault,
+    pub(super) progress: Progress,
+    /// How long the backend asks to be left alone.
+    pub(super) rest: Option<Duration>,
+}
+
+impl<N: Net> Try<'_, '_, N> {
+    /// Whether an answer with this verdict is to be given up for another attempt, should one be made. None: it is the client's.
+    pub(super) fn worth(&self, verdict: Verdict) -> Option<Worth> {
+        let on = &self.exchange.seat.live.plan.settings.retry.on;
+        let response = &self.desk.response;
+        if let (Some(_), Some(status)) = (self.course.call, self.desk.seen.grpc)
+            && response.framing() == Framing::Empty
+            && values(response, STATUS).next().is_some()
+        {
+            let rest = pushback(response)?;
+            let number = status.number();
+            return match (on.grpc.contains(&number), verdict) {
+                // All of the answer is its status: the call was not begun for its client (gRFC A6), and may be asked anew whatever
+                // it does, where the status is named.
+                (true, _) => Some(Worth {
+                    fault: Fault::Grpc(number),
+                    progress: Progress::Unsent,
+                    rest,
+                }),
+                (false, Verdict::Failure(fault)) => Some(Worth {
+                    fault,
+                    progress: Progress::Sent,
+                    rest,
+                }),
+                (false, _) => None,
+            };
+        }
+        let fault = match (on.statuses.contains(&response.status()), verdict) {
+            (true, _) => Fault::Status(response.status()),
+            (false, Verdict::Failure(fault)) => fault,
+            (false, _) => return None,
+        };
+        Some(Worth {
+            fault,
+            progress: Progress::Sent,
+            rest: retry_after(response, || self.conn.worker.net.since_1970()),
+        })
+    }
+}
+
+fn values<'r>(response: &'r ResponseHead, name: &'r [u8]) -> impl Iterator<Item = &'r [u8]> {
+    let fields = response.fields();
+    let named = fields.filter(move |field| field.name.eq_ignore_ascii_case(name));
+    named.map(|field| field.value)
+}
+
+/// How long a server of gRPC asks a client to wait before it tries again. Less than nothing, and what cannot be read: it is not to try
+/// again, which is None (gRFC A6).
+fn pushback(response: &ResponseHead) -> Option<Option<Duration>> {
+    let mut said = values(response, b"grpc-retry-pushback-ms");
+    match (said.next(), said.next()) {
+        (None, _) => Some(None),
+        (Some(only), None) => {
+            let millis: u32 = std::str::from_utf8(only).ok()?.parse().ok()?;
+            Some(Some(Duration::from_millis(millis.into())))
+        }
+        (Some(_), Some(_)) => None,
+    }
+}
+
 /// What a response head says about its backend: 5xx is a failure, but for what it does not know how to do; 4xx is the client's.
 fn verdict_of(response: &ResponseHead) -> Verdict {
     match response.status() {
         501 | 505 | 400..=499 => Verdict::Neutral,
-        503 => Verdict::Failure(Fault::Overloaded {
-            retry_after: retry_after(response),
-        }),
+        // How long it asks to be left alone is asked where that is wanted.
+        503 => Verdict::Failure(Fault::Overloaded { retry_after: None }),
         status @ 500..=599 => Verdict::Failure(Fault::Status(status)),
         _ => Verdict::Success,
     }
 }
 
-/// `Retry-After` in seconds; a date is not read.
-fn retry_after(response: &ResponseHead) -> Option<Duration> {
-    let field = response
-        .fields()
-        .find(|field| field.name.eq_ignore_ascii_case(b"retry-after"))?;
-    let seconds = std::str::from_utf8(field.value).ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// `Retry-After`: seconds, or a date.
+fn retry_after(response: &ResponseHead, now: impl FnOnce() -> Duration) -> Option<Duration> {
+    let said = values(response, b"retry-after").next()?;
+    if !said.is_empty() && said.iter().all(u8::is_ascii_digit) {
+        // More than fits is longer than anybody waits.
+        let seconds = std::str::from_utf8(said).ok()?.parse();
+        return Some(Duration::from_secs(seconds.unwrap_or(u64::MAX)));
+    }
+    let now = now();
+    Some(date::read(said, now)?.saturating_sub(now))
 }

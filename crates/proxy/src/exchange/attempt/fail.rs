@@ -1,0 +1,175 @@
+//! Owns how an attempt fails: what is said of it to its pick and to the exchange, and what of the request can be sent again.
+//!
+//! Held against a backend is what it did: a break, a silence, words that are none. Not what the client did, nor what a limit or a
+//! deadline of ours cut short. The rows are in `tests/exchange/verdicts.rs`.
+
+use evenkeel_balance::pick::Pick;
+use evenkeel_balance::retry::Progress;
+use evenkeel_balance::service::Seat as Held;
+use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::{Fault, Outcome};
+use evenkeel_config::plan::Protocol;
+use evenkeel_wire::Framing;
+
+use super::{AGAIN_MOST, Attempted, Ended, Failed, Heard, Stale, Try, sent};
+use crate::carrier::Carrier;
+use crate::connection::Next;
+use crate::net::Net;
+use crate::reason::Reason;
+use crate::relay::Break;
+
+impl<N: Net> Try<'_, '_, N> {
+    /// Nothing of an answer was passed on: says what went wrong, to the pick and to the exchange.
+    pub(super) fn failed(self, heard: Heard) -> Result<Attempted, Stale> {
+        let now = self.conn.worker.now();
+        self.desk.seen.received = self.upload.came();
+        let idempotent = self.desk.request.is_idempotent();
+        let shared = self.upstream.sock.is_stream();
+        if self.reused && !shared && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
+            return self.stale(idempotent);
+        }
+        if let Some(reason) = self.ended_here(&heard, now) {
+            return Ok(self.nobodys(reason));
+        }
+        let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
+        let whole = self.is_whole();
+        // What an idle connection of HTTP/1 may do, one of many streams may too: end while a request is on its way.
+        let ended = matches!(heard, Heard::Ended) && self.reused && idempotent;
+        let anew = (ended || matches!(heard, Heard::Unseen)) && whole;
+        if anew && self.again < AGAIN_MOST {
+            return Err(Stale(self.set_aside(whole)));
+        }
+        if let Carrier::Stream(stream) = &self.upstream.sock {
+            match heard {
+                Heard::Nothing { client: false } => stream.doubt(false),
+                Heard::Malformed(_) => stream.doubt(true),
+                _ => {}
+            }
+        }
+        let (fault, reason) = match heard {
+            Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
+            Heard::Gone => {
+                let received = self.upload.came();
+                self.set_aside(false).finish(Outcome::ClientLeft, now);
+                return Ok(Attempted::Ended(Ended::gone(received)));
+            }
+            Heard::Nothing { client: true } => return Ok(self.nobodys(Reason::BodyTimeout)),
+            Heard::Nothing { client: false } if self.is_hurried(now) => {
+                return Ok(self.nobodys(Reason::BackendTimeout));
+            }
+            Heard::Nothing { client: false } => (Fault::Timeout, Reason::BackendTimeout),
+            Heard::Malformed(malformed) => (Fault::Protocol, Reason::BackendMalformed(malformed)),
+            Heard::Refused => (
+                Fault::Overloaded { retry_after: None },
+                Reason::BackendReset,
+            ),
+            Heard::End | Heard::Head(_) | Heard::Unseen | Heard::Ended => {
+                (Fault::Reset, Reason::BackendReset)
+            }
+        };
+        let failed = Failed {
+            fault: Some(fault),
+            // A stream's head is written apart from what is uploaded.
+            progress: match self.upload.has_written() || shared && !unseen {
+                true => Progress::Sent,
+                false => Progress::Unsent,
+            },
+            reused: self.reused,
+            whole,
+            rest: None,
+            reason,
+        };
+        self.set_aside(whole).finish(Outcome::Broken(fault), now);
+        Ok(Attempted::Failed(failed))
+    }
+
+    /// Whether all of the request can be sent again.
+    pub(super) fn is_whole(&self) -> bool {
+        let alike = self.exchange.seat.live.plan.upstream.protocol != Protocol::Auto;
+        self.desk.request.framing() == Framing::Empty || self.upload.is_replayable(alike)
+    }
+
+    /// Puts what is left of the request where the next attempt finds it, if it can be sent again.
+    pub(super) fn set_aside(self, whole: bool) -> Pick<Held> {
+        let desk = self.desk;
+        if whole && desk.request.framing() != Framing::Empty {
+            let head = match self.upstream.sock.is_stream() {
+                true => 0,
+                false => desk.forwardable.as_bytes().len(),
+            };
+            desk.replay = Some(Box::new(self.upload.without_head(head)));
+        } else {
+            desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
+        }
+        self.pick
+    }
+
+    /// The time of all attempts was over before this one had its own: others have used it up.
+    fn is_hurried(&self, now: Instant) -> bool {
+        self.tries.made > 1 && now >= self.course.until && now < self.ready + self.per_try
+    }
+
+    /// It came to nothing for this reason, which says nothing of the backend.
+    fn nobodys(self, reason: Reason) -> Attempted {
+        let (reused, now) = (self.reused, self.conn.worker.now());
+        self.set_aside(false).finish(Outcome::ClientLeft, now);
+        Attempted::Failed(sent(None, reused, reason))
+    }
+
+    /// Why waiting ended that is held against nobody, if it is that.
+    fn ended_here(&self, heard: &Heard, now: Instant) -> Option<Reason> {
+        match heard {
+            Heard::Nothing { .. } if self.conn.deadline.take_cut() => Some(Reason::BackendDrained),
+            Heard::Nothing { .. } if self.course.is_over(now) => Some(Reason::CallTimeout),
+            _ => None,
+        }
+    }
+
+    /// A kept connection ended before a byte of an answer.
+    fn stale(self, idempotent: bool) -> Result<Attempted, Stale> {
+        let whole = self.is_whole();
+        let safe = idempotent || !self.upload.has_written();
+        let pick = self.set_aside(whole && safe);
+        if whole && safe {
+            return Err(Stale(pick));
+        }
+        // Dropped, not finished: the backend was free to end it.
+        drop(pick);
+        Ok(Attempted::Failed(sent(None, true, Reason::StaleConnection)))
+    }
+
+    /// The client's body broke before there was an answer: nothing is held against the backend.
+    fn client_broke(self, broke: &Break, now: Instant) -> Attempted {
+        let received = self.upload.came();
+        self.desk.seen.received = received;
+        let reused = self.reused;
+        self.set_aside(false).finish(Outcome::ClientLeft, now);
+        let reason = match broke {
+            Break::Malformed(malformed) => Reason::Malformed(*malformed),
+            Break::TooLarge => Reason::BodyTooLarge,
+            _ => {
+                return Attempted::Ended(Ended {
+                    next: Next::Cut,
+                    status: 0,
+                    reason: Reason::ClientLeft,
+                    received,
+                    sent: 0,
+                });
+            }
+        };
+        Attempted::Failed(sent(None, reused, reason))
+    }
+
+    pub(super) fn client_left(self, bytes: u64, reason: Reason) -> Attempted {
+        let received = self.upload.came();
+        let (status, now) = (self.desk.response.status(), self.conn.worker.now());
+        self.set_aside(false).finish(Outcome::ClientLeft, now);
+        Attempted::Ended(Ended {
+            next: Next::Cut,
+            status,
+            reason,
+            received,
+            sent: bytes,
+        })
+    }
+}
