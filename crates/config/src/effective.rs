@@ -84,6 +84,19 @@ pub fn effective(
     Some(Walk { environment }.top(&trees))
 }
 
+impl Entry {
+    /// What stands below these keys.
+    fn at(&mut self, keys: &[&str]) -> Option<&mut Self> {
+        keys.iter().try_fold(self, |entry, key| match entry {
+            Self::Map(all) => {
+                let found = all.iter_mut().find(|(name, _)| name == key);
+                found.map(|(_, entry)| entry)
+            }
+            _ => None,
+        })
+    }
+}
+
 struct Walk<'a> {
     environment: &'a BTreeMap<String, String>,
 }
@@ -118,6 +131,7 @@ impl Walk<'_> {
             all.extend(entry.map(|entry| (key.name.to_owned(), entry)));
         }
         self.only_service(&mut all);
+        Self::one_per_try(&mut all);
         Entry::Map(all)
     }
 
@@ -136,6 +150,23 @@ impl Walk<'_> {
         }
         rules.sort_by_key(|(priority, _)| *priority);
         Entry::List(rules.into_iter().map(|(_, rule)| rule).collect())
+    }
+
+    /// The time of one attempt may stand at either of two places, and holds at both.
+    fn one_per_try(all: &mut [(String, Entry)]) {
+        let services = all.iter_mut().find(|(key, _)| key == "services");
+        let Some((_, Entry::Map(services))) = services else {
+            return;
+        };
+        for (_, service) in services {
+            let told = service.at(&["retry", "per_try"]).cloned();
+            if let (Some(Entry::Leaf(told)), Some(held)) =
+                (told, service.at(&["timeouts", "per_try"]))
+                && told.kind != Kind::No
+            {
+                *held = Entry::Leaf(told);
+            }
+        }
     }
 
     /// Without a rule, everything goes to the only service.
@@ -202,6 +233,10 @@ impl Walk<'_> {
             Absent::Never | Absent::Nothing => None,
             Absent::No(means) => Some(Entry::Leaf(Leaf::default(means, Kind::No))),
             Absent::Is(text) => leaf(&text()),
+            Absent::These(texts) => {
+                let leaf = |text: &&str| Entry::Leaf(Leaf::default(text, kind));
+                Some(Entry::List(texts.iter().map(leaf).collect()))
+            }
             Absent::Numbered(text) => leaf(&format!("{text}{number}")),
             Absent::Defaults => match key.shape {
                 Shape::Map(keys) | Shape::WordOr(_, _, keys) => Some(self.map(keys, &[], 0)),
@@ -373,6 +408,7 @@ fn same(shape: &Shape, value: &str) -> String {
         }
         Shape::Size => units::size(&written).ok().map(keys::written::size),
         Shape::Share => units::share(&written).ok().map(keys::written::share),
+        Shape::Rate => units::rate(&written).ok().map(keys::written::rate),
         Shape::Number(..) => value.parse::<u64>().ok().map(|number| number.to_string()),
         _ => None,
     };

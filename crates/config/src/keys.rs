@@ -30,6 +30,9 @@ mod health;
 /// A service's limits and its queue.
 mod queue;
 
+/// `retry:` of a service.
+mod retry;
+
 /// `backends:` of a service.
 mod backends;
 
@@ -60,6 +63,7 @@ pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
 pub(crate) use queue::{QUEUE, SERVICE_LIMITS};
+pub(crate) use retry::{RETRY, RETRY_BACKOFF, RETRY_BUDGET};
 pub(crate) use rules::{
     CLIENT_CERTIFICATE, HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN,
 };
@@ -104,6 +108,8 @@ pub(crate) enum Shape {
     Size,
     /// `50%`.
     Share,
+    /// `3/s`.
+    Rate,
     Boolean,
     /// A whole number, from and to.
     Number(u64, u64),
@@ -146,6 +152,8 @@ pub(crate) enum Absent {
     No(&'static str),
     /// This value, as it would be written.
     Is(fn() -> String),
+    /// These values, in a list.
+    These(&'static [&'static str]),
     /// The same map with all its defaults.
     Defaults,
     /// The value of this other key.

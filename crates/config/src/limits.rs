@@ -196,6 +196,18 @@ pub const PIPE_BYTES: usize = 1024 * 1024;
 /// with a body have at most.
 pub const REPLAY_BYTES: usize = 64 * 1024;
 
+/// What is worth another attempt.
+pub const RETRY_ON: &[&str] = &[
+    "connect",
+    "reset",
+    "timeout",
+    "overloaded",
+    "502",
+    "503",
+    "504",
+    "unavailable",
+];
+
 /// The longest rest that a backend may ask for and a client is kept for. Who asks for more has its answer passed on, with its
 /// `Retry-After`: the client knows better whether to wait.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -55,6 +55,9 @@ mod paths;
 /// `services:`
 mod services;
 
+/// `retry:`
+mod retry;
+
 /// `backends:` of a service.
 mod backends;
 

@@ -179,6 +179,8 @@ pub struct ListenerPlan {
     pub via: Option<Arc<str>>,
     /// Adds `X-Real-IP` to requests.
     pub real_ip: bool,
+    /// The field in which answers say how many attempts were made for them; none: they do not.
+    pub attempts_header: Option<Arc<str>>,
     /// A client that closes its direction behind a request is still answered; else it counts as gone.
     pub half_close: bool,
     /// What answers that are made here say, by status; the rest say the reason's word. Those of the whole plan are among them.

@@ -392,6 +392,10 @@ impl Reading {
         self.parsed(node, "percentage", units::share)
     }
 
+    pub(crate) fn rate(&self, node: &Node) -> Option<u32> {
+        self.parsed(node, "rate", units::rate)
+    }
+
     pub(crate) fn boolean(&self, node: &Node) -> Option<bool> {
         self.parsed(node, "type", |text| match text.value() {
             "true" => Ok(true),

@@ -87,6 +87,7 @@ fn takes(shape: &Shape) -> String {
         Shape::Wait => "duration above 0".into(),
         Shape::Size => "size".into(),
         Shape::Share => "percentage".into(),
+        Shape::Rate => "rate like `3/s`".into(),
         Shape::Boolean => "`true`, `false`".into(),
         Shape::Number(least, most) => number(*least, *most),
         Shape::NumberOr(word, least, most) => format!("`{word}`, {}", number(*least, *most)),
@@ -127,6 +128,7 @@ fn absent(absent: &Absent) -> String {
         Absent::Nothing => "-".into(),
         Absent::No(means) => (*means).into(),
         Absent::Is(value) => format!("`{}`", value()),
+        Absent::These(values) => format!("`[{}]`", values.join(", ")),
         Absent::Defaults => "all its defaults".into(),
         Absent::Same(key) => format!("as `{key}`"),
         Absent::AtMost(key, most) => {

@@ -37,6 +37,7 @@ fn definitions() -> Value {
         "duration": { "anyOf": [{ "const": 0 }, written(&format!("0|{units}"))] },
         "size": written("[0-9]+(B|kB|KiB|MB|MiB|GB|GiB)"),
         "share": written("[0-9.]+%"),
+        "rate": written("[0-9]+/s"),
         "when": map(&WHEN),
     })
 }
@@ -75,6 +76,9 @@ fn value_of(key: &Key) -> Value {
     let mut schema = shape(&key.shape);
     if let Value::Object(schema) = &mut schema {
         schema.insert("description".into(), key.about.into());
+        if let Absent::These(texts) = key.absent {
+            schema.insert("default".into(), json!(texts));
+        }
         if let Absent::Is(text) = key.absent {
             let text = text();
             let default = match key.shape {
@@ -96,6 +100,7 @@ fn shape(of: &Shape) -> Value {
         Shape::Duration | Shape::Wait => scalar("duration"),
         Shape::Size => scalar("size"),
         Shape::Share => scalar("share"),
+        Shape::Rate => scalar("rate"),
         Shape::Boolean => scalar("boolean"),
         Shape::Number(least, most) => {
             json!({ "anyOf": [number(*least, *most), scalar("number")] })

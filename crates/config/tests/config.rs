@@ -107,6 +107,58 @@ fn everything_that_works_today() {
     assert_eq!(http.expect, [(200, 299), (304, 304)]);
     assert_eq!(service.settings.health.unwrap().rise, 2);
     assert_eq!(service.settings.breaker.unwrap().least, 30);
+    let retry = &service.settings.retry;
+    assert_eq!((retry.attempts, retry.retry_after_max.as_secs()), (4, 2));
+    assert_eq!(retry.on.statuses, [429, 503]);
+    assert_eq!(retry.on.grpc, [14]);
+    assert!(retry.on.protocol && retry.on.overloaded);
+    assert_eq!(
+        (retry.backoff_base, retry.backoff_max),
+        (Duration::from_millis(10), Duration::from_millis(100))
+    );
+    assert_eq!(
+        (retry.budget.ratio_permille, retry.budget.floor_per_second),
+        (100, 5)
+    );
+}
+
+#[test]
+fn retries() {
+    let of = |rest: &str| {
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:1 }} }}\nservices: {{ api: {{ backends: [a:1], {rest} }} }}\n"
+        );
+        let service = plan(&text).services[0].clone();
+        (service.settings.retry, service.limits.per_try)
+    };
+    let (retry, per_try) = of("retry: on");
+    assert_eq!(retry, of("").0);
+    assert_eq!((retry.attempts, per_try.as_secs()), (3, 10));
+    // What the core has for programs, but for a client that is kept waiting.
+    let core = evenkeel_balance::retry::RetrySettings::default();
+    assert_eq!(retry.retry_after_max, Duration::from_secs(1));
+    assert_eq!(
+        retry,
+        evenkeel_balance::retry::RetrySettings {
+            retry_after_max: retry.retry_after_max,
+            ..core
+        }
+    );
+    assert_eq!(of("retry: off").0.attempts, 1);
+    let (named, _) = of("retry: { on: 500 }");
+    assert!(!named.on.connect && !named.on.reset && !named.on.timeout && !named.on.overloaded);
+    assert_eq!((named.on.statuses, named.on.grpc), (vec![500], vec![]));
+    let all = of("retry: { on: [cancelled, internal, unauthenticated] }").0;
+    assert_eq!(all.on.grpc, [1, 13, 16]);
+    // One deadline at two places.
+    assert_eq!(of("retry: { per_try: 1s }").1.as_secs(), 1);
+    assert_eq!(of("timeouts: { per_try: 1s }").1.as_secs(), 1);
+    assert_eq!(
+        of("retry: { per_try: 1s }, timeouts: { per_try: 1000ms, exchange: 5s }")
+            .1
+            .as_secs(),
+        1
+    );
 }
 
 #[test]
@@ -173,7 +225,7 @@ fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
     }
     keys.sort_unstable();
     keys.dedup();
-    let later = ["affinity", "hedge", "rate", "retry", "tokens"];
+    let later = ["affinity", "hedge", "rate", "tokens"];
     assert_eq!(keys, later, "{shown}");
 }
 
@@ -561,7 +613,31 @@ fn services() {
         "backends: [a:1], timeouts: { per_try: 2m, exchange: 1m }",
         &["3:37 deadlines"],
     );
-    check("backends: [a:1], retry: { attempts: 3 }", &["3:27 not_yet"]);
+    check("backends: [a:1], hedge: { at: p95 }", &["3:27 not_yet"]);
+    check(
+        "backends: [a:1], retry: { atempts: 3, on: [conect, 200, 5xx, unavailble, zzzzzzzz] }",
+        &[
+            "3:36 unknown_key",
+            "3:53 retry_on",
+            "3:61 retry_on",
+            "3:66 retry_on",
+            "3:71 retry_on",
+            "3:83 retry_on",
+        ],
+    );
+    check(
+        "backends: [a:1], retry: { attempts: 0, backoff: { base: 2s, max: 1s } }",
+        &["3:46 range", "3:58 range"],
+    );
+    check(
+        "backends: [a:1], retry: { budget: { ratio: 0.2, floor: 3 } }",
+        &["3:53 percentage", "3:65 rate"],
+    );
+    check(
+        "backends: [a:1], retry: { per_try: 2s }, timeouts: { per_try: 3s }",
+        &["3:45 per_try"],
+    );
+    check("backends: [a:1], retry: never", &["3:34 value"]);
     check(
         "backends: [a:1], breaker: { cap: 150% }",
         &["3:43 percentage"],

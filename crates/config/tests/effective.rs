@@ -71,6 +71,7 @@ fn what_is_shown_means_the_same() {
         include_str!("files/actions.yaml"),
         "listeners: { web: { bind: 127.0.0.1:1 } }\nservices: { api: { policy: hash, breaker: off, backends: { address: a:1, id: \"x #: y\" }, health: { tcp: , interval: 30s } } }\n",
         "listeners: { web: { bind: 127.0.0.1:1 } }\nservices: { api: { policy: { hash: {} }, breaker: on, backends: [a:1], health: { http: {}, interval: 500ms, interval_down: 1s } } }\n",
+        "listeners: { web: { bind: 127.0.0.1:1 } }\nservices: { api: { backends: [a:1], retry: { per_try: 2s, budget: { floor: 5/s } } }, next: { backends: [a:1], retry: off, timeouts: { per_try: 3s } } }\nrules: { forward: api }\n",
         "listeners: { web: { bind: 127.0.0.1:1 } }\nservices:\n  api:\n    backends:\n    - 10.0.0.1:${PORT}\n    - \"unix:/run/${PORT}\"\n    - 10.0.0.2:${OTHER:-77}\n    health:\n      tcp: {}\n      interval: ${EVERY}\nrules:\n- forward: api\n- { when: { method: GET }, priority: 3, respond: { body: \"a\\n\\\"b\\\" ü\\e\" } }\n- { when: { path: [{ exact: / }, /a*] }, priority: 2, redirect: { host: x } }\n",
     ];
     for row in rows {

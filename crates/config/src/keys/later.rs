@@ -5,7 +5,7 @@
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
     ("rules.*.limits", &["rate"]),
-    ("services.*", &["retry", "hedge", "affinity"]),
+    ("services.*", &["hedge", "affinity"]),
     ("services.*.policy.hash", &["bounded"]),
 ];
 

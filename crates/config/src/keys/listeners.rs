@@ -63,6 +63,12 @@ pub(crate) static LISTENER: Keys = Keys {
             "Adds `X-Real-IP` to requests.",
         ),
         key(
+            "attempts_header",
+            Shape::Text,
+            Absent::No("answers do not say it"),
+            "Adds a field of this name to answers that backends were asked for, with the number of attempts.",
+        ),
+        key(
             "http2",
             Shape::Boolean,
             Absent::Is(|| "true".into()),

@@ -3,8 +3,8 @@
 use evenkeel_balance::settings::{BreakerSettings, ServiceSettings};
 
 use super::{
-    Absent, BACKEND, HEALTH, Key, Keys, SERVICE_LIMITS, Shape, UPSTREAM_PROXY, UPSTREAM_TLS, key,
-    written,
+    Absent, BACKEND, HEALTH, Key, Keys, RETRY, SERVICE_LIMITS, Shape, UPSTREAM_PROXY, UPSTREAM_TLS,
+    key, written,
 };
 use crate::limits::ServiceLimits;
 use crate::plan::UpstreamPlan;
@@ -54,6 +54,12 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::WordOr(&["on", "off"], "on", &BREAKER),
             Absent::Defaults,
             "When live traffic ejects a backend.",
+        ),
+        key(
+            "retry",
+            Shape::WordOr(&["on", "off"], "on", &RETRY),
+            Absent::Defaults,
+            "Which requests are tried again, how often and how fast.",
         ),
         key(
             "timeouts",

@@ -31,6 +31,11 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
+/// So many a second.
+pub(crate) fn rate(per_second: u32) -> String {
+    format!("{per_second}/s")
+}
+
 /// As a percentage.
 pub(crate) fn share(share: f64) -> String {
     format!("{}%", share * 100.0)

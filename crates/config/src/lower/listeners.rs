@@ -23,11 +23,8 @@ pub(super) fn read(
     let binds = fields.get("bind");
     let binds = binds.map(|node| self::binds(reading, node, &name, all));
     if binds.is_none() {
-        reading.error(
-            at,
-            "missing",
-            format!("listener `{name}` has no `bind`; write `bind: 0.0.0.0:8080`"),
-        );
+        let message = format!("listener `{name}` has no `bind`; write `bind: 0.0.0.0:8080`");
+        reading.error(at, "missing", message);
     }
     let tcp = fields.word("protocol") == Some("tcp");
     let flows = flows::read(&fields, tcp, at, services);
@@ -47,21 +44,22 @@ pub(super) fn read(
     let via = fields.with("via", via);
     let real_ip = fields.with("real_ip", Reading::boolean).unwrap_or(false);
     let http2 = fields.with("http2", Reading::boolean).unwrap_or(true);
-    let tls = fields.get("tls");
-    let tls = tls.map(|node| tls::listener(reading, node, spoken(tcp, http2)));
+    let attempts_header = fields.with("attempts_header", field_name);
+    let tls = |node| tls::listener(reading, node, spoken(tcp, http2));
+    let tls = fields.get("tls").map(tls);
     let half_close = fields.with("half_close", Reading::boolean);
     let error_pages = fields.with("error_pages", super::pages::read);
-    for (key, said) in [
+    let of_http = [
         ("path", path != PathHandling::Normalize),
         ("via", via.is_some()),
         ("real_ip", real_ip),
+        ("attempts_header", attempts_header.is_some()),
         ("half_close", half_close == Some(true)),
         ("http2", fields.get("http2").is_some() && !http2),
         ("error_pages", error_pages.is_some()),
-    ] {
-        if tcp && said {
-            flows::of_http(&fields, key);
-        }
+    ];
+    for (key, _) in of_http.into_iter().filter(|(_, said)| tcp && *said) {
+        flows::of_http(&fields, key);
     }
     fields.done();
     Some(ListenerPlan {
@@ -78,6 +76,7 @@ pub(super) fn read(
         path,
         via,
         real_ip,
+        attempts_header,
         half_close: half_close.unwrap_or(false),
         error_pages: error_pages.unwrap_or_default(),
     })
@@ -91,6 +90,30 @@ const fn spoken(tcp: bool, http2: bool) -> &'static [&'static str] {
         (false, true) => &["h2", "http/1.1", "http/1.0"],
         (false, false) => &["http/1.1", "http/1.0"],
     }
+}
+
+/// A field that answers get: none that they have.
+fn field_name(reading: &Reading, node: &Node) -> Option<Arc<str>> {
+    let name = reading.parsed(node, "name", super::services::token)?;
+    let taken = [
+        "connection",
+        "content-length",
+        "content-type",
+        "date",
+        "keep-alive",
+        "location",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    if taken.contains(&name.to_ascii_lowercase().as_str()) {
+        let message = format!("`{name}` says something else in an answer; `x-attempts` is free");
+        reading.error(node.at, "name", message);
+        return None;
+    }
+    Some(name.into())
 }
 
 fn via(reading: &Reading, node: &Node) -> Option<Arc<str>> {

@@ -2,13 +2,14 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::settings::{
     BreakerSettings, HashMethod, OnAllDown, PolicyChoice, QueueSettings, ServiceSettings,
 };
 
-use super::{Written, backends, health};
+use super::{Written, backends, health, retry};
 use crate::keys::{
     BREAKER, HASH, HASH_KEY, POLICY, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM,
 };
@@ -44,7 +45,9 @@ pub(super) fn read(
     let health = fields.with("health", health::read);
     let (health, active) = health.unzip();
     settings.health = active;
-    let limits = deadlines(&fields);
+    let (retry, told) = retry::read(&fields).unwrap_or_else(retry::absent);
+    settings.retry = retry;
+    let limits = deadlines(&fields, told);
     let upstream = fields
         .map("upstream", &UPSTREAM)
         .map(upstream)
@@ -82,24 +85,32 @@ pub(super) fn read(
     })
 }
 
-/// `timeouts:`
-fn deadlines(fields: &Fields<'_>) -> ServiceLimits {
+/// The deadlines; `told` is what `retry` says of one attempt, and where.
+fn deadlines(fields: &Fields<'_>, told: Option<(At, Duration)>) -> ServiceLimits {
+    let reading = fields.reading;
     let mut limits = ServiceLimits::default();
     fields.set("drain", Reading::duration, &mut limits.drain);
+    let default = told.map_or(limits.per_try, |(_, told)| told);
+    let mut held = None;
     if let Some(map) = fields.map("timeouts", &SERVICE_TIMEOUTS) {
         map.set("connect", Reading::wait, &mut limits.connect);
-        map.set("per_try", Reading::wait, &mut limits.per_try);
+        held = map.with("per_try", Reading::wait);
         map.set("exchange", Reading::wait, &mut limits.exchange);
         map.set("idle_body", Reading::wait, &mut limits.idle_body);
         map.set("tunnel", Reading::wait, &mut limits.tunnel);
-        if limits.per_try > limits.exchange {
-            fields.reading.warning(
-                map.at,
-                "deadlines",
-                "`per_try` is longer than `exchange`, which ends first",
-            );
+        if held.unwrap_or(default) > limits.exchange {
+            let message = "`per_try` is longer than `exchange`, which ends first";
+            reading.warning(map.at, "deadlines", message);
         }
         map.done();
+    }
+    limits.per_try = held.unwrap_or(default);
+    if let Some((at, told)) = told
+        && told != limits.per_try
+    {
+        let message =
+            "`timeouts.per_try` says something else: they are one deadline; leave one out";
+        reading.error(at, "per_try", message);
     }
     limits
 }
@@ -166,7 +177,7 @@ fn hash(map: Fields<'_>) -> (PolicyChoice, Option<HashKey>) {
 }
 
 /// The name of a field or cookie.
-fn token(written: &Scalar) -> Result<String, String> {
+pub(super) fn token(written: &Scalar) -> Result<String, String> {
     let text = written.value();
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.is_empty() || !text.bytes().all(letters) {

@@ -97,6 +97,16 @@ pub(crate) fn share(written: &Scalar) -> Result<f64, String> {
     Ok(percent / 100.0)
 }
 
+/// `3/s`, as a number each second.
+pub(crate) fn rate(written: &Scalar) -> Result<u32, String> {
+    let wrong = || format!("a rate is written like `3/s`, at most `1000000/s`, not `{written}`");
+    let number = written.value().strip_suffix("/s").ok_or_else(wrong)?;
+    let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let rate = number.parse().ok();
+    rate.filter(|rate| plain && *rate <= 1_000_000)
+        .ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +156,21 @@ mod tests {
             assert!(size(&written(text)).is_err(), "{text}");
         }
         assert_eq!(share(&written("50%")), Ok(0.5));
+        assert_eq!(rate(&written("3/s")), Ok(3));
+        assert_eq!(rate(&written("0/s")), Ok(0));
+        for text in [
+            "",
+            "3",
+            "/s",
+            "-3/s",
+            "+3/s",
+            "3/m",
+            "1.5/s",
+            "1000001/s",
+            "99999999999/s",
+        ] {
+            assert!(rate(&written(text)).is_err(), "{text}");
+        }
         for text in ["", "50", "%", "101%", "-1%", "NaN%", "inf%", "1e1%"] {
             assert!(share(&written(text)).is_err(), "{text}");
         }
