@@ -133,6 +133,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         path: PathHandling::Normalize,
         via: None,
         real_ip: false,
+        attempts_header: None,
         // Clients here end their side and wait; where that means leaving, the rows of `evenkeel-proxy` show it.
         half_close: true,
         error_pages: ErrorPages::new(),

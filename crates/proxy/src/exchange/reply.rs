@@ -171,6 +171,16 @@ impl Answer<'_> {
     }
 }
 
+/// Has an answer say how many attempts were made for it, where its listener has it say that. A refusal before any says nothing.
+pub(super) fn put_attempts(listener: Option<&ListenerPlan>, attempts: u32, altered: &mut Altered) {
+    if let Some(name) = listener.and_then(|plan| plan.attempts_header.as_deref())
+        && attempts > 0
+    {
+        // The name was checked, and no other field has it.
+        let _ = (altered.response()).set(name.as_bytes(), attempts.to_string().as_bytes());
+    }
+}
+
 /// Has an answer say what its listener says of HTTPS, unless a rule has its own say. Over TLS only: anybody on the way could say
 /// it elsewhere (RFC 6797 section 7.2).
 pub(super) fn put_hsts<N: Net>(
@@ -199,6 +209,7 @@ async fn write<N: Net>(
     let plan = conn.door.plan(&view.live, view.version);
     let plan = plan.map(|(_, plan)| plan);
     put_hsts(conn, plan, &mut desk.altered);
+    put_attempts(plan, desk.seen.attempts, &mut desk.altered);
     let limits = limits_of(plan);
     drop(view);
     let nothing = RequestHead::new();

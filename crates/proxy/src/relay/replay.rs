@@ -40,7 +40,7 @@ impl Pump {
     pub(super) fn keep(&mut self, piece: &[u8], buffers: &Buffers) {
         match &mut self.kept {
             Some(kept) if kept.0.len() + piece.len() <= REPLAY_BYTES => {
-                kept.0.extend_from_slice(piece)
+                kept.0.extend_from_slice(piece);
             }
             _ => self.forget(buffers),
         }

@@ -26,6 +26,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         path: PathHandling::Normalize,
         via: None,
         real_ip: false,
+        attempts_header: None,
         // A client here ends its direction so that its connection ends with the answer.
         half_close: true,
         error_pages: ErrorPages::new(),

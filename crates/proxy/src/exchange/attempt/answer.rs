@@ -10,7 +10,7 @@ use evenkeel_wire::{Framing, Version};
 
 use super::{Again, Attempted, Ended, Failed, Try, sent};
 use crate::connection::{Next, Noticed};
-use crate::exchange::reply::put_hsts;
+use crate::exchange::reply::{put_attempts, put_hsts};
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};
@@ -169,6 +169,8 @@ impl<N: Net> Try<'_, '_, N> {
             to_head: self.desk.request.is_head(),
         };
         put_hsts(self.conn, self.exchange.listener, &mut self.desk.altered);
+        let attempts = self.desk.seen.attempts;
+        put_attempts(self.exchange.listener, attempts, &mut self.desk.altered);
         self.desk.downward.clear();
         forward::response(
             &self.desk.response,

@@ -1,0 +1,306 @@
+use std::time::Duration;
+
+use evenkeel_config::Plan;
+
+use crate::plan::plan;
+use crate::world::{Backend, Deed, OK, World, addresses};
+use Deed::{
+    Black, Continue, ContinueReset, Refuse, Reset, ResetAt, Say, SayClose, SayEarly, Silence,
+};
+
+const GET: &[&str] = &["GET / HTTP/1.1\r\nHost: a\r\n\r\n"];
+const POST: &[&str] = &[
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+    "body!",
+];
+const PUT: &[&str] = &[
+    "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbo",
+    "dy!",
+];
+const CHUNKS: &[&str] = &[
+    "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2;a=b\r\nbo\r\n",
+    "3\r\ndy!\r\n",
+    "0\r\nX-Sum: 7\r\n\r\n",
+];
+const EXPECT: &[&str] = &[
+    "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+    "body!",
+];
+
+const BAD: &str = "HTTP/1.1 502 Bad\r\nContent-Length: 9\r\n\r\nits words";
+const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\nits words";
+
+/// Deeds of backends in order; a plan beyond the usual one.
+fn world(deeds: &[&[Deed]], tune: impl Fn(&mut Plan)) -> World {
+    let mut plan = plan(&addresses(deeds.len()));
+    plan.services[0].settings.breaker = None;
+    tune(&mut plan);
+    let backends = deeds.iter().map(|deeds| Backend::doing(deeds));
+    World::new(plan, backends.collect())
+}
+
+/// The answer begins and ends so, and so many requests came to each backend.
+#[track_caller]
+fn check(deeds: &[&[Deed]], request: &[&str], (start, end): (&str, &str), asked: &[usize]) {
+    let world = world(deeds, |_| ());
+    let heard = world.ask(request);
+    let told = format!("{deeds:?} {request:?}: {heard}");
+    let heard = heard.rsplit("100 Continue\r\n\r\n").next().unwrap();
+    assert!(heard.starts_with(&format!("HTTP/1.1 {start} ")), "{told}");
+    assert!(heard.ends_with(end), "{told}");
+    let got = world.got();
+    let counts: Vec<_> = got.iter().map(Vec::len).collect();
+    assert_eq!(counts, asked, "{told}");
+    world.state.service.laws().unwrap();
+}
+
+const HELLO: (&str, &str) = ("200", "hello");
+
+#[test]
+fn what_is_safe_is_asked_again() {
+    // Another backend first; who is alone, or when all were asked, again.
+    check(&[&[Reset], &[]], GET, HELLO, &[1, 1]);
+    check(&[&[Reset]], GET, HELLO, &[2]);
+    check(&[&[Reset, Reset]], GET, HELLO, &[3]);
+    check(
+        &[&[Reset, Reset, Reset]],
+        GET,
+        ("502", "backend_reset\n"),
+        &[3],
+    );
+    check(&[&[Reset], &[Reset]], GET, HELLO, &[2, 1]);
+    check(&[&[Refuse], &[]], GET, HELLO, &[1, 1]);
+    check(&[&[Refuse]], GET, HELLO, &[2]);
+    check(&[&[Black], &[]], GET, HELLO, &[1, 1]);
+    check(&[&[Silence], &[]], GET, HELLO, &[1, 1]);
+    // Of a POST no byte may have been written.
+    check(&[&[Refuse], &[]], POST, HELLO, &[1, 1]);
+    check(&[&[Refuse]], POST, HELLO, &[2]);
+    check(&[&[Reset], &[]], POST, ("502", "backend_reset\n"), &[1, 0]);
+    check(
+        &[&[ResetAt(1)], &[]],
+        POST,
+        ("502", "backend_reset\n"),
+        &[1, 0],
+    );
+    check(&[&[Say(BUSY)], &[]], POST, ("503", "its words"), &[1, 0]);
+    check(
+        &[&[Silence], &[]],
+        POST,
+        ("504", "backend_timeout\n"),
+        &[1, 0],
+    );
+    // What is none is not in the settings.
+    check(
+        &[&[Say("what?\r\n\r\n")], &[]],
+        GET,
+        ("502", "backend_start_line\n"),
+        &[1, 0],
+    );
+}
+
+#[test]
+fn named_statuses_are_given_up() {
+    check(&[&[Say(BAD)], &[]], GET, HELLO, &[1, 1]);
+    check(&[&[SayClose(BUSY)], &[]], GET, HELLO, &[1, 1]);
+    check(&[&[Say(BUSY), Say(BUSY)]], GET, HELLO, &[3]);
+    // Of what cannot be hidden the last answer is the client's.
+    check(
+        &[&[Say(BUSY), Say(BUSY)], &[Say(BUSY), Say(BUSY)]],
+        GET,
+        ("503", "its words"),
+        &[2, 1],
+    );
+    let failed = Say("HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\noh");
+    check(&[&[failed], &[]], GET, ("500", "oh"), &[1, 0]);
+    let many = Say("HTTP/1.1 429 Many\r\nContent-Length: 2\r\n\r\noh");
+    check(&[&[many], &[]], GET, ("429", "oh"), &[1, 0]);
+    // A head that came is an answer, whatever becomes of its body.
+    let half = SayClose("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nonly this");
+    let world = world(&[&[half], &[]], |_| ());
+    assert!(!world.ask(GET).contains("hello"));
+    let named = |word: u16| {
+        crate::again::world(&[&[failed, many], &[many]], move |plan| {
+            plan.services[0].settings.retry.on.statuses = vec![word];
+        })
+    };
+    let world = named(500);
+    assert!(world.ask(GET).starts_with("HTTP/1.1 429 "));
+    assert_eq!(world.retried(), [("status", 1)]);
+    // One that says nothing of the backend may be named all the same.
+    let world = named(429);
+    assert!(world.ask(GET).starts_with("HTTP/1.1 500 "));
+    assert!(world.ask(GET).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn bodies_go_with_it() {
+    let got = |deeds: &[&[Deed]], request: &[&str]| {
+        let world = world(deeds, |_| ());
+        let heard = world.ask(request);
+        assert!(heard.ends_with("hello"), "{deeds:?} {request:?}: {heard}");
+        let bodies = world.got().concat();
+        let body = bodies.last().unwrap().split_once("\r\n\r\n").unwrap().1;
+        (heard.matches("100 Continue").count(), body.to_owned())
+    };
+    let exact = (0, "body!".to_owned());
+    assert_eq!(got(&[&[Reset], &[]], PUT), exact);
+    assert_eq!(got(&[&[Reset]], PUT), exact);
+    assert_eq!(got(&[&[Reset, Say(BAD)]], PUT), exact);
+    // While it still comes.
+    assert_eq!(got(&[&[ResetAt(1)], &[]], PUT), exact);
+    assert_eq!(got(&[&[SayEarly(BUSY)], &[]], PUT), exact);
+    assert_eq!(got(&[&[Refuse], &[]], POST), exact);
+    assert_eq!(got(&[&[Silence], &[]], PUT), exact);
+    // Chunks are made anew: as data, with its trailers.
+    let chunks = |sizes: &str| (0, format!("{sizes}0\r\nX-Sum: 7\r\n\r\n"));
+    assert_eq!(got(&[&[Reset], &[]], CHUNKS), chunks("5\r\nbody!\r\n"));
+    assert_eq!(
+        got(&[&[ResetAt(1)], &[]], CHUNKS),
+        chunks("2\r\nbo\r\n3\r\ndy!\r\n")
+    );
+    assert_eq!(got(&[&[]], CHUNKS), chunks("2\r\nbo\r\n3\r\ndy!\r\n"));
+    // Who waited for a word has it once.
+    let once = (1, "body!".to_owned());
+    assert_eq!(got(&[&[Continue(OK)]], EXPECT), once);
+}
+
+#[test]
+fn a_client_is_told_to_go_on_once() {
+    let world = world(&[&[ContinueReset], &[Continue(OK)]], |_| ());
+    let heard = world.ask(EXPECT);
+    assert_eq!(heard.matches("100 Continue").count(), 1, "{heard}");
+    assert!(heard.ends_with("hello"), "{heard}");
+}
+
+#[test]
+fn what_is_longer_than_is_kept_is_sent_once() {
+    let put = |length: usize| {
+        let head = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let world = world(&[&[Reset], &[]], |_| ());
+        let body = "x".repeat(length);
+        let heard = world.ask(&[head, &format!("{length:x}\r\n{body}\r\n0\r\n\r\n")]);
+        (heard, world.not_retried())
+    };
+    let (heard, refused) = put(64 * 1024);
+    assert!(heard.ends_with("hello"), "{heard}");
+    assert_eq!(refused, []);
+    let (heard, refused) = put(64 * 1024 + 1);
+    assert!(heard.ends_with("backend_reset\n"), "{heard}");
+    assert_eq!(refused, [("not_replayable", 1)]);
+}
+
+/// The second request on one connection to a backend that closes what it kept.
+#[track_caller]
+fn stale(request: &[&str], end: &str, asked: usize) {
+    let world = world(&[&[Say(OK), ResetAt(1)]], |_| ());
+    world.ask(GET);
+    let heard = world.ask(request);
+    assert!(heard.ends_with(end), "{request:?}: {heard}");
+    assert_eq!(world.got()[0].len(), asked, "{request:?}");
+    let snapshot = world
+        .state
+        .service
+        .snapshot(evenkeel_balance::time::Instant::ZERO);
+    assert_eq!(snapshot.backends[0].counts.failed, 0, "{request:?}");
+}
+
+#[test]
+fn a_kept_connection_that_ends_is_no_excuse() {
+    stale(GET, "hello", 3);
+    stale(PUT, "hello", 3);
+    stale(CHUNKS, "hello", 3);
+    stale(POST, "stale_connection\n", 2);
+}
+
+#[test]
+fn rests_are_kept_to() {
+    let after = |field: &'static str, most: u64| {
+        let answer = format!("HTTP/1.1 503 Busy\r\n{field}\r\nContent-Length: 0\r\n\r\n").leak();
+        let world = world(&[&[Say(answer)]], |plan| {
+            let retry = &mut plan.services[0].settings.retry;
+            retry.retry_after_max = Duration::from_secs(most);
+            retry.backoff_base = Duration::ZERO;
+        });
+        let heard = world.ask(GET);
+        let seconds = world.elapsed().as_secs();
+        (heard.ends_with("hello"), seconds)
+    };
+    assert_eq!(after("Retry-After: 7", 10), (true, 7));
+    assert_eq!(after("Retry-After: 7", 6), (false, 0));
+    assert_eq!(
+        after("Retry-After: Sun, 06 Nov 1994 08:49:46 GMT", 10),
+        (true, 9)
+    );
+    assert_eq!(
+        after("Retry-After: Sun, 06 Nov 1994 08:49:46 GMT", 8),
+        (false, 0)
+    );
+    assert_eq!(
+        after("Retry-After: Sun, 06 Nov 1994 08:00:00 GMT", 8),
+        (true, 0)
+    );
+    assert_eq!(
+        after("Retry-After: 99999999999999999999999", 10),
+        (false, 0)
+    );
+    assert_eq!(after("Retry-After: soon", 0), (true, 0));
+    // The exchange would be over before.
+    assert_eq!(after("Retry-After: 61", 100), (false, 0));
+}
+
+#[test]
+fn waits_and_deadlines() {
+    let world = world(&[&[Silence, Silence, Silence]], |plan| {
+        let limits = &mut plan.services[0].limits;
+        (limits.per_try, limits.exchange) = (Duration::from_secs(2), Duration::from_secs(5));
+    });
+    let heard = world.ask(GET);
+    assert!(heard.ends_with("backend_timeout\n"), "{heard}");
+    let elapsed = world.elapsed();
+    assert!(
+        (Duration::from_secs(5)..Duration::from_millis(5_150)).contains(&elapsed),
+        "{elapsed:?}"
+    );
+}
+
+/// Whatever fails, backends see no more than a fifth more, and the floor.
+#[test]
+fn amplification_holds_when_everything_is_busy() {
+    let mut plan = plan(&addresses(3));
+    plan.services[0].settings.retry.backoff_base = Duration::ZERO;
+    let world = World::new(plan, (0..3).map(|_| Backend::always(Say(BUSY))).collect());
+    const REQUESTS: usize = 2_000;
+    for _ in 0..REQUESTS {
+        assert!(world.ask(GET).ends_with("its words"));
+        world.pass(Duration::from_millis(5));
+    }
+    let seconds = world.elapsed().as_secs_f64();
+    let asked: usize = world.got().iter().map(Vec::len).sum();
+    // What a new service has, too: ten seconds of the floor.
+    let most = 1.2 * REQUESTS as f64 + 3.0 * (seconds + 10.0);
+    assert!(asked as f64 <= most, "{asked} of at most {most}");
+    assert!(asked > REQUESTS + REQUESTS / 10, "{asked}: it was tried");
+    let refused = world.not_retried();
+    assert!(
+        refused
+            .iter()
+            .any(|(word, count)| *word == "budget_exhausted" && *count > 1_000),
+        "{refused:?}"
+    );
+    world.state.service.laws().unwrap();
+}
+
+#[test]
+fn answers_say_how_many_attempts_they_took() {
+    let tune = |plan: &mut Plan| plan.listeners[0].attempts_header = Some("x-attempts".into());
+    for (deeds, expect) in [
+        (&[Say(OK)] as &[Deed], "x-attempts: 1\r\n"),
+        (&[Reset, Say(OK)], "x-attempts: 2\r\n"),
+        (&[Refuse, Refuse, Refuse], "x-attempts: 3\r\n"),
+    ] {
+        let heard = world(&[deeds], tune).ask(GET);
+        assert!(heard.contains(expect), "{deeds:?}: {heard}");
+    }
+    assert!(!world(&[&[]], |_| ()).ask(GET).contains("attempts"));
+}

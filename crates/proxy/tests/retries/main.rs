@@ -1,0 +1,12 @@
+//! Requests that are tried again, in memory and in a time that stands still: what each backend got, and what the client heard.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+#[path = "../exchange/plan.rs"]
+mod plan;
+mod world;
+
+/// Which attempts are made again, and what the next one gets.
+mod again;
+
+/// What each end of an attempt says of its backend.
+mod verdicts;

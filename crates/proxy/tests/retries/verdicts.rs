@@ -1,0 +1,138 @@
+use std::time::Duration;
+
+use evenkeel_balance::time::Instant;
+use evenkeel_config::Plan;
+use evenkeel_proxy::sock::Sock;
+
+use crate::plan::plan;
+use crate::world::{Backend, Deed, OK, World, addresses};
+use Deed::{Black, Refuse, Reset, Say, SayClose, Silence};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const HALF: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbo";
+
+/// What becomes of a client before its answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Client {
+    Waits,
+    /// Its connection is cut.
+    Cut,
+    /// It sends this and waits.
+    Goes(&'static str),
+}
+
+fn of(deed: Deed, tune: impl Fn(&mut Plan)) -> World {
+    let mut plan = plan(&addresses(1));
+    let settings = &mut plan.services[0].settings;
+    settings.breaker = None;
+    settings.retry.attempts = 1;
+    tune(&mut plan);
+    World::new(plan, vec![Backend::always(deed)])
+}
+
+/// Failures that are held against the backend, and attempts that say nothing of it.
+#[track_caller]
+fn check(deed: Deed, request: &str, client: Client, (failed, learned): (u64, u64)) {
+    let world = of(deed, |_| ());
+    let mut asking = world.client();
+    asking.write(request);
+    world.settle(&mut asking);
+    match client {
+        Client::Waits => {}
+        Client::Cut => {
+            asking.pipe.cut();
+            drop(std::mem::replace(
+                &mut asking.pipe,
+                evenkeel_proxy::sock::pipe::Pipe::pair(1).0,
+            ));
+        }
+        Client::Goes(on) => asking.write(on),
+    }
+    world.hear(&mut asking);
+    drop(asking);
+    let snapshot = world.state.service.snapshot(Instant::ZERO);
+    let counts = snapshot.backends[0].counts;
+    let told = format!("{deed:?}, {request:?}, {client:?}: {counts:?}");
+    assert_eq!(counts.picked, 1, "{told}");
+    assert_eq!(counts.failed, failed, "{told}");
+    assert_eq!(counts.failed + counts.succeeded, learned, "{told}");
+    world.state.service.laws().unwrap();
+}
+
+#[test]
+fn what_is_held_against_a_backend() {
+    use Client::{Cut, Goes, Waits};
+    const FAULT: (u64, u64) = (1, 1);
+    const FINE: (u64, u64) = (0, 1);
+    const NOTHING: (u64, u64) = (0, 0);
+    let says = |status: &'static str| {
+        let text = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        Say(text.leak())
+    };
+    check(Say(OK), GET, Waits, FINE);
+    // What it does.
+    check(Refuse, GET, Waits, FAULT);
+    check(Black, GET, Waits, FAULT);
+    check(Reset, GET, Waits, FAULT);
+    check(Silence, GET, Waits, FAULT);
+    check(Say("what?\r\n\r\n"), GET, Waits, FAULT);
+    check(says("500"), GET, Waits, FAULT);
+    check(says("502"), GET, Waits, FAULT);
+    check(says("503"), GET, Waits, FAULT);
+    check(says("504"), GET, Waits, FAULT);
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nonly this";
+    check(SayClose(half), GET, Waits, (1, 2));
+    // What it says of the request, and of what it cannot do.
+    check(says("404"), GET, Waits, NOTHING);
+    check(says("429"), GET, Waits, NOTHING);
+    check(says("501"), GET, Waits, NOTHING);
+    // What its client does.
+    check(Silence, GET, Cut, NOTHING);
+    check(Black, GET, Cut, NOTHING);
+    check(Silence, HALF, Cut, NOTHING);
+    check(Silence, HALF, Waits, NOTHING);
+    let chunks = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n";
+    check(Silence, chunks, Goes("what?"), NOTHING);
+    check(Say(half), GET, Cut, FINE);
+}
+
+/// Nobody is blamed who was given less time than is his, since others had used it up.
+#[test]
+fn whoever_is_hurried_is_not_to_blame() {
+    let world = of(Silence, |plan| {
+        let service = &mut plan.services[0];
+        service.settings.retry.attempts = 3;
+        service.settings.retry.backoff_base = Duration::ZERO;
+        let limits = &mut service.limits;
+        (limits.per_try, limits.exchange) = (Duration::from_secs(2), Duration::from_secs(3));
+    });
+    assert!(world.ask(&[GET]).ends_with("backend_timeout\n"));
+    let counts = world.state.service.snapshot(Instant::ZERO).backends[0].counts;
+    assert_eq!((counts.picked, counts.failed), (2, 1));
+    let world = of(Black, |plan| {
+        let service = &mut plan.services[0];
+        service.settings.retry.attempts = 3;
+        service.settings.retry.backoff_base = Duration::ZERO;
+        let limits = &mut service.limits;
+        (limits.connect, limits.exchange) = (Duration::from_secs(2), Duration::from_secs(3));
+    });
+    assert!(world.ask(&[GET]).ends_with("connect_failed\n"));
+    let counts = world.state.service.snapshot(Instant::ZERO).backends[0].counts;
+    assert_eq!((counts.picked, counts.failed), (2, 1));
+}
+
+/// A limit of ours says nothing of a backend.
+#[test]
+fn our_own_limits_are_held_against_nobody() {
+    let world = of(Silence, |plan| {
+        let service = &mut plan.services[0];
+        service.backends[0].max_connections = std::num::NonZeroUsize::new(1);
+        service.limits.connect = Duration::from_secs(1);
+    });
+    let mut holder = world.client();
+    holder.write(GET);
+    world.settle(&mut holder);
+    assert!(world.ask(&[GET]).ends_with("max_connections\n"));
+    let counts = world.state.service.snapshot(Instant::ZERO).backends[0].counts;
+    assert_eq!((counts.picked, counts.failed, counts.succeeded), (2, 0, 0));
+}

@@ -1,0 +1,414 @@
+//! Owns a worker whose clients and backends are pipes. A backend does what stands next in its row, once a request is whole or as soon
+//! as it says; time goes by only when nobody has anything to do.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use evenkeel_balance::time::Instant;
+use evenkeel_config::Plan;
+use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
+use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
+use evenkeel_proxy::live::{Live, Published, ServiceState};
+use evenkeel_proxy::net::Net;
+use evenkeel_proxy::observation::{refused_retries, retries};
+use evenkeel_proxy::sock::Sock;
+use evenkeel_proxy::sock::pipe::Pipe;
+use evenkeel_proxy::tls::upstream::Towards;
+use evenkeel_proxy::worker::Worker;
+
+/// What a pipe holds.
+const ROOM: usize = 256 * 1024;
+
+/// Virtual time goes by in such steps.
+const STEP: Duration = Duration::from_millis(5);
+
+/// What a backend does with one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deed {
+    /// Answers, and keeps the connection.
+    Say(&'static str),
+    /// Answers as soon as it has the head.
+    SayEarly(&'static str),
+    /// Answers and closes.
+    SayClose(&'static str),
+    /// Takes no connection.
+    Refuse,
+    /// Takes the connection, and is never done with that.
+    Black,
+    /// Ends the connection when it has the request.
+    Reset,
+    /// The same when it has so many bytes of it.
+    ResetAt(usize),
+    /// Says nothing.
+    Silence,
+    /// Says `100 Continue` at once, then this when it has the request.
+    Continue(&'static str),
+    /// The same, but ends the connection instead.
+    ContinueReset,
+}
+
+/// A backend, and what it got.
+#[derive(Default)]
+pub(crate) struct Backend {
+    deeds: RefCell<VecDeque<Deed>>,
+    /// What it does when its row is at its end.
+    then: Option<Deed>,
+    links: RefCell<Vec<Link>>,
+    /// Requests, or what it read of them.
+    got: RefCell<Vec<String>>,
+}
+
+struct Link {
+    pipe: Pipe,
+    input: Vec<u8>,
+    deed: Option<Deed>,
+    continued: bool,
+}
+
+impl Backend {
+    /// One that does these, and is well after them.
+    pub(crate) fn doing(deeds: &[Deed]) -> Self {
+        Self {
+            deeds: RefCell::new(deeds.iter().copied().collect()),
+            ..Self::default()
+        }
+    }
+
+    /// One that does nothing else.
+    pub(crate) fn always(deed: Deed) -> Self {
+        Self {
+            then: Some(deed),
+            ..Self::default()
+        }
+    }
+
+    fn next(&self) -> Deed {
+        let next = self.deeds.borrow_mut().pop_front();
+        next.or(self.then).unwrap_or(Deed::Say(OK))
+    }
+
+    /// Does what is to be done now. Whether that was anything.
+    fn turn(&self) -> bool {
+        let mut moved = false;
+        let mut links = self.links.borrow_mut();
+        links.retain_mut(|link| {
+            let mut room = vec![0; ROOM];
+            while let Poll::Ready(read) = link.pipe.poll_read(&mut cx(), &mut room) {
+                let Some(read) = read.ok().filter(|read| *read > 0) else {
+                    // Whoever left a request behind has sent it all the same.
+                    if !link.input.is_empty() {
+                        self.got.borrow_mut().push(text(&link.input));
+                    }
+                    return false;
+                };
+                link.input.extend_from_slice(&room[..read]);
+                moved = true;
+            }
+            link.act(self, &mut moved)
+        });
+        moved
+    }
+}
+
+impl Link {
+    /// False: the connection has ended.
+    fn act(&mut self, backend: &Backend, moved: &mut bool) -> bool {
+        if self.input.is_empty() {
+            return true;
+        }
+        let deed = *self.deed.get_or_insert_with(|| backend.next());
+        let whole = whole(&self.input);
+        let has_head = self.input.windows(4).any(|four| four == b"\r\n\r\n");
+        let early = match deed {
+            Deed::Continue(_) | Deed::ContinueReset if has_head && !self.continued => {
+                self.continued = true;
+                self.say("HTTP/1.1 100 Continue\r\n\r\n");
+                *moved = true;
+                false
+            }
+            Deed::SayEarly(_) => has_head,
+            Deed::ResetAt(bytes) => self.input.len() >= bytes,
+            _ => false,
+        };
+        if matches!(deed, Deed::Silence) || !early && whole.is_none() {
+            return true;
+        }
+        let length = whole.unwrap_or(self.input.len());
+        let request: Vec<u8> = self.input.drain(..length).collect();
+        backend.got.borrow_mut().push(text(&request));
+        (self.deed, self.continued, *moved) = (None, false, true);
+        match deed {
+            Deed::Say(answer) | Deed::SayEarly(answer) | Deed::Continue(answer) => {
+                self.say(answer);
+                true
+            }
+            Deed::SayClose(answer) => {
+                self.say(answer);
+                let _ = self.pipe.poll_shutdown(&mut cx());
+                false
+            }
+            _ => {
+                self.pipe.cut();
+                false
+            }
+        }
+    }
+
+    fn say(&mut self, answer: &str) {
+        let mut left = answer.as_bytes();
+        while let Poll::Ready(Ok(wrote)) = self.pipe.poll_write(&mut cx(), left) {
+            left = &left[wrote..];
+            if left.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// How many bytes the first request of these has, if it is whole.
+fn whole(input: &[u8]) -> Option<usize> {
+    let head = input.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let lower = text(&input[..head]).to_ascii_lowercase();
+    if let Some((_, behind)) = lower.split_once("\r\ncontent-length: ") {
+        let length: usize = behind.split("\r\n").next()?.parse().ok()?;
+        return (input.len() >= head + length).then_some(head + length);
+    }
+    if lower.contains("\r\ntransfer-encoding: chunked") {
+        let body = &input[head..];
+        // Trailers are fields.
+        let last = body.windows(3).position(|three| three == b"0\r\n")?;
+        let end = body[last..]
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")?;
+        return Some(head + last + end + 4);
+    }
+    Some(head)
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+struct Memory {
+    backends: Rc<Vec<Backend>>,
+    now: Rc<Cell<Instant>>,
+}
+
+impl Net for Memory {
+    type Sock = Pipe;
+
+    async fn connect(
+        &self,
+        to: &BackendAddress,
+        _: &UpstreamPlan,
+        _: Option<&Towards>,
+        _: &[u8],
+    ) -> io::Result<Pipe> {
+        let BackendAddress::Tcp(to) = to else {
+            unreachable!("an address")
+        };
+        // The last address is asked first, by this seed.
+        let backend = &self.backends[self.backends.len() - usize::from(to.port())];
+        let front = backend.deeds.borrow().front().copied().or(backend.then);
+        if let Some(deed @ (Deed::Refuse | Deed::Black)) = front {
+            backend.deeds.borrow_mut().pop_front();
+            backend.got.borrow_mut().push(format!("{deed:?}"));
+            match deed {
+                Deed::Refuse => return Err(io::ErrorKind::ConnectionRefused.into()),
+                _ => std::future::pending().await,
+            }
+        }
+        let (ours, theirs) = Pipe::pair(ROOM);
+        backend.links.borrow_mut().push(Link {
+            pipe: theirs,
+            input: Vec::new(),
+            deed: None,
+            continued: false,
+        });
+        Ok(ours)
+    }
+
+    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
+        unreachable!("HTTP/1.1 alone is spoken here")
+    }
+
+    fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT, and what went by.
+    fn since_1970(&self) -> Duration {
+        Duration::from_secs(784_111_777) + self.now.get().since(NOW)
+    }
+}
+
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+/// Addresses of so many backends.
+pub(crate) fn addresses(backends: usize) -> Vec<SocketAddr> {
+    let ports = 1..=u16::try_from(backends).unwrap();
+    ports
+        .map(|port| (Ipv4Addr::LOCALHOST, port).into())
+        .collect()
+}
+
+type Served = Pin<Box<dyn Future<Output = ()>>>;
+
+pub(crate) struct World {
+    backends: Rc<Vec<Backend>>,
+    pub(crate) state: Arc<ServiceState>,
+    worker: Rc<Worker<Memory>>,
+    now: Rc<Cell<Instant>>,
+    connect: Box<dyn Fn(Pipe) -> Served>,
+}
+
+/// A client of one connection.
+pub(crate) struct Client {
+    pub(crate) pipe: Pipe,
+    served: Served,
+    pub(crate) heard: String,
+    ended: bool,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan, backends: Vec<Backend>) -> Self {
+        let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+        let live = Live::join(plan, None, 1, &events, NOW);
+        let state = live.services[0].state.clone();
+        let door_state = live.doors[0].clone();
+        let (backends, now) = (Rc::new(backends), Rc::new(Cell::new(NOW)));
+        let memory = Memory {
+            backends: backends.clone(),
+            now: now.clone(),
+        };
+        let worker = Rc::new(Worker::new(memory, 0, Arc::new(Published::new(live)), 7));
+        let door = Rc::new(Door::new("web".into(), 80, door_state.clone()));
+        let slots = slots::<Memory>();
+        let serving = worker.clone();
+        let connect = move |sock| {
+            let admitted = Admitted::take(&door_state, usize::MAX).unwrap();
+            let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
+            let (worker, door) = (serving.clone(), door.clone());
+            Box::pin(serve(worker, door, sock, peer, admitted, slots.clone())) as Served
+        };
+        Self {
+            backends,
+            state,
+            worker,
+            now,
+            connect: Box::new(connect),
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let (ours, theirs) = Pipe::pair(ROOM);
+        Client {
+            pipe: ours,
+            served: (self.connect)(theirs),
+            heard: String::new(),
+            ended: false,
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.now.get().since(NOW)
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        let before = self.elapsed().as_millis() / 100;
+        self.now.set(self.now.get() + time);
+        self.worker.sweep();
+        if self.elapsed().as_millis() / 100 > before {
+            self.state.service.tick(self.now.get());
+        }
+    }
+
+    /// Polls everybody until nobody moves.
+    pub(crate) fn settle(&self, client: &mut Client) {
+        loop {
+            let mut moved = false;
+            if !client.ended {
+                client.ended = client.served.as_mut().poll(&mut cx()).is_ready();
+                moved |= client.ended;
+            }
+            for backend in self.backends.iter() {
+                moved |= backend.turn();
+            }
+            let mut room = vec![0; ROOM];
+            while let Poll::Ready(Ok(read @ 1..)) = client.pipe.poll_read(&mut cx(), &mut room) {
+                client.heard.push_str(&text(&room[..read]));
+                moved = true;
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    /// One request on a connection of its own, written in pieces; what its client heard within two minutes.
+    pub(crate) fn ask(&self, pieces: &[&str]) -> String {
+        let mut client = self.client();
+        for piece in pieces {
+            client.write(piece);
+            self.settle(&mut client);
+        }
+        self.hear(&mut client);
+        client.heard
+    }
+
+    /// Lets time pass until an answer is whole, or the connection has ended.
+    pub(crate) fn hear(&self, client: &mut Client) {
+        let until = self.elapsed() + Duration::from_secs(120);
+        while self.elapsed() < until {
+            self.settle(client);
+            let last = client.heard.rsplit("100 Continue\r\n\r\n").next().unwrap();
+            if client.ended || answered(last.as_bytes()) {
+                return;
+            }
+            self.pass(STEP);
+        }
+    }
+
+    /// What each backend got.
+    pub(crate) fn got(&self) -> Vec<Vec<String>> {
+        let all = self.backends.iter();
+        all.map(|backend| backend.got.take()).collect()
+    }
+
+    /// Retries that were made, by fault.
+    pub(crate) fn retried(&self) -> Vec<(&'static str, u64)> {
+        retries(self.state.counters.iter().map(|row| &row.retries))
+    }
+
+    /// Retries that were not made, by reason.
+    pub(crate) fn not_retried(&self) -> Vec<(&'static str, u64)> {
+        refused_retries(self.state.counters.iter().map(|row| &row.retries))
+    }
+}
+
+fn answered(heard: &[u8]) -> bool {
+    whole(heard).is_some_and(|length| length <= heard.len())
+}
+
+impl Client {
+    pub(crate) fn write(&mut self, piece: &str) {
+        let wrote = self.pipe.poll_write(&mut cx(), piece.as_bytes());
+        if let Poll::Ready(Ok(wrote)) = wrote {
+            assert_eq!(wrote, piece.len(), "more than a pipe holds");
+        }
+    }
+}
