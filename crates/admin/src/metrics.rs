@@ -16,8 +16,12 @@ mod proxy_protocol;
 
 /// Those of queues, and of addresses.
 mod queue;
+
 /// Those of the ladder.
 mod tiers;
+
+/// Those of retries.
+mod retries;
 
 /// Those of TLS.
 mod tls;
@@ -61,6 +65,7 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.services(&mut encoder)?;
         self.latency(&mut encoder)?;
+        self.retries(&mut encoder)?;
         self.tunnels(&mut encoder)?;
         self.queues(&mut encoder)?;
         self.names(&mut encoder)?;

@@ -11,6 +11,7 @@ use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
     BUCKETS, ServiceCounters, TUNNEL_BUCKETS, TunnelCounters, by_reason, by_status,
+    refused_retries, retries,
 };
 use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::room::Room;
@@ -147,6 +148,12 @@ pub struct ServiceSnapshot {
     pub calls: Vec<(&'static str, u64)>,
     /// Attempts.
     pub attempts: u64,
+    /// Retries by what went wrong before, by word; what never did is left out.
+    pub retries: Vec<(&'static str, u64)>,
+    /// Failed attempts that were not made again by why, by word; those that never were are left out.
+    pub retries_refused: Vec<(&'static str, u64)>,
+    /// Retries that the budget has left.
+    pub retry_budget: u64,
     /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
     pub latency: Vec<(f64, u64)>,
     /// Sum of latencies.
@@ -337,6 +344,9 @@ impl Watch {
             reasons: by_reason(rows),
             calls: by_status(rows),
             attempts: sum(|row| row.attempts.get()),
+            retries: retries(rows.iter().map(|row| &row.retries)),
+            retries_refused: refused_retries(rows.iter().map(|row| &row.retries)),
+            retry_budget: core.retry_budget,
             latency: bounds
                 .enumerate()
                 .map(|(at, bound)| (bound, rows.iter().map(|row| row.latency[at].get()).sum()))
