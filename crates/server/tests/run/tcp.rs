@@ -271,7 +271,7 @@ fn who_finds_no_backend_is_cut_and_counted() {
     );
     row(
         &folder,
-        &["\"reason\":\"connect_failed\"", "\"attempts\":1"],
+        &["\"reason\":\"connect_failed\"", "\"attempts\":3"],
     );
 }
 

@@ -154,8 +154,6 @@ fn a_drain_in_two_steps() {
 #[test]
 fn streams_that_a_backend_takes_back_are_not_sent_there_again() {
     for (name, code) in [
-        // What it refuses goes elsewhere, and here is no other.
-        ("refused", REFUSED_STREAM),
         ("internal", 2),
         ("cancelled", CANCEL),
         ("calm", ENHANCE_YOUR_CALM),
@@ -170,6 +168,81 @@ fn streams_that_a_backend_takes_back_are_not_sent_there_again() {
         assert_eq!(client.answer(stream).status(), 502, "{name}");
         assert!(behind.settled());
         assert_eq!(behind.streams.len(), 1, "{name}: a POST ran twice");
+    }
+}
+
+/// The next stream that the backend is asked on behind so many, and what came on it by its end.
+fn next(behind: &mut Connection, before: usize) -> u32 {
+    let own = asked(behind, before + 1)[before];
+    assert!(behind.until(|behind| behind.streams[&own].ended));
+    own
+}
+
+/// What a backend says that it has not looked at is asked of it anew, a POST too, and with its body.
+#[test]
+fn refused_streams_are_asked_anew_with_their_bodies() {
+    let between = Between::new("reset-refused", "");
+    let mut client = between.client();
+    let stream = client.ask(0, &asks("POST", "/", &[("x-mark", "1")]));
+    client.send(stream, b"a bo", false);
+    client.send(stream, b"dy", true);
+    let mut behind = between.accept(&[]);
+    let first = next(&mut behind, 0);
+    behind.write(&reset(first, REFUSED_STREAM));
+    // It has too many on this connection.
+    let mut other = between.accept(&[]);
+    let own = next(&mut other, 0);
+    assert_eq!(other.streams[&own].body, b"a body");
+    other.write(&headers(own, END_STREAM, OK));
+    assert_eq!(client.answer(stream).status(), 200);
+}
+
+/// A call whose answer is a status alone is made again where that is named, unless its server asks for none.
+#[test]
+fn calls_that_are_unavailable_are_made_again() {
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    let says = |status: &'static str, more: &[(&'static str, &'static str)]| {
+        let mut fields = vec![
+            (":status", "200"),
+            ("content-type", "application/grpc"),
+            ("grpc-status", status),
+        ];
+        fields.extend_from_slice(more);
+        fields
+    };
+    let pushback = |ms: &'static str| says("14", &[("grpc-retry-pushback-ms", ms)]);
+    for (name, first, again) in [
+        ("unavailable", says("14", &[]), true),
+        ("unnamed", says("13", &[]), false),
+        ("pushed-back", pushback("5"), true),
+        ("pushed-away", pushback("-1"), false),
+        ("pushed-far", pushback("5000"), false),
+        ("pushed-oddly", pushback("soon"), false),
+    ] {
+        let between = Between::new(&format!("call-{name}"), "");
+        let mut client = between.client();
+        let stream = client.ask(0, &asks("POST", "/a.B/C", &grpc));
+        client.send(stream, b"\0\0\0\0\x02hi", true);
+        let mut behind = between.accept(&[]);
+        let own = next(&mut behind, 0);
+        behind.write(&headers(own, END_STREAM, &first));
+        if again {
+            let own = next(&mut behind, 1);
+            assert_eq!(behind.streams[&own].body, b"\0\0\0\0\x02hi", "{name}");
+            behind.write(&headers(own, END_STREAM, &says("0", &[])));
+        }
+        let got = client.answer(stream);
+        let status = value(got.head().unwrap(), "grpc-status")
+            .unwrap()
+            .to_owned();
+        let told = first
+            .iter()
+            .find(|(name, _)| *name == "grpc-status")
+            .unwrap()
+            .1;
+        assert_eq!(status, if again { "0" } else { told }, "{name}");
+        assert!(behind.settled());
+        assert_eq!(behind.streams.len(), 1 + usize::from(again), "{name}");
     }
 }
 
