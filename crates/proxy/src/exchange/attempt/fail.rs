@@ -69,8 +69,8 @@ impl<N: Net> Try<'_, '_, N> {
         };
         let failed = Failed {
             fault: Some(fault),
-            // A stream's head is written apart from what is uploaded.
-            progress: match self.upload.has_written() || shared && !unseen {
+            // A stream's head is written apart from what is uploaded; what was not looked at counts as unsent, its body too.
+            progress: match !unseen && (shared || self.upload.has_written()) {
                 true => Progress::Sent,
                 false => Progress::Unsent,
             },
