@@ -297,7 +297,7 @@ impl World {
         };
         let worker = Rc::new(Worker::new(memory, 0, Arc::new(Published::new(live)), 7));
         let door = Rc::new(Door::new("web".into(), 80, door_state.clone()));
-        let slots = slots::<Memory>();
+        let slots = slots(&worker);
         let serving = worker.clone();
         let connect = move |sock| {
             let admitted = Admitted::take(&door_state, usize::MAX).unwrap();
