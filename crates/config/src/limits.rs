@@ -219,7 +219,7 @@ pub struct ListenerLimits {
     pub connections: usize,
     /// Connections at once of one client's address; none is no limit.
     pub connections_per_address: Option<NonZeroUsize>,
-    /// TLS handshakes at once; who comes later is cut.
+    /// TLS handshakes at once, from the first byte on; the slowest goes for who comes later.
     pub handshakes: usize,
     /// Bytes of a request's head.
     pub head: usize,

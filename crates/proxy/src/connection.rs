@@ -25,6 +25,7 @@ use crate::live::{DoorState, Live, listener_of};
 use crate::net::Net;
 use crate::proxy_protocol::{Arrival, Ends, Expected};
 use crate::sock::Sock;
+use crate::tls::places::Places;
 use crate::tls::secured::Secured;
 use crate::tls::terms::Terms;
 use crate::tunnel::Tunnel;
@@ -62,6 +63,8 @@ pub struct Door {
     tls: RefCell<Option<Held>>,
     /// Of whom it expected PROXY headers then.
     proxies: RefCell<Option<Expected>>,
+    /// Those of its clients that are at their handshakes.
+    places: Places,
 }
 
 /// What a listener's clients are held to before they can ask anything.
@@ -89,6 +92,7 @@ impl Door {
             tcp: Cell::new(false),
             tls: RefCell::new(None),
             proxies: RefCell::new(None),
+            places: Places::default(),
         }
     }
 
@@ -150,6 +154,11 @@ impl Door {
             });
         }
         expected.clone()
+    }
+
+    /// Those of its clients that are at their handshakes.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// What all workers count of it. Cost: a shared count, so that it is for what is rare.

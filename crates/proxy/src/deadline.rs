@@ -85,11 +85,7 @@ impl Deadlines {
             .filter(|slot| slot.idle.get() && !slot.passed.get())
             .min_by_key(|slot| slot.since.get());
         let Some(slot) = oldest else { return false };
-        slot.at.set(0);
-        slot.passed.set(true);
-        if let Some(waker) = slot.waker.borrow_mut().take() {
-            waker.wake();
-        }
+        slot.end();
         true
     }
 
@@ -123,7 +119,23 @@ impl Deadlines {
     }
 }
 
+impl Slot {
+    /// Its owner waits no longer.
+    fn end(&self) {
+        self.at.set(0);
+        self.passed.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
 impl Deadline {
+    /// Ends waiting now, as if its time had come.
+    pub(crate) fn end(&self) {
+        self.0.end();
+    }
+
     /// From here on, waiting ends at `at`.
     #[inline]
     pub fn set(&self, at: Instant) {

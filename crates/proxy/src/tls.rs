@@ -18,11 +18,17 @@ mod names;
 /// Tickets, by which clients come back without a whole handshake.
 pub mod tickets;
 
+/// Until when they may.
+pub mod expiry;
+
+/// Who may be at it.
+pub(crate) mod places;
+
 /// The handshake.
 pub mod accept;
 
 /// What a client asks for whose TLS is not ended here.
-pub(crate) mod hello;
+pub mod hello;
 
 /// Why a handshake fails.
 pub mod fault;

@@ -38,7 +38,7 @@ impl Page {
         rows(encoder, "tls_resumed", help, counter, resumed)?;
         let help = "TLS handshakes that failed, by reason";
         rows(encoder, "tls_handshake_failures", help, counter, failed)?;
-        let help = "TLS handshakes under way";
+        let help = "TLS handshakes under way, from the first byte on";
         rows(encoder, "tls_handshaking", help, MetricType::Gauge, open)?;
         let help = "Days that a certificate still holds; below zero where it has expired";
         let name = "tls_certificate_days_left";

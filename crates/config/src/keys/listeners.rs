@@ -147,7 +147,7 @@ pub(crate) static LISTENER_LIMITS: Keys = Keys {
             "handshakes",
             Shape::Number(1, 1_000_000),
             Absent::Is(|| ListenerLimits::default().handshakes.to_string()),
-            "TLS handshakes at once; who comes later is cut.",
+            "TLS handshakes at once, from the first byte on; the slowest goes for who comes later.",
         ),
         key(
             "streams",

@@ -1,18 +1,16 @@
 //! Owns the handshake with a client: within its deadline, not too many at once, every failure counted by its reason.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::places::Under;
 use super::secured::{Secured, Version};
 use super::sock::TlsSock;
 use crate::connection::{CLOSING, Door, Held};
 use crate::deadline::Deadline;
-use crate::live::DoorState;
 use crate::net::Net;
 use crate::sock::Sock;
 use crate::worker::Worker;
@@ -26,8 +24,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// A listener's handshakes; all workers write them.
 #[derive(Debug)]
 pub struct Handshakes {
-    /// Under way now.
-    open: AtomicUsize,
+    /// Under way now; clients that have said nothing are not counted.
+    pub(super) open: AtomicUsize,
     /// That ended well, by version.
     done: [AtomicU64; 2],
     /// Of these, without a whole handshake.
@@ -59,11 +57,16 @@ impl Handshakes {
         }
     }
 
+    /// A place is free again.
+    pub(super) fn left(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
     fn failed(&self, fault: Fault) {
         self.failed[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Those under way now.
+    /// Those under way now, from the first byte on.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -96,25 +99,6 @@ impl Handshakes {
     }
 }
 
-/// A place among the handshakes under way.
-pub(super) struct Under(Arc<DoorState>);
-
-impl Under {
-    pub(super) fn take(state: &Arc<DoorState>, most: usize) -> Option<Self> {
-        let under = |open| (open < most).then_some(open + 1);
-        let open = &state.handshakes.open;
-        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, under)
-            .ok()?;
-        Some(Self(state.clone()))
-    }
-}
-
-impl Drop for Under {
-    fn drop(&mut self) {
-        self.0.handshakes.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Makes the handshake with a client, of whom `first` has come already. None: it failed, which is counted, and the connection has ended.
 pub(crate) async fn handshake<N: Net, S: Sock>(
     worker: &Worker<N>,
@@ -124,14 +108,7 @@ pub(crate) async fn handshake<N: Net, S: Sock>(
     first: Vec<u8>,
 ) -> Option<TlsSock<S>> {
     let state = door.state();
-    let made = match Under::take(&state, held.most) {
-        Some(_under) => make(worker, door, held, sock, first).await,
-        None => {
-            turn_away(sock).await;
-            Err(Fault::TooMany)
-        }
-    };
-    match made {
+    match made(worker, door, held, sock, first).await {
         Ok(sock) => {
             if let Some(secured) = sock.secured() {
                 state.handshakes.done(secured);
@@ -142,6 +119,54 @@ pub(crate) async fn handshake<N: Net, S: Sock>(
             state.handshakes.failed(fault);
             None
         }
+    }
+}
+
+async fn made<N: Net, S: Sock>(
+    worker: &Worker<N>,
+    door: &Door,
+    held: Held,
+    mut sock: S,
+    mut first: Vec<u8>,
+) -> Result<TlsSock<S>, Fault> {
+    let deadline = worker.deadlines.slot();
+    let within = match is_closing(worker, door) {
+        true => held.within.min(CLOSING),
+        false => held.within,
+    };
+    // Where descriptors lack, who has said nothing for longest makes place.
+    deadline.set_idle(worker.now(), within);
+    while first.is_empty() {
+        let poll_late = |cx: &Context<'_>| poll_late(cx, worker, door, &deadline);
+        poll_fn(|cx| poll_more(cx, &mut sock, &mut first, poll_late)).await?;
+    }
+    let Some(under) = Under::take(door, held.most, &deadline, worker.now()) else {
+        turn_away(sock).await;
+        return Err(Fault::TooMany);
+    };
+    // On the heap: who says nothing needs no room for it.
+    let made = Box::pin(make(worker, door, &deadline, &under, held, sock, first)).await;
+    made.map_err(|fault| match fault {
+        Fault::Timeout if under.is_lost() => Fault::TooMany,
+        fault => fault,
+    })
+}
+
+/// Reads what comes next of a client's first words.
+fn poll_more<S: Sock>(
+    cx: &mut Context<'_>,
+    sock: &mut S,
+    first: &mut Vec<u8>,
+    poll_late: impl Fn(&Context<'_>) -> Poll<()>,
+) -> Poll<Result<(), Fault>> {
+    let mut more = [0; FIRST];
+    match sock.poll_read(cx, &mut more) {
+        Poll::Ready(Ok(length)) if length > 0 => {
+            first.extend_from_slice(&more[..length]);
+            Poll::Ready(Ok(()))
+        }
+        Poll::Ready(_) => Poll::Ready(Err(Fault::PeerLeft)),
+        Poll::Pending => poll_late(cx).map(|()| Err(Fault::Timeout)),
     }
 }
 
@@ -163,32 +188,16 @@ async fn turn_away<S: Sock>(mut sock: S) {
 async fn make<N: Net, S: Sock>(
     worker: &Worker<N>,
     door: &Door,
+    deadline: &Deadline,
+    under: &Under<'_>,
     held: Held,
     mut sock: S,
     mut first: Vec<u8>,
 ) -> Result<TlsSock<S>, Fault> {
-    let deadline = worker.deadlines.slot();
-    let within = match is_closing(worker, door) {
-        true => held.within.min(CLOSING),
-        false => held.within,
-    };
-    // Where descriptors lack, who has said nothing for longest makes place.
-    deadline.set_idle(worker.now(), within);
-    let poll_late = |cx: &Context<'_>| poll_late(cx, worker, door, &deadline);
+    let poll_late = |cx: &Context<'_>| poll_late(cx, worker, door, deadline);
     let terms = held.terms.ok_or(Fault::NoCertificate)?;
     while may_be_http(&first) {
-        poll_fn(|cx| {
-            let mut more = [0; FIRST];
-            match sock.poll_read(cx, &mut more) {
-                Poll::Ready(Ok(length)) if length > 0 => {
-                    first.extend_from_slice(&more[..length]);
-                    Poll::Ready(Ok(()))
-                }
-                Poll::Ready(_) => Poll::Ready(Err(Fault::PeerLeft)),
-                Poll::Pending => poll_late(cx).map(|()| Err(Fault::Timeout)),
-            }
-        })
-        .await?;
+        poll_fn(|cx| poll_more(cx, &mut sock, &mut first, poll_late)).await?;
     }
     if terms.speaks_http() && is_http(&first) {
         deadline.set(worker.now() + ANSWER_WITHIN);
@@ -199,12 +208,18 @@ async fn make<N: Net, S: Sock>(
         .await;
         return Err(Fault::PlainHttp);
     }
-    let mut made = pin!(terms.handshake(sock, first));
-    poll_fn(|cx| match made.as_mut().poll(cx) {
-        Poll::Pending => poll_late(cx).map(|()| Err(Fault::Timeout)),
+    let mut sock = terms.begin(sock, first)?;
+    poll_fn(|cx| match sock.poll_handshake(cx) {
+        Poll::Pending => {
+            if sock.has_heard() {
+                under.answered();
+            }
+            poll_late(cx).map(|()| Err(Fault::Timeout))
+        }
         made => made,
     })
-    .await
+    .await?;
+    Ok(sock)
 }
 
 pub(crate) fn is_closing<N: Net>(worker: &Worker<N>, door: &Door) -> bool {
@@ -233,7 +248,7 @@ pub(crate) fn poll_late<N: Net>(
 /// The longest method that is taken for one.
 const METHOD_MOST: usize = 16;
 
-/// Whether more has to come before it is known what a client speaks: what came is a part of a method, or nothing.
+/// Whether more has to come before it is known what a client speaks: what came is a part of a method.
 fn may_be_http(first: &[u8]) -> bool {
     first.len() <= METHOD_MOST && first.iter().all(u8::is_ascii_uppercase)
 }

@@ -145,6 +145,16 @@ impl<S: Sock> TlsSock<S> {
         }
     }
 
+    /// Whether the peer's hello was whole.
+    pub(super) fn has_heard(&self) -> bool {
+        self.tls.protocol_version().is_some()
+    }
+
+    /// What the peer has shown, its own certificate first.
+    pub(super) fn shown(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
+    }
+
     /// Opens sealed bytes into `into`, as many as there is room for. How many were taken, and how many came out.
     fn open(&mut self, mut sealed: &[u8], into: &mut [u8]) -> io::Result<(usize, usize)> {
         let (all, mut filled) = (sealed.len(), 0);

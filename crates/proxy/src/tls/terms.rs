@@ -125,10 +125,15 @@ impl Terms {
     /// # Errors
     /// Why it failed.
     pub async fn handshake<S: Sock>(&self, sock: S, first: Vec<u8>) -> Result<TlsSock<S>, Fault> {
-        let tls = ServerConnection::new(self.config.clone()).map_err(|_| Fault::Other)?;
-        let mut sock = TlsSock::new(sock, Connection::Server(tls), first);
+        let mut sock = self.begin(sock, first)?;
         poll_fn(|cx| sock.poll_handshake(cx)).await?;
         Ok(sock)
+    }
+
+    /// The same before it begins.
+    pub(super) fn begin<S: Sock>(&self, sock: S, first: Vec<u8>) -> Result<TlsSock<S>, Fault> {
+        let tls = ServerConnection::new(self.config.clone()).map_err(|_| Fault::Other)?;
+        Ok(TlsSock::new(sock, Connection::Server(tls), first))
     }
 
     /// Whether a request for this host may come over a connection that was made under this name. Where clients show certificates,

@@ -463,8 +463,34 @@ fn a_hello_in_pieces_is_passed_on_as_it_came() {
     );
 }
 
+/// Clients that say nothing, or a part of a hello, keep out nobody who says a whole one.
+#[test]
+fn who_is_slow_with_a_hello_shuts_nobody_out() {
+    let folder = Folder::new("tcp-slow");
+    let listener =
+        "sni: { one.example: db }, limits: { handshakes: 1 }, timeouts: { handshake: 1h }";
+    let (keel, backend) = over(&folder, listener, "");
+    let passes = || {
+        let mut client = TcpStream::connect(keel.address).unwrap();
+        client.write_all(&hello("one.example", 1000)).unwrap();
+        let (mut server, _) = backend.accept().unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    };
+    let _silent = [(); 3].map(|()| hold(keel.address, ""));
+    passes();
+    let mut begun = hold(keel.address, "\u{16}\u{3}\u{1}");
+    // While the first passes the byte is read, if it was not before: the second has a place to take away.
+    passes();
+    passes();
+    let _ = begun.read_to_end(&mut Vec::new());
+    metric(
+        &keel,
+        "evenkeel_local_answers_total{listener=\"db\",reason=\"too_many_hellos\"} 1",
+    );
+}
+
 /// The least that a client of TLS 1.2 may say (RFC 5246 section 7.4.1.2), with a name, in records of so many bytes.
-fn hello(name: &str, per_record: usize) -> Vec<u8> {
+pub(crate) fn hello(name: &str, per_record: usize) -> Vec<u8> {
     let length = |bytes: usize| u16::try_from(bytes).unwrap().to_be_bytes();
     let sni = [&[0][..], &length(name.len()), name.as_bytes()].concat();
     let sni = [&length(sni.len())[..], &sni].concat();

@@ -458,7 +458,7 @@ fn who_says_nothing_or_something_else_is_told_or_ended_and_counted() {
     let folder = Folder::new("tls-strangers");
     let authority = Authority::new(&folder, "authority");
     authority.make("site", &["a.example"]);
-    let limits = "timeouts: { handshake: 300ms }\n    limits: { handshakes: 1 }";
+    let limits = "timeouts: { handshake: 1s }\n    limits: { handshakes: 1 }";
     let keel = run(&folder, &text(SITE, limits, "127.0.0.1:9", ""));
     let failed = |reason: &str| {
         metric(
@@ -475,27 +475,34 @@ fn who_says_nothing_or_something_else_is_told_or_ended_and_counted() {
         "{told}"
     );
     failed("plain_http");
-    // Two that say nothing: one is waited for, the other is one too many.
-    let quiet = [hold(keel.address, ""), hold(keel.address, "")];
-    let mut told = quiet.map(|mut one| {
-        let mut all = Vec::new();
-        // An end, or a cut.
-        let _ = one.read_to_end(&mut all);
-        all
+    // One that says nothing has its time, and no place: the two behind it begin, and the first of them goes for the second.
+    let slow = ["", "\u{16}", "\u{16}\u{3}"].map(|said| {
+        let one = hold(keel.address, said);
+        let open = usize::from(!said.is_empty());
+        let line = format!("evenkeel_tls_handshaking{{listener=\"secure\"}} {open}");
+        metric(&keel, &line);
+        if said.len() > 1 {
+            failed("too_many");
+        }
+        one
     });
-    told.sort();
-    assert_eq!(told, [vec![], vec![0x15, 3, 3, 0, 2, 2, 80]]);
-    failed("timeout");
-    failed("too_many");
+    for mut one in slow {
+        // An end, or a cut.
+        let mut all = Vec::new();
+        let _ = one.read_to_end(&mut all);
+        assert!(all.is_empty(), "{all:?}");
+    }
+    let timeouts = |count: u32| {
+        let line = "evenkeel_tls_handshake_failures_total{listener=\"secure\",reason=\"timeout\"}";
+        metric(&keel, &format!("{line} {count}"));
+    };
+    timeouts(2);
     drop(hold(keel.address, "\u{16}\u{3}\u{1}"));
     failed("peer_left");
     // One that stops within its hello has no more time than one that says nothing.
     let mut stalled = hold(keel.address, "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}");
     let _ = stalled.read_to_end(&mut Vec::new());
-    metric(
-        &keel,
-        "evenkeel_tls_handshake_failures_total{listener=\"secure\",reason=\"timeout\"} 2",
-    );
+    timeouts(3);
     let mut noise = hold(keel.address, "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}");
     let _ = noise.read_to_end(&mut Vec::new());
     failed("malformed");
@@ -503,6 +510,41 @@ fn who_says_nothing_or_something_else_is_told_or_ended_and_counted() {
     // Those who speak it are served meanwhile: the backend is away, and the answer is ours.
     let got = curl(&keel, &authority, &[], "a.example");
     assert!(got.starts_with("502 "), "{got}");
+}
+
+/// Who stops within its handshake keeps nobody out, and who was answered has its time.
+#[test]
+fn who_is_slow_shuts_nobody_out() {
+    let folder = Folder::new("tls-slow");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let limits = "timeouts: { handshake: 1h }\n    limits: { handshakes: 1 }";
+    let keel = run(&folder, &text(SITE, limits, "127.0.0.1:9", ""));
+    let open = |count: u32| {
+        let line = format!("evenkeel_tls_handshaking{{listener=\"secure\"}} {count}");
+        metric(&keel, &line);
+    };
+    let served = || {
+        let got = curl(&keel, &authority, &[], "a.example");
+        assert!(got.starts_with("502 "), "{got}");
+    };
+    let _silent = [(); 3].map(|()| hold(keel.address, ""));
+    served();
+    let mut begun = hold(keel.address, "\u{16}\u{3}\u{1}");
+    open(1);
+    served();
+    let mut all = Vec::new();
+    let _ = begun.read_to_end(&mut all);
+    // One that was answered, and has a second of its own: whoever comes within it is one too many, and told so.
+    let mut answered = std::net::TcpStream::connect(keel.address).unwrap();
+    answered
+        .write_all(&crate::tcp::hello("a.example", 1000))
+        .unwrap();
+    let mut first = [0; 5];
+    answered.read_exact(&mut first).unwrap();
+    assert_eq!(first[..3], [0x16, 3, 3]);
+    let _ = hold(keel.address, "\u{16}").read_to_end(&mut all);
+    assert_eq!(all, [0x15, 3, 3, 0, 2, 2, 80]);
 }
 
 #[test]
@@ -955,7 +997,8 @@ fn a_handshake_that_stalls_does_not_hold_a_drain() {
         hold(keel.address, ""),
         hold(keel.address, "\u{16}\u{3}\u{1}"),
     ];
-    metric(&keel, "evenkeel_tls_handshaking{listener=\"secure\"} 2");
+    // Nobody hears of the first until it speaks: the second came behind it.
+    metric(&keel, "evenkeel_tls_handshaking{listener=\"secure\"} 1");
     keel.signal("-TERM");
     let (status, said) = keel.wait();
     assert_eq!(status.code(), Some(0), "{said}");
