@@ -29,7 +29,8 @@ fn read(listener: &str, service: &str, content: &[u8]) -> (Loaded, Vec<Source>) 
 }
 
 fn plan(listener: &str, service: &str) -> Plan {
-    let (loaded, _) = read(listener, service, &[7; 64]);
+    let keys: Vec<u8> = (0..64).collect();
+    let (loaded, _) = read(listener, service, &keys);
     loaded
         .plan
         .unwrap_or_else(|| panic!("{:?}", loaded.problems))

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use evenkeel_config::effective::{Entry, effective};
 use evenkeel_config::limits::FILE_BYTES;
+use evenkeel_config::plan::tls::Material;
 use evenkeel_config::tree::TEXT_MOST;
-use evenkeel_config::{Loaded, Problem, Severity, Source, files, load_with, quick, render};
+use evenkeel_config::{Loaded, Plan, Problem, Severity, Source, files, load_with, quick, render};
 use evenkeel_control::certificate_problems;
 
 use crate::log;
@@ -124,7 +126,8 @@ fn lower(sources: Vec<Source>) -> Read {
     });
     let mut loaded = load_with(&sources, &environment, contents.collect());
     if let Some(plan) = &loaded.plan {
-        let problems = certificate_problems(plan);
+        let mut problems = certificate_problems(plan);
+        problems.extend(exposed(plan));
         let error = |problem: &Problem| problem.severity == Severity::Error;
         if problems.iter().any(error) {
             loaded.plan = None;
@@ -138,6 +141,26 @@ fn lower(sources: Vec<Source>) -> Read {
         shown,
         sources,
     }
+}
+
+/// Keys that anybody on this machine may replace. Who may read them is not looked at: a volume of secrets lets all in its container.
+fn exposed(plan: &Plan) -> Vec<Problem> {
+    let keys = plan.keys().into_iter();
+    let writable = keys.filter(|key| {
+        let file = fs::metadata(&key.path);
+        file.is_ok_and(|file| file.permissions().mode() & 0o002 != 0)
+    });
+    let problem = |key: &Material| Problem {
+        at: key.at,
+        severity: Severity::Warning,
+        word: "permissions",
+        message: format!(
+            "{}: anybody on this machine may write this key; `chmod 600` it",
+            key.path.display()
+        ),
+        also: None,
+    };
+    writable.map(problem).collect()
 }
 
 /// The text of a file of cases.

@@ -86,6 +86,9 @@ fn read(plan: &Plan) -> Result<Option<Plan>, String> {
         let name = material.path.display();
         let bytes = inputs::content(&material.path, FILE_BYTES)
             .map_err(|error| format!("{name}: {error}"))?;
+        if bytes.len() > FILE_BYTES {
+            return Err(format!("{name}: more than {} KiB", FILE_BYTES / 1024));
+        }
         if *bytes != *material.bytes {
             material.bytes = bytes.into();
             changed = true;

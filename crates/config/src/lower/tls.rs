@@ -7,8 +7,8 @@ use super::flows;
 use crate::keys::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 use crate::limits;
 use crate::plan::tls::{
-    CertificatePlan, ClientAuth, Issuers, Material, Policy, TICKET_KEY, Tickets, TlsPlan,
-    UpstreamTls,
+    CertificatePlan, ClientAuth, Issuers, Material, Policy, Tickets, TlsPlan, UpstreamTls,
+    ticket_keys,
 };
 use crate::problem::At;
 use crate::read::{Fields, Reading};
@@ -129,10 +129,7 @@ fn tickets(reading: &Reading, node: &Node) -> Option<Tickets> {
     }
     let file = fields.with("file", |reading, node| {
         let file = material(reading, node)?;
-        let (keys, rest) = (file.bytes.len() / TICKET_KEY, file.bytes.len() % TICKET_KEY);
-        if !(1..=3).contains(&keys) || rest != 0 {
-            let length = file.bytes.len();
-            let message = format!("1 to 3 keys of {TICKET_KEY} bytes are expected, not {length} bytes; `openssl rand 32` makes one");
+        if let Err(message) = ticket_keys(&file.bytes) {
             reading.error(node.at, "tickets", message);
             return None;
         }

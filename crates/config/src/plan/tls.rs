@@ -114,6 +114,28 @@ pub enum Tickets {
 /// Bytes of a key for tickets.
 pub const TICKET_KEY: usize = 32;
 
+/// Whether a file's bytes are keys for tickets.
+///
+/// # Errors
+/// Why not, in words: not 1 to 3 keys, or one that anybody would guess.
+pub fn ticket_keys(bytes: &[u8]) -> Result<(), String> {
+    let (keys, rest) = bytes.as_chunks::<TICKET_KEY>();
+    if !(1..=3).contains(&keys.len()) || !rest.is_empty() {
+        let length = bytes.len();
+        return Err(format!(
+            "1 to 3 keys of {TICKET_KEY} bytes are expected, not {length} bytes; `openssl rand 32` makes one"
+        ));
+    }
+    let guessed = |key: &[u8; TICKET_KEY]| key.iter().all(|byte| *byte == key[0]);
+    match keys.iter().position(guessed) {
+        Some(at) => Err(format!(
+            "key {} is one byte again and again, which anybody would guess; `openssl rand 32` makes one",
+            at + 1
+        )),
+        None => Ok(()),
+    }
+}
+
 /// TLS to backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
@@ -146,7 +168,24 @@ impl Plan {
         all
     }
 
-    /// The same, to be read again.
+    /// Those of them that nobody else may write: what they hold is believed, or seals.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&Material> {
+        let listeners = self.listeners.iter().filter_map(|one| one.tls.as_ref());
+        let mut all = Vec::new();
+        for tls in listeners {
+            all.extend(tls.certificates.iter().map(|one| &one.key));
+            if let Tickets::Shared(file) = &tls.tickets {
+                all.push(file);
+            }
+        }
+        let services = self.services.iter();
+        let upstream = services.filter_map(|one| one.upstream.tls.as_ref());
+        all.extend(upstream.filter_map(|tls| tls.certificate.as_ref().map(|(_, key)| key)));
+        all
+    }
+
+    /// Every file of its TLS, to be read again.
     pub fn materials_mut(&mut self) -> Vec<&mut Material> {
         let listeners = self.listeners.iter_mut().filter_map(|one| one.tls.as_mut());
         let mut all: Vec<_> = listeners.flat_map(TlsPlan::materials_mut).collect();

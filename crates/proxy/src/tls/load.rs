@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_config::Plan;
-use evenkeel_config::plan::tls::{CertificatePlan, ClientAuth, Material, TlsPlan, UpstreamTls};
+use evenkeel_config::plan::tls::{
+    CertificatePlan, ClientAuth, Material, Tickets, TlsPlan, UpstreamTls, ticket_keys,
+};
 use evenkeel_config::{Problem, Severity};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -313,6 +315,11 @@ fn listener_problems(tls: &TlsPlan, now: Duration, problems: &mut Vec<Problem>) 
             };
             problem(file, finding.severity, finding.word, &finding.message)
         }));
+    }
+    if let Tickets::Shared(file) = &tls.tickets
+        && let Err(message) = ticket_keys(&file.bytes)
+    {
+        problems.push(problem(file, Severity::Error, "tickets", &message));
     }
     if let ClientAuth::Request(by) | ClientAuth::Require(by) = &tls.client_auth {
         if let Err(message) = issuers(&by.ca.bytes) {

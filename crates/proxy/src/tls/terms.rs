@@ -183,7 +183,9 @@ fn ring(
 ) -> Result<Option<Arc<Ring>>, String> {
     match &plan.tickets {
         Tickets::Off => Ok(None),
-        Tickets::Shared(file) => Ok(Some(Arc::new(Ring::shared(&file.bytes)))),
+        Tickets::Shared(file) => Ring::shared(&file.bytes)
+            .map(|ring| Some(Arc::new(ring)))
+            .map_err(|why| format!("{}: {why}", file.path.display())),
         Tickets::Own(_) => {
             let earlier = before
                 .filter(|before| matches!(before.plan.tickets, Tickets::Own(_)))

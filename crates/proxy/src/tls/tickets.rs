@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hmac, rand};
-use evenkeel_config::plan::tls::TICKET_KEY;
+use evenkeel_config::plan::tls::{TICKET_KEY, ticket_keys};
 use rustls::server::ProducesTickets;
 
 /// Bytes that tell which key sealed a ticket.
@@ -68,13 +68,16 @@ impl Ring {
     }
 
     /// That of a file.
-    #[must_use]
-    pub fn shared(file: &[u8]) -> Self {
+    ///
+    /// # Errors
+    /// What it holds are no keys.
+    pub fn shared(file: &[u8]) -> Result<Self, String> {
+        ticket_keys(file)?;
         let (all, _) = file.as_chunks();
-        Self(Mutex::new(Secrets {
+        Ok(Self(Mutex::new(Secrets {
             all: all.to_vec(),
             turned: None,
-        }))
+        })))
     }
 
     /// Puts another secret in front where the first has sealed for `every`, and forgets all but the one before it. Secrets of a
@@ -239,12 +242,14 @@ mod tests {
 
     #[test]
     fn instances_that_share_a_file_open_each_others_while_keys_change() {
+        let key = |number: &u8| -> Secret {
+            let mut key = [0; TICKET_KEY];
+            key[7] = *number;
+            key
+        };
         let keys = |numbers: &[u8]| -> Arc<Ring> {
-            let file: Vec<u8> = numbers
-                .iter()
-                .flat_map(|&number| [number; TICKET_KEY])
-                .collect();
-            Arc::new(Ring::shared(&file))
+            let file: Vec<u8> = numbers.iter().flat_map(key).collect();
+            Arc::new(Ring::shared(&file).unwrap())
         };
         // One has the new file already, whose first key the other knows as the next.
         let (old, new) = (sealer(&keys(&[1, 2]), ""), sealer(&keys(&[2, 1, 3]), ""));
@@ -256,7 +261,19 @@ mod tests {
         assert_eq!(stranger.decrypt(&old.encrypt(b"plain").unwrap()), None);
         let ring = keys(&[1]);
         ring.turn(HOUR * 1000, HOUR);
-        assert_eq!(ring.secrets().all, [[1; TICKET_KEY]], "a file's stay");
+        assert_eq!(ring.secrets().all, [key(&1)], "a file's stay");
+        let file: Vec<u8> = (0..128).collect();
+        for (length, fits) in [
+            (0, false),
+            (31, false),
+            (32, true),
+            (33, false),
+            (96, true),
+            (128, false),
+        ] {
+            assert_eq!(Ring::shared(&file[..length]).is_ok(), fits, "{length}");
+        }
+        assert!(Ring::shared(&[&file[..32], &[0; 32]].concat()).is_err());
     }
 
     #[test]

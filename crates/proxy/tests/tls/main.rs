@@ -321,7 +321,8 @@ fn clients_come_back_short_where_they_are_held_to_the_same() {
             ..plan.clone()
         })
     };
-    let (here, there) = (shared(&[7; 32]), shared(&[[9; 32], [7; 32]].concat()));
+    let key = |first: u8| -> Vec<u8> { (first..first + 32).collect() };
+    let (here, there) = (shared(&key(7)), shared(&[key(9), key(7)].concat()));
     assert_eq!(resumes(&here, &there, &towards()), Ok(true));
     assert_eq!(resumes(&here, &shared(&[8; 32]), &towards()), Ok(false));
     let off = terms(&TlsPlan {

@@ -283,6 +283,97 @@ fn tickets_hold_after_a_restart_and_not_where_more_is_asked() {
     }
 }
 
+/// Two instances that share a file, while its keys are replaced, and while they are replaced by what are none.
+#[test]
+fn tickets_hold_at_another_instance_while_keys_change() {
+    let folder = Folder::new("tls-shared");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    let (current, next) = (
+        "12345678901234567890123456789012",
+        "abcdefghijklmnopqrstuvwxyzabcdef",
+    );
+    folder.write("tickets.key", current);
+    let tls = format!("tickets: {{ file: tickets.key }}\n      {SITE}");
+    let text = text(&tls, "", "127.0.0.1:9", "") + "rules: [{ respond: { body: hello } }]\n";
+    let mut both = [run(&folder, &text), run(&folder, &text)];
+    let kept = |name: &str| {
+        let kept = folder.path().join(name);
+        kept.to_str().unwrap().to_owned()
+    };
+    let gives = |keel: &Evenkeel, name: &str| {
+        let said = openssl(keel, &["-sess_out", &kept(name)]);
+        assert!(said.contains("\nNew, TLSv1.3"), "{said}");
+    };
+    let takes = |keel: &Evenkeel, name: &str, expect: &str| {
+        let said = openssl(keel, &["-sess_in", &kept(name)]);
+        let line = format!("\n{expect}, TLSv1.3");
+        assert!(said.contains(&line) && said.contains("200 OK"), "{said}");
+    };
+    let (reused, new) = ("Reused", "New");
+    gives(&both[0], "first");
+    takes(&both[1], "first", reused);
+    for (keys, first) in [
+        (format!("{current}{next}"), reused),
+        (format!("{next}{current}"), reused),
+        (next.to_owned(), new),
+    ] {
+        folder.write("tickets.key", &keys);
+        for keel in &mut both {
+            keel.until("reloaded, as files have changed: listener secure changes\n");
+            takes(keel, "first", first);
+        }
+        gives(&both[1], "second");
+        takes(&both[0], "second", reused);
+    }
+    // What are no keys is not taken, and what was read before goes on.
+    for wrong in [
+        "",
+        &next[..31],
+        &format!("{next}!"),
+        &next.repeat(4),
+        &"\0".repeat(32),
+    ] {
+        folder.write("tickets.key", wrong);
+        for keel in &mut both {
+            keel.until("what was read before goes on\n");
+            takes(keel, "second", reused);
+        }
+        let file = folder.path().join("keel.yaml");
+        let (code, out, said) = evenkeel(&["check", file.to_str().unwrap()]);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(said.contains("[tickets]"), "{said}");
+    }
+}
+
+/// A key that anybody on the machine may replace is warned of.
+#[test]
+fn keys_that_all_may_write_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("tls-modes");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    folder.write("tickets.key", "12345678901234567890123456789012");
+    let tls = format!("tickets: {{ file: tickets.key }}\n      {SITE}");
+    let file = folder.write("keel.yaml", &text(&tls, "", "127.0.0.1:9", ""));
+    for (key, at) in [("tickets.key", "8:24"), ("site.key", "9:45")] {
+        for (mode, warned) in [
+            (0o600, false),
+            (0o644, false),
+            (0o666, true),
+            (0o600, false),
+        ] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path().join(key), mode).unwrap();
+            let (code, _, said) = evenkeel(&["check", file.to_str().unwrap()]);
+            assert_eq!(code, Some(0), "{said}");
+            let place = format!("keel.yaml:{at}: warning: ");
+            let told = said.contains("[permissions]") && said.contains(&place);
+            assert_eq!(told, warned, "{key}: {said}");
+        }
+    }
+}
+
 #[test]
 fn clients_show_who_they_are_and_cannot_say_it() {
     let folder = Folder::new("tls-clients");
