@@ -36,7 +36,7 @@ impl Clock {
     }
 }
 
-/// Time since 1970, for dates that people read. Nothing is decided by it.
+/// Time since 1970, for dates that people read and for those of certificates. Nothing else is decided by it.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,

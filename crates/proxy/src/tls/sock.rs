@@ -10,6 +10,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustls::pki_types::CertificateDer;
 use rustls::{Connection, Error};
 
 use super::fault::Fault;

@@ -13,12 +13,14 @@ use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::{Connection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 
 use super::crl;
+use super::expiry::{Date, Kept, Today};
 use super::fault::Fault;
 use super::load::{Certificate, load};
 use super::names::Names;
 use super::secured::Secured;
 use super::sock::TlsSock;
 use super::tickets::{Carried, Ring, Sealer};
+use crate::clock::since_1970;
 use crate::sock::Sock;
 
 /// What clients of TLS 1.2 without tickets come back to, per listener. Some 200 bytes each.
@@ -90,6 +92,19 @@ impl Terms {
         before: Option<&Arc<Self>>,
         now: Duration,
     ) -> Result<Arc<Self>, String> {
+        Self::dated(plan, before, now, since_1970)
+    }
+
+    /// The same, where peers and what they come back by are judged by this date.
+    ///
+    /// # Errors
+    /// What cannot be loaded, in words.
+    pub fn dated(
+        plan: &TlsPlan,
+        before: Option<&Arc<Self>>,
+        now: Duration,
+        today: Today,
+    ) -> Result<Arc<Self>, String> {
         if let Some(before) = before
             && before.plan == *plan
         {
@@ -109,7 +124,7 @@ impl Terms {
         let ring = ring(plan, before, now)?;
         let all: Vec<_> = certificates.iter().map(|(_, one)| one.clone()).collect();
         let names = Arc::new(Names::new(&all));
-        let config = config(plan, names.clone(), ring.as_ref())?;
+        let config = config(plan, names.clone(), ring.as_ref(), today)?;
         Ok(Arc::new(Self {
             config: Arc::new(config),
             plan: plan.clone(),
@@ -200,6 +215,7 @@ fn config(
     plan: &TlsPlan,
     names: Arc<Names>,
     ring: Option<&Arc<Ring>>,
+    today: Today,
 ) -> Result<ServerConfig, String> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(plan.policy))
@@ -221,6 +237,7 @@ fn config(
     };
     scope.insert(0, 1);
     let mut config = builder.with_cert_resolver(names);
+    config.time_provider = Arc::new(Date(today));
     config.alpn_protocols = alpn(plan.spoken);
     // Early data can be sent twice by anybody who saw it once (RFC 8446 section 8).
     config.max_early_data_size = 0;
@@ -230,10 +247,14 @@ fn config(
                 Tickets::Own(every) => *every,
                 _ => TICKETS_ROTATE,
             };
-            config.ticketer = Arc::new(Sealer::new(ring.clone(), scope, lifetime));
+            let judged = (plan.client_auth != ClientAuth::Off).then_some(today);
+            config.ticketer = Arc::new(Sealer::new(ring.clone(), scope, lifetime, judged));
             // A second one would be for clients that open several connections at once.
             config.send_tls13_tickets = 1;
-            config.session_storage = ServerSessionMemoryCache::new(REMEMBERED);
+            config.session_storage = match judged {
+                Some(today) => Arc::new(Kept::new(REMEMBERED, today)),
+                None => ServerSessionMemoryCache::new(REMEMBERED),
+            };
         }
         None => {
             config.send_tls13_tickets = 0;

@@ -13,6 +13,8 @@ use aws_lc_rs::{hmac, rand};
 use evenkeel_config::plan::tls::{TICKET_KEY, ticket_keys};
 use rustls::server::ProducesTickets;
 
+use super::expiry::{self, Today};
+
 /// Bytes that tell which key sealed a ticket.
 const NAME: usize = 16;
 
@@ -128,6 +130,8 @@ pub(super) struct Sealer {
     ring: Arc<Ring>,
     scope: Vec<u8>,
     lifetime: Duration,
+    /// Where clients show certificates, tickets open while these hold.
+    judged: Option<Today>,
 }
 
 impl fmt::Debug for Sealer {
@@ -137,12 +141,18 @@ impl fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// Tickets open under the same scope only.
-    pub(super) fn new(ring: Arc<Ring>, scope: Vec<u8>, lifetime: Duration) -> Self {
+    /// Tickets open under the same scope only, and where there is a date, while the certificate in them holds.
+    pub(super) fn new(
+        ring: Arc<Ring>,
+        scope: Vec<u8>,
+        lifetime: Duration,
+        judged: Option<Today>,
+    ) -> Self {
         Self {
             ring,
             scope,
             lifetime: lifetime.min(LIFETIME_MOST),
+            judged,
         }
     }
 
@@ -195,7 +205,10 @@ impl ProducesTickets for Sealer {
             .ok()?
             .len();
         opened.truncate(length);
-        Some(opened)
+        let holds = self
+            .judged
+            .is_none_or(|today| expiry::holds(&opened, today()));
+        holds.then_some(opened)
     }
 }
 
@@ -206,7 +219,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn sealer(ring: &Arc<Ring>, scope: &str) -> Sealer {
-        Sealer::new(ring.clone(), scope.into(), HOUR)
+        Sealer::new(ring.clone(), scope.into(), HOUR, None)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use evenkeel_config::plan::BackendAddress;
 use evenkeel_config::plan::tls::{Policy, UpstreamTls};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -15,10 +16,12 @@ use rustls::{
     SignatureScheme,
 };
 
+use super::expiry::{Date, Memory, Today};
 use super::fault::Fault;
 use super::load::{issuers, load};
 use super::sock::TlsSock;
 use super::terms::{alpn, provider, versions};
+use crate::clock::since_1970;
 use crate::sock::Sock;
 
 /// Handshakes that backends are remembered by, per service.
@@ -39,6 +42,8 @@ pub struct Towards {
     /// What it was made of.
     plan: Arc<UpstreamTls>,
     name: Option<ServerName<'static>>,
+    /// None: nothing is remembered, or nothing is asked of certificates.
+    memory: Option<Arc<Memory>>,
 }
 
 impl Towards {
@@ -47,6 +52,18 @@ impl Towards {
     /// # Errors
     /// What cannot be loaded, in words.
     pub fn new(plan: &Arc<UpstreamTls>, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
+        Self::dated(plan, before, since_1970)
+    }
+
+    /// The same, where backends and what is remembered of them are judged by this date.
+    ///
+    /// # Errors
+    /// What cannot be loaded, in words.
+    pub fn dated(
+        plan: &Arc<UpstreamTls>,
+        before: Option<&Arc<Self>>,
+        today: Today,
+    ) -> Result<Arc<Self>, String> {
         if let Some(before) = before
             && before.plan == *plan
         {
@@ -80,8 +97,10 @@ impl Towards {
                 )))
             }
         };
+        config.time_provider = Arc::new(Date(today));
         config.alpn_protocols = alpn(plan.spoken);
-        config.resumption = rustls::client::Resumption::in_memory_sessions(REMEMBERED);
+        let memory = (!plan.unverified).then(|| Arc::new(Memory::new(REMEMBERED, today)));
+        config.resumption = resumption(memory.as_ref());
         let name = plan.sni.as_deref().map(|name| {
             ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is no host name"))
         });
@@ -89,18 +108,23 @@ impl Towards {
             config: Arc::new(config),
             plan: plan.clone(),
             name: name.transpose()?,
+            memory,
         }))
     }
 
     /// The same for flows: what is spoken in them is for their two ends to agree on, so that no protocol is offered by name.
-    pub(crate) fn without_protocols(&self) -> Arc<Self> {
+    #[must_use]
+    pub fn without_protocols(&self) -> Arc<Self> {
         let mut config = (*self.config).clone();
         config.alpn_protocols = Vec::new();
-        config.resumption = rustls::client::Resumption::in_memory_sessions(REMEMBERED);
+        let memory = self.memory.as_ref();
+        let memory = memory.map(|memory| Arc::new(memory.another()));
+        config.resumption = resumption(memory.as_ref());
         Arc::new(Self {
             config: Arc::new(config),
             plan: self.plan.clone(),
             name: self.name.clone(),
+            memory,
         })
     }
 
@@ -110,11 +134,12 @@ impl Towards {
     pub fn for_checks(&self, protocols: &[&[u8]]) -> Self {
         let mut config = (*self.config).clone();
         config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
-        config.resumption = rustls::client::Resumption::disabled();
+        config.resumption = Resumption::disabled();
         Self {
             config: Arc::new(config),
             plan: self.plan.clone(),
             name: self.name.clone(),
+            memory: None,
         }
     }
 
@@ -149,7 +174,21 @@ impl Towards {
         poll_fn(|cx| sock.poll_handshake(cx))
             .await
             .map_err(refused)?;
+        // A ticket that came late, by a connection of before, is told by what it was given for.
+        if let Some(memory) = &self.memory
+            && !memory.learn(sock.shown())
+        {
+            return Err(refused(Fault::CertificateExpired));
+        }
         Ok(sock)
+    }
+}
+
+/// How backends are come back to.
+fn resumption(memory: Option<&Arc<Memory>>) -> Resumption {
+    match memory {
+        Some(memory) => Resumption::store(memory.clone()),
+        None => Resumption::in_memory_sessions(REMEMBERED),
     }
 }
 

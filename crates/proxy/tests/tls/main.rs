@@ -324,7 +324,7 @@ fn clients_come_back_short_where_they_are_held_to_the_same() {
     let key = |first: u8| -> Vec<u8> { (first..first + 32).collect() };
     let (here, there) = (shared(&key(7)), shared(&[key(9), key(7)].concat()));
     assert_eq!(resumes(&here, &there, &towards()), Ok(true));
-    assert_eq!(resumes(&here, &shared(&[8; 32]), &towards()), Ok(false));
+    assert_eq!(resumes(&here, &shared(&key(8)), &towards()), Ok(false));
     let off = terms(&TlsPlan {
         tickets: Tickets::Off,
         ..plan.clone()
@@ -335,6 +335,108 @@ fn clients_come_back_short_where_they_are_held_to_the_same() {
     one.turn(TODAY + Duration::from_secs(3600));
     one.turn(TODAY + Duration::from_secs(7200));
     assert_eq!(resumes(&one, &one, &client), Ok(true), "of today's");
+}
+
+/// What tests of dates take for the date, in seconds since 1970; each runs in a process or a thread of its own.
+mod date {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    pub(super) fn set(now: Duration) {
+        NOW.set(now);
+    }
+
+    pub(super) fn today() -> Duration {
+        NOW.get()
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A certificate that holds until the first second of [`TODAY`].
+fn short(authority: &Authority, name: &str) -> Made {
+    authority.make_with(&[name], &PKCS_ED25519, |params| {
+        params.not_after = rcgen::date_time_ymd(2026, 11, 21);
+    })
+}
+
+#[test]
+fn nobody_comes_back_by_a_certificate_that_has_ended() {
+    let (authority, clients) = (Authority::new("authority"), Authority::new("clients"));
+    let site = authority.make(&["a.example"]);
+    let bob = short(&clients, "bob.example");
+    for auth in [ClientAuth::Request, ClientAuth::Require] {
+        let plan = TlsPlan {
+            client_auth: auth(material(&clients.pem).into()),
+            ..tls_plan(Policy::Modern, &[&site])
+        };
+        date::set(TODAY - 60 * SECOND);
+        let terms = Terms::dated(&plan, None, TODAY, date::today).unwrap();
+        for (now, expect) in [
+            (TODAY - SECOND, Ok(true)),
+            (TODAY, Ok(true)),
+            (TODAY + SECOND, Err(Fault::CertificateExpired)),
+        ] {
+            date::set(TODAY - 60 * SECOND);
+            let bob = client(&authority.pem, Some(&bob));
+            let back = run(async {
+                let (client_end, server_end) = meet(&terms, &bob, ends()).await;
+                assert!(!client_end.unwrap().has_input());
+                server_end.unwrap();
+                date::set(now);
+                let (_, server) = meet(&terms, &bob, ends()).await;
+                server.map(|server| server.secured().unwrap().resumed)
+            });
+            assert_eq!(back, expect, "{now:?}");
+        }
+    }
+}
+
+#[test]
+fn no_backend_is_come_back_to_by_a_certificate_that_has_ended() {
+    let authority = Authority::new("authority");
+    let site = short(&authority, "a.example");
+    let plan = tls_plan(Policy::Modern, &[&site]);
+    date::set(TODAY - 60 * SECOND);
+    let terms = Terms::new(&plan, None, TODAY).unwrap();
+    let towards = UpstreamTls {
+        ca: Some(material(&authority.pem)),
+        sni: Some("a.example".into()),
+        ..UpstreamTls::default()
+    };
+    let towards = Towards::dated(&Arc::new(towards), None, date::today).unwrap();
+    for towards in [towards.clone(), towards.without_protocols()] {
+        run(async {
+            let back = async |terms: &Terms| {
+                let (client, _server) = meet(terms, &towards, ends()).await;
+                client.map(|mut client| {
+                    let resumed = client.secured().unwrap().resumed;
+                    assert!(!client.has_input(), "but a ticket");
+                    resumed
+                })
+            };
+            date::set(TODAY - 60 * SECOND);
+            // One whose ticket is not read until it is too late.
+            let (late, _server) = meet(&terms, &towards, ends()).await;
+            let mut late = late.unwrap();
+            assert_eq!(back(&terms).await, Ok(false));
+            date::set(TODAY);
+            assert_eq!(back(&terms).await, Ok(true));
+            date::set(TODAY + SECOND);
+            assert_eq!(back(&terms).await, Err(Fault::CertificateExpired));
+            assert!(!late.has_input());
+            assert_eq!(back(&terms).await, Err(Fault::CertificateExpired));
+            // The next certificate is seen, and remembered.
+            let renewed = tls_plan(Policy::Modern, &[&authority.make(&["a.example"])]);
+            let renewed = Terms::new(&renewed, Some(&terms), TODAY).unwrap();
+            assert_eq!(back(&renewed).await, Ok(false));
+            assert_eq!(back(&renewed).await, Ok(true));
+        });
+    }
 }
 
 /// Passes on what has come, and how it ended as a plain end.
