@@ -46,7 +46,7 @@ pub use actions::{
 };
 pub use conditions::{
     CertificatePart, Certified, Conditions, Further, HostPattern, Named, Networks, Parameter,
-    PathPattern, TextPattern, Wildcard,
+    PathPattern, TextPattern, Wildcard, canonical,
 };
 pub(crate) use flows::HelloName;
 pub use flows::{FlowPlan, HelloPlan, HelloTarget, Unknown};

@@ -47,6 +47,12 @@ fn what_is_wrong_with_a_listener() {
             &[("10.0.0.0/33", "address")],
         ),
         (TCP, "{ from: 0.0.0.0/0 }", &[("0.0.0.0/0", "everybody")]),
+        (TCP, "{ from: \"::/0\" }", &[("\"::/0\"", "everybody")]),
+        (
+            TCP,
+            "{ from: \"::ffff:0.0.0.0/96\" }",
+            &[("\"::ffff", "everybody")],
+        ),
         (TCP, "{ from: [10.0.0.1, unix] }", &[("{ from", "unix")]),
         (both, "{ from: 10.0.0.1 }", &[("{ from", "unix")]),
         (both, "{ from: unix }", &[("{ from", "missing")]),
@@ -109,6 +115,32 @@ fn what_is_planned() {
             (version, tlvs),
             "{header}"
         );
+    }
+}
+
+/// One reading of networks for all that name some: IPv4 written in IPv6 is IPv4, as addresses are.
+#[test]
+fn peers_are_found_however_their_network_is_written() {
+    let text = "trusted_proxies: [\"::ffff:10.0.0.0/104\"]\nlisteners: { a: { bind: 127.0.0.1:1, proxy_protocol: { from: [\"::ffff:10.0.0.0/104\", \"::ffff:192.0.2.1\", \"2001:db8::/32\"] } } }\nservices: { b: { backends: [127.0.0.1:2] } }\n";
+    let source = Source {
+        name: "f.yaml".into(),
+        text: text.into(),
+    };
+    let loaded = load(&[source], &BTreeMap::new());
+    let plan = loaded.plan.unwrap();
+    let peers = plan.listeners[0].proxy_protocol.clone().unwrap();
+    for (from, expect) in [
+        ("10.1.2.3", true),
+        ("192.0.2.1", true),
+        ("192.0.2.2", false),
+        ("11.0.0.0", false),
+        ("2001:db8::1", true),
+        ("2001:db9::1", false),
+    ] {
+        let from: std::net::IpAddr = from.parse().unwrap();
+        assert_eq!(peers.has(Some(from)), expect, "{from}");
+        let trusted = plan.trusted_proxies.iter().any(|one| one.contains(&from));
+        assert_eq!(trusted, from.to_string().starts_with("10."), "{from}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::limits;
-use crate::plan::{BackendAddress, Bind, Question};
+use crate::plan::{BackendAddress, Bind, Question, canonical};
 use crate::read::{Reading, Scalar};
 use crate::tree::Node;
 
@@ -120,12 +120,13 @@ fn unix(written: &Scalar) -> Result<Option<PathBuf>, String> {
     Ok(Some(path.into()))
 }
 
-/// `10.0.0.0/8`, `::1`.
+/// `10.0.0.0/8`, `::1`; `::ffff:10.0.0.0/104` is the first of them.
 pub(crate) fn network(written: &Scalar) -> Result<IpNet, String> {
     let text = written.value();
     text.parse::<IpNet>()
         .map(|network| network.trunc())
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map(canonical)
         .map_err(|_| {
             format!("a network is written like `10.0.0.0/8` or `2001:db8::/32`, not `{written}`")
         })

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::address::network;
 use crate::keys::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
 use crate::limits;
@@ -42,7 +44,12 @@ fn peers(reading: &Reading, node: &Node, binds: &[Bind]) -> Option<Arc<ProxyPeer
         });
         match one? {
             Some(network) if network.prefix_len() == 0 => {
-                let message = "anybody at all may say here who it is";
+                let message = match network {
+                    IpNet::V4(_) => "anybody over IPv4 may say here who it is",
+                    IpNet::V6(_) => {
+                        "anybody over IPv6 may say here who it is; over IPv4 it holds for nobody"
+                    }
+                };
                 reading.warning(item.at, "everybody", message);
                 peers.networks.push(network);
             }

@@ -180,23 +180,28 @@ pub struct Networks {
     v6: Box<[Ipv6Net]>,
 }
 
+/// A network of IPv4 written in IPv6 (`::ffff:10.0.0.0/104`) as one of IPv4: so are addresses, before they are compared.
+#[must_use]
+pub fn canonical(network: IpNet) -> IpNet {
+    let written_in_6 = |network: Ipv6Net| {
+        let address = network.addr().to_ipv4_mapped()?;
+        Ipv4Net::new(address, network.prefix_len().checked_sub(96)?).ok()
+    };
+    match network {
+        IpNet::V6(within) => written_in_6(within).map_or(network, IpNet::V4),
+        IpNet::V4(_) => network,
+    }
+}
+
 impl Networks {
     /// Those that hold for the same addresses. Addresses of IPv4 written in IPv6 (`::ffff:10.0.0.0/104`) are addresses of IPv4.
     #[must_use]
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in networks {
-            match network {
+            match canonical(network) {
                 IpNet::V4(network) => v4.push(network),
-                IpNet::V6(network) => match (
-                    network.addr().to_ipv4_mapped(),
-                    network.prefix_len().checked_sub(96),
-                ) {
-                    (Some(address), Some(length)) => {
-                        v4.extend(Ipv4Net::new(address, length));
-                    }
-                    _ => v6.push(network),
-                },
+                IpNet::V6(network) => v6.push(network),
             }
         }
         let (mut v4, mut v6) = (Ipv4Net::aggregate(&v4), Ipv6Net::aggregate(&v6));
