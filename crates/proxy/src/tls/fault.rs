@@ -46,8 +46,10 @@ faults! {
     NoCertificate "no_certificate",
     /// The peer shows no certificate and must.
     CertificateMissing "certificate_missing",
-    /// The peer's certificate has expired, or does not hold yet.
+    /// The peer's certificate has expired.
     CertificateExpired "certificate_expired",
+    /// The peer's certificate does not hold yet, by the clock of this machine.
+    CertificateNotYet "certificate_not_yet_valid",
     /// The peer's certificate is not of an issuer that is trusted.
     CertificateUnknown "certificate_unknown",
     /// The peer's certificate has been revoked.
@@ -89,10 +91,12 @@ impl Fault {
             Error::NoApplicationProtocol => Self::Protocol,
             Error::NoCertificatesPresented => Self::CertificateMissing,
             Error::InvalidCertificate(why) => match why {
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => Self::CertificateExpired,
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    Self::CertificateExpired
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    Self::CertificateNotYet
+                }
                 CertificateError::UnknownIssuer => Self::CertificateUnknown,
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => Self::CertificateName,

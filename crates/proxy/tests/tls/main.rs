@@ -122,6 +122,10 @@ fn clients_are_let_in_as_planned_and_known_by_what_they_show() {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     };
     let old = clients.make_with(&["b.example"], &PKCS_ED25519, expired);
+    let early = clients.make_with(&["b.example"], &PKCS_ED25519, |params| {
+        params.not_before = rcgen::date_time_ymd(2990, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2991, 1, 1);
+    });
     let ca = || material(&clients.pem);
     let (off, request, require) = (
         ClientAuth::Off,
@@ -137,6 +141,7 @@ fn clients_are_let_in_as_planned_and_known_by_what_they_show() {
         (&require, Some(&known), Ok(true)),
         (&require, Some(&stranger), Err(Fault::CertificateUnknown)),
         (&require, Some(&old), Err(Fault::CertificateExpired)),
+        (&require, Some(&early), Err(Fault::CertificateNotYet)),
     ] {
         let plan = TlsPlan {
             client_auth: auth.clone(),
