@@ -1,5 +1,5 @@
-//! Owns certificates over time: that a plan's can be loaded before it is taken, that keys of tickets turn, how long each holds, and
-//! that its end is told in time.
+//! Owns certificates over time, and lists of revoked ones: that a plan's can be loaded before it is taken, that keys of tickets turn,
+//! how long each holds, and that its end is told in time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,8 +47,20 @@ const TOLD_AT: [i64; 5] = [30 * DAY, 14 * DAY, 7 * DAY, DAY, 0];
 /// How often certificates are looked at; days do not pass faster.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// A certificate: its listener, its file, its end since 1970 in seconds. What is renewed ends otherwise.
-type Which = (Arc<str>, Box<str>, i64);
+/// The same for lists, which are replaced within hours.
+const LIST_TOLD_AT: [i64; 1] = [0];
+
+/// Something that ends: its listener, its file, its end since 1970 in seconds. What is renewed ends otherwise.
+type Which = (Kind, Arc<str>, Box<str>, i64);
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// A certificate.
+    Certificate,
+    /// A list of revoked ones.
+    List,
+}
 
 /// What was told of the ends of certificates.
 #[derive(Debug, Default)]
@@ -59,9 +71,10 @@ pub(crate) struct Ends {
     next: Duration,
 }
 
-/// A certificate that comes nearer to its end.
+/// A certificate, or a list, that comes nearer to its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct End {
+    pub(crate) kind: Kind,
     pub(crate) listener: Arc<str>,
     pub(crate) file: Box<str>,
     /// Until its end; none are left when it has come.
@@ -74,14 +87,19 @@ impl Ends {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let (mut passed, mut told) = (HashMap::new(), Vec::new());
         for which in all {
-            let seconds_left = which.2.saturating_sub(now);
-            let steps = TOLD_AT.iter().filter(|&&at| seconds_left <= at).count();
+            let seconds_left = which.3.saturating_sub(now);
+            let told_at = match which.0 {
+                Kind::Certificate => &TOLD_AT[..],
+                Kind::List => &LIST_TOLD_AT,
+            };
+            let steps = told_at.iter().filter(|&&at| seconds_left <= at).count();
             // A clock that is put back tells nothing twice.
             let before = self.passed.get(&which).copied().unwrap_or(0);
             if steps > before {
                 told.push(End {
-                    listener: which.0.clone(),
-                    file: which.1.clone(),
+                    kind: which.0,
+                    listener: which.1.clone(),
+                    file: which.2.clone(),
                     seconds_left,
                 });
             }
@@ -101,18 +119,23 @@ pub(crate) fn turn(live: &Live, ends: &mut Ends) {
         if now >= ends.next {
             ends.next = now + LOOK_EVERY;
             for end in ends.look(shown(live), now) {
-                told::certificate(&end);
+                told::end(&end);
             }
         }
     }
 }
 
-/// All certificates of all listeners.
+/// All certificates and lists of all listeners.
 fn shown(live: &Live) -> impl Iterator<Item = Which> {
     let listeners = live.plan.listeners.iter().zip(&live.terms);
     listeners.flat_map(|(listener, terms)| {
-        let all = terms.iter().flat_map(|terms| &terms.certificates);
-        all.map(|(file, one)| (listener.name.clone(), file.clone(), one.not_after))
+        terms.iter().flat_map(|terms| {
+            let which = |kind, file: &str, end| (kind, listener.name.clone(), file.into(), end);
+            let all = terms.certificates.iter();
+            let all = all.map(move |(file, one)| which(Kind::Certificate, file, one.not_after));
+            let lists = terms.lists.iter();
+            all.chain(lists.map(move |(file, end)| which(Kind::List, file, *end)))
+        })
     })
 }
 
@@ -128,6 +151,17 @@ pub(crate) fn of(live: &Live, listener: usize, now: Duration) -> Vec<Certificate
     .collect()
 }
 
+/// The lists of a listener, with the time that the first of them has left at `now`, since 1970.
+pub(crate) fn lists_of(live: &Live, listener: usize, now: Duration) -> Option<CertificateSnapshot> {
+    let terms = live.terms.get(listener)?.as_ref()?;
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let (file, end) = terms.lists.as_ref()?;
+    Some(CertificateSnapshot {
+        file: file.to_string(),
+        seconds_left: end.saturating_sub(now),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,16 +169,18 @@ mod tests {
     const END: i64 = 1_800_000_000;
 
     fn which(file: &str, end: i64) -> Which {
-        ("secure".into(), file.into(), end)
+        (Kind::Certificate, "secure".into(), file.into(), end)
     }
 
     /// What is told with so many seconds left of a certificate, in this order.
     #[track_caller]
-    fn check(ends: &mut Ends, file: &str, rows: &[(i64, bool)]) {
+    fn check(ends: &mut Ends, kind: Kind, file: &str, rows: &[(i64, bool)]) {
         for &(left, told) in rows {
             let now = Duration::from_secs(u64::try_from(END - left).unwrap());
-            let all = ends.look([which(file, END)].into_iter(), now);
+            let (_, listener, name, end) = which(file, END);
+            let all = ends.look([(kind, listener, name, end)].into_iter(), now);
             let expect = told.then(|| End {
+                kind,
                 listener: "secure".into(),
                 file: file.into(),
                 seconds_left: left,
@@ -170,13 +206,17 @@ mod tests {
             (0, true),
             (-9 * DAY, false),
         ];
-        check(&mut Ends::default(), "a.pem", &rows);
+        check(&mut Ends::default(), Kind::Certificate, "a.pem", &rows);
+        // A list is told of when it is late.
+        let rows = [(7 * DAY, false), (1, false), (0, true), (-60, false)];
+        check(&mut Ends::default(), Kind::List, "a.crl", &rows);
     }
 
     #[test]
     fn who_comes_late_is_told_the_last_step_alone() {
         check(
             &mut Ends::default(),
+            Kind::Certificate,
             "a.pem",
             &[(3 * DAY, true), (2 * DAY, false), (-1, true), (-2, false)],
         );

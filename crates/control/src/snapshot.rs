@@ -116,6 +116,8 @@ pub struct TlsSnapshot {
     pub failed: Vec<(&'static str, u64)>,
     /// In the order of the plan.
     pub certificates: Vec<CertificateSnapshot>,
+    /// The file of lists of revoked certificates, until the first of them is to be replaced.
+    pub lists: Option<CertificateSnapshot>,
 }
 
 /// A certificate at one moment.
@@ -314,6 +316,7 @@ impl Watch {
                         resumed: door.handshakes.resumed(),
                         failed: door.handshakes.by_fault(),
                         certificates: certificates::of(&live, at, since_1970()),
+                        lists: certificates::lists_of(&live, at, since_1970()),
                     }),
                 })
                 .collect(),

@@ -8,7 +8,7 @@ use evenkeel_balance::time::Instant;
 use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
-use crate::certificates::End;
+use crate::certificates::{End, Kind};
 use crate::command::{Command, Done};
 use crate::drains::Cut;
 use crate::names::{News, What};
@@ -294,8 +294,17 @@ pub(crate) fn cut(cut: &Cut) {
     }
 }
 
-/// Logs that a certificate comes nearer to its end.
-pub(crate) fn certificate(end: &End) {
+/// Logs that a certificate comes nearer to its end, or that a list of revoked ones is late.
+pub(crate) fn end(end: &End) {
+    if end.kind == Kind::List {
+        let (listener, crl) = (&*end.listener, &*end.file);
+        warn!(
+            listener,
+            crl,
+            "the list of revoked certificates was to be replaced by now: it holds on, and who was revoked since is let in"
+        );
+        return;
+    }
     let (listener, certificate) = (&*end.listener, &*end.file);
     let days_left = end.seconds_left.div_euclid(24 * 60 * 60);
     match end.seconds_left {

@@ -48,6 +48,16 @@ fn lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Str
     }
 }
 
+/// When the first of the lists is to be replaced, in seconds since 1970. None: there is none, or they say nothing of it.
+pub(super) fn end(by: &Issuers) -> Option<i64> {
+    let lists = lists(&by.crl.as_ref()?.bytes).ok()?;
+    let ends = lists.iter().filter_map(|list| {
+        let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+        Some(list.next_update()?.timestamp())
+    });
+    ends.min()
+}
+
 /// What is wrong with the lists; `now` is since 1970.
 pub(super) fn findings(by: &Issuers, now: Duration) -> Vec<(Severity, &'static str, String)> {
     let Some(crl) = &by.crl else {

@@ -79,6 +79,8 @@ pub struct Terms {
     names: Arc<Names>,
     /// The certificates, in the order of the plan, with the names of their files.
     pub certificates: Vec<(Box<str>, Certificate)>,
+    /// The file of lists of revoked certificates, and when the first of them is to be replaced, in seconds since 1970.
+    pub lists: Option<(Box<str>, i64)>,
 }
 
 impl Terms {
@@ -131,6 +133,7 @@ impl Terms {
             ring,
             names,
             certificates,
+            lists: lists(&plan.client_auth),
         }))
     }
 
@@ -182,6 +185,14 @@ impl Terms {
             ring.turn(now, *every);
         }
     }
+}
+
+fn lists(asked: &ClientAuth) -> Option<(Box<str>, i64)> {
+    let (ClientAuth::Request(by) | ClientAuth::Require(by)) = asked else {
+        return None;
+    };
+    let file = by.crl.as_ref()?.path.display().to_string();
+    Some((file.into(), crl::end(by)?))
 }
 
 /// As rustls has it.

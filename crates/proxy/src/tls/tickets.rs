@@ -296,7 +296,7 @@ mod tests {
             Arc::new(Ring::own(hour).unwrap()),
             Arc::new(Ring::own(9 * hour).unwrap()),
         );
-        let sealer = |ring: &Arc<Ring>| Sealer::new(ring.clone(), b"off".to_vec(), hour);
+        let sealer = |ring: &Arc<Ring>| Sealer::new(ring.clone(), b"off".to_vec(), hour, None);
         let ticket = sealer(&one).encrypt(b"plain").unwrap();
         assert_eq!(sealer(&two).decrypt(&ticket), None);
         let carried = one.carried(hour + hour / 2).unwrap();
@@ -324,7 +324,7 @@ mod tests {
             b"plain",
             "nothing is no secret"
         );
-        let file = Ring::shared(&[7; TICKET_KEY]);
+        let file = Ring::shared(b"12345678901234567890123456789012").unwrap();
         assert!(file.carried(hour).is_none());
     }
 }

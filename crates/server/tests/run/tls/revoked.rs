@@ -129,3 +129,33 @@ fn what_is_wrong_with_a_list_is_told_at_its_line() {
         assert_eq!(told.is_empty(), said.is_empty(), "{list}: {told}");
     }
 }
+
+/// A running instance says that a list is late, and how late.
+#[test]
+fn a_list_that_is_late_is_told_of() {
+    let folder = Folder::new("tls-late");
+    let (authority, clients) = (
+        Authority::new(&folder, "authority"),
+        Authority::new(&folder, "clients"),
+    );
+    authority.make("site", &["a.example"]);
+    revoke(&clients, "clients.crl", &[1], 2020);
+    let tls = format!("client_auth: {{ ca: clients.ca, crl: clients.crl }}\n      {SITE}");
+    let mut keel = run(&folder, &text(&tls, "", "127.0.0.1:9", ""));
+    let list = folder.path().join("clients.crl");
+    keel.until(&format!(
+        "the list of revoked certificates was to be replaced by now: it holds on, and who was revoked since is let in listener=secure crl={}\n",
+        list.display()
+    ));
+    let left = |keel: &Evenkeel| {
+        let page = keel.page("/metrics");
+        let mut lines = page.lines();
+        let line = lines.find(|line| line.starts_with("evenkeel_tls_crl_days_left{"));
+        let days = line.unwrap().rsplit(' ').next().unwrap();
+        days.parse::<f64>().unwrap()
+    };
+    assert!(left(&keel) < -2000.0);
+    revoke(&clients, "clients.crl", &[1], 2990);
+    keel.until("reloaded, as files have changed: listener secure changes\n");
+    assert!(left(&keel) > 2000.0);
+}
