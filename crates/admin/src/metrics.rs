@@ -11,6 +11,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+/// Those of tunnels and flows.
+mod passed;
+
 /// Those of the PROXY protocol.
 mod proxy_protocol;
 
@@ -25,9 +28,6 @@ mod retries;
 
 /// Those of TLS.
 mod tls;
-
-/// Those of tunnels.
-mod tunnels;
 
 /// What [`text`] is.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -66,7 +66,7 @@ impl Collector for Page {
         self.services(&mut encoder)?;
         self.latency(&mut encoder)?;
         self.retries(&mut encoder)?;
-        self.tunnels(&mut encoder)?;
+        self.passed(&mut encoder)?;
         self.queues(&mut encoder)?;
         self.names(&mut encoder)?;
         self.backends(&mut encoder)?;

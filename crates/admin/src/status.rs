@@ -1,7 +1,7 @@
 //! Owns the status as JSON: field names are a promise, converted by hand from the control plane's values.
 
 use evenkeel_control::names::NameSnapshot;
-use evenkeel_control::snapshot::{Backend, QueueSnapshot, Snapshot};
+use evenkeel_control::snapshot::{Backend, PassedSnapshot, QueueSnapshot, Snapshot};
 use serde::Serialize;
 
 /// `GET /v1/status`.
@@ -43,6 +43,8 @@ struct Service {
     max_in_flight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<Queue>,
+    tunnels: Passed,
+    flows: Passed,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     names: Vec<Name>,
     backends: Vec<Member>,
@@ -57,6 +59,14 @@ struct Queue {
     left: u64,
     /// Of those that were served.
     mean_wait_ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Passed {
+    open: u64,
+    /// Over all that there were, as they go.
+    received_bytes: u64,
+    sent_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -134,6 +144,8 @@ impl From<Snapshot> for Status {
                     in_flight: service.places.map(|(taken, _)| taken),
                     max_in_flight: service.places.map(|(_, most)| most),
                     queue: service.queue.map(queue),
+                    tunnels: passed(&service.tunnels),
+                    flows: passed(&service.flows),
                     names: service.names.into_iter().map(name).collect(),
                     backends: service.backends.into_iter().map(member).collect(),
                 })
@@ -155,6 +167,14 @@ fn queue(seen: QueueSnapshot) -> Queue {
         refused: seen.refused,
         left: seen.left,
         mean_wait_ms: (seen.served > 0).then_some(mean),
+    }
+}
+
+const fn passed(seen: &PassedSnapshot) -> Passed {
+    Passed {
+        open: seen.open,
+        received_bytes: seen.received,
+        sent_bytes: seen.sent,
     }
 }
 

@@ -10,7 +10,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
-    BUCKETS, ServiceCounters, TUNNEL_BUCKETS, TunnelCounters, by_reason, by_status,
+    BUCKETS, PASSED_BUCKETS, PassedCounters, ServiceCounters, by_reason, by_status,
     refused_retries, retries,
 };
 use evenkeel_proxy::outlet::Outlet;
@@ -165,7 +165,9 @@ pub struct ServiceSnapshot {
     /// Bytes of answers' bodies.
     pub sent: u64,
     /// Its tunnels.
-    pub tunnels: TunnelSnapshot,
+    pub tunnels: PassedSnapshot,
+    /// Its flows.
+    pub flows: PassedSnapshot,
     /// Picks that were refused, by word.
     pub refusals: Vec<(&'static str, u64)>,
     /// Attempts in flight that its own limit counts, and that limit. None: it has none.
@@ -178,9 +180,9 @@ pub struct ServiceSnapshot {
     pub backends: Vec<Backend>,
 }
 
-/// A service's tunnels at one moment.
+/// A service's tunnels, or its flows, at one moment.
 #[derive(Clone, Debug)]
-pub struct TunnelSnapshot {
+pub struct PassedSnapshot {
     /// Those that are open.
     pub open: u64,
     /// Bytes from clients so far.
@@ -357,7 +359,8 @@ impl Watch {
             latency_sum: Duration::from_nanos(sum(|row| row.latency_sum.get())),
             received: sum(|row| row.received.get()),
             sent: sum(|row| row.sent.get()),
-            tunnels: tunnels(rows),
+            tunnels: passed(rows, false),
+            flows: passed(rows, true),
             refusals: Refusal::ALL
                 .iter()
                 .map(|&refusal| (refusal.word(), service.refusals(refusal)))
@@ -383,14 +386,14 @@ impl Watch {
     }
 }
 
-fn tunnels(rows: &[ServiceCounters]) -> TunnelSnapshot {
-    let sum = |count: &dyn Fn(&TunnelCounters) -> u64| -> u64 {
-        rows.iter().map(|row| count(&row.tunnels)).sum()
+fn passed(rows: &[ServiceCounters], flows: bool) -> PassedSnapshot {
+    let sum = |count: &dyn Fn(&PassedCounters) -> u64| -> u64 {
+        rows.iter().map(|row| count(row.passed(flows))).sum()
     };
-    let bounds = TUNNEL_BUCKETS.iter().copied().chain([f64::INFINITY]);
+    let bounds = PASSED_BUCKETS.iter().copied().chain([f64::INFINITY]);
     // Those that are over first: whoever opens and closes meanwhile is not counted below zero.
     let closed = sum(&|one| one.closed.get());
-    TunnelSnapshot {
+    PassedSnapshot {
         open: sum(&|one| one.opened.get()).saturating_sub(closed),
         received: sum(&|one| one.received.get()),
         sent: sum(&|one| one.sent.get()),

@@ -8,7 +8,6 @@
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,10 +20,10 @@ use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
+use crate::account::Account;
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
 use crate::exchange::split::side;
-use crate::live::ServiceState;
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::proxy_protocol::Arrival;
@@ -36,7 +35,7 @@ use crate::sock::Sock;
 use crate::tls::hello::{self, Hello};
 use crate::upstream::Connection;
 use crate::upstream::open::{Opening, Unopened};
-use crate::worker::{Seat, Worker};
+use crate::worker::{Desk, Seat, View, Worker};
 
 /// Its latency is that of connecting, which no rule's is to be judged against.
 const CLASS: ClassId = ClassId(u16::MAX);
@@ -44,19 +43,22 @@ const CLASS: ClassId = ClassId(u16::MAX);
 /// How long a client has to take an alert.
 const ALERT_WITHIN: Duration = Duration::from_secs(2);
 
-/// What is remembered of a flow, until its end: no plan is, which would live as long.
-struct Seen {
+/// A flow until it stands, or is refused. Dropped so, the worker ends, which is written down as any other end.
+struct Flow<N: Net> {
+    conn: Conn<N>,
+    began: Instant,
     seen: Observation,
-    service: Option<Arc<ServiceState>>,
+    /// By what it goes. Held until it stands and no longer: no plan is to live as long as a flow.
+    view: Option<Rc<View<N>>>,
     /// The identity of the backend that was asked last; only while somebody writes it down.
     backend: Vec<u8>,
     /// The name that its client asked for.
     name: Option<Box<str>>,
-    /// Nothing came and nobody was asked: no flow at all.
-    nothing: bool,
+    /// What is to be written down is so already, or for who goes on with it; or nothing came and nobody was asked, no flow at all.
+    told: bool,
 }
 
-/// Serves a flow until both its ends have closed, or one broke off. Every flow ends here, with one observation.
+/// Serves a flow until both its ends have closed, or one broke off. Every flow ends with one observation.
 pub(crate) async fn serve<N: Net>(
     worker: Rc<Worker<N>>,
     door: Rc<Door>,
@@ -68,45 +70,45 @@ pub(crate) async fn serve<N: Net>(
     let _opened = Opened::new(&worker);
     let Arrival { ends, input, spent } = arrival;
     let peer = ends.peer();
-    let mut conn = Conn {
-        deadline: worker.deadlines.slot(),
-        worker,
-        door,
-        sock: Carrier::Whole(sock),
-        input,
-        peer,
-        ends,
-        requests: 0,
-        // Whoever drops it, a panic or a drain whose time is over, cuts it.
-        next: Next::Cut,
-        tunnel: None,
-    };
-    let began = conn.worker.now();
-    let mut seen = Seen {
+    let began = worker.now();
+    let mut flow = Flow {
+        conn: Conn {
+            deadline: worker.deadlines.slot(),
+            worker,
+            door,
+            sock: Carrier::Whole(sock),
+            input,
+            peer,
+            ends,
+            requests: 0,
+            // Whoever drops it, a panic or a drain whose time is over, cuts it.
+            next: Next::Cut,
+            tunnel: None,
+        },
+        began,
         seen: Observation {
             flow: true,
+            reason: Reason::Drained,
             ..Observation::begin(peer)
         },
-        service: None,
+        view: None,
         backend: Vec::new(),
         name: None,
-        nothing: false,
+        told: false,
     };
-    let ended = match way(&mut conn, &mut seen, spent).await {
-        Ok(way) => match connected(&mut conn, &mut seen, &way, began).await {
-            Ok((pick, upstream)) => Ok(relay(&mut conn, &mut seen, way, pick, upstream).await),
+    let ended = match way(&mut flow, spent).await {
+        Ok(way) => match connected(&mut flow, &way).await {
+            Ok((pick, upstream)) => Ok(relay(&mut flow, way, pick, upstream).await),
             Err(reason) => Err(reason),
         },
         Err(reason) => Err(reason),
     };
-    conn.next = match ended {
+    flow.conn.next = match ended {
         Ok(next) => next,
-        Err(reason) => refuse(&mut conn, &mut seen, reason).await,
+        Err(reason) => refuse(&mut flow, reason).await,
     };
-    seen.seen.total = conn.worker.now().since(began);
-    seen.observe(&conn);
-    if conn.next == Next::Linger {
-        linger(&mut conn).await;
+    if flow.conn.next == Next::Linger {
+        linger(&mut flow.conn).await;
     }
 }
 
@@ -121,16 +123,14 @@ struct Way<N: Net> {
 }
 
 /// Finds the service of a flow, by what its client says first where that decides. `spent` of the time for that is over.
-async fn way<N: Net>(
-    conn: &mut Conn<N>,
-    seen: &mut Seen,
-    spent: Duration,
-) -> Result<Way<N>, Reason> {
-    let view = conn.worker.view();
-    let door = conn.door.clone();
-    let (_, plan) = door
+async fn way<N: Net>(flow: &mut Flow<N>, spent: Duration) -> Result<Way<N>, Reason> {
+    let view = flow.conn.worker.view();
+    flow.view = Some(view.clone());
+    let door = flow.conn.door.clone();
+    let (at, plan) = door
         .plan(&view.live, view.version)
         .ok_or(Reason::ListenerGone)?;
+    flow.seen.listener = Some(at);
     let mut first = Vec::new();
     let limits = &plan.limits;
     let sides = match plan.flows.as_ref().ok_or(Reason::ListenerGone)? {
@@ -138,23 +138,25 @@ async fn way<N: Net>(
         FlowPlan::Hello(names) => {
             let within = limits.handshake_within.saturating_sub(spent);
             let most = limits.handshakes;
+            // Until something has come it is no flow.
+            flow.told = true;
             // On the heap: most flows read none.
-            let read = Box::pin(hello::read(conn, most, within, &mut first)).await;
-            seen.seen.received = first.len() as u64;
-            seen.nothing = read.is_err() && first.is_empty();
+            let read = Box::pin(hello::read(&mut flow.conn, most, within, &mut first)).await;
+            flow.seen.received = first.len() as u64;
+            flow.told = read.is_err() && first.is_empty();
             let hello = read?;
             let sides = named(names, &hello);
-            seen.seen.received = hello.bytes.len() as u64;
-            (first, seen.name) = (hello.bytes, hello.name);
+            flow.seen.received = hello.bytes.len() as u64;
+            (first, flow.name) = (hello.bytes, hello.name);
             sides?
         }
     };
-    let service = side(sides, conn.worker.chance());
+    let service = side(sides, flow.conn.worker.chance());
     let seat = view.seats.get(service).ok_or(Reason::ListenerGone)?;
-    seen.service = Some(seat.live.state.clone());
+    flow.seen.service = Some(service);
     Ok(Way {
         seat: seat.clone(),
-        introduction: conn.introduction(&seat.live.plan.upstream, b""),
+        introduction: flow.conn.introduction(&seat.live.plan.upstream, b""),
         idle: limits.idle,
         first,
     })
@@ -183,28 +185,26 @@ impl<S: Sock> Drop for Upstream<S> {
 
 /// Connects to one backend after the other, until one takes the connection or no more may be tried.
 async fn connected<N: Net>(
-    conn: &mut Conn<N>,
-    seen: &mut Seen,
+    flow: &mut Flow<N>,
     way: &Way<N>,
-    began: Instant,
 ) -> Result<(Pick<Held>, Upstream<N::Sock>), Reason> {
     let service = &way.seat.live;
     let limits = &service.plan.limits;
-    let until = began + limits.exchange;
+    let until = flow.began + limits.exchange;
     let mut tried = Tried::default();
+    let Flow { conn, seen, .. } = flow;
     let (handle, now) = (&way.seat.handle, conn.worker.now());
     let asked = handle.pick_or_wait(&ask(conn, way, &tried), until, now);
-    let queued = &mut seen.seen.queue;
-    let picked = queue::picked(conn, handle, asked, true, queued).await;
+    let picked = queue::picked(conn, handle, asked, true, &mut seen.queue).await;
     let mut pick = picked.map_err(|unpicked| match unpicked {
         Unpicked::Refused(refusal) => Reason::Refused(refusal),
         Unpicked::Gone => Reason::ClientGone,
     })?;
     loop {
-        seen.seen.attempts += 1;
+        flow.seen.attempts += 1;
         tried.insert(pick.backend());
-        let now = conn.worker.now();
-        let failed = match attempt(conn, seen, way, pick, (now + limits.connect).min(until)).await {
+        let now = flow.conn.worker.now();
+        let failed = match attempt(flow, way, pick, (now + limits.connect).min(until)).await {
             Ok(connected) => return Ok(connected),
             Err(Unopened::Gone) => return Err(Reason::ClientGone),
             Err(Unopened::Failed(fault, reason)) => (fault, reason),
@@ -218,24 +218,24 @@ async fn connected<N: Net>(
             progress: Progress::Unsent,
             replayable: true,
             reused: false,
-            made: seen.seen.attempts,
-            deadline_left: Some(until.since(conn.worker.now())),
+            made: flow.seen.attempts,
+            deadline_left: Some(until.since(flow.conn.worker.now())),
             expected: Duration::ZERO,
             class: CLASS,
-            untried: (seen.seen.attempts as usize) < service.state.members(),
+            untried: (flow.seen.attempts as usize) < service.state.members(),
             rest: None,
         };
-        let another = |tried: &Tried| self::pick(conn, way, tried);
-        let again = (way.seat).again(&conn.worker, &failed, &mut tried, another);
+        let another = |tried: &Tried| self::pick(&flow.conn, way, tried);
+        let again = (way.seat).again(&flow.conn.worker, &failed, &mut tried, another);
         let Some((next, after)) = again else {
             return Err(reason);
         };
         pick = next;
-        if !conn.stays(after, true).await {
+        if !flow.conn.stays(after, true).await {
             service.state.service.retry_not_made();
             return Err(Reason::ClientGone);
         }
-        pick.begins(conn.worker.now());
+        pick.begins(flow.conn.worker.now());
     }
 }
 
@@ -259,8 +259,7 @@ fn ask<'t, N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &'t Tried) -> Ask<'t> {
 
 /// Connects to the backend of a pick, and tells the pick how that went: a connection that stands is its answer.
 async fn attempt<N: Net>(
-    conn: &mut Conn<N>,
-    seen: &mut Seen,
+    flow: &mut Flow<N>,
     way: &Way<N>,
     mut pick: Pick<Held>,
     until: Instant,
@@ -268,11 +267,9 @@ async fn attempt<N: Net>(
     let Some(lane) = way.seat.lane(pick.backend()) else {
         return Err(Unopened::Failed(None, Reason::ConnectFailed));
     };
-    conn.deadline.serves(lane.backend.number);
-    if conn.worker.is_recording() {
-        seen.backend.clear();
-        let id = pick.backend().id().as_str();
-        seen.backend.extend_from_slice(id.as_bytes());
+    flow.conn.deadline.serves(lane.backend.number);
+    if flow.conn.worker.is_recording() {
+        flow.asks(&pick);
     }
     let opening = Opening {
         service: &way.seat.live,
@@ -284,8 +281,10 @@ async fn attempt<N: Net>(
         // One that carried something else before is not the beginning of anything.
         fresh: true,
     };
-    let opened = opening.open(conn, &mut seen.seen, &lane, pick.at()).await;
-    let now = conn.worker.now();
+    let opened = opening
+        .open(&mut flow.conn, &mut flow.seen, &lane, pick.at())
+        .await;
+    let now = flow.conn.worker.now();
     match opened {
         Ok((upstream, ready)) => {
             pick.answered(Verdict::Success, ready);
@@ -305,8 +304,7 @@ async fn attempt<N: Net>(
 
 /// Passes bytes on until the flow has ended, and says how it did.
 async fn relay<N: Net>(
-    conn: &mut Conn<N>,
-    seen: &mut Seen,
+    flow: &mut Flow<N>,
     way: Way<N>,
     pick: Pick<Held>,
     mut upstream: Upstream<N::Sock>,
@@ -316,23 +314,25 @@ async fn relay<N: Net>(
     } = way;
     // The plan that it was found by may go while the flow goes on.
     drop(seat);
+    let mut account = flow.stands(&pick);
+    let said = first.len() as u64;
+    account.moved(said, 0);
     let mut upload = Pump::tunnel().before(first);
     let mut download = Pump::tunnel();
     let rests = Rests {
         both: idle,
         one: idle,
     };
+    let conn = &mut flow.conn;
     let parted = both_ways(
         conn,
         &mut upstream.0,
         &mut upload,
         &mut download,
         rests,
-        |_, _| (),
+        |received, sent| account.moved(said + received, sent),
     )
     .await;
-    seen.seen.received += upload.came();
-    seen.seen.sent = download.came();
     let silent = !upload.has_written() && download.came() == 0;
     let (reason, outcome) = match parted {
         Parted::Closed => (Reason::Served, Outcome::Completed),
@@ -345,7 +345,7 @@ async fn relay<N: Net>(
         }
         Parted::Idle | Parted::Stalled => (Reason::IdleTimeout, Outcome::Completed),
     };
-    seen.seen.reason = reason;
+    account.reason = reason;
     pick.finish(outcome, conn.worker.now());
     let next = match parted {
         Parted::Closed => Next::Close,
@@ -356,15 +356,19 @@ async fn relay<N: Net>(
 }
 
 /// A flow that no backend has taken: it is cut, but for a TLS client, which is told why.
-async fn refuse<N: Net>(conn: &mut Conn<N>, seen: &mut Seen, reason: Reason) -> Next {
-    seen.seen.reason = reason;
+async fn refuse<N: Net>(flow: &mut Flow<N>, reason: Reason) -> Next {
+    flow.seen.reason = reason;
+    let conn = &mut flow.conn;
     if !matches!(reason, Reason::ClientGone | Reason::ClientLeft) {
         conn.door.state().counters.answered(reason);
     }
     let alert = match reason {
         Reason::UnknownName => hello::UNRECOGNIZED_NAME,
         Reason::UnknownProtocol => hello::NO_PROTOCOL,
-        _ => return Next::Cut,
+        _ => {
+            flow.observe();
+            return Next::Cut;
+        }
     };
     conn.deadline.set(conn.worker.now() + ALERT_WITHIN);
     poll_fn(|cx| match conn.sock.poll_write(cx, &alert) {
@@ -373,29 +377,64 @@ async fn refuse<N: Net>(conn: &mut Conn<N>, seen: &mut Seen, reason: Reason) -> 
         Poll::Pending => conn.deadline.poll_passed(cx),
     })
     .await;
+    flow.observe();
     Next::Linger
 }
 
-impl Seen {
-    /// Counts it and writes it down, under the plan of now.
-    fn observe<N: Net>(mut self, conn: &Conn<N>) {
-        if self.nothing {
+impl<N: Net> Flow<N> {
+    /// Remembers who is asked.
+    fn asks(&mut self, pick: &Pick<Held>) {
+        self.backend.clear();
+        let id = pick.backend().id().as_str();
+        self.backend.extend_from_slice(id.as_bytes());
+    }
+
+    /// It stands: an account is opened of it, and nothing of the plan is held any more.
+    fn stands(&mut self, pick: &Pick<Held>) -> Account<N> {
+        // The log may be opened while the flow goes on.
+        self.asks(pick);
+        let worker = self.conn.worker.clone();
+        self.seen.switched = Some(worker.now().since(self.began));
+        let note = self.view.take().map(|view| {
+            let desk = self.desk();
+            let note = worker.note(&view, &desk, self.conn.sock.secured());
+            worker.give_desk(desk);
+            note
+        });
+        self.told = true;
+        Account::open(worker, note, self.began)
+    }
+
+    fn desk(&mut self) -> Box<Desk> {
+        let mut desk = self.conn.worker.desk();
+        desk.seen = self.seen;
+        desk.backend = std::mem::take(&mut self.backend);
+        desk.name.clear();
+        let name = self.name.take().unwrap_or_default();
+        desk.name.extend_from_slice(name.as_bytes());
+        desk
+    }
+
+    /// Counts it and writes it down, once.
+    fn observe(&mut self) {
+        if std::mem::replace(&mut self.told, true) {
             return;
         }
-        let view = conn.worker.view();
-        let plan = conn.door.plan(&view.live, view.version);
-        self.seen.listener = plan.map(|(at, _)| at);
-        self.seen.service = self.service.and_then(|state| {
-            let mut seats = view.seats.iter();
-            seats.position(|seat| Arc::ptr_eq(&seat.live.state, &state))
-        });
-        let mut desk = conn.worker.desk();
-        desk.seen = self.seen;
-        desk.backend = self.backend;
-        desk.name.clear();
-        let name = self.name.as_deref().unwrap_or_default();
-        desk.name.extend_from_slice(name.as_bytes());
-        conn.worker.observe(&view, &desk, conn.sock.secured());
-        conn.worker.give_desk(desk);
+        if let Some(view) = self.view.take() {
+            let worker = self.conn.worker.clone();
+            self.seen.total = worker.now().since(self.began);
+            let desk = self.desk();
+            worker.observe(&view, &desk, self.conn.sock.secured());
+            worker.give_desk(desk);
+        }
+    }
+}
+
+impl<N: Net> Drop for Flow<N> {
+    fn drop(&mut self) {
+        // What a panic ends is counted as such.
+        if !std::thread::panicking() {
+            self.observe();
+        }
     }
 }

@@ -82,6 +82,9 @@ mod relay;
 /// What follows a change of protocol.
 mod tunnel;
 
+/// What is counted of tunnels and flows as they go.
+mod account;
+
 /// Whose turn it is.
 mod turn;
 

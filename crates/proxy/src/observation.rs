@@ -55,7 +55,8 @@ pub struct Observation {
     pub head: Option<Duration>,
     /// From the first byte of the request to the last of the answer.
     pub total: Duration,
-    /// From the first byte of the request to the change of protocol; the rest was a tunnel. None: there was none.
+    /// From the first byte of the request to the change of protocol, the rest was a tunnel; of a flow, until its connection to the
+    /// backend stood. None: it came to neither.
     pub switched: Option<Duration>,
     /// Bytes of the request's head, or of what came of it. 0: nothing came, so that there was no exchange.
     pub head_received: usize,
@@ -105,8 +106,8 @@ pub const BUCKETS: [f64; 17] = [
     5.0, 10.0, 30.0,
 ];
 
-/// Upper bounds of the buckets for how long tunnels were open, in seconds; above the last is one more.
-pub const TUNNEL_BUCKETS: [f64; 8] = [1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
+/// Upper bounds of the buckets for how long tunnels and flows were open, in seconds; above the last is one more.
+pub const PASSED_BUCKETS: [f64; 8] = [1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
 
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -154,15 +155,17 @@ pub struct ServiceCounters {
     /// Bytes of answers' bodies.
     pub sent: Count,
     /// Its tunnels.
-    pub tunnels: TunnelCounters,
+    pub tunnels: PassedCounters,
+    /// Its flows.
+    pub flows: PassedCounters,
     /// Its retries.
     pub retries: RetryCounters,
 }
 
-/// One worker's counters of one service's tunnels.
+/// One worker's counters of what one service's tunnels, or its flows, pass on as it comes.
 #[derive(Debug, Default)]
-pub struct TunnelCounters {
-    /// Tunnels that were opened.
+pub struct PassedCounters {
+    /// Those that were opened.
     pub opened: Count,
     /// Of them, those that are over.
     pub closed: Count,
@@ -170,16 +173,16 @@ pub struct TunnelCounters {
     pub received: Count,
     /// Bytes to clients, as they go.
     pub sent: Count,
-    /// Tunnels by how long they were open, not cumulative; the last is above all bounds.
-    pub lasted: [Count; TUNNEL_BUCKETS.len() + 1],
+    /// Those that are over by how long they were open, not cumulative; the last is above all bounds.
+    pub lasted: [Count; PASSED_BUCKETS.len() + 1],
     /// Sum of that, in nanoseconds.
     pub lasted_sum: Count,
 }
 
-impl TunnelCounters {
+impl PassedCounters {
     fn observe(&self, lasted: Duration) {
         let seconds = lasted.as_secs_f64();
-        self.lasted[TUNNEL_BUCKETS.partition_point(|&bound| bound < seconds)].add(1);
+        self.lasted[PASSED_BUCKETS.partition_point(|&bound| bound < seconds)].add(1);
         self.lasted_sum.add(nanos(lasted));
     }
 }
@@ -199,13 +202,23 @@ impl Default for ServiceCounters {
             latency_sum: Count::default(),
             received: Count::default(),
             sent: Count::default(),
-            tunnels: TunnelCounters::default(),
+            tunnels: PassedCounters::default(),
+            flows: PassedCounters::default(),
             retries: RetryCounters::default(),
         }
     }
 }
 
 impl ServiceCounters {
+    /// Its flows, or its tunnels.
+    #[must_use]
+    pub const fn passed(&self, flow: bool) -> &PassedCounters {
+        match flow {
+            true => &self.flows,
+            false => &self.tunnels,
+        }
+    }
+
     /// Takes an exchange in.
     pub fn observe(&self, seen: &Observation) {
         let class = usize::from(seen.status / 100).min(5);
@@ -217,10 +230,11 @@ impl ServiceCounters {
         let elsewhere = seen.refused.map_or(0, |(_, _, attempts)| attempts);
         self.attempts
             .add(seen.attempts.saturating_sub(elsewhere).into());
-        // A tunnel answers with its change of protocol: how long it lasts is no latency.
+        // A tunnel answers with its change of protocol, a flow's backend with its connection: how long they last is no latency.
         let latency = seen.switched.unwrap_or(seen.total);
         if let Some(switched) = seen.switched {
-            self.tunnels.observe(seen.total.saturating_sub(switched));
+            self.passed(seen.flow)
+                .observe(seen.total.saturating_sub(switched));
         }
         let seconds = latency.as_secs_f64();
         let bucket = BUCKETS.partition_point(|&bound| bound < seconds);

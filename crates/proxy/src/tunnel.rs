@@ -3,21 +3,19 @@
 //! A tunnel has left its exchange: it holds nothing of a plan, so that reloads neither touch it nor are held by it, no head, and
 //! no buffer while nothing moves. What it carries is not looked into.
 
-use std::rc::Rc;
-
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
 
+use crate::account::Account;
 use crate::connection::{Conn, Next};
 use crate::net::Net;
-use crate::observation::TunnelCounters;
 use crate::reason::Reason;
 use crate::relay::Pump;
 use crate::relay::tunnel::{Parted, Rests, both_ways};
 use crate::sock::Sock;
 use crate::upstream::Connection;
-use crate::worker::{Note, Worker};
+use crate::worker::Note;
 
 /// What is left of an exchange whose protocol was changed.
 pub(crate) struct Tunnel<S: Sock> {
@@ -38,64 +36,6 @@ impl<S: Sock> Drop for Upstream<S> {
     fn drop(&mut self) {
         if !self.1 {
             self.0.sock.cut();
-        }
-    }
-}
-
-/// What is counted and written down of a tunnel, on every path. Dropped so, the worker ends.
-struct Account<N: Net> {
-    worker: Rc<Worker<N>>,
-    note: Option<Note>,
-    began: Instant,
-    received: u64,
-    sent: u64,
-    reason: Reason,
-}
-
-impl<N: Net> Account<N> {
-    fn open(worker: Rc<Worker<N>>, note: Option<Note>, began: Instant) -> Self {
-        let account = Self {
-            worker,
-            note,
-            began,
-            received: 0,
-            sent: 0,
-            reason: Reason::Drained,
-        };
-        account.count(|counters| counters.opened.add(1));
-        account
-    }
-
-    fn count(&self, count: impl FnOnce(&TunnelCounters)) {
-        let state = self.note.as_ref().and_then(|note| note.service.as_ref());
-        if let Some(row) = state.and_then(|state| state.counters.get(self.worker.index)) {
-            count(&row.tunnels);
-        }
-    }
-
-    /// So many bytes came so far.
-    fn moved(&mut self, received: u64, sent: u64) {
-        if (received, sent) == (self.received, self.sent) {
-            return;
-        }
-        self.count(|counters| {
-            counters.received.add(received - self.received);
-            counters.sent.add(sent - self.sent);
-        });
-        (self.received, self.sent) = (received, sent);
-    }
-}
-
-impl<N: Net> Drop for Account<N> {
-    fn drop(&mut self) {
-        self.count(|counters| counters.closed.add(1));
-        // What a panic ends is counted as such.
-        if let Some(note) = self.note.take().filter(|_| !std::thread::panicking()) {
-            let total = self.worker.now().since(self.began);
-            self.worker.observe_note(note, |seen| {
-                (seen.reason, seen.total) = (self.reason, total);
-                (seen.received, seen.sent) = (self.received, self.sent);
-            });
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::deadline::Deadlines;
 use crate::http2::runner::Runners;
 use crate::live::{Live, LiveService, Published, ServiceState};
 use crate::net::Net;
-use crate::observation::Observation;
+use crate::observation::{Observation, PassedCounters};
 use crate::outlet::Scribe;
 use crate::record::Batch;
 use crate::relay::Pump;
@@ -103,12 +103,21 @@ pub(crate) struct Desk {
     pub(crate) name: Vec<u8>,
 }
 
-/// What is to be counted and written down of a tunnel when it ends.
+/// What is to be counted and written down of a tunnel or a flow, as it goes and when it ends.
 pub(crate) struct Note {
-    pub(crate) service: Option<Arc<ServiceState>>,
+    service: Option<Arc<ServiceState>>,
     /// The one that refused before.
     refused: Option<Arc<ServiceState>>,
     record: Batch,
+}
+
+impl Note {
+    /// What this worker counts of the like of it, as they go.
+    pub(crate) fn passed(&self, worker: usize) -> Option<&PassedCounters> {
+        let row = self.service.as_ref()?.counters.get(worker)?;
+        let flow = self.record.records().next()?.seen().flow;
+        Some(row.passed(flow))
+    }
 }
 
 impl Default for Desk {
@@ -208,7 +217,7 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// What was seen of an exchange that goes on as a tunnel, so that nothing of the plan is held until it ends.
+    /// What was seen of an exchange that goes on as a tunnel, or of a flow that stands, so that nothing of the plan is held until it ends.
     pub(crate) fn note(&self, view: &View<N>, desk: &Desk, secured: Option<&Secured>) -> Note {
         let state = |at: usize| Some(view.seats.get(at)?.live.state.clone());
         Note {
@@ -218,7 +227,7 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// Takes in what was seen of a tunnel that has ended.
+    /// Takes in what was seen of a tunnel or a flow that has ended.
     pub(crate) fn observe_note(&self, mut note: Note, end: impl FnOnce(&mut Observation)) {
         let Some(seen) = note.record.seen_mut() else {
             return;

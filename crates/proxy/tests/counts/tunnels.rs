@@ -6,7 +6,7 @@ use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_proxy::live::Live;
-use evenkeel_proxy::observation::{TunnelCounters, by_reason};
+use evenkeel_proxy::observation::{PassedCounters, by_reason};
 use evenkeel_proxy::record::Text;
 use evenkeel_proxy::sock::Sock;
 
@@ -46,7 +46,7 @@ fn switch(scene: &mut Scene, client: &mut Client) {
     assert!(!scene.backend_says(client, SWITCHED).is_empty());
 }
 
-fn counters(scene: &Scene, look: impl Fn(&TunnelCounters) -> u64) -> u64 {
+fn counters(scene: &Scene, look: impl Fn(&PassedCounters) -> u64) -> u64 {
     look(&scene.published.load().services[0].state.counters[0].tunnels)
 }
 

@@ -304,6 +304,73 @@ fn a_flow_outlives_reloads_and_ends_with_a_drains_deadline() {
         let error = end.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }
+    // What a drain cuts has its row as well.
+    let was = format!("\"backend\":\"{}\"", backend.local_addr().unwrap());
+    row(
+        &folder,
+        &[
+            "\"listener\":\"db\"",
+            "\"service\":\"db\"",
+            &was,
+            "\"reason\":\"drained\"",
+            "\"received_bytes\":10,",
+            "\"sent_bytes\":5,",
+        ],
+    );
+}
+
+/// Bytes are counted while they go, and who outlives its listener and its service is not forgotten.
+#[test]
+fn a_flow_is_counted_as_it_goes_and_named_when_its_names_are_gone() {
+    let folder = Folder::new("tcp-counted");
+    let (mut keel, backend) = over(&folder, "forward: db", "");
+    let (mut client, mut server) = pair(&keel, &backend);
+    client.write_all(b"question").unwrap();
+    let mut word = [0; 8];
+    server.read_exact(&mut word).unwrap();
+    server.write_all(b"answer").unwrap();
+    client.read_exact(&mut word[..6]).unwrap();
+    for counted in [
+        "evenkeel_flows{service=\"db\"} 1",
+        "evenkeel_flow_bytes_total{service=\"db\",direction=\"received\"} 8",
+        "evenkeel_flow_bytes_total{service=\"db\",direction=\"sent\"} 6",
+        "evenkeel_flow_duration_seconds_count{service=\"db\"} 0",
+    ] {
+        metric(&keel, counted);
+    }
+    let status = keel.page("/v1/status");
+    let flows: String = status.split_whitespace().collect();
+    assert!(
+        flows.contains("\"flows\":{\"open\":1,\"received_bytes\":8,\"sent_bytes\":6}"),
+        "{status}"
+    );
+    // Its end is no latency: that is what its connection took.
+    drop((client, server));
+    metric(
+        &keel,
+        "evenkeel_flow_duration_seconds_count{service=\"db\"} 1",
+    );
+    metric(&keel, "evenkeel_flows{service=\"db\"} 0");
+    let (mut client, mut server) = pair(&keel, &backend);
+    let other = text("forward: db", &[backend.local_addr().unwrap()], "");
+    folder.write(
+        "keel.yaml",
+        &other
+            .replace("db:", "other:")
+            .replace("forward: db", "forward: other"),
+    );
+    keel.signal("-HUP");
+    keel.until_any("reloaded");
+    client.write_all(b"late").unwrap();
+    server.read_exact(&mut word[..4]).unwrap();
+    drop((client, server));
+    row(
+        &folder,
+        &[
+            "\"listener\":\"db\",\"rule\":null,\"service\":\"db\"",
+            "\"received_bytes\":4,",
+        ],
+    );
 }
 
 /// What `openssl s_client` says of a connection over which this is sent.
