@@ -60,7 +60,7 @@ impl Secured {
         };
         let made = towards.handshake(sock, backend).await.map_err(refused)?;
         // HTTP/2 is never spoken without having been agreed on (RFC 9113 section 3.2); older servers of HTTP/1.1 agree on nothing.
-        let http2 = match made.secured().and_then(|secured| secured.alpn) {
+        let http2 = match made.secured().and_then(|secured| secured.alpn.as_deref()) {
             Some(agreed) if spoken.contains(&agreed) => agreed == HTTP2,
             None if spoken.contains(&HTTP1) => false,
             _ => return Err(ProbeError::Protocol("tls", "protocol")),

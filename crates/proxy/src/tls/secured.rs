@@ -1,5 +1,6 @@
 //! Owns what was agreed on in a handshake, and who the peer has shown to be.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub struct Secured {
     /// The cipher, by its name at IANA.
     pub cipher: Option<&'static str>,
     /// What is spoken over it (RFC 7301). None: nobody said.
-    pub alpn: Option<&'static [u8]>,
+    pub alpn: Option<Cow<'static, [u8]>>,
     /// The group of the key exchange, as rustls writes it.
     pub group: Option<&'static str>,
     /// Without a whole handshake.
@@ -68,7 +69,7 @@ impl Secured {
     /// Whether HTTP/2 is spoken, and nothing else.
     #[must_use]
     pub fn is_http2(&self) -> bool {
-        self.alpn == Some(b"h2")
+        self.alpn.as_deref() == Some(b"h2")
     }
 
     /// What an observation keeps.
@@ -102,7 +103,7 @@ impl Secured {
             cipher: tls
                 .negotiated_cipher_suite()
                 .and_then(|one| name(one.suite())),
-            alpn: tls.alpn_protocol().and_then(spoken),
+            alpn: tls.alpn_protocol().map(spoken),
             group: group.and_then(|group| group.name().as_str()),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
             client,
@@ -120,10 +121,11 @@ fn name(cipher: CipherSuite) -> Option<&'static str> {
     }
 }
 
-/// The name of a protocol, which nobody has to keep.
-fn spoken(alpn: &[u8]) -> Option<&'static [u8]> {
+/// The name of a protocol; those of HTTP nobody has to keep.
+fn spoken(alpn: &[u8]) -> Cow<'static, [u8]> {
     let all: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
-    all.into_iter().find(|one| *one == alpn)
+    let known = all.into_iter().find(|one| *one == alpn);
+    known.map_or_else(|| Cow::Owned(alpn.to_vec()), Cow::Borrowed)
 }
 
 /// Who a client is, by a certificate that was verified.
@@ -153,6 +155,11 @@ impl Identity {
     /// Its alternative names, one by one.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.split(',').filter(|name| !name.is_empty())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn nobody() -> Self {
+        Self::of(b"")
     }
 
     fn of(certificate: &[u8]) -> Self {

@@ -26,7 +26,7 @@ pub(super) const DATAGRAM: u8 = 2;
 /// Whose addresses stand behind the fixed part.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Nobody's; what stands there is skipped, for nobody knows where in it a TLV would begin.
+    /// Nobody's; what stands there is skipped, but for a checksum that is wrong.
     Skipped(Endpoints<'static>),
     Inet(Transport),
     Inet6(Transport),
@@ -110,6 +110,12 @@ impl Kind {
         let addresses = &whole[FIXED..behind];
         let endpoints = match self {
             Self::Skipped(endpoints) => {
+                // Without a family there are no addresses, and TLVs may stand there: what else they say is nobody's.
+                if whole[FIXED - 3] & 0xF0 == 0
+                    && matches!(Extras::read(whole, FIXED), Err(Unreadable::Checksum))
+                {
+                    return Err(Unreadable::Checksum);
+                }
                 return Ok(Header {
                     length: whole.len(),
                     endpoints,

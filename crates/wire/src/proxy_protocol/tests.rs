@@ -230,6 +230,18 @@ fn sent_by_haproxy() {
         other[at] ^= 1;
         refused(&other, Unreadable::Checksum);
     }
+    // Who speaks for nobody may say one as well: a proxy's own check, and an unknown client.
+    for (command, endpoints) in [(0x20, Endpoints::Local), (0x21, Endpoints::Unknown)] {
+        let rest = [command, 0, 0, 11, 3, 0, 4, 0, 0, 0, 0, 4, 0, 1, 0];
+        let mut whole = [&BINARY_BEGIN[..], &rest].concat();
+        refused(&whole, Unreadable::Checksum);
+        let sum = crc32c::of(&[&whole]);
+        whole[19..23].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(taken(&whole).endpoints, endpoints);
+        // What is no row of TLVs is skipped.
+        whole[17] = 0xff;
+        assert_eq!(taken(&whole).endpoints, endpoints);
+    }
 
     let tls = hex("0d0a0d0a000d0a515549540a 21110078 7f0000017f0000019e02932b
          030004f3d45cfc 0100026832 02000b6578616d706c652e636f6d 05000d7569642d3132372e302e302e31
