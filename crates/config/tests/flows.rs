@@ -86,6 +86,11 @@ fn names_and_protocols_find_their_service() {
     for (name, offered, expect) in [
         (Some("db.example.com"), &[][..], Ok(1)),
         (Some("DB.Example.com"), &["h2"], Ok(1)),
+        (Some("db.example.com."), &[], Ok(1)),
+        (Some("A.example.com."), &["h2"], Ok(2)),
+        // Two dots are another name, and an address is none.
+        (Some("db.example.com.."), &[], Ok(0)),
+        (Some("127.0.0.1"), &[], Ok(0)),
         (Some("a.example.com"), &[], Ok(0)),
         (Some("a.example.com"), &["h3", "h2"], Ok(2)),
         // What the client likes better.
@@ -140,6 +145,18 @@ fn what_is_wrong_is_said_at_its_place() {
         ],
     );
     wrong("protocol: tcp, sni: {}", &[("{}", "empty")]);
+    wrong(
+        "protocol: tcp, forward: one, tls: { alpn: [\"\"], certificates: [] }",
+        &[("\"\"]", "name"), ("[] }", "missing")],
+    );
+    for key in ["head: 1s", "tunnel: 1s", "keep_alive: 1s"] {
+        let listener = format!("protocol: tcp, forward: one, timeouts: {{ {key} }}");
+        wrong(&listener, &[(key, "no_effect")]);
+    }
+    for key in ["streams: 9", "head: 1KiB", "body: 1KiB", "requests: 9"] {
+        let listener = format!("protocol: tcp, forward: one, limits: {{ {key} }}");
+        wrong(&listener, &[(key, "no_effect")]);
+    }
     for key in ["path: as_is", "via: a", "real_ip: true", "half_close: true"] {
         let listener = format!("protocol: tcp, forward: one, {key}");
         wrong(&listener, &[(key, "protocol")]);

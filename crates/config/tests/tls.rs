@@ -132,6 +132,7 @@ fn what_is_wrong_with_a_listener() {
         ("hstz: 1d", "hstz", "unknown_key"),
         ("hsts: 1", "1", "duration"),
         ("hsts: { preload: true }", "{ preload", "missing"),
+        ("alpn: [h2]", "alpn", "protocol"),
     ] {
         wrong(&format!("tls: {{ {SITE}, {more} }}"), "", &[(place, word)]);
     }

@@ -37,6 +37,7 @@ static TERMS: LazyLock<Option<Arc<Terms>>> = LazyLock::new(|| {
         },
     };
     let plan = TlsPlan {
+        alpn: Vec::new(),
         policy: Policy::Intermediate,
         certificates: vec![CertificatePlan {
             cert: material(include_bytes!("client_hello/site.pem")),

@@ -210,7 +210,7 @@ pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
             "idle_body",
             Shape::Wait,
             Absent::Is(|| written::duration(ListenerLimits::default().idle_body)),
-            "Between two bytes of a body, and for a write that does not move.",
+            "Between two bytes of a body, and for a write that does not move, with `protocol: tcp` too.",
         ),
         key(
             "tunnel",
@@ -222,7 +222,7 @@ pub(crate) static LISTENER_TIMEOUTS: Keys = Keys {
             "idle",
             Shape::Wait,
             Absent::Is(|| written::duration(ListenerLimits::default().idle)),
-            "With `protocol: tcp`: without a byte either way.",
+            "With `protocol: tcp`: without a byte either way, also once one direction has ended.",
         ),
         key(
             "keep_alive",

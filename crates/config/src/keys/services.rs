@@ -317,7 +317,7 @@ pub(crate) static SERVICE_TIMEOUTS: Keys = Keys {
             "idle_body",
             Shape::Wait,
             Absent::Is(|| written::duration(ServiceLimits::default().idle_body)),
-            "Between two bytes of a response's body.",
+            "Between two bytes of a response's body. Of a flow of TCP, for a write that does not move: the shorter one holds, the listener's or this.",
         ),
         key(
             "tunnel",

@@ -21,6 +21,12 @@ pub(crate) static TLS: Keys = Keys {
             "Certificates by the names that stand in them; the first is for clients that ask for no other's name.",
         ),
         key(
+            "alpn",
+            Shape::List(&Shape::Text),
+            Absent::No("not agreed on"),
+            "With `protocol: tcp`: what is agreed on with clients that offer protocols, best first, like `postgresql`; who offers none of these is refused.",
+        ),
+        key(
             "client_auth",
             Shape::WordOr(&["off"], "", &CLIENT_AUTH),
             Absent::Is(|| "off".into()),

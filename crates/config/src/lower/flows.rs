@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rules::{Services, host, sides};
+use super::tls::ALPN_NAME;
 use crate::keys::SNI;
 use crate::limits;
 use crate::plan::{FlowPlan, HelloName, HelloPlan, HelloTarget, HostPattern, SidePlan};
@@ -65,6 +66,17 @@ pub(super) fn of_http(fields: &Fields<'_>, key: &str) {
             key.text
         );
         fields.reading.error(key.at, "protocol", message);
+    }
+}
+
+/// Warns of keys that say something of requests. No error: they were taken without a word before, and do no harm.
+pub(super) fn of_requests(fields: &Fields<'_>, keys: &[&'static str]) {
+    for key in keys.iter().filter_map(|key| fields.stands(key)) {
+        let message = format!(
+            "`{}` has no effect here: it is for requests, and this listener speaks TCP",
+            key.0.text
+        );
+        fields.reading.warning(key.0.at, "no_effect", message);
     }
 }
 
@@ -135,8 +147,7 @@ fn target(reading: &Reading, node: &Node, services: &mut Services) -> Option<Hel
         for (key, node) in entries {
             // RFC 7301 section 3.1.
             if !(1..=255).contains(&key.text.len()) {
-                let message = "a protocol is named by 1 to 255 bytes, like `h2` or `http/1.1`";
-                reading.error(key.at, "name", message);
+                reading.error(key.at, "name", ALPN_NAME);
             }
             let sides = sides(reading, node, services);
             all.extend(sides.map(|sides| (key.text.as_bytes().into(), sides)));

@@ -28,13 +28,7 @@ pub(super) fn read(
     }
     let tcp = fields.word("protocol") == Some("tcp");
     let flows = flows::read(&fields, tcp, at, services);
-    let mut limits = ListenerLimits::default();
-    if let Some(map) = fields.map("limits", &LISTENER_LIMITS) {
-        read_limits(map, &mut limits);
-    }
-    if let Some(map) = fields.map("timeouts", &LISTENER_TIMEOUTS) {
-        read_timeouts(map, &mut limits);
-    }
+    let limits = limits_of(&fields, tcp);
     let from = proxy_protocol::listener(&fields, binds.as_deref().unwrap_or_default());
     let path = match fields.word("path") {
         Some("refuse") => PathHandling::Refuse,
@@ -152,6 +146,24 @@ fn binds(
     }));
     let own = all.iter().skip(begin);
     own.map(|one| one.address.clone()).collect()
+}
+
+fn limits_of(fields: &Fields<'_>, tcp: bool) -> ListenerLimits {
+    let mut limits = ListenerLimits::default();
+    if let Some(map) = fields.map("limits", &LISTENER_LIMITS) {
+        if tcp {
+            let keys = ["streams", "head", "target", "fields", "body", "requests"];
+            flows::of_requests(&map, &keys);
+        }
+        read_limits(map, &mut limits);
+    }
+    if let Some(map) = fields.map("timeouts", &LISTENER_TIMEOUTS) {
+        if tcp {
+            flows::of_requests(&map, &["head", "tunnel", "keep_alive"]);
+        }
+        read_timeouts(map, &mut limits);
+    }
+    limits
 }
 
 fn read_timeouts(map: Fields<'_>, limits: &mut ListenerLimits) {

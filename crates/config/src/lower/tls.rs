@@ -65,8 +65,14 @@ pub(super) fn listener(
     let client_auth = fields.with("client_auth", client_auth);
     let tickets = fields.with("tickets", tickets);
     let hsts = fields.with("hsts", hsts);
-    if spoken.is_empty() {
+    let tcp = spoken.is_empty();
+    if tcp {
         flows::of_http(&fields, "hsts");
+    }
+    let alpn = fields.with("alpn", alpn);
+    if let (false, Some((key, _))) = (tcp, fields.stands("alpn")) {
+        let message = "`alpn` is for a listener with `protocol: tcp`; which HTTP is agreed on, `http2` says: leave it out";
+        reading.error(key.at, "protocol", message);
     }
     fields.done();
     Some(TlsPlan {
@@ -76,8 +82,27 @@ pub(super) fn listener(
         tickets: tickets.unwrap_or(Tickets::Own(limits::TICKETS_ROTATE)),
         hsts,
         spoken,
+        alpn: alpn.unwrap_or_default(),
     })
 }
+
+/// Names of protocols, best first (RFC 7301 section 3.1).
+fn alpn(reading: &Reading, node: &Node) -> Option<Vec<Arc<str>>> {
+    let items = reading.items(node);
+    let what = format!("{} protocols of one listener", limits::ALPN_NAMES);
+    let items = reading.first(items, limits::ALPN_NAMES, |node| node.at, &what);
+    let name = |node: &Node| {
+        let name = reading.text(node)?;
+        if !(1..=255).contains(&name.value().len()) {
+            reading.error(node.at, "name", ALPN_NAME);
+        }
+        Some(name.value().into())
+    };
+    items.iter().map(name).collect()
+}
+
+/// What a protocol's name is.
+pub(super) const ALPN_NAME: &str = "a protocol is named by 1 to 255 bytes, like `h2` or `http/1.1`";
 
 fn certificate(reading: &Reading, node: &Node) -> Option<CertificatePlan> {
     let fields = reading.map(node, &CERTIFICATE)?;

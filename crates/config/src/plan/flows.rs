@@ -51,7 +51,7 @@ pub(crate) enum HelloName {
 }
 
 impl HelloPlan {
-    /// The services of a client that asks for this name (any case, no trailing dot) and offers these protocols, best first: of
+    /// The services of a client that asks for this name (any case; a trailing dot, which RFC 6066 section 3 forbids, names the same) and offers these protocols, best first: of
     /// several that stand there, the one that it likes best. One label may stand for a star.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl HelloPlan {
         name: Option<&str>,
         offered: impl IntoIterator<Item = &'h [u8]>,
     ) -> Result<&[SidePlan], Unknown> {
-        let lower = name.map(str::to_ascii_lowercase);
+        let lower = name.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
         let named = lower.as_deref().and_then(|name| {
             let behind = || name.split_once('.').map(|(_, behind)| behind);
             let exact = self.exact.get(name);

@@ -49,6 +49,8 @@ pub struct TlsPlan {
     pub hsts: Option<Arc<str>>,
     /// What is spoken over it, best first (RFC 7301); nothing: that is not agreed on.
     pub spoken: &'static [&'static str],
+    /// The same of a TCP listener, where it is not ours to know.
+    pub alpn: Vec<Arc<str>>,
 }
 
 /// Which versions and ciphers, as Mozilla recommends (guidelines 5.7).

@@ -250,6 +250,8 @@ fn config(
     let mut config = builder.with_cert_resolver(names);
     config.time_provider = Arc::new(Date(today));
     config.alpn_protocols = alpn(plan.spoken);
+    let others = plan.alpn.iter().map(|name| name.as_bytes().to_vec());
+    config.alpn_protocols.extend(others);
     // Early data can be sent twice by anybody who saw it once (RFC 8446 section 8).
     config.max_early_data_size = 0;
     match ring {

@@ -126,6 +126,7 @@ pub(crate) fn tls_plan(policy: Policy, certificates: &[&Made]) -> TlsPlan {
         ocsp: None,
     });
     TlsPlan {
+        alpn: Vec::new(),
         spoken: &["http/1.1"],
         policy,
         certificates: plans.collect(),
