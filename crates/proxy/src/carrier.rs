@@ -27,6 +27,14 @@ impl<S: Sock> Carrier<S> {
         matches!(self, Self::Stream(_))
     }
 
+    /// Ready once a stream was taken back, or its connection has ended. Connections tell by [`Sock::broken`].
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Whole(_) => Poll::Pending,
+            Self::Stream(stream) => stream.poll_gone(cx),
+        }
+    }
+
     /// Sends the head of a response; `ends`: nothing follows. On a connection it is left in `head`, to be written before the body.
     ///
     /// # Errors
@@ -101,6 +109,13 @@ impl<S: Sock> Sock for Carrier<S> {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Whole(sock) => sock.poll_shutdown(cx),
+            Self::Stream(stream) => Poll::Ready(stream.end(b"")),
+        }
+    }
+
+    fn poll_shutdown_unsaid(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Whole(sock) => sock.poll_shutdown_unsaid(cx),
             Self::Stream(stream) => Poll::Ready(stream.end(b"")),
         }
     }

@@ -115,7 +115,7 @@ pub(crate) async fn serve<N: Net>(
 /// Where a flow goes.
 struct Way<N: Net> {
     seat: Rc<Seat<N>>,
-    idle: Duration,
+    rests: Rests,
     /// What is to be passed on first.
     first: Vec<u8>,
     /// What begins every connection that is opened.
@@ -156,8 +156,15 @@ async fn way<N: Net>(flow: &mut Flow<N>, spent: Duration) -> Result<Way<N>, Reas
     flow.seen.service = Some(service);
     Ok(Way {
         seat: seat.clone(),
-        introduction: flow.conn.introduction(&seat.live.plan.upstream, b""),
-        idle: limits.idle,
+        introduction: flow
+            .conn
+            .introduction_of_flow(&seat.live.plan.upstream, flow.name.as_deref()),
+        rests: Rests {
+            both: limits.idle,
+            // What follows an end is the protocol's business, and holds no memory of ours.
+            half: limits.idle,
+            stall: limits.idle_body.min(seat.live.plan.limits.idle_body),
+        },
         first,
     })
 }
@@ -310,19 +317,15 @@ async fn relay<N: Net>(
     mut upstream: Upstream<N::Sock>,
 ) -> Next {
     let Way {
-        seat, idle, first, ..
+        seat, rests, first, ..
     } = way;
     // The plan that it was found by may go while the flow goes on.
     drop(seat);
     let mut account = flow.stands(&pick);
     let said = first.len() as u64;
     account.moved(said, 0);
-    let mut upload = Pump::tunnel().before(first);
-    let mut download = Pump::tunnel();
-    let rests = Rests {
-        both: idle,
-        one: idle,
-    };
+    let mut upload = Pump::flow().before(first);
+    let mut download = Pump::flow();
     let conn = &mut flow.conn;
     let parted = both_ways(
         conn,
@@ -335,24 +338,28 @@ async fn relay<N: Net>(
     .await;
     let silent = !upload.has_written() && download.came() == 0;
     let (reason, outcome) = match parted {
-        Parted::Closed => (Reason::Served, Outcome::Completed),
-        Parted::Client => (Reason::ClientLeft, Outcome::ClientLeft),
+        Parted::Closed | Parted::BackendAway => (Reason::Served, Outcome::Completed),
+        Parted::Client | Parted::ClientAway => (Reason::ClientLeft, Outcome::ClientLeft),
         // Whom nobody has said anything to has no other reason to break off than its own.
         Parted::Backend if silent => (Reason::BackendReset, Outcome::Broken(Fault::Reset)),
         Parted::Backend => (Reason::BodyBroken, Outcome::Completed),
         Parted::Idle | Parted::Stalled if conn.deadline.take_cut() => {
             (Reason::BackendDrained, Outcome::Completed)
         }
-        Parted::Idle | Parted::Stalled => (Reason::IdleTimeout, Outcome::Completed),
+        Parted::Idle => (Reason::IdleTimeout, Outcome::Completed),
+        Parted::Stalled => (Reason::ClientStalled, Outcome::Completed),
     };
     account.reason = reason;
     pick.finish(outcome, conn.worker.now());
-    let next = match parted {
-        Parted::Closed => Next::Close,
-        _ => Next::Cut,
-    };
-    upstream.1 = next;
-    next
+    if !parted.is_end() {
+        return Next::Cut;
+    }
+    upstream.1 = Next::Close;
+    match parted {
+        // What it still sends nobody reads: closing over it would take the last words away from it.
+        Parted::BackendAway => Next::Linger,
+        _ => Next::Close,
+    }
 }
 
 /// A flow that no backend has taken: it is cut, but for a TLS client, which is told why.

@@ -4,8 +4,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
@@ -36,6 +36,11 @@ pub trait Net: 'static {
 
     /// Runs a task beside the others of this worker, until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
+    /// Wakes the task that asks once the others had their turns, and those too whom the system has something for by then.
+    fn give_way(&self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
 
     /// The time.
     fn now(&self) -> Instant;
@@ -83,6 +88,11 @@ impl Net for OsNet {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
+    }
+
+    fn give_way(&self, cx: &mut Context<'_>) {
+        // Waking itself, a task would have 61 turns before the system is asked.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 
     fn now(&self) -> Instant {

@@ -25,6 +25,10 @@ const COPIED_MOST: usize = 4096;
 /// From here on, a body is read into the larger buffer.
 const LONG_FROM: u64 = 64 * 1024;
 
+/// What one direction of a tunnel or a flow may move before the others of its worker have their turns: some 0.1 ms. What is small
+/// beside it waits for as many of these as there are large ones.
+const TURN: u64 = 512 * 1024;
+
 /// Why a body did not arrive whole.
 #[derive(Debug)]
 pub(crate) enum Break {
@@ -98,6 +102,12 @@ pub(crate) struct Pump {
     conduit: Option<Box<Lent>>,
     /// All of the body that came, for as long as it may have to be sent again.
     kept: Option<Box<Kept>>,
+    /// An end that its sender did not say is passed on like that; none: it is a break.
+    unsaid: Option<bool>,
+    /// The most that one turn moves.
+    turn: u64,
+    /// It has had its turn, and more may be there.
+    paused: bool,
 }
 
 impl Pump {
@@ -140,14 +150,36 @@ impl Pump {
             large: true,
             conduit: None,
             kept: None,
+            unsaid: None,
+            turn: u64::MAX,
+            paused: false,
         }
     }
 
     /// A direction of a tunnel.
     pub(crate) fn tunnel() -> Self {
-        Self::new(Framing::UntilClose, || {
-            unreachable!("a tunnel has no chunks")
-        })
+        Self {
+            turn: TURN,
+            ..Self::of(Some(Source::UntilEnd(None)))
+        }
+    }
+
+    /// A direction of a flow: who ends it need not say so.
+    pub(crate) fn flow() -> Self {
+        Self {
+            unsaid: Some(false),
+            ..Self::tunnel()
+        }
+    }
+
+    /// Whether its end was said, where such is said.
+    pub(crate) fn was_meant(&self) -> bool {
+        self.unsaid != Some(true)
+    }
+
+    /// Whether it has had its turn and is to be asked again once the others had theirs; asked once.
+    pub(crate) fn take_paused(&mut self) -> bool {
+        std::mem::take(&mut self.paused)
     }
 
     /// The same with this text before the body; `before` is the recycled buffer that holds it.
@@ -225,6 +257,7 @@ impl Pump {
         to: &mut W,
         buffers: &Buffers,
     ) -> Poll<Result<(), Break>> {
+        let until = self.came.saturating_add(self.turn);
         loop {
             if self.conduit.is_some() {
                 ready!(self.poll_give(cx, to, buffers))?;
@@ -251,6 +284,10 @@ impl Pump {
                 Some(Source::Exact(left)) => *left >= LONG_FROM,
                 Some(_) => self.came >= LONG_FROM,
             };
+            if self.came >= until {
+                self.paused = true;
+                return Poll::Pending;
+            }
             if long && ready!(self.poll_take(cx, input, from, to, buffers))? {
                 continue;
             }
@@ -259,6 +296,12 @@ impl Pump {
                 Ok(length) => {
                     self.moved = true;
                     self.came_at_once(length);
+                }
+                Err(error)
+                    if self.unsaid.is_some() && error.kind() == io::ErrorKind::UnexpectedEof =>
+                {
+                    self.unsaid = Some(true);
+                    self.end_of_input(b"")?;
                 }
                 Err(error) => return Poll::Ready(Err(Break::Read(error))),
             }

@@ -76,6 +76,15 @@ pub trait Sock {
     /// Whatever ended the connection.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// The same without the word that it is meant, where there is one (`close_notify` of TLS): who reads it knows that what came need
+    /// not be the whole.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    fn poll_shutdown_unsaid(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_shutdown(cx)
+    }
+
     /// Whether bytes, an end or an error wait to be read. On a connection that nobody owes anything this means that it is of
     /// no more use. Costs no system call when nothing has happened.
     fn has_input(&mut self) -> bool;
@@ -139,6 +148,10 @@ impl<S: Sock> Sock for &mut S {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_shutdown(cx)
+    }
+
+    fn poll_shutdown_unsaid(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown_unsaid(cx)
     }
 
     fn has_input(&mut self) -> bool {

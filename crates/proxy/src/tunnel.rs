@@ -79,8 +79,8 @@ impl<S: Sock> Tunnel<S> {
         )
         .await;
         account.reason = match parted {
-            Parted::Closed => Reason::Served,
-            Parted::Client => Reason::ClientLeft,
+            Parted::Closed | Parted::BackendAway => Reason::Served,
+            Parted::Client | Parted::ClientAway => Reason::ClientLeft,
             Parted::Backend => Reason::BodyBroken,
             Parted::Idle | Parted::Stalled if conn.deadline.take_cut() => Reason::BackendDrained,
             Parted::Idle => Reason::IdleTimeout,
@@ -91,10 +91,10 @@ impl<S: Sock> Tunnel<S> {
         } = *self;
         // Which end broke a tunnel off says nothing about the backend's health.
         pick.finish(Outcome::Completed, conn.worker.now());
-        upstream.1 = parted == Parted::Closed;
-        match parted {
-            Parted::Closed => Next::Close,
-            _ => Next::Cut,
+        upstream.1 = parted.is_end();
+        match parted.is_end() {
+            true => Next::Close,
+            false => Next::Cut,
         }
     }
 }

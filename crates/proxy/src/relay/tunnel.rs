@@ -1,6 +1,7 @@
 //! Owns the loop of bytes that go both ways, each direction closed by itself: tunnels of HTTP, and flows.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub(crate) enum Parted {
     Closed,
     /// The client broke off.
     Client,
+    /// The client ended its direction, all of which was passed on, and went before all that was for it had reached it.
+    ClientAway,
+    /// The backend ended its direction, all of which was passed on, and takes no more.
+    BackendAway,
     /// The backend broke off.
     Backend,
     /// Nothing moved for too long, or the backend took nothing.
@@ -27,13 +32,22 @@ pub(crate) enum Parted {
     Stalled,
 }
 
+impl Parted {
+    /// Whether all that was said to its end is to arrive: a cut could take it away.
+    pub(crate) const fn is_end(self) -> bool {
+        matches!(self, Self::Closed | Self::ClientAway | Self::BackendAway)
+    }
+}
+
 /// How long nothing may move.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rests {
     /// Either way, while both directions are open.
     pub(crate) both: Duration,
-    /// What waits to be written, and either way once a direction has ended.
-    pub(crate) one: Duration,
+    /// Either way once a direction has ended.
+    pub(crate) half: Duration,
+    /// What waits to be written.
+    pub(crate) stall: Duration,
 }
 
 /// One direction.
@@ -61,17 +75,21 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// What its pump came to. Some: who broke off.
+    /// What its pump came to. Some: who broke off, or has closed.
     fn end_of(
         &mut self,
         polled: Poll<Result<(), Break>>,
         reader: Parted,
         writer: Parted,
+        away: Parted,
     ) -> Option<Parted> {
         match polled {
             Poll::Ready(Ok(())) => self.half = Half::Ending,
             // What comes the other way goes on to its end: the last words of who has closed.
-            Poll::Ready(Err(broke)) if broke.is_close() => self.half = Half::Closed,
+            Poll::Ready(Err(broke)) if broke.is_close() => {
+                self.half = Half::Closed;
+                return Some(away);
+            }
             Poll::Ready(Err(broke)) if broke.by_sender() => return Some(reader),
             Poll::Ready(Err(_)) => return Some(writer),
             Poll::Pending => self.pump.rest(),
@@ -81,7 +99,14 @@ impl<'a> Way<'a> {
 
     /// Tells the end, if it is to be told.
     fn tell_end<S: Sock>(&mut self, cx: &mut Context<'_>, to: &mut S) {
-        if self.half == Half::Ending && to.poll_shutdown(cx).is_ready() {
+        if self.half != Half::Ending {
+            return;
+        }
+        let told = match self.pump.was_meant() {
+            true => to.poll_shutdown(cx),
+            false => to.poll_shutdown_unsaid(cx),
+        };
+        if told.is_ready() {
             self.half = Half::Closed;
         }
     }
@@ -106,16 +131,29 @@ pub(crate) async fn both_ways<N: Net>(
         up: Way::new(upload, now),
         down: Way::new(download, now),
         rests,
+        away: None,
     };
     conn.deadline.set(ways.until());
     let mut turn = false;
-    poll_fn(|cx| {
-        turn = !turn;
-        let polled = ways.poll(cx, conn, upstream, turn);
-        came(ways.up.pump.came(), ways.down.pump.came());
-        polled
-    })
-    .await
+    loop {
+        let polled = poll_fn(|cx| {
+            turn = !turn;
+            let polled = ways.poll(cx, conn, upstream, turn);
+            came(ways.up.pump.came(), ways.down.pump.came());
+            match polled {
+                Poll::Pending if ways.has_deaf() => Poll::Ready(None),
+                polled => polled.map(Some),
+            }
+        })
+        .await;
+        if let Some(parted) = polled {
+            return parted;
+        }
+        // On the heap: most have no half that is alone for long.
+        if let Some(parted) = Box::pin(ways.gone(conn, upstream)).await {
+            return parted;
+        }
+    }
 }
 
 /// Both directions.
@@ -123,6 +161,8 @@ struct Ways<'a> {
     up: Way<'a>,
     down: Way<'a>,
     rests: Rests,
+    /// Who went while the other direction had more to say.
+    away: Option<Parted>,
 }
 
 impl Ways<'_> {
@@ -142,13 +182,25 @@ impl Ways<'_> {
                 false => (self.poll_down(cx, conn, upstream))
                     .or_else(|| self.poll_up(cx, conn, upstream)),
             };
-        if let Some(parted) = broken {
-            return Poll::Ready(parted);
+        match broken {
+            Some(away @ (Parted::ClientAway | Parted::BackendAway)) => self.away = Some(away),
+            Some(parted) => return Poll::Ready(parted),
+            None => {}
         }
         self.up.tell_end(cx, &mut upstream.sock);
         self.down.tell_end(cx, &mut conn.sock);
         if (self.up.half, self.down.half) == (Half::Closed, Half::Closed) {
-            return Poll::Ready(Parted::Closed);
+            return Poll::Ready(self.away.unwrap_or(Parted::Closed));
+        }
+        // Streams are told of their end by themselves.
+        if self.up.half == Half::Closed && conn.sock.poll_gone(cx).is_ready() {
+            return Poll::Ready(Parted::ClientAway);
+        }
+        if self.down.half == Half::Closed && upstream.sock.poll_gone(cx).is_ready() {
+            return Poll::Ready(Parted::BackendAway);
+        }
+        if self.up.pump.take_paused() | self.down.pump.take_paused() {
+            conn.worker.net.give_way(cx);
         }
         let moved = [&mut self.up, &mut self.down].map(|way| way.pump.take_moved());
         if moved != [false; 2] || halves != (self.up.half, self.down.half) {
@@ -162,11 +214,41 @@ impl Ways<'_> {
         }
         conn.deadline.poll_passed(cx).map(|()| {
             let now = conn.worker.now();
-            match self.down.waits() && self.down.moved + self.rests.one <= now {
+            match self.down.waits() && self.down.moved + self.rests.stall <= now {
                 true => Parted::Stalled,
                 false => Parted::Idle,
             }
         })
+    }
+
+    /// Whether somebody is not read from any more, so that reading does not tell of its going.
+    fn has_deaf(&self) -> bool {
+        self.up.half == Half::Closed || self.down.half == Half::Closed
+    }
+
+    /// Waits until something is to be done, or who has ended its direction is gone. What it said before has been passed on, and its
+    /// end: the other one is told no more than that, as by any proxy, and learns the rest when it writes.
+    async fn gone<N: Net>(&self, conn: &Conn<N>, upstream: &Connection<N::Sock>) -> Option<Parted> {
+        let deaf = async {
+            match self.up.half {
+                Half::Closed => {
+                    conn.sock.broken().await;
+                    Parted::ClientAway
+                }
+                _ => {
+                    upstream.sock.broken().await;
+                    Parted::BackendAway
+                }
+            }
+        };
+        let (mut deaf, mut waited) = (pin!(deaf), false);
+        poll_fn(|cx| match deaf.as_mut().poll(cx) {
+            Poll::Ready(parted) => Poll::Ready(Some(parted)),
+            // Whatever else woke it is asked by who called.
+            Poll::Pending if std::mem::replace(&mut waited, true) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     fn poll_up<N: Net>(
@@ -181,7 +263,8 @@ impl Ways<'_> {
         let (client, backend) = (&mut conn.sock, &mut upstream.sock);
         let buffers = &conn.worker.buffers;
         let polled = (self.up.pump).poll(cx, &mut conn.input, client, backend, buffers);
-        self.up.end_of(polled, Parted::Client, Parted::Backend)
+        let (from, to) = (Parted::Client, Parted::Backend);
+        self.up.end_of(polled, from, to, Parted::BackendAway)
     }
 
     fn poll_down<N: Net>(
@@ -196,17 +279,18 @@ impl Ways<'_> {
         let (client, backend) = (&mut conn.sock, &mut upstream.sock);
         let buffers = &conn.worker.buffers;
         let polled = (self.down.pump).poll(cx, &mut upstream.input, backend, client, buffers);
-        self.down.end_of(polled, Parted::Backend, Parted::Client)
+        let (from, to) = (Parted::Backend, Parted::Client);
+        self.down.end_of(polled, from, to, Parted::ClientAway)
     }
 
     /// When it ends unless something moves: either direction keeps it, but for one that is not taken.
     fn until(&self) -> Instant {
         let rest = match (self.up.half, self.down.half) {
             (Half::Open, Half::Open) => self.rests.both,
-            _ => self.rests.both.min(self.rests.one),
+            _ => self.rests.both.min(self.rests.half),
         };
         let waiting = [&self.up, &self.down].into_iter().filter(|way| way.waits());
-        let stalls = waiting.map(|way| way.moved + self.rests.one);
+        let stalls = waiting.map(|way| way.moved + self.rests.stall);
         let rests = self.up.moved.max(self.down.moved) + rest;
         stalls.fold(rests, Instant::min)
     }

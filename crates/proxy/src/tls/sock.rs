@@ -322,6 +322,12 @@ impl<S: Sock> Sock for TlsSock<S> {
         self.sock.poll_shutdown(cx)
     }
 
+    fn poll_shutdown_unsaid(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closed = true;
+        ready!(self.send(cx))?;
+        self.sock.poll_shutdown(cx)
+    }
+
     fn has_input(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
         loop {

@@ -65,15 +65,15 @@ fn pair(keel: &Evenkeel, backend: &TcpListener) -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// Waits until the access log has a row with all of these.
-fn row(folder: &Folder, marks: &[&str]) {
+/// The row of the access log with all of these, which is waited for.
+fn row(folder: &Folder, marks: &[&str]) -> String {
     let mut log = String::new();
     // Some twenty seconds of a machine that has nothing else to do.
     for _ in 0..5_000_000 {
         log = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
         let is = |row: &str| marks.iter().all(|mark| row.contains(mark));
-        if log.lines().any(is) {
-            return;
+        if let Some(row) = log.lines().find(|row| is(row)) {
+            return row.to_owned();
         }
         thread::yield_now();
     }
@@ -187,31 +187,23 @@ fn much_goes_both_ways_at_once_and_arrives_as_it_was() {
 fn a_cut_is_passed_on_as_a_cut() {
     let folder = Folder::new("tcp-cut");
     let (keel, backend) = over(&folder, "forward: db", "");
-    let cut = |stream: TcpStream| {
-        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
-        drop(stream);
-    };
-    let is_cut = |mut stream: TcpStream| {
-        let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    };
-    let (client, mut server) = pair(&keel, &backend);
+    let (mut client, mut server) = pair(&keel, &backend);
     server.write_all(b"half").unwrap();
     let mut half = [0; 4];
     (&client).read_exact(&mut half).unwrap();
     cut(server);
-    is_cut(client);
+    is_cut(&mut client);
     let (mut client, mut server) = pair(&keel, &backend);
     client.write_all(b"half").unwrap();
     server.read_exact(&mut half).unwrap();
     cut(client);
-    is_cut(server);
+    is_cut(&mut server);
     row(&folder, &["\"reason\":\"body_broken\""]);
     row(&folder, &["\"reason\":\"client_left\""]);
     // Nobody had said anything to it, so that it is its own doing, whether or not the connection stood by then.
-    let (client, server) = pair(&keel, &backend);
+    let (mut client, server) = pair(&keel, &backend);
     cut(server);
-    is_cut(client);
+    is_cut(&mut client);
     let failed = format!(
         "evenkeel_backend_failures_total{{service=\"db\",backend=\"{}\"}} 1",
         backend.local_addr().unwrap()
@@ -219,18 +211,108 @@ fn a_cut_is_passed_on_as_a_cut() {
     metric(&keel, &failed);
 }
 
+fn cut(stream: TcpStream) {
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// It comes to a cut, after whatever came.
+#[track_caller]
+fn is_cut(stream: &mut TcpStream) {
+    let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
 #[test]
 fn who_says_nothing_for_too_long_is_cut() {
     let folder = Folder::new("tcp-idle");
-    let (keel, backend) = over(&folder, "forward: db, timeouts: { idle: 300ms }", "");
-    let (mut client, mut server) = pair(&keel, &backend);
-    let ends = |stream: &mut TcpStream| {
-        let error = stream.read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    };
-    ends(&mut client);
-    ends(&mut server);
-    row(&folder, &["\"reason\":\"idle_timeout\""]);
+    let timeouts = "timeouts: { idle: 400ms, idle_body: 100ms }";
+    let (keel, backend) = over(&folder, &format!("forward: db, {timeouts}"), "");
+    // With both directions open, and with one that has ended: not before its time by the instance's own clock.
+    for (half, received) in [(false, 4), (true, 5)] {
+        let (mut client, mut server) = pair(&keel, &backend);
+        client.write_all(&b"words"[..received]).unwrap();
+        server.read_exact(&mut [0; 5][..received]).unwrap();
+        if half {
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(server.read(&mut [0]).unwrap(), 0);
+        }
+        is_cut(&mut client);
+        let bytes = format!("\"received_bytes\":{received},");
+        let row = row(&folder, &["\"reason\":\"idle_timeout\"", &bytes]);
+        let (_, lasted) = row.split_once("\"total_ms\":").unwrap();
+        let lasted = lasted.split([',', '}']).next().unwrap();
+        assert!(lasted.parse::<f64>().unwrap() >= 400.0, "{row}");
+    }
+}
+
+/// Who takes nothing of what is there for it holds memory, and is not waited for as long as who is silent.
+#[test]
+fn who_takes_nothing_is_cut() {
+    for (timeouts, service) in [
+        ("timeouts: { idle_body: 300ms }", ""),
+        ("", "timeouts: { idle_body: 300ms }"),
+    ] {
+        let folder = Folder::new("tcp-stalled");
+        let (keel, backend) = over(&folder, &format!("forward: db, {timeouts}"), service);
+        let (client, server) = pair(&keel, &backend);
+        let floods = |mut stream: TcpStream| while stream.write_all(&[b'x'; 65536]).is_ok() {};
+        floods(server);
+        row(&folder, &["\"reason\":\"client_stalled\""]);
+        drop(client);
+        let (client, server) = pair(&keel, &backend);
+        floods(client);
+        row(&folder, &["\"reason\":\"idle_timeout\""]);
+        drop(server);
+    }
+}
+
+/// Who has ended its direction and then goes is noticed, and its flow is over: nothing is held for it.
+#[test]
+fn who_goes_after_its_end_is_noticed() {
+    let folder = Folder::new("tcp-away");
+    let (keel, backend) = over(&folder, "forward: db", "");
+    let none = "evenkeel_flows{service=\"db\"} 0";
+    let (client, mut server) = pair(&keel, &backend);
+    (&client).write_all(b"last words").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut all = Vec::new();
+    server.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"last words");
+    cut(client);
+    // Neither says a word.
+    metric(&keel, none);
+    row(
+        &folder,
+        &["\"reason\":\"client_left\"", "\"received_bytes\":10,"],
+    );
+    drop(server);
+    // The backend, and what it said before is not lost.
+    let (client, mut server) = pair(&keel, &backend);
+    server.write_all(b"banner").unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    let mut told = Vec::new();
+    (&client).read_to_end(&mut told).unwrap();
+    assert_eq!(told, b"banner");
+    cut(server);
+    metric(
+        &keel,
+        "evenkeel_flow_duration_seconds_count{service=\"db\"} 2",
+    );
+    metric(&keel, none);
+    drop(client);
+    // In the middle of what it asked for.
+    let (client, mut server) = pair(&keel, &backend);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+    let sending = thread::spawn(move || while server.write_all(&[b'x'; 65536]).is_ok() {});
+    (&client).read_exact(&mut [0; 1000]).unwrap();
+    drop(client);
+    sending.join().unwrap();
+    metric(
+        &keel,
+        "evenkeel_exchanges_total{service=\"db\",reason=\"client_left\"} 2",
+    );
 }
 
 /// What a client says before it has a backend is not lost to those that do not take it.
@@ -418,6 +500,56 @@ fn tls_is_ended_before_redis_and_begun_anew_behind() {
     assert_eq!(ask(front.address, &["ping"]), "PONG\n");
 }
 
+/// Ends its side of the connection without a word of TLS, as many clients of databases do, and reads on.
+const ENDS_UNSAID: &str = r#"
+import socket, ssl, sys
+plain = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+below = plain.dup()
+context = ssl._create_unverified_context()
+context.set_alpn_protocols(["other", "postgresql"])
+over = context.wrap_socket(plain, server_hostname="db.example", suppress_ragged_eofs=False)
+if over.selected_alpn_protocol() != "postgresql":
+    sys.exit("no protocol")
+over.sendall(b"question")
+below.shutdown(socket.SHUT_WR)
+said = b""
+while piece := over.recv(100):
+    said += piece
+print(said.decode())
+"#;
+
+#[test]
+fn an_end_of_tls_that_is_not_said_is_passed_on_as_an_end() {
+    let folder = Folder::new("tcp-unsaid");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["db.example"]);
+    let listener = "forward: db, tls: { certificates: [{ cert: site.pem, key: site.key }], alpn: [mysql, postgresql] }";
+    let service = "upstream: { proxy_protocol: { version: v2, tlvs: [alpn] } }";
+    let (keel, backend) = over(&folder, listener, service);
+    let client = Command::new("python3")
+        .args(["-c", ENDS_UNSAID, &keel.address.port().to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut server, _) = backend.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut asked = Vec::new();
+    server.read_to_end(&mut asked).unwrap();
+    // The header, with the protocol at its end as type 1, and what came behind it.
+    assert!(
+        asked.ends_with(b"\x01\0\x0apostgresqlquestion"),
+        "{asked:?}"
+    );
+    server.write_all(b"answer").unwrap();
+    drop(server);
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "answer\n");
+    row(&folder, &["\"reason\":\"served\"", "\"received_bytes\":8,"]);
+}
+
 /// nginx behind TLS of its own, known by its certificate and by what it says.
 fn nginx(folder: &Folder, name: &str) -> Server {
     Server::nginx_tls(
@@ -452,8 +584,8 @@ fn tls_is_passed_on_by_name_and_protocol() {
             "\r\n\r\none one.example \n",
         ),
         (
-            &["-servername", "a.star.example", "-alpn", "h3,http/1.1"],
-            "\r\n\r\ntwo a.star.example http/1.1\n",
+            &["-servername", "A.Star.Example", "-alpn", "h3,http/1.1"],
+            "\r\n\r\ntwo A.Star.Example http/1.1\n",
         ),
         (&["-servername", "b.a.star.example"], "\r\n\r\nrest "),
         (&["-noservername"], "\r\n\r\nrest "),

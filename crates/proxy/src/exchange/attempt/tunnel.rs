@@ -45,7 +45,8 @@ impl<N: Net> Try<'_, '_, N> {
             Pump::tunnel().before(head),
             Rests {
                 both: self.course.tunnel,
-                one: self.course.idle,
+                half: self.course.idle,
+                stall: self.course.idle,
             },
             self.exchange.began,
         )));

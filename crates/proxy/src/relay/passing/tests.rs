@@ -121,7 +121,11 @@ impl Scene {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
         let (from, to) = (&mut self.from, &mut self.to);
-        (self.pump).poll(cx, &mut self.input, from, to, &self.buffers)
+        let polled = (self.pump).poll(cx, &mut self.input, from, to, &self.buffers);
+        if self.pump.take_paused() {
+            cx.waker().wake_by_ref();
+        }
+        polled
     }
 
     /// Moves until the end, or it breaks.
@@ -419,4 +423,61 @@ fn a_direction_at_rest_holds_neither_pipe_nor_buffer() {
         scene.buffers.conduits.sweep();
         assert_eq!(scene.room.pipes(), 0);
     });
+}
+
+/// So many bytes that are there at once, to somebody who takes all.
+struct Much(usize);
+
+impl Sock for Much {
+    fn poll_read(&mut self, _: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let length = into.len().min(self.0);
+        self.0 -= length;
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(from.len()))
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        _: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(from.iter().map(|part| part.len()).sum()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn has_input(&mut self) -> bool {
+        self.0 > 0
+    }
+
+    async fn broken(&self) {}
+
+    fn cut(&mut self) {}
+}
+
+/// Others of its worker are not kept waiting by one that always has more.
+#[test]
+fn a_turn_moves_so_much_and_no_more() {
+    let buffers = Buffers::new(Room::new(0));
+    let (mut from, mut to) = (Much(16 * MIB), Much(0));
+    let (mut pump, mut input) = (Pump::tunnel(), Input::default());
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (mut turns, mut before) = (0, 0);
+    while pump
+        .poll(cx, &mut input, &mut from, &mut to, &buffers)
+        .is_pending()
+    {
+        assert!(pump.take_paused(), "nobody would ask it again");
+        let moved = pump.came() - before;
+        assert!((512 * 1024..=768 * 1024).contains(&moved), "{moved}");
+        (turns, before) = (turns + 1, pump.came());
+    }
+    assert_eq!(pump.came(), 16 * MIB as u64);
+    assert!(turns >= 16, "{turns}");
+    assert!(!pump.has_output());
 }
