@@ -9,15 +9,9 @@ use super::{Page, Rows, rows};
 
 impl Page {
     pub(super) fn tiers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (mut serving, mut open, mut since, mut tiers): (
-            Rows<'_>,
-            Rows<'_>,
-            Rows<'_>,
-            Rows<'_>,
-        ) = Default::default();
+        let (mut open, mut since, mut tiers): (Rows<'_>, Rows<'_>, Rows<'_>) = Default::default();
         for service in &self.0.services {
             let name = ("service", &*service.name);
-            serving.extend(service.tier.map(|tier| (vec![name], u64::from(tier))));
             open.push((vec![name], u64::from(service.rung == "fail_open")));
             let down = service.all_down.map_or(0, |down| down.as_secs());
             since.push((vec![name], down));
@@ -27,8 +21,13 @@ impl Page {
             }
         }
         let gauge = MetricType::Gauge;
-        let help = "The tier that serves; absent while none is healthy";
-        rows(encoder, "service_tier", help, gauge, serving)?;
+        let help = "The tier that serves; NaN while none is healthy";
+        let mut serving = encoder.encode_descriptor("service_tier", help, None, gauge)?;
+        for service in &self.0.services {
+            let labels = [("service", &*service.name)];
+            let mut row = serving.encode_family(&labels)?;
+            row.encode_gauge(&service.tier.map_or(f64::NAN, f64::from))?;
+        }
         let help = "Whether all backends are served through because none is healthy";
         rows(encoder, "service_fail_open", help, gauge, open)?;
         let help = "How long no backend has been healthy; 0 while one is";

@@ -671,7 +671,7 @@ fn another_tier_takes_over_and_gives_back_while_it_is_asked() {
     assert_eq!(answering(&keel), "two");
     let metric = |keel: &Evenkeel| {
         keel.page("/metrics")
-            .contains("evenkeel_service_tier{service=\"api\"} 1\n")
+            .contains("evenkeel_service_tier{service=\"api\"} 1.0\n")
     };
     assert!(!metric(&keel));
     post(&keel, "/v1/services/api/backends/two/drain");
