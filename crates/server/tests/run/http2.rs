@@ -2,6 +2,7 @@
 //! What must hold under attack: others are answered, what a flood costs is bounded, and the flood's connection ends.
 
 mod backends;
+mod calls;
 mod clients;
 mod ends;
 mod floods;

@@ -194,6 +194,7 @@ impl<N: Net> Try<'_, '_, N> {
             {
                 return Poll::Ready(Relayed::Client);
             }
+            let asks_going = self.may_ask_going();
             let conn = &mut *self.conn;
             let polled = download.poll(
                 cx,
@@ -211,7 +212,7 @@ impl<N: Net> Try<'_, '_, N> {
                 Poll::Pending => {}
             }
             // A body may rest for long, and only a write would tell.
-            if self.upload_over && !deaf {
+            if asks_going && !deaf {
                 match conn.poll_going(cx, self.course.half_close) {
                     Poll::Ready(Noticed::Gone) => return Poll::Ready(Relayed::Client),
                     Poll::Ready(Noticed::Deaf) => deaf = true,

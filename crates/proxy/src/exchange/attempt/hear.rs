@@ -129,7 +129,7 @@ impl<N: Net> Try<'_, '_, N> {
         if let Poll::Ready(heard) = heard {
             return Poll::Ready(Some(heard));
         }
-        if self.upload_over {
+        if self.may_ask_going() {
             match self.conn.poll_going(cx, self.course.half_close) {
                 Poll::Ready(Noticed::Gone) => return Poll::Ready(Some(Heard::Gone)),
                 Poll::Ready(Noticed::Deaf) => return Poll::Ready(None),
@@ -145,6 +145,12 @@ impl<N: Net> Try<'_, '_, N> {
             .deadline
             .poll_passed(cx)
             .map(|()| Some(Heard::Nothing { client }))
+    }
+
+    /// Whether the client's going can be noticed now. Of a stream it always is, without reading: while a backend takes no more of a
+    /// body, nothing is read of it. On a connection what is read ahead would be the body's.
+    pub(super) const fn may_ask_going(&self) -> bool {
+        self.upload_over || self.conn.sock.is_stream()
     }
 
     /// Listens for a head of which all is to be read, while a client of which nothing more can be read may cut the connection.

@@ -8,14 +8,14 @@ use super::hpack::{block, value};
 use super::{Connection, configuration, used};
 use crate::process::{Evenkeel, Folder};
 
-struct Between {
-    keel: Evenkeel,
-    behind: TcpListener,
+pub(super) struct Between {
+    pub(super) keel: Evenkeel,
+    pub(super) behind: TcpListener,
     _folder: Folder,
 }
 
 impl Between {
-    fn new(name: &str, service: &str) -> Self {
+    pub(super) fn new(name: &str, service: &str) -> Self {
         let behind = TcpListener::bind("127.0.0.1:0").unwrap();
         let folder = Folder::new(name);
         let service = format!("upstream: {{ protocol: http2 }}, {service}");
@@ -28,20 +28,20 @@ impl Between {
         }
     }
 
-    fn client(&self) -> Connection {
+    pub(super) fn client(&self) -> Connection {
         Connection::to(self.keel.address, &[])
     }
 
     /// The next connection to the backend.
-    fn accept(&self, values: &[(u16, u32)]) -> Connection {
+    pub(super) fn accept(&self, values: &[(u16, u32)]) -> Connection {
         Connection::accepted(self.behind.accept().unwrap().0, values).unwrap()
     }
 }
 
-const OK: &[(&str, &str)] = &[(":status", "200")];
+pub(super) const OK: &[(&str, &str)] = &[(":status", "200")];
 
 /// Waits for so many heads; their streams.
-fn asked(behind: &mut Connection, number: usize) -> Vec<u32> {
+pub(super) fn asked(behind: &mut Connection, number: usize) -> Vec<u32> {
     let open = |own: &Connection| {
         own.streams
             .values()
