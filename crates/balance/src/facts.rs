@@ -184,12 +184,13 @@ impl Facts {
         self.refresh_classes();
     }
 
-    /// The mean latency of a class; zero when none is known.
-    fn usual(&self, class: ClassId) -> Duration {
+    /// The mean latency of successes of a class.
+    pub(crate) fn usual(&self, class: ClassId) -> Option<Duration> {
         let last = self.classes.len() - 1;
-        let class = &self.classes[usize::from(class.0).min(last)];
-        let mean = class.running.value().map(Duration::try_from_secs_f32);
-        mean.and_then(Result::ok).unwrap_or_default()
+        let mean = self.classes[usize::from(class.0).min(last)]
+            .running
+            .value()?;
+        Duration::try_from_secs_f32(mean).ok()
     }
 
     pub(crate) fn refresh_classes(&self) {
@@ -226,7 +227,7 @@ impl Facts {
     /// Decides about a retry and charges the budget for a yes.
     pub(crate) fn retry(&self, attempt: &Attempt, chance: u64) -> Decision {
         let expected = match attempt.expected {
-            Duration::ZERO => self.usual(attempt.class),
+            Duration::ZERO => self.usual(attempt.class).unwrap_or_default(),
             expected => expected,
         };
         let attempt = &Attempt {

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::time::Duration;
 
 use crate::ask::ClassId;
 use crate::backend::Backend;
@@ -188,6 +189,12 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         self.at = now;
     }
 
+    /// What successes of its class usually take to their response head, as a mean; `None` before the first. Cost: one load.
+    #[must_use]
+    pub fn usual(&self) -> Option<Duration> {
+        self.held.facts.usual(self.class)
+    }
+
     /// Whether it is a trial of a half-open breaker.
     #[must_use]
     pub fn is_trial(&self) -> bool {
@@ -208,6 +215,23 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         }
         if self.held.facts.watched() {
             self.tell_answer(verdict, now);
+        }
+    }
+
+    /// A good response head that says little of this attempt: how it went is said at its end, as by the trailers of gRPC. It teaches as
+    /// [`answered`](Self::answered) with a success does, but a row of failures goes on until [`ended_well`](Self::ended_well).
+    #[cold]
+    pub fn answered_in_part(&mut self, now: Instant) {
+        let row = self.held.consecutive.load(Ordering::Relaxed);
+        self.answered(Verdict::Success, now);
+        // Set back rather than left: who ends a row with its head, as most do, pays nothing for this.
+        self.held.consecutive.fetch_max(row, Ordering::Relaxed);
+    }
+
+    /// What was answered in part ended well: a row of failures ends.
+    pub fn ended_well(&self) {
+        if self.held.consecutive.load(Ordering::Relaxed) != 0 {
+            self.held.consecutive.store(0, Ordering::Relaxed);
         }
     }
 

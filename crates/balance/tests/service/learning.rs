@@ -104,6 +104,52 @@ fn a_snapshot_tells_rates_of_the_last_seconds() {
 }
 
 #[test]
+fn a_row_of_failures_ends_where_success_shows() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    for (at_end, outcome, expect) in [
+        (true, Outcome::Broken(Fault::Grpc(14)), 1),
+        (true, Outcome::Broken(Fault::Grpc(13)), 2),
+        (true, Outcome::ClientLeft, 2),
+        (true, Outcome::Completed, 0),
+        (false, Outcome::Broken(Fault::Reset), 1),
+        (false, Outcome::Broken(Fault::Reset), 1),
+    ] {
+        let mut pick = stage.pick().unwrap();
+        match at_end {
+            true => pick.answered_in_part(stage.now),
+            false => pick.answered(Verdict::Success, stage.now),
+        }
+        if at_end && outcome == Outcome::Completed {
+            pick.ended_well();
+        }
+        pick.finish(outcome, stage.now);
+        assert_eq!(
+            stage.backend("a").consecutive_failures,
+            expect,
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_usual_is_what_successes_took() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    let later = stage.now + Duration::from_millis(20);
+    for (verdict, expect) in [
+        (Verdict::Failure(Fault::Timeout), None),
+        (Verdict::Success, Some(20.0)),
+    ] {
+        let mut pick = stage.pick().unwrap();
+        pick.answered(verdict, later);
+        let usual = pick
+            .usual()
+            .map(|usual| (usual.as_secs_f64() * 1000.0).round());
+        assert_eq!(usual, expect, "{verdict:?}");
+        pick.finish(Outcome::Completed, later);
+    }
+}
+
+#[test]
 fn a_failure_teaches_no_latency() {
     let mut stage = Stage::new(plain(), &["a"]);
     let mut pick = stage.pick().unwrap();
