@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::altered::Altered;
 use crate::base64;
-use crate::bytes::list;
 use crate::client::{is_request_id, is_traceparent, single};
 use crate::framing::Framing;
 use crate::grpc::timeout;
@@ -134,6 +133,7 @@ pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwar
         Framing::UntilClose => put_framing(bytes, Framing::Chunked),
         framing => put_framing(bytes, framing),
     }
+    out.takes_trailers = head.takes_trailers();
     if let Some(protocol) = head.upgrade() {
         put(
             bytes,
@@ -147,10 +147,9 @@ pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwar
             let key = base64::text(&[one, two].concat());
             put_field(bytes, b"Sec-WebSocket-Key", key.as_bytes());
         }
+    } else if out.takes_trailers {
+        put(bytes, &[b"TE: trailers\r\nConnection: te\r\n"]);
     }
-    let te = head.fields().filter(|field| field.known == Known::Te);
-    let takes = |value| list(value).any(|one| one.eq_ignore_ascii_case(b"trailers"));
-    out.takes_trailers = te.map(|field| field.value).any(takes);
     put_forwarding(bytes, head, forwarding);
     (out.request_id, out.trace_id) = put_ids(&mut out.bytes, head, forwarding);
     if let Some(name) = forwarding.via {

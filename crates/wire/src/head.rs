@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::bytes::list;
 use crate::framing::Framing;
 use crate::known::Known;
 
@@ -124,7 +125,7 @@ impl Table {
             && self
                 .iter()
                 .filter(|field| field.known == Known::Connection)
-                .flat_map(|field| crate::bytes::list(field.value))
+                .flat_map(|field| list(field.value))
                 .any(|option| option.eq_ignore_ascii_case(name))
     }
 }
@@ -250,6 +251,14 @@ impl RequestHead {
         self.upgrade.map(|span| self.table.at(span))
     }
 
+    /// Whether the client takes the trailers of an answer (RFC 9110 section 10.1.4): of interest to one hop, and so said anew.
+    #[must_use]
+    pub fn takes_trailers(&self) -> bool {
+        let te = self.fields().filter(|field| field.known == Known::Te);
+        let takes = |value| list(value).any(|one| one.eq_ignore_ascii_case(b"trailers"));
+        te.map(|field| field.value).any(takes)
+    }
+
     /// Whether the client keeps the connection after the answer (RFC 9112 section 9.3).
     #[must_use]
     pub fn keeps_connection(&self) -> bool {
@@ -362,7 +371,7 @@ impl ResponseHead {
     /// How long the backend says that it keeps an idle connection (`Keep-Alive: timeout=5`), in seconds.
     #[must_use]
     pub fn keeps_for_seconds(&self) -> Option<u32> {
-        crate::bytes::list(self.table.first(Known::KeepAlive)?).find_map(|parameter| {
+        list(self.table.first(Known::KeepAlive)?).find_map(|parameter| {
             let seconds = parameter.strip_prefix(b"timeout=")?;
             std::str::from_utf8(seconds).ok()?.parse().ok()
         })

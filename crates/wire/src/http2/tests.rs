@@ -76,7 +76,13 @@ fn a_request_is_the_same_head_that_http_1_has() {
     assert!(text.starts_with("POST /y?q HTTP/1.1\r\nHost: A.Example:8443\r\n"));
     assert_eq!(text.matches("cookie: a=1; b=2; c=3\r\n").count(), 1);
     assert!(text.contains("\r\nContent-Length: 7\r\n") && text.contains("\r\nVia: 2.0 keel\r\n"));
+    // As HTTP/1.1 says it, to one hop.
     assert!(!text.contains("te: "), "{text}");
+    assert_eq!(
+        text.matches("\r\nTE: trailers\r\nConnection: te\r\n")
+            .count(),
+        1
+    );
 }
 
 #[test]
