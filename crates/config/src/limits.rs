@@ -167,8 +167,13 @@ pub const TICKETS_ROTATE: Duration = Duration::from_secs(12 * 60 * 60);
 /// Bytes that a client may send on one HTTP/2 stream before they are taken: 20 MB/s at 12 ms.
 pub const HTTP2_WINDOW: u32 = 256 * 1024;
 
-/// The same on all streams of its connection: what one connection can hold here at most.
+/// The same on all streams of its connection, while they are read. What waits on streams that are not is allowed beside it, so that
+/// they hold up no other: out of [`HTTP2_UNREAD`].
 pub const HTTP2_CLIENT_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes that wait on streams that are not read, on all clients' connections of a worker, beyond their windows: 256 bodies that
+/// their backends do not take. When they are used up, such streams hold up others of their connection.
+pub const HTTP2_UNREAD: u32 = 64 * 1024 * 1024;
 
 /// Bytes that a backend may send on one HTTP/2 stream before they are taken. Its connection has as much for each of its streams: a
 /// client that reads slowly holds up nobody else's answer.

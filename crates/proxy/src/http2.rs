@@ -9,6 +9,9 @@ mod watch;
 /// A connection as the crate reads and writes it.
 mod io;
 
+/// How much may wait on a client's streams.
+pub(crate) mod allowance;
+
 /// What comes on a stream and waits to be taken.
 mod body;
 

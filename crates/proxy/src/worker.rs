@@ -21,6 +21,7 @@ use evenkeel_wire::{RequestHead, ResponseHead};
 
 use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
+use crate::http2::allowance::Allowed;
 use crate::http2::runner::Runners;
 use crate::live::{Live, LiveService, Published, ServiceState};
 use crate::net::Net;
@@ -51,6 +52,8 @@ pub struct Worker<N: Net> {
     pub(crate) deadlines: Deadlines,
     /// Tasks that serve streams.
     pub(crate) runners: Runners<N>,
+    /// What clients' connections of HTTP/2 may hold beyond the usual.
+    pub(crate) allowed: Rc<Allowed>,
     published: Arc<Published>,
     view: RefCell<Rc<View<N>>>,
     /// Lent out by the pointer: a desk is not moved.
@@ -161,6 +164,7 @@ impl<N: Net> Worker<N> {
             room,
             deadlines: Deadlines::default(),
             runners: Runners::default(),
+            allowed: Rc::default(),
             published,
             view: RefCell::new(Rc::new(view)),
             desks: Spare::new(DESKS_KEPT),

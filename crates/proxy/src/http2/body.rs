@@ -86,6 +86,13 @@ impl Gathers {
         self.0.strong_count() > 0
     }
 
+    /// Bytes that came and were not taken; frames that were put together count too.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.upgrade().map_or(0, |coming| {
+            coming.borrow_mut().frames.flow_control().used_capacity()
+        })
+    }
+
     /// Puts the frames that wait together. Their bytes still count as not taken. False: the stream is gone.
     pub(super) fn gather(&self) -> bool {
         let Some(coming) = self.0.upgrade() else {

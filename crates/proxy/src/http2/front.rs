@@ -14,6 +14,7 @@ use evenkeel_wire::sniff::HTTP2_PREFACE;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 
+use super::allowance::Allowance;
 use super::body::Gathers;
 use super::io::Io;
 use super::stream::{BUFFERED, Stream};
@@ -90,6 +91,7 @@ async fn hold<N: Net>(conn: &mut Conn<N>) -> bool {
         tally: Rc::default(),
         budgets: Budgets::new(worker.now()),
         watch,
+        allowance: Allowance::of(worker.allowed.clone()),
         opened: 0,
         limits,
         state: State::Fresh,
@@ -179,6 +181,7 @@ struct Front<'a, N: Net> {
     tally: Rc<Tally>,
     watch: Rc<Watch>,
     budgets: Budgets,
+    allowance: Allowance,
     /// Streams so far.
     opened: u64,
     limits: ListenerLimits,
@@ -212,6 +215,7 @@ impl<N: Net> Front<'_, N> {
         if self.watch.take_small() {
             self.bodies.retain(Gathers::gather);
         }
+        self.allow(h2);
         self.budgets.answered(self.tally.answered.take());
         if Budgets::is_due(&self.watch) && self.state != State::Over {
             let charged = self.budgets.charge(&self.watch, self.worker.now());
@@ -261,6 +265,16 @@ impl<N: Net> Front<'_, N> {
                 self.end();
                 cx.waker().wake_by_ref();
                 Poll::Pending
+            }
+        }
+    }
+
+    /// Has the connection's window follow what waits on its streams.
+    fn allow<S: Sock>(&mut self, h2: &mut Connection<Io<&mut S>, Bytes>) {
+        if (self.allowance).is_due(self.watch.so_far(), self.tally.open.get()) {
+            let waiting = self.bodies.iter().map(Gathers::waiting).sum();
+            if let Some(window) = self.allowance.window(waiting) {
+                h2.set_target_window_size(window);
             }
         }
     }

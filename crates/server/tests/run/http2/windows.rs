@@ -256,6 +256,15 @@ fn a_backend_that_does_not_read() {
     }
     bounded(&scene, before, "bodies that nobody reads");
     assert_eq!(scene.get("/").status(), 200);
+    // What is read goes on beside them, on their connection too, and beyond what a window holds.
+    let stream = client.ask(0, &asks("POST", "/echo", &[]));
+    client.send(stream, &vec![b'y'; 700_000], true);
+    let got = client.answer(stream);
+    assert_eq!((got.status(), got.body.len()), (200, 700_000));
+    for stream in streams {
+        client.write(&reset(stream, CANCEL));
+    }
+    scene.rests();
 }
 
 /// CVE-2019-9511: a large answer, taken byte by byte.
