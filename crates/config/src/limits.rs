@@ -296,6 +296,8 @@ pub struct ServiceLimits {
     pub connect: Duration,
     /// One attempt until its response head.
     pub per_try: Duration,
+    /// The same, if it was configured. If not, a call of gRPC whose client gives it a time has that time instead.
+    pub per_try_said: Option<Duration>,
     /// All attempts until the response head.
     pub exchange: Duration,
     /// Between two bytes of a response's body.
@@ -316,6 +318,7 @@ impl Default for ServiceLimits {
             // One lost SYN is sent again after 1 s, a second one after 3.
             connect: Duration::from_secs(3),
             per_try: Duration::from_secs(10),
+            per_try_said: None,
             exchange: Duration::from_secs(60),
             idle_body: Duration::from_secs(60),
             tunnel: TUNNEL,

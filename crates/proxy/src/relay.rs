@@ -33,7 +33,7 @@ const TURN: u64 = 512 * 1024;
 #[derive(Debug)]
 pub(crate) enum Break {
     /// Reading failed.
-    Read(#[expect(dead_code, reason = "shown by Debug")] io::Error),
+    Read(io::Error),
     /// The sender closed before the end.
     Early,
     /// What came is no body.

@@ -304,7 +304,7 @@ pub(crate) static SERVICE_TIMEOUTS: Keys = Keys {
         key(
             "per_try",
             Shape::Wait,
-            Absent::Is(|| written::duration(ServiceLimits::default().per_try)),
+            Absent::No("10s; of a call whose client gives it a time (gRPC), that time"),
             "One attempt until its response head.",
         ),
         key(

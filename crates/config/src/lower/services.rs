@@ -105,6 +105,7 @@ fn deadlines(fields: &Fields<'_>, told: Option<(At, Duration)>) -> ServiceLimits
         map.done();
     }
     limits.per_try = held.unwrap_or(default);
+    limits.per_try_said = held.or(told.map(|(_, told)| told));
     if let Some((at, told)) = told
         && told != limits.per_try
     {

@@ -10,9 +10,10 @@ use evenkeel_config::plan::{Action, FallbackPlan, ListenerPlan, RedirectPlan, Ru
 use evenkeel_wire::altered::{Altered, Location};
 use evenkeel_wire::{Malformed, RequestHead, forward};
 
-use super::call::Call;
+use super::call::{Call, given};
 use super::fill::Source;
 use super::{Exchange, Unserved, alter, redirect, reply, split};
+use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
 use crate::decide;
 use crate::net::Net;
@@ -164,6 +165,9 @@ impl Met<'_> {
             return reply::refuse(conn, desk, reason).await;
         }
         exchange.call = Call::of(&desk.request, &mut desk.altered, self.began);
+        if let Carrier::Stream(stream) = &mut conn.sock {
+            stream.give_until(given(exchange.call, self.began));
+        }
         if let Some(call) = exchange.call
             && call.is_over(conn.worker.now())
         {

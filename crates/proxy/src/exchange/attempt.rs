@@ -7,14 +7,14 @@ use evenkeel_balance::pick::Pick;
 use evenkeel_balance::retry::Progress;
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
-use evenkeel_balance::verdict::{Fault, Outcome};
+use evenkeel_balance::verdict::Fault;
 use evenkeel_config::limits::REPLAY_BYTES;
 use evenkeel_config::plan::Protocol;
 use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward;
 use evenkeel_wire::{Framing, Malformed, Version};
 
-use super::call::Call;
+use super::call::{Call, per_try};
 use super::{Exchange, Tries, reply};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
@@ -22,7 +22,7 @@ use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::Pump;
 use crate::sock::Sock;
-use crate::upstream::open::{Opening, Unopened};
+use crate::upstream::open::Opening;
 use crate::upstream::{Connection, Lane};
 use crate::worker::Desk;
 
@@ -171,22 +171,11 @@ pub(super) async fn make<N: Net>(
                 .await
             {
                 Ok(opened) => opened,
-                Err(Unopened::Gone) => {
-                    pick.finish(Outcome::ClientLeft, conn.worker.now());
-                    return Attempted::Ended(Ended::gone(0));
-                }
-                Err(Unopened::Failed(fault, reason)) => {
-                    let ended = conn.worker.now();
-                    let (fault, reason) = course.blamed(ended, fault, reason);
-                    // Others have used up the time that it should have had.
-                    let hurried = tries.made > 1 && ended >= course.until;
-                    let fault = fault.filter(|_| !hurried);
-                    match fault {
-                        Some(fault) => pick.finish(Outcome::Broken(fault), ended),
-                        // Our own limit: nothing is held against the backend.
-                        None => drop(pick),
-                    }
-                    return Attempted::Failed(unsent(fault, reason));
+                Err(unopened) => {
+                    let took = desk.seen.connect;
+                    let hurried = tries.made > 1 && conn.worker.now() >= course.until;
+                    let (now, took) = (conn.worker.now(), (took, hurried));
+                    return exchange.unopened(pick, &unopened, took, course, now);
                 }
             },
         };
@@ -253,6 +242,8 @@ struct Try<'a, 'b, N: Net> {
     again: u32,
     /// When it had its connection.
     ready: Instant,
+    /// Since when it is the backend's turn, where it is.
+    turned: Instant,
     upload: Pump,
     /// The request is sent, or will not be.
     upload_over: bool,
@@ -289,13 +280,17 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             again,
             upstream,
             ready,
+            turned: ready,
             upload,
             upload_over: false,
             upload_broken: false,
             pick,
             lane,
-            per_try: (exchange.rule.beside.per_try)
-                .unwrap_or(exchange.seat.live.plan.limits.per_try),
+            per_try: per_try(
+                &exchange.rule.beside,
+                &exchange.seat.live.plan.limits,
+                course.call,
+            ),
             tries,
         }
     }

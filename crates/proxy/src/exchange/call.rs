@@ -2,8 +2,12 @@
 //!
 //! Messages go through as any body does. Read next: `docs/grpc.md`.
 
+use std::time::Duration;
+
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+use evenkeel_config::limits::ServiceLimits;
+use evenkeel_config::plan::Beside;
 use evenkeel_wire::altered::Altered;
 use evenkeel_wire::forward::Forwardable;
 use evenkeel_wire::grpc::{self, Status, message, timeout};
@@ -11,10 +15,15 @@ use evenkeel_wire::known::Known;
 use evenkeel_wire::{RequestHead, ResponseHead, Version};
 
 use super::attempt::Course;
-use crate::reason::Reason;
 
 /// The field in which a response says how its call ended.
 pub(super) const STATUS: &[u8] = b"grpc-status";
+
+/// A request that lived so long before its client took it back was meant.
+const MEANT: Duration = Duration::from_secs(1);
+
+/// A shorter time is none that a client would wait for.
+const HURRY: Duration = Duration::from_millis(10);
 
 /// Whether a request is a call: only as HTTP/2 has gRPC its trailers. Cost: nothing but for a POST of HTTP/2.
 pub(super) fn is_call(request: &RequestHead) -> bool {
@@ -37,6 +46,7 @@ pub(super) fn put_status(status: Status, text: &str, out: &mut Vec<u8>) {
 /// A call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
+    began: Instant,
     /// When the time that its client gives it is over.
     ends: Option<Instant>,
     /// The backend is told how much of it is left. A rule may have said something else.
@@ -60,7 +70,7 @@ impl Call {
         let told = ends.is_some()
             && !altered.request_gone().any(ruled)
             && altered.request().remove(name).is_ok();
-        Some(Self { ends, told })
+        Some(Self { began, ends, told })
     }
 
     /// What a status says of the backend. What the application says of the request, as 4xx does in HTTP, says nothing of it.
@@ -126,12 +136,28 @@ impl Call {
         self.ends.is_some_and(|ends| ends <= now)
     }
 
+    /// Whether a client that leaves now leaves because the time that it gave is over: clients keep clocks of their own, and theirs began
+    /// before the call was here.
+    fn is_used_up(self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| {
+            let whole = ends.since(self.began);
+            now.since(self.began) >= whole - whole / 8
+        })
+    }
+
     /// Tells the backend of the next attempt how much time is left.
     pub(super) fn tell(self, now: Instant, head: &mut Forwardable) {
         if let Some(ends) = self.ends.filter(|_| self.told) {
             head.set_timeout(ends.since(now));
         }
     }
+}
+
+/// From when on a client that takes its request back has given it its time: it lived long, or as long as its client said. Streams that
+/// are open at once bound how many there can be of those.
+pub(super) fn given(call: Option<Call>, began: Instant) -> Instant {
+    let whole = call.and_then(|call| Some(call.ends?.since(began)));
+    began + whole.map_or(MEANT, |whole| (whole - whole / 8).clamp(HURRY, MEANT))
 }
 
 impl Course<'_> {
@@ -146,16 +172,90 @@ impl Course<'_> {
         self.call.is_some_and(|call| call.is_over(now))
     }
 
-    /// Why an attempt came to nothing: what a call's own time has ended is held against nobody.
-    pub(super) fn blamed(
-        &self,
-        now: Instant,
-        fault: Option<Fault>,
-        reason: Reason,
-    ) -> (Option<Fault>, Reason) {
-        match self.is_over(now) {
-            true => (None, Reason::CallTimeout),
-            false => (fault, reason),
+    /// Whether a client that leaves now leaves because the time that it gives its call is over.
+    pub(super) fn is_used_up(&self, now: Instant) -> bool {
+        self.call.is_some_and(|call| call.is_used_up(now))
+    }
+}
+
+/// The least time that a backend had to be silent for when its client's own time was over: else that says nothing of the backend.
+/// Backends answer from one machine room; a client that waits less is in a hurry.
+const FAIR_LEAST: Duration = Duration::from_millis(100);
+
+/// So many times what calls usually take.
+const FAIR_TIMES: u32 = 4;
+
+/// For how long a backend may be silent when its client's time is over, without being blamed: no longer than an attempt may take
+/// without such a time (`per_try`), no less than several times what is `usual`.
+pub(super) fn fair(usual: Option<Duration>, per_try: Duration) -> Duration {
+    let usual = usual.unwrap_or_default().saturating_mul(FAIR_TIMES);
+    usual.max(FAIR_LEAST).min(per_try)
+}
+
+/// How long an attempt may take to its head. What a call's client gives it takes the place of what nobody configured: that is for
+/// clients who say nothing.
+pub(super) fn per_try(rule: &Beside, limits: &ServiceLimits, call: Option<Call>) -> Duration {
+    let said = rule.per_try.or(limits.per_try_said);
+    match call.and_then(|call| call.ends) {
+        Some(_) if said.is_none() => limits.exchange,
+        _ => said.unwrap_or(limits.per_try),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_backend_may_be_silent() {
+        let ms = Duration::from_millis;
+        for (usual, per_try, expect) in [
+            (None, ms(10_000), ms(100)),
+            (Some(ms(2)), ms(10_000), ms(100)),
+            (Some(ms(300)), ms(10_000), ms(1_200)),
+            (Some(ms(5_000)), ms(10_000), ms(10_000)),
+            (None, ms(50), ms(50)),
+        ] {
+            assert_eq!(fair(usual, per_try), expect, "{usual:?} {per_try:?}");
         }
+    }
+
+    #[test]
+    fn whose_time_bounds_an_attempt() {
+        let began = Instant::from_nanos(0);
+        let call = |ends| Call {
+            began,
+            ends,
+            told: true,
+        };
+        let timed = Some(call(Some(began + Duration::from_secs(30))));
+        let (mut rule, mut limits) = (Beside::default(), ServiceLimits::default());
+        assert_eq!(per_try(&rule, &limits, None), limits.per_try);
+        assert_eq!(per_try(&rule, &limits, Some(call(None))), limits.per_try);
+        assert_eq!(per_try(&rule, &limits, timed), limits.exchange);
+        limits.per_try_said = Some(Duration::from_secs(7));
+        assert_eq!(per_try(&rule, &limits, timed), Duration::from_secs(7));
+        rule.per_try = Some(Duration::from_secs(3));
+        assert_eq!(per_try(&rule, &limits, timed), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn when_a_client_has_given_its_time() {
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        let call = |ms| Call {
+            began: at(0),
+            ends: Some(at(ms)),
+            told: true,
+        };
+        for (call, expect) in [
+            (None, 1_000),
+            (Some(call(0)), 10),
+            (Some(call(8)), 10),
+            (Some(call(800)), 700),
+            (Some(call(80_000)), 1_000),
+        ] {
+            assert_eq!(given(call, at(0)), at(expect), "{call:?}");
+        }
+        assert!(!call(800).is_used_up(at(699)) && call(800).is_used_up(at(700)));
     }
 }

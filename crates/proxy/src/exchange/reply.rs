@@ -38,6 +38,8 @@ pub(super) async fn refuse_as<N: Net>(
     desk.seen.reason = reason;
     if desk.seen.understood && is_call(&desk.request) {
         let grpc = match status == reason.status() {
+            // A backend that took its stream back said why.
+            true if reason == Reason::BackendReset => desk.seen.grpc.unwrap_or(reason.grpc()),
             true => reason.grpc(),
             // A rule's: it says as much as HTTP's does.
             false => Status::of_http(status),

@@ -101,7 +101,7 @@ impl State {
     /// Whether its backend's frames have cost too much.
     fn is_spent(&self) -> bool {
         let mut budgets = self.budgets.borrow_mut();
-        Budgets::is_due(&self.watch) && budgets.charge(&self.watch, self.now.get()).is_err()
+        budgets.is_due(&self.watch) && budgets.charge(&self.watch, self.now.get(), 0).is_err()
     }
 }
 
@@ -156,7 +156,7 @@ impl Held {
         }
         match (error.is_library(), error.is_reset()) {
             (true, _) => Unheard::Malformed(Malformed::Http2),
-            (false, true) => Unheard::Broken,
+            (false, true) => Unheard::Broken(error.reason().map(u32::from)),
             (false, false) => Unheard::Ended,
         }
     }

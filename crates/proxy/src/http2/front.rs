@@ -147,7 +147,7 @@ struct Tally {
 pub(super) struct Open<N: Net>(Rc<Tally>, Rc<Worker<N>>);
 
 impl<N: Net> Open<N> {
-    /// It was answered.
+    /// It was answered, or had its time before it was taken back.
     pub(super) fn answered(&self) {
         self.0.answered.set(self.0.answered.get() + 1);
     }
@@ -217,8 +217,9 @@ impl<N: Net> Front<'_, N> {
         }
         self.allow(h2);
         self.budgets.answered(self.tally.answered.take());
-        if Budgets::is_due(&self.watch) && self.state != State::Over {
-            let charged = self.budgets.charge(&self.watch, self.worker.now());
+        if self.budgets.is_due(&self.watch) && self.state != State::Over {
+            let open = self.tally.open.get();
+            let charged = (self.budgets).charge(&self.watch, self.worker.now(), open);
             if charged.is_err() {
                 self.door.state().counters.calmed();
                 h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::front::Open;
+use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
 use crate::deadline::Deadline;
 use crate::exchange;
@@ -79,7 +80,7 @@ async fn run<N: Net>(runner: Rc<Runner<N>>) {
         let worker = conn.worker.clone();
         let mut conn = exchange::serve(conn).await;
         conn.go_on().await;
-        if conn.next != Next::Cut {
+        if conn.next != Next::Cut || had_its_time(&conn) {
             open.answered();
         }
         // Its connection looks once the stream is let go of.
@@ -87,6 +88,14 @@ async fn run<N: Net>(runner: Rc<Runner<N>>) {
         drop(open);
         runner.deadline.clear();
         worker.runners.0.give(Resting(Some(runner.clone())));
+    }
+}
+
+/// Whether the client gave it its time before it took it back.
+fn had_its_time<N: Net>(conn: &Conn<N>) -> bool {
+    match &conn.sock {
+        Carrier::Stream(stream) => stream.had_its_time(conn.worker.now()),
+        Carrier::Whole(_) => false,
     }
 }
 

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use evenkeel_balance::time::Instant;
 use evenkeel_wire::forward::Forwardable;
 use evenkeel_wire::http1::HeadLimits;
 use evenkeel_wire::http1::request::PathForm;
@@ -54,6 +55,8 @@ pub(crate) struct Stream {
     held: Option<Held>,
     /// Its connection's, too.
     watch: Option<Rc<Watch>>,
+    /// From then on, a client that takes it back has given it its time.
+    given: Option<Instant>,
 }
 
 /// Who is at the other end.
@@ -74,8 +77,8 @@ pub(crate) enum Unheard {
     Refused,
     /// Its connection ended.
     Ended,
-    /// It broke off.
-    Broken,
+    /// It broke off; the error's number, where it said one.
+    Broken(Option<u32>),
     /// It broke the rules.
     Malformed(Malformed),
 }
@@ -96,6 +99,7 @@ impl Stream {
             held: None,
             local: None,
             watch: None,
+            given: None,
         }
     }
 
@@ -141,6 +145,16 @@ impl Stream {
     /// The address of our end of its connection.
     pub(crate) const fn local(&self) -> Option<SocketAddr> {
         self.local
+    }
+
+    /// A client that takes it back has given it its time from then on: that is no flood.
+    pub(crate) const fn give_until(&mut self, until: Instant) {
+        self.given = Some(until);
+    }
+
+    /// Whether it had its time by now.
+    pub(super) fn had_its_time(&self, now: Instant) -> bool {
+        self.given.is_some_and(|until| until <= now)
     }
 
     /// Takes the request's head, once.
@@ -242,7 +256,7 @@ impl Stream {
     ) -> Poll<Result<(), Unheard>> {
         let (Peer::Asked(response), Some(held), None) = (&mut self.peer, &self.held, &self.body)
         else {
-            return Poll::Ready(Err(Unheard::Broken));
+            return Poll::Ready(Err(Unheard::Broken(None)));
         };
         self.limits = *limits;
         if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
@@ -267,6 +281,20 @@ impl Stream {
             (Some(send), _) => send.poll_reset(cx).map(drop),
             (None, Peer::Client(respond)) => respond.poll_reset(cx).map(drop),
             (None, Peer::Idle(_) | Peer::Asked(_)) => Poll::Pending,
+        }
+    }
+
+    /// Ready once the backend has taken the stream back, whatever is still to be taken of its answer. To be asked once all of the request
+    /// is sent: before, a stream whose answer is whole may be taken back too.
+    pub(crate) fn poll_taken_back(&mut self, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        let Some(send) = &mut self.send else {
+            return Poll::Pending;
+        };
+        match ready!(send.poll_reset(cx)) {
+            // It wants no more of a request that it has; what it answered stands.
+            Ok(Reason::NO_ERROR) => Poll::Pending,
+            Ok(reason) => Poll::Ready(Some(reason.into())),
+            Err(_) => Poll::Ready(None),
         }
     }
 
@@ -370,6 +398,13 @@ impl Stream {
             (None, Peer::Idle(_) | Peer::Asked(_)) => {}
         }
     }
+}
+
+/// The number of the error with which the peer took a stream back, if that is what broke it.
+pub(crate) fn reset_by_peer(error: &io::Error) -> Option<u32> {
+    let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
+    let reset = error.is_reset() && error.is_remote();
+    error.reason().filter(|_| reset).map(u32::from)
 }
 
 /// An error of the crate as one of a connection.

@@ -2,14 +2,16 @@
 //!
 //! A count per time alone would end connections that are merely busy: whoever downloads much grants windows often, whoever asks much
 //! takes back much. So resets are weighed against exchanges that were answered, and frames that carry nothing against what was
-//! written to the peer. See `reliability.md` H1, H3 and H4, and CVE-2023-44487, CVE-2025-8671, CVE-2019-9511 to 9518.
+//! written to the peer. What had its time before it was taken back is told so by its
+//! exchange, and costs nothing. See `reliability.md` H1, H3 and H4, and CVE-2023-44487, CVE-2025-8671, CVE-2019-9511 to 9518.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
 
-/// Streams that a client may take back at once; as many come back in [`RESETS_WITHIN`], and one with each exchange that was answered.
+/// Streams that a client may take back at once; as many come back in [`RESETS_WITHIN`], and one with each exchange that was answered or
+/// had its time.
 const RESETS: u32 = 200;
 
 /// See [`RESETS`].
@@ -239,7 +241,8 @@ impl Watch {
 /// What a peer may still cost.
 #[derive(Debug)]
 pub(crate) struct Budgets {
-    resets: u32,
+    /// Below 0, so many were taken back of which it is not known yet whether they had their time.
+    resets: i64,
     idle: u32,
     /// Frames for pieces, see [`PER_PIECE`].
     owed: u32,
@@ -251,9 +254,9 @@ pub(crate) struct Budgets {
 pub(crate) struct Spent;
 
 impl Budgets {
-    pub(crate) const fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
-            resets: RESETS,
+            resets: RESETS.into(),
             idle: IDLE_FRAMES,
             owed: 0,
             filled: now,
@@ -261,19 +264,20 @@ impl Budgets {
     }
 
     /// Whether anything is to be charged; if not, nobody has to ask for the time.
-    pub(crate) fn is_due(watch: &Watch) -> bool {
-        watch.resets.get() > 0 || watch.idle.get() > 0
+    pub(crate) fn is_due(&self, watch: &Watch) -> bool {
+        self.resets < 0 || watch.resets.get() > 0 || watch.idle.get() > 0
     }
 
-    /// So many exchanges were answered.
+    /// So many exchanges were answered, or had their time.
     pub(crate) fn answered(&mut self, count: u32) {
-        self.resets = self.resets.saturating_add(count).min(RESETS);
+        self.resets = (self.resets + i64::from(count)).min(RESETS.into());
         let idle = count.saturating_mul(IDLE_PER_ANSWER);
         self.idle = self.idle.saturating_add(idle).min(IDLE_FRAMES);
     }
 
-    /// Takes off what was seen since the last time.
-    pub(crate) fn charge(&mut self, watch: &Watch, now: Instant) -> Result<(), Spent> {
+    /// Takes off what was seen since the last time. `open`: exchanges under way, of which each may have been taken back after it had
+    /// its time, and then says so when it ends.
+    pub(crate) fn charge(&mut self, watch: &Watch, now: Instant, open: usize) -> Result<(), Spent> {
         let since = now.since(self.filled);
         // Of less than this, nothing whole comes back.
         if since >= SOME {
@@ -282,7 +286,7 @@ impl Budgets {
                 let part = u128::from(most) * since.as_millis() / within;
                 u32::try_from(part).unwrap_or(most).min(most)
             };
-            self.resets += back(RESETS, RESETS_WITHIN.as_millis());
+            self.resets += i64::from(back(RESETS, RESETS_WITHIN.as_millis()));
             self.idle = self
                 .idle
                 .saturating_add(back(IDLE_FRAMES, IDLE_WITHIN.as_millis()));
@@ -290,7 +294,10 @@ impl Budgets {
         let earned = watch.written.take() / EARNS;
         let idle = self.idle.saturating_add(earned);
         let left = |has: u32, most: u32, cost: u32| has.min(most).checked_sub(cost).ok_or(Spent);
-        self.resets = left(self.resets, RESETS, watch.resets.take())?;
+        self.resets = self.resets.min(RESETS.into()) - i64::from(watch.resets.take());
+        if self.resets < 0 && self.resets.unsigned_abs() > open as u64 {
+            return Err(Spent);
+        }
         let pieces = watch.pieces.take().saturating_mul(PER_PIECE);
         self.owed = self.owed.saturating_add(pieces).min(PER_PIECES);
         let cost = watch.idle.take();
@@ -362,13 +369,28 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_had_its_time_is_waited_for() {
+        let mut budgets = Budgets::new(at(0));
+        let watch = Watch::behind(0);
+        watch.resets.set(RESETS + 3);
+        assert_eq!(budgets.charge(&watch, at(0), 3), Ok(()));
+        assert!(budgets.is_due(&watch), "it is to be looked at again");
+        budgets.answered(2);
+        assert_eq!(budgets.charge(&watch, at(0), 1), Ok(()));
+        assert_eq!(budgets.charge(&watch, at(0), 0), Err(Spent), "one had not");
+        let mut budgets = Budgets::new(at(0));
+        watch.resets.set(RESETS + 4);
+        assert_eq!(budgets.charge(&watch, at(0), 3), Err(Spent));
+    }
+
+    #[test]
     fn what_comes_back_and_what_does_not() {
         let mut budgets = Budgets::new(at(0));
         let watch = Watch::behind(0);
         let mut reset = |count: u32, now: u64, answered: u32| {
             watch.resets.set(count);
             budgets.answered(answered);
-            budgets.charge(&watch, at(now))
+            budgets.charge(&watch, at(now), 0)
         };
         assert_eq!(reset(RESETS, 0, 0), Ok(()));
         assert_eq!(reset(50, 0, 50), Ok(()), "answers earn");
@@ -377,27 +399,27 @@ mod tests {
         assert_eq!(reset(RESETS + 1, 1000, 999), Err(Spent), "no more is kept");
         let mut budgets = Budgets::new(at(0));
         watch.idle.set(IDLE_FRAMES);
-        assert_eq!(budgets.charge(&watch, at(0)), Ok(()));
+        assert_eq!(budgets.charge(&watch, at(0), 0), Ok(()));
         budgets.answered(10);
         watch.idle.set(10 * IDLE_PER_ANSWER);
-        assert_eq!(budgets.charge(&watch, at(0)), Ok(()), "answers earn");
+        assert_eq!(budgets.charge(&watch, at(0), 0), Ok(()), "answers earn");
         watch.idle.set(1);
-        assert_eq!(budgets.charge(&watch, at(0)), Err(Spent));
+        assert_eq!(budgets.charge(&watch, at(0), 0), Err(Spent));
         let mut budgets = Budgets::new(at(0));
         for _ in 0..2 * IDLE_FRAMES {
             watch.sent_whole();
         }
         watch.idle.set(3 * IDLE_FRAMES);
-        assert_eq!(budgets.charge(&watch, at(0)), Ok(()), "so do pieces");
+        assert_eq!(budgets.charge(&watch, at(0), 0), Ok(()), "so do pieces");
         watch.idle.set(2 * IDLE_FRAMES);
-        assert_eq!(budgets.charge(&watch, at(0)), Ok(()), "beside the rest");
+        assert_eq!(budgets.charge(&watch, at(0), 0), Ok(()), "beside the rest");
         watch.idle.set(1);
-        assert_eq!(budgets.charge(&watch, at(0)), Err(Spent));
+        assert_eq!(budgets.charge(&watch, at(0), 0), Err(Spent));
         let mut budgets = Budgets::new(at(0));
         let mut idle = |count: u32, now: u64, written: usize| {
             watch.idle.set(count);
             watch.wrote(written);
-            budgets.charge(&watch, at(now))
+            budgets.charge(&watch, at(now), 0)
         };
         assert_eq!(idle(IDLE_FRAMES, 0, 0), Ok(()));
         assert_eq!(idle(100, 0, 100 * EARNS as usize), Ok(()));

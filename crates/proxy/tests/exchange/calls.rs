@@ -313,8 +313,9 @@ fn what_is_left_of_the_time_is_told() {
     assert!(told(&[]).is_empty());
 }
 
+/// A backend that was silent for long is to blame, whoever's time ended that; one that was not asked, or not for long, is not.
 #[test]
-fn a_time_that_is_over_is_held_against_nobody() {
+fn a_time_that_is_over_is_held_against_who_was_silent() {
     let silent = Backend::scripted(|_, client, seen| {
         asked(client, seen);
         // Until the connection ends.
@@ -334,8 +335,43 @@ fn a_time_that_is_over_is_held_against_nobody() {
     );
     assert!(silent.saw().contains("grpc-timeout: "));
     assert_eq!(silent.saw(), "", "the attempt is given up");
-    assert_eq!(learned(&proxy, 2), (0, 0));
+    assert_eq!(learned(&proxy, 2), (0, 1));
     assert_eq!(reasons(&proxy, 2), [("call_timeout", 2)]);
+    assert_eq!(in_a_row(&proxy), 1);
+}
+
+/// Failures in a row of the service's only backend.
+fn in_a_row(proxy: &Proxy) -> u32 {
+    let live = proxy.published.load();
+    let snapshot = live.services[0].state.service.snapshot(proxy.now());
+    snapshot.backends[0].consecutive_failures
+}
+
+#[test]
+fn failures_in_trailers_are_failures_in_a_row() {
+    let answers = |status: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n0\r\ngrpc-status: {status}\r\n\r\n"
+        )
+    };
+    let backend = Backend::scripted(move |_, client, _| {
+        while let Some(head) = client.head() {
+            let _ = client.until("0\r\n\r\n");
+            let path = head.split(' ').nth(1).unwrap();
+            client.send(answers(path.trim_start_matches('/')));
+        }
+    });
+    let mut plan = plan(&[backend.address]);
+    plan.services[0].settings.breaker = None;
+    let proxy = Proxy::start(plan, 1);
+    for (ended, (status, expect)) in [(13, 1), (14, 2), (14, 3), (5, 0), (13, 1), (0, 0)]
+        .into_iter()
+        .enumerate()
+    {
+        call(&proxy, &format!("/{status}"), &[]).unwrap();
+        let _ = reasons(&proxy, ended as u64 + 1);
+        assert_eq!(in_a_row(&proxy), expect, "{status}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! HTTP/2 as its attackers and its users speak it, to the shipped binary: raw frames from both sides, curl, nghttp and h2load.
 //! What must hold under attack: others are answered, what a flood costs is bounded, and the flood's connection ends.
 
-mod backends;
+pub(crate) mod backends;
 mod calls;
 mod clients;
 mod ends;

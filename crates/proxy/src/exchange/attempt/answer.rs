@@ -6,11 +6,14 @@ use std::task::Poll;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward::{self, Reply, framing_for};
+use evenkeel_wire::grpc::Status;
 use evenkeel_wire::{Framing, Version};
 
 use super::{Again, Attempted, Ended, Failed, Try, sent};
+use crate::carrier::Carrier;
 use crate::connection::{Next, Noticed};
 use crate::exchange::reply::{put_attempts, put_hsts};
+use crate::http2::stream::reset_by_peer;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};
@@ -20,6 +23,8 @@ use crate::turn;
 enum Relayed {
     Whole,
     Backend(Break),
+    /// The backend took its stream back, while the client took no more; the error's number, if one was said.
+    Reset(Option<u32>),
     Client,
     /// Nothing moved for too long; `client`: it was the client's turn.
     Idle {
@@ -27,12 +32,23 @@ enum Relayed {
     },
 }
 
+impl Relayed {
+    /// The error with which the backend took its stream back.
+    fn error(&self) -> Option<u32> {
+        match self {
+            Self::Backend(Break::Read(error)) => reset_by_peer(error),
+            Self::Reset(error) => *error,
+            _ => None,
+        }
+    }
+}
+
 impl<N: Net> Try<'_, '_, N> {
     /// A final head is here: learns from it, and relays it with its body.
     pub(super) async fn answer(mut self) -> Attempted {
         let now = self.conn.worker.now();
         self.desk.seen.head = Some(now.since(self.ready));
-        let verdict = self.verdict();
+        let verdict = self.verdict(now);
         self.pick.answered(verdict, now);
         if !matches!(verdict, Verdict::Success)
             && let Some(again) = self.given_up_for(verdict)
@@ -73,6 +89,7 @@ impl<N: Net> Try<'_, '_, N> {
         let (started, sent_all) = (apart || download.has_written(), self.upload.is_done());
         self.desk.downward = download.into_buffer(&self.conn.worker.buffers);
         self.desk.seen.received = self.upload.came();
+        let error = relayed.error();
         let fault = match relayed {
             Relayed::Whole => {
                 let used_up = sent_all && !self.upload_broken;
@@ -88,10 +105,10 @@ impl<N: Net> Try<'_, '_, N> {
             }
             Relayed::Idle { client: false } => Fault::Timeout,
             Relayed::Backend(Break::Malformed(_)) => Fault::Protocol,
-            Relayed::Backend(_) => Fault::Reset,
+            Relayed::Backend(_) | Relayed::Reset(_) => Fault::Reset,
         };
         match started {
-            true => self.broken_off(fault, sent_bytes),
+            true => self.broken_off(fault, error, sent_bytes),
             false => {
                 self.desk.upward = self.upload.into_buffer(&self.conn.worker.buffers);
                 (self.pick).finish(Outcome::Broken(fault), self.conn.worker.now());
@@ -105,10 +122,11 @@ impl<N: Net> Try<'_, '_, N> {
         self.client_left(bytes, Reason::BackendDrained)
     }
 
-    /// The backend broke off within an answer that the client has begun to hear.
-    fn broken_off(mut self, fault: Fault, bytes: u64) -> Attempted {
+    /// The backend broke off within an answer that the client has begun to hear; it may have said an `error`.
+    fn broken_off(mut self, fault: Fault, error: Option<u32>, bytes: u64) -> Attempted {
         // Of a call it can be said in its own words that it is not whole.
-        let next = match self.tell(Reason::BodyBroken) {
+        let status = error.map_or(Reason::BodyBroken.grpc(), Status::of_reset);
+        let next = match self.tell(Reason::BodyBroken, status) {
             true => Next::Linger,
             false => Next::Cut,
         };
@@ -195,6 +213,7 @@ impl<N: Net> Try<'_, '_, N> {
                 return Poll::Ready(Relayed::Client);
             }
             let asks_going = self.may_ask_going();
+            let sent = self.upload_over && !self.upload_broken;
             let conn = &mut *self.conn;
             let polled = download.poll(
                 cx,
@@ -210,6 +229,14 @@ impl<N: Net> Try<'_, '_, N> {
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Relayed::Client),
                 Poll::Pending => {}
+            }
+            // While the client takes nothing, nothing is read that would tell.
+            if sent
+                && download.has_output()
+                && let Carrier::Stream(stream) = &mut self.upstream.sock
+                && let Poll::Ready(error) = stream.poll_taken_back(cx)
+            {
+                return Poll::Ready(Relayed::Reset(error));
             }
             // A body may rest for long, and only a write would tell.
             if asks_going && !deaf {

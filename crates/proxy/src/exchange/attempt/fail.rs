@@ -10,6 +10,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome};
 use evenkeel_config::plan::Protocol;
 use evenkeel_wire::Framing;
+use evenkeel_wire::grpc::Status;
 
 use super::{AGAIN_MOST, Attempted, Ended, Failed, Heard, Stale, Try, sent};
 use crate::carrier::Carrier;
@@ -22,14 +23,14 @@ impl<N: Net> Try<'_, '_, N> {
     /// Nothing of an answer was passed on: says what went wrong, to the pick and to the exchange.
     pub(super) fn failed(self, heard: Heard) -> Result<Attempted, Stale> {
         let now = self.conn.worker.now();
-        self.desk.seen.received = self.upload.came();
+        (self.desk.seen.received, self.desk.seen.grpc) = (self.upload.came(), None);
         let idempotent = self.desk.request.is_idempotent();
         let shared = self.upstream.sock.is_stream();
         if self.reused && !shared && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
             return self.stale(idempotent);
         }
-        if let Some(reason) = self.ended_here(&heard, now) {
-            return Ok(self.nobodys(reason));
+        if let Some((reason, outcome)) = self.ended_here(&heard, now) {
+            return Ok(self.ended_by(reason, outcome));
         }
         let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
         let whole = self.is_whole();
@@ -48,11 +49,7 @@ impl<N: Net> Try<'_, '_, N> {
         }
         let (fault, reason) = match heard {
             Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
-            Heard::Gone => {
-                let received = self.upload.came();
-                self.set_aside(false).finish(Outcome::ClientLeft, now);
-                return Ok(Attempted::Ended(Ended::gone(received)));
-            }
+            Heard::Gone => return Ok(self.gone(now)),
             Heard::Nothing { client: true } => return Ok(self.nobodys(Reason::BodyTimeout)),
             Heard::Nothing { client: false } if self.is_hurried(now) => {
                 return Ok(self.nobodys(Reason::BackendTimeout));
@@ -63,6 +60,10 @@ impl<N: Net> Try<'_, '_, N> {
                 Fault::Overloaded { retry_after: None },
                 Reason::BackendReset,
             ),
+            Heard::Reset(error) => {
+                self.desk.seen.grpc = self.course.call.map(|_| Status::of_reset(error));
+                (Fault::Reset, Reason::BackendReset)
+            }
             Heard::End | Heard::Head(_) | Heard::Unseen | Heard::Ended => {
                 (Fault::Reset, Reason::BackendReset)
             }
@@ -111,16 +112,25 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// It came to nothing for this reason, which says nothing of the backend.
     fn nobodys(self, reason: Reason) -> Attempted {
+        self.ended_by(reason, Outcome::ClientLeft)
+    }
+
+    /// It ended for this reason, after which nobody is tried.
+    fn ended_by(self, reason: Reason, outcome: Outcome) -> Attempted {
         let (reused, now) = (self.reused, self.conn.worker.now());
-        self.set_aside(false).finish(Outcome::ClientLeft, now);
+        self.set_aside(false).finish(outcome, now);
         Attempted::Failed(sent(None, reused, reason))
     }
 
-    /// Why waiting ended that is held against nobody, if it is that.
-    fn ended_here(&self, heard: &Heard, now: Instant) -> Option<Reason> {
+    /// Why waiting ended after which nobody is tried, if it is that; and what that says of the backend.
+    fn ended_here(&self, heard: &Heard, now: Instant) -> Option<(Reason, Outcome)> {
         match heard {
-            Heard::Nothing { .. } if self.conn.deadline.take_cut() => Some(Reason::BackendDrained),
-            Heard::Nothing { .. } if self.course.is_over(now) => Some(Reason::CallTimeout),
+            Heard::Nothing { .. } if self.conn.deadline.take_cut() => {
+                Some((Reason::BackendDrained, Outcome::ClientLeft))
+            }
+            Heard::Nothing { .. } if self.course.is_over(now) => {
+                Some((Reason::CallTimeout, self.silent(now)))
+            }
             _ => None,
         }
     }

@@ -24,6 +24,8 @@ pub(super) enum Heard {
     Head(usize),
     /// The end of the connection.
     End,
+    /// The backend took its stream back, with this error.
+    Reset(u32),
     /// The end of a connection of many streams.
     Ended,
     /// The backend goes, and says that it has not seen the request.
@@ -64,7 +66,8 @@ impl Coming {
                 Err(Unheard::Unseen) => Heard::Unseen,
                 Err(Unheard::Refused) => Heard::Refused,
                 Err(Unheard::Ended) => Heard::Ended,
-                Err(Unheard::Broken) => Heard::End,
+                Err(Unheard::Broken(Some(error))) => Heard::Reset(error),
+                Err(Unheard::Broken(None)) => Heard::End,
                 Err(Unheard::Malformed(malformed)) => Heard::Malformed(malformed),
             });
         }
@@ -116,7 +119,8 @@ impl<N: Net> Try<'_, '_, N> {
                 Poll::Ready(Ok(())) => {
                     if self.desk.request.framing() != Framing::Empty {
                         let within = self.per_try.min(self.course.within);
-                        let until = self.course.by(self.conn.worker.now() + within);
+                        self.turned = self.conn.worker.now();
+                        let until = self.course.by(self.turned + within);
                         self.conn.deadline.set(until);
                     }
                 }
@@ -136,7 +140,7 @@ impl<N: Net> Try<'_, '_, N> {
                 Poll::Pending => {}
             }
         }
-        let client = !self.upload_over && !self.upload.has_output();
+        let client = self.is_clients_turn();
         // What moves all the time would never see its deadline pass.
         if self.course.call.is_some() && self.course.is_over(self.conn.worker.now()) {
             return Poll::Ready(Some(Heard::Nothing { client }));
@@ -151,6 +155,11 @@ impl<N: Net> Try<'_, '_, N> {
     /// body, nothing is read of it. On a connection what is read ahead would be the body's.
     pub(super) const fn may_ask_going(&self) -> bool {
         self.upload_over || self.conn.sock.is_stream()
+    }
+
+    /// Whether the request is not all here, and the backend has what is.
+    pub(super) fn is_clients_turn(&self) -> bool {
+        !self.upload_over && !self.upload.has_output()
     }
 
     /// Listens for a head of which all is to be read, while a client of which nothing more can be read may cut the connection.
@@ -197,7 +206,8 @@ impl<N: Net> Try<'_, '_, N> {
             Poll::Pending => {
                 if self.upload.take_moved() {
                     self.desk.seen.received = self.upload.came();
-                    let until = self.course.by(conn.worker.now() + self.course.idle);
+                    self.turned = conn.worker.now();
+                    let until = self.course.by(self.turned + self.course.idle);
                     conn.deadline.set(until);
                 }
                 return Poll::Pending;

@@ -2,24 +2,34 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::pick::Pick;
 use evenkeel_balance::retry::Progress;
+use evenkeel_balance::service::Seat as Held;
+use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+use evenkeel_wire::grpc::Status;
 use evenkeel_wire::{Framing, ResponseHead, date};
 
-use super::{Attempted, Ended, Try};
+use super::{Attempted, Course, Ended, Try, unsent};
+use crate::carrier::Carrier;
 use crate::connection::Next;
-use crate::exchange::call::{STATUS, put_status};
+use crate::exchange::Exchange;
+use crate::exchange::call::{STATUS, fair, per_try, put_status};
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::sock::Sock;
+use crate::upstream::open::Unopened;
 
 impl<N: Net> Try<'_, '_, N> {
     /// What the head that is here says about its backend; of a call, how that ended.
-    pub(super) fn verdict(&mut self) -> Verdict {
+    pub(super) fn verdict(&mut self, now: Instant) -> Verdict {
         let Some(call) = self.course.call else {
             return verdict_of(&self.desk.response);
         };
         let (status, verdict) = call.head(&self.desk.response);
+        if status.is_none() {
+            self.pick.answered_in_part(now);
+        }
         self.desk.seen.grpc = status;
         verdict.unwrap_or_else(|| verdict_of(&self.desk.response))
     }
@@ -30,6 +40,9 @@ impl<N: Net> Try<'_, '_, N> {
             (Some(call), None) => {
                 let (status, outcome) = call.trailers(trailers);
                 self.desk.seen.grpc = Some(status);
+                if outcome == Outcome::Completed {
+                    self.pick.ended_well();
+                }
                 outcome
             }
             _ => Outcome::Completed,
@@ -37,20 +50,48 @@ impl<N: Net> Try<'_, '_, N> {
     }
 
     /// Ends a call within its answer with a status of ours. False: it is no call, or nobody hears of it.
-    pub(super) fn tell(&mut self, reason: Reason) -> bool {
+    pub(super) fn tell(&mut self, reason: Reason, status: Status) -> bool {
         if self.course.call.is_none() {
             return false;
         }
         let mut trailers = Vec::new();
-        put_status(reason.grpc(), reason.word(), &mut trailers);
+        put_status(status, reason.word(), &mut trailers);
         let said = self.conn.sock.end(&trailers).is_ok();
-        self.desk.seen.grpc = Some(reason.grpc()).filter(|_| said);
+        self.desk.seen.grpc = Some(status).filter(|_| said);
         said
+    }
+
+    /// How an attempt ended without a head that the client's time has: a backend that was silent for long enough is to blame, as if
+    /// there had been no such time. A client in a hurry has nobody ejected.
+    pub(super) fn silent(&self, now: Instant) -> Outcome {
+        let (rule, limits) = (
+            &self.exchange.rule.beside,
+            &self.exchange.seat.live.plan.limits,
+        );
+        let fair = fair(self.pick.usual(), per_try(rule, limits, None));
+        if self.is_clients_turn() || now.since(self.turned) < fair {
+            return Outcome::ClientLeft;
+        }
+        if let Carrier::Stream(stream) = &self.upstream.sock {
+            stream.doubt(false);
+        }
+        Outcome::Broken(Fault::Timeout)
+    }
+
+    /// The client has gone, and what that says of the backend.
+    pub(super) fn gone(self, now: Instant) -> Attempted {
+        let outcome = match self.course.is_used_up(now) {
+            true => self.silent(now),
+            false => Outcome::ClientLeft,
+        };
+        let received = self.upload.came();
+        self.set_aside(false).finish(outcome, now);
+        Attempted::Ended(Ended::gone(received))
     }
 
     /// A call's time is over within its answer: it ends with a status of ours, and the backend's stream with it.
     pub(super) fn late(mut self, bytes: u64) -> Attempted {
-        let said = self.tell(Reason::CallTimeout);
+        let said = self.tell(Reason::CallTimeout, Reason::CallTimeout.grpc());
         match self.client_left(bytes, Reason::CallTimeout) {
             Attempted::Ended(ended) if said => Attempted::Ended(Ended {
                 next: Next::Linger,
@@ -58,6 +99,45 @@ impl<N: Net> Try<'_, '_, N> {
             }),
             cut => cut,
         }
+    }
+}
+
+impl<N: Net> Exchange<'_, N> {
+    /// There is no connection, for which it `took` so long, where it was tried; `hurried`: others have used up the time that it should
+    /// have had.
+    pub(super) fn unopened(
+        &self,
+        pick: Pick<Held>,
+        unopened: &Unopened,
+        (took, hurried): (Option<Duration>, bool),
+        course: &Course<'_>,
+        now: Instant,
+    ) -> Attempted {
+        let limits = &self.seat.live.plan.limits;
+        let fair = || fair(pick.usual(), per_try(&self.rule.beside, limits, None));
+        let slow = || took.is_some_and(|took| took >= fair());
+        let (fault, ended) = match *unopened {
+            Unopened::Gone => {
+                let fault = (course.is_used_up(now) && slow()).then_some(Fault::Connect);
+                let outcome = fault.map_or(Outcome::ClientLeft, Outcome::Broken);
+                pick.finish(outcome, now);
+                return Attempted::Ended(Ended::gone(0));
+            }
+            // By the client's time, after which nobody is tried.
+            Unopened::Failed(fault, _) if course.is_over(now) => {
+                (fault.filter(|_| slow()), unsent(None, Reason::CallTimeout))
+            }
+            Unopened::Failed(fault, reason) => {
+                let fault = fault.filter(|_| !hurried);
+                (fault, unsent(fault, reason))
+            }
+        };
+        match fault {
+            Some(fault) => pick.finish(Outcome::Broken(fault), now),
+            // Our own limit: nothing is held against the backend.
+            None => drop(pick),
+        }
+        Attempted::Failed(ended)
     }
 }
 

@@ -8,14 +8,14 @@ use super::hpack::{block, value};
 use super::{Connection, configuration, used};
 use crate::process::{Evenkeel, Folder};
 
-pub(super) struct Between {
-    pub(super) keel: Evenkeel,
-    pub(super) behind: TcpListener,
+pub(crate) struct Between {
+    pub(crate) keel: Evenkeel,
+    pub(crate) behind: TcpListener,
     _folder: Folder,
 }
 
 impl Between {
-    pub(super) fn new(name: &str, service: &str) -> Self {
+    pub(crate) fn new(name: &str, service: &str) -> Self {
         let behind = TcpListener::bind("127.0.0.1:0").unwrap();
         let folder = Folder::new(name);
         let service = format!("upstream: {{ protocol: http2 }}, {service}");
@@ -28,20 +28,20 @@ impl Between {
         }
     }
 
-    pub(super) fn client(&self) -> Connection {
+    pub(crate) fn client(&self) -> Connection {
         Connection::to(self.keel.address, &[])
     }
 
     /// The next connection to the backend.
-    pub(super) fn accept(&self, values: &[(u16, u32)]) -> Connection {
+    pub(crate) fn accept(&self, values: &[(u16, u32)]) -> Connection {
         Connection::accepted(self.behind.accept().unwrap().0, values).unwrap()
     }
 }
 
-pub(super) const OK: &[(&str, &str)] = &[(":status", "200")];
+pub(crate) const OK: &[(&str, &str)] = &[(":status", "200")];
 
 /// Waits for so many heads; their streams.
-pub(super) fn asked(behind: &mut Connection, number: usize) -> Vec<u32> {
+pub(crate) fn asked(behind: &mut Connection, number: usize) -> Vec<u32> {
     let open = |own: &Connection| {
         own.streams
             .values()
