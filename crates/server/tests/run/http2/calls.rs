@@ -186,3 +186,26 @@ fn calls_that_had_their_time_are_no_flood() {
 
 const CALL_OF_A_SECOND: &[(&str, &str)] =
     &[("content-type", "application/grpc"), ("grpc-timeout", "1S")];
+
+/// Bodies that one service does not take leave room for another's, on the connection of both.
+#[test]
+fn uploads_that_are_stuck_hold_up_no_others() {
+    let stuck = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let good = super::Recorder::start();
+    let folder = crate::process::Folder::new("stuck-beside");
+    let file = folder.write("keel.yaml", &format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ stuck: {{ backends: [\"{}\"], upstream: {{ protocol: http2 }} }}, good: {{ backends: [\"{}\"] }} }}\nrules: [{{ when: {{ path: /stuck }}, forward: stuck }}, {{ forward: good }}]\n",
+        stuck.local_addr().unwrap(), good.address
+    ));
+    let keel = crate::process::Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut client = Connection::to(keel.address, &[]);
+    assert!(client.settled());
+    // More than the connection's window has, though each stays within its own.
+    for _ in 0..12 {
+        let stream = client.ask(0, &asks("POST", "/stuck", &[]));
+        client.send(stream, &[0; 256 * 1024], false);
+    }
+    let stream = client.ask(0, &asks("POST", "/echo", &[]));
+    client.send(stream, &[1; 300_000], true);
+    assert_eq!(client.answer(stream).body.len(), 300_000);
+}
