@@ -238,7 +238,14 @@ fn only_what_may_go_on(head: &RequestHead, again: &RequestHead, trusted: bool) {
         assert!(!is_disguised(field.name), "{}", show(field.name));
         if field.known.kind() == Kind::HopByHop {
             let upgrades = matches!(field.known, Known::Connection | Known::Upgrade);
-            assert!(upgrades && head.upgrade().is_some(), "{}", show(field.name));
+            // What we say ourselves: that trailers are taken (RFC 9110 section 6.5.1).
+            let taken = match field.known {
+                Known::Te => field.value == b"trailers",
+                Known::Connection => field.value == b"te",
+                _ => false,
+            };
+            let fine = taken || upgrades && head.upgrade().is_some();
+            assert!(fine, "{}: {}", show(field.name), show(field.value));
         }
         let name = field.name.to_ascii_lowercase();
         if field.known.kind() == Kind::EndToEnd {

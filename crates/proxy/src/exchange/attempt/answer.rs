@@ -61,12 +61,8 @@ impl<N: Net> Try<'_, '_, N> {
         let (framing, keep) = self.write_head();
         let came = self.desk.response.framing();
         let mut head = std::mem::take(&mut self.desk.downward);
-        if self
-            .conn
-            .sock
-            .respond(&mut head, came == Framing::Empty)
-            .is_err()
-        {
+        let ends = came == Framing::Empty;
+        if self.conn.sock.respond(&mut head, ends).is_err() {
             self.desk.downward = head;
             return self.client_left(0, Reason::ClientLeft);
         }
@@ -76,8 +72,7 @@ impl<N: Net> Try<'_, '_, N> {
             .before(head)
             .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
         if !apart {
-            let buffers = &self.conn.worker.buffers;
-            download.gather(&mut self.upstream.input, buffers);
+            download.gather(&mut self.upstream.input, &self.conn.worker.buffers);
             turn::give_way().await;
         }
         let relayed = self.relay(&mut download).await;

@@ -104,7 +104,7 @@ fn times_and_their_ends_reach_the_backend() {
 /// What a backend says by taking its stream back is what the client is told, before an answer and within one.
 #[test]
 fn errors_of_streams_are_statuses() {
-    let between = Between::new("call-errors", "breaker: off");
+    let between = Between::new("call-errors", "breaker: off, retry: off");
     let mut client = between.client();
     client.ask(END_STREAM, &asks("GET", "/warm", &[]));
     let mut behind = between.accept(&[]);
