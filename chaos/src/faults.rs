@@ -44,7 +44,8 @@ pub(crate) enum Target {
     Out { seconds: f64 },
     /// The 99.9th of a hundred waits for its response head at most so long.
     Tail { ms: f64 },
-    /// Attempts at the backends per request, beside the budget's floor of 3 per second.
+    /// Attempts at the backends per request, beside the budget's floor of 3 per second and what it keeps: ten seconds of that, one of the
+    /// other.
     Amplified { times: f64 },
     /// After so many seconds from healing none fails.
     Normal { seconds: f64 },

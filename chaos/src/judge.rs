@@ -14,8 +14,9 @@ use crate::setup::Who;
 /// A share of picks is taken over so long.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The budget's floor, in retries per second.
+/// The budget's floor, in retries per second, and for how many seconds it is kept.
 const FLOOR: f64 = 3.0;
+const KEPT: f64 = 10.0;
 
 /// The figures of one fault and one balancer.
 pub(crate) struct Row {
@@ -147,7 +148,9 @@ fn miss(target: &Target, fault: &Fault, run: &Run, during: usize, row: &mut Row)
         }
         Target::Amplified { times } => {
             let seconds = (run.healed - run.injected).as_secs_f64();
-            let most = times + FLOOR * seconds / (during.max(1) as f64);
+            let floor = FLOOR * (seconds + KEPT) / (during.max(1) as f64);
+            // What the requests of the second before have earned.
+            let most = times + floor + (times - 1.0) * fault.rate / (during.max(1) as f64);
             (row.amplification > most)
                 .then(|| format!("amplification {:.3}, not {most:.3}", row.amplification))
         }

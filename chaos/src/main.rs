@@ -235,7 +235,7 @@ fn pace(fault: &Fault, asked: &Asked) -> Pace {
     } else {
         heals
     };
-    // A retry budget keeps ten seconds: what is long is to find it full.
+    // A retry budget keeps up to ten seconds: what is long is to find it full.
     let warm = if fault.lasts > 0 && !asked.quick {
         12
     } else {

@@ -692,6 +692,7 @@ mod tests {
             ratio_permille: 0,
             floor_per_second: 1,
             keep: Duration::from_secs(1),
+            ..BudgetSettings::default()
         };
         let budget = Budget::new(&settings);
         assert_eq!(
