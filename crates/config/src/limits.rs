@@ -292,9 +292,9 @@ pub const TUNNEL: Duration = Duration::from_secs(60 * 60);
 /// What a service's exchanges may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceLimits {
-    /// Until a connection is made.
+    /// Until a connection is made, within `per_try`.
     pub connect: Duration,
-    /// One attempt until its response head.
+    /// One attempt until its response head, or until a flow has its connection.
     pub per_try: Duration,
     /// The same, if it was configured. If not, a call of gRPC whose client gives it a time has that time instead.
     pub per_try_said: Option<Duration>,

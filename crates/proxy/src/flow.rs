@@ -198,6 +198,8 @@ async fn connected<N: Net>(
     let service = &way.seat.live;
     let limits = &service.plan.limits;
     let until = flow.began + limits.exchange;
+    // A connection that stands is a flow's answer.
+    let within = limits.connect.min(limits.per_try);
     let mut tried = Tried::default();
     let Flow { conn, seen, .. } = flow;
     let (handle, now) = (&way.seat.handle, conn.worker.now());
@@ -211,7 +213,7 @@ async fn connected<N: Net>(
         flow.seen.attempts += 1;
         tried.insert(pick.backend());
         let now = flow.conn.worker.now();
-        let failed = match attempt(flow, way, pick, (now + limits.connect).min(until)).await {
+        let failed = match attempt(flow, way, pick, (now + within).min(until)).await {
             Ok(connected) => return Ok(connected),
             Err(Unopened::Gone) => return Err(Reason::ClientGone),
             Err(Unopened::Failed(fault, reason)) => (fault, reason),

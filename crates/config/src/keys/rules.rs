@@ -276,7 +276,7 @@ pub(crate) static RULE_TIMEOUTS: Keys = Keys {
             "per_try",
             Shape::Wait,
             Absent::No("the service's"),
-            "One attempt until its response head.",
+            "One attempt until its response head, its connection included.",
         ),
         key(
             "exchange",

@@ -305,7 +305,7 @@ pub(crate) static SERVICE_TIMEOUTS: Keys = Keys {
             "per_try",
             Shape::Wait,
             Absent::No("10s; of a call whose client gives it a time (gRPC), that time"),
-            "One attempt until its response head.",
+            "One attempt until its response head, its connection included.",
         ),
         key(
             "exchange",

@@ -156,6 +156,8 @@ pub(super) async fn make<N: Net>(
             .extend_from_slice(pick.backend().id().as_str().as_bytes());
     }
     conn.deadline.serves(lane.backend.number);
+    let limits = &exchange.seat.live.plan.limits;
+    let per_try = per_try(&exchange.rule.beside, limits, course.call);
     let mut now = pick.at();
     (desk.seen.connect, desk.seen.head) = (None, None);
     let (mut pick, mut idle, mut stale) = (
@@ -166,7 +168,7 @@ pub(super) async fn make<N: Net>(
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
-            None => match opening(exchange, course, now, stale > 0)
+            None => match opening(exchange, course, (now, per_try), stale > 0)
                 .open(conn, &mut desk.seen, &lane, now)
                 .await
             {
@@ -185,10 +187,15 @@ pub(super) async fn make<N: Net>(
             desk,
             (pick, lane.clone()),
             course,
-            (upstream, ready, stale),
+            (
+                upstream,
+                stale,
+                ready,
+                per_try.saturating_sub(ready.since(now)),
+            ),
             tries,
         );
-        match attempt.run(now).await {
+        match attempt.run().await {
             Ok(attempted) => return attempted,
             // Not a kept one again: a backend that ends what it kept would be asked as often as there are kept ones.
             Err(Stale(held)) => (pick, stale) = (held, stale + 1),
@@ -198,16 +205,16 @@ pub(super) async fn make<N: Net>(
     }
 }
 
-/// Within its deadline, and that of all attempts.
+/// Within its deadline, and those of the attempt and of all of them.
 fn opening<'a, N: Net>(
     exchange: &'a Exchange<'_, N>,
     course: &'a Course<'_>,
-    now: Instant,
+    (now, per_try): (Instant, Duration),
     fresh: bool,
 ) -> Opening<'a> {
     let service = &exchange.seat.live;
     let within = exchange.rule.beside.connect;
-    let within = within.unwrap_or(service.plan.limits.connect);
+    let within = within.unwrap_or(service.plan.limits.connect).min(per_try);
     Opening {
         service,
         introduction: &course.introduction,
@@ -250,6 +257,7 @@ struct Try<'a, 'b, N: Net> {
     upload_broken: bool,
     pick: Pick<Held>,
     lane: Rc<Lane<N::Sock>>,
+    /// What connecting has left of it.
     per_try: Duration,
     tries: &'a mut Tries,
 }
@@ -261,7 +269,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         desk: &'a mut Desk,
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
-        (upstream, ready, again): (Connection<N::Sock>, Instant, u32),
+        (upstream, again, ready, per_try): (Connection<N::Sock>, u32, Instant, Duration),
         tries: &'a mut Tries,
     ) -> Self {
         let upload = match desk.request.framing() {
@@ -286,26 +294,17 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             upload_broken: false,
             pick,
             lane,
-            per_try: per_try(
-                &exchange.rule.beside,
-                &exchange.seat.live.plan.limits,
-                course.call,
-            ),
+            per_try,
             tries,
         }
     }
 
-    async fn run(mut self, now: Instant) -> Result<Attempted, Stale> {
+    async fn run(mut self) -> Result<Attempted, Stale> {
         let bodyless = self.desk.request.framing() == Framing::Empty;
-        let first = if bodyless {
-            self.per_try
-        } else {
-            self.course.idle
-        };
         let until = if bodyless {
-            (now + first).min(self.course.until)
+            (self.ready + self.per_try).min(self.course.until)
         } else {
-            now + first
+            self.ready + self.course.idle
         };
         self.conn.deadline.set(self.course.by(until));
         match self.ask().await {

@@ -264,6 +264,29 @@ fn waits_and_deadlines() {
     );
 }
 
+/// Connecting is a part of an attempt: who takes no connection costs no more than `per_try`, however long `connect` is.
+#[test]
+fn an_attempt_without_a_connection_has_its_time_and_no_more() {
+    let check = |first: &'static [Deed], connect: u64, per_try: u64, ms: u64| {
+        let world = world(&[first, &[Say(OK)]], |plan| {
+            let limits = &mut plan.services[0].limits;
+            limits.connect = Duration::from_millis(connect);
+            limits.per_try = Duration::from_millis(per_try);
+        });
+        let heard = world.ask(GET);
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+        let (least, elapsed) = (Duration::from_millis(ms), world.elapsed());
+        // Deadlines are swept ten times a second.
+        assert!(
+            (least..=least + Duration::from_millis(150)).contains(&elapsed),
+            "{first:?}, connect {connect}, per_try {per_try}: {elapsed:?}"
+        );
+    };
+    check(&[Black], 3_000, 1_000, 1_000);
+    check(&[Black], 1_000, 3_000, 1_000);
+    check(&[Silence], 3_000, 1_000, 1_000);
+}
+
 /// Whatever fails, backends see no more than a fifth more, and the floor.
 #[test]
 fn amplification_holds_when_everything_is_busy() {
