@@ -383,7 +383,24 @@ impl Bench {
         if picks != attempts {
             broken.push(format!("{picks} picks, but {attempts} attempts"));
         }
+        let (finished, abandoned) = (
+            sum("evenkeel_backend_finished_total"),
+            sum("evenkeel_backend_abandoned_total"),
+        );
+        if picks != finished + abandoned + in_flight {
+            broken.push(format!(
+                "{picks} picks, but {finished} finished, {abandoned} abandoned and {in_flight} in flight"
+            ));
+        }
         let live = sum("evenkeel_listener_connections");
+        let accepted = sum("evenkeel_listener_connections_accepted_total");
+        let admitted = sum("evenkeel_listener_connections_admitted_total");
+        let closed = sum("evenkeel_listener_connections_closed_total");
+        if accepted != admitted || admitted != live + closed {
+            broken.push(format!(
+                "{accepted} accepted and {admitted} admitted, but {live} live and {closed} closed"
+            ));
+        }
         if live != 0.0 {
             broken.push(format!("{live} connections live on that have closed"));
         }

@@ -5,11 +5,15 @@ use std::fmt;
 
 use crate::guests::Counts;
 use evenkeel_control::names::NameSnapshot;
+use evenkeel_control::snapshot::ListenerSnapshot;
 use evenkeel_control::{Snapshot, Watch};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+
+/// What backends have and had.
+mod backends;
 
 /// Those of tunnels and flows.
 mod passed;
@@ -208,19 +212,15 @@ impl Page {
     }
 
     fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (mut answers, mut accepted, mut failed, mut calmed, mut open): (
-            Rows<'_>,
-            Rows<'_>,
-            Rows<'_>,
-            Rows<'_>,
-            Rows<'_>,
-        ) = Default::default();
+        let each = |value: fn(&ListenerSnapshot) -> u64| -> Rows<'_> {
+            let listeners = self.0.listeners.iter();
+            listeners
+                .map(|listener| (vec![("listener", &*listener.name)], value(listener)))
+                .collect()
+        };
+        let mut answers: Rows<'_> = Vec::new();
         for listener in &self.0.listeners {
             let name = ("listener", &*listener.name);
-            accepted.push((vec![name], listener.accepted));
-            failed.push((vec![name], listener.accept_failed));
-            calmed.push((vec![name], listener.calmed));
-            open.push((vec![name], listener.connections as u64));
             for (word, count) in &listener.answered {
                 answers.push((vec![name, ("reason", *word)], *count));
             }
@@ -238,28 +238,42 @@ impl Page {
             "listener_connections_accepted",
             "Connections that were accepted",
             counter,
-            accepted,
+            each(|listener| listener.accepted),
+        )?;
+        rows(
+            encoder,
+            "listener_connections_admitted",
+            "Connections that had a place under the listener's limit: those that are open and those that have closed",
+            counter,
+            each(|listener| listener.admitted),
+        )?;
+        rows(
+            encoder,
+            "listener_connections_closed",
+            "Connections that were admitted and have ended",
+            counter,
+            each(|listener| listener.closed),
         )?;
         rows(
             encoder,
             "listener_accept_failures",
             "Times that accepting failed",
             counter,
-            failed,
+            each(|listener| listener.accept_failed),
         )?;
         rows(
             encoder,
             "http2_connections_calmed",
             "Connections of HTTP/2 that were ended because their frames cost too much",
             counter,
-            calmed,
+            each(|listener| listener.calmed),
         )?;
         rows(
             encoder,
             "listener_connections",
             "Connections that are open",
             MetricType::Gauge,
-            open,
+            each(|listener| listener.connections as u64),
         )
     }
 
@@ -394,65 +408,6 @@ impl Page {
             "Health checks by what they came to",
             MetricType::Counter,
             checks,
-        )
-    }
-
-    fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let each = |value: fn(&evenkeel_control::snapshot::Backend) -> u64| -> Rows<'_> {
-            let services = self.0.services.iter();
-            services
-                .flat_map(|service| {
-                    service.backends.iter().map(move |backend| {
-                        (
-                            vec![("service", &*service.name), ("backend", &*backend.id)],
-                            value(backend),
-                        )
-                    })
-                })
-                .collect()
-        };
-        let gauge = MetricType::Gauge;
-        rows(
-            encoder,
-            "backend_up",
-            "Whether it may be picked",
-            gauge,
-            each(|backend| u64::from(backend.state == "InService")),
-        )?;
-        rows(
-            encoder,
-            "backend_in_flight",
-            "Attempts now",
-            gauge,
-            each(|backend| backend.in_flight.into()),
-        )?;
-        rows(
-            encoder,
-            "backend_connections",
-            "Sockets that are open",
-            gauge,
-            each(|backend| backend.connections as u64),
-        )?;
-        rows(
-            encoder,
-            "backend_weight",
-            "Configured weight",
-            gauge,
-            each(|backend| backend.weight.into()),
-        )?;
-        rows(
-            encoder,
-            "backend_picks",
-            "Attempts since it joined",
-            MetricType::Counter,
-            each(|backend| backend.picked),
-        )?;
-        rows(
-            encoder,
-            "backend_failures",
-            "Attempts that failed",
-            MetricType::Counter,
-            each(|backend| backend.failed),
         )
     }
 }

@@ -80,6 +80,10 @@ pub struct ListenerSnapshot {
     pub connections: usize,
     /// Connections that were accepted.
     pub accepted: u64,
+    /// Of them, those that had a place under the listener's limit.
+    pub admitted: u64,
+    /// Of these, those that have ended.
+    pub closed: u64,
     /// Times that accepting failed.
     pub accept_failed: u64,
     /// Connections of HTTP/2 that were ended because their frames cost too much.
@@ -304,6 +308,8 @@ impl Watch {
                     draining: door.drained.load(Ordering::Relaxed),
                     connections: door.open.load(Ordering::Relaxed),
                     accepted: door.counters.accepted_total(),
+                    admitted: door.counters.admitted_total(),
+                    closed: door.counters.closed_total(),
                     accept_failed: door.counters.accept_failed_total(),
                     calmed: door.counters.calmed_total(),
                     crowded: door.counters.crowded_total(),

@@ -190,12 +190,14 @@ impl Admitted {
                 (open < most).then_some(open + 1)
             })
             .ok()?;
+        state.counters.admitted();
         Some(Self(state.clone()))
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
+        self.0.counters.closed();
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -294,6 +294,8 @@ impl CheckCounters {
 #[derive(Debug)]
 pub struct DoorCounters {
     accepted: AtomicU64,
+    admitted: AtomicU64,
+    closed: AtomicU64,
     accept_failed: AtomicU64,
     calmed: AtomicU64,
     crowded: AtomicU64,
@@ -305,6 +307,8 @@ impl Default for DoorCounters {
     fn default() -> Self {
         Self {
             accepted: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
             accept_failed: AtomicU64::new(0),
             calmed: AtomicU64::new(0),
             crowded: AtomicU64::new(0),
@@ -322,6 +326,26 @@ impl DoorCounters {
     #[must_use]
     pub fn accepted_total(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn admitted(&self) {
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that had a place under the listener's limit. Of those that were accepted the others wait for one.
+    #[must_use]
+    pub fn admitted_total(&self) -> u64 {
+        self.admitted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Of those that were admitted, those that have ended: the others are open. Counted apart from both, so that a place that is lost shows.
+    #[must_use]
+    pub fn closed_total(&self) -> u64 {
+        self.closed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn accept_failed(&self) {

@@ -29,6 +29,10 @@ pub struct Backend {
     pub in_flight: u32,
     /// Attempts since it joined.
     pub picked: u64,
+    /// Of them, those that ended, well or badly.
+    pub finished: u64,
+    /// Of them, those that ended without a word on how.
+    pub abandoned: u64,
     /// Of them, failures.
     pub failed: u64,
     /// Sockets that are open.
@@ -67,6 +71,8 @@ pub(super) fn of_core(backend: &BackendSnapshot) -> Backend {
         }),
         in_flight: backend.counts.in_flight,
         picked: backend.counts.picked,
+        finished: backend.counts.finished,
+        abandoned: backend.counts.abandoned,
         failed: backend.counts.failed,
         connections: 0,
         checks: Vec::new(),

@@ -34,6 +34,7 @@ mod zone;
 use std::process::Command;
 
 use process::{Evenkeel, Folder, Server, hold, rest, until};
+use tls::metric;
 
 #[test]
 fn two_pythons_without_a_file() {
@@ -248,6 +249,16 @@ services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ pat
         one.address
     );
     assert!(metrics.contains(&checks_are_no_traffic), "{metrics}");
+    let of = |word: &str, count: u32| {
+        let labels = format!("service=\"api\",backend=\"{}\"", one.address);
+        metric(
+            &keel,
+            &format!("evenkeel_backend_{word}{{{labels}}} {count}"),
+        );
+    };
+    of("finished_total", 1);
+    of("abandoned_total", 0);
+    of("in_flight", 0);
     assert!(
         metrics.contains("evenkeel_contained_panics_total 0\n"),
         "{metrics}"

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::http2::frames::Connection;
 use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest, until};
+use crate::tls::metric;
 
 /// Who waits in the kernel's queue while the listener has no place for them.
 const CROWD: usize = 40;
@@ -112,8 +113,16 @@ fn a_renamed_listener_keeps_its_sockets_and_connections() {
     assert!(answer.ends_with("\r\n\r\nhere\n"), "{answer}");
     // What was counted under the old name is counted on under the new one.
     let metrics = keel.page("/metrics");
-    let line = "evenkeel_listener_connections_accepted_total{listener=\"site\"} 3\n";
-    assert!(metrics.contains(line), "{metrics}");
+    for word in ["accepted", "admitted"] {
+        let line = format!("evenkeel_listener_connections_{word}_total{{listener=\"site\"}} 3\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    // All have ended by now, or will.
+    metric(
+        &keel,
+        "evenkeel_listener_connections_closed_total{listener=\"site\"} 3",
+    );
+    metric(&keel, "evenkeel_listener_connections{listener=\"site\"} 0");
 }
 
 /// A backend of the test's own.

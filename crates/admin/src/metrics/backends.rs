@@ -1,0 +1,76 @@
+//! Owns the metrics of each backend's attempts: now, and since it joined.
+
+use std::fmt;
+
+use evenkeel_control::snapshot::Backend;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+
+use super::{Page, Rows, rows};
+
+impl Page {
+    pub(super) fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let each = |value: fn(&Backend) -> u64| -> Rows<'_> {
+            let services = self.0.services.iter();
+            services
+                .flat_map(|service| {
+                    service.backends.iter().map(move |backend| {
+                        (
+                            vec![("service", &*service.name), ("backend", &*backend.id)],
+                            value(backend),
+                        )
+                    })
+                })
+                .collect()
+        };
+        let (counter, gauge) = (MetricType::Counter, MetricType::Gauge);
+        rows(
+            encoder,
+            "backend_up",
+            "Whether it may be picked",
+            gauge,
+            each(|backend| u64::from(backend.state == "InService")),
+        )?;
+        rows(
+            encoder,
+            "backend_in_flight",
+            "Attempts now",
+            gauge,
+            each(|backend| backend.in_flight.into()),
+        )?;
+        rows(
+            encoder,
+            "backend_connections",
+            "Sockets that are open",
+            gauge,
+            each(|backend| backend.connections as u64),
+        )?;
+        rows(
+            encoder,
+            "backend_weight",
+            "Configured weight",
+            gauge,
+            each(|backend| backend.weight.into()),
+        )?;
+        rows(
+            encoder,
+            "backend_picks",
+            "Attempts since it joined: those in flight, finished and abandoned",
+            counter,
+            each(|backend| backend.picked),
+        )?;
+        let help = "Attempts that ended, well or badly";
+        let finished = each(|backend| backend.finished);
+        rows(encoder, "backend_finished", help, counter, finished)?;
+        let help = "Attempts that ended without a word on how, as by a limit of ours or a kept connection that had ended";
+        let abandoned = each(|backend| backend.abandoned);
+        rows(encoder, "backend_abandoned", help, counter, abandoned)?;
+        rows(
+            encoder,
+            "backend_failures",
+            "Attempts that failed",
+            counter,
+            each(|backend| backend.failed),
+        )
+    }
+}
