@@ -402,7 +402,7 @@ async fn counted<T>(worker: &Worker<OsNet>, door: &Door, accepted: io::Result<T>
         // No descriptor or no memory left: those that serve go on, and free some.
         Err(_) => {
             state.counters.accept_failed();
-            worker.deadlines.end_oldest_idle();
+            worker.deadlines.end_oldest_idle(worker.now());
             tokio::time::sleep(REST).await;
         }
     }
@@ -433,7 +433,7 @@ async fn place(worker: &Worker<OsNet>) -> Place {
     }
     let _waiting = worker.room.wait();
     loop {
-        if worker.deadlines.end_oldest_idle() {
+        if worker.deadlines.end_oldest_idle(worker.now()) {
             tokio::task::yield_now().await;
         } else {
             tokio::time::sleep(REST).await;

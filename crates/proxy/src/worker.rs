@@ -326,7 +326,7 @@ impl<N: Net> Worker<N> {
         }
         self.scribe.borrow_mut().hand_on();
         if self.room.is_wanted() {
-            self.deadlines.end_oldest_idle();
+            self.deadlines.end_oldest_idle(now);
         }
         self.desks.sweep();
         self.buffers.sweep();
