@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -150,11 +152,19 @@ impl Balancer {
 
     /// Has it replaced by a new process of the same program, and waits for the old one's end; with its exit code.
     pub(crate) async fn upgrade(&mut self) -> Result<Option<i32>, String> {
+        // An heir is a child of ours once the old one has ended, so that its end is seen.
+        set_child_subreaper(Some(getpid())).map_err(|error| error.to_string())?;
         let old = self.pid;
         self.signal(Signal::USR2)?;
+        if self.who == Who::Haproxy {
+            // Its process stays, and becomes the program anew.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            return Ok(Some(0));
+        }
         let start = Start::now();
+        let mut heir = None;
         loop {
-            let heir = processes_of(&self.file).into_iter().find(|pid| *pid != old);
+            heir = heir.or_else(|| processes_of(&self.file).into_iter().find(|pid| *pid != old));
             let ended = self.child.try_wait().ok().flatten();
             match (heir, ended) {
                 (Some(heir), Some(status)) => {
@@ -162,7 +172,7 @@ impl Balancer {
                     return Ok(status.code());
                 }
                 _ if start.passed() > PATIENCE => {
-                    return Err("an upgrade does not end, or has no heir".to_owned());
+                    return Err(format!("process {old} does not end, or has no heir"));
                 }
                 _ => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -182,7 +192,7 @@ impl Balancer {
             Who::Nginx => Signal::QUIT,
         };
         self.signal(signal).ok()?;
-        if processes_of(&self.file).contains(&self.pid) && self.child.id().is_none() {
+        if self.child.id().is_none() {
             return self.heir_ends().await;
         }
         match tokio::time::timeout(PATIENCE, self.child.wait()).await {
@@ -194,17 +204,19 @@ impl Balancer {
         }
     }
 
-    /// An heir is nobody's child here: that it ended is all that is seen, so a good end is taken for granted.
     async fn heir_ends(&self) -> Option<i32> {
         let start = Start::now();
-        while processes_of(&self.file).contains(&self.pid) {
-            if start.passed() > PATIENCE {
-                let _ = self.signal(Signal::KILL);
-                return None;
+        loop {
+            match waitpid(Some(self.pid), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => return status.exit_status(),
+                Ok(None) if start.passed() <= PATIENCE => {}
+                _ => {
+                    let _ = self.signal(Signal::KILL);
+                    return None;
+                }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Some(0)
     }
 
     /// What it says of itself; nothing of nginx, which says next to nothing.

@@ -62,8 +62,6 @@ pub(crate) enum Needs {
     Packets,
     Mounts,
     Faketime,
-    /// `evenkeel upgrade`.
-    Upgrade,
 }
 
 /// One row.
@@ -363,11 +361,9 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "upgrade",
         does: "a new process takes over (SIGUSR2)",
-        needs: Needs::Upgrade,
         faulty: &[],
         acts: &[(0, Act::Upgrade)],
         targets: &[Target::NoneFailed { ends: true }],
-        alone: "the same signal reloads HAProxy, which is its upgrade, and stands there; nginx's takes two more by hand",
         ..ROW
     },
     Fault {

@@ -226,6 +226,9 @@ from then to the response head, while the fault lasts. Of a hundred requests 90 
   amplification, p99 by half and 5 ms, p99.9 by half and 20 ms).
 - HAProxy and nginx have one deadline for an answer's head and for the rest of it: where an attempt has 1 s, a body that stands still is cut
   after that, which Evenkeel bears for a minute (`idle_body`).
+- **all-down** Evenkeel goes on asking backends that all fail (`on_all_down: fail_open`), within the retry budget: the first that is well again
+  is found by the next request. HAProxy and nginx answer 503 and 502 themselves for a while, also after healing. Its p99 there is
+  the wait before a second retry: up to 50 ms, which the next sweep of deadlines ends, up to 100 ms later.
 ";
 
 const TABLE: &str = "| fault | balancer | offered | answered | GET | POST | begun | raced | retried | ampl. | p50 / p99 / p99.9 ms | out s | fair s | MiB | descriptors | |
