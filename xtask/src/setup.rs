@@ -132,6 +132,18 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "postgresql",
+        // The server is not on the path, and a client may be there without it.
+        probe: &[
+            "sh",
+            "-c",
+            "psql --version && ls /usr/lib/postgresql/*/bin/postgres",
+        ],
+        source: Source::Apt {
+            packages: &["postgresql"],
+        },
+    },
+    Tool {
         name: "python3",
         // Debian's Python makes no place of its own without the other package.
         probe: &["python3", "-c", "import ensurepip, venv"],

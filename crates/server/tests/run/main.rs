@@ -18,6 +18,7 @@ mod logs;
 mod manual;
 mod operate;
 mod pages;
+mod postgres;
 mod privileges;
 mod process;
 mod proxy_protocol;

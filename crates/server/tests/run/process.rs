@@ -318,6 +318,12 @@ impl Server {
         })
     }
 
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Starts what listens on a port that was free, and waits until it answers. Another process may take the port first: then
     /// it ends, and the next port is tried.
     pub(crate) fn start(command: impl Fn(u16) -> Command) -> Self {

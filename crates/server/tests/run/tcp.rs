@@ -36,7 +36,7 @@ fn ask(address: SocketAddr, arguments: &[&str]) -> String {
 }
 
 /// One listener that has this beside its address, over one service of these backends that has this.
-fn text(listener: &str, backends: &[SocketAddr], service: &str) -> String {
+pub(crate) fn text(listener: &str, backends: &[SocketAddr], service: &str) -> String {
     let all: Vec<_> = backends.iter().map(ToString::to_string).collect();
     let all = all.join(", ");
     format!(
@@ -44,7 +44,7 @@ fn text(listener: &str, backends: &[SocketAddr], service: &str) -> String {
     )
 }
 
-fn run(folder: &Folder, text: &str) -> Evenkeel {
+pub(crate) fn run(folder: &Folder, text: &str) -> Evenkeel {
     let file = folder.write("keel.yaml", text);
     Evenkeel::run(&["-c", file.to_str().unwrap()])
 }
@@ -66,7 +66,7 @@ fn pair(keel: &Evenkeel, backend: &TcpListener) -> (TcpStream, TcpStream) {
 }
 
 /// The row of the access log with all of these, which is waited for.
-fn row(folder: &Folder, marks: &[&str]) -> String {
+pub(crate) fn row(folder: &Folder, marks: &[&str]) -> String {
     let mut log = String::new();
     // Some twenty seconds of a machine that has nothing else to do.
     for _ in 0..5_000_000 {
