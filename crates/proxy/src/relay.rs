@@ -25,8 +25,8 @@ const COPIED_MOST: usize = 4096;
 /// From here on, a body is read into the larger buffer.
 const LONG_FROM: u64 = 64 * 1024;
 
-/// What one direction of a tunnel or a flow may move before the others of its worker have their turns: some 0.1 ms. What is small
-/// beside it waits for as many of these as there are large ones.
+/// What one direction may move before the others of its worker have their turns: some 0.1 ms. What is small beside it waits for as
+/// many of these as there are large ones.
 const TURN: u64 = 512 * 1024;
 
 /// Why a body did not arrive whole.
@@ -104,8 +104,6 @@ pub(crate) struct Pump {
     kept: Option<Box<Kept>>,
     /// An end that its sender did not say is passed on like that; none: it is a break.
     unsaid: Option<bool>,
-    /// The most that one turn moves.
-    turn: u64,
     /// It has had its turn, and more may be there.
     paused: bool,
 }
@@ -151,17 +149,13 @@ impl Pump {
             conduit: None,
             kept: None,
             unsaid: None,
-            turn: u64::MAX,
             paused: false,
         }
     }
 
     /// A direction of a tunnel.
     pub(crate) fn tunnel() -> Self {
-        Self {
-            turn: TURN,
-            ..Self::of(Some(Source::UntilEnd(None)))
-        }
+        Self::of(Some(Source::UntilEnd(None)))
     }
 
     /// A direction of a flow: who ends it need not say so.
@@ -248,7 +242,8 @@ impl Pump {
         self.before.len() + self.piece + self.after.len() > 0
     }
 
-    /// Moves what can be moved. Ready: all is written, or it broke.
+    /// Moves what can be moved. Ready: all is written, or it broke. Who is told to wait asks whether it is only
+    /// [paused](Self::take_paused), of which nobody is woken.
     pub(crate) fn poll<R: Sock, W: Sock>(
         &mut self,
         cx: &mut Context<'_>,
@@ -257,7 +252,7 @@ impl Pump {
         to: &mut W,
         buffers: &Buffers,
     ) -> Poll<Result<(), Break>> {
-        let until = self.came.saturating_add(self.turn);
+        let until = self.came.saturating_add(TURN);
         loop {
             if self.conduit.is_some() {
                 ready!(self.poll_give(cx, to, buffers))?;

@@ -233,6 +233,9 @@ impl<N: Net> Try<'_, '_, N> {
             {
                 return Poll::Ready(Relayed::Reset(error));
             }
+            if download.take_paused() {
+                conn.worker.net.give_way(cx);
+            }
             // A body may rest for long, and only a write would tell.
             if asks_going && !deaf {
                 match conn.poll_going(cx, self.course.half_close) {

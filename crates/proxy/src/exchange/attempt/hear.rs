@@ -204,6 +204,9 @@ impl<N: Net> Try<'_, '_, N> {
             // The backend reads no more; it may have answered all the same.
             Poll::Ready(Err(_)) => (self.upload_over, self.upload_broken) = (true, true),
             Poll::Pending => {
+                if self.upload.take_paused() {
+                    conn.worker.net.give_way(cx);
+                }
                 if self.upload.take_moved() {
                     self.desk.seen.received = self.upload.came();
                     self.turned = conn.worker.now();
