@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -461,21 +462,58 @@ services:
     drop(open());
 }
 
-/// Both directions are renewed by either, a rest that is too long is cut, and the log says so.
+/// A rest of both is ended by a word of either, however often; one that is too long is cut on both sides, not before its time, and the
+/// log says so.
 #[test]
 fn a_tunnel_that_rests_too_long_is_cut() {
     let folder = Folder::new("tunnel-rest");
-    let (backend, _heard) = scripted(|_, stream| {
-        stream.write_all(SWITCHED.as_bytes()).unwrap();
-        let _ = end(stream);
-    });
-    let text = configuration("", backend, ", timeouts: { tunnel: 200ms }");
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = configuration(
+        "",
+        backend.local_addr().unwrap(),
+        ", timeouts: { tunnel: 600ms }",
+    );
     let keel = run(&folder, &text);
-    let mut client = hold(keel.address, UPGRADE);
-    until(&mut client, "\r\n\r\n");
-    assert_eq!(end(&mut client), (0, false));
-    assert_eq!(rows(&folder, &keel, 1)[0]["reason"], "idle_timeout");
+    for (at, by_client) in [None, Some(true), Some(false)].into_iter().enumerate() {
+        let mut client = hold(keel.address, UPGRADE);
+        let mut server = backend.accept().unwrap().0;
+        until(&mut server, "\r\n\r\n");
+        server.write_all(SWITCHED.as_bytes()).unwrap();
+        until(&mut client, "\r\n\r\n");
+        let mut least = 600.0;
+        if let Some(by_client) = by_client {
+            let (pings, hears) = match by_client {
+                true => (&mut client, &mut server),
+                false => (&mut server, &mut client),
+            };
+            pings.set_read_timeout(Some(REST)).unwrap();
+            for _ in 0..PINGS {
+                // It rests, and nothing comes meanwhile.
+                let nothing = pings.read(&mut [0]).unwrap_err();
+                assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+                pings.write_all(b"\x89\0").unwrap();
+                hears.read_exact(&mut [0; 2]).unwrap();
+            }
+            pings.set_read_timeout(Some(PATIENCE)).unwrap();
+            least += REST.as_secs_f64() * 1_000.0 * f64::from(PINGS);
+        }
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(
+            (end(&mut client), end(&mut server)),
+            ((0, false), (0, false))
+        );
+        let row = &rows(&folder, &keel, at as u64 + 1)[at];
+        assert_eq!(row["reason"], "idle_timeout");
+        let lasted = row["total_ms"].as_f64().unwrap();
+        assert!(lasted >= least, "{by_client:?}: {lasted} of {least}");
+    }
 }
+
+/// Between two pings; a twelfth of the rest that is allowed.
+const REST: Duration = Duration::from_millis(50);
+
+/// Together three times as long as that.
+const PINGS: u32 = 36;
 
 /// One empty line before a request is forgiven, on a connection that was used as well.
 #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Told {
     unread: Mutex<Vec<TcpStream>>,
     /// Connections that the other side ended under an answer that waited.
     pub(crate) left: AtomicUsize,
+    /// Of those, cut rather than ended.
+    pub(crate) cut: AtomicUsize,
     /// Bytes of long answers that found room.
     pub(crate) written: AtomicUsize,
 }

@@ -3,11 +3,16 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
 
 use super::frames::*;
 use super::hpack::value;
 use super::recorder::{Recorded, Recorder, Told, answers, pattern};
-use super::{Connection, Scene};
+use super::{Connection, Scene, configuration};
+use crate::process::{Evenkeel, Folder};
 
 /// What a key is answered with (RFC 6455 section 4.2.2).
 fn accepts(key: &str) -> String {
@@ -28,7 +33,7 @@ fn accepts(key: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Upgrades at `/chat`, says `hello`, and gives back what comes until its client ends.
+/// Upgrades at `/chat`, says `hello`, and gives back what comes until its client ends, or asks to be cut.
 fn upgrades(request: &Recorded, stream: &mut TcpStream, told: &Told) -> bool {
     let key = request.all("sec-websocket-key").pop().map(str::to_owned);
     let (Some(key), "/chat") = (key, request.path()) else {
@@ -40,14 +45,26 @@ fn upgrades(request: &Recorded, stream: &mut TcpStream, told: &Told) -> bool {
     );
     stream.write_all(head.as_bytes()).unwrap();
     let mut buffer = [0; 65_536];
-    while let Ok(length @ 1..) = stream.read(&mut buffer) {
-        if stream.write_all(&buffer[..length]).is_err() {
-            break;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) if &buffer[..length] == CUT => {
+                set_socket_linger(&*stream, Some(Duration::ZERO)).unwrap();
+                return false;
+            }
+            Ok(length) if stream.write_all(&buffer[..length]).is_ok() => {}
+            _ => {
+                told.cut.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
         }
     }
-    told.left.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    told.left.fetch_add(1, Ordering::SeqCst);
     false
 }
+
+/// What a backend is asked to reset its connection by.
+const CUT: &[u8] = b"cut";
 
 const CHAT: &[(&str, &str)] = &[
     (":method", "CONNECT"),
@@ -134,28 +151,102 @@ fn a_tunnel_byte_by_byte() {
     assert_eq!(client.get("/").status(), 200);
 }
 
-#[test]
-fn a_tunnel_that_is_reset() {
-    let scene = Scene::before(Recorder::with(upgrades), "h2-websocket-reset", "", "");
-    let mut client = client(&scene);
+/// An open tunnel of this client, at whose backend `hello` was said.
+fn opened(client: &mut Connection) -> u32 {
     let stream = client.ask(0, CHAT);
-    assert!(client.until(|own| {
-        own.streams
-            .get(&stream)
-            .is_some_and(|got| got.body == b"hello")
-    }));
-    client.write(&reset(stream, CANCEL));
-    while scene
-        .backend
-        .told
-        .left
-        .load(std::sync::atomic::Ordering::SeqCst)
-        == 0
-    {
+    assert!(comes(client, stream, b"hello"));
+    stream
+}
+
+/// Whether all that came there is this, in the end.
+fn comes(client: &mut Connection, stream: u32, body: &[u8]) -> bool {
+    client.until(|own| {
+        let got = own.streams.get(&stream);
+        got.is_some_and(|got| got.body == body || got.over())
+    });
+    client.streams[&stream].body == body
+}
+
+/// Waits for the end at the backend; whether that was a cut.
+fn is_cut(backend: &Recorder) -> bool {
+    while backend.told.left.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
     }
+    backend.told.cut.load(Ordering::SeqCst) == 1
+}
+
+/// A reset is a reset on the other side, whoever begins, and so is a rest that is too long; the connection goes on with its other streams.
+#[test]
+fn a_tunnel_that_is_reset() {
+    let ended = |name: &str, service: &str, end: fn(&mut Connection, u32)| {
+        let scene = Scene::before(Recorder::with(upgrades), name, "", service);
+        let mut client = client(&scene);
+        let stream = opened(&mut client);
+        end(&mut client, stream);
+        (scene, client, stream)
+    };
+    let cancels = |client: &mut Connection, stream| client.write(&reset(stream, CANCEL));
+    let (scene, mut client, _) = ended("h2-websocket-reset", "", cancels);
+    assert!(is_cut(&scene.backend), "the reset looks like an end");
     scene.rests();
     assert_eq!(client.get("/").status(), 200);
+    let asks = |client: &mut Connection, stream| client.send(stream, CUT, false);
+    let rests = |_: &mut Connection, _| ();
+    for (name, service, end, by_us) in [
+        (
+            "h2-websocket-cut",
+            "",
+            asks as fn(&mut Connection, u32),
+            false,
+        ),
+        (
+            "h2-websocket-rests",
+            "timeouts: { tunnel: 300ms }",
+            rests,
+            true,
+        ),
+    ] {
+        let (scene, mut client, stream) = ended(name, service, end);
+        let got = client.answer(stream);
+        assert!(!got.ended, "{name}");
+        assert!(
+            got.reset.is_some_and(|code| code != NO_ERROR),
+            "{name}: {:?}",
+            got.reset
+        );
+        assert!(!by_us || is_cut(&scene.backend), "{name}");
+        scene.rests();
+        assert_eq!(client.get("/").status(), 200, "{name}");
+    }
+}
+
+/// Its backend leaves, the tunnel stays; a drain tells the client, gives it time, and cuts what is left.
+#[test]
+fn a_tunnel_outlives_reloads_and_ends_with_the_drain() {
+    let backend = Recorder::with(upgrades);
+    let folder = Folder::new("h2-websocket-drain");
+    let text = |backend: &str| configuration("", backend, "") + "drain: 1s\n";
+    let file = folder.write("keel.yaml", &text(&backend.address.to_string()));
+    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut client = Connection::to(keel.address, &[]);
+    let stream = opened(&mut client);
+    folder.write("keel.yaml", &text("\"127.0.0.1:1\""));
+    keel.signal("-HUP");
+    keel.until_any("reloaded");
+    client.send(stream, b", still", false);
+    assert!(comes(&mut client, stream, b"hello, still"));
+    keel.signal("-TERM");
+    keel.until("draining, at most 1s\n");
+    assert!(client.until(|own| own.goaway.is_some()));
+    client.send(stream, b" there", false);
+    assert!(comes(&mut client, stream, b"hello, still there"));
+    let got = client.answer(stream);
+    assert!(
+        !got.ended && (client.closed || got.reset.is_some()),
+        "{got:?}"
+    );
+    assert!(is_cut(&backend));
+    assert_eq!(keel.wait().0.code(), Some(3));
 }
 
 /// A backend that does not change protocols answers as it does, and nothing is a tunnel: 200 would say that there is one.
