@@ -11,6 +11,7 @@ pub(crate) mod hpack;
 mod known;
 pub(crate) mod recorder;
 mod refused;
+mod tunnels;
 mod websocket;
 mod windows;
 

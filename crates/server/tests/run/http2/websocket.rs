@@ -66,7 +66,7 @@ fn upgrades(request: &Recorded, stream: &mut TcpStream, told: &Told) -> bool {
 /// What a backend is asked to reset its connection by.
 const CUT: &[u8] = b"cut";
 
-const CHAT: &[(&str, &str)] = &[
+pub(super) const CHAT: &[(&str, &str)] = &[
     (":method", "CONNECT"),
     (":protocol", "websocket"),
     (":scheme", "http"),
