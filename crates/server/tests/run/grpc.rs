@@ -37,7 +37,13 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
-        let mut child = python("server.py").arg(name).spawn().unwrap();
+        Self::start_with(name, &[])
+    }
+
+    /// Over TLS, where its key, its certificate and the authority of its clients are given.
+    fn start_with(name: &str, tls: &[PathBuf]) -> Self {
+        let mut command = python("server.py");
+        let mut child = command.arg(name).args(tls).spawn().unwrap();
         let says = BufReader::new(child.stdout.take().unwrap());
         let mut own = Self {
             child,
@@ -173,6 +179,41 @@ fn the_stories_hold_through_us_plain_and_over_tls() {
         let keel = keel(&folder, &[&server], listener, "");
         for story in STORIES {
             client(keel.address, story, &more);
+        }
+        rests(&keel, &server);
+    }
+}
+
+/// TLS on both sides, of the test's own authority: the server is believed by its name, and lets in who shows a certificate.
+#[test]
+fn the_stories_hold_over_tls_on_both_sides() {
+    let folder = Folder::new("grpc-upstream-tls");
+    let authority = Authority::new(&folder, "authority");
+    for name in ["site", "back", "keel"] {
+        authority.make(name, &[&*format!("{name}.example"), "a.example"]);
+    }
+    let path = |name: &str| folder.path().join(name);
+    let own = ["back.key", "back.pem", "authority.ca"].map(path);
+    let server = Server::start_with("one", &own);
+    let listener = "tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+    let ca = own[2].to_str().unwrap();
+    let shown = "cert: keel.pem, key: keel.key";
+    for (name, shown, protocol, stories) in [
+        ("back", shown, "http2", STORIES),
+        ("back", shown, "auto", &STORIES[..1]),
+        ("other", shown, "http2", &[]),
+        ("back", "", "http2", &[]),
+    ] {
+        let tls = format!("tls: {{ ca: authority.ca, sni: {name}.example, {shown} }}");
+        let service = format!("upstream: {{ protocol: {protocol}, {tls} }}");
+        let text = configuration(listener, &server.address.to_string(), &service);
+        let keel = run(&folder, &text);
+        for story in stories {
+            client(keel.address, story, &[ca]);
+        }
+        if stories.is_empty() {
+            let said = client(keel.address, "status", &[ca]);
+            assert!(said.starts_with("UNAVAILABLE "), "{tls}: {said}");
         }
         rests(&keel, &server);
     }

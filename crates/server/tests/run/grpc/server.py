@@ -118,7 +118,13 @@ OPTIONS = [
 ]
 server = grpc.server(futures.ThreadPoolExecutor(max_workers=64), options=OPTIONS)
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", METHODS),))
-port = server.add_insecure_port("127.0.0.1:0")
+if sys.argv[2:]:
+    # Its key and its certificate, and the authority of those whom it lets in.
+    key, cert, authority = (open(path, "rb").read() for path in sys.argv[2:])
+    shown = grpc.ssl_server_credentials([(key, cert)], authority, require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", shown)
+else:
+    port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 say("port", port)
 # Until the test that owns it closes its input.

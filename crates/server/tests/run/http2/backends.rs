@@ -195,6 +195,52 @@ fn refused_streams_are_asked_anew_with_their_bodies() {
     assert_eq!(client.answer(stream).status(), 200);
 }
 
+/// A call that its backend says it has not seen is made anew, with its message: on the same connection, or on the next.
+#[test]
+fn calls_that_were_not_seen_are_made_anew() {
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    let message = b"\0\0\0\0\x01a";
+    for (name, refuses, leaves) in [
+        ("refused", true, false),
+        ("goes", false, false),
+        ("goes-at-once", false, true),
+    ] {
+        let between = Between::new(&format!("unseen-{name}"), "breaker: off");
+        let mut client = between.client();
+        let stream = client.ask(0, &asks("POST", "/a.B/C", &grpc));
+        client.send(stream, message, true);
+        let mut first = between.accept(&[]);
+        let own = next(&mut first, 0);
+        first.write(&match refuses {
+            true => reset(own, REFUSED_STREAM),
+            false => goaway(0, NO_ERROR),
+        });
+        let (mut behind, before) = match (refuses, leaves) {
+            (true, _) => (first, 1),
+            (false, true) => {
+                drop(first);
+                (between.accept(&[]), 0)
+            }
+            (false, false) => (between.accept(&[]), 0),
+        };
+        let own = next(&mut behind, before);
+        assert_eq!(behind.streams[&own].body, message, "{name}");
+        let served = [
+            OK,
+            &[("content-type", "application/grpc"), ("grpc-status", "0")],
+        ]
+        .concat();
+        behind.write(&headers(own, END_STREAM, &served));
+        let got = client.answer(stream);
+        assert_eq!(
+            value(got.head().unwrap(), "grpc-status"),
+            Some("0"),
+            "{name}"
+        );
+        assert_eq!(behind.streams.len(), before + 1, "{name}: it ran twice");
+    }
+}
+
 /// A call whose answer is a status alone is made again where that is named, unless its server asks for none.
 #[test]
 fn calls_that_are_unavailable_are_made_again() {
