@@ -326,8 +326,8 @@ async fn relay<N: Net>(
     let mut account = flow.stands(&pick);
     let said = first.len() as u64;
     account.moved(said, 0);
-    let mut upload = Pump::flow().before(first);
-    let mut download = Pump::flow();
+    let mut upload = Pump::both_ways().before(first);
+    let mut download = Pump::both_ways();
     let conn = &mut flow.conn;
     let parted = both_ways(
         conn,

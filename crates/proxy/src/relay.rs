@@ -153,16 +153,11 @@ impl Pump {
         }
     }
 
-    /// A direction of a tunnel.
-    pub(crate) fn tunnel() -> Self {
-        Self::of(Some(Source::UntilEnd(None)))
-    }
-
-    /// A direction of a flow: who ends it need not say so.
-    pub(crate) fn flow() -> Self {
+    /// A direction of a tunnel, or of a flow: who ends it need not say so.
+    pub(crate) fn both_ways() -> Self {
         Self {
             unsaid: Some(false),
-            ..Self::tunnel()
+            ..Self::of(Some(Source::UntilEnd(None)))
         }
     }
 

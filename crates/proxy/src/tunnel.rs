@@ -52,7 +52,7 @@ impl<S: Sock> Tunnel<S> {
         Self {
             upstream: Upstream(upstream, false),
             pick,
-            upload: Pump::tunnel(),
+            upload: Pump::both_ways(),
             download,
             rests,
             began,

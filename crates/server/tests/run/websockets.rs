@@ -357,6 +357,49 @@ fn a_change_that_nobody_asked_for_is_no_answer() {
     }
 }
 
+/// Ends its side of a tunnel without a word of TLS, and reads on.
+const ENDS_UNSAID: &str = r#"
+import socket, ssl, sys
+plain = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+below = plain.dup()
+over = ssl._create_unverified_context().wrap_socket(plain, server_hostname="site.example", suppress_ragged_eofs=False)
+over.sendall(sys.argv[2].encode())
+head = b""
+while not head.endswith(b"\r\n\r\n"):
+    head += over.recv(1)
+over.sendall(b"question")
+below.shutdown(socket.SHUT_WR)
+said = b""
+while piece := over.recv(100):
+    said += piece
+print(said.decode())
+"#;
+
+/// Frames say where they end, and a close that nothing follows: an end of TLS that is not said is one for all that.
+#[test]
+fn an_end_of_tls_that_is_not_said_is_passed_on_as_an_end() {
+    let folder = Folder::new("tunnel-unsaid");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["site.example"]);
+    let tls = ", tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+    let (ends, ended) = sync_channel(1);
+    let (backend, _heard) = scripted(move |_, stream| {
+        stream.write_all(SWITCHED.as_bytes()).unwrap();
+        ends.send(end(stream)).unwrap();
+        stream.write_all(b"answer").unwrap();
+    });
+    let keel = run(&folder, &configuration(tls, backend, ""));
+    let output = Command::new("python3")
+        .args(["-c", ENDS_UNSAID, &keel.address.port().to_string(), UPGRADE])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(ended.recv_timeout(PATIENCE).unwrap(), (8, true));
+    assert_eq!(said, "answer\n");
+    assert_eq!(rows(&folder, &keel, 1)[0]["reason"], "served");
+}
+
 /// Listener, rule and backend leave; the tunnel stays, in flight, and counts. The drain's deadline cuts it, with its row.
 #[test]
 fn a_tunnel_outlives_reloads_and_ends_with_the_drain() {

@@ -42,7 +42,7 @@ impl<N: Net> Try<'_, '_, N> {
         self.conn.tunnel = Some(Box::new(Tunnel::new(
             self.upstream,
             self.pick.lasting(),
-            Pump::tunnel().before(head),
+            Pump::both_ways().before(head),
             Rests {
                 both: self.course.tunnel,
                 half: self.course.idle,

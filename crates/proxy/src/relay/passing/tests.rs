@@ -151,7 +151,7 @@ struct Goes {
 }
 
 const TUNNEL: Goes = Goes {
-    pump: Pump::tunnel,
+    pump: Pump::both_ways,
     pieces: &[16 * MIB],
     places: 1024,
     bare: [true; 2],
@@ -278,7 +278,7 @@ fn who_gets_no_pipe_copies() {
 
 /// A scene whose backend has sent more than goes through, to a client that takes nothing: polled until nothing moves.
 async fn stalled() -> (Scene, Far, Far) {
-    let (mut scene, mut sends, gets) = Scene::new(Pump::tunnel(), 1024, [true; 2]);
+    let (mut scene, mut sends, gets) = Scene::new(Pump::both_ways(), 1024, [true; 2]);
     sends.set_nonblocking(true).unwrap();
     let piece = vec![b'x'; MIB];
     let mut full = 0;
@@ -305,7 +305,7 @@ fn who_takes_nothing_holds_one_pipe_until_it_ends() {
         // What it held goes with it: nobody else gets these bytes.
         drop(scene.pump);
         assert_eq!(scene.room.pipes(), 0);
-        scene.pump = Pump::tunnel();
+        scene.pump = Pump::both_ways();
         drop(gets);
     });
 }
@@ -373,7 +373,7 @@ fn nothing_beyond_a_limit_or_an_end_is_passed() {
         assert_eq!(behind, &bytes(MIB + 5)[MIB..]);
         drop(sends);
         // A body that ends with its connection, over its limit.
-        let pump = Pump::tunnel().at_most(Some(2 * 1024 * 1024));
+        let pump = Pump::both_ways().at_most(Some(2 * 1024 * 1024));
         let (mut scene, mut sends, mut gets) = Scene::new(pump, 1024, [true; 2]);
         let sending = std::thread::spawn(move || {
             let _ = sends.write_all(&bytes(16 * MIB));
@@ -396,7 +396,7 @@ fn nothing_beyond_a_limit_or_an_end_is_passed() {
 #[test]
 fn a_direction_at_rest_holds_neither_pipe_nor_buffer() {
     run(async {
-        let (mut scene, sends, gets) = Scene::new(Pump::tunnel(), 1024, [true; 2]);
+        let (mut scene, sends, gets) = Scene::new(Pump::both_ways(), 1024, [true; 2]);
         let mut writer = sends.try_clone().unwrap();
         let sending = std::thread::spawn(move || writer.write_all(&bytes(4 * MIB)).unwrap());
         let getting = std::thread::spawn(move || {
@@ -464,7 +464,7 @@ impl Sock for Much {
 #[test]
 fn a_turn_moves_so_much_and_no_more() {
     let exact = || Pump::new(Framing::Exact(16 * MIB as u64), || unreachable!());
-    for mut pump in [Pump::tunnel(), Pump::flow(), exact()] {
+    for mut pump in [Pump::both_ways(), exact()] {
         let buffers = Buffers::new(Room::new(0));
         let (mut from, mut to) = (Much(16 * MIB), Much(0));
         let mut input = Input::default();
