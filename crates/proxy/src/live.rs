@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::event::Listener;
@@ -40,6 +40,9 @@ pub struct Live {
     pub outlet: Option<Arc<Outlet>>,
     /// What clients are held to, in the order of the plan's listeners. None: it has no TLS, or none that could be loaded.
     pub terms: Vec<Option<Arc<Terms>>>,
+    /// Services that have left and may have something under way: one that returns goes on with what is counted of it. Nothing of one is
+    /// held by this.
+    left: Vec<Weak<ServiceState>>,
 }
 
 /// One service of the running plan.
@@ -136,13 +139,15 @@ impl Live {
             .map(|service| {
                 let earlier = before.and_then(|before| before.service(&service.name));
                 let members = members(service);
-                let state = match earlier {
-                    Some(earlier) => {
-                        match earlier.plan.same_but_backends(service) {
-                            true => earlier.state.update(&members, now),
-                            false => earlier.state.reconfigure(service, &members, now),
+                let returned = || before?.has_left(&service.name);
+                let known = earlier.map(|earlier| earlier.state.clone());
+                let state = match known.or_else(returned) {
+                    Some(state) => {
+                        match earlier.is_some_and(|one| one.plan.same_but_backends(service)) {
+                            true => state.update(&members, now),
+                            false => state.reconfigure(service, &members, now),
                         }
-                        earlier.state.clone()
+                        state
                     }
                     None => Arc::new(
                         ServiceState::new(service, &members, workers, events.clone(), now)
@@ -177,8 +182,10 @@ impl Live {
             })
             .collect();
         let terms = terms(&plan, before);
+        let left = before.map(|before| before.leaving(&plan));
         Self {
             terms,
+            left: left.unwrap_or_default(),
             rules: Rules::new(&plan.rules),
             plan,
             services,
@@ -193,6 +200,24 @@ impl Live {
         self.services
             .iter()
             .find(|service| &*service.plan.name == name)
+    }
+
+    /// What outlives the plans of a service that this one has not, and others before it had, if anything of it is left.
+    fn has_left(&self, name: &str) -> Option<Arc<ServiceState>> {
+        let mut states = self.left.iter().filter_map(Weak::upgrade);
+        states.find(|state| state.service.name() == name)
+    }
+
+    /// The services of this plan and those before it that the next one has not.
+    fn leaving(&self, next: &Plan) -> Vec<Weak<ServiceState>> {
+        let now = self.services.iter().map(|service| service.state.clone());
+        now.chain(self.left.iter().filter_map(Weak::upgrade))
+            .filter(|state| {
+                let stays = |one: &ServicePlan| *one.name == *state.service.name();
+                !next.services.iter().any(stays)
+            })
+            .map(|state| Arc::downgrade(&state))
+            .collect()
     }
 
     /// What is counted of a listener of the next plan: what was counted under its name, or under the name that it had.
