@@ -693,6 +693,72 @@ fn haproxy_and_nginx_behind() {
     }
 }
 
+/// The types and values behind the addresses of a binary header over IPv4, or within a value of that form.
+fn tlvs(mut rest: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut all = Vec::new();
+    while let [kind, high, low, value @ ..] = rest {
+        let (value, behind) = value.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        all.push((*kind, value.to_vec()));
+        rest = behind;
+    }
+    all
+}
+
+/// What HAProxy and nginx of this age do not show of a header: the protocol that was agreed on, and what is known of the client's TLS.
+#[test]
+fn what_tls_says_of_a_client_goes_on() {
+    let folder = Folder::new("proxy-tlvs");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["a.example"]);
+    authority.make("client", &["client"]);
+    let listener = "tls: { certificates: [{ cert: site.pem, key: site.key }], client_auth: { ca: authority.ca, mode: request } }";
+    let service = "upstream: { proxy_protocol: { tlvs: [alpn, authority, ssl] } }";
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (ca, cert, key) = (path("authority.ca"), path("client.pem"), path("client.key"));
+    let shown = ["--cert", &cert, "--key", &key];
+    for (more, protocol, version, client) in [
+        (&["--http1.1"][..], "http/1.1", "TLSv1.3", false),
+        (&["--http2"], "h2", "TLSv1.3", false),
+        (&shown, "h2", "TLSv1.3", true),
+        (&["--tls-max", "1.2", "--no-alpn"], "", "TLSv1.2", false),
+    ] {
+        let recording = Recording::new();
+        let keel = run(
+            &folder,
+            &text(listener, &recording.address.to_string(), service),
+        );
+        let port = keel.address.port();
+        let resolved = format!("a.example:{port}:127.0.0.1");
+        let arguments = [&["--resolve", &resolved, "--cacert", &ca], more].concat();
+        let url = format!("https://a.example:{port}/");
+        assert!(curl("127.0.0.1", &arguments, &url).starts_with("ok"));
+        let (header, _) = recording.headers().pop().unwrap();
+        assert!(header.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x21\x11"));
+        let all = tlvs(&header[16 + 12..]);
+        let of = |kind: u8| {
+            let found = all.iter().find(|(one, _)| *one == kind);
+            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        let agreed = Some(protocol.to_owned()).filter(|name| !name.is_empty());
+        assert_eq!(
+            (of(0x01), of(0x02)),
+            (agreed, Some("a.example".into())),
+            "{more:?}"
+        );
+        // Section 2.2.5: who came over TLS (1), with a certificate on this connection (2) and at all (4); 0: it is verified.
+        let (_, ssl) = all.iter().find(|(one, _)| *one == 0x20).unwrap();
+        let (flags, verify) = match client {
+            true => (0x07, [0; 4]),
+            false => (0x01, [0, 0, 0, 1]),
+        };
+        assert_eq!((ssl[0], &ssl[1..5]), (flags, &verify[..]), "{more:?}");
+        let inner = tlvs(&ssl[5..]);
+        let spoken = (0x21, version.as_bytes().to_vec());
+        assert!(inner.contains(&spoken), "{more:?}: {inner:?}");
+        assert!(inner.iter().any(|(kind, _)| *kind == 0x26), "its group");
+    }
+}
+
 /// Checks of a service are nobody's; where they go to another port, there is no header to expect.
 #[test]
 fn checks_say_that_they_are_nobodys() {

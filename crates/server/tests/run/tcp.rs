@@ -1,12 +1,13 @@
 //! TCP as its users meet it: Redis behind, its own client in front; ends, cuts and waits byte for byte.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest};
 use crate::tls::{Authority, metric};
@@ -336,6 +337,126 @@ fn a_backend_that_refuses_costs_no_byte() {
         assert_eq!(rest(client), "");
     }
     row(&folder, &["\"attempts\":2", "\"received_bytes\":11,"]);
+}
+
+/// A backend that is full has who comes wait, as long as connecting may take, and serves who waited once there is room.
+#[test]
+fn who_waits_for_a_full_backend_is_served_when_there_is_room() {
+    for (within, served) in [("1h", true), ("100ms", false)] {
+        let folder = Folder::new("tcp-full");
+        let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = backend.local_addr().unwrap();
+        let service = format!("breaker: off, timeouts: {{ connect: {within} }}");
+        let all = text("forward: db", &[address], &service);
+        let limited = format!("{{ address: \"{address}\", max_connections: 1 }}");
+        let keel = run(
+            &folder,
+            &all.replace(&format!("[{address}]"), &format!("[{limited}]")),
+        );
+        let (first, server) = pair(&keel, &backend);
+        let mut second = hold(keel.address, "first words");
+        metric(
+            &keel,
+            "evenkeel_listener_connections_accepted_total{listener=\"db\"} 2",
+        );
+        backend.set_nonblocking(true).unwrap();
+        if !served {
+            is_cut(&mut second);
+            metric(
+                &keel,
+                "evenkeel_local_answers_total{listener=\"db\",reason=\"max_connections\"} 1",
+            );
+        }
+        let none = backend.accept().unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::WouldBlock, "it is full");
+        drop((first, server));
+        if served {
+            backend.set_nonblocking(false).unwrap();
+            let (mut server, _) = backend.accept().unwrap();
+            let mut words = [0; 11];
+            server.read_exact(&mut words).unwrap();
+            assert_eq!(&words, b"first words");
+        }
+        row(&folder, &["\"reason\":\"served\""]);
+    }
+}
+
+/// A backend whose queue is full answers nothing at all: the time for connecting ends it, and the next is asked.
+#[test]
+fn a_backend_that_is_silent_is_given_up_for_another() {
+    let folder = Folder::new("tcp-black");
+    let black = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&black, 0).unwrap();
+    let silent = black.local_addr().unwrap();
+    // Those who come first fill it; nobody accepts them.
+    let _fill: Vec<_> = (0..4)
+        .map(|_| {
+            let flags = SocketFlags::NONBLOCK;
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+            let _ = rustix::net::connect(&socket, &silent);
+            socket
+        })
+        .collect();
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let all = [silent, backend.local_addr().unwrap()];
+    let service = "breaker: off, timeouts: { connect: 200ms }";
+    let keel = run(&folder, &text("forward: db", &all, service));
+    for _ in 0..2 {
+        let client = hold(keel.address, "first words");
+        client.shutdown(Shutdown::Write).unwrap();
+        let (mut server, _) = backend.accept().unwrap();
+        let mut words = String::new();
+        server.read_to_string(&mut words).unwrap();
+        assert_eq!(words, "first words");
+        drop(server);
+        assert_eq!(rest(client), "");
+    }
+    row(&folder, &["\"attempts\":2", "\"reason\":\"served\""]);
+    let none =
+        format!("evenkeel_backend_failures_total{{service=\"db\",backend=\"{silent}\"}} 0\n");
+    assert!(!keel.page("/metrics").contains(&none), "it was tried");
+}
+
+/// A certificate that is renewed is for who comes next: flows that stand go on.
+#[test]
+fn a_certificate_is_renewed_under_a_flow() {
+    let folder = Folder::new("tcp-renewed");
+    let authority = Authority::new(&folder, "authority");
+    authority.make("site", &["db.example"]);
+    let server = redis();
+    let listener = "forward: db, tls: { certificates: [{ cert: site.pem, key: site.key }] }";
+    let mut keel = run(&folder, &text(listener, &[server.address], ""));
+    let mut held = Command::new("openssl")
+        .args(["s_client", "-quiet", "-connect", &keel.address.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut says = BufReader::new(held.stdout.take().unwrap());
+    let mut ask = held.stdin.take().unwrap();
+    let mut asks = |statement: &str| {
+        writeln!(ask, "{statement}\r").unwrap();
+        let mut line = String::new();
+        says.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(asks("SET who before"), "+OK\r\n");
+    let shown = |keel: &Evenkeel| {
+        let said = openssl(keel.address, &[], "QUIT\r\n");
+        let (_, certificate) = said.split_once("-----BEGIN CERTIFICATE-----").unwrap();
+        certificate.split("-----END").next().unwrap().to_owned()
+    };
+    let before = shown(&keel);
+    authority.make("site", &["db.example"]);
+    keel.signal("-HUP");
+    keel.until("listener db changes\n");
+    assert_ne!(shown(&keel), before);
+    assert_eq!(asks("EXISTS who"), ":1\r\n");
+    // Of the two questions between, none took this one's place.
+    metric(&keel, "evenkeel_flows{service=\"db\"} 1");
+    assert_eq!(asks("QUIT"), "+OK\r\n");
+    held.wait().unwrap();
 }
 
 #[test]
