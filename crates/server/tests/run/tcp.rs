@@ -184,6 +184,69 @@ fn much_goes_both_ways_at_once_and_arrives_as_it_was() {
     metric(&keel, "evenkeel_splice_pipes 0");
 }
 
+/// The system has no descriptor for a pipe, whatever was counted: bytes are copied, and all of them arrive.
+#[test]
+fn what_finds_no_pipe_is_copied() {
+    let folder = Folder::new("tcp-no-pipe");
+    let (keel, backend) = over(&folder, "forward: db", "");
+    let (mut client, mut server) = pair(&keel, &backend);
+    let may_open = |files: &str| {
+        let (id, limit) = (keel.id().to_string(), format!("--nofile={files}:"));
+        let set = Command::new("prlimit")
+            .args(["--pid", &id, &limit])
+            .status();
+        assert!(set.unwrap().success());
+    };
+    may_open("3");
+    let sending = thread::spawn(move || {
+        server.write_all(&numbered(MUCH)).unwrap();
+    });
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    sending.join().unwrap();
+    assert!(all == numbered(MUCH), "{} of {MUCH}", all.len());
+    may_open("1024");
+    drop(client);
+    metric(&keel, "evenkeel_spliced_bytes_total 0");
+    let page = keel.page("/metrics");
+    assert!(
+        !page.contains("evenkeel_splice_refusals_total 0\n"),
+        "a pipe was there"
+    );
+}
+
+/// Bytes that no two pieces of are alike.
+fn numbered(length: usize) -> Vec<u8> {
+    let words = (0..length / 8).map(|at| (at * 0x9e37_79b9).to_le_bytes());
+    words.flatten().collect()
+}
+
+/// A drain that ends while bytes are within the kernel cuts: what came is as it was sent, and nobody takes it for all.
+#[test]
+fn a_drain_with_bytes_in_a_pipe_cuts() {
+    let folder = Folder::new("tcp-drained-pipe");
+    let (mut keel, backend) = over(&folder, "forward: db", "");
+    let (mut client, mut server) = pair(&keel, &backend);
+    let sending = thread::spawn(move || {
+        let all = numbered(4 * MUCH);
+        let error = server.write_all(&all).unwrap_err();
+        assert!(matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        ));
+    });
+    // Its client takes nothing: one pipe holds what nobody takes.
+    metric(&keel, "evenkeel_splice_pipes 1");
+    keel.signal("-TERM");
+    keel.until("draining, at most 1s\n");
+    assert_eq!(keel.wait().0.code(), Some(3));
+    sending.join().unwrap();
+    let mut come = Vec::new();
+    let error = client.read_to_end(&mut come).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert!(come.len() < 4 * MUCH && numbered(4 * MUCH).starts_with(&come));
+}
+
 #[test]
 fn a_cut_is_passed_on_as_a_cut() {
     let folder = Folder::new("tcp-cut");

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream as Far};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use evenkeel_config::limits::REPLAY_BYTES;
 use evenkeel_wire::Framing;
 use tokio::net::TcpStream;
 
@@ -274,6 +275,38 @@ fn who_gets_no_pipe_copies() {
         },
         &How::Wanted,
     );
+}
+
+/// What may have to be sent again is copied; what is too long for that is let go of, and the rest of it passes within the kernel.
+#[test]
+fn what_is_kept_comes_to_us() {
+    for (length, stays) in [(REPLAY_BYTES, true), (4 * MIB, false)] {
+        run(async {
+            let (mut scene, mut sends, mut gets) = Scene::new(exact(length), 1024, [true; 2]);
+            scene.pump = exact(length).keeping(&scene.buffers);
+            let sending = std::thread::spawn(move || sends.write_all(&bytes(length)).unwrap());
+            let getting = std::thread::spawn(move || {
+                let mut all = Vec::new();
+                gets.read_to_end(&mut all).unwrap();
+                all
+            });
+            scene.go().await.unwrap();
+            sending.join().unwrap();
+            assert_eq!(scene.pump.is_kept(), stays);
+            let (copied, spliced) = (scene.from.read, scene.spliced());
+            assert_eq!(copied + spliced, length);
+            assert!(
+                copied >= REPLAY_BYTES && (spliced == 0) == stays,
+                "{copied}"
+            );
+            if stays {
+                let again = scene.pump.again(b"head", false, &mut scene.input);
+                assert!(again.before == [b"head", &bytes(length)[..]].concat());
+            }
+            drop((scene.to, scene.from));
+            assert!(getting.join().unwrap() == bytes(length), "other bytes");
+        });
+    }
 }
 
 /// A scene whose backend has sent more than goes through, to a client that takes nothing: polled until nothing moves.
