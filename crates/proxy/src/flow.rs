@@ -212,8 +212,7 @@ async fn connected<N: Net>(
     loop {
         flow.seen.attempts += 1;
         tried.insert(pick.backend());
-        let now = flow.conn.worker.now();
-        let failed = match attempt(flow, way, pick, (now + within).min(until)).await {
+        let failed = match attempt(flow, way, pick, (within, until)).await {
             Ok(connected) => return Ok(connected),
             Err(Unopened::Gone) => return Err(Reason::ClientGone),
             Err(Unopened::Failed(fault, reason)) => (fault, reason),
@@ -271,7 +270,7 @@ async fn attempt<N: Net>(
     flow: &mut Flow<N>,
     way: &Way<N>,
     mut pick: Pick<Held>,
-    until: Instant,
+    (within, until): (Duration, Instant),
 ) -> Result<(Pick<Held>, Upstream<N::Sock>), Unopened> {
     let Some(lane) = way.seat.lane(pick.backend()) else {
         return Err(Unopened::Failed(None, Reason::ConnectFailed));
@@ -284,6 +283,7 @@ async fn attempt<N: Net>(
         service: &way.seat.live,
         introduction: &way.introduction,
         towards: way.seat.live.towards_flows.as_deref(),
+        within,
         until,
         half_close: true,
         protocol: Protocol::Http1,

@@ -168,15 +168,16 @@ pub(super) async fn make<N: Net>(
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
-            None => match opening(exchange, course, (now, per_try), stale > 0)
+            None => match opening(exchange, course, per_try, stale > 0)
                 .open(conn, &mut desk.seen, &lane, now)
                 .await
             {
                 Ok(opened) => opened,
                 Err(unopened) => {
                     let took = desk.seen.connect;
-                    let hurried = tries.made > 1 && conn.worker.now() >= course.until;
-                    let (now, took) = (conn.worker.now(), (took, hurried));
+                    let now = conn.worker.now();
+                    let waited = tries.made > 1 || !desk.seen.queue.is_zero();
+                    let took = (took, waited && now >= course.until);
                     return exchange.unopened(pick, &unopened, took, course, now);
                 }
             },
@@ -191,7 +192,8 @@ pub(super) async fn make<N: Net>(
                 upstream,
                 stale,
                 ready,
-                per_try.saturating_sub(ready.since(now)),
+                // Connecting is part of it; waiting for one of our own places is not.
+                per_try.saturating_sub(desk.seen.connect.unwrap_or_default()),
             ),
             tries,
         );
@@ -209,7 +211,7 @@ pub(super) async fn make<N: Net>(
 fn opening<'a, N: Net>(
     exchange: &'a Exchange<'_, N>,
     course: &'a Course<'_>,
-    (now, per_try): (Instant, Duration),
+    per_try: Duration,
     fresh: bool,
 ) -> Opening<'a> {
     let service = &exchange.seat.live;
@@ -219,7 +221,8 @@ fn opening<'a, N: Net>(
         service,
         introduction: &course.introduction,
         towards: service.towards.as_deref(),
-        until: course.by((now + within).min(course.until)),
+        within,
+        until: course.by(course.until),
         half_close: course.half_close,
         protocol: service.plan.upstream.protocol,
         fresh,

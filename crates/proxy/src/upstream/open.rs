@@ -6,6 +6,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Fault;
@@ -41,6 +42,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) introduction: &'a [u8],
     /// What its backends are held to, where that is planned.
     pub(crate) towards: Option<&'a Towards>,
+    /// How long connecting may take. A place under a limit of ours is waited for as long, and that is not the backend's time.
+    pub(crate) within: Duration,
     /// It stands by then, or there is none.
     pub(crate) until: Instant,
     /// A client that ended its direction is still there.
@@ -60,14 +63,19 @@ impl Opening<'_> {
         lane: &Rc<Lane<N::Sock>>,
         now: Instant,
     ) -> Result<(Connection<N::Sock>, Instant), Unopened> {
-        conn.deadline.set(self.until);
+        conn.deadline.set((now + self.within).min(self.until));
         let placed = Cell::new(None);
         let worker = conn.worker.clone();
         let mut connecting = pin!(self.connect(&worker, lane, &placed, now));
         let failed = |fault, reason| Poll::Ready(Err(Unopened::Failed(fault, reason)));
-        let mut deaf = false;
+        let (mut deaf, mut begun) = (false, false);
         let opened = poll_fn(|cx| {
-            match connecting.as_mut().poll(cx) {
+            let polled = connecting.as_mut().poll(cx);
+            if let Some(placed) = placed.get().filter(|placed| !begun && *placed > now) {
+                begun = true;
+                conn.deadline.set((placed + self.within).min(self.until));
+            }
+            match polled {
                 Poll::Ready(Ok(connection)) => return Poll::Ready(Ok(connection)),
                 Poll::Ready(Err(error)) if is_local(&error) => {
                     return failed(None, Reason::LocalResources);

@@ -136,3 +136,34 @@ fn our_own_limits_are_held_against_nobody() {
     let counts = world.state.service.snapshot(Instant::ZERO).backends[0].counts;
     assert_eq!((counts.picked, counts.failed, counts.succeeded), (2, 0, 0));
 }
+
+/// Waiting for a place of ours is none of the time that a backend has.
+#[test]
+fn waiting_for_a_socket_is_not_the_backends_time() {
+    let world = of(Silence, |plan| {
+        let service = &mut plan.services[0];
+        service.settings.retry.attempts = 1;
+        service.backends[0].max_connections = std::num::NonZeroUsize::new(1);
+        service.limits.per_try = Duration::from_secs(1);
+    });
+    let mut holder = world.client();
+    holder.write(GET);
+    world.settle(&mut holder);
+    let mut waits = world.client();
+    waits.write(GET);
+    world.settle(&mut waits);
+    world.pass(Duration::from_millis(900));
+    drop(holder);
+    world.hear(&mut waits);
+    assert!(
+        waits.heard.ends_with("backend_timeout\n"),
+        "{}",
+        waits.heard
+    );
+    // 900 ms in the line, and all of its own second.
+    assert!(
+        world.elapsed() >= Duration::from_millis(1_900),
+        "{:?}",
+        world.elapsed()
+    );
+}

@@ -105,9 +105,10 @@ impl<N: Net> Try<'_, '_, N> {
         self.pick
     }
 
-    /// The time of all attempts was over before this one had its own: others have used it up.
+    /// The time of all attempts was over before this one had most of its own: others have used it up, or a queue of ours has.
     fn is_hurried(&self, now: Instant) -> bool {
-        self.tries.made > 1 && now >= self.course.until && now < self.ready + self.per_try
+        let own = self.per_try.min(self.course.within);
+        now >= self.course.until && now < self.ready + (own - own / 8)
     }
 
     /// It came to nothing for this reason, which says nothing of the backend.
