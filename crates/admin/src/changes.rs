@@ -213,6 +213,7 @@ impl std::convert::From<Refused> for Problem {
             ),
             Refused::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Refused::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Refused::Upgrading => (StatusCode::SERVICE_UNAVAILABLE, "upgrading"),
             Refused::TooMany => (StatusCode::CONFLICT, "too_many"),
             Refused::Bind(_) => (StatusCode::CONFLICT, "bind"),
         };

@@ -68,6 +68,8 @@ pub enum Refused {
     Busy,
     /// The instance drains: it takes no more commands.
     Draining,
+    /// Another process is about to take over with what it was told at the begin: it would not know of this.
+    Upgrading,
     /// More backends than may be are wanted otherwise than the configuration says.
     TooMany,
     /// The listener cannot be bound again.
@@ -86,6 +88,9 @@ impl fmt::Display for Refused {
             }
             Self::Busy => f.write_str("too many commands wait; try again"),
             Self::Draining => f.write_str("the instance drains, and takes no more commands"),
+            Self::Upgrading => f.write_str(
+                "an upgrade is under way, of which the new process would not know; try again",
+            ),
             Self::TooMany => f.write_str("too many backends are wanted otherwise already"),
             Self::Bind(why) => f.write_str(why),
         }

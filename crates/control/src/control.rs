@@ -65,6 +65,8 @@ pub struct Control {
     drains: Drains,
     orders: Orders,
     line: Line,
+    /// Another process was told what is wanted: nothing else may be wanted until it serves, or does not.
+    held: bool,
     /// What is bound and not listened on yet.
     waiting: Vec<(Arc<str>, Bind, Bound)>,
     /// What another process knew, until this one serves.
@@ -143,6 +145,7 @@ impl Control {
             drains: Drains::default(),
             orders,
             line,
+            held: false,
             published,
             workers,
             clock,

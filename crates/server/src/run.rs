@@ -231,6 +231,7 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
                 sleep(SPACING).await;
             }
             _ = ticks.tick() => {
+                this.control.hold(this.upgrade.is_begun());
                 if this.control.tick() {
                     error!("a worker died and was replaced");
                 }

@@ -102,6 +102,11 @@ impl Control {
         }
     }
 
+    /// Whether another process has been told what this one knows: commands are refused while it has, since it would not know of them.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
     /// Leaves the sockets to the process that was given them, but for those of these keys, which it has no use for: of those what
     /// waits is taken first. Open connections end with their exchange, and who is idle may begin one more within `patience`.
     pub fn give_up(&mut self, unwanted: &[Arc<str>], patience: Duration) {

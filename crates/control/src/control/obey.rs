@@ -36,7 +36,10 @@ impl Control {
     /// Does what was asked since the last tick.
     pub(super) fn obey(&mut self) {
         while let Ok(order) = self.line.try_recv() {
-            let done = self.done(&order.0);
+            let done = match self.held {
+                true => Err(Refused::Upgrading),
+                false => self.done(&order.0),
+            };
             if let Ok(done) = &done {
                 told::command(&order.0, done);
             }

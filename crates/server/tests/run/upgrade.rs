@@ -286,6 +286,13 @@ fn one_at_a_time_and_none_outlives_who_began_it() {
     assert_eq!(output.status.code(), Some(1));
     keel.signal("-HUP");
     keel.until_any("not reloaded: an upgrade is under way\n");
+    // The new process was told what is wanted: what is asked for now would be lost.
+    let asks = ["-X", "POST", "-H", "X-Evenkeel: 1", "-w", " %{http_code}"];
+    let refused = keel.asked(&asks, "/v1/services/api/drain");
+    assert!(
+        refused.contains("upgrading") && refused.ends_with(" 503"),
+        "{refused}"
+    );
     while !folder.path().join("child").exists() {
         std::thread::yield_now();
     }
