@@ -407,6 +407,7 @@ proptest! {
         let backends: Vec<_> = own.iter().enumerate().map(|(at, own)| format!("{at}:{own}")).collect();
         let mut stage = Stage::new(settings(limit, length), &backends.join(","));
         let (mut came, mut lined): (u32, BTreeMap<char, (u16, u32)>) = (0, BTreeMap::new());
+        let mut flew = 0;
         for (kind, which, class) in moves {
             came += 1;
             let name = char::from_u32(0x4E00 + came).unwrap();
@@ -441,6 +442,9 @@ proptest! {
             let seen = stage.service.snapshot(stage.now);
             let most = seen.places.map_or(u32::MAX, |(_, most)| most);
             let flying: u32 = seen.backends.iter().map(|one| one.counts.in_flight).sum();
+            // A limit that came down takes nothing back, and lets nobody in.
+            prop_assert!(flying <= most.max(flew), "{flying} of {most}");
+            flew = flying;
             for (one, own) in seen.backends.iter().zip(&own) {
                 prop_assert!(*own == 0 || one.counts.in_flight <= *own);
             }
