@@ -65,18 +65,45 @@ fn systemd_understands_the_units_and_finds_them_closed() {
     );
 }
 
-/// The addresses that the socket unit binds are those that its comment has a listener bind.
+/// The socket unit binds what the listeners of its comment bind, no more and no less, and those are listeners.
 #[test]
 fn the_sockets_are_those_of_the_listeners_beside_them() {
     let unit = deployed("evenkeel.socket");
     let streams = unit
         .lines()
         .filter_map(|line| line.strip_prefix("ListenStream="));
-    let streams: Vec<_> = streams.collect();
-    assert_eq!(streams.len(), 4);
     let comment: String = unit.lines().filter(|line| line.starts_with('#')).collect();
+    let binds: Vec<&str> = comment
+        .split('`')
+        .filter(|text| text.starts_with("bind: ["))
+        .collect();
+    let listeners = binds.iter().enumerate();
+    let listeners = listeners.map(|(at, bind)| format!("l{at}: {{ {bind} }}"));
+    let text = format!(
+        "listeners: {{ {} }}\nservices: {{ api: {{ backends: [127.0.0.1:1] }} }}\n",
+        listeners.collect::<Vec<_>>().join(", ")
+    );
+    let folder = Folder::new("socket-unit");
+    let file = folder.write("keel.yaml", &text);
+    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["config", "show"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{shown}");
+    let named = binds
+        .iter()
+        .flat_map(|bind| bind.split('"').skip(1).step_by(2));
+    let (mut streams, mut named): (Vec<_>, Vec<_>) = (streams.collect(), named.collect());
+    streams.sort_unstable();
+    named.sort_unstable();
+    assert!(
+        streams.len() == 4 && streams == named,
+        "{streams:?} {named:?}"
+    );
     for stream in streams {
-        assert!(comment.contains(&format!("\"{stream}\"")), "{stream}");
+        assert!(shown.contains(stream), "{stream}: {shown}");
     }
 }
 
