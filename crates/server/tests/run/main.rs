@@ -7,6 +7,7 @@
 
 mod checks;
 mod commands;
+mod crowd;
 mod demo;
 mod deploy;
 mod dns;

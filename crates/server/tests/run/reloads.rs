@@ -4,49 +4,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
+use crate::crowd::{ASKS, CROWD, all_answered, holding, nginx};
 use crate::http2::frames::Connection;
-use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest, until};
+use crate::process::{Evenkeel, Folder, PATIENCE, hold, rest, until};
 use crate::tls::metric;
-
-/// Who waits in the kernel's queue while the listener has no place for them.
-const CROWD: usize = 40;
-
-const ASKS: &str = "GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-
-fn nginx(folder: &Folder) -> Server {
-    folder.write("who", "here\n");
-    Server::nginx(
-        folder,
-        "location / { client_max_body_size 1m; dav_methods PUT; }",
-    )
-}
 
 fn text(listeners: &str, backend: SocketAddr) -> String {
     format!(
         "admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ {listeners} }}\nservices: {{ api: {{ backends: [\"{backend}\"] }} }}\n"
     )
-}
-
-/// A request that takes the one place that there is, until its body is whole.
-fn holding(address: SocketAddr) -> TcpStream {
-    let mut stream = hold(
-        address,
-        "PUT /late HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
-    );
-    // The place is taken when the answer begins.
-    until(&mut stream, "100 Continue\r\n\r\n");
-    stream
-}
-
-/// Ends what holds the place; everybody behind it is answered.
-fn all_answered(mut holding: TcpStream, crowd: Vec<TcpStream>) {
-    holding.write_all(b"abcd").unwrap();
-    let put = rest(holding);
-    assert!(put.starts_with("HTTP/1.1 20"), "{put}");
-    for (number, one) in crowd.into_iter().enumerate() {
-        let answer = rest(one);
-        assert!(answer.ends_with("\r\n\r\nhere\n"), "{number}: {answer}");
-    }
 }
 
 #[test]
