@@ -188,9 +188,10 @@ impl Deadline {
         self.0.heeds.set(false);
     }
 
-    /// From here on, waiting has no end.
+    /// From here on, waiting has no end, and no backend is waited for.
     #[inline]
     pub fn clear(&self) {
+        self.serves(0);
         self.0.at.set(NEVER);
         self.0.passed.set(false);
         self.0.idle.set(false);

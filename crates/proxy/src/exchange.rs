@@ -107,7 +107,11 @@ pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
         match &mut conn.tunnel {
             // It is observed when it ends.
             Some(tunnel) => tunnel.note(begun.worker.note(&begun.view, &desk, secured)),
-            None => begun.observe(&mut desk, secured),
+            None => {
+                // What the same client asks next, or who has its slot next, is not under way there.
+                conn.deadline.clear();
+                begun.observe(&mut desk, secured);
+            }
         }
         begun.worker.give_desk(desk);
     }

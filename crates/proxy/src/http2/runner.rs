@@ -83,10 +83,11 @@ async fn run<N: Net>(runner: Rc<Runner<N>>) {
         if conn.next != Next::Cut || had_its_time(&conn) {
             open.answered();
         }
+        // A tunnel's was its own until now.
+        conn.deadline.clear();
         // Its connection looks once the stream is let go of.
         drop(conn);
         drop(open);
-        runner.deadline.clear();
         worker.runners.0.give(Resting(Some(runner.clone())));
     }
 }

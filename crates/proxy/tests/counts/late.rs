@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use evenkeel_proxy::sock::Sock;
 
 use crate::going::Scene;
 use crate::plan::plan;
-use crate::world::{Client, turn};
+use crate::world::{Client, World, published, turn};
 use crate::{ANSWER, REQUEST};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -137,4 +138,25 @@ fn a_refused_client_is_not_listened_to_for_ever() {
         }
     }
     assert!(sent >= MIB, "{sent}");
+}
+
+/// What is cut at a backend that drains is what is under way there, not what the same client asks next.
+#[test]
+fn who_was_answered_there_is_not_cut_with_a_backend() {
+    let published = published(timed());
+    let backend = published.load().services[0].state.all()[0].number;
+    let mut world = World::over(published.clone());
+    let mut client = world.connect();
+    let begun = [REQUEST, b"GET / HTTP/1.1\r\nHo"].concat();
+    world.ask(&mut client, &begun);
+    assert_eq!(world.answer_all(ANSWER), 1);
+    world.hear(&mut client);
+    published.cut(HashSet::from([backend]));
+    world.pass(SECOND);
+    assert!(turn(&mut client.served).is_pending());
+    assert_eq!(
+        reads(&mut client.pipe),
+        None,
+        "it has ten seconds to end its head"
+    );
 }
