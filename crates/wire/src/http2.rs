@@ -19,6 +19,9 @@ use crate::malformed::Malformed;
 /// What goes on, as HTTP/2.
 mod out;
 
+/// Frames.
+pub mod frame;
+
 pub use out::{request_for, response_for, trailers_for};
 
 /// Fields of a cookie's crumbs per field that a head may have: browsers send each cookie as one of its own (RFC 9113 section
