@@ -5,6 +5,7 @@ const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
 const HOST: u8 = 4;
 const UNRESERVED: u8 = 8;
+const LOWER: u8 = 16;
 
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -14,6 +15,9 @@ const CLASSES: [u8; 256] = {
         let one = byte as u8;
         if one.is_ascii_alphanumeric() || contains(b"!#$%&'*+-.^_`|~", one) {
             classes[byte] |= TOKEN;
+            if !one.is_ascii_uppercase() {
+                classes[byte] |= LOWER;
+            }
         }
         // RFC 3986, and what browsers send beside it (`"<>^`{|}`); never `#`, a backslash, a control byte, non-ASCII.
         if one.is_ascii_graphic() && one != b'#' && one != b'\\' {
@@ -48,6 +52,11 @@ const fn class(byte: u8) -> u8 {
 /// Whether every byte may stand in a token (RFC 9110 section 5.6.2), and there is one.
 pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| class(byte) & TOKEN != 0)
+}
+
+/// The same, with no letter in upper case.
+pub(crate) fn is_lower_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| class(byte) & LOWER != 0)
 }
 
 /// Whether every byte may stand in a target.

@@ -22,6 +22,9 @@ mod out;
 /// Frames.
 pub mod frame;
 
+/// Fields, compressed.
+pub mod hpack;
+
 pub use out::{request_for, response_for, trailers_for};
 
 /// Fields of a cookie's crumbs per field that a head may have: browsers send each cookie as one of its own (RFC 9113 section

@@ -17,11 +17,11 @@ macro_rules! known {
             /// What a field of this name is. Cost: one comparison for the names of its length and first letter.
             #[must_use]
             #[inline]
-            pub fn of(name: &[u8]) -> Self {
+            pub const fn of(name: &[u8]) -> Self {
                 let Some(first) = name.first() else {
                     return Self::Other;
                 };
-                match (name.len(), first | 0x20) {
+                match (name.len(), *first | 0x20) {
                     $((length, first) if length == $name.len() && first == $name.as_bytes()[0]
                         && name.eq_ignore_ascii_case($name.as_bytes()) => Self::$variant,)*
                     _ => Self::Other,

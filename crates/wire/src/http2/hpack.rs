@@ -1,0 +1,397 @@
+//! Owns the compression of fields (RFC 7541).
+//!
+//! Both ends keep a table in step, so a block must be decoded whole and in order, whoever wants it. What a field is and whether it
+//! may stand in a head is found out when it enters the table; a field that is named by its index costs a look.
+
+use std::ops::Range;
+
+use crate::bytes::is_lower_token;
+use crate::known::Known;
+use crate::malformed::Malformed;
+
+/// Fields out.
+mod encode;
+
+/// The table that both ends have from the start.
+mod fixed;
+
+/// The code of texts.
+mod huffman;
+
+/// Names that the encoder knows.
+mod names;
+
+/// Fields that came before.
+mod table;
+
+pub use encode::Encoder;
+
+use fixed::{BEHIND, FIELDS};
+use table::{Entry, OVERHEAD, Table, Traits};
+
+/// The size of a table of which nothing was said (RFC 9113 section 6.5.2).
+const DEFAULT_SIZE: usize = 4096;
+
+/// A block that lists more than this, and more than [`BEYOND`] times what is taken, is an attack: each of its bytes may stand for a
+/// field of the table's size.
+const LISTED_MOST: usize = 1 << 20;
+const BEYOND: usize = 16;
+
+/// The block is none, and the table out of step: the connection ends with `COMPRESSION_ERROR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+/// What a name with a colon before it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pseudo {
+    /// `:method`.
+    Method,
+    /// `:scheme`.
+    Scheme,
+    /// `:authority`.
+    Authority,
+    /// `:path`.
+    Path,
+    /// `:protocol`, of an extended CONNECT (RFC 8441).
+    Protocol,
+    /// `:status`.
+    Status,
+    /// None that is known.
+    Unknown,
+}
+
+impl Pseudo {
+    /// None: the name has no colon before it.
+    const fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b":method" => Some(Self::Method),
+            b":scheme" => Some(Self::Scheme),
+            b":authority" => Some(Self::Authority),
+            b":path" => Some(Self::Path),
+            b":protocol" => Some(Self::Protocol),
+            b":status" => Some(Self::Status),
+            [b':', ..] => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+
+/// One field of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded<'a> {
+    /// As it came.
+    pub name: &'a [u8],
+    /// As it came.
+    pub value: &'a [u8],
+    /// What it is.
+    pub known: Known,
+    /// What it is, if its name has a colon before it.
+    pub pseudo: Option<Pseudo>,
+    /// Why it may not stand in a head, by its bytes: a name that is no token or not in lower case, a value with a control byte or
+    /// white space at its ends. Of a pseudo-field nothing is said: what it means has rules of its own.
+    pub wrong: Option<Malformed>,
+    /// It came so that nobody puts it into a table (RFC 7541 section 6.2.3).
+    pub sensitive: bool,
+}
+
+/// What a block listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Names and values, and 32 for each field (RFC 9113 section 6.5.2).
+    pub size: usize,
+    /// More than the limit: not all fields were handed out.
+    pub over: bool,
+}
+
+/// A decoder's state over a connection's life: up to 6 KiB beside twice its table's size.
+#[derive(Debug)]
+pub struct Decoder {
+    table: Table,
+    /// What the table may grow to.
+    most: usize,
+    /// Texts that were coded, and names that came by an index; of one field.
+    scratch: Vec<u8>,
+}
+
+impl Decoder {
+    /// `most`: the table size that we announce, in bytes. Until the peer says another size, 4096 holds.
+    #[must_use]
+    pub const fn new(most: usize) -> Self {
+        Self {
+            table: Table::new(DEFAULT_SIZE),
+            most,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Decodes one whole block, joined from HEADERS and CONTINUATION. `each` gets the fields in their order until they exceed
+    /// `limit`, counted as [`Listed::size`]; the rest is decoded for the table's sake. Cost: of an indexed field some 30 instructions,
+    /// of a text about one copy, or 10 instructions a byte if it is coded; the work is bounded by the block and by 16 times the
+    /// limit (or 1 MiB, if that is more), and a block that lists more is refused.
+    ///
+    /// # Errors
+    /// The block is none, and the connection ends.
+    pub fn decode(
+        &mut self,
+        block: &[u8],
+        limit: usize,
+        mut each: impl FnMut(Decoded<'_>),
+    ) -> Result<Listed, Broken> {
+        let spoiled = limit.saturating_mul(BEYOND).max(LISTED_MOST);
+        let mut listed = Listed::default();
+        let mut reader = Reader { rest: block };
+        self.sizes(&mut reader)?;
+        let mut hand_out = |field: Decoded<'_>| {
+            listed.size += field.name.len() + field.value.len() + OVERHEAD;
+            if listed.size <= limit {
+                each(field);
+                return Ok(());
+            }
+            listed.over = true;
+            (listed.size <= spoiled).then_some(()).ok_or(Broken)
+        };
+        while let Some(first) = reader.next() {
+            if first & 0x80 != 0 {
+                let index = reader.number(first, 0x7f)?;
+                hand_out(self.indexed(index)?)?;
+            } else {
+                // A size may be said before the first field only.
+                let mask = match first {
+                    0x40.. => 0x3f,
+                    0x20.. => return Err(Broken),
+                    _ => 0x0f,
+                };
+                let index = reader.number(first, mask)?;
+                let literal = self.literal(&mut reader, index)?;
+                let field = literal.field(&self.scratch, first & 0xf0 == 0x10);
+                hand_out(field)?;
+                if first & 0x40 != 0 {
+                    self.table.insert(field.name, field.value, literal.traits);
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Sizes of the table, before the first field (RFC 7541 section 4.2).
+    fn sizes(&mut self, reader: &mut Reader<'_>) -> Result<(), Broken> {
+        while let Some(&first @ 0x20..0x40) = reader.rest.first() {
+            reader.next();
+            let size = reader.number(first, 0x1f)?;
+            if size > self.most {
+                return Err(Broken);
+            }
+            self.table.resize(size);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn indexed(&self, index: usize) -> Result<Decoded<'_>, Broken> {
+        if index >= BEHIND {
+            let entry = self.table.get(index - BEHIND).ok_or(Broken)?;
+            let (name, value) = self.table.texts(entry);
+            let Traits {
+                known,
+                pseudo,
+                wrong,
+                ..
+            } = entry.traits;
+            return Ok(Decoded {
+                name,
+                value,
+                known,
+                pseudo,
+                wrong,
+                sensitive: false,
+            });
+        }
+        if index == 0 {
+            return Err(Broken);
+        }
+        let fixed = &FIELDS[index];
+        Ok(Decoded {
+            name: fixed.name,
+            value: fixed.value,
+            known: fixed.known,
+            pseudo: fixed.pseudo,
+            wrong: None,
+            sensitive: false,
+        })
+    }
+
+    fn literal<'b>(
+        &mut self,
+        reader: &mut Reader<'b>,
+        index: usize,
+    ) -> Result<Literal<'b>, Broken> {
+        self.scratch.clear();
+        let (name, mut traits) = match index {
+            0 => self.new_name(reader)?,
+            1..BEHIND => {
+                let fixed = &FIELDS[index];
+                let traits = traits(fixed.known, fixed.pseudo, None);
+                (Text::There(fixed.name), traits)
+            }
+            _ => self.old_name(index - BEHIND)?,
+        };
+        let value = reader.text(&mut self.scratch)?;
+        if traits.pseudo.is_none() && traits.wrong.is_none() {
+            let sound = is_field(value.bytes(&self.scratch));
+            traits.wrong = (!sound).then_some(Malformed::FieldValue);
+        }
+        Ok(Literal {
+            name,
+            value,
+            traits,
+        })
+    }
+
+    fn new_name<'b>(&mut self, reader: &mut Reader<'b>) -> Result<(Text<'b>, Traits), Broken> {
+        let text = reader.text(&mut self.scratch)?;
+        let name = text.bytes(&self.scratch);
+        let pseudo = Pseudo::of(name);
+        let wrong = if pseudo.is_some() {
+            None
+        } else {
+            wrong_name(name)
+        };
+        let traits = traits(Known::of(name), pseudo, wrong);
+        Ok((text, traits))
+    }
+
+    /// The name of a field in the table, copied: what comes may push it out.
+    fn old_name(&mut self, age: usize) -> Result<(Text<'static>, Traits), Broken> {
+        let entry: &Entry = self.table.get(age).ok_or(Broken)?;
+        let (name, _) = self.table.texts(entry);
+        self.scratch.extend_from_slice(name);
+        let Traits {
+            known,
+            pseudo,
+            wrong,
+            ..
+        } = entry.traits;
+        // Its value may be what was wrong.
+        let wrong = wrong.and_then(|_| wrong_name(name));
+        let text = Text::Scratch(0..name.len());
+        Ok((text, traits(known, pseudo, wrong)))
+    }
+}
+
+const fn traits(known: Known, pseudo: Option<Pseudo>, wrong: Option<Malformed>) -> Traits {
+    Traits {
+        known,
+        pseudo,
+        wrong,
+        id: 0,
+    }
+}
+
+/// What is wrong with a name that has no colon before it.
+fn wrong_name(name: &[u8]) -> Option<Malformed> {
+    if is_lower_token(name) {
+        None
+    } else if name.is_empty() || name.iter().any(u8::is_ascii_uppercase) {
+        Some(Malformed::Http2)
+    } else {
+        Some(Malformed::FieldName)
+    }
+}
+
+/// Whether it may stand as a value: no control byte, and no white space at its ends (RFC 9113 section 8.2.1).
+pub(super) fn is_field(value: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let text = |&byte: &u8| (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f));
+    // To the end, whatever comes: many bytes at a time.
+    let all = value.iter().map(text).fold(true, |all, one| all & one);
+    all && !blank(value.first()) && !blank(value.last())
+}
+
+/// A field that came with a text of its own.
+struct Literal<'b> {
+    name: Text<'b>,
+    value: Text<'b>,
+    traits: Traits,
+}
+
+impl Literal<'_> {
+    fn field<'a>(&'a self, scratch: &'a [u8], sensitive: bool) -> Decoded<'a> {
+        Decoded {
+            name: self.name.bytes(scratch),
+            value: self.value.bytes(scratch),
+            known: self.traits.known,
+            pseudo: self.traits.pseudo,
+            wrong: self.traits.wrong,
+            sensitive,
+        }
+    }
+}
+
+/// Where a text stands.
+enum Text<'b> {
+    /// In the block, or in the table that never changes.
+    There(&'b [u8]),
+    Scratch(Range<usize>),
+}
+
+impl Text<'_> {
+    fn bytes<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::There(bytes) => bytes,
+            Self::Scratch(range) => scratch.get(range.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// What is left of a block.
+struct Reader<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Reader<'b> {
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        let (&first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    /// The number that begins in the low bits of `first` (RFC 7541 section 5.1).
+    #[inline]
+    fn number(&mut self, first: u8, mask: u8) -> Result<usize, Broken> {
+        let low = first & mask;
+        if low < mask {
+            return Ok(usize::from(low));
+        }
+        self.longer(u64::from(low))
+    }
+
+    /// At most five bytes more, below 2^32: nobody needs so much.
+    fn longer(&mut self, mut number: u64) -> Result<usize, Broken> {
+        for shift in [0, 7, 14, 21, 28] {
+            let byte = self.next().ok_or(Broken)?;
+            number += u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                let number = u32::try_from(number).map_err(|_| Broken)?;
+                return usize::try_from(number).map_err(|_| Broken);
+            }
+        }
+        Err(Broken)
+    }
+
+    fn text(&mut self, scratch: &mut Vec<u8>) -> Result<Text<'b>, Broken> {
+        let first = self.next().ok_or(Broken)?;
+        let length = self.number(first, 0x7f)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Broken)?;
+        self.rest = rest;
+        if first & 0x80 == 0 {
+            return Ok(Text::There(bytes));
+        }
+        let start = scratch.len();
+        huffman::decode(bytes, scratch)?;
+        Ok(Text::Scratch(start..scratch.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
