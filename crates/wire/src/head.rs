@@ -106,6 +106,14 @@ impl Table {
         Span::new(start..self.bytes.len())
     }
 
+    /// The same, of text in one piece.
+    #[inline]
+    pub(crate) fn put(&mut self, text: &[u8]) -> Span {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        Span::new(start..self.bytes.len())
+    }
+
     fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.fields.iter().map(|entry| Field {
             name: self.at(entry.name),

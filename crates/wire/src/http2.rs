@@ -16,11 +16,16 @@ use crate::http1::request::{
 use crate::known::{Kind, Known, is_forbidden_in_trailers};
 use crate::malformed::Malformed;
 
+use hpack::is_field;
+
 /// What goes on, as HTTP/2.
 mod out;
 
 /// Frames.
 pub mod frame;
+
+/// Fields, out of blocks into heads, and out of lines into blocks.
+pub mod fields;
 
 /// Fields, compressed.
 pub mod hpack;
@@ -73,8 +78,15 @@ pub fn request(
     let declared = take_fields(table, &parts.headers, limits)?;
     table.framing = framing(declared, ended)?;
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    take_authority(head, authority.map(str::as_bytes))?;
-    take_path(head, path, head.target_start(), form)?;
+    let authority = authority.map(|stated| head.table.append(stated.bytes()));
+    take_authority(head, authority)?;
+    let start = head.target_start();
+    // Without a path, as `OPTIONS *` is here, or with a query alone.
+    let root = match path.is_empty() && method == "OPTIONS" {
+        true => b'*',
+        false => b'/',
+    };
+    (head.path, head.query) = take_path(&mut head.table, path, start, form, root)?;
     expectation(head)?;
     if let Some(protocol) = protocol {
         if !may_be_tunnel(protocol) {
@@ -109,14 +121,7 @@ pub fn response(
     let phrase = parts.status.canonical_reason().unwrap_or_default();
     head.reason = table.append(phrase.bytes());
     let declared = take_fields(table, &parts.headers, limits)?;
-    let bodyless = matches!(head.status, 100..=199 | 204);
-    table.framing = match framing(declared, ended || to_head || head.status == 304)? {
-        Framing::Empty => Framing::Empty,
-        // Its end may still be said by a frame of its own, but no length.
-        Framing::Exact(_) if bodyless => return Err(Malformed::BodyForbidden),
-        _ if bodyless => Framing::Empty,
-        framing => framing,
-    };
+    table.framing = framing_of_response(head.status, declared, ended || to_head)?;
     Ok(())
 }
 
@@ -151,6 +156,18 @@ fn framing(declared: Declared, ended: bool) -> Result<Framing, Malformed> {
         (_, true) | (Some(Framing::Empty), _) => Framing::Empty,
         (Some(framing), false) => framing,
         (None, false) => Framing::UntilClose,
+    })
+}
+
+/// `ended`: no body follows, or none may.
+fn framing_of_response(status: u16, declared: Declared, ended: bool) -> Result<Framing, Malformed> {
+    let bodyless = matches!(status, 100..=199 | 204);
+    Ok(match framing(declared, ended || status == 304)? {
+        Framing::Empty => Framing::Empty,
+        // Its end may still be said by a frame of its own, but no length.
+        Framing::Exact(_) if bodyless => return Err(Malformed::BodyForbidden),
+        _ if bodyless => Framing::Empty,
+        framing => framing,
     })
 }
 
@@ -235,13 +252,6 @@ fn join_crumbs(
         one.value = whole;
     }
     Ok(())
-}
-
-/// Whether it may stand as a value: no control byte, and no white space at its ends (RFC 9113 section 8.2.1).
-fn is_field(value: &[u8]) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let text = |byte: &u8| *byte == b'\t' || *byte >= b' ' && *byte != 0x7f;
-    !blank(value.first()) && !blank(value.last()) && value.iter().all(text)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{HeadEnd, HeadLimits, raw_fields, refused, span_in, take_fields};
 use crate::authority;
 use crate::bytes::{is_target, is_token, list};
 use crate::framing::Framing;
-use crate::head::{RequestHead, Span, Version};
+use crate::head::{RequestHead, Span, Table, Version};
 use crate::known::Known;
 use crate::malformed::Malformed;
 use crate::path;
@@ -140,46 +140,49 @@ fn read_target(head: &mut RequestHead, target: &[u8], form: PathForm) -> Result<
         return Err(Malformed::Target);
     }
     let (stated, rest) = split_target(target, head.method())?;
-    take_authority(head, stated)?;
     let behind = head.target_start() + (target.len() - rest.len());
-    take_path(head, rest, behind, form)
+    take_authority(
+        head,
+        stated.map(|stated| Span::new(behind - stated.len()..behind)),
+    )?;
+    // `http://host` and `http://host?query` mean the root, but for OPTIONS, where nothing means the server as such.
+    let root = match rest.is_empty() && head.method() == b"OPTIONS" {
+        true => b'*',
+        false => b'/',
+    };
+    (head.path, head.query) = take_path(&mut head.table, rest, behind, form, root)?;
+    Ok(())
 }
 
-/// Takes path and query, which stand at `behind` in the head's buffer.
+/// Path and query of what stands at `behind` in the head's buffer. `root` is the path where there is none.
 pub(crate) fn take_path(
-    head: &mut RequestHead,
+    table: &mut Table,
     rest: &[u8],
     behind: usize,
     form: PathForm,
-) -> Result<(), Malformed> {
+    root: u8,
+) -> Result<(Span, Option<Span>), Malformed> {
     let length = memchr::memchr(b'?', rest).unwrap_or(rest.len());
-    head.query = (length < rest.len()).then(|| Span::new(behind + length + 1..behind + rest.len()));
+    let query = (length < rest.len()).then(|| Span::new(behind + length + 1..behind + rest.len()));
     let raw = &rest[..length];
-    // `http://host` and `http://host?query` mean the root, but for OPTIONS, where nothing means the server as such.
     if raw.is_empty() {
-        let root = if head.method() == b"OPTIONS" && head.query.is_none() {
-            b'*'
-        } else {
-            b'/'
-        };
-        head.path = head.table.append([root]);
-        return Ok(());
+        return Ok((table.append([root]), query));
     }
-    head.path = Span::new(behind..behind + length);
+    let as_it_came = Span::new(behind..behind + length);
     if raw == b"*" || path::is_normal(raw) {
-        return Ok(());
+        return Ok((as_it_came, query));
     }
     if form == PathForm::AsIs {
-        return path::check_escapes(raw);
+        path::check_escapes(raw)?;
+        return Ok((as_it_came, query));
     }
-    let start = head.table.bytes.len();
-    path::normalize(raw, &mut head.table.bytes)?;
-    let normal = start..head.table.bytes.len();
-    if form == PathForm::Refuse && head.table.bytes[normal.clone()] != *raw {
+    let start = table.bytes.len();
+    path::normalize(raw, &mut table.bytes)?;
+    let normal = start..table.bytes.len();
+    if form == PathForm::Refuse && table.bytes[normal.clone()] != *raw {
         return Err(Malformed::PathForm);
     }
-    head.path = Span::new(normal);
-    Ok(())
+    Ok((Span::new(normal), query))
 }
 
 /// The authority that a target states, if its form has one, and the rest: path and query.
@@ -212,7 +215,7 @@ fn split_target<'a>(
 /// Settles which host is meant: the target's authority and `Host` must agree where both stand.
 pub(crate) fn take_authority(
     head: &mut RequestHead,
-    stated: Option<&[u8]>,
+    stated: Option<Span>,
 ) -> Result<(), Malformed> {
     let mut hosts = head
         .table
@@ -224,18 +227,16 @@ pub(crate) fn take_authority(
         return Err(Malformed::HostRepeated);
     }
     let Some(span) = field else {
-        let stated = match (stated, head.table.version) {
-            (_, Version::Current) | (None, Version::Two) => return Err(Malformed::HostMissing),
+        return match (stated, head.table.version) {
+            (_, Version::Current) | (None, Version::Two) => Err(Malformed::HostMissing),
             // The target's authority is the only one, if it has any.
-            (None, Version::Old) => return Ok(()),
-            (Some(stated), Version::Old | Version::Two) => stated,
+            (None, Version::Old) => Ok(()),
+            (Some(stated), Version::Old | Version::Two) => set_authority(head, stated),
         };
-        let span = head.table.append(stated.iter().copied());
-        return set_authority(head, span);
     };
     set_authority(head, span)?;
     let Some(stated) = stated else { return Ok(()) };
-    let other = authority::parse(stated)?;
+    let other = authority::parse(head.table.at(stated))?;
     let host = head.host().as_bytes();
     let same_host = match authority::ipv6(other.host) {
         Some(address) => authority::ipv6(host) == Some(address),

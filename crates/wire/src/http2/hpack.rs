@@ -25,6 +25,7 @@ mod names;
 mod table;
 
 pub use encode::Encoder;
+pub(super) use names::{Name, Way};
 
 use fixed::{BEHIND, FIELDS};
 use table::{Entry, OVERHEAD, Table, Traits};

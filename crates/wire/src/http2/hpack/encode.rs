@@ -64,6 +64,11 @@ impl Encoder {
         }
     }
 
+    /// Both tables begin anew with the next block: one that was begun is not sent.
+    pub(in crate::http2) fn forget(&mut self) {
+        self.resized = Some((0, self.resized.map_or(self.table.most(), |(_, last)| last)));
+    }
+
     /// Begins a block.
     #[inline]
     pub fn begin(&mut self, out: &mut Vec<u8>) {
@@ -135,7 +140,7 @@ impl Encoder {
 
     /// A field that may not be one.
     #[inline]
-    pub(in super::super) fn checked(
+    pub(in crate::http2) fn checked(
         &mut self,
         name: Name<'_>,
         value: &[u8],

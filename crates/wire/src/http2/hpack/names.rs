@@ -4,7 +4,7 @@ use super::fixed::ALL;
 
 /// How a field is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Way {
+pub(in crate::http2) enum Way {
     /// Put into the table: its next is one byte.
     Index,
     /// Said each time: it is hardly the same twice, and would push out what is.
@@ -20,7 +20,7 @@ pub(in super::super) enum Way {
 }
 
 /// One name.
-pub(in super::super) struct Named {
+pub(super) struct Named {
     /// In lower case.
     pub(super) name: &'static [u8],
     ends: Ends,
@@ -28,7 +28,7 @@ pub(in super::super) struct Named {
     pub(super) index: u8,
     /// Not 0, but for the name that stands for all others.
     pub(super) id: u8,
-    pub(in super::super) way: Way,
+    pub(super) way: Way,
 }
 
 /// What a text begins and ends with: of up to 16 bytes all that it is, its length given.
@@ -207,14 +207,20 @@ const OTHER: u8 = 0;
 
 /// A name, in any case.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Name<'a> {
+pub(in crate::http2) struct Name<'a> {
     pub(super) text: &'a [u8],
     /// In lower case.
     pub(super) ends: Ends,
-    pub(in super::super) named: &'static Named,
+    pub(super) named: &'static Named,
 }
 
 impl<'a> Name<'a> {
+    /// How its field is said.
+    #[inline]
+    pub(in crate::http2) const fn way(self) -> Way {
+        self.named.way
+    }
+
     /// Whether it is one of those that are known here, of which nothing needs to be checked.
     #[inline]
     pub(super) const fn is_known(self) -> bool {
@@ -222,7 +228,7 @@ impl<'a> Name<'a> {
     }
 
     #[inline]
-    pub(in super::super) fn of(text: &'a [u8]) -> Self {
+    pub(in crate::http2) fn of(text: &'a [u8]) -> Self {
         let ends = Ends::of(text).lower();
         let (slots, factor) = &INDEX;
         let named = &TABLE[usize::from(slots[slot(ends, text.len(), *factor)])];

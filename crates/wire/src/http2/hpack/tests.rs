@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
-
 use super::*;
 
 /// Bytes of hexadecimal digits.
@@ -178,5 +176,5 @@ fn what_is_said_is_read() {
         assert_eq!(lines(&mut decoder, &out), Ok(expect));
         sizes.push(out.len());
     }
-    assert!(sizes[0] > 100 && sizes[2] < 30, "{sizes:?}");
+    assert!(sizes[0] >= 100 && sizes[2] < 30, "{sizes:?}");
 }

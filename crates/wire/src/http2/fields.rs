@@ -1,0 +1,387 @@
+//! Owns heads out of blocks and blocks out of heads (RFC 9113 section 8), with no step between.
+//!
+//! What is refused of a head does not touch its connection, so a block is decoded to its end all the same.
+
+use http::StatusCode;
+
+use super::hpack::{Broken, Decoded, Decoder, Pseudo};
+use super::{CRUMBS, framing};
+use crate::bytes::{is_target, is_token};
+use crate::framing::{Declared, Framing};
+use crate::head::{Entry, RequestHead, ResponseHead, Span, Table, Version};
+use crate::http1::HeadLimits;
+use crate::http1::request::{
+    METHOD_MOST, PathForm, expectation, may_be_tunnel, take_authority, take_path,
+};
+use crate::known::{Kind, Known, is_forbidden_in_trailers};
+use crate::malformed::Malformed;
+
+/// What goes on.
+mod said;
+
+pub use said::{put_request, put_response, put_trailers};
+
+/// Takes a request's head in, over what stood there. `ended`: no body follows. The protocol of an extended CONNECT (RFC 8441) becomes
+/// the `Upgrade` that HTTP/1.1 has for it.
+///
+/// # Errors
+/// The outer one ends the connection. The inner one is what is malformed, and leaves the connection's other streams alone.
+pub fn request(
+    decoder: &mut Decoder,
+    block: &[u8],
+    ended: bool,
+    limits: &HeadLimits,
+    form: PathForm,
+    head: &mut RequestHead,
+) -> Result<Result<(), Malformed>, Broken> {
+    head.clear();
+    head.table.version = Version::Two;
+    let mut taking = Taking::new(&mut head.table, limits, Some(form));
+    let taken = taking.all(decoder, block)?;
+    let (declared, pseudo) = (taking.declared, taking.pseudo);
+    Ok(taken.and_then(|()| settle(head, &pseudo, declared, ended)))
+}
+
+/// Makes a request of what came.
+fn settle(
+    head: &mut RequestHead,
+    pseudo: &Pseudos,
+    declared: Declared,
+    ended: bool,
+) -> Result<(), Malformed> {
+    let method = pseudo.method.ok_or(Malformed::Http2)?;
+    head.method = match (head.table.at(method), pseudo.protocol) {
+        (b"CONNECT", None) => return Err(Malformed::Connect),
+        // What it was before HTTP/2 (RFC 8441 section 5).
+        (b"CONNECT", Some(_)) => head.table.append(*b"GET"),
+        (_, Some(_)) => return Err(Malformed::Http2),
+        (_, None) => method,
+    };
+    let path = pseudo.path.filter(|_| pseudo.scheme);
+    (head.target, head.path, head.query) = path.ok_or(Malformed::Http2)?;
+    if head.target() == b"*" && head.method() != b"OPTIONS" {
+        return Err(Malformed::Target);
+    }
+    head.table.framing = framing(declared, ended)?;
+    take_authority(head, pseudo.authority)?;
+    expectation(head)?;
+    if let Some(protocol) = pseudo.protocol {
+        if !may_be_tunnel(head.table.at(protocol)) {
+            return Err(Malformed::Http2);
+        }
+        // Its body is the tunnel.
+        head.table.framing = Framing::Empty;
+        head.upgrade = Some(protocol);
+    }
+    Ok(())
+}
+
+/// Takes a response's head in, over what stood there. `ended`: no body follows. `to_head`: it answers a HEAD.
+///
+/// # Errors
+/// The outer one ends the connection. The inner one is what is malformed: the backend's fault.
+pub fn response(
+    decoder: &mut Decoder,
+    block: &[u8],
+    ended: bool,
+    limits: &HeadLimits,
+    to_head: bool,
+    head: &mut ResponseHead,
+) -> Result<Result<(), Malformed>, Broken> {
+    head.clear();
+    head.table.version = Version::Two;
+    let mut taking = Taking::new(&mut head.table, limits, None);
+    let taken = taking.all(decoder, block)?;
+    let (declared, status) = (taking.declared, taking.pseudo.status);
+    let settled = taken.and_then(|()| {
+        head.status = status.ok_or(Malformed::Http2)?;
+        settle_response(head, declared, ended || to_head)
+    });
+    Ok(settled)
+}
+
+fn settle_response(
+    head: &mut ResponseHead,
+    declared: Declared,
+    ended: bool,
+) -> Result<(), Malformed> {
+    // A change of protocol is not in HTTP/2 (RFC 9113 section 8.6).
+    let status = StatusCode::from_u16(head.status).map_err(|_| Malformed::Status)?;
+    if head.status > 599 || head.status == 101 {
+        return Err(Malformed::Status);
+    }
+    let phrase = status.canonical_reason().unwrap_or_default();
+    head.reason = head.table.append(phrase.bytes());
+    head.table.framing = super::framing_of_response(head.status, declared, ended)?;
+    Ok(())
+}
+
+/// Appends trailers as lines of text, those that may go on (RFC 9110 section 6.5.1), each with its line end.
+///
+/// # Errors
+/// The outer one ends the connection. The inner one: they are over the limits, or no fields.
+pub fn trailers_of(
+    decoder: &mut Decoder,
+    block: &[u8],
+    limits: &HeadLimits,
+    into: &mut Vec<u8>,
+) -> Result<Result<(), Malformed>, Broken> {
+    let (mut count, mut taken) = (0, Ok(()));
+    let listed = decoder.decode(block, most_listed(limits), |field| {
+        if taken.is_ok() {
+            count += 1;
+            taken = trailer(&field, count, limits, into);
+        }
+    })?;
+    if listed.over {
+        taken = taken.and(Err(Malformed::TrailersTooLarge));
+    }
+    Ok(taken)
+}
+
+fn trailer(
+    field: &Decoded<'_>,
+    count: usize,
+    limits: &HeadLimits,
+    into: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    // None has a meaning behind a body (RFC 9113 section 8.1), nor has what concerns one connection.
+    if field.pseudo.is_some() || field.wrong == Some(Malformed::Http2) {
+        return Err(Malformed::Http2);
+    }
+    if field.wrong.is_some() {
+        return Err(Malformed::Trailer);
+    }
+    of_one_connection(field)?;
+    if count > limits.fields {
+        return Err(Malformed::TrailersTooLarge);
+    }
+    if is_forbidden_in_trailers(field.name) {
+        return Ok(());
+    }
+    if into.len() + field.name.len() + field.value.len() + 4 > limits.bytes {
+        return Err(Malformed::TrailersTooLarge);
+    }
+    for part in [field.name, b": ", field.value, b"\r\n"] {
+        into.extend_from_slice(part);
+    }
+    Ok(())
+}
+
+/// Refuses what concerns one connection only (RFC 9113 section 8.2.2).
+#[inline]
+fn of_one_connection(field: &Decoded<'_>) -> Result<(), Malformed> {
+    match field.known {
+        Known::Other => Ok(()),
+        Known::Te if field.value.eq_ignore_ascii_case(b"trailers") => Ok(()),
+        Known::TransferEncoding => Err(Malformed::Http2),
+        known if known.kind() == Kind::HopByHop => Err(Malformed::Http2),
+        _ => Ok(()),
+    }
+}
+
+/// What a head within its limits may list: its bytes, and the overhead of its fields and of a cookie's crumbs.
+const fn most_listed(limits: &HeadLimits) -> usize {
+    let fields = limits.fields.saturating_mul(1 + CRUMBS).saturating_add(16);
+    limits.bytes.saturating_add(fields.saturating_mul(40))
+}
+
+/// Pseudo-fields, as they came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pseudos {
+    method: Option<Span>,
+    /// One of HTTP's.
+    scheme: bool,
+    authority: Option<Span>,
+    /// As it came, then path and query apart.
+    path: Option<(Span, Span, Option<Span>)>,
+    protocol: Option<Span>,
+    status: Option<u16>,
+}
+
+/// A head on its way into a table.
+struct Taking<'h> {
+    table: &'h mut Table,
+    limits: &'h HeadLimits,
+    /// What is done with its path; a response has none.
+    form: Option<PathForm>,
+    declared: Declared,
+    pseudo: Pseudos,
+    /// A field came, and no pseudo-field may any more.
+    began: bool,
+    /// Crumbs of a cookie, and where their field stands.
+    crumbs: usize,
+    cookie: usize,
+}
+
+impl<'h> Taking<'h> {
+    fn new(table: &'h mut Table, limits: &'h HeadLimits, form: Option<PathForm>) -> Self {
+        Self {
+            table,
+            limits,
+            form,
+            declared: Declared::default(),
+            pseudo: Pseudos::default(),
+            began: false,
+            crumbs: 0,
+            cookie: 0,
+        }
+    }
+
+    /// Takes a whole block; what is behind the first fault is only decoded.
+    fn all(
+        &mut self,
+        decoder: &mut Decoder,
+        block: &[u8],
+    ) -> Result<Result<(), Malformed>, Broken> {
+        let mut taken = Ok(());
+        let listed = decoder.decode(block, most_listed(self.limits), |field| {
+            if taken.is_ok() {
+                taken = match field.pseudo {
+                    None => self.field(&field),
+                    Some(which) => self.pseudo(which, field.value),
+                };
+            }
+        })?;
+        if listed.over {
+            taken = taken.and(Err(Malformed::HeadTooLarge));
+        }
+        Ok(taken)
+    }
+
+    fn pseudo(&mut self, which: Pseudo, value: &[u8]) -> Result<(), Malformed> {
+        // Not behind a field, nor in the other kind of head.
+        let form = match (self.form, which) {
+            _ if self.began => return Err(Malformed::Http2),
+            (None, Pseudo::Status) => return self.status(value),
+            (None, _) | (Some(_), Pseudo::Status) => return Err(Malformed::Http2),
+            (Some(form), _) => form,
+        };
+        let place = match which {
+            Pseudo::Method if value.len() > METHOD_MOST || !is_token(value) => {
+                return Err(Malformed::Method);
+            }
+            Pseudo::Method => &mut self.pseudo.method,
+            Pseudo::Authority => &mut self.pseudo.authority,
+            Pseudo::Protocol => &mut self.pseudo.protocol,
+            Pseudo::Path => return self.path(value, form),
+            Pseudo::Scheme => return self.scheme(value),
+            Pseudo::Status | Pseudo::Unknown => return Err(Malformed::Http2),
+        };
+        if place.is_some() {
+            return Err(Malformed::Http2);
+        }
+        if self.table.bytes.len() + value.len() > self.limits.bytes {
+            return Err(Malformed::HeadTooLarge);
+        }
+        *place = Some(self.table.put(value));
+        Ok(())
+    }
+
+    fn path(&mut self, value: &[u8], form: PathForm) -> Result<(), Malformed> {
+        if self.pseudo.path.is_some() || value.is_empty() {
+            return Err(Malformed::Http2);
+        }
+        if value.len() > self.limits.target {
+            return Err(Malformed::TargetTooLong);
+        }
+        if self.table.bytes.len() + value.len() > self.limits.bytes {
+            return Err(Malformed::HeadTooLarge);
+        }
+        if !is_target(value) || value.first() != Some(&b'/') && value != b"*" {
+            return Err(Malformed::Target);
+        }
+        let target = self.table.put(value);
+        let behind = target.range().start;
+        let (path, query) = take_path(self.table, value, behind, form, b'/')?;
+        self.pseudo.path = Some((target, path, query));
+        Ok(())
+    }
+
+    fn scheme(&mut self, value: &[u8]) -> Result<(), Malformed> {
+        let of_http = value == b"https" || value == b"http";
+        // Others stand for what is no HTTP; which of the two it was, the listener knows.
+        let other_case =
+            || value.eq_ignore_ascii_case(b"https") || value.eq_ignore_ascii_case(b"http");
+        if self.pseudo.scheme || !(of_http || other_case()) {
+            return Err(Malformed::Http2);
+        }
+        self.pseudo.scheme = true;
+        Ok(())
+    }
+
+    fn status(&mut self, value: &[u8]) -> Result<(), Malformed> {
+        if self.pseudo.status.is_some() {
+            return Err(Malformed::Http2);
+        }
+        let status = StatusCode::from_bytes(value).map_err(|_| Malformed::Status)?;
+        self.pseudo.status = Some(status.as_u16());
+        Ok(())
+    }
+
+    fn field(&mut self, field: &Decoded<'_>) -> Result<(), Malformed> {
+        self.began = true;
+        if let Some(wrong) = field.wrong {
+            return Err(wrong);
+        }
+        let &Decoded { name, value, .. } = field;
+        if self.table.bytes.len() + name.len() + value.len() > self.limits.bytes {
+            return Err(Malformed::HeadTooLarge);
+        }
+        let known = field.known;
+        if known != Known::Other {
+            of_one_connection(field)?;
+            if known == Known::ContentLength {
+                self.declared.length(value)?;
+            }
+            if known == Known::Cookie {
+                self.crumbs += 1;
+                if self.crumbs > 1 {
+                    return self.crumb(value);
+                }
+                self.cookie = self.table.fields.len();
+            }
+        }
+        if self.table.fields.len() == self.limits.fields {
+            return Err(Malformed::TooManyFields);
+        }
+        let name = self.table.put(name);
+        let value = self.table.put(value);
+        self.table.fields.push(Entry { name, value, known });
+        Ok(())
+    }
+
+    /// Adds a crumb to the cookie (RFC 9113 section 8.2.3). Crumbs come one after the other; where something came between, the
+    /// cookie is copied behind it.
+    fn crumb(&mut self, value: &[u8]) -> Result<(), Malformed> {
+        if self.crumbs > self.limits.fields.saturating_mul(CRUMBS) {
+            return Err(Malformed::TooManyFields);
+        }
+        // An empty one says nothing.
+        if value.is_empty() {
+            return Ok(());
+        }
+        let bytes = &mut self.table.bytes;
+        let Some(cookie) = self.table.fields.get_mut(self.cookie) else {
+            return Ok(());
+        };
+        let mut whole = cookie.value.range();
+        if whole.end != bytes.len() {
+            let start = bytes.len();
+            bytes.extend_from_within(whole);
+            whole = start..bytes.len();
+        }
+        if !whole.is_empty() {
+            bytes.extend_from_slice(b"; ");
+        }
+        bytes.extend_from_slice(value);
+        cookie.value = Span::new(whole.start..bytes.len());
+        if bytes.len() > self.limits.bytes {
+            return Err(Malformed::HeadTooLarge);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
