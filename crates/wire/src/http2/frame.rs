@@ -391,3 +391,6 @@ const fn if_last(rest: &[u8]) -> u8 {
         0
     }
 }
+
+#[cfg(test)]
+mod tests;

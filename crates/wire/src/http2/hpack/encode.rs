@@ -161,6 +161,11 @@ impl Encoder {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) const fn table_size(&self) -> usize {
+        self.table.size()
+    }
+
     #[inline]
     fn put(&mut self, name: Name<'_>, value: &[u8], out: &mut Vec<u8>) {
         let hash = hash(name, value);

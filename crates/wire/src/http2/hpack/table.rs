@@ -62,6 +62,12 @@ impl Table {
         self.size
     }
 
+    /// Bytes of the buffer.
+    #[cfg(test)]
+    pub(super) const fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) const fn most(&self) -> usize {
         self.most
     }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// Bytes of hexadecimal digits.
@@ -177,4 +179,224 @@ fn what_is_said_is_read() {
         sizes.push(out.len());
     }
     assert!(sizes[0] >= 100 && sizes[2] < 30, "{sizes:?}");
+}
+
+#[test]
+fn what_no_block_is() {
+    for (what, block) in [
+        ("the index of none", "80"),
+        ("the same, for a name", "c0"),
+        ("behind the last", "be"),
+        ("behind the last, for a name", "7e 01 61"),
+        ("far behind", "ff ff ff ff ff 0f"),
+        ("a number over 32 bits", "ff ff ff ff ff 7f"),
+        ("a number without end", "ff 80 80 80 80 80 80 00"),
+        ("a number cut off", "ff 80"),
+        ("a size behind a field", "82 20"),
+        ("a size over what we take", "3f e2 1f"),
+        ("a text that is cut off", "00 02 61"),
+        ("no value", "00 01 61"),
+        ("no name", "00"),
+        ("the end as a text", "00 84 ff ff ff ff 01 61"),
+        ("padding of a byte", "00 82 1f ff 01 61"),
+        ("padding with a zero", "00 81 18 01 61"),
+        ("a word cut off", "00 82 ff fe 01 61"),
+    ] {
+        let mut decoder = Decoder::new(4096);
+        let broken = lines(&mut decoder, &bytes(block));
+        assert_eq!(broken, Err(Broken), "{what}: {block}");
+    }
+    // So that the rows above are broken by what they say.
+    for (block, expect) in [
+        ("82 20".split_at(2).1, ""),
+        ("3f e1 1f 20 82", ":method: GET\n"),
+        ("00 81 1f 01 61", "a: a\n"),
+        ("00 80 00", ": \n"),
+    ] {
+        let mut decoder = Decoder::new(4096);
+        assert_eq!(
+            lines(&mut decoder, &bytes(block)).as_deref(),
+            Ok(expect),
+            "{block}"
+        );
+    }
+}
+
+#[test]
+fn every_byte_there_and_back() {
+    for byte in 0..=255 {
+        for count in [1, 2, 3, 7, 100] {
+            let text = [&vec![byte; count][..], b"eeeeeeeeeeeeeeeeee"].concat();
+            let mut coded = Vec::new();
+            let fits = huffman::length(&text) < text.len();
+            assert_eq!(huffman::encode(&text, &mut coded), fits);
+            if !fits {
+                assert!(coded.is_empty());
+                continue;
+            }
+            assert_eq!(coded.len(), huffman::length(&text));
+            let mut back = b"before".to_vec();
+            huffman::decode(&coded, &mut back).unwrap();
+            assert_eq!(&back[6..], text);
+        }
+    }
+}
+
+#[test]
+fn what_may_not_stand_in_a_head() {
+    for (block, wrong) in [
+        ("00 01 61 01 62", None),
+        ("00 01 41 01 62", Some(Malformed::Http2)),
+        ("00 00 01 62", Some(Malformed::Http2)),
+        ("00 02 61 20 01 62", Some(Malformed::FieldName)),
+        ("00 01 61 01 0a", Some(Malformed::FieldValue)),
+        ("00 01 61 02 20 61", Some(Malformed::FieldValue)),
+        // By way of the table, as a field and as a name of another.
+        ("40 01 61 01 0a be", Some(Malformed::FieldValue)),
+        ("40 01 61 01 0a 7e 01 61", None),
+        ("40 01 41 01 61 7e 01 61", Some(Malformed::Http2)),
+    ] {
+        let mut last = None;
+        let mut decoder = Decoder::new(4096);
+        let each = |field: Decoded<'_>| last = Some(field.wrong);
+        decoder.decode(&bytes(block), 4096, each).unwrap();
+        assert_eq!(last, Some(wrong), "{block}");
+    }
+}
+
+#[test]
+fn what_is_over_is_decoded_all_the_same() {
+    let mut decoder = Decoder::new(4096);
+    let mut count = |block: &str, limit: usize| {
+        let mut count = 0;
+        let listed = decoder.decode(&bytes(block), limit, |_| count += 1);
+        listed.map(|listed| (listed.size, listed.over, count))
+    };
+    assert_eq!(
+        count("40 01 61 01 62 40 01 63 01 64", 34),
+        Ok((68, true, 1))
+    );
+    assert_eq!(count("be bf", 68), Ok((68, false, 2)));
+    // One field of nearly the table's size, again and again: refused at a mebibyte.
+    let large = format!("40 01 61 7f c0 1e {}", "62".repeat(4031));
+    assert_eq!(count(&large, 8192), Ok((4064 + 32 - 32, false, 1)));
+    assert_eq!(count(&"be".repeat(258), 8192), Ok((258 * 4064, true, 2)));
+    assert_eq!(count(&"be".repeat(259), 8192), Err(Broken));
+}
+
+#[test]
+fn sizes_are_said_before_the_next_block() {
+    for (sizes, expect) in [
+        (&[4096][..], ""),
+        (&[65536], ""),
+        (&[100], "3f 45"),
+        (&[0], "20"),
+        (&[0, 4096], "20 3f e1 1f"),
+        (&[100, 0, 50], "20 3f 13"),
+        (&[50, 100], "3f 13 3f 45"),
+    ] {
+        let mut encoder = Encoder::new();
+        for size in sizes {
+            encoder.resize(*size);
+        }
+        let mut out = Vec::new();
+        encoder.begin(&mut out);
+        assert_eq!(out, bytes(expect), "{sizes:?}");
+        encoder.begin(&mut out);
+        assert_eq!(out, bytes(expect), "said once");
+    }
+}
+
+/// A step of a connection's life.
+#[derive(Clone, Debug)]
+enum Step {
+    Resize(u32),
+    Block(Vec<(Vec<u8>, Vec<u8>)>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Few names and values, so that they come again.
+    let name = prop_oneof![
+        Just(b"server".to_vec()),
+        Just(b"cookie".to_vec()),
+        Just(b"set-cookie".to_vec()),
+        Just(b"etag".to_vec()),
+        proptest::collection::vec(b'a'..=b'd', 0..40),
+        "[!-~]{1,60}".prop_map(|name| name.to_ascii_lowercase().into_bytes()),
+    ];
+    let value = prop_oneof![
+        proptest::collection::vec(b'a'..=b'c', 0..2),
+        proptest::collection::vec(any::<u8>(), 0..50),
+        (any::<u8>(), 0..3000_usize).prop_map(|(byte, count)| vec![byte; count]),
+    ];
+    prop_oneof![
+        1 => prop_oneof![Just(0), Just(4096), 0_u32..5000].prop_map(Step::Resize),
+        4 => proptest::collection::vec((name, value), 0..12).prop_map(Step::Block),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn both_ends_agree(steps in proptest::collection::vec(step(), 1..16)) {
+        let mut encoder = Encoder::new();
+        let mut decoder = Decoder::new(4096);
+        for step in steps {
+            let fields = match step {
+                Step::Resize(most) => {
+                    encoder.resize(most);
+                    continue;
+                }
+                Step::Block(fields) => fields,
+            };
+            let mut out = Vec::new();
+            encoder.begin(&mut out);
+            for (name, value) in &fields {
+                encoder.field(&name.to_ascii_uppercase(), value, &mut out);
+            }
+            let mut back = Vec::new();
+            let each = |field: Decoded<'_>| back.push((field.name.to_vec(), field.value.to_vec()));
+            prop_assert!(decoder.decode(&out, usize::MAX, each).is_ok());
+            prop_assert_eq!(back, fields);
+            prop_assert_eq!(decoder.table.size(), encoder.table_size());
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_stay_within_bounds(blocks in proptest::collection::vec(hostile(), 1..10)) {
+        let mut decoder = Decoder::new(4096);
+        for block in blocks {
+            let mut sum = 0;
+            let each = |field: Decoded<'_>| sum += field.name.len() + field.value.len() + OVERHEAD;
+            match decoder.decode(&block, 10_000, each) {
+                Ok(listed) => prop_assert_eq!(listed.over, listed.size > 10_000),
+                Err(Broken) => break,
+            }
+            prop_assert!(sum <= 10_000);
+            prop_assert!(decoder.table.size() <= 4096);
+            prop_assert!(decoder.table.held() <= 2 * 4096 + 32);
+        }
+    }
+}
+
+/// Bytes that are blocks more often than chance has it.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..20),
+        (0x80_u8..).prop_map(|index| vec![index]),
+        (
+            prop_oneof![Just(0x40_u8), Just(0), Just(0x10), Just(0x7e), Just(0x20)],
+            proptest::collection::vec(any::<u8>(), 0..100),
+            any::<bool>()
+        )
+            .prop_map(|(first, text, coded)| {
+                let length = u8::try_from(text.len()).unwrap_or(0);
+                let mut part = vec![first];
+                for _ in 0..2 {
+                    part.push(length | u8::from(coded) << 7);
+                    part.extend_from_slice(&text);
+                }
+                part
+            }),
+    ];
+    proptest::collection::vec(part, 0..20).prop_map(|parts| parts.concat())
 }
