@@ -324,8 +324,10 @@ impl<'h> Taking<'h> {
         if let Some(wrong) = field.wrong {
             return Err(wrong);
         }
-        let &Decoded { name, value, .. } = field;
-        if self.table.bytes.len() + name.len() + value.len() > self.limits.bytes {
+        let &Decoded { text, value, .. } = field;
+        let start = self.table.bytes.len();
+        let end = start + text.len();
+        if end > self.limits.bytes {
             return Err(Malformed::HeadTooLarge);
         }
         let known = field.known;
@@ -345,9 +347,13 @@ impl<'h> Taking<'h> {
         if self.table.fields.len() == self.limits.fields {
             return Err(Malformed::TooManyFields);
         }
-        let name = self.table.put(name);
-        let value = self.table.put(value);
-        self.table.fields.push(Entry { name, value, known });
+        let middle = start + field.name.len();
+        self.table.bytes.extend_from_slice(text);
+        self.table.fields.push(Entry {
+            name: Span::new(start..middle),
+            value: Span::new(middle..end),
+            known,
+        });
         Ok(())
     }
 

@@ -3,8 +3,6 @@
 //! Both ends keep a table in step, so a block must be decoded whole and in order, whoever wants it. What a field is and whether it
 //! may stand in a head is found out when it enters the table; a field that is named by its index costs a look.
 
-use std::ops::Range;
-
 use crate::bytes::is_lower_token;
 use crate::known::Known;
 use crate::malformed::Malformed;
@@ -28,7 +26,7 @@ pub use encode::Encoder;
 pub(super) use names::{Name, Way};
 
 use fixed::{BEHIND, FIELDS};
-use table::{Entry, OVERHEAD, Table, Traits};
+use table::{OVERHEAD, Table, Traits};
 
 /// The size of a table of which nothing was said (RFC 9113 section 6.5.2).
 const DEFAULT_SIZE: usize = 4096;
@@ -93,6 +91,30 @@ pub struct Decoded<'a> {
     pub wrong: Option<Malformed>,
     /// It came so that nobody puts it into a table (RFC 7541 section 6.2.3).
     pub sensitive: bool,
+    /// Name and value in one piece.
+    pub(super) text: &'a [u8],
+}
+
+impl<'a> Decoded<'a> {
+    #[inline]
+    fn new(text: &'a [u8], name: usize, traits: Traits, sensitive: bool) -> Option<Self> {
+        let (name, value) = text.split_at_checked(name)?;
+        let Traits {
+            known,
+            pseudo,
+            wrong,
+            ..
+        } = traits;
+        Some(Self {
+            name,
+            value,
+            known,
+            pseudo,
+            wrong,
+            sensitive,
+            text,
+        })
+    }
 }
 
 /// What a block listed.
@@ -110,7 +132,7 @@ pub struct Decoder {
     table: Table,
     /// What the table may grow to.
     most: usize,
-    /// Texts that were coded, and names that came by an index; of one field.
+    /// One field that came with a text of its own.
     scratch: Vec<u8>,
 }
 
@@ -138,44 +160,58 @@ impl Decoder {
         limit: usize,
         mut each: impl FnMut(Decoded<'_>),
     ) -> Result<Listed, Broken> {
-        let spoiled = limit.saturating_mul(BEYOND).max(LISTED_MOST);
         let mut listed = Listed::default();
-        let mut reader = Reader { rest: block };
-        self.sizes(&mut reader)?;
-        let mut hand_out = |field: Decoded<'_>| {
-            listed.size += field.name.len() + field.value.len() + OVERHEAD;
-            if listed.size <= limit {
-                each(field);
-                return Ok(());
-            }
-            listed.over = true;
-            (listed.size <= spoiled).then_some(()).ok_or(Broken)
-        };
-        while let Some(first) = reader.next() {
-            if first & 0x80 != 0 {
-                let index = reader.number(first, 0x7f)?;
-                hand_out(self.indexed(index)?)?;
+        let mut rest = block;
+        if let Some(0x20..0x40) = block.first() {
+            rest = self.sizes(rest)?;
+        }
+        while let Some((&first, behind)) = rest.split_first() {
+            rest = behind;
+            let (field, stays);
+            if let 0x81..=0xfe = first {
+                field = self.indexed(usize::from(first & 0x7f))?;
+                stays = None;
             } else {
-                // A size may be said before the first field only.
+                let mut reader = Reader { rest };
                 let mask = match first {
+                    0x80.. => 0x7f,
                     0x40.. => 0x3f,
+                    // A size may be said before the first field only.
                     0x20.. => return Err(Broken),
                     _ => 0x0f,
                 };
                 let index = reader.number(first, mask)?;
-                let literal = self.literal(&mut reader, index)?;
-                let field = literal.field(&self.scratch, first & 0xf0 == 0x10);
-                hand_out(field)?;
-                if first & 0x40 != 0 {
-                    self.table.insert(field.name, field.value, literal.traits);
+                if first >= 0x80 {
+                    field = self.indexed(index)?;
+                    stays = None;
+                } else {
+                    let (name, traits) = self.literal(&mut reader, index)?;
+                    let sensitive = first & 0xf0 == 0x10;
+                    field = Decoded::new(&self.scratch, name, traits, sensitive).ok_or(Broken)?;
+                    stays = (first & 0x40 != 0).then_some((name, traits));
                 }
+                rest = reader.rest;
+            }
+            listed.size += field.text.len() + OVERHEAD;
+            if listed.size <= limit {
+                each(field);
+            } else {
+                listed.over = true;
+                if listed.size > limit.saturating_mul(BEYOND).max(LISTED_MOST) {
+                    return Err(Broken);
+                }
+            }
+            if let Some((name, traits)) = stays {
+                self.table.insert([&self.scratch, &[]], name, traits);
             }
         }
         Ok(listed)
     }
 
-    /// Sizes of the table, before the first field (RFC 7541 section 4.2).
-    fn sizes(&mut self, reader: &mut Reader<'_>) -> Result<(), Broken> {
+    /// Sizes of the table, before the first field (RFC 7541 section 4.2). Returns what is behind.
+    #[cold]
+    fn sizes<'b>(&mut self, block: &'b [u8]) -> Result<&'b [u8], Broken> {
+        let mut reader = Reader { rest: block };
         while let Some(&first @ 0x20..0x40) = reader.rest.first() {
             reader.next();
             let size = reader.number(first, 0x1f)?;
@@ -184,98 +220,61 @@ impl Decoder {
             }
             self.table.resize(size);
         }
-        Ok(())
+        Ok(reader.rest)
     }
 
     #[inline]
     fn indexed(&self, index: usize) -> Result<Decoded<'_>, Broken> {
-        if index >= BEHIND {
-            let entry = self.table.get(index - BEHIND).ok_or(Broken)?;
-            let (name, value) = self.table.texts(entry);
-            let Traits {
-                known,
-                pseudo,
-                wrong,
-                ..
-            } = entry.traits;
-            return Ok(Decoded {
-                name,
-                value,
-                known,
-                pseudo,
-                wrong,
-                sensitive: false,
-            });
-        }
-        if index == 0 {
-            return Err(Broken);
-        }
-        let fixed = &FIELDS[index];
-        Ok(Decoded {
-            name: fixed.name,
-            value: fixed.value,
-            known: fixed.known,
-            pseudo: fixed.pseudo,
-            wrong: None,
-            sensitive: false,
-        })
-    }
-
-    fn literal<'b>(
-        &mut self,
-        reader: &mut Reader<'b>,
-        index: usize,
-    ) -> Result<Literal<'b>, Broken> {
-        self.scratch.clear();
-        let (name, mut traits) = match index {
-            0 => self.new_name(reader)?,
-            1..BEHIND => {
-                let fixed = &FIELDS[index];
-                let traits = traits(fixed.known, fixed.pseudo, None);
-                (Text::There(fixed.name), traits)
-            }
-            _ => self.old_name(index - BEHIND)?,
-        };
-        let value = reader.text(&mut self.scratch)?;
-        if traits.pseudo.is_none() && traits.wrong.is_none() {
-            let sound = is_field(value.bytes(&self.scratch));
-            traits.wrong = (!sound).then_some(Malformed::FieldValue);
-        }
-        Ok(Literal {
-            name,
-            value,
-            traits,
-        })
-    }
-
-    fn new_name<'b>(&mut self, reader: &mut Reader<'b>) -> Result<(Text<'b>, Traits), Broken> {
-        let text = reader.text(&mut self.scratch)?;
-        let name = text.bytes(&self.scratch);
-        let pseudo = Pseudo::of(name);
-        let wrong = if pseudo.is_some() {
-            None
+        let (text, name, traits) = if let Some(age) = index.checked_sub(BEHIND) {
+            let entry = self.table.get(age).ok_or(Broken)?;
+            let (text, name) = self.table.text(entry);
+            (text, name, entry.traits)
+        } else if index > 0 {
+            let fixed = &FIELDS[index];
+            let traits = traits(fixed.known, fixed.pseudo, None);
+            (fixed.text, fixed.name, traits)
         } else {
-            wrong_name(name)
+            return Err(Broken);
         };
-        let traits = traits(Known::of(name), pseudo, wrong);
-        Ok((text, traits))
+        Decoded::new(text, name, traits, false).ok_or(Broken)
     }
 
-    /// The name of a field in the table, copied: what comes may push it out.
-    fn old_name(&mut self, age: usize) -> Result<(Text<'static>, Traits), Broken> {
-        let entry: &Entry = self.table.get(age).ok_or(Broken)?;
-        let (name, _) = self.table.texts(entry);
-        self.scratch.extend_from_slice(name);
-        let Traits {
-            known,
-            pseudo,
-            wrong,
-            ..
-        } = entry.traits;
-        // Its value may be what was wrong.
-        let wrong = wrong.and_then(|_| wrong_name(name));
-        let text = Text::Scratch(0..name.len());
-        Ok((text, traits(known, pseudo, wrong)))
+    /// Reads name and value, one behind the other, and returns the length of the name.
+    fn literal(
+        &mut self,
+        reader: &mut Reader<'_>,
+        index: usize,
+    ) -> Result<(usize, Traits), Broken> {
+        let Self { table, scratch, .. } = self;
+        scratch.clear();
+        let mut traits = if index == 0 {
+            reader.text(scratch)?;
+            let pseudo = Pseudo::of(scratch);
+            let wrong = if pseudo.is_some() {
+                None
+            } else {
+                wrong_name(scratch)
+            };
+            traits(Known::of(scratch), pseudo, wrong)
+        } else if let Some(age) = index.checked_sub(BEHIND) {
+            let entry = table.get(age).ok_or(Broken)?;
+            let (text, name) = table.text(entry);
+            // Copied: what comes may push it out.
+            scratch.extend_from_slice(text.get(..name).ok_or(Broken)?);
+            // Its value may be what was wrong.
+            let wrong = entry.traits.wrong.and_then(|_| wrong_name(scratch));
+            traits(entry.traits.known, entry.traits.pseudo, wrong)
+        } else {
+            let fixed = &FIELDS[index];
+            scratch.extend_from_slice(fixed.name());
+            traits(fixed.known, fixed.pseudo, None)
+        };
+        let name = scratch.len();
+        reader.text(scratch)?;
+        if traits.pseudo.is_none() && traits.wrong.is_none() && !is_field(&scratch[name..]) {
+            traits.wrong = Some(Malformed::FieldValue);
+        }
+        Ok((name, traits))
     }
 }
 
@@ -308,48 +307,12 @@ pub(super) fn is_field(value: &[u8]) -> bool {
     all && !blank(value.first()) && !blank(value.last())
 }
 
-/// A field that came with a text of its own.
-struct Literal<'b> {
-    name: Text<'b>,
-    value: Text<'b>,
-    traits: Traits,
-}
-
-impl Literal<'_> {
-    fn field<'a>(&'a self, scratch: &'a [u8], sensitive: bool) -> Decoded<'a> {
-        Decoded {
-            name: self.name.bytes(scratch),
-            value: self.value.bytes(scratch),
-            known: self.traits.known,
-            pseudo: self.traits.pseudo,
-            wrong: self.traits.wrong,
-            sensitive,
-        }
-    }
-}
-
-/// Where a text stands.
-enum Text<'b> {
-    /// In the block, or in the table that never changes.
-    There(&'b [u8]),
-    Scratch(Range<usize>),
-}
-
-impl Text<'_> {
-    fn bytes<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::There(bytes) => bytes,
-            Self::Scratch(range) => scratch.get(range.clone()).unwrap_or_default(),
-        }
-    }
-}
-
 /// What is left of a block.
 struct Reader<'b> {
     rest: &'b [u8],
 }
 
-impl<'b> Reader<'b> {
+impl Reader<'_> {
     #[inline]
     fn next(&mut self) -> Option<u8> {
         let (&first, rest) = self.rest.split_first()?;
@@ -380,17 +343,17 @@ impl<'b> Reader<'b> {
         Err(Broken)
     }
 
-    fn text(&mut self, scratch: &mut Vec<u8>) -> Result<Text<'b>, Broken> {
+    /// Appends a text.
+    fn text(&mut self, to: &mut Vec<u8>) -> Result<(), Broken> {
         let first = self.next().ok_or(Broken)?;
         let length = self.number(first, 0x7f)?;
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Broken)?;
         self.rest = rest;
-        if first & 0x80 == 0 {
-            return Ok(Text::There(bytes));
+        if first & 0x80 != 0 {
+            return huffman::decode(bytes, to);
         }
-        let start = scratch.len();
-        huffman::decode(bytes, scratch)?;
-        Ok(Text::Scratch(start..scratch.len()))
+        to.extend_from_slice(bytes);
+        Ok(())
     }
 }
 

@@ -5,7 +5,6 @@ use super::names::{Ends, Name, Way, is_lower_of};
 use super::table::{OVERHEAD, Table, Traits};
 use super::{DEFAULT_SIZE, Pseudo, huffman, is_field};
 use crate::bytes::is_token;
-use crate::known::Known;
 use crate::malformed::Malformed;
 
 /// `accept-encoding: gzip, deflate`: of what is no pseudo-field the one that the table which never changes has with its value.
@@ -188,7 +187,10 @@ impl Encoder {
         let Some(entry) = self.table.get(age) else {
             return false;
         };
-        let (other_name, other_value) = self.table.texts(entry);
+        let (text, length) = self.table.text(entry);
+        let Some((other_name, other_value)) = text.split_at_checked(length) else {
+            return false;
+        };
         let same_name = match name.named.id {
             0 => entry.traits.id == 0 && is_lower_of(name.text, other_name),
             id => entry.traits.id == id,
@@ -212,7 +214,7 @@ impl Encoder {
             &self.scratch
         };
         let index = usize::from(named.index);
-        if named.index == ACCEPT_ENCODING && value == FIELDS[index].value {
+        if named.index == ACCEPT_ENCODING && value == FIELDS[index].value() {
             return put_number(out, 0x80, 0x7f, index);
         }
         // What would push out all others is not worth it.
@@ -223,12 +225,10 @@ impl Encoder {
             let put = self.table.put();
             *set = [Place { put, hash }, set[0]];
             let traits = Traits {
-                known: Known::Other,
-                pseudo: None,
-                wrong: None,
                 id: named.id,
+                ..Traits::NONE
             };
-            self.table.insert(lower, value, traits);
+            self.table.insert([lower, value], lower.len(), traits);
         } else if matches!(named.way, Way::Never | Way::Cookie) {
             put_number(out, 0x10, 0x0f, index);
         } else {

@@ -5,8 +5,9 @@ use crate::known::Known;
 
 /// One field of it.
 pub(super) struct Fixed {
-    pub(super) name: &'static [u8],
-    pub(super) value: &'static [u8],
+    /// Name and value.
+    pub(super) text: &'static [u8],
+    pub(super) name: usize,
     pub(super) known: Known,
     pub(super) pseudo: Option<Pseudo>,
 }
@@ -14,81 +15,96 @@ pub(super) struct Fixed {
 /// The first index of the other table.
 pub(super) const BEHIND: usize = ALL.len();
 
-const fn field(name: &'static str, value: &'static str) -> Fixed {
-    let name = name.as_bytes();
-    Fixed {
-        name,
-        value: value.as_bytes(),
-        known: Known::of(name),
-        pseudo: Pseudo::of(name),
+impl Fixed {
+    const fn of(text: &'static str, name: &str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            name: name.len(),
+            known: Known::of(name.as_bytes()),
+            pseudo: Pseudo::of(name.as_bytes()),
+        }
     }
+
+    pub(super) const fn name(&self) -> &'static [u8] {
+        self.text.split_at(self.name).0
+    }
+
+    pub(super) const fn value(&self) -> &'static [u8] {
+        self.text.split_at(self.name).1
+    }
+}
+
+macro_rules! fields {
+    ($($name:literal $value:literal,)*) => {
+        [$(Fixed::of(concat!($name, $value), $name),)*]
+    };
 }
 
 /// By their indexes; 0 is none.
 pub(super) static FIELDS: [Fixed; BEHIND] = ALL;
 
 /// The same, for what the compiler makes of it.
-pub(super) const ALL: [Fixed; 62] = [
-    field("", ""),
-    field(":authority", ""),
-    field(":method", "GET"),
-    field(":method", "POST"),
-    field(":path", "/"),
-    field(":path", "/index.html"),
-    field(":scheme", "http"),
-    field(":scheme", "https"),
-    field(":status", "200"),
-    field(":status", "204"),
-    field(":status", "206"),
-    field(":status", "304"),
-    field(":status", "400"),
-    field(":status", "404"),
-    field(":status", "500"),
-    field("accept-charset", ""),
-    field("accept-encoding", "gzip, deflate"),
-    field("accept-language", ""),
-    field("accept-ranges", ""),
-    field("accept", ""),
-    field("access-control-allow-origin", ""),
-    field("age", ""),
-    field("allow", ""),
-    field("authorization", ""),
-    field("cache-control", ""),
-    field("content-disposition", ""),
-    field("content-encoding", ""),
-    field("content-language", ""),
-    field("content-length", ""),
-    field("content-location", ""),
-    field("content-range", ""),
-    field("content-type", ""),
-    field("cookie", ""),
-    field("date", ""),
-    field("etag", ""),
-    field("expect", ""),
-    field("expires", ""),
-    field("from", ""),
-    field("host", ""),
-    field("if-match", ""),
-    field("if-modified-since", ""),
-    field("if-none-match", ""),
-    field("if-range", ""),
-    field("if-unmodified-since", ""),
-    field("last-modified", ""),
-    field("link", ""),
-    field("location", ""),
-    field("max-forwards", ""),
-    field("proxy-authenticate", ""),
-    field("proxy-authorization", ""),
-    field("range", ""),
-    field("referer", ""),
-    field("refresh", ""),
-    field("retry-after", ""),
-    field("server", ""),
-    field("set-cookie", ""),
-    field("strict-transport-security", ""),
-    field("transfer-encoding", ""),
-    field("user-agent", ""),
-    field("vary", ""),
-    field("via", ""),
-    field("www-authenticate", ""),
-];
+pub(super) const ALL: [Fixed; 62] = fields! {
+    "" "",
+    ":authority" "",
+    ":method" "GET",
+    ":method" "POST",
+    ":path" "/",
+    ":path" "/index.html",
+    ":scheme" "http",
+    ":scheme" "https",
+    ":status" "200",
+    ":status" "204",
+    ":status" "206",
+    ":status" "304",
+    ":status" "400",
+    ":status" "404",
+    ":status" "500",
+    "accept-charset" "",
+    "accept-encoding" "gzip, deflate",
+    "accept-language" "",
+    "accept-ranges" "",
+    "accept" "",
+    "access-control-allow-origin" "",
+    "age" "",
+    "allow" "",
+    "authorization" "",
+    "cache-control" "",
+    "content-disposition" "",
+    "content-encoding" "",
+    "content-language" "",
+    "content-length" "",
+    "content-location" "",
+    "content-range" "",
+    "content-type" "",
+    "cookie" "",
+    "date" "",
+    "etag" "",
+    "expect" "",
+    "expires" "",
+    "from" "",
+    "host" "",
+    "if-match" "",
+    "if-modified-since" "",
+    "if-none-match" "",
+    "if-range" "",
+    "if-unmodified-since" "",
+    "last-modified" "",
+    "link" "",
+    "location" "",
+    "max-forwards" "",
+    "proxy-authenticate" "",
+    "proxy-authorization" "",
+    "range" "",
+    "referer" "",
+    "refresh" "",
+    "retry-after" "",
+    "server" "",
+    "set-cookie" "",
+    "strict-transport-security" "",
+    "transfer-encoding" "",
+    "user-agent" "",
+    "vary" "",
+    "via" "",
+    "www-authenticate" "",
+};

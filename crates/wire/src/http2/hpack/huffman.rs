@@ -124,18 +124,37 @@ static SHORT: [(u8, u8); 256] = {
 pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Broken> {
     let start = text.len();
     text.resize(start + text_most(coded.len()), 0);
-    let mut room = text[start..].iter_mut();
-    let (mut rest, mut bits, mut count) = (coded, 0_u64, 0_u32);
+    let room = &mut text[start..];
+    let (mut at, mut rest) = (0, coded);
     // From the high end of `bits`, `count` are valid and zeros stand behind.
+    let (mut bits, mut count) = (0_u64, 0_u32);
     loop {
-        if count < 32 {
+        while count < 32 {
             if let Some((four, behind)) = rest.split_first_chunk::<4>() {
                 bits |= u64::from(u32::from_be_bytes(*four)) << (32 - count);
                 (count, rest) = (count + 32, behind);
             } else if let Some((&one, behind)) = rest.split_first() {
                 bits |= u64::from(one) << (56 - count);
                 (count, rest) = (count + 8, behind);
-                // Until all is in, so that what is short below is the end.
+            } else {
+                break;
+            }
+        }
+        // Four short words are there for sure.
+        if count >= 32 {
+            let four = room.get_mut(at..at + 4).ok_or(Broken)?;
+            let before = at;
+            for to in four {
+                let (byte, length) = SHORT[(bits >> 56) as usize];
+                if length == 0 {
+                    break;
+                }
+                *to = byte;
+                bits <<= length;
+                count -= u32::from(length);
+                at += 1;
+            }
+            if at > before {
                 continue;
             }
         }
@@ -147,16 +166,12 @@ pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Broken> {
             }
             (byte, length) = long(bits, count)?;
         }
-        // There is room for as many words of 5 bits as fit.
-        let Some(to) = room.next() else {
-            return Err(Broken);
-        };
-        *to = byte;
+        *room.get_mut(at).ok_or(Broken)? = byte;
+        at += 1;
         bits <<= length;
         count -= length;
     }
-    let left = room.len();
-    text.truncate(text.len() - left);
+    text.truncate(start + at);
     Ok(())
 }
 

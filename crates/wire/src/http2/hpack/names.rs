@@ -102,10 +102,10 @@ const fn named(name: &'static str, way: Way) -> Named {
     let name = name.as_bytes();
     // The first of its name, as everybody names it.
     let mut index = ALL.len() - 1;
-    while index > 0 && !same(ALL[index].name, name) {
+    while index > 0 && !same(ALL[index].name(), name) {
         index -= 1;
     }
-    while index > 1 && same(ALL[index - 1].name, name) {
+    while index > 1 && same(ALL[index - 1].name(), name) {
         index -= 1;
     }
     #[expect(clippy::cast_possible_truncation, reason = "below 62")]

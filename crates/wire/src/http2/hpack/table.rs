@@ -1,9 +1,7 @@
 //! Owns a table of fields that came before (RFC 7541 section 2.3.2): first in, first out, bounded in bytes.
 //!
-//! The texts stand in one buffer, each in one piece. What was pushed out of the front stays until it is as much as what is left, then all
-//! is moved down: one copy for each byte that is put in, and no more than twice the table's size.
-
-use std::collections::VecDeque;
+//! The texts stand in one buffer, each field in one piece. What was pushed out of the front stays until it is as much as what is left,
+//! then all is moved down: one copy for each byte that is put in, and no more than twice the table's size.
 
 use super::Pseudo;
 use crate::known::Known;
@@ -22,6 +20,16 @@ pub(super) struct Traits {
     pub(super) id: u8,
 }
 
+impl Traits {
+    /// Of a field of which nothing is known.
+    pub(super) const NONE: Self = Self {
+        known: Known::Other,
+        pseudo: None,
+        wrong: None,
+        id: 0,
+    };
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     /// Where it begins, counted over the table's whole life.
@@ -36,12 +44,13 @@ pub(super) struct Table {
     bytes: Vec<u8>,
     /// Where the buffer begins, counted over the table's whole life.
     base: u32,
-    /// The oldest first.
-    entries: VecDeque<Entry>,
+    /// A ring: by the low bits of their numbers. Its length is a power of two, or 0.
+    entries: Vec<Entry>,
+    live: u32,
+    /// Fields that were ever put in: the number of the next one.
+    put: u32,
     size: usize,
     most: usize,
-    /// Fields that were ever put in.
-    put: u32,
 }
 
 impl Table {
@@ -49,10 +58,11 @@ impl Table {
         Self {
             bytes: Vec::new(),
             base: 0,
-            entries: VecDeque::new(),
+            entries: Vec::new(),
+            live: 0,
+            put: 0,
             size: 0,
             most,
-            put: 0,
         }
     }
 
@@ -73,6 +83,7 @@ impl Table {
     }
 
     /// Fields that were ever put in: the number of the next one.
+    #[inline]
     pub(super) const fn put(&self) -> u32 {
         self.put
     }
@@ -80,18 +91,25 @@ impl Table {
     /// The field that was put in before so many others.
     #[inline]
     pub(super) fn get(&self, age: usize) -> Option<&Entry> {
-        let at = self.entries.len().checked_sub(age + 1)?;
-        self.entries.get(at)
+        if age >= self.live as usize {
+            return None;
+        }
+        self.entries.get(self.place(age))
     }
 
-    /// Name and value.
+    /// Where in the ring the field stands that was put in before so many others.
     #[inline]
-    pub(super) fn texts(&self, entry: &Entry) -> (&[u8], &[u8]) {
+    const fn place(&self, age: usize) -> usize {
+        (self.put as usize).wrapping_sub(age + 1) & self.entries.len().wrapping_sub(1)
+    }
+
+    /// Name and value in one piece, and the length of the name.
+    #[inline]
+    pub(super) fn text(&self, entry: &Entry) -> (&[u8], usize) {
         let start = entry.at.wrapping_sub(self.base) as usize;
-        let middle = start + entry.name as usize;
-        let name = self.bytes.get(start..middle).unwrap_or_default();
-        let value = self.bytes.get(middle..middle + entry.value as usize);
-        (name, value.unwrap_or_default())
+        let name = entry.name as usize;
+        let text = self.bytes.get(start..start + name + entry.value as usize);
+        (text.unwrap_or_default(), name)
     }
 
     pub(super) fn resize(&mut self, most: usize) {
@@ -100,47 +118,72 @@ impl Table {
     }
 
     /// Puts a field in; one that is larger than the table empties it (RFC 7541 section 4.4).
-    pub(super) fn insert(&mut self, name: &[u8], value: &[u8], traits: Traits) {
-        let size = name.len() + value.len() + OVERHEAD;
+    pub(super) fn insert(&mut self, parts: [&[u8]; 2], name: usize, traits: Traits) {
+        let length = parts[0].len() + parts[1].len();
+        let size = length + OVERHEAD;
         self.shrink_to(self.most.saturating_sub(size));
         if size > self.most {
             return;
         }
         self.move_down();
+        if self.live as usize == self.entries.len() {
+            self.widen();
+        }
         let at = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value);
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
         #[expect(clippy::cast_possible_truncation, reason = "no table has 4 GiB")]
         let entry = Entry {
             at: self.base.wrapping_add(at as u32),
-            name: name.len() as u32,
-            value: value.len() as u32,
+            name: name as u32,
+            value: (length - name) as u32,
             traits,
         };
-        self.entries.push_back(entry);
-        self.size += size;
         self.put = self.put.wrapping_add(1);
+        self.live += 1;
+        self.size += size;
+        let place = self.place(0);
+        self.entries[place] = entry;
     }
 
     /// Pushes the oldest out until no more than so much is left.
     fn shrink_to(&mut self, size: usize) {
-        while self.size > size {
-            let Some(oldest) = self.entries.pop_front() else {
-                return;
-            };
+        while self.size > size && self.live > 0 {
+            let oldest = self.entries[self.place(self.live as usize - 1)];
             self.size -= oldest.name as usize + oldest.value as usize + OVERHEAD;
+            self.live -= 1;
         }
     }
 
     fn move_down(&mut self) {
-        let Some(oldest) = self.entries.front() else {
+        let Some(oldest) = (self.live as usize).checked_sub(1) else {
             self.bytes.clear();
             return;
         };
-        let dead = oldest.at.wrapping_sub(self.base);
+        let dead = self.entries[self.place(oldest)].at.wrapping_sub(self.base);
         if dead > 0 && dead as usize >= self.bytes.len() / 2 {
             self.bytes.drain(..dead as usize);
             self.base = self.base.wrapping_add(dead);
+        }
+    }
+
+    /// Gives the ring room for twice as many.
+    #[cold]
+    fn widen(&mut self) {
+        const NONE: Entry = Entry {
+            at: 0,
+            name: 0,
+            value: 0,
+            traits: Traits::NONE,
+        };
+        let mut wider = Vec::new();
+        wider.resize((self.entries.len() * 2).max(8), NONE);
+        let old = std::mem::replace(&mut self.entries, wider);
+        for age in 0..self.live as usize {
+            let number = (self.put as usize).wrapping_sub(age + 1);
+            let place = self.place(age);
+            self.entries[place] = old[number & (old.len() - 1)];
         }
     }
 }
