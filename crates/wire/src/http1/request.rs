@@ -249,7 +249,8 @@ pub(crate) fn take_authority(
     Ok(())
 }
 
-fn set_authority(head: &mut RequestHead, span: Span) -> Result<(), Malformed> {
+/// Takes this as the one authority.
+pub(crate) fn set_authority(head: &mut RequestHead, span: Span) -> Result<(), Malformed> {
     let text = head.table.at(span);
     let parsed = authority::parse(text)?;
     let host = strip_dot(parsed.host);

@@ -11,7 +11,7 @@ use crate::framing::{Declared, Framing};
 use crate::head::{Entry, RequestHead, ResponseHead, Span, Table, Version};
 use crate::http1::HeadLimits;
 use crate::http1::request::{
-    METHOD_MOST, PathForm, expectation, may_be_tunnel, take_authority, take_path,
+    METHOD_MOST, PathForm, expectation, may_be_tunnel, set_authority, take_authority, take_path,
 };
 use crate::known::{Kind, Known, is_forbidden_in_trailers};
 use crate::malformed::Malformed;
@@ -38,34 +38,34 @@ pub fn request(
     head.table.version = Version::Two;
     let mut taking = Taking::new(&mut head.table, limits, Some(form));
     let taken = taking.all(decoder, block)?;
-    let (declared, pseudo) = (taking.declared, taking.pseudo);
-    Ok(taken.and_then(|()| settle(head, &pseudo, declared, ended)))
+    let came = taking.came;
+    Ok(taken.and_then(|()| settle(head, &came, ended)))
 }
 
 /// Makes a request of what came.
-fn settle(
-    head: &mut RequestHead,
-    pseudo: &Pseudos,
-    declared: Declared,
-    ended: bool,
-) -> Result<(), Malformed> {
-    let method = pseudo.method.ok_or(Malformed::Http2)?;
-    head.method = match (head.table.at(method), pseudo.protocol) {
+fn settle(head: &mut RequestHead, came: &Came, ended: bool) -> Result<(), Malformed> {
+    let method = came.method.ok_or(Malformed::Http2)?;
+    head.method = match (head.table.at(method), came.protocol) {
         (b"CONNECT", None) => return Err(Malformed::Connect),
         // What it was before HTTP/2 (RFC 8441 section 5).
         (b"CONNECT", Some(_)) => head.table.append(*b"GET"),
         (_, Some(_)) => return Err(Malformed::Http2),
         (_, None) => method,
     };
-    let path = pseudo.path.filter(|_| pseudo.scheme);
+    let path = came.path.filter(|_| came.scheme);
     (head.target, head.path, head.query) = path.ok_or(Malformed::Http2)?;
     if head.target() == b"*" && head.method() != b"OPTIONS" {
         return Err(Malformed::Target);
     }
-    head.table.framing = framing(declared, ended)?;
-    take_authority(head, pseudo.authority)?;
-    expectation(head)?;
-    if let Some(protocol) = pseudo.protocol {
+    head.table.framing = framing(came.declared, ended)?;
+    match came.authority {
+        Some(authority) if !came.hosts => set_authority(head, authority)?,
+        authority => take_authority(head, authority)?,
+    }
+    if came.expects {
+        expectation(head)?;
+    }
+    if let Some(protocol) = came.protocol {
         if !may_be_tunnel(head.table.at(protocol)) {
             return Err(Malformed::Http2);
         }
@@ -92,10 +92,10 @@ pub fn response(
     head.table.version = Version::Two;
     let mut taking = Taking::new(&mut head.table, limits, None);
     let taken = taking.all(decoder, block)?;
-    let (declared, status) = (taking.declared, taking.pseudo.status);
+    let came = taking.came;
     let settled = taken.and_then(|()| {
-        head.status = status.ok_or(Malformed::Http2)?;
-        settle_response(head, declared, ended || to_head)
+        head.status = came.status.ok_or(Malformed::Http2)?;
+        settle_response(head, came.declared, ended || to_head)
     });
     Ok(settled)
 }
@@ -180,15 +180,22 @@ fn of_one_connection(field: &Decoded<'_>) -> Result<(), Malformed> {
     }
 }
 
+/// Whether a field asks for more than to be taken.
+#[inline]
+const fn says_something(known: Known) -> bool {
+    matches!(known.kind(), Kind::HopByHop | Kind::Framing)
+        || matches!(known, Known::Cookie | Known::Expect)
+}
+
 /// What a head within its limits may list: its bytes, and the overhead of its fields and of a cookie's crumbs.
 const fn most_listed(limits: &HeadLimits) -> usize {
     let fields = limits.fields.saturating_mul(1 + CRUMBS).saturating_add(16);
     limits.bytes.saturating_add(fields.saturating_mul(40))
 }
 
-/// Pseudo-fields, as they came.
+/// What came beside plain fields.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pseudos {
+struct Came {
     method: Option<Span>,
     /// One of HTTP's.
     scheme: bool,
@@ -197,6 +204,10 @@ struct Pseudos {
     path: Option<(Span, Span, Option<Span>)>,
     protocol: Option<Span>,
     status: Option<u16>,
+    declared: Declared,
+    /// A `host`, an `expect`.
+    hosts: bool,
+    expects: bool,
 }
 
 /// A head on its way into a table.
@@ -205,8 +216,7 @@ struct Taking<'h> {
     limits: &'h HeadLimits,
     /// What is done with its path; a response has none.
     form: Option<PathForm>,
-    declared: Declared,
-    pseudo: Pseudos,
+    came: Came,
     /// A field came, and no pseudo-field may any more.
     began: bool,
     /// Crumbs of a cookie, and where their field stands.
@@ -220,8 +230,7 @@ impl<'h> Taking<'h> {
             table,
             limits,
             form,
-            declared: Declared::default(),
-            pseudo: Pseudos::default(),
+            came: Came::default(),
             began: false,
             crumbs: 0,
             cookie: 0,
@@ -237,16 +246,47 @@ impl<'h> Taking<'h> {
         let mut taken = Ok(());
         let listed = decoder.decode(block, most_listed(self.limits), |field| {
             if taken.is_ok() {
-                taken = match field.pseudo {
-                    None => self.field(&field),
-                    Some(which) => self.pseudo(which, field.value),
-                };
+                taken = self.take(&field);
             }
         })?;
         if listed.over {
             taken = taken.and(Err(Malformed::HeadTooLarge));
         }
         Ok(taken)
+    }
+
+    #[inline]
+    fn take(&mut self, field: &Decoded<'_>) -> Result<(), Malformed> {
+        if field.pseudo.is_some() || field.wrong.is_some() || says_something(field.known) {
+            return self.take_unusual(field);
+        }
+        self.put(field)
+    }
+
+    /// What is no plain field; apart, so that those are quick.
+    #[inline(never)]
+    fn take_unusual(&mut self, field: &Decoded<'_>) -> Result<(), Malformed> {
+        if let Some(which) = field.pseudo {
+            return self.pseudo(which, field.value);
+        }
+        if let Some(wrong) = field.wrong {
+            return Err(wrong);
+        }
+        of_one_connection(field)?;
+        match field.known {
+            Known::ContentLength => self.came.declared.length(field.value)?,
+            Known::Host => self.came.hosts = true,
+            Known::Expect => self.came.expects = true,
+            Known::Cookie => {
+                self.crumbs += 1;
+                if self.crumbs > 1 {
+                    return self.crumb(field.value);
+                }
+                self.cookie = self.table.fields.len();
+            }
+            _ => {}
+        }
+        self.put(field)
     }
 
     fn pseudo(&mut self, which: Pseudo, value: &[u8]) -> Result<(), Malformed> {
@@ -261,9 +301,9 @@ impl<'h> Taking<'h> {
             Pseudo::Method if value.len() > METHOD_MOST || !is_token(value) => {
                 return Err(Malformed::Method);
             }
-            Pseudo::Method => &mut self.pseudo.method,
-            Pseudo::Authority => &mut self.pseudo.authority,
-            Pseudo::Protocol => &mut self.pseudo.protocol,
+            Pseudo::Method => &mut self.came.method,
+            Pseudo::Authority => &mut self.came.authority,
+            Pseudo::Protocol => &mut self.came.protocol,
             Pseudo::Path => return self.path(value, form),
             Pseudo::Scheme => return self.scheme(value),
             Pseudo::Status | Pseudo::Unknown => return Err(Malformed::Http2),
@@ -279,7 +319,7 @@ impl<'h> Taking<'h> {
     }
 
     fn path(&mut self, value: &[u8], form: PathForm) -> Result<(), Malformed> {
-        if self.pseudo.path.is_some() || value.is_empty() {
+        if self.came.path.is_some() || value.is_empty() {
             return Err(Malformed::Http2);
         }
         if value.len() > self.limits.target {
@@ -294,7 +334,7 @@ impl<'h> Taking<'h> {
         let target = self.table.put(value);
         let behind = target.range().start;
         let (path, query) = take_path(self.table, value, behind, form, b'/')?;
-        self.pseudo.path = Some((target, path, query));
+        self.came.path = Some((target, path, query));
         Ok(())
     }
 
@@ -303,56 +343,38 @@ impl<'h> Taking<'h> {
         // Others stand for what is no HTTP; which of the two it was, the listener knows.
         let other_case =
             || value.eq_ignore_ascii_case(b"https") || value.eq_ignore_ascii_case(b"http");
-        if self.pseudo.scheme || !(of_http || other_case()) {
+        if self.came.scheme || !(of_http || other_case()) {
             return Err(Malformed::Http2);
         }
-        self.pseudo.scheme = true;
+        self.came.scheme = true;
         Ok(())
     }
 
     fn status(&mut self, value: &[u8]) -> Result<(), Malformed> {
-        if self.pseudo.status.is_some() {
+        if self.came.status.is_some() {
             return Err(Malformed::Http2);
         }
         let status = StatusCode::from_bytes(value).map_err(|_| Malformed::Status)?;
-        self.pseudo.status = Some(status.as_u16());
+        self.came.status = Some(status.as_u16());
         Ok(())
     }
 
-    fn field(&mut self, field: &Decoded<'_>) -> Result<(), Malformed> {
-        self.began = true;
-        if let Some(wrong) = field.wrong {
-            return Err(wrong);
-        }
-        let &Decoded { text, value, .. } = field;
+    #[inline]
+    fn put(&mut self, field: &Decoded<'_>) -> Result<(), Malformed> {
         let start = self.table.bytes.len();
-        let end = start + text.len();
+        let (middle, end) = (start + field.name.len(), start + field.text.len());
         if end > self.limits.bytes {
             return Err(Malformed::HeadTooLarge);
         }
-        let known = field.known;
-        if known != Known::Other {
-            of_one_connection(field)?;
-            if known == Known::ContentLength {
-                self.declared.length(value)?;
-            }
-            if known == Known::Cookie {
-                self.crumbs += 1;
-                if self.crumbs > 1 {
-                    return self.crumb(value);
-                }
-                self.cookie = self.table.fields.len();
-            }
-        }
-        if self.table.fields.len() == self.limits.fields {
+        if self.table.fields.len() >= self.limits.fields {
             return Err(Malformed::TooManyFields);
         }
-        let middle = start + field.name.len();
-        self.table.bytes.extend_from_slice(text);
+        self.began = true;
+        self.table.bytes.extend_from_slice(field.text);
         self.table.fields.push(Entry {
             name: Span::new(start..middle),
             value: Span::new(middle..end),
-            known,
+            known: field.known,
         });
         Ok(())
     }

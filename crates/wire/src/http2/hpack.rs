@@ -26,7 +26,7 @@ pub use encode::Encoder;
 pub(super) use names::{Name, Way};
 
 use fixed::{BEHIND, FIELDS};
-use table::{OVERHEAD, Table, Traits};
+use table::{OVERHEAD, Table, Text, Traits};
 
 /// The size of a table of which nothing was said (RFC 9113 section 6.5.2).
 const DEFAULT_SIZE: usize = 4096;
@@ -95,28 +95,6 @@ pub struct Decoded<'a> {
     pub(super) text: &'a [u8],
 }
 
-impl<'a> Decoded<'a> {
-    #[inline]
-    fn new(text: &'a [u8], name: usize, traits: Traits, sensitive: bool) -> Option<Self> {
-        let (name, value) = text.split_at_checked(name)?;
-        let Traits {
-            known,
-            pseudo,
-            wrong,
-            ..
-        } = traits;
-        Some(Self {
-            name,
-            value,
-            known,
-            pseudo,
-            wrong,
-            sensitive,
-            text,
-        })
-    }
-}
-
 /// What a block listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
@@ -132,8 +110,10 @@ pub struct Decoder {
     table: Table,
     /// What the table may grow to.
     most: usize,
-    /// One field that came with a text of its own.
+    /// The last field that came with a text of its own: name and value, and what is known of it.
     scratch: Vec<u8>,
+    name: usize,
+    traits: Traits,
 }
 
 impl Decoder {
@@ -144,6 +124,8 @@ impl Decoder {
             table: Table::new(DEFAULT_SIZE),
             most,
             scratch: Vec::new(),
+            name: 0,
+            traits: Traits::NONE,
         }
     }
 
@@ -166,43 +148,33 @@ impl Decoder {
             rest = self.sizes(rest)?;
         }
         while let Some((&first, behind)) = rest.split_first() {
-            rest = behind;
-            let (field, stays);
+            let index;
             if let 0x81..=0xfe = first {
-                field = self.indexed(usize::from(first & 0x7f))?;
-                stays = None;
+                (index, rest) = (usize::from(first & 0x7f), behind);
             } else {
-                let mut reader = Reader { rest };
-                let mask = match first {
-                    0x80.. => 0x7f,
-                    0x40.. => 0x3f,
-                    // A size may be said before the first field only.
-                    0x20.. => return Err(Broken),
-                    _ => 0x0f,
-                };
-                let index = reader.number(first, mask)?;
-                if first >= 0x80 {
-                    field = self.indexed(index)?;
-                    stays = None;
-                } else {
-                    let (name, traits) = self.literal(&mut reader, index)?;
-                    let sensitive = first & 0xf0 == 0x10;
-                    field = Decoded::new(&self.scratch, name, traits, sensitive).ok_or(Broken)?;
-                    stays = (first & 0x40 != 0).then_some((name, traits));
-                }
-                rest = reader.rest;
+                (index, rest) = self.longer(first, behind)?;
             }
-            listed.size += field.text.len() + OVERHEAD;
+            let (text, traits) = self.indexed(index).ok_or(Broken)?;
+            let (name, value) = text.split().ok_or(Broken)?;
+            listed.size += text.bytes.len() + OVERHEAD;
             if listed.size <= limit {
-                each(field);
+                each(Decoded {
+                    name,
+                    value,
+                    known: traits.known,
+                    pseudo: traits.pseudo,
+                    wrong: traits.wrong,
+                    sensitive: first & 0xf0 == 0x10,
+                    text: text.bytes,
+                });
             } else {
                 listed.over = true;
                 if listed.size > limit.saturating_mul(BEYOND).max(LISTED_MOST) {
                     return Err(Broken);
                 }
             }
-            if let Some((name, traits)) = stays {
-                self.table.insert([&self.scratch, &[]], name, traits);
+            if let 0x40..0x80 = first {
+                self.keep();
             }
         }
         Ok(listed)
@@ -223,67 +195,101 @@ impl Decoder {
         Ok(reader.rest)
     }
 
+    /// The field of an index; of 0 the one that came last with a text of its own.
     #[inline]
-    fn indexed(&self, index: usize) -> Result<Decoded<'_>, Broken> {
-        let (text, name, traits) = if let Some(age) = index.checked_sub(BEHIND) {
-            let entry = self.table.get(age).ok_or(Broken)?;
-            let (text, name) = self.table.text(entry);
-            (text, name, entry.traits)
-        } else if index > 0 {
-            let fixed = &FIELDS[index];
-            let traits = traits(fixed.known, fixed.pseudo, None);
-            (fixed.text, fixed.name, traits)
-        } else {
-            return Err(Broken);
+    fn indexed(&self, index: usize) -> Option<(Text<'_>, Traits)> {
+        if let Some(age) = index.checked_sub(BEHIND) {
+            let entry = self.table.get(age)?;
+            return Some((self.table.text(entry)?, entry.traits));
+        }
+        if index == 0 {
+            let text = Text {
+                bytes: &self.scratch,
+                name: self.name,
+            };
+            return Some((text, self.traits));
+        }
+        let fixed = FIELDS.get(index)?;
+        let text = Text {
+            bytes: fixed.text,
+            name: fixed.name,
         };
-        Decoded::new(text, name, traits, false).ok_or(Broken)
+        Some((text, fixed.traits))
     }
 
-    /// Reads name and value, one behind the other, and returns the length of the name.
-    fn literal(
-        &mut self,
-        reader: &mut Reader<'_>,
-        index: usize,
-    ) -> Result<(usize, Traits), Broken> {
+    /// Reads what is no index in one byte. Returns an index, or 0 for a field that came with a text of its own, and what is behind.
+    #[inline(never)]
+    fn longer<'b>(&mut self, first: u8, rest: &'b [u8]) -> Result<(usize, &'b [u8]), Broken> {
+        let mut reader = Reader { rest };
+        let mask = match first {
+            0x80.. => 0x7f,
+            0x40.. => 0x3f,
+            // A size may be said before the first field only.
+            0x20.. => return Err(Broken),
+            _ => 0x0f,
+        };
+        let index = reader.number(first, mask)?;
+        if first < 0x80 {
+            self.literal(&mut reader, index)?;
+            return Ok((0, reader.rest));
+        }
+        (index > 0).then_some((index, reader.rest)).ok_or(Broken)
+    }
+
+    /// Reads name and value, one behind the other.
+    fn literal(&mut self, reader: &mut Reader<'_>, index: usize) -> Result<(), Broken> {
         let Self { table, scratch, .. } = self;
         scratch.clear();
         let mut traits = if index == 0 {
             reader.text(scratch)?;
-            let pseudo = Pseudo::of(scratch);
-            let wrong = if pseudo.is_some() {
-                None
-            } else {
-                wrong_name(scratch)
-            };
-            traits(Known::of(scratch), pseudo, wrong)
+            Traits::of(scratch)
         } else if let Some(age) = index.checked_sub(BEHIND) {
             let entry = table.get(age).ok_or(Broken)?;
-            let (text, name) = table.text(entry);
+            let (name, _) = table.text(entry).and_then(Text::split).ok_or(Broken)?;
             // Copied: what comes may push it out.
-            scratch.extend_from_slice(text.get(..name).ok_or(Broken)?);
+            scratch.extend_from_slice(name);
             // Its value may be what was wrong.
-            let wrong = entry.traits.wrong.and_then(|_| wrong_name(scratch));
-            traits(entry.traits.known, entry.traits.pseudo, wrong)
+            match entry.traits.wrong {
+                Some(_) => Traits::of(name),
+                None => entry.traits,
+            }
         } else {
             let fixed = &FIELDS[index];
             scratch.extend_from_slice(fixed.name());
-            traits(fixed.known, fixed.pseudo, None)
+            fixed.traits
         };
-        let name = scratch.len();
+        self.name = scratch.len();
         reader.text(scratch)?;
-        if traits.pseudo.is_none() && traits.wrong.is_none() && !is_field(&scratch[name..]) {
+        let value = scratch.get(self.name..).unwrap_or_default();
+        if traits.pseudo.is_none() && traits.wrong.is_none() && !is_field(value) {
             traits.wrong = Some(Malformed::FieldValue);
         }
-        Ok((name, traits))
+        self.traits = traits;
+        Ok(())
+    }
+
+    /// Puts into the table what came with a text of its own.
+    #[inline(never)]
+    fn keep(&mut self) {
+        self.table
+            .insert([&self.scratch, &[]], self.name, self.traits);
     }
 }
 
-const fn traits(known: Known, pseudo: Option<Pseudo>, wrong: Option<Malformed>) -> Traits {
-    Traits {
-        known,
-        pseudo,
-        wrong,
-        id: 0,
+impl Traits {
+    /// Of a field of this name, its value aside.
+    fn of(name: &[u8]) -> Self {
+        let pseudo = Pseudo::of(name);
+        let wrong = match pseudo {
+            None => wrong_name(name),
+            Some(_) => None,
+        };
+        Self {
+            known: Known::of(name),
+            pseudo,
+            wrong,
+            id: 0,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fixed::{BEHIND, FIELDS};
 use super::names::{Ends, Name, Way, is_lower_of};
-use super::table::{OVERHEAD, Table, Traits};
+use super::table::{OVERHEAD, Table, Text, Traits};
 use super::{DEFAULT_SIZE, Pseudo, huffman, is_field};
 use crate::bytes::is_token;
 use crate::malformed::Malformed;
@@ -187,8 +187,7 @@ impl Encoder {
         let Some(entry) = self.table.get(age) else {
             return false;
         };
-        let (text, length) = self.table.text(entry);
-        let Some((other_name, other_value)) = text.split_at_checked(length) else {
+        let Some((other_name, other_value)) = self.table.text(entry).and_then(Text::split) else {
             return false;
         };
         let same_name = match name.named.id {

@@ -1,6 +1,7 @@
 //! Owns the table that both ends have from the start (RFC 7541 appendix A).
 
 use super::Pseudo;
+use super::table::Traits;
 use crate::known::Known;
 
 /// One field of it.
@@ -8,8 +9,7 @@ pub(super) struct Fixed {
     /// Name and value.
     pub(super) text: &'static [u8],
     pub(super) name: usize,
-    pub(super) known: Known,
-    pub(super) pseudo: Option<Pseudo>,
+    pub(super) traits: Traits,
 }
 
 /// The first index of the other table.
@@ -20,8 +20,11 @@ impl Fixed {
         Self {
             text: text.as_bytes(),
             name: name.len(),
-            known: Known::of(name.as_bytes()),
-            pseudo: Pseudo::of(name.as_bytes()),
+            traits: Traits {
+                known: Known::of(name.as_bytes()),
+                pseudo: Pseudo::of(name.as_bytes()),
+                ..Traits::NONE
+            },
         }
     }
 

@@ -141,8 +141,9 @@ pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Broken> {
             }
         }
         // Four short words are there for sure.
-        if count >= 32 {
-            let four = room.get_mut(at..at + 4).ok_or(Broken)?;
+        if count >= 32
+            && let Some(four) = room.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<4>)
+        {
             let before = at;
             for to in four {
                 let (byte, length) = SHORT[(bits >> 56) as usize];

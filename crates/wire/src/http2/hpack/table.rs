@@ -30,6 +30,21 @@ impl Traits {
     };
 }
 
+/// Name and value in one piece.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Bytes of the name.
+    pub(super) name: usize,
+}
+
+impl<'a> Text<'a> {
+    #[inline]
+    pub(super) fn split(self) -> Option<(&'a [u8], &'a [u8])> {
+        self.bytes.split_at_checked(self.name)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     /// Where it begins, counted over the table's whole life.
@@ -103,13 +118,13 @@ impl Table {
         (self.put as usize).wrapping_sub(age + 1) & self.entries.len().wrapping_sub(1)
     }
 
-    /// Name and value in one piece, and the length of the name.
+    /// Name and value.
     #[inline]
-    pub(super) fn text(&self, entry: &Entry) -> (&[u8], usize) {
+    pub(super) fn text(&self, entry: &Entry) -> Option<Text<'_>> {
         let start = entry.at.wrapping_sub(self.base) as usize;
-        let name = entry.name as usize;
-        let text = self.bytes.get(start..start + name + entry.value as usize);
-        (text.unwrap_or_default(), name)
+        let (name, value) = (entry.name as usize, entry.value as usize);
+        let bytes = self.bytes.get(start..)?.get(..name + value)?;
+        Some(Text { bytes, name })
     }
 
     pub(super) fn resize(&mut self, most: usize) {
