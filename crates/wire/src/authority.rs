@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::bytes::is_host;
+use crate::bytes::host_length;
 use crate::malformed::Malformed;
 
 /// Host and port, in place.
@@ -34,30 +34,30 @@ fn address(text: &[u8]) -> Option<Ipv6Addr> {
 /// the one dot at its end: RFC 3986 has it, DNS has not (RFC 1035 section 3.1); nginx 1.22 refuses `a..b`, HAProxy 2.6 takes it. No rule
 /// could name it, and to a backend that finds folders by host it may mean another folder.
 pub fn parse(text: &[u8]) -> Result<Authority<'_>, Malformed> {
-    let (host, rest) = if text.first() == Some(&b'[') {
-        let end = text
-            .iter()
-            .position(|&byte| byte == b']')
-            .ok_or(Malformed::Host)?;
-        address(&text[1..end]).ok_or(Malformed::Host)?;
-        text.split_at(end + 1)
-    } else {
-        let end = text
-            .iter()
-            .position(|&byte| byte == b':')
-            .unwrap_or(text.len());
-        let (host, rest) = text.split_at(end);
-        if !is_host(host) || host.len() > 255 {
-            return Err(Malformed::Host);
+    scan(text).map(|(authority, _)| authority)
+}
+
+/// The same, and whether no letter of the host is in upper case.
+pub(crate) fn scan(text: &[u8]) -> Result<(Authority<'_>, bool), Malformed> {
+    let (length, lower) = match text.first() {
+        Some(b'[') => {
+            let end = text.iter().position(|&byte| byte == b']');
+            let end = end.ok_or(Malformed::Host)?;
+            address(&text[1..end]).ok_or(Malformed::Host)?;
+            (end + 1, !text[..end].iter().any(u8::is_ascii_uppercase))
         }
-        (host, rest)
+        _ => match host_length(text) {
+            Some((length @ 1..=255, lower)) => (length, lower),
+            _ => return Err(Malformed::Host),
+        },
     };
+    let (host, rest) = text.split_at(length);
     let port = match rest {
         [] | [b':'] => None,
         [b':', digits @ ..] => Some(port(digits)?),
         _ => return Err(Malformed::Host),
     };
-    Ok(Authority { host, port })
+    Ok((Authority { host, port }, lower))
 }
 
 fn port(digits: &[u8]) -> Result<u16, Malformed> {

@@ -6,6 +6,8 @@ const TARGET: u8 = 2;
 const HOST: u8 = 4;
 const UNRESERVED: u8 = 8;
 const LOWER: u8 = 16;
+const UPPER: u8 = 32;
+const DOT: u8 = 64;
 
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -15,9 +17,14 @@ const CLASSES: [u8; 256] = {
         let one = byte as u8;
         if one.is_ascii_alphanumeric() || contains(b"!#$%&'*+-.^_`|~", one) {
             classes[byte] |= TOKEN;
-            if !one.is_ascii_uppercase() {
-                classes[byte] |= LOWER;
-            }
+            classes[byte] |= if one.is_ascii_uppercase() {
+                UPPER
+            } else {
+                LOWER
+            };
+        }
+        if one == b'.' {
+            classes[byte] |= DOT;
         }
         // RFC 3986, and what browsers send beside it (`"<>^`{|}`); never `#`, a backslash, a control byte, non-ASCII.
         if one.is_ascii_graphic() && one != b'#' && one != b'\\' {
@@ -64,16 +71,23 @@ pub(crate) fn is_target(text: &[u8]) -> bool {
     text.iter().all(|&byte| class(byte) & TARGET != 0)
 }
 
-/// Whether every byte may stand in a host name, and no label is empty but one behind the last dot. One look at each byte.
-pub(crate) fn is_host(text: &[u8]) -> bool {
-    let mut last = b'.';
+/// How many bytes from the begin may stand in a host name, and whether none of them is a letter in upper case. None: a label among
+/// them is empty, but for one behind the last dot. One look at each byte.
+pub(crate) fn host_length(text: &[u8]) -> Option<(usize, bool)> {
+    let (mut last, mut seen, mut length) = (DOT, 0, 0);
     for &byte in text {
-        if class(byte) & HOST == 0 || (byte == b'.' && last == b'.') {
-            return false;
+        let class = class(byte);
+        if class & HOST == 0 {
+            break;
         }
-        last = byte;
+        if class & last & DOT != 0 {
+            return None;
+        }
+        seen |= class;
+        last = class;
+        length += 1;
     }
-    !text.is_empty()
+    Some((length, seen & UPPER == 0))
 }
 
 /// Whether an escape of this byte says no more than the byte (RFC 3986 section 2.3).

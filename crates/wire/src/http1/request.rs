@@ -252,10 +252,9 @@ pub(crate) fn take_authority(
 /// Takes this as the one authority.
 pub(crate) fn set_authority(head: &mut RequestHead, span: Span) -> Result<(), Malformed> {
     let text = head.table.at(span);
-    let parsed = authority::parse(text)?;
+    let (parsed, lower) = authority::scan(text)?;
     let host = strip_dot(parsed.host);
     let (length, port) = (host.len(), parsed.port);
-    let lower = !host.iter().any(u8::is_ascii_uppercase);
     let address = authority::ipv6(host);
     head.authority = span;
     head.port = port;
