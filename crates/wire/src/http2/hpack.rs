@@ -23,6 +23,7 @@ mod names;
 mod table;
 
 pub use encode::Encoder;
+pub(super) use encode::LineHash;
 pub(super) use names::{Name, Way};
 
 use fixed::{BEHIND, FIELDS};
@@ -288,7 +289,6 @@ impl Traits {
             known: Known::of(name),
             pseudo,
             wrong,
-            id: 0,
         }
     }
 }
@@ -308,8 +308,11 @@ fn wrong_name(name: &[u8]) -> Option<Malformed> {
 pub(super) fn is_field(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let text = |&byte: &u8| (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f));
-    // To the end, whatever comes: many bytes at a time.
-    let all = value.iter().map(text).fold(true, |all, one| all & one);
+    let all = match value.len() {
+        ..16 => value.iter().all(text),
+        // To the end, whatever comes: many bytes at a time.
+        _ => value.iter().map(text).fold(true, |all, one| all & one),
+    };
     all && !blank(value.first()) && !blank(value.last())
 }
 

@@ -5,7 +5,7 @@ use memchr::memchr;
 use crate::authority;
 use crate::bytes::{is_target, is_token};
 use crate::forward::Forwardable;
-use crate::http2::hpack::{Encoder, Name, Pseudo, Way};
+use crate::http2::hpack::{Encoder, LineHash, Name, Pseudo, Way};
 use crate::malformed::Malformed;
 
 /// Appends a block of a response's head, the text with its empty line. `101` becomes what HTTP/2 has for it. Returns the status that
@@ -156,13 +156,28 @@ fn put_lines(
 ) -> Result<(), Malformed> {
     while let Some((line, rest)) = split_line(lines) {
         lines = rest;
-        let (text, value) = split_field(line).ok_or(Malformed::FieldName)?;
-        let name = Name::of(text);
-        let said = !matches!(name.way(), Way::Hop | Way::Host);
-        let in_place = out_of_place.is_empty() || !text.eq_ignore_ascii_case(out_of_place);
-        if said && in_place {
-            encoder.checked(name, value, out)?;
+        let hash = LineHash::of(line);
+        if !encoder.line(line, hash, out) {
+            put_line(encoder, line, hash, out_of_place, out)?;
         }
     }
     Ok(())
+}
+
+/// Says a line that was not said before, or is said each time.
+#[inline(never)]
+fn put_line(
+    encoder: &mut Encoder,
+    line: &[u8],
+    hash: LineHash,
+    out_of_place: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    let (text, value) = split_field(line).ok_or(Malformed::FieldName)?;
+    let name = Name::of(text);
+    let of_http_1 = matches!(name.way(), Way::Hop | Way::Host);
+    if of_http_1 || !out_of_place.is_empty() && text.eq_ignore_ascii_case(out_of_place) {
+        return Ok(());
+    }
+    encoder.checked(name, value, hash, out)
 }

@@ -16,8 +16,6 @@ pub(super) struct Traits {
     pub(super) known: Known,
     pub(super) pseudo: Option<Pseudo>,
     pub(super) wrong: Option<Malformed>,
-    /// What its encoder calls its name; 0: nothing.
-    pub(super) id: u8,
 }
 
 impl Traits {
@@ -26,7 +24,6 @@ impl Traits {
         known: Known::Other,
         pseudo: None,
         wrong: None,
-        id: 0,
     };
 }
 
