@@ -122,7 +122,7 @@ impl Decoder {
     #[must_use]
     pub const fn new(most: usize) -> Self {
         Self {
-            table: Table::new(DEFAULT_SIZE),
+            table: Table::new(DEFAULT_SIZE, 0),
             most,
             scratch: Vec::new(),
             name: 0,
@@ -273,7 +273,7 @@ impl Decoder {
     #[inline(never)]
     fn keep(&mut self) {
         self.table
-            .insert([&self.scratch, &[]], self.name, self.traits);
+            .insert([&self.scratch, &[], &[]], self.name, self.traits);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Owns the encoder: what was said before is one byte, found without looking through the table.
 
 use super::fixed::{BEHIND, FIELDS};
-use super::names::{Ends, Name, Way, is_lower_of};
+use super::names::{Ends, Name, Way};
 use super::table::{OVERHEAD, Table, Text, Traits};
 use super::{DEFAULT_SIZE, Pseudo, huffman, is_field};
 use crate::bytes::is_token;
@@ -9,6 +9,9 @@ use crate::malformed::Malformed;
 
 /// `accept-encoding: gzip, deflate`: of what is no pseudo-field the one that the table which never changes has with its value.
 const ACCEPT_ENCODING: u8 = 16;
+
+/// What stands between name and value in a line, and so in the table: names as they are spelled, for those who spell do it alike.
+const BETWEEN: &[u8] = b": ";
 
 /// Cookies below this many bytes could be guessed by what they cost.
 const GUESSED: usize = 20;
@@ -48,7 +51,7 @@ impl Encoder {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            table: Table::new(DEFAULT_SIZE),
+            table: Table::new(DEFAULT_SIZE, BETWEEN.len()),
             places: [[Place { put: 0, hash: 0 }; 2]; SETS],
             resized: None,
             scratch: Vec::new(),
@@ -144,21 +147,13 @@ impl Encoder {
     /// there came by [`checked`](Self::checked), and may be said.
     #[inline]
     pub(in crate::http2) fn line(&self, line: &[u8], hash: LineHash, out: &mut Vec<u8>) -> bool {
-        let Some((age, text)) = self.find(hash.0) else {
-            return false;
-        };
-        let Some((name, value)) = text.split() else {
-            return false;
-        };
-        let (Some(other_name), Some(rest)) = (line.get(..name.len()), line.get(name.len()..))
-        else {
-            return false;
-        };
-        let same = rest.strip_prefix(b": ") == Some(value) && is_lower_of(other_name, name);
-        if same {
-            put_number(out, 0x80, 0x7f, BEHIND + age);
+        match self.find(hash.0) {
+            Some((age, text)) if text.bytes == line => {
+                put_number(out, 0x80, 0x7f, BEHIND + age);
+                true
+            }
+            _ => false,
         }
-        same
     }
 
     /// A field that may not be one, of a line that [`line`](Self::line) did not find.
@@ -201,9 +196,8 @@ impl Encoder {
         let Some((age, text)) = self.find(hash) else {
             return false;
         };
-        let same = text.split().is_some_and(|(other_name, other_value)| {
-            value == other_value && is_lower_of(name.text, other_name)
-        });
+        let same = text.bytes.strip_prefix(name.text);
+        let same = same.and_then(|rest| rest.strip_prefix(BETWEEN)) == Some(value);
         if same {
             put_number(out, 0x80, 0x7f, BEHIND + age);
         }
@@ -242,7 +236,8 @@ impl Encoder {
             let set = &mut self.places[hash as usize % SETS];
             let put = self.table.put();
             *set = [Place { put, hash }, set[0]];
-            self.table.insert([lower, value], lower.len(), Traits::NONE);
+            let parts = [name.text, BETWEEN, value];
+            self.table.insert(parts, name.text.len(), Traits::NONE);
         } else if matches!(named.way, Way::Never | Way::Cookie) {
             put_number(out, 0x10, 0x0f, index);
         } else {
