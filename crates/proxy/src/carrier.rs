@@ -7,7 +7,8 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use crate::http2::stream::Stream;
+use crate::http2::back::stream::BackendStream;
+use crate::http2::front::stream::ClientStream;
 use crate::sock::Sock;
 use crate::sock::os::OsSock;
 use crate::tls::secured::Secured;
@@ -16,21 +17,24 @@ use crate::tls::secured::Secured;
 pub(crate) enum Carrier<S> {
     /// A connection.
     Whole(S),
-    /// A stream.
-    Stream(Box<Stream>),
+    /// A stream of a client.
+    Client(ClientStream),
+    /// A stream to a backend.
+    Stream(Box<BackendStream>),
 }
 
 impl<S: Sock> Carrier<S> {
     /// Whether heads and ends are said apart from the bytes.
     #[inline]
     pub(crate) const fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(_))
+        !matches!(self, Self::Whole(_))
     }
 
     /// Ready once a stream was taken back, or its connection has ended. Connections tell by [`Sock::broken`].
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Whole(_) => Poll::Pending,
+            Self::Client(stream) => stream.poll_gone(cx),
             Self::Stream(stream) => stream.poll_gone(cx),
         }
     }
@@ -42,12 +46,12 @@ impl<S: Sock> Carrier<S> {
     #[inline]
     pub(crate) fn respond(&mut self, head: &mut Vec<u8>, ends: bool) -> io::Result<()> {
         match self {
-            Self::Whole(_) => Ok(()),
-            Self::Stream(stream) => {
+            Self::Client(stream) => {
                 stream.respond(head, ends)?;
                 head.clear();
                 Ok(())
             }
+            Self::Whole(_) | Self::Stream(_) => Ok(()),
         }
     }
 }
@@ -57,6 +61,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Whole(sock) => sock.poll_read(cx, into),
+            Self::Client(stream) => stream.poll_read(cx, into),
             Self::Stream(stream) => stream.poll_read(cx, into),
         }
     }
@@ -65,6 +70,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Whole(sock) => sock.poll_write(cx, from),
+            Self::Client(stream) => stream.poll_write(cx, &[IoSlice::new(from)]),
             Self::Stream(stream) => stream.poll_write(cx, &[IoSlice::new(from)]),
         }
     }
@@ -77,6 +83,7 @@ impl<S: Sock> Sock for Carrier<S> {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Whole(sock) => sock.poll_write_vectored(cx, from),
+            Self::Client(stream) => stream.poll_write(cx, from),
             Self::Stream(stream) => stream.poll_write(cx, from),
         }
     }
@@ -86,7 +93,7 @@ impl<S: Sock> Sock for Carrier<S> {
         match self {
             Self::Whole(sock) => sock.poll_flush(cx),
             // Its connection's task writes.
-            Self::Stream(stream) => Poll::Ready(stream.flush()),
+            Self::Client(_) | Self::Stream(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -94,6 +101,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn end(&mut self, trailers: &[u8]) -> io::Result<()> {
         match self {
             Self::Whole(sock) => sock.end(trailers),
+            Self::Client(stream) => stream.end(trailers),
             Self::Stream(stream) => stream.end(trailers),
         }
     }
@@ -102,6 +110,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn trailers(&self) -> &[u8] {
         match self {
             Self::Whole(sock) => sock.trailers(),
+            Self::Client(stream) => stream.trailers(),
             Self::Stream(stream) => stream.trailers(),
         }
     }
@@ -109,6 +118,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Whole(sock) => sock.poll_shutdown(cx),
+            Self::Client(stream) => Poll::Ready(stream.end(b"")),
             Self::Stream(stream) => Poll::Ready(stream.end(b"")),
         }
     }
@@ -116,6 +126,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn poll_shutdown_unsaid(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Whole(sock) => sock.poll_shutdown_unsaid(cx),
+            Self::Client(stream) => Poll::Ready(stream.end(b"")),
             Self::Stream(stream) => Poll::Ready(stream.end(b"")),
         }
     }
@@ -123,7 +134,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn has_input(&mut self) -> bool {
         match self {
             Self::Whole(sock) => sock.has_input(),
-            Self::Stream(_) => false,
+            Self::Client(_) | Self::Stream(_) => false,
         }
     }
 
@@ -131,13 +142,14 @@ impl<S: Sock> Sock for Carrier<S> {
         match self {
             Self::Whole(sock) => sock.broken().await,
             // Its going is noticed without reading: nobody is deaf to it.
-            Self::Stream(_) => std::future::pending().await,
+            Self::Client(_) | Self::Stream(_) => std::future::pending().await,
         }
     }
 
     fn cut(&mut self) {
         match self {
             Self::Whole(sock) => sock.cut(),
+            Self::Client(stream) => stream.cut(),
             Self::Stream(stream) => stream.cut(),
         }
     }
@@ -145,7 +157,8 @@ impl<S: Sock> Sock for Carrier<S> {
     fn local(&self) -> Option<SocketAddr> {
         match self {
             Self::Whole(sock) => sock.local(),
-            Self::Stream(stream) => stream.local(),
+            Self::Client(stream) => stream.local(),
+            Self::Stream(_) => None,
         }
     }
 
@@ -153,7 +166,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn bare(&mut self) -> Option<&mut OsSock> {
         match self {
             Self::Whole(sock) => sock.bare(),
-            Self::Stream(_) => None,
+            Self::Client(_) | Self::Stream(_) => None,
         }
     }
 
@@ -161,6 +174,7 @@ impl<S: Sock> Sock for Carrier<S> {
     fn secured(&self) -> Option<&Secured> {
         match self {
             Self::Whole(sock) => sock.secured(),
+            Self::Client(stream) => stream.secured(),
             Self::Stream(stream) => stream.secured(),
         }
     }

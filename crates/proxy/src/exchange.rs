@@ -184,12 +184,14 @@ async fn read_head<N: Net>(
     listener: Option<&ListenerPlan>,
     began: Instant,
 ) -> Result<usize, HeadFault> {
-    let (bounds, form) = decide::reading(limits, listener);
-    if let Carrier::Stream(stream) = &mut conn.sock {
-        let taken = stream.take_head(&bounds, form, &mut desk.request);
+    if let Carrier::Client(stream) = &conn.sock {
+        let Some(taken) = stream.take_head(&mut desk.request) else {
+            return Err(HeadFault::Gone);
+        };
         let refused = |malformed| HeadFault::Refused(Reason::Malformed(malformed));
         return taken.map(|()| desk.request.size()).map_err(refused);
     }
+    let (bounds, form) = decide::reading(limits, listener);
     let mut end = HeadEnd::default();
     loop {
         match parse(

@@ -1,22 +1,19 @@
 //! Owns HTTP/2 on both sides: connections of many streams, each of which carries one exchange as a connection of HTTP/1 does.
 //!
-//! Frames are the `h2` crate's, driven directly; what it does not show of them is counted on the way in ([`watch`]). Who decides
+//! Both sides are ends of one kind ([`mux`]); what frames cost is counted ([`watch`]). Who decides
 //! about a request, and what goes on of it, does not know that it came by a stream: see [`carrier`](crate::carrier).
 
 /// What a peer's frames cost, and whether it may go on.
 mod watch;
 
-/// A connection as the crate reads and writes it.
-mod io;
+/// Where connections are read to.
+mod room;
 
 /// How much may wait on a client's streams.
 pub(crate) mod allowance;
 
-/// What comes on a stream and waits to be taken.
-mod body;
-
-/// One stream.
-pub(crate) mod stream;
+/// One end of a connection.
+pub(crate) mod mux;
 
 /// Clients' connections.
 pub(crate) mod front;

@@ -13,7 +13,7 @@ use evenkeel_config::plan::{Protocol, UpstreamPlan};
 use crate::buffers::Input;
 use crate::carrier::Carrier;
 use crate::http2::back::Links;
-use crate::http2::stream::Stream;
+use crate::http2::back::stream::BackendStream;
 use crate::live::LiveBackend;
 use crate::sock::Sock;
 
@@ -53,7 +53,7 @@ impl<S: Sock> Connection<S> {
     }
 
     /// A stream of one that has carried so many exchanges.
-    pub(crate) fn of_stream(stream: Box<Stream>, requests: usize, now: Instant) -> Self {
+    pub(crate) fn of_stream(stream: Box<BackendStream>, requests: usize, now: Instant) -> Self {
         Self {
             sock: Carrier::Stream(stream),
             input: Input::default(),

@@ -45,7 +45,7 @@ impl<N: Net> Conn<N> {
     /// Reads ahead until that tells something. Not to be asked again after [`Noticed::Deaf`] for the same wait: it would say so
     /// at once.
     pub(crate) fn poll_going(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<Noticed> {
-        if let Carrier::Stream(stream) = &mut self.sock {
+        if let Carrier::Client(stream) = &self.sock {
             return stream.poll_gone(cx).map(|()| Noticed::Gone);
         }
         while self.input.has_room() {

@@ -165,7 +165,7 @@ impl Met<'_> {
             return reply::refuse(conn, desk, reason).await;
         }
         exchange.call = Call::of(&desk.request, &mut desk.altered, self.began);
-        if let Carrier::Stream(stream) = &mut conn.sock {
+        if let Carrier::Client(stream) = &mut conn.sock {
             stream.give_until(given(exchange.call, self.began));
         }
         if let Some(call) = exchange.call

@@ -348,8 +348,8 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         out.clear();
         forward::interim(&self.desk.response, &mut out);
         let written = match &mut self.conn.sock {
-            Carrier::Stream(stream) => stream.interim(&out).is_ok(),
-            Carrier::Whole(_) => reply::write_all(self.conn, &out).await,
+            Carrier::Client(stream) => stream.interim(&out).is_ok(),
+            Carrier::Whole(_) | Carrier::Stream(_) => reply::write_all(self.conn, &out).await,
         };
         self.desk.downward = out;
         written

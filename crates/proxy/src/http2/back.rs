@@ -5,29 +5,29 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::{HTTP2_BACKEND_WINDOW, ServiceLimits};
 use evenkeel_config::plan::UpstreamPlan;
-use evenkeel_wire::Malformed;
-use h2::client::{Builder, Connection, SendRequest};
-use h2::{Error, Reason};
+use evenkeel_wire::http1::HeadLimits;
+use evenkeel_wire::http1::request::PathForm;
+use evenkeel_wire::http2::frame::{MOST_31, code};
 
-use super::TABLE;
-use super::io::Io;
-use super::stream::{BUFFERED, Stream, Unheard};
+use self::stream::BackendStream;
+use super::mux::{Mux, Reading, Terms};
+use super::room::{Read, read};
 use super::watch::{Budgets, Watch};
 use crate::net::Net;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
 use crate::upstream::Permit;
+
+/// Its streams.
+pub(crate) mod stream;
 
 /// One worker's connections of HTTP/2 to one backend.
 #[derive(Default)]
@@ -70,14 +70,20 @@ impl Waiting {
 
 /// One connection.
 struct Link {
-    send: SendRequest<Bytes>,
+    mux: Rc<Mux>,
     state: Rc<State>,
     /// Exchanges so far.
     requests: Cell<usize>,
     made: Instant,
     /// Since when it has none, as the sweep has seen it.
     idle: Cell<Option<Instant>>,
-    secured: Option<Rc<Secured>>,
+    secured: Option<Secured>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.mux.end(code::NO_ERROR);
+    }
 }
 
 /// What a connection's task tells of it.
@@ -123,9 +129,12 @@ impl Drop for Held {
 }
 
 impl Held {
-    /// Its connection's.
-    pub(super) fn watch(&self) -> Rc<Watch> {
-        self.link.state.watch.clone()
+    fn mux(&self) -> &Mux {
+        &self.link.mux
+    }
+
+    fn secured(&self) -> Option<&Secured> {
+        self.link.secured.as_ref()
     }
 
     /// Ready once its backend has said how it is to be spoken to, or has gone.
@@ -145,21 +154,6 @@ impl Held {
             state.over.set(true);
         }
     }
-
-    /// What an error instead of a head means.
-    pub(super) fn unheard(&self, error: &Error, stream: u32) -> Unheard {
-        if error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
-            return Unheard::Refused;
-        }
-        if self.link.state.watch.is_beyond(stream) {
-            return Unheard::Unseen;
-        }
-        match (error.is_library(), error.is_reset()) {
-            (true, _) => Unheard::Malformed(Malformed::Http2),
-            (false, true) => Unheard::Broken(error.reason().map(u32::from)),
-            (false, false) => Unheard::Ended,
-        }
-    }
 }
 
 /// The turn to open a connection.
@@ -175,14 +169,18 @@ impl Drop for Turn<'_> {
 /// What one who waited may do.
 pub(crate) enum Way<'a> {
     /// Ask on this stream of a connection, which has carried so many exchanges.
-    Stream(Box<Stream>, usize),
+    Stream(Box<BackendStream>, usize),
     /// Open a connection.
     Open(Turn<'a>),
 }
 
 impl Links {
     /// A stream of the connection that has the fewest, if one has room; with how many it has carried.
-    pub(crate) fn take(&self, how: &UpstreamPlan, now: Instant) -> Option<(Box<Stream>, usize)> {
+    pub(crate) fn take(
+        &self,
+        how: &UpstreamPlan,
+        now: Instant,
+    ) -> Option<(Box<BackendStream>, usize)> {
         let mut all = self.all.borrow_mut();
         all.retain(|link| link.is_of_use(how, now) || self.let_go(link));
         let room = all.iter().filter(|link| link.has_room(how));
@@ -190,7 +188,7 @@ impl Links {
         Some(self.stream(link))
     }
 
-    fn stream(&self, link: &Rc<Link>) -> (Box<Stream>, usize) {
+    fn stream(&self, link: &Rc<Link>) -> (Box<BackendStream>, usize) {
         let state = &link.state;
         state.open.set(state.open.get() + 1);
         let before = link.requests.get();
@@ -202,8 +200,7 @@ impl Links {
         };
         // Who is asked much may take much back.
         state.budgets.borrow_mut().answered(1);
-        let stream = Stream::to_backend(link.send.clone(), held, link.secured.clone());
-        (Box::new(stream), before)
+        (Box::new(BackendStream::new(held)), before)
     }
 
     /// Ready once there is a stream, or it is for this exchange to open a connection.
@@ -231,23 +228,17 @@ impl Links {
     }
 
     /// Begins a connection on a socket, and takes its first stream. One that is not shared ends with it.
-    pub(crate) async fn begin<N: Net>(
+    pub(crate) fn begin<N: Net>(
         &self,
         net: &N,
         sock: N::Sock,
         permit: Permit,
         (how, limits): (&UpstreamPlan, &ServiceLimits),
         now: Instant,
-    ) -> io::Result<Box<Stream>> {
-        let secured = sock.secured().cloned().map(Rc::new);
-        let watch = Rc::new(Watch::behind(0));
-        let io = Io::new(sock, Vec::new(), watch.clone());
-        let mut shaking = pin!(builder(how, limits).handshake::<_, Bytes>(io));
-        let begun = poll_fn(|cx| {
-            watch.begin_turn();
-            shaking.as_mut().poll(cx)
-        });
-        let (send, connection) = begun.await.map_err(io::Error::other)?;
+    ) -> Box<BackendStream> {
+        let secured = sock.secured().cloned();
+        let watch = Rc::new(Watch::default());
+        let mux = Mux::to_backend(terms(how, limits), watch.clone());
         let state = Rc::new(State {
             watch,
             open: Cell::new(0),
@@ -258,9 +249,10 @@ impl Links {
             waker: RefCell::new(None),
             most: Cell::new(0),
         });
-        let (driven, waiting) = (state.clone(), self.waiting.clone());
+        let reading = reading(limits);
+        let (driven, moved, waiting) = (state.clone(), mux.clone(), self.waiting.clone());
         net.spawn(async move {
-            drive(connection, &driven, &waiting).await;
+            drive(sock, &moved, &reading, &driven, &waiting).await;
             driven.over.set(true);
             driven.gone.set(true);
             // Its place is another's from here on.
@@ -268,7 +260,7 @@ impl Links {
             waiting.wake_all();
         });
         let link = Rc::new(Link {
-            send,
+            mux,
             state,
             requests: Cell::new(0),
             made: now,
@@ -281,7 +273,7 @@ impl Links {
             // Its first exchange is its last.
             false => _ = self.let_go(&link),
         }
-        Ok(stream)
+        stream
     }
 
     /// Forgets a connection: it ends when its exchanges have, and is watched until it has. Returns whether it is kept, as `retain`
@@ -337,14 +329,7 @@ impl Link {
         let worn = |most: std::num::NonZeroUsize| self.requests.get() >= most.get();
         let worn = how.requests.is_some_and(worn);
         let old = how.age.is_some_and(|age| self.made + age <= now);
-        !self.state.over.get() && !worn && !old && self.takes_more()
-    }
-
-    /// Whether its backend has not told it to end.
-    fn takes_more(&self) -> bool {
-        let mut send = self.send.clone();
-        let ready = send.poll_ready(&mut Context::from_waker(Waker::noop()));
-        !matches!(ready, Poll::Ready(Err(_)))
+        !self.state.over.get() && !worn && !old && self.mux.takes_more()
     }
 
     fn is_young(&self) -> bool {
@@ -357,46 +342,60 @@ impl Link {
     }
 }
 
-fn builder(how: &UpstreamPlan, limits: &ServiceLimits) -> Builder {
+fn terms(how: &UpstreamPlan, limits: &ServiceLimits) -> Terms {
     let streams = u32::try_from(how.streams).unwrap_or(u32::MAX);
-    let mut builder = Builder::new();
-    builder
-        .enable_push(false)
-        .initial_window_size(HTTP2_BACKEND_WINDOW)
+    Terms {
+        streams: how.streams,
+        head: limits.head,
+        stream_window: HTTP2_BACKEND_WINDOW,
         // As much for each stream, so that one that is not read holds up no other.
-        .initial_connection_window_size(HTTP2_BACKEND_WINDOW.saturating_mul(streams).min(WINDOW))
-        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
-        .header_table_size(TABLE)
-        .max_send_buffer_size(BUFFERED)
-        .initial_max_send_streams(how.streams);
-    builder
+        window: HTTP2_BACKEND_WINDOW.saturating_mul(streams).min(MOST_31),
+    }
+}
+
+fn reading(limits: &ServiceLimits) -> Reading {
+    Reading {
+        bounds: HeadLimits {
+            bytes: limits.head,
+            fields: limits.fields,
+            target: 0,
+        },
+        form: PathForm::default(),
+    }
 }
 
 /// How long a backend may take to say how many streams it takes, before another connection is tried; and to hear that a connection
 /// ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The largest window that there is (RFC 9113 section 6.9.1).
-const WINDOW: u32 = (1 << 31) - 1;
-
 /// Moves a connection's frames until it has ended; tells what its backend takes.
-async fn drive<S: Sock>(mut h2: Connection<Io<S>, Bytes>, state: &State, waiting: &Waiting) {
+async fn drive<S: Sock>(
+    mut sock: S,
+    mux: &Mux,
+    reading: &Reading,
+    state: &State,
+    waiting: &Waiting,
+) {
+    let mut opened = Vec::new();
     poll_fn(|cx| {
-        state.watch.begin_turn();
-        let ended = std::pin::Pin::new(&mut h2).poll(cx).is_ready() || state.gone.get();
-        // A backend that is held to be one's own may be anybody's.
-        let ended = ended || state.is_spent();
+        mux.begin_turn(cx);
+        let over = read(cx, &mut sock, mux, |bytes| {
+            state.watch.took(bytes.len());
+            mux.came(bytes, reading, &mut opened);
+        });
         state.waker.replace(Some(cx.waker().clone()));
-        if state.watch.has_settings() {
-            let most = h2.max_concurrent_send_streams().max(1);
+        if let Some(most) = mux.takes() {
+            let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
             if state.most.replace(most) != most {
                 waiting.wake_all();
             }
         }
-        match ended {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        // A backend that is held to be one's own may be anybody's.
+        if over == Read::Over || state.gone.get() || state.is_spent() {
+            return Poll::Ready(());
         }
+        mux.poll_write(cx, &mut sock).map(drop)
     })
     .await;
+    mux.gone();
 }

@@ -1,43 +1,32 @@
 //! Owns a client's connection of HTTP/2: its requests become exchanges, each on a task of its own, until it ends or is told to.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use evenkeel_config::limits::{HTTP2_CLIENT_WINDOW, HTTP2_WINDOW, ListenerLimits};
-use evenkeel_wire::sniff::HTTP2_PREFACE;
-use h2::server::{Builder, Connection, SendResponse};
-use h2::{Reason, RecvStream};
+use evenkeel_wire::http2::frame::code;
 
+use self::stream::{ClientStream, Shared};
+use super::FAREWELL;
 use super::allowance::Allowance;
-use super::body::Gathers;
-use super::io::Io;
-use super::stream::{BUFFERED, Stream};
+use super::mux::{Ended, Mux, Reading, Terms};
+use super::room::{Read, read};
 use super::watch::{Budgets, Watch};
-use super::{FAREWELL, TABLE};
 use crate::buffers::Input;
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Door, Next, limits_of, linger};
 use crate::deadline::Deadline;
+use crate::decide;
 use crate::net::Net;
 use crate::proxy_protocol::Ends;
 use crate::sock::Sock;
-use crate::tls::secured::Secured;
 use crate::worker::Worker;
 
-/// Resets of ours over a connection's life that answer what the client did wrong (H3).
-const OUR_RESETS: usize = 200;
-
-/// What DATA frames that wait may cost beside their payloads: 4096 of the smallest, until they are put together.
-pub(super) const WAITING: usize = 1024 * 1024;
-
-/// Streams that were taken back before anybody took them up.
-const UNTAKEN: usize = 50;
+/// Its streams.
+pub(crate) mod stream;
 
 /// Serves a client until its connection ends.
 pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) {
@@ -65,62 +54,43 @@ async fn hold<N: Net>(conn: &mut Conn<N>) -> bool {
     let view = worker.view();
     let limits = limits_of(door.plan(&view.live, view.version).map(|(_, plan)| plan));
     drop(view);
-    let watch = Rc::new(Watch::behind(HTTP2_PREFACE.len()));
-    let secured = sock.secured().cloned().map(Rc::new);
-    // Asked once: no stream can ask.
-    let local = sock.local();
-    let io = Io::new(sock, first, watch.clone());
-    deadline.set(worker.now() + limits.head_within);
-    let mut handshake = pin!(builder(&limits).handshake::<_, Bytes>(io));
-    let begun = poll_fn(|cx| {
-        watch.begin_turn();
-        match handshake.as_mut().poll(cx) {
-            Poll::Ready(begun) => Poll::Ready(begun.ok()),
-            Poll::Pending => deadline.poll_passed(cx).map(|()| None),
-        }
-    })
-    .await;
-    let Some(h2) = begun else { return false };
+    let watch = Rc::new(Watch::default());
+    let terms = Terms {
+        streams: limits.streams,
+        head: limits.head,
+        stream_window: HTTP2_WINDOW,
+        window: HTTP2_CLIENT_WINDOW,
+    };
+    let shared = Rc::new(Shared {
+        secured: sock.secured().cloned(),
+        // Asked once: no stream can ask.
+        local: sock.local(),
+    });
     let front = Front {
         worker,
         door,
         deadline,
         ends,
-        local,
-        secured,
+        shared,
+        mux: Mux::of_client(terms, watch.clone()),
+        opened: Vec::new(),
         tally: Rc::default(),
         budgets: Budgets::new(worker.now()),
         watch,
         allowance: Allowance::of(worker.allowed.clone()),
-        opened: 0,
+        requests: 0,
         limits,
-        state: State::Fresh,
+        state: State::New,
         wrote: None,
-        bodies: Vec::new(),
     };
-    front.run(h2).await
-}
-
-fn builder(limits: &ListenerLimits) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
-        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
-        .initial_window_size(HTTP2_WINDOW)
-        .initial_connection_window_size(HTTP2_CLIENT_WINDOW)
-        .header_table_size(TABLE)
-        .max_send_buffer_size(BUFFERED)
-        .max_concurrent_reset_streams(OUR_RESETS)
-        .max_local_error_reset_streams(Some(OUR_RESETS))
-        .max_pending_accept_reset_streams(UNTAKEN)
-        .data_frame_budget(WAITING)
-        .enable_connect_protocol();
-    builder
+    front.run(sock, &first).await
 }
 
 /// Where a connection is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// It has not said what every connection begins with.
+    New,
     /// Nothing was asked yet.
     Fresh,
     /// Exchanges are under way.
@@ -175,68 +145,86 @@ struct Front<'a, N: Net> {
     door: &'a Rc<Door>,
     deadline: &'a Deadline,
     ends: &'a Ends,
-    /// The address of our end.
-    local: Option<SocketAddr>,
-    secured: Option<Rc<Secured>>,
+    shared: Rc<Shared>,
+    mux: Rc<Mux>,
+    /// Places of streams that came and are not taken up.
+    opened: Vec<usize>,
     tally: Rc<Tally>,
     watch: Rc<Watch>,
     budgets: Budgets,
     allowance: Allowance,
     /// Streams so far.
-    opened: u64,
+    requests: u64,
     limits: ListenerLimits,
     state: State,
     /// While answers wait to be taken and nothing else is under way: bytes that had been written when some were taken last.
     wrote: Option<u64>,
-    /// Those of requests under way, and some that have ended.
-    bodies: Vec<Gathers>,
 }
 
 impl<N: Net> Front<'_, N> {
-    /// True: the client was told why it ends, and may still be sending.
-    async fn run<S: Sock>(mut self, mut h2: Connection<Io<&mut S>, Bytes>) -> bool {
-        self.wait(self.limits.head_within);
-        poll_fn(|cx| self.poll(cx, &mut h2)).await
+    /// True: the client was told why it ends, and may still be sending. `first`: what came already.
+    async fn run<S: Sock>(mut self, sock: &mut S, first: &[u8]) -> bool {
+        self.deadline
+            .set(self.worker.now() + self.limits.head_within);
+        let mut first = Some(first);
+        let told = poll_fn(|cx| {
+            self.mux.begin_turn(cx);
+            if let Some(first) = first.take() {
+                self.came(first);
+            }
+            self.poll(cx, sock)
+        })
+        .await;
+        self.mux.gone();
+        told
     }
 
-    fn poll<S: Sock>(
-        &mut self,
-        cx: &mut Context<'_>,
-        h2: &mut Connection<Io<&mut S>, Bytes>,
-    ) -> Poll<bool> {
-        self.watch.begin_turn();
-        loop {
-            match h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),
-                Poll::Ready(ended) => return Poll::Ready(self.ended(ended)),
-                Poll::Pending => break,
-            }
+    /// Takes in what came, and takes up what it asks.
+    fn came(&mut self, bytes: &[u8]) {
+        self.watch.took(bytes.len());
+        let view = self.worker.view();
+        let plan = self.door.plan(&view.live, view.version);
+        let (bounds, form) = decide::reading(&self.limits, plan.map(|(_, plan)| plan));
+        drop(view);
+        let mut opened = std::mem::take(&mut self.opened);
+        (self.mux).came(bytes, &Reading { bounds, form }, &mut opened);
+        for at in opened.drain(..) {
+            self.open(at);
         }
-        if self.watch.take_small() {
-            self.bodies.retain(Gathers::gather);
+        self.opened = opened;
+    }
+
+    fn poll<S: Sock>(&mut self, cx: &mut Context<'_>, sock: &mut S) -> Poll<bool> {
+        let mux = self.mux.clone();
+        if read(cx, sock, &mux, |bytes| self.came(bytes)) == Read::Over {
+            return Poll::Ready(true);
         }
-        self.allow(h2);
+        if self.state == State::New && self.mux.has_begun() {
+            self.state = State::Fresh;
+            self.wait(self.limits.head_within);
+        }
+        self.allow();
         self.budgets.answered(self.tally.answered.take());
         if self.budgets.is_due(&self.watch) && self.state != State::Over {
             let open = self.tally.open.get();
             let charged = (self.budgets).charge(&self.watch, self.worker.now(), open);
             if charged.is_err() {
-                self.door.state().counters.calmed();
-                h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                self.mux.end(code::ENHANCE_YOUR_CALM);
                 self.end();
-                cx.waker().wake_by_ref();
             }
         }
         let closing = self.worker.is_closing() || self.door.is_closing();
-        let worn = self.limits.requests.is_some_and(|most| self.opened >= most);
+        let worn = (self.limits.requests).is_some_and(|most| self.requests >= most);
         let told = matches!(self.state, State::Ending | State::Leaving | State::Over);
         if (closing || worn) && !told {
-            h2.graceful_shutdown();
+            self.mux.go();
             self.state = State::Ending;
-            cx.waker().wake_by_ref();
         }
         self.tally.waker.replace(Some(cx.waker().clone()));
-        self.look(h2.has_streams());
+        if let Poll::Ready(ended) = self.write(cx, sock) {
+            return Poll::Ready(ended);
+        }
+        self.look(self.mux.owes());
         if self.deadline.poll_passed(cx).is_pending() {
             return Poll::Pending;
         }
@@ -248,6 +236,8 @@ impl<N: Net> Front<'_, N> {
                 self.deadline.resume();
                 self.deadline.poll_passed(cx).map(|()| false)
             }
+            // Nothing of HTTP/2 came of it.
+            State::New => Poll::Ready(false),
             // What is answered is not taken.
             State::Busy | State::Ending if self.tally.open.get() == 0 => Poll::Ready(false),
             State::Busy | State::Ending => {
@@ -255,14 +245,14 @@ impl<N: Net> Front<'_, N> {
                 self.deadline.poll_passed(cx).map(|()| false)
             }
             State::Fresh | State::Idle => {
-                h2.graceful_shutdown();
+                self.mux.go();
                 self.leave();
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
             // It does not say that it has heard: what it asks from here on is not served, and it is told so.
             State::Leaving => {
-                h2.abrupt_shutdown(Reason::NO_ERROR);
+                self.mux.end(code::NO_ERROR);
                 self.end();
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -270,47 +260,47 @@ impl<N: Net> Front<'_, N> {
         }
     }
 
-    /// Has the connection's window follow what waits on its streams.
-    fn allow<S: Sock>(&mut self, h2: &mut Connection<Io<&mut S>, Bytes>) {
-        if (self.allowance).is_due(self.watch.so_far(), self.tally.open.get()) {
-            let waiting = self.bodies.iter().map(Gathers::waiting).sum();
-            if let Some(window) = self.allowance.window(waiting) {
-                h2.set_target_window_size(window);
+    /// Writes what waits. Ready: the connection has ended; true: the client was told.
+    fn write<S: Sock>(&mut self, cx: &mut Context<'_>, sock: &mut S) -> Poll<bool> {
+        let stopped = !self.mux.may_read();
+        match self.mux.poll_write(cx, sock) {
+            Poll::Ready(Ended::ByUs(code)) => {
+                if code == code::ENHANCE_YOUR_CALM {
+                    self.door.state().counters.calmed();
+                }
+                Poll::Ready(true)
+            }
+            Poll::Ready(Ended::ByPeer) => Poll::Ready(true),
+            Poll::Pending if self.mux.is_done() && !self.mux.owes() => Poll::Ready(true),
+            Poll::Pending => {
+                if stopped && self.mux.may_read() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
             }
         }
     }
 
-    /// Counts an end that the crate brought about: it has budgets of its own. True: the client was told.
-    fn ended<T>(&self, ended: Option<Result<T, h2::Error>>) -> bool {
-        let calmed = |error: h2::Error| {
-            error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
-        };
-        let calmed = ended.and_then(Result::err).is_some_and(calmed);
-        if calmed && self.state != State::Over {
-            self.door.state().counters.calmed();
+    /// Has the connection's window follow what waits on its streams.
+    fn allow(&mut self) {
+        if (self.allowance).is_due(self.watch.so_far(), self.tally.open.get())
+            && let Some(window) = self.allowance.window(self.mux.unread())
+        {
+            self.mux.resize(window);
         }
-        true
     }
 
     /// Takes up a request.
-    fn open(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-        self.opened += 1;
+    fn open(&mut self, at: usize) {
+        self.requests += 1;
         let worker = self.worker.clone();
         self.tally.open.set(self.tally.open.get() + 1);
         let open = Open(self.tally.clone(), worker.clone());
-        let (secured, watch) = (self.secured.clone(), self.watch.clone());
-        let stream = Stream::of_client(request, respond, secured, self.local, watch);
-        if let Some(body) = stream.gathers() {
-            // Now and then, so that each costs one look.
-            if self.bodies.len() > 2 * self.tally.open.get() {
-                self.bodies.retain(Gathers::is_there);
-            }
-            self.bodies.push(body);
-        }
+        let stream = ClientStream::new(self.mux.clone(), at, self.shared.clone());
         let conn = |deadline| Conn {
             deadline,
             door: self.door.clone(),
-            sock: Carrier::Stream(Box::new(stream)),
+            sock: Carrier::Client(stream),
             input: Input::default(),
             peer: self.ends.peer(),
             ends: self.ends.clone(),

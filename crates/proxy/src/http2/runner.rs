@@ -95,8 +95,8 @@ async fn run<N: Net>(runner: Rc<Runner<N>>) {
 /// Whether the client gave it its time before it took it back.
 fn had_its_time<N: Net>(conn: &Conn<N>) -> bool {
     match &conn.sock {
-        Carrier::Stream(stream) => stream.had_its_time(conn.worker.now()),
-        Carrier::Whole(_) => false,
+        Carrier::Client(stream) => stream.had_its_time(conn.worker.now()),
+        Carrier::Whole(_) | Carrier::Stream(_) => false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Owns what a peer's frames cost: their headers are counted on the way in, against budgets that useful work fills up again.
+//! Owns what a peer's frames cost: they are counted as they come, against budgets that useful work fills up again.
 //!
 //! A count per time alone would end connections that are merely busy: whoever downloads much grants windows often, whoever asks much
 //! takes back much. So resets are weighed against exchanges that were answered, and frames that carry nothing against what was
@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
+use evenkeel_wire::http2::frame::{FrameHeader, flag, kind};
 
 /// Streams that a client may take back at once; as many come back in [`RESETS_WITHIN`], and one with each exchange that was answered or
 /// had its time.
@@ -39,101 +40,20 @@ const PER_PIECES: u32 = 90_000;
 /// As many come back with each exchange that was answered: whoever reads a short answer may grant a window for it twice.
 const IDLE_PER_ANSWER: u32 = 4;
 
-/// Bytes of a frame's header (RFC 9113 section 4.1).
-const HEADER: usize = 9;
-
-/// What was seen of one direction of a connection.
-#[derive(Debug)]
+/// What was seen of a connection.
+#[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Of what is still to be seen of a preface or of a frame's payload.
-    skip: Cell<usize>,
-    header: Cell<[u8; HEADER]>,
-    held: Cell<usize>,
-    /// The last stream that a peer who goes says that it has seen; nothing was said: `u32::MAX`.
-    last: Cell<u32>,
-    /// The peer has said how it is to be spoken to.
-    settings: Cell<bool>,
-    /// What came of the same.
-    going: Cell<u32>,
-    /// Bytes of a GOAWAY's first field that are still to be seen.
-    last_left: Cell<u8>,
     resets: Cell<u32>,
     idle: Cell<u32>,
-    /// Frames of few bytes, since they were last put together.
-    small: Cell<u32>,
     written: Cell<u32>,
     all_written: Cell<u64>,
-    /// Bytes so far.
+    /// Bytes that came so far.
     all: Cell<u64>,
     /// Pieces of bodies that the peer could take whole.
     pieces: Cell<u32>,
-    /// What may be read before the owner's next turn.
-    turn: Cell<usize>,
 }
 
-/// What may be read of one connection before others have their turn.
-const TURN: usize = 64 * 1024;
-
-/// Bytes of a DATA frame that costs the crate more than it carries: what it adds to each.
-const SMALL: usize = 256;
-
-/// What such a frame costs of a turn: a turn full of them is far less than [`WAITING`](super::front::WAITING) allows.
-const SMALL_TURN: usize = 128;
-
-/// So many of them, and who has sent them has those that wait put together.
-const MANY_SMALL: u32 = 256;
-
 impl Watch {
-    /// Of a connection whose peer sends so many bytes before its first frame.
-    pub(crate) const fn behind(preface: usize) -> Self {
-        Self {
-            skip: Cell::new(preface),
-            header: Cell::new([0; HEADER]),
-            held: Cell::new(0),
-            last: Cell::new(u32::MAX),
-            settings: Cell::new(false),
-            going: Cell::new(0),
-            all: Cell::new(0),
-            last_left: Cell::new(0),
-            resets: Cell::new(0),
-            idle: Cell::new(0),
-            small: Cell::new(0),
-            written: Cell::new(0),
-            all_written: Cell::new(0),
-            pieces: Cell::new(0),
-            turn: Cell::new(TURN),
-        }
-    }
-
-    /// A new turn begins.
-    pub(crate) fn begin_turn(&self) {
-        self.turn.set(TURN);
-    }
-
-    /// How much may still be read in this turn.
-    pub(crate) fn turn_left(&self) -> usize {
-        self.turn.get()
-    }
-
-    /// Whether many small frames came since the last time that this was so.
-    pub(crate) fn take_small(&self) -> bool {
-        let many = self.small.get() >= MANY_SMALL;
-        if many {
-            self.small.set(0);
-        }
-        many
-    }
-
-    /// Whether a peer that goes says that it never saw this stream.
-    pub(crate) fn is_beyond(&self, stream: u32) -> bool {
-        stream > self.last.get()
-    }
-
-    /// Whether the peer has said how it is to be spoken to.
-    pub(crate) fn has_settings(&self) -> bool {
-        self.settings.get()
-    }
-
     /// So many bytes were written to the peer.
     pub(crate) fn wrote(&self, length: usize) {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
@@ -157,79 +77,27 @@ impl Watch {
         self.pieces.set(self.pieces.get().saturating_add(1));
     }
 
-    /// Takes in what came.
-    pub(crate) fn came(&self, mut bytes: &[u8]) {
-        self.all.set(self.all.get() + bytes.len() as u64);
-        self.turn.set(self.turn.get().saturating_sub(bytes.len()));
-        while !bytes.is_empty() {
-            let skipped = self.skip.get().min(bytes.len());
-            if skipped > 0 {
-                let (payload, rest) = bytes.split_at(skipped);
-                self.payload(payload);
-                self.skip.set(self.skip.get() - skipped);
-                bytes = rest;
-                continue;
-            }
-            let held = self.held.get();
-            let taken = (HEADER - held).min(bytes.len());
-            let mut header = self.header.get();
-            header[held..held + taken].copy_from_slice(&bytes[..taken]);
-            self.header.set(header);
-            bytes = &bytes[taken..];
-            if held + taken == HEADER {
-                self.held.set(0);
-                self.frame(header);
-            } else {
-                self.held.set(held + taken);
-            }
-        }
+    /// So many bytes came.
+    pub(super) fn took(&self, length: usize) {
+        self.all.set(self.all.get() + length as u64);
     }
 
-    fn payload(&self, bytes: &[u8]) {
-        for byte in bytes.iter().take(self.last_left.get().into()) {
-            self.going.set(self.going.get() << 8 | u32::from(*byte));
-            self.last_left.set(self.last_left.get() - 1);
-            if self.last_left.get() == 0 {
-                // The first bit means nothing (RFC 9113 section 6.8).
-                self.last.set(self.going.get() & !(1 << 31));
-            }
-        }
+    /// A frame was all padding.
+    pub(super) fn saw_padding(&self) {
+        self.idle.set(self.idle.get().saturating_add(1));
     }
 
-    fn frame(&self, header: [u8; HEADER]) {
-        let [a, b, c, kind, flags, stream @ ..] = header;
-        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        self.skip.set(length);
-        const DATA: u8 = 0;
-        const HEADERS: u8 = 1;
-        const RST_STREAM: u8 = 3;
-        const SETTINGS: u8 = 4;
-        const GOAWAY: u8 = 7;
-        const CONTINUATION: u8 = 9;
-        const END_STREAM: u8 = 1;
-        const END_HEADERS: u8 = 4;
-        if kind == DATA && (1..SMALL).contains(&length) {
-            self.small.set(self.small.get().saturating_add(1));
-            self.turn.set(self.turn.get().saturating_sub(SMALL_TURN));
-        }
-        let idle = match kind {
-            DATA => length == 0 && flags & END_STREAM == 0,
-            HEADERS | CONTINUATION => length == 0 && flags & END_HEADERS == 0,
-            RST_STREAM => {
+    /// Counts a frame by what it costs.
+    pub(crate) fn saw(&self, header: &FrameHeader) {
+        let empty = |end| header.length == 0 && !header.has(end);
+        let idle = match header.kind {
+            kind::DATA => empty(flag::END_STREAM),
+            kind::HEADERS | kind::CONTINUATION => empty(flag::END_HEADERS),
+            kind::RST_STREAM => {
                 self.resets.set(self.resets.get().saturating_add(1));
                 false
             }
-            SETTINGS => {
-                self.settings.set(true);
-                true
-            }
-            GOAWAY => {
-                // On a stream, or without room for what it says, it is none.
-                let sound = length >= 8 && stream == [0; 4];
-                self.last_left.set(if sound { 4 } else { 0 });
-                true
-            }
-            // PRIORITY, PUSH_PROMISE, PING, WINDOW_UPDATE and what nobody knows.
+            // SETTINGS, PRIORITY, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE and what nobody knows.
             _ => true,
         };
         if idle {
@@ -312,66 +180,43 @@ impl Budgets {
 mod tests {
     use super::*;
 
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let head = [length[1], length[2], length[3], kind, flags];
-        [&head[..], &stream.to_be_bytes(), payload].concat()
-    }
-
     fn at(seconds: u64) -> Instant {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
 
     #[test]
-    fn frames_are_counted_however_they_come() {
-        let all = [
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-            frame(4, 0, 0, &[0; 12]),
-            frame(1, 5, 1, b"\x03headers"),
-            frame(3, 0, 1, &[0; 4]),
-            frame(0, 0, 1, b"\x03\x03\x03\x03"),
-            frame(0, 0, 1, b""),
-            frame(0, 1, 1, b""),
-            frame(9, 0, 1, b""),
-            frame(0x77, 0, 1, b"unknown"),
-            frame(7, 0, 0, b"\x00\x00\x01\x05\x00\x00\x00\x00text"),
-            frame(3, 0, 3, &[0; 4]),
-        ]
-        .concat();
-        for size in 1..all.len() {
-            let watch = Watch::behind(24);
-            assert!(!watch.is_beyond(u32::MAX));
-            for piece in all.chunks(size) {
-                watch.came(piece);
-            }
-            assert_eq!((watch.resets.get(), watch.idle.get()), (2, 5), "{size}");
-            assert!(watch.is_beyond(0x107) && !watch.is_beyond(0x105));
-            assert_eq!(watch.turn_left(), TURN - all.len() - SMALL_TURN);
+    fn what_carries_nothing_is_counted() {
+        for (kind, flags, length, expect) in [
+            (kind::DATA, 0, 1, (0, 0)),
+            (kind::DATA, 0, 0, (0, 1)),
+            (kind::DATA, flag::END_STREAM, 0, (0, 0)),
+            (kind::HEADERS, flag::END_HEADERS, 0, (0, 0)),
+            (kind::HEADERS, flag::END_STREAM, 0, (0, 1)),
+            (kind::CONTINUATION, 0, 0, (0, 1)),
+            (kind::CONTINUATION, 0, 1, (0, 0)),
+            (kind::RST_STREAM, 0, 4, (1, 0)),
+            (kind::SETTINGS, 0, 12, (0, 1)),
+            (kind::PING, flag::ACK, 8, (0, 1)),
+            (kind::PRIORITY, 0, 5, (0, 1)),
+            (kind::WINDOW_UPDATE, 0, 4, (0, 1)),
+            (0x77, 0, 99, (0, 1)),
+        ] {
+            let watch = Watch::default();
+            watch.saw(&FrameHeader {
+                length,
+                kind,
+                flags,
+                stream: 1,
+            });
+            let counted = (watch.resets.get(), watch.idle.get());
+            assert_eq!(counted, expect, "{kind} {flags} {length}");
         }
-    }
-
-    #[test]
-    fn small_frames_end_a_turn_and_are_told_when_they_are_many() {
-        let watch = Watch::behind(0);
-        let mut told = 0;
-        while watch.turn_left() > 0 {
-            watch.came(&frame(0, 0, 1, b"x"));
-            watch.came(&frame(0, 0, 1, &[0; SMALL]));
-            told += u32::from(watch.take_small());
-        }
-        assert_eq!(told, 0);
-        for _ in 0..MANY_SMALL {
-            watch.came(&frame(0, 0, 1, &[0; SMALL - 1]));
-        }
-        assert!(watch.take_small() && !watch.take_small());
-        watch.begin_turn();
-        assert_eq!(watch.turn_left(), TURN);
     }
 
     #[test]
     fn what_may_have_had_its_time_is_waited_for() {
         let mut budgets = Budgets::new(at(0));
-        let watch = Watch::behind(0);
+        let watch = Watch::default();
         watch.resets.set(RESETS + 3);
         assert_eq!(budgets.charge(&watch, at(0), 3), Ok(()));
         assert!(budgets.is_due(&watch), "it is to be looked at again");
@@ -386,7 +231,7 @@ mod tests {
     #[test]
     fn what_comes_back_and_what_does_not() {
         let mut budgets = Budgets::new(at(0));
-        let watch = Watch::behind(0);
+        let watch = Watch::default();
         let mut reset = |count: u32, now: u64, answered: u32| {
             watch.resets.set(count);
             budgets.answered(answered);

@@ -193,8 +193,8 @@ impl Opening<'_> {
             return Ok(Connection::new(sock, permit, now));
         }
         let limits = (how, &self.service.plan.limits);
-        let begun = Box::pin(lane.links.begin(&worker.net, sock, permit, limits, now));
-        Ok(Connection::of_stream(begun.await?, 0, now))
+        let stream = lane.links.begin(&worker.net, sock, permit, limits, now);
+        Ok(Connection::of_stream(stream, 0, now))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Again, Attempted, Ended, Failed, Try, sent};
 use crate::carrier::Carrier;
 use crate::connection::{Next, Noticed};
 use crate::exchange::reply::{put_attempts, put_hsts};
-use crate::http2::stream::reset_by_peer;
+use crate::http2::mux::asking::reset_by_peer;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};

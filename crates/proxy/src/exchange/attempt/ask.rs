@@ -27,14 +27,15 @@ impl<N: Net> Try<'_, '_, N> {
             .await;
         }
         let bodyless = request.framing() == Framing::Empty;
-        stream.ask(&self.desk.forwardable, bodyless, request.upgrade())
+        let to_head = request.is_head();
+        stream.ask(&self.desk.forwardable, bodyless, to_head, request.upgrade())
     }
 
     /// Whether this answer opens a tunnel on a stream.
     pub(super) fn opens(&mut self) -> bool {
         match &mut self.upstream.sock {
             Carrier::Stream(stream) => stream.opens(&self.desk.response),
-            Carrier::Whole(_) => false,
+            Carrier::Whole(_) | Carrier::Client(_) => false,
         }
     }
 

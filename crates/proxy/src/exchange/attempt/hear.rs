@@ -12,7 +12,7 @@ use super::Try;
 use crate::buffers::Buffers;
 use crate::carrier::Carrier;
 use crate::connection::Noticed;
-use crate::http2::stream::Unheard;
+use crate::http2::mux::asking::Unheard;
 use crate::net::Net;
 use crate::relay::Break;
 use crate::sock::Sock;
@@ -60,14 +60,13 @@ impl Coming {
         into: &mut ResponseHead,
     ) -> Poll<Heard> {
         if let Carrier::Stream(stream) = &mut upstream.sock {
-            let head = stream.poll_head(cx, &self.bounds, self.to_head, into);
+            let head = stream.poll_head(cx, into);
             return head.map(|head| match head {
                 Ok(()) => Heard::Head(0),
                 Err(Unheard::Unseen) => Heard::Unseen,
                 Err(Unheard::Refused) => Heard::Refused,
                 Err(Unheard::Ended) => Heard::Ended,
-                Err(Unheard::Broken(Some(error))) => Heard::Reset(error),
-                Err(Unheard::Broken(None)) => Heard::End,
+                Err(Unheard::Broken(error)) => Heard::Reset(error),
                 Err(Unheard::Malformed(malformed)) => Heard::Malformed(malformed),
             });
         }

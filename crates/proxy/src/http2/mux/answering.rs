@@ -1,0 +1,53 @@
+//! Owns what the end that takes requests does with a stream: its head in, and heads of answers out.
+
+use std::io;
+
+use evenkeel_wire::http2::fields;
+use evenkeel_wire::{Malformed, RequestHead};
+
+use super::{HEADS, Mux};
+
+impl Mux {
+    /// Takes the request's head, once. None: the stream was taken back.
+    pub(in super::super) fn take_head(
+        &self,
+        at: usize,
+        into: &mut RequestHead,
+    ) -> Option<Result<(), Malformed>> {
+        let inner = &mut *self.0.borrow_mut();
+        let stream = inner.streams.at(at);
+        if stream.broken.is_some() {
+            return None;
+        }
+        Some(stream.head.take()?.map(|mut head| {
+            std::mem::swap(&mut *head, into);
+            if inner.heads.len() < HEADS {
+                inner.heads.push(head);
+            }
+        }))
+    }
+
+    /// Sends a head, of its text; `ends`: nothing follows.
+    pub(in super::super) fn send_head(
+        &self,
+        at: usize,
+        head: &[u8],
+        ends: bool,
+        interim: bool,
+    ) -> io::Result<()> {
+        self.with(|inner| {
+            inner.may_send(at)?;
+            if inner.streams.get(at).answered {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+            inner.block.clear();
+            fields::put_response(&mut inner.encoder, head, &mut inner.block)
+                .map_err(io::Error::other)?;
+            inner.put_block(at, ends);
+            let stream = inner.streams.at(at);
+            (stream.answered, stream.over) = (!interim, ends);
+            inner.closed(at);
+            Ok(())
+        })
+    }
+}

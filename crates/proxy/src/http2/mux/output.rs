@@ -1,0 +1,113 @@
+//! Owns what a connection has to write and has not yet.
+
+use evenkeel_wire::http2::frame::flag::END_STREAM;
+
+/// What is kept of an output that is empty.
+const KEPT: usize = 8 * 1024;
+
+/// Where a frame's flags stand in its header.
+const FLAGS: u64 = 4;
+
+/// Bytes to be written, whole frames.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    /// Those that were written.
+    at: usize,
+    /// Bytes that were written before these.
+    base: u64,
+}
+
+impl Output {
+    /// What is to be written.
+    pub(super) fn waiting(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Where whole frames are put.
+    pub(super) const fn frames(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Where the next frame will stand, of all that was ever written.
+    pub(super) const fn place(&self) -> u64 {
+        self.base + self.bytes.len() as u64
+    }
+
+    /// Bytes that were written so far.
+    pub(super) const fn written(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
+    /// So many bytes were written.
+    pub(super) fn wrote(&mut self, length: usize) {
+        self.at += length;
+        if self.is_empty() {
+            self.base += self.at as u64;
+            self.at = 0;
+            self.bytes.clear();
+        }
+    }
+
+    /// Has the frame at this place end its stream. False: it is on its way.
+    pub(super) fn end_with(&mut self, place: u64) -> bool {
+        if place < self.written() {
+            return false;
+        }
+        let flags = usize::try_from(place + FLAGS - self.base);
+        match flags.ok().and_then(|at| self.bytes.get_mut(at)) {
+            Some(flags) => {
+                *flags |= END_STREAM;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Gives memory back that an output which is empty does not need.
+    pub(super) fn shrink(&mut self) {
+        if self.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_wire::http2::frame;
+
+    #[test]
+    fn a_frame_that_is_not_on_its_way_can_end_its_stream() {
+        let mut output = Output::default();
+        let put = |output: &mut Output| {
+            let place = output.place();
+            frame::put_header(output.frames(), 3, frame::kind::DATA, 0, 1);
+            output.frames().extend_from_slice(b"abc");
+            place
+        };
+        let (first, second) = (put(&mut output), put(&mut output));
+        assert!(output.end_with(second));
+        assert_eq!(
+            (output.waiting()[4], output.waiting()[12 + 4]),
+            (0, END_STREAM)
+        );
+        output.wrote(1);
+        assert!(!output.end_with(first), "its header has begun to go");
+        assert_eq!((output.len(), output.written()), (23, 1));
+        output.wrote(23);
+        assert!(output.is_empty() && !output.end_with(second));
+        let third = put(&mut output);
+        assert_eq!(third, 24);
+        assert!(output.end_with(third));
+        assert_eq!(output.waiting()[4], END_STREAM);
+    }
+}
