@@ -1,13 +1,14 @@
 //! Owns the laws of HTTP/2's heads. The input is lines: `METHOD authority path` (`-`: no authority), with `open` if a body follows and
-//! the protocol of a tunnel behind it, then fields like `name: value`, then an empty line and trailers. What the `http` crate
-//! would not hold never reaches us.
+//! the protocol of a tunnel behind it, then fields like `name: value`, then an empty line and trailers.
 
 use evenkeel_wire::forward::{self, Forwardable, Forwarding};
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::HeadLimits;
 use evenkeel_wire::http1::request::{PathForm, parse};
-use evenkeel_wire::{Framing, RequestHead, Version, http2};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use evenkeel_wire::http2::fields;
+use evenkeel_wire::http2::hpack::{Decoder, Encoder, Pseudo};
+use evenkeel_wire::known::is_forbidden_in_trailers;
+use evenkeel_wire::{Framing, Malformed, RequestHead, Version};
 
 use crate::show;
 
@@ -35,19 +36,24 @@ pub fn check(input: &[u8]) -> bool {
     };
     let open = words.next() == Some(b"open");
     let protocol = words.next();
-    let fields = fields(&mut lines);
-    let trailers = fields_of(lines);
-    let trailers_taken = trailers.is_some_and(|trailers| trailers_say_the_same_again(&trailers));
-    let (Some(fields), Some(parts)) = (fields, parts(method, authority, path)) else {
-        return trailers_taken;
-    };
-    let mut parts = parts;
-    parts.headers = fields;
+    let (mut encoder, mut block) = (Encoder::new(), Vec::new());
+    encoder.begin(&mut block);
+    encoder.pseudo(Pseudo::Method, method, &mut block);
+    if authority != b"-" {
+        encoder.pseudo(Pseudo::Authority, authority, &mut block);
+    }
+    encoder.pseudo(Pseudo::Scheme, b"https", &mut block);
+    encoder.pseudo(Pseudo::Path, path, &mut block);
+    if let Some(protocol) = protocol {
+        encoder.pseudo(Pseudo::Protocol, protocol, &mut block);
+    }
+    let own = lines.by_ref().take_while(|line| !line.is_empty());
+    put_fields(own, &mut encoder, &mut block);
+    let trailers_taken = trailers_say_the_same_again(lines);
     let mut head = RequestHead::new();
-    let form = PathForm::Normalize;
-    let read = http2::request(&parts, protocol, !open, &LIMITS, form, &mut head);
+    let read = request(&mut Decoder::new(4096), &block, !open, &LIMITS, &mut head);
     if read.is_err() {
-        return false;
+        return trailers_taken;
     }
     let sums = [&head.path().len(), &head.target().len()];
     assert!(sums.into_iter().all(|length| *length <= 3 * LIMITS.bytes));
@@ -58,33 +64,29 @@ pub fn check(input: &[u8]) -> bool {
     true
 }
 
-fn parts(method: &[u8], authority: &[u8], path: &[u8]) -> Option<http::request::Parts> {
-    let mut uri = http::uri::Parts::default();
-    if authority != b"-" {
-        uri.scheme = Some(http::uri::Scheme::HTTPS);
-        uri.authority = Some(authority.try_into().ok()?);
-    }
-    uri.path_and_query = Some(path.try_into().ok()?);
-    let uri = Uri::from_parts(uri).ok()?;
-    let request = Request::builder().method(method).uri(uri).body(()).ok()?;
-    Some(request.into_parts().0)
+/// What our own encoder wrote is a block, whatever it says.
+fn request(
+    decoder: &mut Decoder,
+    block: &[u8],
+    ended: bool,
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<(), Malformed> {
+    fields::request(decoder, block, ended, limits, PathForm::Normalize, head)
+        .unwrap_or_else(|_| panic!("{}", show(block)))
 }
 
-/// Fields up to an empty line. None: one is none.
-fn fields<'a>(lines: &mut impl Iterator<Item = &'a [u8]>) -> Option<HeaderMap> {
-    fields_of(lines.take_while(|line| !line.is_empty()))
-}
-
-fn fields_of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::new();
+fn put_fields<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    encoder: &mut Encoder,
+    block: &mut Vec<u8>,
+) {
     for line in lines.filter(|line| !line.is_empty()).take(100) {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        let value = line[colon + 1..].strip_prefix(b" ");
-        let value = value.unwrap_or(&line[colon + 1..]);
-        let name = HeaderName::from_lowercase(&line[..colon]).ok()?;
-        fields.append(name, HeaderValue::from_bytes(value).ok()?);
+        let colon = line.iter().position(|&byte| byte == b':');
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        encoder.field(name, value.strip_prefix(b" ").unwrap_or(value), block);
     }
-    Some(fields)
 }
 
 fn goes_on(head: &RequestHead) {
@@ -117,12 +119,12 @@ fn goes_on(head: &RequestHead) {
     };
     assert_eq!(again.framing(), framing, "{}", show(text));
     // What HTTP/1.1 can say and HTTP/2 cannot is refused, and never said otherwise.
-    let Ok(request) = http2::request_for(&on, true, false) else {
+    let mut block = Vec::new();
+    if fields::put_request(&mut Encoder::new(), &on, true, None, &mut block).is_err() {
         return;
-    };
-    let (parts, ()) = request.into_parts();
+    }
     let mut third = RequestHead::new();
-    let read = http2::request(&parts, None, false, &ROOMY, PathForm::Normalize, &mut third);
+    let read = request(&mut Decoder::new(4096), &block, false, &ROOMY, &mut third);
     assert_eq!(read, Ok(()), "{}", show(text));
     assert_eq!(third.method(), head.method());
     assert_eq!((third.path(), third.query()), (head.path(), head.query()));
@@ -130,20 +132,29 @@ fn goes_on(head: &RequestHead) {
     assert_eq!(third.upgrade(), None);
 }
 
-fn trailers_say_the_same_again(came: &HeaderMap) -> bool {
-    let mut lines = Vec::new();
-    if http2::trailers(came, &LIMITS, &mut lines).is_err() {
+fn trailers_say_the_same_again<'a>(came: impl Iterator<Item = &'a [u8]>) -> bool {
+    let (mut encoder, mut block) = (Encoder::new(), Vec::new());
+    encoder.begin(&mut block);
+    put_fields(came, &mut encoder, &mut block);
+    let taken = |block: &[u8], limits: &HeadLimits| {
+        let mut lines = Vec::new();
+        let taken = fields::trailers_of(&mut Decoder::new(4096), block, limits, &mut lines);
+        let taken = taken.unwrap_or_else(|_| panic!("{}", show(block)));
+        taken.map(|()| lines)
+    };
+    let Ok(lines) = taken(&block, &LIMITS) else {
         return false;
+    };
+    for line in lines
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        assert!(!is_forbidden_in_trailers(name), "{}", show(line));
     }
-    let again = http2::trailers_for(&lines).unwrap_or_else(|_| panic!("{}", show(&lines)));
-    for (name, value) in &again {
-        assert!(came.get_all(name).iter().any(|one| one == value));
-        assert!(!evenkeel_wire::known::is_forbidden_in_trailers(
-            name.as_str().as_bytes()
-        ));
-    }
-    let mut twice = Vec::new();
-    assert_eq!(http2::trailers(&again, &LIMITS, &mut twice), Ok(()));
-    assert_eq!(twice.len(), lines.len());
-    !again.is_empty()
+    let mut again = Vec::new();
+    let put = fields::put_trailers(&mut Encoder::new(), &lines, &mut again);
+    assert_eq!(put, Ok(()), "{}", show(&lines));
+    assert_eq!(taken(&again, &ROOMY), Ok(lines.clone()), "{}", show(&lines));
+    !lines.is_empty()
 }

@@ -5,7 +5,6 @@
 use http::StatusCode;
 
 use super::hpack::{Broken, Decoded, Decoder, Pseudo};
-use super::{CRUMBS, framing};
 use crate::bytes::{is_target, is_token};
 use crate::framing::{Declared, Framing};
 use crate::head::{Entry, RequestHead, ResponseHead, Span, Table, Version};
@@ -20,6 +19,10 @@ use crate::malformed::Malformed;
 mod said;
 
 pub use said::{put_request, put_response, put_trailers};
+
+/// Fields of a cookie's crumbs per field that a head may have: browsers send each cookie as one of its own (RFC 9113 section
+/// 8.2.3).
+const CRUMBS: usize = 4;
 
 /// Takes a request's head in, over what stood there. `ended`: no body follows. The protocol of an extended CONNECT (RFC 8441) becomes
 /// the `Upgrade` that HTTP/1.1 has for it.
@@ -56,6 +59,10 @@ fn settle(head: &mut RequestHead, came: &Came, ended: bool) -> Result<(), Malfor
     (head.target, head.path, head.query) = path.ok_or(Malformed::Http2)?;
     if head.target() == b"*" && head.method() != b"OPTIONS" {
         return Err(Malformed::Target);
+    }
+    if ended && matches!(came.declared.framing()?, Some(Framing::Exact(_))) {
+        // Less came than its length says (RFC 9113 section 8.1.1).
+        return Err(Malformed::Http2);
     }
     head.table.framing = framing(came.declared, ended)?;
     match came.authority {
@@ -112,7 +119,7 @@ fn settle_response(
     }
     let phrase = status.canonical_reason().unwrap_or_default();
     head.reason = head.table.append(phrase.bytes());
-    head.table.framing = super::framing_of_response(head.status, declared, ended)?;
+    head.table.framing = framing_of_response(head.status, declared, ended)?;
     Ok(())
 }
 
@@ -409,6 +416,26 @@ impl<'h> Taking<'h> {
         }
         Ok(())
     }
+}
+
+fn framing(declared: Declared, ended: bool) -> Result<Framing, Malformed> {
+    Ok(match (declared.framing()?, ended) {
+        (_, true) | (Some(Framing::Empty), _) => Framing::Empty,
+        (Some(framing), false) => framing,
+        (None, false) => Framing::UntilClose,
+    })
+}
+
+/// `ended`: no body follows, or none may.
+fn framing_of_response(status: u16, declared: Declared, ended: bool) -> Result<Framing, Malformed> {
+    let bodyless = matches!(status, 100..=199 | 204);
+    Ok(match framing(declared, ended || status == 304)? {
+        Framing::Empty => Framing::Empty,
+        // Its end may still be said by a frame of its own, but no length.
+        Framing::Exact(_) if bodyless => return Err(Malformed::BodyForbidden),
+        _ if bodyless => Framing::Empty,
+        framing => framing,
+    })
 }
 
 #[cfg(test)]

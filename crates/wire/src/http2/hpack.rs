@@ -23,7 +23,6 @@ mod names;
 mod table;
 
 pub use encode::Encoder;
-pub(super) use encode::LineHash;
 pub(super) use names::{Name, Way};
 
 use fixed::{BEHIND, FIELDS};
@@ -122,7 +121,7 @@ impl Decoder {
     #[must_use]
     pub const fn new(most: usize) -> Self {
         Self {
-            table: Table::new(DEFAULT_SIZE, 0),
+            table: Table::new(DEFAULT_SIZE),
             most,
             scratch: Vec::new(),
             name: 0,
@@ -273,7 +272,7 @@ impl Decoder {
     #[inline(never)]
     fn keep(&mut self) {
         self.table
-            .insert([&self.scratch, &[], &[]], self.name, self.traits);
+            .insert([&self.scratch, &[]], self.name, self.traits);
     }
 }
 
@@ -289,6 +288,7 @@ impl Traits {
             known: Known::of(name),
             pseudo,
             wrong,
+            id: 0,
         }
     }
 }
@@ -308,11 +308,8 @@ fn wrong_name(name: &[u8]) -> Option<Malformed> {
 pub(super) fn is_field(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let text = |&byte: &u8| (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f));
-    let all = match value.len() {
-        ..16 => value.iter().all(text),
-        // To the end, whatever comes: many bytes at a time.
-        _ => value.iter().map(text).fold(true, |all, one| all & one),
-    };
+    // To the end, whatever comes: many bytes at a time.
+    let all = value.iter().map(text).fold(true, |all, one| all & one);
     all && !blank(value.first()) && !blank(value.last())
 }
 

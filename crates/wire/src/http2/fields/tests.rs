@@ -133,11 +133,12 @@ fn where_a_body_ends() {
         (&[], false, Framing::UntilClose),
         (length, false, Framing::Empty),
         (&[("content-length", b"5")], false, Framing::Exact(5)),
-        (&[("content-length", b"5")], true, Framing::Empty),
     ] {
         let head = read("POST", "a", "/", fields, ended).unwrap();
         assert_eq!(head.framing(), framing);
     }
+    let short = read("POST", "a", "/", &[("content-length", b"5")], true);
+    assert_eq!(short.err(), Some(Malformed::Http2), "nothing follows");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Owns the encoder: what was said before is one byte, found without looking through the table.
 
 use super::fixed::{BEHIND, FIELDS};
-use super::names::{Ends, Name, Way};
+use super::names::{Ends, Name, Way, is_lower_of};
 use super::table::{OVERHEAD, Table, Text, Traits};
 use super::{DEFAULT_SIZE, Pseudo, huffman, is_field};
 use crate::bytes::is_token;
@@ -10,14 +10,8 @@ use crate::malformed::Malformed;
 /// `accept-encoding: gzip, deflate`: of what is no pseudo-field the one that the table which never changes has with its value.
 const ACCEPT_ENCODING: u8 = 16;
 
-/// What stands between name and value in a line, and so in the table: names as they are spelled, for those who spell do it alike.
-const BETWEEN: &[u8] = b": ";
-
 /// Cookies below this many bytes could be guessed by what they cost.
 const GUESSED: usize = 20;
-
-/// Of shorter texts the code would save a byte at most.
-const WORTHWHILE: usize = 5;
 
 /// Sets of two places, in which a field is looked for by its hash.
 const SETS: usize = 64;
@@ -51,7 +45,7 @@ impl Encoder {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            table: Table::new(DEFAULT_SIZE, BETWEEN.len()),
+            table: Table::new(DEFAULT_SIZE),
             places: [[Place { put: 0, hash: 0 }; 2]; SETS],
             resized: None,
             scratch: Vec::new(),
@@ -143,34 +137,26 @@ impl Encoder {
         self.put(Name::of(name), value, out);
     }
 
-    /// A field as a line of HTTP/1.1, without its end, by its index alone. False: it is in no table, and nothing was said. What is in
-    /// there came by [`checked`](Self::checked), and may be said.
+    /// A field that may not be one.
     #[inline]
-    pub(in crate::http2) fn line(&self, line: &[u8], hash: LineHash, out: &mut Vec<u8>) -> bool {
-        match self.find(hash.0) {
-            Some((age, text)) if text.bytes == line => {
-                put_number(out, 0x80, 0x7f, BEHIND + age);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// A field that may not be one, of a line that [`line`](Self::line) did not find.
     pub(in crate::http2) fn checked(
         &mut self,
         name: Name<'_>,
         value: &[u8],
-        hash: LineHash,
         out: &mut Vec<u8>,
     ) -> Result<(), Malformed> {
+        let hash = hash(name, value);
+        if self.put_known(name, value, hash, out) {
+            // It was looked at when it was put in.
+            return Ok(());
+        }
         if !name.is_known() && !is_token(name.text) {
             return Err(Malformed::FieldName);
         }
         if !is_field(value) {
             return Err(Malformed::FieldValue);
         }
-        self.put_new(name, value, hash.0, out);
+        self.put_new(name, value, hash, out);
         Ok(())
     }
 
@@ -193,25 +179,26 @@ impl Encoder {
         if !is_indexed(name, value) {
             return false;
         }
-        let Some((age, text)) = self.find(hash) else {
+        let mut places = self.places[hash as usize % SETS].iter();
+        let Some(place) = places.find(|place| place.hash == hash) else {
             return false;
         };
-        let same = text.bytes.strip_prefix(name.text);
-        let same = same.and_then(|rest| rest.strip_prefix(BETWEEN)) == Some(value);
+        let age = self.table.put().wrapping_sub(place.put).wrapping_sub(1) as usize;
+        let Some(entry) = self.table.get(age) else {
+            return false;
+        };
+        let Some((other_name, other_value)) = self.table.text(entry).and_then(Text::split) else {
+            return false;
+        };
+        let same_name = match name.named.id {
+            0 => entry.traits.id == 0 && is_lower_of(name.text, other_name),
+            id => entry.traits.id == id,
+        };
+        let same = same_name && value == other_value;
         if same {
             put_number(out, 0x80, 0x7f, BEHIND + age);
         }
         same
-    }
-
-    /// The field that was put in under this hash, if it is still there, and its age.
-    #[inline]
-    fn find(&self, hash: u32) -> Option<(usize, Text<'_>)> {
-        let mut places = self.places[hash as usize % SETS].iter();
-        let place = places.find(|place| place.hash == hash)?;
-        let age = self.table.put().wrapping_sub(place.put).wrapping_sub(1) as usize;
-        let text = self.table.text(self.table.get(age)?)?;
-        Some((age, text))
     }
 
     /// Says the field with its texts.
@@ -236,8 +223,11 @@ impl Encoder {
             let set = &mut self.places[hash as usize % SETS];
             let put = self.table.put();
             *set = [Place { put, hash }, set[0]];
-            let parts = [name.text, BETWEEN, value];
-            self.table.insert(parts, name.text.len(), Traits::NONE);
+            let traits = Traits {
+                id: named.id,
+                ..Traits::NONE
+            };
+            self.table.insert([lower, value], lower.len(), traits);
         } else if matches!(named.way, Way::Never | Way::Cookie) {
             put_number(out, 0x10, 0x0f, index);
         } else {
@@ -259,44 +249,22 @@ fn is_indexed(name: Name<'_>, value: &[u8]) -> bool {
     }
 }
 
-const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
-
 /// Of a name in any case and a value. Who knows it can have two fields take each other's place, and gains nothing.
 #[inline]
 fn hash(name: Name<'_>, value: &[u8]) -> u32 {
+    const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
     let ends = Ends::of(value);
     let lengths = (value.len() << 8 ^ name.text.len()) as u64;
-    let name = name.ends.first ^ name.ends.last.rotate_left(29);
-    let value = ends.first ^ ends.last.rotate_left(23) ^ lengths;
-    mix(name, value)
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "folded")]
-fn mix(one: u64, other: u64) -> u32 {
-    let mixed = one.wrapping_mul(FACTORS[0]) ^ other.wrapping_mul(FACTORS[1]);
+    let name = (name.ends.first ^ name.ends.last.rotate_left(29)).wrapping_mul(FACTORS[0]);
+    let value = (ends.first ^ ends.last.rotate_left(23) ^ lengths).wrapping_mul(FACTORS[1]);
+    let mixed = name ^ value;
+    #[expect(clippy::cast_possible_truncation, reason = "folded")]
     let folded = (mixed ^ mixed >> 32) as u32;
     folded ^ folded >> 15
 }
 
-/// By which a line is found, as it is spelled.
-#[derive(Clone, Copy)]
-pub(in crate::http2) struct LineHash(u32);
-
-impl LineHash {
-    /// Of its begin, its end, and eight bytes between.
-    #[inline]
-    pub(in crate::http2) fn of(line: &[u8]) -> Self {
-        let ends = Ends::of(line);
-        let half = line.get(line.len() / 2..).and_then(<[u8]>::first_chunk);
-        let half = half.map_or(0, |half| u64::from_le_bytes(*half));
-        let end = ends.last.rotate_left(23) ^ line.len() as u64;
-        Self(mix(ends.first ^ half.rotate_left(29), end))
-    }
-}
-
 /// Appends a number behind the bits that say what it is (RFC 7541 section 5.1).
-#[inline(always)]
+#[inline]
 fn put_number(out: &mut Vec<u8>, bits: u8, mask: u8, number: usize) {
     match u8::try_from(number) {
         Ok(number) if number < mask => out.push(bits | number),
@@ -321,11 +289,6 @@ const fn low(number: usize) -> u8 {
 /// Appends a text, coded if that is shorter.
 fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     let start = out.len();
-    if text.len() < WORTHWHILE {
-        out.push(low(text.len()));
-        out.extend_from_slice(text);
-        return;
-    }
     // A length in one byte, of which the text's own is the most.
     if text.len() < 0x7f {
         out.push(low(text.len()));
