@@ -22,6 +22,7 @@ use evenkeel_wire::{RequestHead, ResponseHead};
 use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
 use crate::http2::allowance::Allowed;
+use crate::http2::mux::stock::Stock;
 use crate::http2::runner::Runners;
 use crate::live::{Live, LiveService, Published, ServiceState};
 use crate::net::Net;
@@ -52,6 +53,8 @@ pub struct Worker<N: Net> {
     pub(crate) deadlines: Deadlines,
     /// Tasks that serve streams.
     pub(crate) runners: Runners<N>,
+    /// What its connections of HTTP/2 pass on to each other.
+    pub(crate) stock: Rc<Stock>,
     /// What clients' connections of HTTP/2 may hold beyond the usual.
     pub(crate) allowed: Rc<Allowed>,
     published: Arc<Published>,
@@ -164,6 +167,7 @@ impl<N: Net> Worker<N> {
             room,
             deadlines: Deadlines::default(),
             runners: Runners::default(),
+            stock: Rc::default(),
             allowed: Rc::default(),
             published,
             view: RefCell::new(Rc::new(view)),
@@ -331,6 +335,7 @@ impl<N: Net> Worker<N> {
         self.desks.sweep();
         self.buffers.sweep();
         self.runners.sweep();
+        self.stock.sweep();
         let kept = |one: &Weak<dyn Swept>| one.upgrade().inspect(|one| one.sweep()).is_some();
         self.swept.borrow_mut().retain(kept);
         for seat in &self.view().seats {

@@ -18,6 +18,7 @@ use evenkeel_wire::http1::request::PathForm;
 use evenkeel_wire::http2::frame::{MOST_31, code};
 
 use self::stream::BackendStream;
+use super::mux::stock::Stock;
 use super::mux::{Mux, Reading, Terms};
 use super::room::{Read, read};
 use super::watch::{Budgets, Watch};
@@ -232,13 +233,13 @@ impl Links {
         &self,
         net: &N,
         sock: N::Sock,
-        permit: Permit,
+        (permit, stock): (Permit, Rc<Stock>),
         (how, limits): (&UpstreamPlan, &ServiceLimits),
         now: Instant,
     ) -> Box<BackendStream> {
         let secured = sock.secured().cloned();
         let watch = Rc::new(Watch::default());
-        let mux = Mux::to_backend(terms(how, limits), watch.clone());
+        let mux = Mux::to_backend(terms(how, limits), stock, watch.clone());
         let state = Rc::new(State {
             watch,
             open: Cell::new(0),

@@ -72,7 +72,7 @@ async fn hold<N: Net>(conn: &mut Conn<N>) -> bool {
         deadline,
         ends,
         shared,
-        mux: Mux::of_client(terms, watch.clone()),
+        mux: Mux::of_client(terms, worker.stock.clone(), watch.clone()),
         opened: Vec::new(),
         tally: Rc::default(),
         budgets: Budgets::new(worker.now()),

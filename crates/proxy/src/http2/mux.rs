@@ -18,9 +18,9 @@ use evenkeel_wire::http1::request::PathForm;
 use evenkeel_wire::http2::frame::{self, code, setting};
 use evenkeel_wire::http2::hpack::{Decoder, Encoder};
 use evenkeel_wire::sniff::HTTP2_PREFACE;
-use evenkeel_wire::{RequestHead, ResponseHead};
 
 use self::output::Output;
+use self::stock::Stock;
 use self::streams::{Broken, Streams};
 use self::window::{Inward, Outward};
 use super::TABLE;
@@ -48,6 +48,9 @@ mod incoming;
 /// What is to be written.
 mod output;
 
+/// What connections pass on to each other.
+pub(crate) mod stock;
+
 /// The streams.
 mod streams;
 
@@ -68,11 +71,11 @@ const STOP: usize = 2 * FULL;
 /// The largest payload of DATA: what everybody takes, so that no stream holds up the others for longer.
 const PAYLOAD: usize = frame::PAYLOAD_LEAST as usize;
 
+/// What is kept of the room where heads are encoded.
+const BLOCK: usize = 1024;
+
 /// Streams that are woken at a time when there is room to write.
 const WOKEN: usize = 16;
-
-/// Heads that are kept to be used again.
-const HEADS: usize = 64;
 
 /// What waits of the connection's window before a peer has said anything (RFC 9113 section 6.9.2).
 const WINDOW: u32 = 65_535;
@@ -129,10 +132,7 @@ struct Inner {
     encoder: Encoder,
     /// Where heads are encoded.
     block: Vec<u8>,
-    #[expect(clippy::vec_box, reason = "they go from stream to stream as they are")]
-    heads: Vec<Box<RequestHead>>,
-    #[expect(clippy::vec_box, reason = "they go from stream to stream as they are")]
-    responses: Vec<Box<ResponseHead>>,
+    stock: Rc<Stock>,
     incoming: Incoming,
     output: Output,
     streams: Streams,
@@ -166,7 +166,7 @@ struct Inner {
 
 impl Mux {
     /// The end that takes requests.
-    pub(super) fn of_client(terms: Terms, watch: Rc<Watch>) -> Rc<Self> {
+    pub(super) fn of_client(terms: Terms, stock: Rc<Stock>, watch: Rc<Watch>) -> Rc<Self> {
         let mut output = Output::default();
         frame::put_settings(
             output.frames(),
@@ -177,11 +177,11 @@ impl Mux {
                 (setting::ENABLE_CONNECT_PROTOCOL, 1),
             ],
         );
-        Self::new(Role::Answers, terms, output, watch)
+        Self::new(Role::Answers, terms, output, (stock, watch))
     }
 
     /// The end that makes requests.
-    pub(super) fn to_backend(terms: Terms, watch: Rc<Watch>) -> Rc<Self> {
+    pub(super) fn to_backend(terms: Terms, stock: Rc<Stock>, watch: Rc<Watch>) -> Rc<Self> {
         let mut output = Output::default();
         output.frames().extend_from_slice(HTTP2_PREFACE);
         frame::put_settings(
@@ -192,10 +192,15 @@ impl Mux {
                 (setting::MAX_HEADER_LIST_SIZE, number(terms.head)),
             ],
         );
-        Self::new(Role::Asks, terms, output, watch)
+        Self::new(Role::Asks, terms, output, (stock, watch))
     }
 
-    fn new(role: Role, terms: Terms, mut output: Output, watch: Rc<Watch>) -> Rc<Self> {
+    fn new(
+        role: Role,
+        terms: Terms,
+        mut output: Output,
+        (stock, watch): (Rc<Stock>, Rc<Watch>),
+    ) -> Rc<Self> {
         let mut inward = Inward::new(WINDOW);
         if let Some(more) = inward.resize(terms.window) {
             frame::put_window_update(output.frames(), 0, more);
@@ -206,8 +211,7 @@ impl Mux {
             decoder: Decoder::new(TABLE as usize),
             encoder: Encoder::new(),
             block: Vec::new(),
-            heads: Vec::new(),
-            responses: Vec::new(),
+            stock,
             incoming: Incoming::of(role),
             output,
             streams: Streams::default(),
@@ -245,6 +249,7 @@ impl Mux {
         if inner.over.is_some() {
             return;
         }
+        inner.busy();
         let mut incoming = std::mem::take(&mut inner.incoming);
         if let Err(Fatal(code)) = incoming.came(bytes, inner, reading, opened) {
             inner.break_all(Broken::Wrong);
@@ -413,12 +418,31 @@ impl Inner {
         }
     }
 
-    /// Gives memory back that a connection without streams does not need.
+    /// Takes up what others have put down.
+    fn busy(&mut self) {
+        if self.streams.is_bare()
+            && let Some(streams) = self.stock.streams.take()
+        {
+            self.streams = streams;
+        }
+        if self.output.is_bare()
+            && let Some(bytes) = self.stock.outputs.take()
+        {
+            self.output.lend(bytes);
+        }
+    }
+
+    /// Puts down what a connection without streams does not need.
     fn rest(&mut self) {
-        self.output.shrink();
-        self.streams.shrink();
-        self.heads.truncate(1);
-        self.responses.truncate(1);
+        if !self.streams.is_bare() {
+            self.stock.streams.give(std::mem::take(&mut self.streams));
+        }
+        if let Some(bytes) = self.output.rest() {
+            self.stock.outputs.give(bytes);
+        }
+        if self.block.capacity() > BLOCK {
+            self.block = Vec::new();
+        }
         if self.taken_back.capacity() > 8 && self.taken_back.is_empty() {
             self.taken_back = VecDeque::new();
         }

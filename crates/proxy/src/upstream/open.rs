@@ -193,7 +193,13 @@ impl Opening<'_> {
             return Ok(Connection::new(sock, permit, now));
         }
         let limits = (how, &self.service.plan.limits);
-        let stream = lane.links.begin(&worker.net, sock, permit, limits, now);
+        let stream = (lane.links).begin(
+            &worker.net,
+            sock,
+            (permit, worker.stock.clone()),
+            limits,
+            now,
+        );
         Ok(Connection::of_stream(stream, 0, now))
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use evenkeel_wire::http2::fields;
 use evenkeel_wire::{Malformed, RequestHead};
 
-use super::{HEADS, Mux};
+use super::Mux;
 
 impl Mux {
     /// Takes the request's head, once. None: the stream was taken back.
@@ -21,9 +21,7 @@ impl Mux {
         }
         Some(stream.head.take()?.map(|mut head| {
             std::mem::swap(&mut *head, into);
-            if inner.heads.len() < HEADS {
-                inner.heads.push(head);
-            }
+            inner.stock.requests.give(head);
         }))
     }
 

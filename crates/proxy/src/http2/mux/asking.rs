@@ -70,6 +70,7 @@ impl Mux {
             return Ok(None);
         }
         self.with(|inner| {
+            inner.busy();
             inner.block.clear();
             let block = &mut inner.block;
             fields::put_request(&mut inner.encoder, head, how.secure, how.tunnel, block)?;
@@ -99,9 +100,7 @@ impl Mux {
             return Poll::Ready(match head {
                 Ok(mut head) => {
                     std::mem::swap(&mut *head, into);
-                    if inner.responses.len() < super::HEADS {
-                        inner.responses.push(head);
-                    }
+                    inner.stock.responses.give(head);
                     Ok(())
                 }
                 Err(malformed) => Err(Unheard::Malformed(malformed)),
@@ -150,7 +149,7 @@ impl Inner {
         block: &[u8],
         reading: &Reading,
     ) -> Result<(), Fatal> {
-        let mut head = self.responses.pop().unwrap_or_default();
+        let mut head = self.stock.responses.take().unwrap_or_default();
         let stream = self.streams.get(at);
         let (id, to_head, broken) = (stream.id, stream.to_head, stream.broken.is_some());
         let bounds = &reading.bounds;

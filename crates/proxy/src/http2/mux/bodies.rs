@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use evenkeel_wire::http2::fields;
 use evenkeel_wire::http2::frame::{self, code, flag, kind};
 
-use super::{FULL, HEADS, Mux, PAYLOAD, Role};
+use super::{FULL, Mux, PAYLOAD, Role};
 
 impl Mux {
     /// Takes some of a body; 0: its end.
@@ -142,10 +142,8 @@ impl Mux {
                 inner.take_back(at, code);
             }
             let stream = inner.streams.at(at);
-            if let Some(Ok(head)) = stream.head.take()
-                && inner.heads.len() < HEADS
-            {
-                inner.heads.push(head);
+            if let Some(Ok(head)) = stream.head.take() {
+                inner.stock.requests.give(head);
             }
             let (waits, unread) = (stream.waits, stream.waiting());
             inner.streams.remove(at);

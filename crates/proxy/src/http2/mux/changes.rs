@@ -146,7 +146,7 @@ impl Inner {
                 () => self.fault(id, code::REFUSED_STREAM),
             };
         }
-        let mut head = self.heads.pop().unwrap_or_default();
+        let mut head = self.stock.requests.take().unwrap_or_default();
         let taken = fields::request(
             &mut self.decoder,
             block,

@@ -2,9 +2,6 @@
 
 use evenkeel_wire::http2::frame::flag::END_STREAM;
 
-/// What is kept of an output that is empty.
-const KEPT: usize = 8 * 1024;
-
 /// Where a frame's flags stand in its header.
 const FLAGS: u64 = 4;
 
@@ -72,11 +69,19 @@ impl Output {
         }
     }
 
-    /// Gives memory back that an output which is empty does not need.
-    pub(super) fn shrink(&mut self) {
-        if self.is_empty() && self.bytes.capacity() > KEPT {
-            self.bytes = Vec::new();
-        }
+    /// Whether nothing could be put without asking for memory.
+    pub(super) const fn is_bare(&self) -> bool {
+        self.bytes.capacity() == 0
+    }
+
+    /// Room that is empty, for one that has none.
+    pub(super) fn lend(&mut self, room: Vec<u8>) {
+        self.bytes = room;
+    }
+
+    /// Its room, if nothing waits there.
+    pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
+        (self.is_empty() && !self.is_bare()).then(|| std::mem::take(&mut self.bytes))
     }
 }
 

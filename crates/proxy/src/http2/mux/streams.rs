@@ -245,10 +245,8 @@ impl Streams {
         }
     }
 
-    /// Gives memory back that a connection at rest does not need.
-    pub(super) fn shrink(&mut self) {
-        if self.ids.is_empty() && self.all.capacity() > 4 {
-            *self = Self::default();
-        }
+    /// Whether none could be held without asking for memory.
+    pub(super) const fn is_bare(&self) -> bool {
+        self.all.capacity() == 0
     }
 }

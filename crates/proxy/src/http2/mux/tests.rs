@@ -53,7 +53,7 @@ struct Server {
 impl Server {
     /// One whose peer has said what every connection begins with.
     fn new() -> Self {
-        let mux = Mux::of_client(TERMS, Rc::new(Watch::default()));
+        let mux = Mux::of_client(TERMS, Rc::default(), Rc::new(Watch::default()));
         let mut server = Self {
             mux,
             opened: Vec::new(),
@@ -373,7 +373,7 @@ fn a_connection_begins_as_it_should() {
         ),
     ] {
         for size in [1, bytes.len()] {
-            let mux = Mux::of_client(TERMS, Rc::new(Watch::default()));
+            let mux = Mux::of_client(TERMS, Rc::default(), Rc::new(Watch::default()));
             let mut server = Server {
                 mux,
                 opened: Vec::new(),
