@@ -89,7 +89,8 @@ fn put_fields<'a>(
     }
 }
 
-fn goes_on(head: &RequestHead) {
+/// A head goes on as one sound head of HTTP/1.1 that means the same, and as HTTP/2 that does.
+pub(crate) fn goes_on(head: &RequestHead) {
     let mut on = Forwardable::empty();
     let forwarding = Forwarding {
         peer: [10, 0, 0, 1].into(),

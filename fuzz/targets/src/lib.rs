@@ -29,6 +29,9 @@ pub mod request;
 /// The same, and trailers, by HTTP/2.
 pub mod http2;
 
+/// Blocks of fields, compressed.
+pub mod hpack;
+
 /// Hosts and ports.
 pub mod authority;
 
@@ -95,6 +98,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "histogram",
         check: histogram::check,
+    },
+    Target {
+        name: "hpack",
+        check: hpack::check,
     },
     Target {
         name: "http2",
