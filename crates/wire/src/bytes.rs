@@ -3,11 +3,11 @@
 /// One bit per class.
 const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
-const HOST: u8 = 4;
+/// What stands in a host's labels, but for letters in upper case.
+const LABEL: u8 = 4;
 const UNRESERVED: u8 = 8;
 const LOWER: u8 = 16;
-const UPPER: u8 = 32;
-const DOT: u8 = 64;
+const VALUE: u8 = 32;
 
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -17,21 +17,19 @@ const CLASSES: [u8; 256] = {
         let one = byte as u8;
         if one.is_ascii_alphanumeric() || contains(b"!#$%&'*+-.^_`|~", one) {
             classes[byte] |= TOKEN;
-            classes[byte] |= if one.is_ascii_uppercase() {
-                UPPER
-            } else {
-                LOWER
-            };
+            if !one.is_ascii_uppercase() {
+                classes[byte] |= LOWER;
+            }
         }
-        if one == b'.' {
-            classes[byte] |= DOT;
+        if one == b'\t' || one >= b' ' && one != 0x7f {
+            classes[byte] |= VALUE;
         }
         // RFC 3986, and what browsers send beside it (`"<>^`{|}`); never `#`, a backslash, a control byte, non-ASCII.
         if one.is_ascii_graphic() && one != b'#' && one != b'\\' {
             classes[byte] |= TARGET;
         }
-        if one.is_ascii_alphanumeric() || contains(b"-._", one) {
-            classes[byte] |= HOST;
+        if one.is_ascii_lowercase() || one.is_ascii_digit() || contains(b"-_", one) {
+            classes[byte] |= LABEL;
         }
         if one.is_ascii_alphanumeric() || contains(b"-._~", one) {
             classes[byte] |= UNRESERVED;
@@ -66,6 +64,16 @@ pub(crate) fn is_lower_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| class(byte) & LOWER != 0)
 }
 
+/// Whether every byte may stand in a value (RFC 9110 section 5.5).
+pub(crate) fn is_value(text: &[u8]) -> bool {
+    if text.len() < 16 {
+        return text.iter().all(|&byte| class(byte) & VALUE != 0);
+    }
+    // To the end, whatever comes: many bytes at a time.
+    let one = |&byte: &u8| (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f));
+    text.iter().map(one).fold(true, |all, one| all & one)
+}
+
 /// Whether every byte may stand in a target.
 pub(crate) fn is_target(text: &[u8]) -> bool {
     text.iter().all(|&byte| class(byte) & TARGET != 0)
@@ -74,20 +82,22 @@ pub(crate) fn is_target(text: &[u8]) -> bool {
 /// How many bytes from the begin may stand in a host name, and whether none of them is a letter in upper case. None: a label among
 /// them is empty, but for one behind the last dot. One look at each byte.
 pub(crate) fn host_length(text: &[u8]) -> Option<(usize, bool)> {
-    let (mut last, mut seen, mut length) = (DOT, 0, 0);
-    for &byte in text {
-        let class = class(byte);
-        if class & HOST == 0 {
-            break;
+    let (mut at, mut label, mut lower) = (0, 0, true);
+    loop {
+        let rest = text.get(at..)?;
+        let run = rest.iter().position(|&byte| class(byte) & LABEL == 0);
+        let Some(run) = run else {
+            return Some((text.len(), lower));
+        };
+        at += run;
+        match text[at] {
+            b'.' if at == label => return None,
+            b'.' => label = at + 1,
+            b'A'..=b'Z' => lower = false,
+            _ => return Some((at, lower)),
         }
-        if class & last & DOT != 0 {
-            return None;
-        }
-        seen |= class;
-        last = class;
-        length += 1;
+        at += 1;
     }
-    Some((length, seen & UPPER == 0))
 }
 
 /// Whether an escape of this byte says no more than the byte (RFC 3986 section 2.3).

@@ -3,7 +3,7 @@
 //! Both ends keep a table in step, so a block must be decoded whole and in order, whoever wants it. What a field is and whether it
 //! may stand in a head is found out when it enters the table; a field that is named by its index costs a look.
 
-use crate::bytes::is_lower_token;
+use crate::bytes::{is_lower_token, is_value};
 use crate::known::Known;
 use crate::malformed::Malformed;
 
@@ -23,6 +23,7 @@ mod names;
 mod table;
 
 pub use encode::Encoder;
+pub(super) use encode::LineHash;
 pub(super) use names::{Name, Way};
 
 use fixed::{BEHIND, FIELDS};
@@ -121,7 +122,7 @@ impl Decoder {
     #[must_use]
     pub const fn new(most: usize) -> Self {
         Self {
-            table: Table::new(DEFAULT_SIZE),
+            table: Table::new(DEFAULT_SIZE, 0),
             most,
             scratch: Vec::new(),
             name: 0,
@@ -272,7 +273,7 @@ impl Decoder {
     #[inline(never)]
     fn keep(&mut self) {
         self.table
-            .insert([&self.scratch, &[]], self.name, self.traits);
+            .insert([&self.scratch, &[], &[]], self.name, self.traits);
     }
 }
 
@@ -288,7 +289,6 @@ impl Traits {
             known: Known::of(name),
             pseudo,
             wrong,
-            id: 0,
         }
     }
 }
@@ -307,10 +307,7 @@ fn wrong_name(name: &[u8]) -> Option<Malformed> {
 /// Whether it may stand as a value: no control byte, and no white space at its ends (RFC 9113 section 8.2.1).
 pub(super) fn is_field(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let text = |&byte: &u8| (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f));
-    // To the end, whatever comes: many bytes at a time.
-    let all = value.iter().map(text).fold(true, |all, one| all & one);
-    all && !blank(value.first()) && !blank(value.last())
+    is_value(value) && !blank(value.first()) && !blank(value.last())
 }
 
 /// What is left of a block.

@@ -1,11 +1,9 @@
 //! Owns blocks, made of the text that HTTP/1.1 would get.
 
-use memchr::memchr;
-
 use crate::authority;
 use crate::bytes::{is_target, is_token};
 use crate::forward::Forwardable;
-use crate::http2::hpack::{Encoder, Name, Pseudo, Way};
+use crate::http2::hpack::{Encoder, LineHash, Name, Pseudo, Way};
 use crate::malformed::Malformed;
 
 /// Appends a block of a response's head, the text with its empty line. `101` becomes what HTTP/2 has for it. Returns the status that
@@ -79,6 +77,9 @@ pub fn put_request(
     let target = target.ok_or(Malformed::Target)?;
     let host = host(lines).ok_or(Malformed::HostMissing)?;
     authority::parse(host).map_err(|_| Malformed::HostMissing)?;
+    if !tunnel.unwrap_or_default().iter().all(u8::is_ascii_graphic) {
+        return Err(Malformed::Http2);
+    }
     // What HTTP/1.1 shows of having understood, HTTP/2 has no use for (RFC 8441 section 5).
     let out_of_place: &[u8] = if tunnel.is_some() {
         b"sec-websocket-key"
@@ -123,7 +124,7 @@ fn whole(
 /// A line without its end, and what is behind. None: an empty one, or what is no line.
 #[inline]
 fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr(b'\r', text).filter(|&end| end > 0)?;
+    let end = find::<b'\r'>(text).filter(|&end| end > 0)?;
     let (line, rest) = text.split_at(end);
     Some((line, rest.get(2..).unwrap_or_default()))
 }
@@ -131,9 +132,26 @@ fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Name and value of a line.
 #[inline]
 fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = memchr(b':', line)?;
+    let colon = find::<b':'>(line)?;
     // A space is behind the colon, unless nothing is.
     Some((&line[..colon], line.get(colon + 2..).unwrap_or_default()))
+}
+
+/// Where a byte stands first. What is looked for here is 5 to 50 bytes away: eight bytes at a time cost less than a call of `memchr`.
+#[inline]
+fn find<const BYTE: u8>(text: &[u8]) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let (eights, rest) = text.as_chunks::<8>();
+    for (at, eight) in eights.iter().enumerate() {
+        // A zero where it stands; what is behind the first one does not matter.
+        let zero = u64::from_le_bytes(*eight) ^ (EACH * BYTE as u64);
+        let borrows = zero.wrapping_sub(EACH) & !zero & (0x80 * EACH);
+        if borrows != 0 {
+            return Some(at * 8 + borrows.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|&byte| byte == BYTE)?;
+    Some(text.len() - rest.len() + place)
 }
 
 fn host(mut lines: &[u8]) -> Option<&[u8]> {
@@ -154,15 +172,38 @@ fn put_lines(
     out_of_place: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
-    while let Some((line, rest)) = split_line(lines) {
-        lines = rest;
-        let (text, value) = split_field(line).ok_or(Malformed::FieldName)?;
-        let name = Name::of(text);
-        let said = !matches!(name.way(), Way::Hop | Way::Host);
-        let in_place = out_of_place.is_empty() || !text.eq_ignore_ascii_case(out_of_place);
-        if said && in_place {
-            encoder.checked(name, value, out)?;
+    let mut place = 0;
+    loop {
+        if let Some(rest) = encoder.expected(place, lines, out) {
+            lines = rest;
+        } else {
+            let Some((line, rest)) = split_line(lines) else {
+                return Ok(());
+            };
+            lines = rest;
+            let hash = LineHash::of(line);
+            if !encoder.line(place, line, hash, out) {
+                put_line(encoder, line, hash, out_of_place, out)?;
+            }
         }
+        place += 1;
     }
-    Ok(())
+}
+
+/// Says a line that was not said before, or is said each time.
+#[inline(never)]
+fn put_line(
+    encoder: &mut Encoder,
+    line: &[u8],
+    hash: LineHash,
+    out_of_place: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    let (text, value) = split_field(line).ok_or(Malformed::FieldName)?;
+    let name = Name::of(text);
+    let of_http_1 = matches!(name.way(), Way::Hop | Way::Host);
+    if of_http_1 || !out_of_place.is_empty() && text.eq_ignore_ascii_case(out_of_place) {
+        return Ok(());
+    }
+    encoder.checked(name, value, hash, out)
 }

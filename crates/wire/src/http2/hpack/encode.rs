@@ -1,7 +1,7 @@
 //! Owns the encoder: what was said before is one byte, found without looking through the table.
 
 use super::fixed::{BEHIND, FIELDS};
-use super::names::{Ends, Name, Way, is_lower_of};
+use super::names::{Ends, Name, Way};
 use super::table::{OVERHEAD, Table, Text, Traits};
 use super::{DEFAULT_SIZE, Pseudo, huffman, is_field};
 use crate::bytes::is_token;
@@ -10,11 +10,20 @@ use crate::malformed::Malformed;
 /// `accept-encoding: gzip, deflate`: of what is no pseudo-field the one that the table which never changes has with its value.
 const ACCEPT_ENCODING: u8 = 16;
 
+/// What stands between name and value in a line, and so in the table: names as they are spelled, for those who spell do it alike.
+const BETWEEN: &[u8] = b": ";
+
 /// Cookies below this many bytes could be guessed by what they cost.
 const GUESSED: usize = 20;
 
+/// Of shorter texts the code would save a byte at most.
+const WORTHWHILE: usize = 5;
+
 /// Sets of two places, in which a field is looked for by its hash.
 const SETS: usize = 64;
+
+/// Lines of a head that are expected to be those of the last one.
+const LINES: usize = 16;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
@@ -28,6 +37,8 @@ struct Place {
 pub struct Encoder {
     table: Table,
     places: [[Place; 2]; SETS],
+    /// The numbers of the lines that were said last, by their place in a head.
+    expected: [u32; LINES],
     /// The smallest size since the last block, and the last, when they are to be said.
     resized: Option<(usize, usize)>,
     /// A name in lower case.
@@ -45,8 +56,9 @@ impl Encoder {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            table: Table::new(DEFAULT_SIZE),
+            table: Table::new(DEFAULT_SIZE, BETWEEN.len()),
             places: [[Place { put: 0, hash: 0 }; 2]; SETS],
+            expected: [0; LINES],
             resized: None,
             scratch: Vec::new(),
         }
@@ -137,26 +149,66 @@ impl Encoder {
         self.put(Name::of(name), value, out);
     }
 
-    /// A field that may not be one.
+    /// Says the first of these lines if it is what was said in this place last time. Returns what is behind; none: it is not, and
+    /// nothing was said. What is in the table came by [`checked`](Self::checked), and may be said.
     #[inline]
+    pub(in crate::http2) fn expected<'a>(
+        &self,
+        place: usize,
+        lines: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<&'a [u8]> {
+        let put = *self.expected.get(place)?;
+        let age = self.age(put);
+        let text = self.table.text(self.table.get(age)?)?;
+        let behind = lines.strip_prefix(text.bytes)?.strip_prefix(b"\r\n")?;
+        put_number(out, 0x80, 0x7f, BEHIND + age);
+        Some(behind)
+    }
+
+    /// A field as a line of HTTP/1.1, without its end, by its index alone. False: it is in no table, and nothing was said.
+    #[inline]
+    pub(in crate::http2) fn line(
+        &mut self,
+        place: usize,
+        line: &[u8],
+        hash: LineHash,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        match self.find(hash.0) {
+            Some((age, text)) if text.bytes == line => {
+                put_number(out, 0x80, 0x7f, BEHIND + age);
+                let put = self.age(u32::try_from(age).unwrap_or_default());
+                if let Some(expected) = self.expected.get_mut(place) {
+                    *expected = u32::try_from(put).unwrap_or_default();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How many fields were put in behind the one of this number; and the number of the one of this age.
+    #[inline]
+    fn age(&self, put: u32) -> usize {
+        self.table.put().wrapping_sub(put).wrapping_sub(1) as usize
+    }
+
+    /// A field that may not be one, of a line that [`line`](Self::line) did not find.
     pub(in crate::http2) fn checked(
         &mut self,
         name: Name<'_>,
         value: &[u8],
+        hash: LineHash,
         out: &mut Vec<u8>,
     ) -> Result<(), Malformed> {
-        let hash = hash(name, value);
-        if self.put_known(name, value, hash, out) {
-            // It was looked at when it was put in.
-            return Ok(());
-        }
         if !name.is_known() && !is_token(name.text) {
             return Err(Malformed::FieldName);
         }
         if !is_field(value) {
             return Err(Malformed::FieldValue);
         }
-        self.put_new(name, value, hash, out);
+        self.put_new(name, value, hash.0, out);
         Ok(())
     }
 
@@ -179,64 +231,63 @@ impl Encoder {
         if !is_indexed(name, value) {
             return false;
         }
-        let mut places = self.places[hash as usize % SETS].iter();
-        let Some(place) = places.find(|place| place.hash == hash) else {
+        let Some((age, text)) = self.find(hash) else {
             return false;
         };
-        let age = self.table.put().wrapping_sub(place.put).wrapping_sub(1) as usize;
-        let Some(entry) = self.table.get(age) else {
-            return false;
-        };
-        let Some((other_name, other_value)) = self.table.text(entry).and_then(Text::split) else {
-            return false;
-        };
-        let same_name = match name.named.id {
-            0 => entry.traits.id == 0 && is_lower_of(name.text, other_name),
-            id => entry.traits.id == id,
-        };
-        let same = same_name && value == other_value;
+        let same = text.bytes.strip_prefix(name.text);
+        let same = same.and_then(|rest| rest.strip_prefix(BETWEEN)) == Some(value);
         if same {
             put_number(out, 0x80, 0x7f, BEHIND + age);
         }
         same
     }
 
+    /// The field that was put in under this hash, if it is still there, and its age.
+    #[inline]
+    fn find(&self, hash: u32) -> Option<(usize, Text<'_>)> {
+        let mut places = self.places[hash as usize % SETS].iter();
+        let place = places.find(|place| place.hash == hash)?;
+        let age = self.age(place.put);
+        let text = self.table.text(self.table.get(age)?)?;
+        Some((age, text))
+    }
+
     /// Says the field with its texts.
     fn put_new(&mut self, name: Name<'_>, value: &[u8], hash: u32, out: &mut Vec<u8>) {
-        let named = name.named;
-        let lower = if name.is_known() {
-            named.name
+        let index = name.named.index;
+        if name.named.way == Way::Literal && index > 0 {
+            put_number(out, 0, 0x0f, usize::from(index));
+            return put_text(out, value);
+        }
+        if index == ACCEPT_ENCODING && value == FIELDS[usize::from(index)].value() {
+            return put_number(out, 0x80, 0x7f, usize::from(index));
+        }
+        // What would push out all others is not worth it.
+        let size = name.text.len() + value.len() + OVERHEAD;
+        let (bits, mask) = if size <= self.table.most() / 2 && is_indexed(name, value) {
+            self.keep(name, value, hash);
+            (0x40, 0x3f)
+        } else if matches!(name.named.way, Way::Never | Way::Cookie) {
+            (0x10, 0x0f)
         } else {
+            (0, 0x0f)
+        };
+        put_number(out, bits, mask, usize::from(index));
+        if index == 0 {
             self.scratch.clear();
             self.scratch.extend_from_slice(name.text);
             self.scratch.make_ascii_lowercase();
-            &self.scratch
-        };
-        let index = usize::from(named.index);
-        if named.index == ACCEPT_ENCODING && value == FIELDS[index].value() {
-            return put_number(out, 0x80, 0x7f, index);
-        }
-        // What would push out all others is not worth it.
-        let fits = lower.len() + value.len() + OVERHEAD <= self.table.most() / 2;
-        if fits && is_indexed(name, value) {
-            put_number(out, 0x40, 0x3f, index);
-            let set = &mut self.places[hash as usize % SETS];
-            let put = self.table.put();
-            *set = [Place { put, hash }, set[0]];
-            let traits = Traits {
-                id: named.id,
-                ..Traits::NONE
-            };
-            self.table.insert([lower, value], lower.len(), traits);
-        } else if matches!(named.way, Way::Never | Way::Cookie) {
-            put_number(out, 0x10, 0x0f, index);
-        } else {
-            put_number(out, 0, 0x0f, index);
-        }
-        if index == 0 {
-            put_text(out, lower);
+            put_text(out, &self.scratch);
         }
         put_text(out, value);
+    }
+
+    fn keep(&mut self, name: Name<'_>, value: &[u8], hash: u32) {
+        let set = &mut self.places[hash as usize % SETS];
+        let put = self.table.put();
+        *set = [Place { put, hash }, set[0]];
+        let parts = [name.text, BETWEEN, value];
+        self.table.insert(parts, name.text.len(), Traits::NONE);
     }
 }
 
@@ -249,22 +300,44 @@ fn is_indexed(name: Name<'_>, value: &[u8]) -> bool {
     }
 }
 
+const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
+
 /// Of a name in any case and a value. Who knows it can have two fields take each other's place, and gains nothing.
 #[inline]
 fn hash(name: Name<'_>, value: &[u8]) -> u32 {
-    const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
     let ends = Ends::of(value);
     let lengths = (value.len() << 8 ^ name.text.len()) as u64;
-    let name = (name.ends.first ^ name.ends.last.rotate_left(29)).wrapping_mul(FACTORS[0]);
-    let value = (ends.first ^ ends.last.rotate_left(23) ^ lengths).wrapping_mul(FACTORS[1]);
-    let mixed = name ^ value;
-    #[expect(clippy::cast_possible_truncation, reason = "folded")]
+    let name = name.ends.first ^ name.ends.last.rotate_left(29);
+    let value = ends.first ^ ends.last.rotate_left(23) ^ lengths;
+    mix(name, value)
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "folded")]
+fn mix(one: u64, other: u64) -> u32 {
+    let mixed = one.wrapping_mul(FACTORS[0]) ^ other.wrapping_mul(FACTORS[1]);
     let folded = (mixed ^ mixed >> 32) as u32;
     folded ^ folded >> 15
 }
 
+/// By which a line is found, as it is spelled.
+#[derive(Clone, Copy)]
+pub(in crate::http2) struct LineHash(u32);
+
+impl LineHash {
+    /// Of its begin, its end, and eight bytes between.
+    #[inline]
+    pub(in crate::http2) fn of(line: &[u8]) -> Self {
+        let ends = Ends::of(line);
+        let half = line.get(line.len() / 2..).and_then(<[u8]>::first_chunk);
+        let half = half.map_or(0, |half| u64::from_le_bytes(*half));
+        let end = ends.last.rotate_left(23) ^ line.len() as u64;
+        Self(mix(ends.first ^ half.rotate_left(29), end))
+    }
+}
+
 /// Appends a number behind the bits that say what it is (RFC 7541 section 5.1).
-#[inline]
+#[inline(always)]
 fn put_number(out: &mut Vec<u8>, bits: u8, mask: u8, number: usize) {
     match u8::try_from(number) {
         Ok(number) if number < mask => out.push(bits | number),
@@ -289,6 +362,11 @@ const fn low(number: usize) -> u8 {
 /// Appends a text, coded if that is shorter.
 fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     let start = out.len();
+    if text.len() < WORTHWHILE {
+        out.push(low(text.len()));
+        out.extend_from_slice(text);
+        return;
+    }
     // A length in one byte, of which the text's own is the most.
     if text.len() < 0x7f {
         out.push(low(text.len()));

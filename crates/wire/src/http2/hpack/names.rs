@@ -85,7 +85,7 @@ const fn lower(eight: u64) -> u64 {
 }
 
 /// Whether a text in any case is this one in lower case.
-pub(super) fn is_lower_of(text: &[u8], low: &[u8]) -> bool {
+fn is_lower_of(text: &[u8], low: &[u8]) -> bool {
     let (eights, rest) = text.as_chunks::<8>();
     let (low_eights, low_rest) = low.as_chunks::<8>();
     let same =

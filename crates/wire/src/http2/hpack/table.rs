@@ -16,8 +16,6 @@ pub(super) struct Traits {
     pub(super) known: Known,
     pub(super) pseudo: Option<Pseudo>,
     pub(super) wrong: Option<Malformed>,
-    /// What its encoder calls its name; 0: nothing.
-    pub(super) id: u8,
 }
 
 impl Traits {
@@ -26,11 +24,10 @@ impl Traits {
         known: Known::Other,
         pseudo: None,
         wrong: None,
-        id: 0,
     };
 }
 
-/// Name and value in one piece.
+/// Name and value in one piece, with whatever their owner has between them.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
@@ -39,6 +36,7 @@ pub(super) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// Name and value, where nothing stands between them.
     #[inline]
     pub(super) fn split(self) -> Option<(&'a [u8], &'a [u8])> {
         self.bytes.split_at_checked(self.name)
@@ -49,8 +47,10 @@ impl<'a> Text<'a> {
 pub(super) struct Entry {
     /// Where it begins, counted over the table's whole life.
     at: u32,
+    /// Bytes of the name.
     name: u32,
-    value: u32,
+    /// Bytes of all.
+    length: u32,
     pub(super) traits: Traits,
 }
 
@@ -66,10 +66,12 @@ pub(super) struct Table {
     put: u32,
     size: usize,
     most: usize,
+    /// Bytes between name and value that are the owner's own, and do not count.
+    between: usize,
 }
 
 impl Table {
-    pub(super) const fn new(most: usize) -> Self {
+    pub(super) const fn new(most: usize, between: usize) -> Self {
         Self {
             bytes: Vec::new(),
             base: 0,
@@ -78,6 +80,7 @@ impl Table {
             put: 0,
             size: 0,
             most,
+            between,
         }
     }
 
@@ -122,9 +125,11 @@ impl Table {
     #[inline]
     pub(super) fn text(&self, entry: &Entry) -> Option<Text<'_>> {
         let start = entry.at.wrapping_sub(self.base) as usize;
-        let (name, value) = (entry.name as usize, entry.value as usize);
-        let bytes = self.bytes.get(start..)?.get(..name + value)?;
-        Some(Text { bytes, name })
+        let bytes = self.bytes.get(start..)?.get(..entry.length as usize)?;
+        Some(Text {
+            bytes,
+            name: entry.name as usize,
+        })
     }
 
     pub(super) fn resize(&mut self, most: usize) {
@@ -133,9 +138,9 @@ impl Table {
     }
 
     /// Puts a field in; one that is larger than the table empties it (RFC 7541 section 4.4).
-    pub(super) fn insert(&mut self, parts: [&[u8]; 2], name: usize, traits: Traits) {
-        let length = parts[0].len() + parts[1].len();
-        let size = length + OVERHEAD;
+    pub(super) fn insert(&mut self, parts: [&[u8]; 3], name: usize, traits: Traits) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let size = length - self.between + OVERHEAD;
         self.shrink_to(self.most.saturating_sub(size));
         if size > self.most {
             return;
@@ -152,7 +157,7 @@ impl Table {
         let entry = Entry {
             at: self.base.wrapping_add(at as u32),
             name: name as u32,
-            value: (length - name) as u32,
+            length: length as u32,
             traits,
         };
         self.put = self.put.wrapping_add(1);
@@ -166,7 +171,7 @@ impl Table {
     fn shrink_to(&mut self, size: usize) {
         while self.size > size && self.live > 0 {
             let oldest = self.entries[self.place(self.live as usize - 1)];
-            self.size -= oldest.name as usize + oldest.value as usize + OVERHEAD;
+            self.size -= oldest.length as usize - self.between + OVERHEAD;
             self.live -= 1;
         }
     }
@@ -189,7 +194,7 @@ impl Table {
         const NONE: Entry = Entry {
             at: 0,
             name: 0,
-            value: 0,
+            length: 0,
             traits: Traits::NONE,
         };
         let mut wider = Vec::new();
