@@ -44,7 +44,7 @@ mod open;
 pub mod handover;
 
 use handover::{CarriedState, Heritage};
-use open::{Open, bind_all};
+use open::{Open, bind_all, enough};
 pub use refused::StartError;
 
 /// A running instance.
@@ -123,6 +123,7 @@ impl Control {
         let bindable = overlay.bindable(&plan);
         let bound = bind_all(&bindable, &HashMap::new(), &mut heritage.listeners, count)?;
         drop(bindable);
+        enough(&bound, &HashMap::new(), count)?;
         let mut log = AccessLog::new();
         let opened = open_log(&log, &plan)?;
         once_bound(opened.as_ref().and_then(Opened::made)).map_err(StartError::Bound)?;
@@ -187,6 +188,7 @@ impl Control {
         certificates::load(&plan)?;
         let bindable = self.overlay.bindable(&plan);
         let bound = bind_all(&bindable, &self.open, &mut Vec::new(), self.workers.len())?;
+        enough(&bound, &self.open, self.workers.len())?;
         let opened = open_log(&self.log, &plan)?;
         let gone: Vec<_> = self
             .open

@@ -19,8 +19,9 @@ use crate::live::Published;
 use crate::net::OsNet;
 use crate::worker::Worker;
 
-/// Commands that wait to be heard by one worker.
-const COMMANDS_KEPT: usize = 256;
+/// Commands that wait to be heard by one worker: one for each socket that a process may have comes at a start. The line takes room
+/// for as many as wait.
+const COMMANDS_KEPT: usize = 1024 * 1024;
 
 /// What a worker is told.
 #[derive(Debug)]

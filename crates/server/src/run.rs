@@ -127,6 +127,7 @@ fn started(
             notify: SystemNotify::from_environment(),
             upgrade: UnderWay::default(),
         };
+        warn_of_upgrades(&instance.control);
         instance.say_ready();
         match heir.take() {
             Some(heir) => alone(heir, &given.heritage.listeners).map_err(said)?,
@@ -408,6 +409,7 @@ fn reload(
     match control.reload(plan) {
         Ok(changes) => {
             info!("reloaded: {}", changes.to_string().replace('\n', "; "));
+            warn_of_upgrades(control);
             Some(drain)
         }
         Err(error) => {
@@ -452,6 +454,16 @@ fn warn_of_files(plan: &Plan) {
     if asked > most {
         warn!(
             "`limits.connections` of all listeners are {asked} together, but {files} open files allow {most} connections of clients: raise the limit of open files (ulimit -n, LimitNOFILE=)"
+        );
+    }
+}
+
+/// Says where an upgrade would be refused.
+fn warn_of_upgrades(control: &Control) {
+    let (taken, files) = (control.upgrade_descriptors(), room::open_files());
+    if taken > files {
+        warn!(
+            "an upgrade takes {taken} descriptors, three for each address and worker, and {files} open files are allowed: raise the limit (ulimit -n, LimitNOFILE=)"
         );
     }
 }

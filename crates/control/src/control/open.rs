@@ -9,6 +9,7 @@ use evenkeel_config::plan::Bind;
 use evenkeel_proxy::listener::inherited::Inherited;
 use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
 use evenkeel_proxy::live::{DoorState, listener_of};
+use evenkeel_proxy::room::open_files;
 use evenkeel_proxy::thread::WorkerThread;
 
 use super::{Control, StartError};
@@ -63,7 +64,43 @@ impl Open {
     }
 }
 
+/// Descriptors that a process has beside those of its sockets, however few clients there are, and each worker.
+const OTHERS: (usize, usize) = (64, 8);
+
+/// Sockets, and the descriptors that they take: one here, and one in each worker that listens.
+fn taken(sockets: impl Iterator<Item = usize>, workers: usize) -> (usize, usize) {
+    let each = sockets.map(|count| (count, count + count.max(workers)));
+    each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+/// Whether there are descriptors for all workers: a socket that nobody takes connections from would keep them waiting.
+pub(super) fn enough(
+    bound: &[(Arc<str>, Bind, Bound)],
+    open: &HashMap<Arc<str>, Open>,
+    workers: usize,
+) -> Result<(), StartError> {
+    let fresh = bound.iter().map(|(_, _, bound)| match bound {
+        Bound::Tcp(_, all) => all.len(),
+        Bound::Unix(..) => 1,
+    });
+    let open = open.values().map(|open| open.ears.len());
+    let (_, taken) = taken(fresh.chain(open), workers);
+    let (files, taken) = (open_files(), taken + OTHERS.0 + OTHERS.1 * workers);
+    match taken <= files {
+        true => Ok(()),
+        false => Err(StartError::Descriptors(taken, files)),
+    }
+}
+
 impl Control {
+    /// Descriptors that its sockets take while an upgrade is under way, when each takes one more.
+    #[must_use]
+    pub fn upgrade_descriptors(&self) -> usize {
+        let open = self.open.values().map(|open| open.ears.len());
+        let (sockets, taken) = taken(open, self.workers.len());
+        sockets + taken + OTHERS.0 + OTHERS.1 * self.workers.len()
+    }
+
     /// Has the workers listen on what is bound.
     pub(super) fn listen(&mut self, bound: Vec<(Arc<str>, Bind, Bound)>) {
         let live = self.published.load();

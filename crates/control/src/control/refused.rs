@@ -11,6 +11,8 @@ use evenkeel_config::plan::{Bind, LogTarget};
 pub enum StartError {
     /// An address cannot be bound.
     Bind(Bind, io::Error),
+    /// Its sockets take so many descriptors, of so many that the process may have.
+    Descriptors(usize, usize),
     /// No thread for a worker.
     Thread(io::Error),
     /// Where the access log goes cannot be opened.
@@ -38,6 +40,10 @@ impl fmt::Display for StartError {
             Self::Bind(Bind::Unix(path), error) => {
                 write!(f, "cannot listen on unix:{}: {error}", path.display())
             }
+            Self::Descriptors(taken, files) => write!(
+                f,
+                "cannot listen: the sockets take {taken} descriptors, two for each address and worker, and {files} open files are allowed: raise the limit (ulimit -n, LimitNOFILE=)"
+            ),
             Self::Thread(error) => write!(f, "cannot start a worker: {error}"),
             Self::AccessLog(LogTarget::File(path), error) => {
                 write!(
