@@ -61,6 +61,24 @@ pub(crate) fn mean(seconds: f32) -> Option<f32> {
     (seconds.is_finite() && seconds > 0.0 && seconds <= most).then_some(seconds)
 }
 
+impl CarriedService {
+    /// As it is so much later: what was learned in between is nobody's, but time has passed. Cost: members.
+    #[must_use]
+    pub fn later(mut self, passed: Duration) -> Self {
+        let passed = passed.min(LONGEST);
+        let older = |length: Duration| length.min(LONGEST) + passed;
+        for one in &mut self.backends {
+            one.next = one.next.saturating_sub(passed);
+            one.since = older(one.since);
+            one.warming = one.warming.map(older);
+            if let Some((_, Some(left))) = &mut one.hand {
+                *left = left.saturating_sub(passed);
+            }
+        }
+        self
+    }
+}
+
 impl Service {
     /// What is to go over to another process. Cost: members.
     #[must_use]
@@ -70,7 +88,7 @@ impl Service {
 
     /// Takes in what another process knew of this service, before it serves: of members, the standing with its reason, the breaker
     /// and what was learned. Not what the operator wants: the configuration says it, or [`Service::set_admin`]. Says how many were
-    /// members. Cost: both.
+    /// members. What lasts longer than `now` has is taken to have begun at [`Instant::ZERO`]. Cost: both.
     pub fn take_over(&self, carried: &CarriedService, now: Instant) -> usize {
         self.write(now, |ledger| ledger.take_over(carried, now))
     }

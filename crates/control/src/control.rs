@@ -115,10 +115,7 @@ impl Control {
             }
         };
         certificates::load(&plan)?;
-        let mut overlay = Overlay::default();
-        for listener in &heritage.state.away {
-            overlay.steer_away(&listener.as_str().into(), true);
-        }
+        let mut overlay = Overlay::from(std::mem::take(&mut heritage.state.wanted));
         overlay.follow(&plan);
         let bindable = overlay.bindable(&plan);
         let bound = bind_all(&bindable, &HashMap::new(), &mut heritage.listeners, count)?;
@@ -130,7 +127,7 @@ impl Control {
         let clock = Clock::start();
         let mut names = Names::new(seed());
         names.follow(&plan, clock.now());
-        let members = |service: &ServicePlan| names.members(service);
+        let members = |service: &ServicePlan| overlay.lay(service, names.members(service));
         let mut live = Live::join_members(plan, None, count, &events, clock.now(), members);
         let outlet = log.follow(live.plan.access_log.as_ref(), opened);
         live.outlet = outlet.map_err(StartError::Thread)?;

@@ -1,58 +1,95 @@
 //! Owns what operators want otherwise than the configuration says. It lies over each plan that comes, as far as that still has what
 //! they spoke of: see `docs/decisions/0016-overlay.md`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use evenkeel_balance::backend::BackendId;
-use evenkeel_config::plan::{BackendPlan, ListenerPlan, NamePlan, ServicePlan};
+use evenkeel_config::plan::{BackendPlan, ListenerPlan, ServicePlan};
 use evenkeel_config::{Plan, limits};
 
 use crate::command::{Admin, Refused};
 
-#[derive(Debug, Default)]
-pub(crate) struct Overlay {
-    services: HashMap<Arc<str>, Wishes>,
-    listeners: HashSet<Arc<str>>,
+/// The entry of the configuration that a wish is held to.
+mod entry;
+
+/// What operators want otherwise than the configuration says, as plain data: for another process, or for another start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// By service.
+    pub services: BTreeMap<String, WantedService>,
+    /// Listeners that clients are steered away from.
+    pub away: BTreeSet<String>,
 }
 
 /// What is wanted of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedService {
+    /// All of it drains.
+    pub drains: bool,
+    /// By identity.
+    pub backends: BTreeMap<String, WantedBackend>,
+}
+
+/// What is wanted of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedBackend {
+    /// Its state.
+    pub admin: Admin,
+    /// What its entry in the configuration came to when this was asked for: one that changes was written by somebody with
+    /// something in mind, and wins.
+    pub entry: u64,
+}
+
+impl Wanted {
+    /// Backends of which something is wanted.
+    #[must_use]
+    pub fn backends(&self) -> usize {
+        let each = self.services.values();
+        each.map(|service| service.backends.len()).sum()
+    }
+}
+
 #[derive(Debug, Default)]
-struct Wishes {
-    drains: bool,
-    backends: HashMap<BackendId, (Entry, Admin)>,
+pub(crate) struct Overlay {
+    wanted: Wanted,
+    /// Rises with each change.
+    version: u64,
 }
 
-/// Where a backend stands in the configuration.
-#[derive(Clone, Debug, PartialEq)]
-enum Entry {
-    Listed(BackendPlan),
-    /// Behind one of these names. It may leave DNS and return: only the operator's own text counts.
-    Named(Vec<NamePlan>),
-}
-
-impl Entry {
-    fn of(service: &ServicePlan, id: &BackendId) -> Self {
-        let listed = service.backends.iter().find(|one| one.spec.id == *id);
-        match listed {
-            Some(listed) => Self::Listed(listed.clone()),
-            None => Self::Named(service.names.clone()),
-        }
+impl From<Wanted> for Overlay {
+    fn from(wanted: Wanted) -> Self {
+        Self { wanted, version: 0 }
     }
 }
 
 impl Overlay {
+    /// All of it, and a number that is another one after each change.
+    pub(crate) fn wanted(&self) -> (&Wanted, u64) {
+        (&self.wanted, self.version)
+    }
+
     /// Goes on over another plan: what that has not, or has otherwise, is as it says.
     pub(crate) fn follow(&mut self, plan: &Plan) {
-        self.services.retain(|name, wishes| {
-            let service = plan.services.iter().find(|one| one.name == *name);
-            let Some(service) = service else { return false };
-            let same = |id: &BackendId, entry: &Entry| Entry::of(service, id) == *entry;
-            wishes.backends.retain(|id, (entry, _)| same(id, entry));
+        let services: HashMap<&str, &ServicePlan> =
+            plan.services.iter().map(|one| (&*one.name, one)).collect();
+        let before = self.wanted.backends();
+        let (named, away) = (self.wanted.services.len(), self.wanted.away.len());
+        self.wanted.services.retain(|name, wishes| {
+            let Some(service) = services.get(&**name) else {
+                return false;
+            };
+            if !wishes.backends.is_empty() {
+                let entries = entry::Entries::of(service);
+                let same = |id: &String, one: &WantedBackend| entries.of_id(id) == one.entry;
+                wishes.backends.retain(|id, one| same(id, one));
+            }
             wishes.drains || !wishes.backends.is_empty()
         });
-        let has = |name: &Arc<str>| plan.listeners.iter().any(|one| one.name == *name);
-        self.listeners.retain(has);
+        let has = |name: &String| plan.listeners.iter().any(|one| *one.name == **name);
+        self.wanted.away.retain(has);
+        let same = before == self.wanted.backends()
+            && (named, away) == (self.wanted.services.len(), self.wanted.away.len());
+        self.version += u64::from(!same);
     }
 
     /// Lays itself over the members of a service.
@@ -61,12 +98,12 @@ impl Overlay {
         service: &ServicePlan,
         mut members: Vec<BackendPlan>,
     ) -> Vec<BackendPlan> {
-        let Some(wishes) = self.services.get(&service.name) else {
+        let Some(wishes) = self.wanted.services.get(&*service.name) else {
             return members;
         };
         for one in &mut members {
-            if let Some((_, admin)) = wishes.backends.get(&one.spec.id) {
-                one.spec.admin = *admin;
+            if let Some(wanted) = wishes.backends.get(one.spec.id.as_str()) {
+                one.spec.admin = wanted.admin;
             }
             if wishes.drains && one.spec.admin == Admin::Enabled {
                 one.spec.admin = Admin::Draining;
@@ -82,67 +119,58 @@ impl Overlay {
         member: &BackendPlan,
         admin: Admin,
     ) -> Result<(), Refused> {
-        let all = self.services.values();
-        let count: usize = all.map(|wishes| wishes.backends.len()).sum();
-        let wishes = self.services.entry(service.name.clone()).or_default();
-        let id = &member.spec.id;
+        let count = self.wanted.backends();
+        let id = member.spec.id.as_str();
+        let wishes = self.of(&service.name);
         if member.spec.admin == admin {
-            wishes.backends.remove(id);
+            let was = wishes.backends.remove(id).is_some();
+            self.version += u64::from(was);
             return Ok(());
         }
         if count >= limits::BACKENDS && !wishes.backends.contains_key(id) {
             return Err(Refused::TooMany);
         }
-        let entry = Entry::of(service, id);
-        wishes.backends.insert(id.clone(), (entry, admin));
+        let entry = entry::Entries::of(service).of_id(id);
+        let wanted = WantedBackend { admin, entry };
+        let before = wishes.backends.insert(id.to_owned(), wanted);
+        self.version += u64::from(before != Some(wanted));
         Ok(())
     }
 
     /// Notes whether a whole service drains. True: it was otherwise before.
     pub(crate) fn drain(&mut self, service: &ServicePlan, drains: bool) -> bool {
-        let wishes = self.services.entry(service.name.clone()).or_default();
-        std::mem::replace(&mut wishes.drains, drains) != drains
+        let wishes = self.of(&service.name);
+        let changed = std::mem::replace(&mut wishes.drains, drains) != drains;
+        self.version += u64::from(changed);
+        changed
+    }
+
+    fn of(&mut self, service: &str) -> &mut WantedService {
+        let services = &mut self.wanted.services;
+        services.entry(service.to_owned()).or_default()
     }
 
     /// Notes whether clients are steered away from a listener. True: it was otherwise before.
     pub(crate) fn steer_away(&mut self, listener: &Arc<str>, away: bool) -> bool {
-        match away {
-            true => self.listeners.insert(listener.clone()),
-            false => self.listeners.remove(listener),
-        }
+        let all = &mut self.wanted.away;
+        let changed = match away {
+            true => all.insert(String::from(&**listener)),
+            false => all.remove(&**listener),
+        };
+        self.version += u64::from(changed);
+        changed
     }
 
     /// Whether clients are steered away from it.
     pub(crate) fn is_away(&self, listener: &str) -> bool {
-        self.listeners.contains(listener)
-    }
-
-    /// What is wanted of the backends of a service.
-    pub(crate) fn wanted(&self, service: &str) -> Vec<(String, Admin)> {
-        let wishes = self.services.get(service);
-        let all = wishes.into_iter().flat_map(|wishes| &wishes.backends);
-        all.map(|(id, (_, admin))| (id.as_str().to_owned(), *admin))
-            .collect()
-    }
-
-    /// Whether a whole service drains.
-    pub(crate) fn drains(&self, service: &str) -> bool {
-        (self.services.get(service)).is_some_and(|wishes| wishes.drains)
-    }
-
-    /// Listeners that clients are steered away from.
-    pub(crate) fn away(&self) -> Vec<String> {
-        self.listeners
-            .iter()
-            .map(|one| String::from(&**one))
-            .collect()
+        self.wanted.away.contains(listener)
     }
 
     /// The plan as far as it is to be bound.
     pub(crate) fn bindable<'p>(&self, plan: &'p Plan) -> std::borrow::Cow<'p, Plan> {
         let mut plan = std::borrow::Cow::Borrowed(plan);
-        if !self.listeners.is_empty() {
-            let away = |one: &&mut ListenerPlan| self.listeners.contains(&one.name);
+        if !self.wanted.away.is_empty() {
+            let away = |one: &&mut ListenerPlan| self.is_away(&one.name);
             for listener in plan.to_mut().listeners.iter_mut().filter(away) {
                 listener.binds.clear();
             }
@@ -150,3 +178,6 @@ impl Overlay {
         plan
     }
 }
+
+#[cfg(test)]
+mod tests;

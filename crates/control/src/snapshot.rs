@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use evenkeel_balance::pick::Refusal;
 pub use evenkeel_balance::queue::QueueSnapshot;
-use evenkeel_balance::time::Instant;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
@@ -273,7 +272,7 @@ impl Watch {
     /// Whether it waits for what its names stand for: each has not been looked up once, and it has run for less than ten seconds.
     #[must_use]
     pub fn is_looking_up(&self) -> bool {
-        self.clock.now() < Instant::ZERO + READY_WITHIN && !seen(&self.names).is_begun()
+        self.clock.uptime() < READY_WITHIN && !seen(&self.names).is_begun()
     }
 
     /// Everything, now. Cost: all backends.
@@ -284,7 +283,7 @@ impl Watch {
         let listeners = live.plan.listeners.iter().zip(&live.doors).enumerate();
         Snapshot {
             draining: self.is_draining(),
-            uptime: Duration::from_nanos(self.clock.now().as_nanos()),
+            uptime: self.clock.uptime(),
             workers: self.workers.len(),
             contained_panics: self
                 .workers

@@ -50,6 +50,9 @@ mod notify;
 /// Sockets that it has bound.
 mod activation;
 
+/// What operators want, beyond one process.
+mod overlay;
+
 /// Another process in this one's place.
 mod upgrade;
 

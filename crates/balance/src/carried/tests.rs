@@ -7,7 +7,7 @@ use super::*;
 use crate::ask::Ask;
 use crate::backend::{BackendId, BackendSpec};
 use crate::health::{CheckFault, CheckReport, CheckResult};
-use crate::settings::{ActiveSettings, ServiceSettings};
+use crate::settings::{ActiveSettings, BreakerSettings, ServiceSettings};
 use crate::standing::Standing;
 use crate::verdict::{Outcome, Verdict};
 
@@ -112,6 +112,63 @@ fn an_open_breaker_stays_open_and_tries_in_time() {
             .iter()
             .any(|pick| pick.backend().id().as_str() == "a")
     );
+}
+
+/// What lasts began when it began, and goes on as if nothing had come in between: a ramp, the time of a standing, an open breaker, a
+/// verdict by hand.
+#[test]
+fn times_go_over_and_go_on() {
+    let seconds = Duration::from_secs;
+    let ramped = || {
+        let settings = ServiceSettings {
+            slow_start: seconds(100),
+            breaker: Some(BreakerSettings::default()),
+            ..ServiceSettings::default()
+        };
+        let backends = ["a", "b"].map(BackendSpec::new).into();
+        Service::new("s", settings, backends, Arc::new(()), at(1000)).unwrap()
+    };
+    let seen = |service: &Service, now| {
+        let seen = service.snapshot(now).backends;
+        (
+            seen[1].ramp,
+            [0, 1].map(|at| now.since(seen[at].since).as_secs()),
+        )
+    };
+    let check = |warm_for: u64, passed: u64, ramp: f32| {
+        let before = ramped();
+        before.add(BackendSpec::new("c"), at(1000)).unwrap();
+        before.remove(&"b".into(), at(1000)).unwrap();
+        let then = at(1000 + warm_for);
+        assert_eq!(seen(&before, then).1, [warm_for; 2]);
+        let carried = before.carried(then).later(seconds(passed));
+        let settings = before.settings();
+        let backends = ["a", "c"].map(BackendSpec::new).into();
+        let next = Service::new("s", settings, backends, Arc::new(()), at(2000)).unwrap();
+        next.take_over(&carried, at(2000));
+        let all = warm_for + passed;
+        assert_eq!(seen(&next, at(2000)), (ramp, [all; 2]), "{all} s");
+        let rest = 100_u64.saturating_sub(all);
+        let end = |left: u64| seen(&next, at(2000 + rest - left.min(rest))).0;
+        assert!(end(0) >= 1.0 && (rest == 0 || end(1) < 1.0), "{all} s");
+    };
+    check(0, 0, 0.1);
+    check(20, 0, 0.2);
+    check(20, 30, 0.5);
+    check(60, 0, 0.6);
+    check(60, 30, 0.9);
+    check(60, 40, 1.0);
+    check(99, 1000, 1.0);
+    // Times that are left.
+    let mut carried = ramped().carried(at(1000));
+    carried.backends[0].gate = Gate::Open;
+    carried.backends[0].next = seconds(10);
+    carried.backends[1].hand = Some((false, Some(seconds(10))));
+    for (passed, left) in [(0, 10), (4, 6), (10, 0), (u64::MAX, 0)] {
+        let later = carried.clone().later(seconds(passed));
+        assert_eq!(later.backends[0].next, seconds(left), "{passed}");
+        assert_eq!(later.backends[1].hand, Some((false, Some(seconds(left)))));
+    }
 }
 
 #[test]

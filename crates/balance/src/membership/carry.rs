@@ -46,13 +46,11 @@ impl Ledger {
             }
             self.restand(at, one.reason, now);
             let entry = &mut self.members[at];
-            // The owner's time may have begun later: then, at its start.
+            // Where the owner's time began later: at its start.
             let ago =
                 |length: Duration| Instant::from_nanos(now.nanos_since(Instant::ZERO + length));
             (entry.reason, entry.since) = (one.reason, ago(one.since.min(LONGEST)));
-            // Who was half warm is not made cold.
-            let half = self.settings.slow_start / 2;
-            entry.warming = one.warming.filter(|passed| *passed < half).map(ago);
+            entry.warming = one.warming.map(|passed| ago(passed.min(LONGEST)));
             entry.first = false;
             self.dirty = true;
         }

@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use evenkeel_balance::backend::Admin;
 use evenkeel_balance::carried::CarriedService;
-use evenkeel_proxy::clock::since_1970;
+use evenkeel_proxy::clock::{since_1970, since_boot};
 pub use evenkeel_proxy::listener::inherited::{Inherited, address};
 use evenkeel_proxy::thread;
 pub use evenkeel_proxy::tls::tickets::Carried as CarriedTickets;
 
 use super::Control;
-use crate::command::Command;
+pub use crate::overlay::{Wanted, WantedBackend, WantedService};
 
 /// What an instance begins with.
 #[derive(Debug, Default)]
@@ -30,23 +29,14 @@ pub struct Heritage {
 /// What an instance knows that is worth knowing in another process.
 #[derive(Clone, Debug, Default)]
 pub struct CarriedState {
-    /// By service.
-    pub services: Vec<(String, Known)>,
+    /// What operators want. It is the one thing that nobody else can say again.
+    pub wanted: Wanted,
+    /// When this was so, by the clock of the whole system ([`since_boot`]).
+    pub then: Duration,
+    /// Standing and what was learned, by service.
+    pub services: Vec<(String, CarriedService)>,
     /// The keys of tickets, by listener.
     pub tickets: Vec<(String, CarriedTickets)>,
-    /// Listeners that clients are steered away from.
-    pub away: Vec<String>,
-}
-
-/// What is known of a service.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// Standing and what was learned.
-    pub learned: CarriedService,
-    /// What the operator wants of backends, where that is not what the configuration says.
-    pub wanted: Vec<(String, Admin)>,
-    /// All of it drains.
-    pub drains: bool,
 }
 
 /// What an instance gives to the process that takes its place.
@@ -83,12 +73,8 @@ impl Control {
     fn carried(&self) -> CarriedState {
         let (live, now) = (self.published.load(), self.clock.now());
         let services = live.services.iter().map(|service| {
-            let known = Known {
-                learned: service.state.service.carried(now),
-                wanted: self.overlay.wanted(&service.plan.name),
-                drains: self.overlay.drains(&service.plan.name),
-            };
-            (service.plan.name.to_string(), known)
+            let learned = service.state.service.carried(now);
+            (service.plan.name.to_string(), learned)
         });
         let listeners = live.plan.listeners.iter().zip(&live.terms);
         let tickets = listeners.filter_map(|(listener, terms)| {
@@ -96,10 +82,17 @@ impl Control {
             Some((listener.name.to_string(), carried))
         });
         CarriedState {
+            wanted: self.overlay.wanted().0.clone(),
+            then: since_boot(),
             services: services.collect(),
             tickets: tickets.collect(),
-            away: self.overlay.away(),
         }
+    }
+
+    /// What operators want otherwise than the configuration says, and a number that is another one after each change.
+    #[must_use]
+    pub fn wanted(&self) -> (&Wanted, u64) {
+        self.overlay.wanted()
     }
 
     /// Whether another process has been told what this one knows: commands are refused while it has, since it would not know of them.
@@ -127,26 +120,11 @@ impl Control {
     pub fn begin(&mut self) {
         let (live, now) = (self.published.load(), self.clock.now());
         let carried = std::mem::take(&mut self.carried);
-        for (name, known) in &carried.services {
-            let Some(service) = live.service(name) else {
-                continue;
-            };
-            service.state.service.take_over(&known.learned, now);
-            let each = known
-                .wanted
-                .iter()
-                .map(|(backend, admin)| Command::Backend {
-                    service: name.clone(),
-                    backend: backend.clone(),
-                    admin: *admin,
-                });
-            let whole = known.drains.then(|| Command::Service {
-                service: name.clone(),
-                drain: true,
-            });
-            for command in each.chain(whole) {
-                // Who is no member any more is nobody's to drain.
-                let _ = self.done(&command);
+        // Ramps, bans and verdicts by hand went on while this process started.
+        let passed = since_boot().saturating_sub(carried.then);
+        for (name, learned) in carried.services {
+            if let Some(service) = live.service(&name) {
+                service.state.service.take_over(&learned.later(passed), now);
             }
         }
         for (listener, terms) in live.plan.listeners.iter().zip(&live.terms) {

@@ -1,16 +1,17 @@
 //! Owns the process that takes over, as it sees itself: what it is given, and what it says to the one before it.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use evenkeel_control::control::handover::Inherited;
+use tracing::warn;
 
 use crate::inputs::variable;
 
-use super::manifest::{Given, read};
+use super::manifest::{Given, learned, read};
 use super::successor::Answer;
 use super::{HANDOVER, passing};
 
@@ -43,7 +44,12 @@ pub(crate) fn given() -> Result<Option<(Heir, Given)>, String> {
     stream.set_read_timeout(Some(GIVEN_WITHIN)).map_err(said)?;
     stream.set_write_timeout(Some(GIVEN_WITHIN)).map_err(said)?;
     let (text, sockets) = passing::receive(&stream).map_err(said)?;
-    let given = read(&text, sockets)?;
+    let mut given = read(&text, sockets)?;
+    let mut lines = BufReader::new(&stream);
+    let lost = learned::read(&mut lines, &mut given.heritage.state).map_err(said)?;
+    if lost > 0 {
+        warn!("{lost} entries of what the process before this one learned are not understood");
+    }
     let places = given.heritage.listeners.iter().map(descriptor).collect();
     Ok(Some((Heir { stream, places }, given)))
 }

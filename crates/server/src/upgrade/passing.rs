@@ -1,4 +1,5 @@
-//! Owns how text and sockets go from process to process: a head, the text, then the sockets in portions, each with a byte.
+//! Owns how text and sockets go from process to process: a head, the text, then the sockets in portions, each with a byte. What else
+//! comes goes over the same stream behind them.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -11,13 +12,13 @@ use rustix::net::{
 };
 
 /// What it begins with; another layout has another number.
-const MAGIC: [u8; 8] = *b"EVKLHND1";
+const MAGIC: [u8; 8] = *b"EVKLHND2";
 
-/// The longest text.
-pub(super) const TEXT_MOST: usize = 16 * 1024 * 1024;
+/// The longest text: names of sockets, and a wish for each of 100,000 backends, with identities of 500 bytes.
+pub(super) const TEXT_MOST: usize = 64 * 1024 * 1024;
 
-/// The most sockets.
-const SOCKETS_MOST: usize = 4096;
+/// The most sockets: as many descriptors as a process may have, unless somebody has raised `fs.nr_open`.
+const SOCKETS_MOST: usize = 1024 * 1024;
 
 /// So many in one portion; the kernel takes 253.
 const PORTION: usize = 64;
@@ -33,8 +34,18 @@ const FLAGS: RecvFlags = RecvFlags::empty();
 /// # Errors
 /// Too much of either, or the other end does not take it.
 pub(super) fn send(mut to: &UnixStream, text: &[u8], sockets: &[OwnedFd]) -> io::Result<()> {
-    if text.len() > TEXT_MOST || sockets.len() > SOCKETS_MOST {
-        return Err(wrong("too much to hand over"));
+    if text.len() > TEXT_MOST {
+        return Err(wrong(&format!(
+            "what is to be handed over takes {} MiB, of at most {}",
+            text.len() / 1024 / 1024,
+            TEXT_MOST / 1024 / 1024
+        )));
+    }
+    if sockets.len() > SOCKETS_MOST {
+        let count = sockets.len();
+        return Err(wrong(&format!(
+            "{count} sockets are to be handed over, of at most {SOCKETS_MOST}"
+        )));
     }
     let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
     to.write_all(&MAGIC)?;
@@ -73,8 +84,12 @@ pub(super) fn receive(mut from: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd
     if length > TEXT_MOST || count > SOCKETS_MOST {
         return Err(wrong("the other process hands over too much"));
     }
-    let mut text = vec![0; length];
-    from.read_exact(&mut text)?;
+    let mut text = Vec::new();
+    // As it comes, and not as it is announced.
+    let read = from.take(length as u64).read_to_end(&mut text)?;
+    if read < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let mut sockets = Vec::new();
     while sockets.len() < count {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PORTION))];
@@ -91,9 +106,10 @@ pub(super) fn receive(mut from: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd
             || sockets.len() == before
             || sockets.len() > count
         {
-            return Err(wrong(
-                "sockets are missing: the limit of open files may be too low",
-            ));
+            let got = sockets.len();
+            return Err(wrong(&format!(
+                "{got} of {count} sockets came: the limit of open files may be too low"
+            )));
         }
     }
     Ok((text, sockets))
@@ -110,12 +126,20 @@ mod tests {
 
     use super::*;
 
+    /// More than one message takes, of several kinds, and as many as a thousand addresses have with five workers; behind them the
+    /// stream goes on.
     #[test]
     fn text_and_sockets_arrive_in_order_and_close_at_exec() {
+        crate::run::raise_open_files();
         let (one, two) = UnixStream::pair().unwrap();
-        let sent: Vec<OwnedFd> = (0..150)
-            .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into())
-            .collect();
+        let datagrams = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into();
+        let kinds: [OwnedFd; 3] = [
+            datagrams(),
+            datagrams(),
+            File::open("/dev/null").unwrap().into(),
+        ];
+        let again = |at: usize| kinds[at % 3].try_clone().unwrap();
+        let sent: Vec<OwnedFd> = (0..5_000).map(again).collect();
         let node = |socket: &OwnedFd| {
             File::from(socket.try_clone().unwrap())
                 .metadata()
@@ -125,10 +149,15 @@ mod tests {
         let text = vec![b'x'; 300_000];
         let nodes: Vec<_> = sent.iter().map(node).collect();
         let copy = text.clone();
-        let sending = std::thread::spawn(move || send(&one, &copy, &sent).unwrap());
+        let sending = std::thread::spawn(move || {
+            send(&one, &copy, &sent).unwrap();
+            (&one).write_all(b"more").unwrap();
+        });
         let (got, sockets) = receive(&two).unwrap();
+        let mut more = String::new();
+        (&two).read_to_string(&mut more).unwrap();
         sending.join().unwrap();
-        assert!(got == text);
+        assert!(got == text && more == "more");
         assert_eq!(sockets.iter().map(node).collect::<Vec<_>>(), nodes);
         for socket in &sockets {
             let flags = rustix::io::fcntl_getfd(socket).unwrap();

@@ -4,7 +4,7 @@
 //! descriptor of this process stays open in it, and no code runs between fork and exec.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read};
+use std::io::{BufWriter, ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,9 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use evenkeel_control::control::handover::CarriedState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tracing::warn;
 
+use super::manifest::learned;
 use super::{HANDOVER, passing};
 
 /// How often a waiting thread looks whether it is still wanted.
@@ -38,8 +41,11 @@ pub(crate) struct Order {
     pub(crate) binary: PathBuf,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) within: Duration,
+    /// What must be understood.
     pub(crate) manifest: Vec<u8>,
     pub(crate) sockets: Vec<OwnedFd>,
+    /// What was learned.
+    pub(crate) state: CarriedState,
 }
 
 /// One that serves.
@@ -147,12 +153,20 @@ fn hand_over(
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             Silent::Said("the new process does not take what it is given".into())
         }
+        ErrorKind::InvalidData => Silent::Said(error.to_string()),
         _ => Silent::Left,
     };
     let said = |error: std::io::Error| Silent::Said(error.to_string());
     stream.set_write_timeout(Some(order.within)).map_err(said)?;
     stream.set_read_timeout(Some(LOOK_EVERY)).map_err(said)?;
     passing::send(stream, &order.manifest, &order.sockets).map_err(|error| broken(&error))?;
+    let left_out = learned::write(&mut BufWriter::new(stream), &order.state);
+    let left_out = left_out.map_err(|error| broken(&error))?;
+    if left_out > 0 {
+        warn!(
+            "upgrade: what was learned of {left_out} backends and services does not go over: all of it takes too much room"
+        );
+    }
     let mut looks = order.within.as_millis() / LOOK_EVERY.as_millis() + 1;
     let mut answer = Vec::new();
     let mut piece = [0; 4096];

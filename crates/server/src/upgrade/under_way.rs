@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use evenkeel_control::Control;
+use evenkeel_control::{Control, room};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -125,16 +125,28 @@ fn order(control: &Control, admin: &Served, ask: Ask) -> Result<(Order, Vec<Arc<
         .binary
         .or(own)
         .filter(|path| !path.as_os_str().is_empty());
-    let handover = control.hand_over().map_err(said)?;
+    let handover = control.hand_over().map_err(|error| descriptors(&error))?;
     let (keys, listeners) = handover.listeners.into_iter().unzip();
-    let admin = admin.hand_over().map_err(said)?;
-    let (manifest, sockets) = manifest::write(listeners, admin, &handover.state);
+    let admin = admin.hand_over().map_err(|error| descriptors(&error))?;
+    let (manifest, sockets) = manifest::write(listeners, admin, &handover.state.wanted)?;
     let order = Order {
         binary: binary.map_or_else(|| std::env::current_exe().map_err(said), Ok)?,
         arguments: arguments.collect(),
         within: ask.within,
         manifest,
         sockets,
+        state: handover.state,
     };
     Ok((order, keys))
+}
+
+/// Each socket takes one more descriptor on its way.
+fn descriptors(error: &std::io::Error) -> String {
+    let files = room::open_files();
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::MFILE) => format!(
+            "handing over takes a descriptor for each socket, and of {files} open files none is left: raise the limit (ulimit -n, LimitNOFILE=)"
+        ),
+        _ => error.to_string(),
+    }
 }

@@ -1,6 +1,7 @@
 //! Upgrades as their users meet them: clients that do not stop meanwhile, binaries that do not serve, and managers of services.
 
 mod clients;
+mod known;
 mod systemd;
 
 use std::io::Write;
@@ -541,4 +542,70 @@ fn privileges_stay_dropped() {
         );
         assert!(rest(hold(keel.address, ASKS)).ends_with("here\n"));
     }
+}
+
+/// More sockets than a message between processes takes, or a line of commands once did: each listens, before and after. Where
+/// descriptors are too few that is said, at the start and by the upgrade.
+#[test]
+fn thousands_of_sockets_go_over() {
+    let folder = Folder::new("upgrade-many");
+    let server = nginx(&folder);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let address = |at: u16| {
+        let [high, low] = (at + 2).to_be_bytes();
+        SocketAddr::from(([127, 1, high, low], port))
+    };
+    // 4,150 sockets: two descriptors each, and three on the way.
+    let all: Vec<_> = (0..830).map(address).collect();
+    let binds: Vec<_> = all.iter().map(|one| format!("\"{one}\"")).collect();
+    let web = format!("web: {{ bind: [{}] }}", binds.join(", "));
+    let file = folder.write("keel.yaml", &text("workers: 5", &web, server.address));
+    let arguments = ["-c", file.to_str().unwrap()];
+    // Each of five sockets of an address gets one of these, most probably.
+    let each_answers = || {
+        for one in &all {
+            let asking: Vec<_> = (0..4).map(|_| hold(*one, ASKS)).collect();
+            for one in asking {
+                assert!(rest(one).ends_with("here\n"));
+            }
+        }
+    };
+    let limit = Command::new("sh")
+        .args(["-c", "ulimit -n"])
+        .output()
+        .unwrap();
+    let limit: usize = texts(&limit).0.trim().parse().unwrap_or(usize::MAX);
+    if limit < 13_000 {
+        let why = format!("SKIPPED: {limit} open files are too few");
+        let _ = writeln!(std::io::stderr(), "{why}");
+        return;
+    }
+    let mut keel = Evenkeel::run(&arguments);
+    each_answers();
+    let mut line = Line::default();
+    line.upgrade(&mut keel, &[]);
+    each_answers();
+    assert!(!keel.said.contains("an upgrade takes"), "{}", keel.said);
+    line.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+
+    let keel = Evenkeel::run_limited("-n 10000", &arguments);
+    let warned = "an upgrade takes 12554 descriptors, three for each address and worker, and 10000 open files are allowed";
+    assert!(keel.said.contains(warned), "{}", keel.said);
+    let (_, said) = texts(&upgrade(&keel, &[]));
+    let why =
+        "handing over takes a descriptor for each socket, and of 10000 open files none is left";
+    assert!(said.contains(why), "{said}");
+    each_answers();
+    drop(keel);
+
+    let limited = "ulimit -n 8000 && exec \"$0\" run \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_evenkeel")]);
+    let (_, said) = texts(&command.args(arguments).output().unwrap());
+    let why = "the sockets take 8404 descriptors, two for each address and worker, and 8000 open files are allowed";
+    assert!(said.contains(why), "{said}");
 }

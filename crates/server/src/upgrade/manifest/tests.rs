@@ -1,3 +1,9 @@
+use std::collections::BTreeMap;
+
+use evenkeel_config::limits;
+use evenkeel_control::command::Admin;
+use evenkeel_control::control::handover::{WantedBackend, WantedService};
+
 use super::*;
 
 fn sockets(count: usize) -> Vec<OwnedFd> {
@@ -5,56 +11,26 @@ fn sockets(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| socket()).collect()
 }
 
-fn backend(reason: Reason) -> CarriedBackend {
-    CarriedBackend {
-        id: "10.0.0.1:80".into(),
-        checked: Active::Down,
-        hand: Some((false, Some(Duration::from_millis(2500)))),
-        gate: Gate::HalfOpen,
-        next: Duration::from_secs(3),
-        openings: 2,
-        consecutive: 5,
-        latency: Some(0.25),
-        learned: Learned {
-            slowness: 2.0,
-            failing: 0.5,
-        },
-        warming: Some(Duration::from_secs(1)),
-        reason,
-        since: Duration::from_secs(600),
+/// So many backends of a service are wanted otherwise.
+fn wanted(count: usize, id: impl Fn(usize) -> String) -> Wanted {
+    let admins = [Admin::Draining, Admin::Disabled, Admin::Enabled];
+    let backend = |at: usize| {
+        let (admin, entry) = (admins[at % 3], at as u64);
+        (id(at), WantedBackend { admin, entry })
+    };
+    let service = WantedService {
+        drains: true,
+        backends: (0..count).map(backend).collect(),
+    };
+    Wanted {
+        services: BTreeMap::from([("api".to_owned(), service)]),
+        away: ["side".to_owned()].into(),
     }
 }
 
 #[test]
 fn what_is_written_is_read() {
-    let reasons = Reason::ALL.into_iter().chain([
-        Reason::ChecksFailed(CheckFault::Status(503)),
-        Reason::ChecksFailed(CheckFault::Timeout),
-    ]);
-    let learned = CarriedService {
-        classes: vec![Some(0.5), None],
-        backends: reasons.map(backend).collect(),
-    };
-    let wanted = vec![
-        ("a".to_owned(), Admin::Draining),
-        ("b".to_owned(), Admin::Disabled),
-    ];
-    let tickets = CarriedTickets {
-        all: vec![[7; _], [8; _]],
-        sealed: Duration::from_secs(60),
-    };
-    let state = CarriedState {
-        services: vec![(
-            "api".into(),
-            Known {
-                learned: learned.clone(),
-                wanted: wanted.clone(),
-                drains: true,
-            },
-        )],
-        tickets: vec![("web".into(), tickets.clone())],
-        away: vec!["side".into()],
-    };
+    let wanted = wanted(3, |at| format!("10.0.0.{at}:80"));
     let one = |name: &str, bind: Bind, count, file| Inherited {
         listener: Some(name.into()),
         bind,
@@ -69,8 +45,9 @@ fn what_is_written_is_read() {
             one("x", path.clone(), 1, true),
         ],
         vec![one("admin", address.clone(), 1, false)],
-        &state,
-    );
+        &wanted,
+    )
+    .unwrap();
     assert_eq!(all.len(), 5);
     let given = read(&text, all).unwrap();
     let [web, x] = &given.heritage.listeners[..] else {
@@ -82,54 +59,54 @@ fn what_is_written_is_read() {
     );
     assert_eq!((&web.bind, &x.bind, x.file), (&address, &path, true));
     assert_eq!(given.admin.len(), 1);
-    let CarriedState {
-        services,
-        tickets: read,
-        away,
-    } = given.heritage.state;
-    assert_eq!(services[0].1.learned, learned);
-    assert_eq!(
-        (&services[0].1.wanted, services[0].1.drains),
-        (&wanted, true)
-    );
-    assert_eq!(away, ["side"]);
-    assert!(read[0].0 == "web" && read[0].1 == tickets);
+    assert_eq!(given.heritage.state.wanted, wanted);
 }
 
-/// An older or a newer process: what is not known is passed over, what is missing is nothing, sockets must be right.
+/// However many backends there may be, what operators want of them goes over; or nothing does, and it is said.
+#[test]
+fn what_operators_want_goes_over_whole_or_not_at_all() {
+    let all = wanted(limits::BACKENDS, |at| format!("{at}{}", "x".repeat(253)));
+    let (text, _) = write(Vec::new(), Vec::new(), &all).unwrap();
+    let given = read(&text, Vec::new()).unwrap();
+    assert!(given.heritage.state.wanted == all);
+    let few = wanted(10, |at| format!("b{at}"));
+    let most = write(Vec::new(), Vec::new(), &few).unwrap().0.len();
+    assert!(write_within(most, Vec::new(), Vec::new(), &few).is_ok());
+    let refused = write_within(most - 1, Vec::new(), Vec::new(), &few);
+    let why = "what operators want of 10 backends take";
+    assert!(refused.unwrap_err().contains(why));
+}
+
+/// An older or a newer process: what is not known of a socket is passed over, what is missing is nothing; sockets, and what operators
+/// want, must be right.
 #[test]
 fn another_version_is_understood_as_far_as_it_goes() {
     let group = r#"{"name":"web","bind":"127.0.0.1:1","sockets":1,"colour":"red"}"#;
-    let check = |state: &str, services: usize, backends: usize| {
-        let text = format!(r#"{{"listeners":[{group}],"more":[1],"state":{state}}}"#);
-        let given = read(text.as_bytes(), sockets(1)).unwrap();
-        assert_eq!(given.heritage.listeners.len(), 1, "{state}");
-        let read = given.heritage.state.services;
-        let all: usize = read.iter().map(|(_, one)| one.learned.backends.len()).sum();
-        assert_eq!((read.len(), all), (services, backends), "{state}");
+    let check = |wanted: &str, backends: Option<usize>| {
+        let text = format!(r#"{{"listeners":[{group}],"more":[1]{wanted}}}"#);
+        let read = read(text.as_bytes(), sockets(1));
+        let read = read.map(|given| {
+            assert_eq!(given.heritage.listeners.len(), 1, "{wanted}");
+            given.heritage.state.wanted.backends()
+        });
+        assert_eq!(read.as_ref().ok(), backends.as_ref(), "{wanted} {read:?}");
     };
-    check("null", 0, 0);
-    check("7", 0, 0);
-    check(r#"{"services":{"api":{"backends":7}}}"#, 0, 0);
-    let good = r#"{"id":"a","checked":"up","gate":"open","reason":"joined","more":1}"#;
-    check(
-        &format!(r#"{{"services":{{"api":{{"backends":[{good}]}}}}}}"#),
-        1,
-        1,
-    );
-    for bad in [
-        good.replace("open", "ajar"),
-        good.replace("joined", "whim"),
-        good.replace("\"up\"", "\"sideways\""),
-        good.replace("\"more\":1", "\"next_s\":-1"),
-        good.replace("\"more\":1", "\"since_s\":1e300"),
-        good.replace("\"more\":1", "\"hand\":true,\"hand_left_s\":-5"),
+    check("", Some(0));
+    check(r#","wanted":{}"#, Some(0));
+    let good =
+        r#","wanted":{"services":{"api":{"backends":{"a":{"state":"disabled","entry":"1f"}}}}}"#;
+    check(good, Some(1));
+    for (from, to) in [
+        ("disabled", "resting"),
+        ("1f", "1g"),
+        ("1f", "10000000000000000"),
+        ("\"state\":\"disabled\",", ""),
+        ("\"entry\"", "\"until_s\":7,\"entry\""),
+        ("\"backends\"", "\"weights\""),
+        ("\"services\"", "\"tiers\""),
+        ("{\"services\"", "7,\"x\":{\"services\""),
     ] {
-        check(
-            &format!(r#"{{"services":{{"api":{{"backends":[{bad},{good}]}}}}}}"#),
-            1,
-            1,
-        );
+        check(&good.replace(from, to), None);
     }
     for (text, count) in [
         ("", 0),

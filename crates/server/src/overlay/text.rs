@@ -1,0 +1,98 @@
+//! Owns what operators want as text, for another process and for the file. Strict: what is not understood is not what was wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_config::limits;
+use evenkeel_control::command::Admin;
+use evenkeel_control::control::handover::{Wanted, WantedBackend, WantedService};
+use serde::{Deserialize, Serialize};
+
+/// All of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Text {
+    services: BTreeMap<String, Service>,
+    /// Those that clients are steered away from.
+    listeners_drained: BTreeSet<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Service {
+    drains: bool,
+    backends: BTreeMap<String, Backend>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Backend {
+    /// `enabled`, `draining` or `disabled`.
+    state: String,
+    /// What its entry in the configuration comes to, in hexadecimal digits.
+    entry: String,
+}
+
+const WORDS: [(&str, Admin); 3] = [
+    ("enabled", Admin::Enabled),
+    ("draining", Admin::Draining),
+    ("disabled", Admin::Disabled),
+];
+
+impl From<&Wanted> for Text {
+    fn from(wanted: &Wanted) -> Self {
+        let backend = |(id, one): (&String, &WantedBackend)| {
+            let known = WORDS.iter().find(|(_, admin)| *admin == one.admin);
+            let backend = Backend {
+                state: known.map_or("", |(word, _)| word).to_owned(),
+                entry: format!("{:016x}", one.entry),
+            };
+            (id.clone(), backend)
+        };
+        let service = |(name, one): (&String, &WantedService)| {
+            let service = Service {
+                drains: one.drains,
+                backends: one.backends.iter().map(backend).collect(),
+            };
+            (name.clone(), service)
+        };
+        // One of which everything is wanted as the configuration says says nothing.
+        let services = wanted.services.iter();
+        let services = services.filter(|(_, one)| one.drains || !one.backends.is_empty());
+        Self {
+            services: services.map(service).collect(),
+            listeners_drained: wanted.away.clone(),
+        }
+    }
+}
+
+impl TryFrom<Text> for Wanted {
+    type Error = String;
+
+    fn try_from(text: Text) -> Result<Self, String> {
+        let mut wanted = Self {
+            away: text.listeners_drained,
+            ..Self::default()
+        };
+        for (name, service) in text.services {
+            let mut backends = BTreeMap::new();
+            for (id, one) in service.backends {
+                let known = WORDS.iter().find(|(word, _)| *word == one.state);
+                let wrong = |what: &str, is: &str| {
+                    format!("{what} of backend {id} of service {name} is {is:?}")
+                };
+                let (_, admin) = known.ok_or_else(|| wrong("state", &one.state))?;
+                let entry = u64::from_str_radix(&one.entry, 16);
+                let entry = entry.map_err(|_| wrong("entry", &one.entry))?;
+                let admin = *admin;
+                backends.insert(id, WantedBackend { admin, entry });
+            }
+            let drains = service.drains;
+            let service = WantedService { drains, backends };
+            wanted.services.insert(name, service);
+        }
+        match wanted.backends() {
+            ..=limits::BACKENDS => Ok(wanted),
+            more => Err(format!("{more} backends, of at most {}", limits::BACKENDS)),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Owns what was learned, as lines of JSON: the keys of tickets, then services and their backends, those first whose standing somebody
+//! or something has changed. Each line is understood on its own.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Read, Write};
+use std::time::Duration;
+
+use evenkeel_balance::breaker::Gate;
+use evenkeel_balance::carried::{CarriedBackend, CarriedService};
+use evenkeel_balance::health::{Active, CheckFault};
+use evenkeel_balance::learn::speed::Learned;
+use evenkeel_balance::standing::Reason;
+use evenkeel_control::control::handover::{CarriedState, CarriedTickets};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of all lines: 100,000 backends take some 30 MiB.
+const LEARNED_MOST: usize = 64 * 1024 * 1024;
+
+/// Bytes of one line: a backend with the longest of identities, or the latencies of all classes.
+const LINE_MOST: usize = 1024 * 1024;
+
+/// One of them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tickets: Option<Tickets>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes_s: Option<Vec<Option<f32>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<Backend>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Tickets {
+    listener: String,
+    secrets: Vec<Vec<u8>>,
+    sealed_s: f64,
+}
+
+/// Words are those of logs and metrics.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Backend {
+    id: String,
+    checked: String,
+    hand: Option<bool>,
+    hand_left_s: Option<f64>,
+    gate: String,
+    next_s: f64,
+    openings: u32,
+    consecutive: u32,
+    latency_s: Option<f32>,
+    slowness: Option<f32>,
+    failing: Option<f32>,
+    warming_s: Option<f64>,
+    reason: String,
+    fault: Option<String>,
+    since_s: f64,
+}
+
+/// Writes as much as there is room for, and an end. Says how many backends and services were left out.
+///
+/// # Errors
+/// The other end does not take it.
+pub(crate) fn write(to: &mut impl Write, state: &CarriedState) -> io::Result<usize> {
+    write_within(LEARNED_MOST, to, state)
+}
+
+fn write_within(most: usize, to: &mut impl Write, state: &CarriedState) -> io::Result<usize> {
+    let (mut left, mut out) = (most, 0);
+    let mut line = |line: &Line| -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        if text.len() > left.min(LINE_MOST) {
+            out += 1;
+            return Ok(());
+        }
+        left -= text.len();
+        to.write_all(&text)
+    };
+    line(&Line {
+        then_ns: u64::try_from(state.then.as_nanos()).ok(),
+        ..Line::default()
+    })?;
+    for (listener, carried) in &state.tickets {
+        line(&Line {
+            tickets: Some(Tickets {
+                listener: listener.clone(),
+                secrets: carried.all.iter().map(|secret| secret.to_vec()).collect(),
+                sealed_s: carried.sealed.as_secs_f64(),
+            }),
+            ..Line::default()
+        })?;
+    }
+    for (service, learned) in &state.services {
+        line(&Line {
+            service: Some(service.clone()),
+            classes_s: Some(learned.classes.clone()),
+            ..Line::default()
+        })?;
+    }
+    for marked in [true, false] {
+        for (service, learned) in &state.services {
+            let backends = learned.backends.iter();
+            for one in backends.filter(|one| is_marked(one) == marked) {
+                line(&Line {
+                    service: Some(service.clone()),
+                    backend: Some(one.into()),
+                    ..Line::default()
+                })?;
+            }
+        }
+    }
+    to.write_all(b"\n")?;
+    to.flush()?;
+    Ok(out)
+}
+
+/// Whether more is lost with it than a mean.
+fn is_marked(one: &CarriedBackend) -> bool {
+    one.hand.is_some() || one.gate != Gate::Closed || one.checked == Active::Down
+}
+
+/// Reads it all into `state`. Says how many lines were not understood.
+///
+/// # Errors
+/// It does not end, or is longer than it may be.
+pub(crate) fn read(from: &mut impl BufRead, state: &mut CarriedState) -> io::Result<usize> {
+    let mut services: BTreeMap<String, CarriedService> = BTreeMap::new();
+    let (mut left, mut lost) = (LEARNED_MOST + LINE_MOST, 0);
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        let most = left.min(LINE_MOST) as u64;
+        let read = from.by_ref().take(most).read_until(b'\n', &mut text)?;
+        left -= read;
+        match &*text {
+            b"\n" => break,
+            [line @ .., b'\n'] => lost += usize::from(!take(line, &mut services, state)),
+            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+    state.services = services.into_iter().collect();
+    Ok(lost)
+}
+
+/// Takes one in. False: it is not understood.
+fn take(
+    line: &[u8],
+    services: &mut BTreeMap<String, CarriedService>,
+    state: &mut CarriedState,
+) -> bool {
+    let Ok(line) = serde_json::from_slice::<Line>(line) else {
+        return false;
+    };
+    if let Some(then) = line.then_ns {
+        state.then = Duration::from_nanos(then);
+    }
+    if let Some(tickets) = line.tickets {
+        let secrets = tickets.secrets.into_iter();
+        let Some(sealed) = length(tickets.sealed_s) else {
+            return false;
+        };
+        let carried = CarriedTickets {
+            all: secrets
+                .filter_map(|secret| secret.try_into().ok())
+                .collect(),
+            sealed,
+        };
+        state.tickets.push((tickets.listener, carried));
+    }
+    let Some(service) = line.service else {
+        return true;
+    };
+    let service = services.entry(service).or_default();
+    if let Some(classes) = line.classes_s {
+        service.classes = classes;
+    }
+    match line.backend.map(Backend::carried) {
+        Some(Some(backend)) => service.backends.push(backend),
+        Some(None) => return false,
+        None => {}
+    }
+    true
+}
+
+impl From<&CarriedBackend> for Backend {
+    fn from(one: &CarriedBackend) -> Self {
+        let fault = match one.reason {
+            Reason::ChecksFailed(fault) => Some(fault_word(fault)),
+            _ => None,
+        };
+        let (hand, left) = one.hand.unzip();
+        Self {
+            id: one.id.clone(),
+            checked: checked_word(one.checked).into(),
+            hand,
+            hand_left_s: left.flatten().map(|left| left.as_secs_f64()),
+            gate: gate_word(one.gate).into(),
+            next_s: one.next.as_secs_f64(),
+            openings: one.openings,
+            consecutive: one.consecutive,
+            latency_s: one.latency,
+            slowness: Some(one.learned.slowness),
+            failing: Some(one.learned.failing),
+            warming_s: one.warming.map(|passed| passed.as_secs_f64()),
+            reason: one.reason.word().into(),
+            fault,
+            since_s: one.since.as_secs_f64(),
+        }
+    }
+}
+
+impl Backend {
+    /// None: a word of it is unknown, so that the rest cannot be believed.
+    fn carried(self) -> Option<CarriedBackend> {
+        let left = self.hand_left_s.map(length);
+        let reason = *Reason::ALL
+            .iter()
+            .find(|reason| reason.word() == self.reason)?;
+        Some(CarriedBackend {
+            id: self.id,
+            checked: [Active::Unproven, Active::Up, Active::Down]
+                .into_iter()
+                .find(|one| checked_word(*one) == self.checked)?,
+            hand: match (self.hand, left) {
+                (Some(healthy), None) => Some((healthy, None)),
+                (Some(healthy), Some(left)) => Some((healthy, Some(left?))),
+                (None, _) => None,
+            },
+            gate: [Gate::Closed, Gate::Open, Gate::HalfOpen]
+                .into_iter()
+                .find(|one| gate_word(*one) == self.gate)?,
+            next: length(self.next_s)?,
+            openings: self.openings,
+            consecutive: self.consecutive,
+            latency: self.latency_s,
+            learned: Learned {
+                slowness: self.slowness.unwrap_or(1.0),
+                failing: self.failing.unwrap_or(0.0),
+            },
+            warming: self.warming_s.and_then(length),
+            reason: match reason {
+                Reason::ChecksFailed(_) => Reason::ChecksFailed(fault(self.fault.as_deref())),
+                other => other,
+            },
+            since: length(self.since_s)?,
+        })
+    }
+}
+
+fn length(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn checked_word(checked: Active) -> &'static str {
+    match checked {
+        Active::Unproven => "unproven",
+        Active::Up => "up",
+        Active::Down => "down",
+    }
+}
+
+fn gate_word(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Closed => "closed",
+        Gate::Open => "open",
+        Gate::HalfOpen => "half_open",
+    }
+}
+
+/// What a check failed by; those of other protocols lose their own word.
+const FAULTS: [(&str, CheckFault); 5] = [
+    ("timeout", CheckFault::Timeout),
+    ("refused", CheckFault::Refused),
+    ("reset", CheckFault::Reset),
+    ("mismatch", CheckFault::Mismatch),
+    ("malformed", CheckFault::Malformed),
+];
+
+fn fault_word(fault: CheckFault) -> String {
+    match fault {
+        CheckFault::Status(status) => format!("status {status}"),
+        fault => {
+            let known = FAULTS.iter().find(|(_, one)| *one == fault);
+            known.map_or("other", |(word, _)| word).into()
+        }
+    }
+}
+
+fn fault(word: Option<&str>) -> CheckFault {
+    let word = word.unwrap_or_default();
+    let status = word
+        .strip_prefix("status ")
+        .and_then(|status| status.parse().ok());
+    let known = FAULTS.iter().find(|(one, _)| *one == word);
+    let known = known.map_or(CheckFault::Other, |(_, fault)| *fault);
+    status.map_or(known, CheckFault::Status)
+}
+
+#[cfg(test)]
+mod tests;
