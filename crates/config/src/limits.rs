@@ -50,6 +50,9 @@ pub const MAP_HOSTS: usize = 100_000;
 /// Bytes of a file that a configuration names.
 pub const FILE_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes of the file that keeps what operators want over a restart: a wish for each of 100,000 backends takes some half.
+pub const OVERLAY_BYTES: usize = 64 * 1024 * 1024;
+
 /// Services of one configuration: each has counters and idle connections in every worker.
 pub const SERVICES: usize = 10_000;
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Commands that wait; who comes later is told to come back.
 const LINE: usize = 64;
 
-/// A change that an operator asks for. It holds over reloads, and not over a new start.
+/// A change that an operator asks for. It holds over reloads, and over a new start that is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// What is wanted of a backend, until its entry in the configuration changes or goes.

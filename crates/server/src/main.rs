@@ -79,7 +79,7 @@ enum Command {
     ///
     /// SIGHUP reloads, SIGUSR1 opens the access log anew, SIGUSR2 upgrades, SIGTERM drains. Exit code: 0 drained, 1 could not start, 2 wrong usage, 3 cut what was left when the drain's
     /// deadline had passed.
-    Run(inputs::Arguments),
+    Run(run::Flags),
     /// Say everything that is wrong with a configuration
     ///
     /// A rule that is never reached is said where that is certain. Not found: a pattern that only several other patterns fill

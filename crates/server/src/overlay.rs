@@ -1,4 +1,300 @@
-//! Owns what operators want of a running instance, beyond it.
+//! Owns what operators want of a running instance, beyond its process: the file that a new start reads, and the writing of it.
+//!
+//! The control plane says what is wanted and never waits for a disk: a thread writes, a change at a time, and whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use evenkeel_config::limits::OVERLAY_BYTES;
+use evenkeel_control::Control;
+use evenkeel_control::control::handover::Wanted;
+use rustix::fs::{Access, OFlags, access};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::inputs::variable;
+use text::Text;
 
 /// As text.
 pub(crate) mod text;
+
+/// The only layout so far.
+const VERSION: u32 = 1;
+
+const NAME: &str = "overlay.json";
+
+/// Ticks from a write that failed to the next: ten seconds.
+const REST: u32 = 100;
+
+/// A disk that does not answer does not keep a process that ends.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// Where it is kept.
+#[derive(Args, Clone)]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// Keep what operators want (drain, disable) in this directory, over restarts; without it, in the `StateDirectory` of a unit of
+    /// systemd, else in memory
+    #[arg(long, value_name = "PATH")]
+    state_dir: Option<PathBuf>,
+    /// Leave what is kept there alone: begin with the configuration, and keep nothing over a restart
+    #[arg(long)]
+    no_overlay: bool,
+}
+
+/// The file's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    wanted: Text,
+}
+
+/// What every version of it has.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+impl Flags {
+    fn place(&self) -> Option<PathBuf> {
+        // Of several the first is the unit's own.
+        let of_unit = || {
+            let all = variable("STATE_DIRECTORY")?;
+            let first = std::env::split_paths(&all).next();
+            first.filter(|path| !path.as_os_str().is_empty())
+        };
+        let folder = self.state_dir.clone().or_else(of_unit);
+        Some(folder.filter(|_| !self.no_overlay)?.join(NAME))
+    }
+
+    /// What was wanted when the last process ended.
+    ///
+    /// # Errors
+    /// A file that is there and is not understood, in words: who starts without it has clients sent to backends that were disabled.
+    pub(crate) fn read(&self) -> Result<Wanted, String> {
+        let Some(place) = self.place() else {
+            return Ok(Wanted::default());
+        };
+        read(&place).map_err(|why| {
+            format!(
+                "{}: {why}; mend or remove it, or start with --no-overlay",
+                place.display()
+            )
+        })
+    }
+
+    /// Goes on with what was read, or was handed over by another process; that has not written all of it, perhaps.
+    pub(crate) fn keep(&self, handed_over: bool) -> Kept {
+        let place = self.place();
+        if let Some(place) = &place {
+            let folder = place.parent().unwrap_or(place);
+            if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+                warn!(
+                    "what operators want cannot be kept in {}, and is lost by a restart: {error}",
+                    folder.display()
+                );
+            }
+            if !handed_over {
+                clear(folder);
+            }
+        }
+        Kept {
+            place,
+            written: (!handed_over).then_some(0),
+            writing: None,
+            rest: 0,
+            failed: false,
+        }
+    }
+}
+
+/// Takes away what processes left that were killed while they wrote.
+fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        let process = process.and_then(|rest| rest.strip_prefix('.'));
+        if process.is_some_and(|process| process.parse::<u32>().is_ok()) {
+            // What cannot be taken away is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn read(place: &Path) -> Result<Wanted, String> {
+    let said = |error: std::io::Error| error.to_string();
+    let mut options = File::options();
+    // Neither a pipe that nobody writes to, nor a way to what only this process may read.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = options
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(place);
+    let file = match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Wanted::default()),
+        opened => opened.map_err(said)?,
+    };
+    if !file.metadata().map_err(said)?.is_file() {
+        return Err("it is no file".into());
+    }
+    let mut bytes = Vec::new();
+    let most = OVERLAY_BYTES as u64;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(said)?;
+    if bytes.len() > OVERLAY_BYTES {
+        return Err(format!("it has more than {OVERLAY_BYTES} bytes"));
+    }
+    understood(&bytes)
+}
+
+fn understood(bytes: &[u8]) -> Result<Wanted, String> {
+    let said = |error: serde_json::Error| format!("it is not understood: {error}");
+    let head: Head = serde_json::from_slice(bytes).map_err(said)?;
+    if head.version != VERSION {
+        let version = head.version;
+        return Err(format!(
+            "it is of version {version}, and this binary knows {VERSION}"
+        ));
+    }
+    let document: Document = serde_json::from_slice(bytes).map_err(said)?;
+    document.wanted.try_into()
+}
+
+/// Whole, or as it was.
+fn write(place: &Path, wanted: &Wanted) -> Result<(), String> {
+    let document = Document {
+        version: VERSION,
+        wanted: wanted.into(),
+    };
+    let text = serde_json::to_vec(&document).map_err(|error| error.to_string())?;
+    if text.len() > OVERLAY_BYTES {
+        return Err(format!("{} bytes, of at most {OVERLAY_BYTES}", text.len()));
+    }
+    // A process that takes over writes while the one before it may.
+    let fresh = place.with_file_name(format!("{NAME}.{}", std::process::id()));
+    let written = (|| {
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&fresh)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&fresh, place)?;
+        File::open(place.parent().unwrap_or(place))?.sync_all()
+    })();
+    written.map_err(|error: std::io::Error| {
+        // It may not be there.
+        let _ = fs::remove_file(&fresh);
+        error.to_string()
+    })
+}
+
+/// The file of an instance that runs.
+pub(crate) struct Kept {
+    /// None: it is kept nowhere.
+    place: Option<PathBuf>,
+    /// What the file holds. None: nobody knows.
+    written: Option<u64>,
+    writing: Option<(u64, oneshot::Receiver<Result<(), String>>)>,
+    /// Ticks until it is tried again.
+    rest: u32,
+    failed: bool,
+}
+
+impl Kept {
+    /// Says what is wanted otherwise than the configuration says, at a start.
+    pub(crate) fn say(&self, control: &Control) {
+        let (wanted, _) = control.wanted();
+        let services = wanted.services.values().filter(|one| one.drains).count();
+        let (backends, listeners) = (wanted.backends(), wanted.away.len());
+        if let Some(place) = &self.place
+            && services + backends + listeners > 0
+        {
+            info!(
+                "{} says what operators want of {backends} backends, {services} services and {listeners} listeners",
+                place.display()
+            );
+        }
+    }
+
+    /// Has written what changed, once a tick.
+    pub(crate) fn follow(&mut self, control: &Control) {
+        let Some(place) = &self.place else { return };
+        if let Some((version, outcome)) = &mut self.writing {
+            let outcome = match outcome.try_recv() {
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Closed) => Err("there is no thread for it".into()),
+                Ok(outcome) => outcome,
+            };
+            let version = *version;
+            self.writing = None;
+            match outcome {
+                Ok(()) => {
+                    self.written = Some(version);
+                    if std::mem::take(&mut self.failed) {
+                        info!("what operators want is kept in {} again", place.display());
+                    }
+                }
+                Err(why) => {
+                    self.rest = REST;
+                    if !std::mem::replace(&mut self.failed, true) {
+                        error!(
+                            "what operators want is not kept in {}, and is lost by a restart: {why}",
+                            place.display()
+                        );
+                    }
+                }
+            }
+        }
+        let (wanted, version) = control.wanted();
+        if self.written == Some(version) {
+            return;
+        }
+        if self.rest > 0 {
+            self.rest -= 1;
+            return;
+        }
+        let (sender, outcome) = oneshot::channel();
+        let (place, wanted) = (place.clone(), wanted.clone());
+        // Without a thread the sender is dropped, and that is heard.
+        let _ = std::thread::Builder::new()
+            .name("overlay".into())
+            .spawn(move || {
+                // Nobody may wait for it any more.
+                let _ = sender.send(write(&place, &wanted));
+            });
+        self.writing = Some((version, outcome));
+    }
+
+    /// Leaves it to another process.
+    pub(crate) fn give_up(&mut self) {
+        self.place = None;
+    }
+
+    /// Has written what is not yet, before the process ends.
+    pub(crate) async fn finish(&mut self, control: &Control) {
+        self.rest = 0;
+        let all = async {
+            self.follow(control);
+            while let Some((version, outcome)) = self.writing.take() {
+                if outcome.await.is_ok_and(|outcome| outcome.is_ok()) {
+                    self.written = Some(version);
+                    self.follow(control);
+                }
+            }
+        };
+        let _ = timeout(LAST_WRITE, all).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_control::control::handover::Inherited;
@@ -25,6 +26,7 @@ use crate::admin::Served;
 use crate::inputs::{Arguments, Read};
 use crate::log::Format;
 use crate::notify::Notify as SystemNotify;
+use crate::overlay::{self, Kept};
 use crate::privileges::Target;
 use crate::upgrade::door::{self, Asked};
 use crate::upgrade::heir::{self, Heir};
@@ -46,7 +48,18 @@ const NEWS_LINES: usize = 10;
 /// Workers count their connections ten times a second; one that is stuck is not waited for.
 const COUNTED: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+/// What `run` is told.
+#[derive(Args)]
+#[group(skip)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    inputs: Arguments,
+    #[command(flatten)]
+    overlay: overlay::Flags,
+}
+
+pub(crate) fn run(flags: &Flags) -> ExitCode {
+    let arguments = &flags.inputs;
     let format = match arguments.log.begin() {
         Ok(format) => format,
         Err(error) => {
@@ -55,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     let mut heir = None;
-    match heir::given().and_then(|given| started(arguments, format, given, &mut heir)) {
+    match heir::given().and_then(|given| started(flags, format, given, &mut heir)) {
         Ok(code) => code,
         Err(why) => {
             error!("not started: {why}");
@@ -72,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 /// # Errors
 /// It could not start, in words.
 fn started(
-    arguments: &Arguments,
+    flags: &Flags,
     format: Format,
     given: Option<(Heir, Given)>,
     heir: &mut Option<Heir>,
@@ -81,10 +94,11 @@ fn started(
         *heir = Some(from);
         given
     });
+    let arguments = &flags.inputs;
     let read = arguments.read()?;
     problems(format, &read);
     let plan = read.loaded.plan.ok_or("the configuration has errors")?;
-    let mut given = given.unwrap_or_else(|| activation::given(&plan.admin));
+    let mut given = given.map_or_else(|| found(flags, &plan), Ok)?;
     raise_open_files();
     warn_of_files(&plan);
     let said = |error: std::io::Error| error.to_string();
@@ -126,7 +140,9 @@ fn started(
             user: target.map(|target| target.user),
             notify: SystemNotify::from_environment(),
             upgrade: UnderWay::default(),
+            kept: flags.overlay.keep(heir.is_some()),
         };
+        instance.kept.say(&instance.control);
         warn_of_upgrades(&instance.control);
         instance.say_ready();
         match heir.take() {
@@ -136,6 +152,11 @@ fn started(
         std::mem::drop(given);
         Ok(serve(instance, signals, &wanted).await)
     })
+}
+
+/// What a process finds that takes nobody's place.
+fn found(flags: &Flags, plan: &Plan) -> Result<Given, String> {
+    Ok(activation::given(&plan.admin).wanting(flags.overlay.read()?))
 }
 
 /// Says what is wrong with a configuration.
@@ -176,6 +197,7 @@ struct Instance<'a> {
     user: Option<String>,
     notify: SystemNotify,
     upgrade: UnderWay,
+    kept: Kept,
 }
 
 /// Says whom the process has become, and what that user cannot do.
@@ -237,6 +259,7 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
                     error!("a worker died and was replaced");
                 }
                 names(&mut this.control);
+                this.kept.follow(&this.control);
             }
             () = next(alive.as_mut()) => this.notify.alive(),
             _ = signals.hangup.recv() => this.reload(),
@@ -307,6 +330,7 @@ impl Instance<'_> {
                 self.notify.succeeded_by(process);
                 self.control.give_up(&succeeded.unwanted, drain / 2);
                 self.admin.give_up();
+                self.kept.give_up();
                 succeeded.reply();
                 // It hears that it is alone.
                 let _ = succeeded.successor.told.shutdown(Shutdown::Both);
@@ -327,13 +351,18 @@ impl Instance<'_> {
                         error!("the process that took over has ended: {one}");
                         succeeded = None;
                     }
+                    self.kept.follow(&self.control);
                     if let Some(code) = drained(&self.control, now, deadline) {
+                        self.kept.finish(&self.control).await;
                         return code;
                     }
                 }
                 _ = signals.reopen.recv() => self.control.reopen(),
                 // Who asks twice does not want to wait.
-                _ = signals.interrupt.recv() => return ExitCode::from(UNFINISHED),
+                _ = signals.interrupt.recv() => {
+                    self.kept.finish(&self.control).await;
+                    return ExitCode::from(UNFINISHED);
+                }
             }
         }
     }

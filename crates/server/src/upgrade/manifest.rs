@@ -24,6 +24,14 @@ pub(crate) struct Given {
     pub(crate) admin: Vec<Inherited>,
 }
 
+impl Given {
+    /// The same, and what operators want.
+    pub(crate) fn wanting(mut self, wanted: Wanted) -> Self {
+        self.heritage.state.wanted = wanted;
+        self
+    }
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Manifest {

@@ -1,10 +1,11 @@
 //! What a process knew is known to the one that takes its place, as it would have been known to itself by now.
 
 use std::net::SocketAddr;
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Line, WEB, run, text};
+use super::{Line, WEB, run, text, texts};
 use crate::crowd::nginx;
 use crate::process::{Evenkeel, Folder};
 use crate::zone::{Zone, addresses};
@@ -114,6 +115,88 @@ fn who_is_away_from_dns_returns_as_operators_want_it() {
     assert_eq!(standing(&keel, &goes), None);
     zone.set("api.test", addresses(0, &["127.0.0.1", "127.0.0.2"]));
     until(&keel, &goes, Some("disabled"));
+}
+
+/// Over a crash, an end, an upgrade; until its entry changes, or nobody is to know.
+#[test]
+fn what_operators_want_outlives_the_process() {
+    let folder = Folder::new("overlay-file");
+    let server = nginx(&folder);
+    let place = folder
+        .write("state/overlay.json.77", "left")
+        .with_file_name("");
+    let file = place.join("overlay.json");
+    let configured = |more: &str| {
+        let one = |id: &str| format!("{{ id: {id}, address: \"{}\"{more} }}", server.address);
+        let text = text("workers: 1", WEB, server.address);
+        let all = [one("a"), one("b")].join(", ");
+        text.replace(&format!("\"{}\"", server.address), &all)
+    };
+    let configuration = folder.write("keel.yaml", &configured(""));
+    let configuration = configuration.to_str().unwrap();
+    let start = |more: &[&str]| {
+        let kept = place.to_str().unwrap();
+        let always = ["-c", configuration, "--state-dir", kept];
+        Evenkeel::run(&[&always, more].concat())
+    };
+    let says = |part: &str| {
+        while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(part)) {
+            std::thread::yield_now();
+        }
+    };
+    let end = |keel: Evenkeel, signal: &str| {
+        keel.signal(signal);
+        keel.wait().1
+    };
+    let keel = start(&[]);
+    assert!(!place.join("overlay.json.77").exists());
+    order(&keel, "/v1/services/api/backends/b/disable");
+    says("disabled");
+    end(keel, "-KILL");
+    let keel = start(&[]);
+    let said = "says what operators want of 1 backends, 0 services and 0 listeners";
+    assert!(keel.said.contains(said), "{}", keel.said);
+    assert_eq!(standing(&keel, "b").unwrap(), "disabled");
+    // What was said last is written before it ends.
+    order(&keel, "/v1/services/api/backends/a/drain");
+    end(keel, "-TERM");
+    let mut keel = start(&[]);
+    assert_eq!(standing(&keel, "a").unwrap(), "draining");
+    let mut line = Line::default();
+    line.upgrade(&mut keel, &[]);
+    order(&keel, "/v1/services/api/backends/a/enable");
+    order(&keel, "/v1/services/api/drain");
+    says("\"drains\":true");
+    order(&keel, "/v1/services/api/enable");
+    says("\"drains\":false");
+    line.signal("-KILL");
+    keel.wait();
+    let keel = start(&["--no-overlay"]);
+    assert_eq!(standing(&keel, "b").unwrap(), "serving");
+    order(&keel, "/v1/services/api/backends/a/drain");
+    end(keel, "-TERM");
+    let keel = start(&[]);
+    let now = ["a", "b"].map(|id| standing(&keel, id).unwrap());
+    assert_eq!(now, ["serving", "disabled"]);
+    end(keel, "-TERM");
+    folder.write("keel.yaml", &configured(", weight: 2"));
+    let keel = start(&[]);
+    assert_eq!(standing(&keel, "b").unwrap(), "serving");
+    // It is forgotten there too.
+    says("\"services\":{}");
+    std::fs::remove_dir_all(&place).unwrap();
+    order(&keel, "/v1/services/api/backends/a/drain");
+    let said = end(keel, "-TERM");
+    let lost = "what operators want is not kept in";
+    assert_eq!(said.matches(lost).count(), 1, "{said}");
+    folder.write("state/overlay.json", "{\"version\":1");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    let command = command.args(["run", configuration]);
+    let output = command.env("STATE_DIRECTORY", &place).output().unwrap();
+    let (_, said) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let why = "state/overlay.json: it is not understood: EOF while parsing an object at line 1 column 12; mend or remove it, or start with --no-overlay";
+    assert!(said.contains(why), "{said}");
 }
 
 /// A ramp goes on where it was, and a standing has lasted as long as it has.

@@ -1,0 +1,134 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use evenkeel_control::command::Admin;
+use evenkeel_control::control::handover::{WantedBackend, WantedService};
+
+use super::*;
+
+/// A folder of one test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("evenkeel-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn wanted() -> Wanted {
+    let one = |admin, entry| WantedBackend { admin, entry };
+    let backends = [
+        ("a", one(Admin::Draining, 1)),
+        ("b", one(Admin::Enabled, u64::MAX)),
+    ];
+    let backends = backends.map(|(id, one)| (id.to_owned(), one)).into();
+    let service = |drains, backends| WantedService { drains, backends };
+    let services = [
+        ("api", service(false, backends)),
+        ("rest", service(true, [].into())),
+    ];
+    Wanted {
+        services: services.map(|(name, one)| (name.to_owned(), one)).into(),
+        away: ["web".to_owned()].into(),
+    }
+}
+
+#[test]
+fn what_is_written_is_read_and_nothing_else_is_left() {
+    let folder = Folder::new("overlay-written");
+    let place = folder.0.join(NAME);
+    assert_eq!(read(&place), Ok(Wanted::default()), "none yet");
+    for one in [wanted(), Wanted::default(), wanted()] {
+        write(&place, &one).unwrap();
+        assert_eq!(read(&place), Ok(one));
+    }
+    let mode = fs::metadata(&place).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+    // Pinned: another version reads it.
+    assert_eq!(
+        fs::read_to_string(&place).unwrap(),
+        r#"{"version":1,"wanted":{"services":{"api":{"drains":false,"backends":{"a":{"state":"draining","entry":"0000000000000001"},"b":{"state":"enabled","entry":"ffffffffffffffff"}}},"rest":{"drains":true,"backends":{}}},"listeners_drained":["web"]}}"#
+    );
+    let nowhere = folder.0.join("none").join(NAME);
+    assert!(write(&nowhere, &wanted()).is_err());
+    fs::create_dir(folder.0.join("taken")).unwrap();
+    assert!(write(&folder.0.join("taken"), &wanted()).is_err());
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 2);
+}
+
+/// Whatever stands there: what operators want, or a word that says what is wrong.
+#[test]
+fn what_is_not_understood_is_refused() {
+    let folder = Folder::new("overlay-hostile");
+    let place = folder.0.join(NAME);
+    let good = serde_json::to_string(&Document {
+        version: VERSION,
+        wanted: (&wanted()).into(),
+    });
+    let good = good.unwrap();
+    let check = |text: &str, why: &str| {
+        fs::write(&place, text).unwrap();
+        let refused = read(&place).unwrap_err();
+        assert!(refused.contains(why), "{text}: {refused}");
+    };
+    check("", "EOF while parsing");
+    check(&good[..good.len() - 1], "EOF while parsing");
+    check("\0\0\0", "expected value at line 1");
+    check("{}", "missing field `version`");
+    check("{\"version\":1}", "missing field `wanted`");
+    check("{\"version\":-1}", "invalid value");
+    check(
+        "{\"version\":2,\"wishes\":[]}",
+        "it is of version 2, and this binary knows 1",
+    );
+    check(
+        &good.replace("draining", "resting"),
+        "state of backend a of service api is \"resting\"",
+    );
+    check(
+        &good.replace("ffffffffffffffff", "g"),
+        "entry of backend b of service api is \"g\"",
+    );
+    check(&good.replace("drains", "drain"), "unknown field `drain`");
+    check(&format!("{good}{good}"), "trailing characters");
+    let deep = "[".repeat(100_000);
+    check(&format!("{{\"version\":{deep}"), "it is not understood");
+    let many: Vec<_> = (0..=evenkeel_config::limits::BACKENDS)
+        .map(|at| format!("\"{at}\":{{\"state\":\"enabled\",\"entry\":\"0\"}}"))
+        .collect();
+    let many = many.join(",");
+    check(
+        &format!(
+            "{{\"version\":1,\"wanted\":{{\"services\":{{\"a\":{{\"backends\":{{{many}}}}}}}}}}}"
+        ),
+        "100001 backends, of at most 100000",
+    );
+    let long = File::create(&place).unwrap();
+    long.set_len(OVERLAY_BYTES as u64 + 1).unwrap();
+    assert!(
+        read(&place)
+            .unwrap_err()
+            .contains("more than 67108864 bytes")
+    );
+    let other = folder.0.join("other");
+    fs::write(&other, &good).unwrap();
+    fs::remove_file(&place).unwrap();
+    symlink(&other, &place).unwrap();
+    assert!(read(&place).unwrap_err().contains("symbolic links"));
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    assert_eq!(read(&place).unwrap_err(), "it is no file");
+    fs::remove_dir(&place).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&place).status();
+    assert!(made.unwrap().success());
+    assert_eq!(read(&place).unwrap_err(), "it is no file");
+}
