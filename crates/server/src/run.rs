@@ -176,7 +176,7 @@ async fn look_names_up(control: &mut Control) {
 /// Tells the process before this one that this one serves all but what is left, and the manager of services when that one has told
 /// it whom to hear.
 fn alone(heir: Heir, left: &[Inherited]) -> std::io::Result<()> {
-    heir.ready(left)?;
+    heir.ready(left);
     let waiting = std::thread::Builder::new().name("heir".into());
     waiting.spawn(move || {
         heir.wait_until_alone();

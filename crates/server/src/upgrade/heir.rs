@@ -46,9 +46,12 @@ pub(crate) fn given() -> Result<Option<(Heir, Given)>, String> {
     let (text, sockets) = passing::receive(&stream).map_err(said)?;
     let mut given = read(&text, sockets)?;
     let mut lines = BufReader::new(&stream);
-    let lost = learned::read(&mut lines, &mut given.heritage.state).map_err(said)?;
+    let learned::Came { lost, whole } = learned::read(&mut lines, &mut given.heritage.state);
     if lost > 0 {
         warn!("{lost} entries of what the process before this one learned are not understood");
+    }
+    if !whole {
+        warn!("what the process before this one learned did not come whole");
     }
     let places = given.heritage.listeners.iter().map(descriptor).collect();
     Ok(Some((Heir { stream, places }, given)))
@@ -59,18 +62,22 @@ fn descriptor(one: &Inherited) -> i32 {
 }
 
 impl Heir {
-    /// Says that this process serves all but what is left over.
-    pub(crate) fn ready(&self, left: &[Inherited]) -> std::io::Result<()> {
+    /// Says that this process serves all but what is left over. Who does not hear it has ended, and nobody else has the sockets; one
+    /// that has given this process up ends it.
+    pub(crate) fn ready(&self, left: &[Inherited]) {
         let left: Vec<_> = left.iter().map(descriptor).collect();
         let places = self.places.iter().enumerate();
         let unwanted = places
             .filter(|(_, one)| left.contains(one))
             .map(|(at, _)| at);
-        self.say(&Answer {
+        let said = self.say(&Answer {
             ready: true,
             unwanted: unwanted.collect(),
             failed: String::new(),
-        })
+        });
+        if let Err(error) = said {
+            warn!("the process before this one has ended meanwhile ({error}): this one serves");
+        }
     }
 
     /// Says why it does not.

@@ -127,27 +127,38 @@ fn is_marked(one: &CarriedBackend) -> bool {
     one.hand.is_some() || one.gate != Gate::Closed || one.checked == Active::Down
 }
 
-/// Reads it all into `state`. Says how many lines were not understood.
-///
-/// # Errors
-/// It does not end, or is longer than it may be.
-pub(crate) fn read(from: &mut impl BufRead, state: &mut CarriedState) -> io::Result<usize> {
+/// What came of reading it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Came {
+    /// Lines that were not understood.
+    pub(crate) lost: usize,
+    /// It came to its end.
+    pub(crate) whole: bool,
+}
+
+/// Reads it into `state`, as far as it comes: what must be known is known already, and the process before this one may be dead.
+pub(crate) fn read(from: &mut impl BufRead, state: &mut CarriedState) -> Came {
     let mut services: BTreeMap<String, CarriedService> = BTreeMap::new();
-    let (mut left, mut lost) = (LEARNED_MOST + LINE_MOST, 0);
+    let (mut left, mut came) = (LEARNED_MOST + LINE_MOST, Came::default());
     let mut text = Vec::new();
     loop {
         text.clear();
         let most = left.min(LINE_MOST) as u64;
-        let read = from.by_ref().take(most).read_until(b'\n', &mut text)?;
+        let Ok(read) = from.by_ref().take(most).read_until(b'\n', &mut text) else {
+            break;
+        };
         left -= read;
         match &*text {
-            b"\n" => break,
-            [line @ .., b'\n'] => lost += usize::from(!take(line, &mut services, state)),
-            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+            b"\n" => {
+                came.whole = true;
+                break;
+            }
+            [line @ .., b'\n'] => came.lost += usize::from(!take(line, &mut services, state)),
+            _ => break,
         }
     }
     state.services = services.into_iter().collect();
-    Ok(lost)
+    came
 }
 
 /// Takes one in. False: it is not understood.
