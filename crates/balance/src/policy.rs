@@ -195,6 +195,18 @@ impl<'a> Candidates<'a> {
             .then_some(index)
     }
 
+    /// Whether somebody warms up.
+    #[inline]
+    pub(crate) fn is_warming(&self) -> bool {
+        self.table.warming
+    }
+
+    /// The ramp of candidate `index` in parts of 2^32. None: it is warm, or on trial.
+    pub(crate) fn warmth(&self, index: usize) -> Option<u32> {
+        let lane = self.lanes.get(index)?;
+        (lane.warmth != u32::MAX).then_some(lane.warmth)
+    }
+
     /// The first half-open backend with a trial left that may be picked for this ask.
     pub(crate) fn trial(&self) -> Option<usize> {
         let lanes = self.len();

@@ -21,6 +21,8 @@ pub(crate) struct Lane {
     pub(crate) per_share: f32,
     /// Most attempts in flight; `u32::MAX` is no limit.
     pub(crate) limit: u32,
+    /// Its ramp in parts of 2^32; `u32::MAX` is warm.
+    pub(crate) warmth: u32,
 }
 
 /// One member, picked or not.
@@ -43,6 +45,8 @@ pub(crate) struct Table {
     pub(crate) trials: Box<[Lane]>,
     /// Whether any lane has a limit.
     pub(crate) limited: bool,
+    /// Whether any lane warms up.
+    pub(crate) warming: bool,
     /// Most attempts in flight on all lanes together; `u32::MAX` is no limit.
     pub(crate) most: u32,
     /// Whether asks may wait while it is full.

@@ -18,6 +18,16 @@ fn most(limit: Option<NonZeroU32>) -> u32 {
     limit.map_or(u32::MAX, NonZeroU32::get)
 }
 
+/// A ramp in parts of 2^32.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a ramp is 0.1 to 1, and what is too much saturates"
+)]
+fn parts(ramp: f32) -> u32 {
+    (f64::from(ramp) * f64::from(u32::MAX)) as u32
+}
+
 impl Ledger {
     /// The table that pickers read from now on.
     pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
@@ -26,10 +36,9 @@ impl Ledger {
             let tier = entry.spec.tier;
             admission(entry.standing, entry.zero_weight(), tier, footing)
         };
-        let share = |entry: &Entry| {
-            let warmth = ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0);
-            f32::from(entry.spec.weight.get()) * warmth
-        };
+        let warmth = |entry: &Entry| ramp(entry.warming, self.settings.slow_start, now);
+        let share =
+            |entry: &Entry| f32::from(entry.spec.weight.get()) * warmth(entry).unwrap_or(1.0);
         let in_lanes = |entry: &&Entry| admitted(entry) == Admission::Lane;
         let (mut count, mut shares) = (0.0_f32, 0.0_f32);
         for entry in self.members.iter().filter(in_lanes) {
@@ -44,6 +53,7 @@ impl Ledger {
                 share,
                 per_share: mean / share,
                 limit: most(entry.spec.max_in_flight),
+                warmth: warmth(entry).map_or(u32::MAX, parts),
             }
         };
         let lanes: Box<[Lane]> = self.members.iter().filter(in_lanes).map(lane).collect();
@@ -76,6 +86,7 @@ impl Ledger {
         Table {
             members,
             limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
+            warming: lanes.iter().any(|lane| lane.warmth != u32::MAX),
             lanes,
             trials,
             footing,

@@ -2,6 +2,9 @@
 //!
 //! The table is made of configured membership and weight alone. A down, ejected or full backend is stepped over by
 //! its own keys; no other key moves. An ask without a key goes anywhere, by chance.
+//!
+//! A backend that warms up has those of its own keys whose coin is below its ramp, and the rest go on as if it were out. The coin is made
+//! of key and backend, so a key that has come home stays there, and no other key moves.
 
 use crate::ask::Ask;
 use crate::backend::BackendId;
@@ -11,6 +14,9 @@ use crate::policy::{Candidates, Policy, random};
 use crate::rendezvous::Rendezvous;
 use crate::settings::HashMethod;
 
+/// Keeps coins apart from what chose the backend: "warm" in ASCII.
+const COIN: u64 = 0x7761_726d;
+
 /// So many slots are looked at for one key before the exact way.
 const STEPS: u32 = 32;
 
@@ -18,6 +24,8 @@ const STEPS: u32 = 32;
 pub(crate) struct Hash {
     method: HashMethod,
     members: Box<[(BackendId, u16)]>,
+    /// What makes the coins of each.
+    coins: Box<[u64]>,
     table: Table,
 }
 
@@ -44,7 +52,31 @@ impl Hash {
         Self {
             method,
             members: members.into(),
+            coins: named
+                .iter()
+                .map(|(id, _)| hashing::mix(COIN, hashing::key(id)))
+                .collect(),
             table,
+        }
+    }
+
+    /// Among those who are warm enough for this key. None: nobody was met who is.
+    #[cold]
+    fn among_warm(&self, view: &Candidates<'_>, key: u64) -> Option<usize> {
+        let warm = |member: usize| {
+            let index = view.of_member(member)?;
+            let Some(warmth) = view.warmth(index) else {
+                return Some(index);
+            };
+            let coin = hashing::mix(key, *self.coins.get(member)?) >> 32;
+            (coin < u64::from(warmth)).then_some(index)
+        };
+        match &self.table {
+            Table::Maglev(table) => (0..STEPS).find_map(|step| warm(table.lookup(key, step)?)),
+            Table::Rendezvous(table) => {
+                let member = table.pick(key, |member| warm(member).is_some())?;
+                view.of_member(member)
+            }
         }
     }
 
@@ -63,6 +95,11 @@ impl Policy for Hash {
 
     fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
         let key = ask.key.unwrap_or(ask.chance);
+        if view.is_warming()
+            && let Some(warm) = self.among_warm(view, key)
+        {
+            return Some(warm);
+        }
         match &self.table {
             Table::Maglev(table) => (0..STEPS)
                 .find_map(|step| view.of_member(table.lookup(key, step)?))

@@ -14,6 +14,9 @@ mod ejection;
 /// Checks, hands, ladders and drains.
 mod standing;
 
+/// Warming up.
+mod warming;
+
 /// Who serves while others stand by.
 mod tiers;
 
