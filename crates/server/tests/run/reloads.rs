@@ -8,6 +8,7 @@ use crate::crowd::{ASKS, CROWD, all_answered, holding, nginx};
 use crate::http2::frames::Connection;
 use crate::process::{Evenkeel, Folder, PATIENCE, hold, rest, until};
 use crate::tls::metric;
+use crate::upgrade::clients::Crowd;
 
 fn text(listeners: &str, backend: SocketAddr) -> String {
     format!(
@@ -236,4 +237,65 @@ fn what_stays_goes_on_whatever_else_changes() {
     keel.signal("-HUP");
     keel.until_any("reloaded: ");
     assert!((warming..1.0).contains(&ramp(&keel)), "{warming}");
+}
+
+/// Tiers that change under load: who asks is answered, by those who serve now and nobody else; counters of those who stay, stay.
+#[test]
+fn tiers_change_under_load() {
+    let folder = Folder::new("reload-tiers");
+    let (one, two) = (nginx(&folder), nginx(&folder));
+    let text = |tiers: [Option<u16>; 2]| {
+        let all = [("one", one.address), ("two", two.address)];
+        let some = all.iter().zip(tiers).filter_map(|((id, address), tier)| {
+            Some(format!(
+                "{{ id: {id}, address: \"{address}\", tier: {} }}",
+                tier?
+            ))
+        });
+        let some: Vec<_> = some.collect();
+        let site = text("web: { bind: \"127.0.0.1:0\" }", one.address);
+        site.replace("bind: off", "bind: \"127.0.0.1:0\"")
+            .replace("workers: 1", "workers: 2")
+            .replace(&format!("\"{}\"", one.address), &some.join(", "))
+    };
+    let file = folder.write("keel.yaml", &text([Some(0), Some(1)]));
+    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let service = |keel: &Evenkeel| -> serde_json::Value {
+        let status: serde_json::Value = serde_json::from_str(&keel.page("/v1/status")).unwrap();
+        status["services"][0].clone()
+    };
+    // Picked and in flight, by identity.
+    let of = |service: &serde_json::Value, id: &str| {
+        let mut all = service["backends"].as_array().unwrap().iter();
+        let found = all.find(|one| one["id"] == id);
+        let number = |key: &str| found.map(|one| one[key].as_u64().unwrap());
+        (number("picked"), number("in_flight"))
+    };
+    let crowd = Crowd::begin(keel.address);
+    for (tiers, tier, serve, stand_by) in [
+        ([Some(0), Some(1)], 0, "one", "two"),
+        ([Some(1), Some(0)], 0, "two", "one"),
+        ([Some(2), Some(3)], 2, "one", "two"),
+        ([Some(3), Some(2)], 2, "two", "one"),
+        ([None, Some(9)], 9, "two", "one"),
+        ([Some(1), Some(9)], 1, "one", "two"),
+        ([Some(9), Some(1)], 1, "two", "one"),
+    ] {
+        let earlier = of(&service(&keel), serve).0;
+        folder.write("keel.yaml", &text(tiers));
+        keel.signal("-HUP");
+        keel.until_any("reloaded: ");
+        crowd.until_each_is_served();
+        // What was under way there ends.
+        while of(&service(&keel), stand_by).1.unwrap_or(0) > 0 {}
+        let before = service(&keel);
+        assert_eq!(before["tier"], tier, "{tiers:?}");
+        crowd.until_each_is_served();
+        let after = service(&keel);
+        assert_eq!(of(&after, stand_by), of(&before, stand_by), "{tiers:?}");
+        assert!(of(&after, serve).0 > of(&before, serve).0, "{tiers:?}");
+        assert!(of(&before, serve).0 >= earlier, "{tiers:?}");
+    }
+    let served = crowd.end();
+    assert!(served.iter().all(|(_, count)| *count > 20), "{served:?}");
 }

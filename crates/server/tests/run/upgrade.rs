@@ -1,6 +1,6 @@
 //! Upgrades as their users meet them: clients that do not stop meanwhile, binaries that do not serve, and managers of services.
 
-mod clients;
+pub(crate) mod clients;
 mod killed;
 mod known;
 mod systemd;
