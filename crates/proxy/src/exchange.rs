@@ -185,9 +185,7 @@ async fn read_head<N: Net>(
     began: Instant,
 ) -> Result<usize, HeadFault> {
     if let Carrier::Client(stream) = &conn.sock {
-        let Some(taken) = stream.take_head(&mut desk.request) else {
-            return Err(HeadFault::Gone);
-        };
+        let taken = stream.take_head(&mut desk.request);
         let refused = |malformed| HeadFault::Refused(Reason::Malformed(malformed));
         return taken.map(|()| desk.request.size()).map_err(refused);
     }

@@ -60,8 +60,8 @@ impl ClientStream {
         self.given.is_some_and(|until| until <= now)
     }
 
-    /// Takes the request's head, once. None: the client has taken the stream back.
-    pub(crate) fn take_head(&self, head: &mut RequestHead) -> Option<Result<(), Malformed>> {
+    /// Takes the request's head, once.
+    pub(crate) fn take_head(&self, head: &mut RequestHead) -> Result<(), Malformed> {
         self.mux.take_head(self.at, head)
     }
 

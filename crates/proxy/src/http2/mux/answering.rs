@@ -6,23 +6,22 @@ use evenkeel_wire::http2::fields;
 use evenkeel_wire::{Malformed, RequestHead};
 
 use super::Mux;
+use super::streams::Broken;
 
 impl Mux {
-    /// Takes the request's head, once. None: the stream was taken back.
+    /// Takes the request's head, once. What breaks the rules behind it is held against it.
     pub(in super::super) fn take_head(
         &self,
         at: usize,
         into: &mut RequestHead,
-    ) -> Option<Result<(), Malformed>> {
+    ) -> Result<(), Malformed> {
         let inner = &mut *self.0.borrow_mut();
         let stream = inner.streams.at(at);
-        if stream.broken.is_some() {
-            return None;
-        }
-        Some(stream.head.take()?.map(|mut head| {
-            std::mem::swap(&mut *head, into);
-            inner.stock.requests.give(head);
-        }))
+        let mut head = stream.head.take().unwrap_or(Err(Malformed::Http2))?;
+        let wrong = stream.broken == Some(Broken::Wrong);
+        std::mem::swap(&mut *head, into);
+        inner.stock.requests.give(head);
+        if wrong { Err(Malformed::Http2) } else { Ok(()) }
     }
 
     /// Sends a head, of its text; `ends`: nothing follows.
