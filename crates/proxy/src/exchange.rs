@@ -239,6 +239,8 @@ struct Tries {
     made: u32,
     /// Part of the request may be with a backend.
     seen: bool,
+    /// The client was told to send its body.
+    continued: bool,
 }
 
 /// No other attempt follows one that failed.

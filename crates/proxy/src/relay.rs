@@ -94,6 +94,8 @@ pub(crate) struct Pump {
     came: u64,
     moved: bool,
     wrote: bool,
+    /// Some of the body was taken from its sender.
+    begun: bool,
     /// The writing side still holds some of what was written.
     held: bool,
     /// What came at once last was large; a body of stated length is until it shows otherwise.
@@ -144,6 +146,7 @@ impl Pump {
             came: 0,
             moved: false,
             wrote: false,
+            begun: false,
             held: false,
             large: true,
             conduit: None,
@@ -221,6 +224,11 @@ impl Pump {
     /// Whether anything was written at all.
     pub(crate) const fn has_written(&self) -> bool {
         self.wrote
+    }
+
+    /// Whether any of the body, or its end, was taken from its sender. Until then another can begin with it, whatever was written.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Whether anything moved since the last time this was asked.
@@ -315,6 +323,7 @@ impl Pump {
     fn take_piece(&mut self, input: &mut Input, buffers: &Buffers) -> Result<(), Break> {
         let here = input.data().len();
         let mut ended = false;
+        self.begun = true;
         match &mut self.source {
             None => {}
             Some(Source::UntilEnd(left)) => {
@@ -384,6 +393,7 @@ impl Pump {
     }
 
     fn end_of_input(&mut self, trailers: &[u8]) -> Result<(), Break> {
+        self.begun = true;
         match self.source.take() {
             Some(Source::UntilEnd(None | Some(0))) => {
                 // Where chunks say the end, whoever asks the sender's words for it does nothing.

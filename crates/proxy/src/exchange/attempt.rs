@@ -304,10 +304,9 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
 
     async fn run(mut self) -> Result<Attempted, Stale> {
         let bodyless = self.desk.request.framing() == Framing::Empty;
-        let until = if bodyless {
-            (self.ready + self.per_try).min(self.course.until)
-        } else {
-            self.ready + self.course.idle
+        let until = match bodyless || self.is_awaited() {
+            true => (self.ready + self.per_try).min(self.course.until),
+            false => self.ready + self.course.idle,
         };
         self.conn.deadline.set(self.course.by(until));
         match self.ask().await {
@@ -339,10 +338,17 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         if self.desk.request.version() == Version::Old {
             return true;
         }
-        // A client that another attempt had begin its body waits for no word.
-        let anew = self.tries.made > 1 || self.again > 0;
-        if anew && self.desk.response.status() == 100 && self.upload.came() > 0 {
-            return true;
+        if self.desk.response.status() == 100 {
+            // A client that was told so, or that another attempt had begin its body, waits for no word.
+            let anew = self.tries.made > 1 || self.again > 0;
+            let told = std::mem::replace(&mut self.tries.continued, true);
+            if !self.upload_over {
+                let until = self.conn.worker.now() + self.course.idle;
+                self.conn.deadline.set(self.course.by(until));
+            }
+            if told || anew && self.upload.came() > 0 {
+                return true;
+            }
         }
         let mut out = std::mem::take(&mut self.desk.downward);
         out.clear();

@@ -58,7 +58,7 @@ impl Pump {
 
     /// So many bytes of the body are in the pipe.
     fn took(&mut self, length: usize) -> Result<(), Break> {
-        self.moved = true;
+        (self.moved, self.begun) = (true, true);
         self.came_at_once(length);
         if let Some(Source::Exact(left)) = &mut self.source {
             *left -= length as u64;

@@ -3,9 +3,10 @@ use std::time::Duration;
 use evenkeel_config::Plan;
 
 use crate::plan::plan;
-use crate::world::{Backend, Deed, OK, World, addresses};
+use crate::world::{Backend, Deed, GO_ON, OK, World, addresses};
 use Deed::{
-    Black, Continue, ContinueReset, Refuse, Reset, ResetAt, Say, SayClose, SayEarly, Silence,
+    Black, Continue, ContinueReset, ContinueSilence, Refuse, Reset, ResetAt, Say, SayClose,
+    SayEarly, Silence,
 };
 
 const GET: &[&str] = &["GET / HTTP/1.1\r\nHost: a\r\n\r\n"];
@@ -45,7 +46,7 @@ fn check(deeds: &[&[Deed]], request: &[&str], (start, end): (&str, &str), asked:
     let world = world(deeds, |_| ());
     let heard = world.ask(request);
     let told = format!("{deeds:?} {request:?}: {heard}");
-    let heard = heard.rsplit("100 Continue\r\n\r\n").next().unwrap();
+    let heard = heard.strip_prefix(GO_ON).unwrap_or(&heard);
     assert!(heard.starts_with(&format!("HTTP/1.1 {start} ")), "{told}");
     assert!(heard.ends_with(end), "{told}");
     let got = world.got();
@@ -171,6 +172,54 @@ fn a_client_is_told_to_go_on_once() {
     let heard = world.ask(EXPECT);
     assert_eq!(heard.matches("100 Continue").count(), 1, "{heard}");
     assert!(heard.ends_with("hello"), "{heard}");
+}
+
+/// A client that keeps its body back: whoever says nothing to the head alone has an attempt's time, and nothing was begun.
+#[test]
+fn who_owes_a_word_to_the_head_alone_has_an_attempt_s_time() {
+    let head = |method: &str, length: usize| {
+        format!(
+            "{method} / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let ask = |deeds: &[&[Deed]], method: &str, length: usize| {
+        let world = world(deeds, |_| ());
+        let heard = world.ask_first(&head(method, length), &"x".repeat(length));
+        world.state.service.laws().unwrap();
+        (heard, world.elapsed().as_secs(), world.got())
+    };
+    // Long or short, the body is all there.
+    for length in [5, 100_000] {
+        let (heard, seconds, got) = ask(&[&[Silence], &[Continue(OK)]], "PUT", length);
+        assert_eq!(heard, format!("{GO_ON}{OK}"));
+        assert_eq!(seconds, 10);
+        assert!(got[0][0].ends_with("\r\n\r\n"), "{got:?}");
+        let body = got[1][0].split_once("\r\n\r\n").unwrap().1;
+        assert_eq!(body.len(), length);
+    }
+    // It may have begun with the head of what must not be done twice.
+    let (heard, seconds, _) = ask(&[&[Silence], &[]], "POST", 5);
+    assert!(
+        heard.ends_with("504 Gateway Timeout: backend_timeout\n"),
+        "{heard}"
+    );
+    assert_eq!(seconds, 10);
+    // An answer without a word is an answer.
+    let (heard, seconds, got) = ask(&[&[SayEarly(BUSY)], &[SayEarly(OK)]], "PUT", 5);
+    assert_eq!(
+        (&*heard, seconds),
+        (&*OK.replace("5\r\n", "5\r\nConnection: close\r\n"), 0)
+    );
+    assert_eq!(got.concat().len(), 2);
+    // A word is said once, whoever says it.
+    let (heard, ..) = ask(&[&[ContinueSilence, ContinueSilence]], "PUT", 5);
+    assert_eq!(heard.matches(GO_ON).count(), 1, "{heard}");
+    // Chunks may have begun before the first byte of data.
+    let chunked =
+        "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let world = world(&[&[Silence], &[Continue(OK)]], |_| ());
+    let heard = world.ask_first(chunked, "1\r\nx\r\n0\r\n\r\n");
+    assert_eq!(heard, format!("{GO_ON}{OK}"));
 }
 
 #[test]

@@ -6,10 +6,13 @@ use evenkeel_proxy::sock::Sock;
 
 use crate::plan::plan;
 use crate::world::{Backend, Deed, OK, World, addresses};
-use Deed::{Black, Refuse, Reset, Say, SayClose, Silence};
+use Deed::{Black, Continue, Refuse, Reset, Say, SayClose, Silence};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const HALF: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbo";
+
+const EXPECT: &str =
+    "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
 
 /// What becomes of a client before its answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,6 +94,11 @@ fn what_is_held_against_a_backend() {
     check(Black, GET, Cut, NOTHING);
     check(Silence, HALF, Cut, NOTHING);
     check(Silence, HALF, Waits, NOTHING);
+    // Whether it is to send its body is for the backend to say; then it is for the client to send it.
+    check(Silence, EXPECT, Waits, FAULT);
+    check(Silence, EXPECT, Cut, NOTHING);
+    check(Silence, EXPECT, Goes("bo"), NOTHING);
+    check(Continue(OK), EXPECT, Waits, NOTHING);
     let chunks = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n";
     check(Silence, chunks, Goes("what?"), NOTHING);
     check(Say(half), GET, Cut, FINE);

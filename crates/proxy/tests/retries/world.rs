@@ -53,6 +53,8 @@ pub(crate) enum Deed {
     Continue(&'static str),
     /// The same, but ends the connection instead.
     ContinueReset,
+    /// The same, but says nothing more.
+    ContinueSilence,
 }
 
 /// A backend, and what it got.
@@ -128,9 +130,11 @@ impl Link {
         let whole = whole(&self.input);
         let has_head = self.input.windows(4).any(|four| four == b"\r\n\r\n");
         let early = match deed {
-            Deed::Continue(_) | Deed::ContinueReset if has_head && !self.continued => {
+            Deed::Continue(_) | Deed::ContinueReset | Deed::ContinueSilence
+                if has_head && !self.continued =>
+            {
                 self.continued = true;
-                self.say("HTTP/1.1 100 Continue\r\n\r\n");
+                self.say(GO_ON);
                 *moved = true;
                 false
             }
@@ -138,7 +142,7 @@ impl Link {
             Deed::ResetAt(bytes) => self.input.len() >= bytes,
             _ => false,
         };
-        if matches!(deed, Deed::Silence) || !early && whole.is_none() {
+        if matches!(deed, Deed::Silence | Deed::ContinueSilence) || !early && whole.is_none() {
             return true;
         }
         let length = whole.unwrap_or(self.input.len());
@@ -196,6 +200,9 @@ fn whole(input: &[u8]) -> Option<usize> {
 pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
+
+/// What tells a client to send its body.
+pub(crate) const GO_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -370,13 +377,30 @@ impl World {
         client.heard
     }
 
+    /// The same of a client that sends the body when it is told to, and not before.
+    pub(crate) fn ask_first(&self, head: &str, body: &str) -> String {
+        let mut client = self.client();
+        client.write(head);
+        self.until(&mut client, |heard| heard.contains(GO_ON));
+        if client.heard.contains(GO_ON) {
+            client.write(body);
+            self.hear(&mut client);
+        }
+        client.heard
+    }
+
     /// Lets time pass until an answer is whole, or the connection has ended.
     pub(crate) fn hear(&self, client: &mut Client) {
+        self.until(client, |_| false);
+    }
+
+    /// The same, or until so much was heard.
+    fn until(&self, client: &mut Client, enough: impl Fn(&str) -> bool) {
         let until = self.elapsed() + Duration::from_secs(120);
         while self.elapsed() < until {
             self.settle(client);
-            let last = client.heard.rsplit("100 Continue\r\n\r\n").next().unwrap();
-            if client.ended || answered(last.as_bytes()) {
+            let last = client.heard.rsplit(GO_ON).next().unwrap();
+            if client.ended || answered(last.as_bytes()) || enough(&client.heard) {
                 return;
             }
             self.pass(STEP);

@@ -9,7 +9,6 @@ use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome};
 use evenkeel_config::plan::Protocol;
-use evenkeel_wire::Framing;
 use evenkeel_wire::grpc::Status;
 
 use super::{AGAIN_MOST, Attempted, Ended, Failed, Heard, Stale, Try, sent};
@@ -87,13 +86,14 @@ impl<N: Net> Try<'_, '_, N> {
     /// Whether all of the request can be sent again.
     pub(super) fn is_whole(&self) -> bool {
         let alike = self.exchange.seat.live.plan.upstream.protocol != Protocol::Auto;
-        self.desk.request.framing() == Framing::Empty || self.upload.is_replayable(alike)
+        !self.upload.has_begun() || self.upload.is_replayable(alike)
     }
 
     /// Puts what is left of the request where the next attempt finds it, if it can be sent again.
     pub(super) fn set_aside(self, whole: bool) -> Pick<Held> {
         let desk = self.desk;
-        if whole && desk.request.framing() != Framing::Empty {
+        // What has not begun begins anew.
+        if whole && self.upload.has_begun() {
             let head = match self.upstream.sock.is_stream() {
                 true => 0,
                 false => desk.forwardable.as_bytes().len(),

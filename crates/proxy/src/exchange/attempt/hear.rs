@@ -158,7 +158,13 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// Whether the request is not all here, and the backend has what is.
     pub(super) fn is_clients_turn(&self) -> bool {
-        !self.upload_over && !self.upload.has_output()
+        !self.upload_over && !self.upload.has_output() && !self.is_awaited()
+    }
+
+    /// Whether a client keeps its body back until it is told to go on (RFC 9110 section 10.1.1): the backend's turn, which owes an
+    /// answer to the head alone.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.upload.has_begun() && self.desk.request.expects_continue() && !self.tries.continued
     }
 
     /// Listens for a head of which all is to be read, while a client of which nothing more can be read may cut the connection.
@@ -206,11 +212,11 @@ impl<N: Net> Try<'_, '_, N> {
                 if self.upload.take_paused() {
                     conn.worker.net.give_way(cx);
                 }
-                if self.upload.take_moved() {
+                if self.upload.take_moved() && !self.is_awaited() {
                     self.desk.seen.received = self.upload.came();
-                    self.turned = conn.worker.now();
+                    self.turned = self.conn.worker.now();
                     let until = self.course.by(self.turned + self.course.idle);
-                    conn.deadline.set(until);
+                    self.conn.deadline.set(until);
                 }
                 return Poll::Pending;
             }
