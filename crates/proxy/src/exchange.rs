@@ -241,6 +241,8 @@ struct Tries {
     seen: bool,
     /// The client was told to send its body.
     continued: bool,
+    /// A kept connection had ended, and another took its place: no attempt.
+    anew: bool,
 }
 
 /// No other attempt follows one that failed.

@@ -52,7 +52,7 @@ impl<S: Sock> Connection<S> {
         }
     }
 
-    /// A stream of one that has carried so many exchanges.
+    /// A stream of one that has carried so many exchanges to their ends.
     pub(crate) fn of_stream(stream: Box<BackendStream>, requests: usize, now: Instant) -> Self {
         Self {
             sock: Carrier::Stream(stream),

@@ -128,16 +128,14 @@ pub(super) struct Again {
 /// The kept connection had ended; nothing was done, and nothing is held against the backend.
 struct Stale(Pick<Held>);
 
-/// How often a request that was not seen is asked anew at the same backend: each time a connection of many streams may be at its end.
-const AGAIN_MOST: u32 = 10;
-
 /// The most interim responses before a final one.
 const INTERIM_MOST: u32 = 16;
 
 /// Makes one attempt with a pick.
 ///
 /// A kept connection may have been ended by the backend, by its right, while the request was on its way. That is no fault, and
-/// where nothing is done twice the same pick is tried again at once on a fresh connection.
+/// where nothing is done twice the same pick is tried again at once on a fresh connection: once in an exchange, since whoever ends
+/// one connection after the other does something else. What follows then is an attempt like any other.
 pub(super) async fn make<N: Net>(
     exchange: &Exchange<'_, N>,
     conn: &mut Conn<N>,
@@ -160,15 +158,15 @@ pub(super) async fn make<N: Net>(
     let per_try = per_try(&exchange.rule.beside, limits, course.call);
     let mut now = pick.at();
     (desk.seen.connect, desk.seen.head) = (None, None);
-    let (mut pick, mut idle, mut stale) = (
+    let (mut pick, mut idle, mut fresh) = (
         pick,
         lane.take_idle(&exchange.seat.live.plan.upstream, now),
-        0,
+        false,
     );
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
-            None => match opening(exchange, course, per_try, stale > 0)
+            None => match opening(exchange, course, per_try, fresh)
                 .open(conn, &mut desk.seen, &lane, now)
                 .await
             {
@@ -190,7 +188,6 @@ pub(super) async fn make<N: Net>(
             course,
             (
                 upstream,
-                stale,
                 ready,
                 // Connecting is part of it; waiting for one of our own places is not.
                 per_try.saturating_sub(desk.seen.connect.unwrap_or_default()),
@@ -200,7 +197,7 @@ pub(super) async fn make<N: Net>(
         match attempt.run().await {
             Ok(attempted) => return attempted,
             // Not a kept one again: a backend that ends what it kept would be asked as often as there are kept ones.
-            Err(Stale(held)) => (pick, stale) = (held, stale + 1),
+            Err(Stale(held)) => (pick, fresh) = (held, true),
         }
         exchange.seat.asked_anew(conn.worker.index);
         now = conn.worker.now();
@@ -248,8 +245,6 @@ struct Try<'a, 'b, N: Net> {
     desk: &'a mut Desk,
     upstream: Connection<N::Sock>,
     reused: bool,
-    /// How often the pick was tried before, on connections that ended or were about to.
-    again: u32,
     /// When it had its connection.
     ready: Instant,
     /// Since when it is the backend's turn, where it is.
@@ -272,7 +267,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         desk: &'a mut Desk,
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
-        (upstream, again, ready, per_try): (Connection<N::Sock>, u32, Instant, Duration),
+        (upstream, ready, per_try): (Connection<N::Sock>, Instant, Duration),
         tries: &'a mut Tries,
     ) -> Self {
         let upload = match desk.request.framing() {
@@ -288,7 +283,6 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
             conn,
             desk,
             reused: upstream.is_reused(),
-            again,
             upstream,
             ready,
             turned: ready,
@@ -340,7 +334,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         }
         if self.desk.response.status() == 100 {
             // A client that was told so, or that another attempt had begin its body, waits for no word.
-            let anew = self.tries.made > 1 || self.again > 0;
+            let anew = self.tries.made > 1 || self.tries.anew;
             let told = std::mem::replace(&mut self.tries.continued, true);
             if !self.upload_over {
                 let until = self.conn.worker.now() + self.course.idle;

@@ -75,6 +75,8 @@ struct Link {
     state: Rc<State>,
     /// Exchanges so far.
     requests: Cell<usize>,
+    /// Those that have ended.
+    ended: Cell<usize>,
     made: Instant,
     /// Since when it has none, as the sweep has seen it.
     idle: Cell<Option<Instant>>,
@@ -124,6 +126,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let open = &self.link.state.open;
         open.set(open.get() - 1);
+        self.link.ended.set(self.link.ended.get() + 1);
         self.link.idle.set(None);
         self.waiting.wake_one();
     }
@@ -150,10 +153,14 @@ impl Held {
     /// A connection on which nothing at all came since this stream was taken may be dead, and one that `broke` the rules says nothing
     /// that can be relied on: nobody else is asked on it.
     pub(super) fn doubt(&self, broke: bool) {
-        let state = &self.link.state;
-        if broke || state.watch.so_far() == self.came {
-            state.over.set(true);
+        if broke || self.is_unheard() {
+            self.link.state.over.set(true);
         }
+    }
+
+    /// Whether nothing at all came on its connection since it was taken.
+    fn is_unheard(&self) -> bool {
+        self.link.state.watch.so_far() == self.came
     }
 }
 
@@ -169,14 +176,14 @@ impl Drop for Turn<'_> {
 
 /// What one who waited may do.
 pub(crate) enum Way<'a> {
-    /// Ask on this stream of a connection, which has carried so many exchanges.
+    /// Ask on this stream of a connection, on which so many exchanges have ended.
     Stream(Box<BackendStream>, usize),
     /// Open a connection.
     Open(Turn<'a>),
 }
 
 impl Links {
-    /// A stream of the connection that has the fewest, if one has room; with how many it has carried.
+    /// A stream of the connection that has the fewest, if one has room; with how many have ended there.
     pub(crate) fn take(
         &self,
         how: &UpstreamPlan,
@@ -192,8 +199,7 @@ impl Links {
     fn stream(&self, link: &Rc<Link>) -> (Box<BackendStream>, usize) {
         let state = &link.state;
         state.open.set(state.open.get() + 1);
-        let before = link.requests.get();
-        link.requests.set(before + 1);
+        link.requests.set(link.requests.get() + 1);
         let held = Held {
             link: link.clone(),
             waiting: self.waiting.clone(),
@@ -201,7 +207,7 @@ impl Links {
         };
         // Who is asked much may take much back.
         state.budgets.borrow_mut().answered(1);
-        (Box::new(BackendStream::new(held)), before)
+        (Box::new(BackendStream::new(held)), link.ended.get())
     }
 
     /// Ready once there is a stream, or it is for this exchange to open a connection.
@@ -264,6 +270,7 @@ impl Links {
             mux,
             state,
             requests: Cell::new(0),
+            ended: Cell::new(0),
             made: now,
             idle: Cell::new(None),
             secured,

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use evenkeel_config::Plan;
+use evenkeel_config::plan::Protocol;
 
 use crate::plan::plan;
 use crate::world::{Backend, Deed, GO_ON, OK, World, addresses};
 use Deed::{
-    Black, Continue, ContinueReset, ContinueSilence, Refuse, Reset, ResetAt, Say, SayClose,
-    SayEarly, Silence,
+    Black, Continue, ContinueReset, ContinueSilence, Goes, Refuse, RefuseStream, Reset, ResetAt,
+    Say, SayClose, SayEarly, Silence,
 };
 
 const GET: &[&str] = &["GET / HTTP/1.1\r\nHost: a\r\n\r\n"];
@@ -239,27 +240,93 @@ fn what_is_longer_than_is_kept_is_sent_once() {
     assert_eq!(refused, [("not_replayable", 1)]);
 }
 
-/// The second request on one connection to a backend that closes what it kept.
+/// The second of two requests, to a backend that ends what it kept with it: how the answer ends, how often the backend was asked, what
+/// was asked anew and what was retried.
 #[track_caller]
-fn stale(request: &[&str], end: &str, asked: usize) {
-    let world = world(&[&[Say(OK), ResetAt(1)]], |_| ());
+fn stale(
+    (http2, deeds): (bool, &[Deed]),
+    request: &[&str],
+    end: &str,
+    asked: usize,
+    retried: &[(&'static str, u64)],
+) {
+    let world = world(&[deeds], |plan| {
+        if http2 {
+            plan.services[0].upstream.protocol = Protocol::Http2;
+        }
+    });
     world.ask(GET);
     let heard = world.ask(request);
-    assert!(heard.ends_with(end), "{request:?}: {heard}");
-    assert_eq!(world.got()[0].len(), asked, "{request:?}");
+    let told = format!("{deeds:?} {request:?}: {heard}");
+    assert!(heard.ends_with(end), "{told}");
+    assert_eq!(world.got()[0].len(), asked, "{told}");
+    assert_eq!(world.retried(), retried, "{told}");
     let snapshot = world
         .state
         .service
         .snapshot(evenkeel_balance::time::Instant::ZERO);
-    assert_eq!(snapshot.backends[0].counts.failed, 0, "{request:?}");
+    // What was not excused is held against it.
+    let failed = retried.iter().filter(|(word, _)| *word != "anew");
+    let counts = snapshot.backends[0].counts;
+    let failed = failed.map(|(_, count)| count).sum::<u64>();
+    assert_eq!(counts.failed, failed, "{told}");
+    world.state.service.laws().unwrap();
 }
 
 #[test]
 fn a_kept_connection_that_ends_is_no_excuse() {
-    stale(GET, "hello", 3);
-    stale(PUT, "hello", 3);
-    stale(CHUNKS, "hello", 3);
-    stale(POST, "stale_connection\n", 2);
+    const ANEW: &[(&str, u64)] = &[("anew", 1)];
+    let ends = (false, &[Say(OK), ResetAt(1)] as &[Deed]);
+    stale(ends, GET, "hello", 3, ANEW);
+    stale(ends, PUT, "hello", 3, ANEW);
+    stale(ends, CHUNKS, "hello", 3, ANEW);
+    stale(ends, POST, "stale_connection\n", 2, &[]);
+    // Once: who ends the next one, too, has failed.
+    let twice = (false, &[Say(OK), ResetAt(1), ResetAt(1)] as &[Deed]);
+    stale(twice, GET, "hello", 4, &[("reset", 1), ("anew", 1)]);
+    // Who has begun to answer has not ended it before.
+    let half = (false, &[Say(OK), SayClose("HTTP/1.1 200")] as &[Deed]);
+    stale(half, GET, "hello", 3, &[("reset", 1)]);
+    // The same of a connection that many share, and of one that goes in peace.
+    let ends = (true, &[Say(OK), Reset] as &[Deed]);
+    let fine = "\r\n\r\n";
+    stale(ends, GET, fine, 3, ANEW);
+    stale(ends, PUT, fine, 3, ANEW);
+    stale(ends, POST, "stale_connection\n", 2, &[]);
+    let twice = (true, &[Say(OK), Reset, Reset] as &[Deed]);
+    stale(twice, GET, fine, 4, &[("reset", 1), ("anew", 1)]);
+    let goes = (true, &[Say(OK), Goes] as &[Deed]);
+    stale(goes, GET, fine, 3, ANEW);
+    stale(goes, POST, fine, 3, ANEW);
+    let twice = (true, &[Say(OK), Goes, Goes] as &[Deed]);
+    stale(twice, GET, fine, 4, &[("reset", 1), ("anew", 1)]);
+    stale(twice, POST, fine, 4, &[("reset", 1), ("anew", 1)]);
+    // Too much to do is said, and not that it ended.
+    let full = (true, &[Say(OK), RefuseStream] as &[Deed]);
+    stale(full, POST, fine, 3, &[("overloaded", 1)]);
+}
+
+/// An exchange has one connection replaced for nothing, whoever of its backends ends the next.
+#[test]
+fn one_connection_is_replaced_for_nothing() {
+    let ends = &[Say(OK), ResetAt(1), ResetAt(1)] as &[Deed];
+    for (http2, ends) in [(false, ends), (true, &[Say(OK), Goes, Goes])] {
+        let world = world(&[ends, ends, ends], |plan| {
+            if http2 {
+                plan.services[0].upstream.protocol = Protocol::Http2;
+            }
+        });
+        for _ in 0..3 {
+            assert!(world.ask(GET).starts_with("HTTP/1.1 200 "));
+        }
+        assert_eq!(world.got().concat().len(), 3);
+        let heard = world.ask(GET);
+        let asked = world.got().concat().len();
+        assert_eq!(asked, 1 + 3, "{heard}");
+        let reason = ["stale_connection\n", "backend_reset\n"][usize::from(http2)];
+        assert!(heard.ends_with(reason), "{heard}");
+        assert_eq!(world.retried(), [("reset", 2), ("anew", 1)]);
+    }
 }
 
 #[test]
@@ -337,30 +404,48 @@ fn an_attempt_without_a_connection_has_its_time_and_no_more() {
 }
 
 /// Whatever fails, backends see no more than a fifth more, and the floor.
-#[test]
-fn amplification_holds_when_everything_is_busy() {
+#[track_caller]
+fn amplified(http2: bool, deeds: &[Deed]) {
     let mut plan = plan(&addresses(3));
-    plan.services[0].settings.retry.backoff_base = Duration::ZERO;
-    let world = World::new(plan, (0..3).map(|_| Backend::always(Say(BUSY))).collect());
+    let service = &mut plan.services[0];
+    service.settings.retry.backoff_base = Duration::ZERO;
+    if http2 {
+        service.upstream.protocol = Protocol::Http2;
+    }
+    let backends = (0..3).map(|_| Backend::over_and_over(deeds));
+    let world = World::new(plan, backends.collect());
     const REQUESTS: usize = 2_000;
     for _ in 0..REQUESTS {
-        assert!(world.ask(GET).ends_with("its words"));
+        assert!(world.ask(GET).starts_with("HTTP/1.1 50"));
         world.pass(Duration::from_millis(5));
     }
     let seconds = world.elapsed().as_secs_f64();
     let asked: usize = world.got().iter().map(Vec::len).sum();
+    let told = format!("{http2} {deeds:?}: {asked} of {REQUESTS}");
     // What a new service has, too: ten seconds of the floor.
     let most = 1.2 * REQUESTS as f64 + 3.0 * (seconds + 10.0);
-    assert!(asked as f64 <= most, "{asked} of at most {most}");
-    assert!(asked > REQUESTS + REQUESTS / 10, "{asked}: it was tried");
+    assert!(asked as f64 <= most, "{told}, at most {most}");
+    assert!(asked > REQUESTS + REQUESTS / 10, "{told}: it was tried");
     let refused = world.not_retried();
     assert!(
         refused
             .iter()
             .any(|(word, count)| *word == "budget_exhausted" && *count > 1_000),
-        "{refused:?}"
+        "{told}: {refused:?}"
     );
     world.state.service.laws().unwrap();
+}
+
+#[test]
+fn amplification_holds_whatever_fails() {
+    amplified(false, &[Say(BUSY)]);
+    amplified(false, &[Refuse]);
+    amplified(false, &[Reset]);
+    amplified(true, &[Say(BUSY)]);
+    amplified(true, &[Refuse]);
+    amplified(true, &[Reset]);
+    amplified(true, &[Goes]);
+    amplified(true, &[RefuseStream]);
 }
 
 #[test]

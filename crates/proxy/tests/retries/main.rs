@@ -1,6 +1,7 @@
 //! Requests that are tried again, in memory and in a time that stands still: what each backend got, and what the client heard.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
+mod frames;
 #[path = "../exchange/plan.rs"]
 mod plan;
 mod world;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
+use evenkeel_config::plan::{BackendAddress, Protocol, UpstreamPlan};
 use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
 use evenkeel_proxy::live::{Live, Published, ServiceState};
 use evenkeel_proxy::net::Net;
@@ -23,6 +23,8 @@ use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
 use evenkeel_proxy::tls::upstream::Towards;
 use evenkeel_proxy::worker::Worker;
+
+use crate::frames::{self, Asked, Came};
 
 /// What a pipe holds.
 const ROOM: usize = 256 * 1024;
@@ -55,6 +57,10 @@ pub(crate) enum Deed {
     ContinueReset,
     /// The same, but says nothing more.
     ContinueSilence,
+    /// Says that it goes, and has not seen the request (HTTP/2).
+    Goes,
+    /// Says that it has not looked at the request (HTTP/2).
+    RefuseStream,
 }
 
 /// A backend, and what it got.
@@ -63,6 +69,8 @@ pub(crate) struct Backend {
     deeds: RefCell<VecDeque<Deed>>,
     /// What it does when its row is at its end.
     then: Option<Deed>,
+    /// Its row begins anew instead.
+    anew: bool,
     links: RefCell<Vec<Link>>,
     /// Requests, or what it read of them.
     got: RefCell<Vec<String>>,
@@ -73,6 +81,8 @@ struct Link {
     input: Vec<u8>,
     deed: Option<Deed>,
     continued: bool,
+    /// It speaks HTTP/2.
+    streams: Option<Asked>,
 }
 
 impl Backend {
@@ -92,8 +102,20 @@ impl Backend {
         }
     }
 
+    /// One that does these over and over.
+    pub(crate) fn over_and_over(deeds: &[Deed]) -> Self {
+        Self {
+            anew: true,
+            ..Self::doing(deeds)
+        }
+    }
+
     fn next(&self) -> Deed {
-        let next = self.deeds.borrow_mut().pop_front();
+        let mut deeds = self.deeds.borrow_mut();
+        let next = deeds.pop_front();
+        if self.anew {
+            deeds.extend(next);
+        }
         next.or(self.then).unwrap_or(Deed::Say(OK))
     }
 
@@ -106,7 +128,7 @@ impl Backend {
             while let Poll::Ready(read) = link.pipe.poll_read(&mut cx(), &mut room) {
                 let Some(read) = read.ok().filter(|read| *read > 0) else {
                     // Whoever left a request behind has sent it all the same.
-                    if !link.input.is_empty() {
+                    if !link.input.is_empty() && link.streams.is_none() {
                         self.got.borrow_mut().push(text(&link.input));
                     }
                     return false;
@@ -114,7 +136,10 @@ impl Backend {
                 link.input.extend_from_slice(&room[..read]);
                 moved = true;
             }
-            link.act(self, &mut moved)
+            match link.streams.is_some() {
+                true => link.act_on_streams(self, &mut moved),
+                false => link.act(self, &mut moved),
+            }
         });
         moved
     }
@@ -134,7 +159,7 @@ impl Link {
                 if has_head && !self.continued =>
             {
                 self.continued = true;
-                self.say(GO_ON);
+                self.say(GO_ON.as_bytes());
                 *moved = true;
                 false
             }
@@ -151,11 +176,11 @@ impl Link {
         (self.deed, self.continued, *moved) = (None, false, true);
         match deed {
             Deed::Say(answer) | Deed::SayEarly(answer) | Deed::Continue(answer) => {
-                self.say(answer);
+                self.say(answer.as_bytes());
                 true
             }
             Deed::SayClose(answer) => {
-                self.say(answer);
+                self.say(answer.as_bytes());
                 let _ = self.pipe.poll_shutdown(&mut cx());
                 false
             }
@@ -166,8 +191,40 @@ impl Link {
         }
     }
 
-    fn say(&mut self, answer: &str) {
-        let mut left = answer.as_bytes();
+    /// The same where each request has a stream.
+    fn act_on_streams(&mut self, backend: &Backend, moved: &mut bool) -> bool {
+        let Some(mut streams) = self.streams.take() else {
+            return false;
+        };
+        let mut stays = true;
+        while stays && let Some(came) = streams.take(&mut self.input) {
+            *moved = true;
+            let stream = match came {
+                Came::Told(bytes) => {
+                    self.say(&bytes);
+                    continue;
+                }
+                Came::Request(stream) => stream,
+            };
+            backend.got.borrow_mut().push(format!("stream {stream}"));
+            match backend.next() {
+                // Its status alone.
+                Deed::Say(answer) => self.say(&frames::answer(stream, &answer[9..12])),
+                Deed::Goes => self.say(&frames::goes(stream - 1)),
+                Deed::RefuseStream => self.say(&frames::refuses(stream)),
+                Deed::Silence => {}
+                _ => {
+                    self.pipe.cut();
+                    stays = false;
+                }
+            }
+        }
+        self.streams = Some(streams);
+        stays
+    }
+
+    fn say(&mut self, answer: &[u8]) {
+        let mut left = answer;
         while let Poll::Ready(Ok(wrote)) = self.pipe.poll_write(&mut cx(), left) {
             left = &left[wrote..];
             if left.is_empty() {
@@ -210,9 +267,13 @@ fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Memory {
     backends: Rc<Vec<Backend>>,
     now: Rc<Cell<Instant>>,
+    /// Those of connections of HTTP/2.
+    tasks: Rc<RefCell<Vec<Task>>>,
 }
 
 impl Net for Memory {
@@ -221,7 +282,7 @@ impl Net for Memory {
     async fn connect(
         &self,
         to: &BackendAddress,
-        _: &UpstreamPlan,
+        how: &UpstreamPlan,
         _: Option<&Towards>,
         _: &[u8],
     ) -> io::Result<Pipe> {
@@ -232,7 +293,7 @@ impl Net for Memory {
         let backend = &self.backends[self.backends.len() - usize::from(to.port())];
         let front = backend.deeds.borrow().front().copied().or(backend.then);
         if let Some(deed @ (Deed::Refuse | Deed::Black)) = front {
-            backend.deeds.borrow_mut().pop_front();
+            backend.next();
             backend.got.borrow_mut().push(format!("{deed:?}"));
             match deed {
                 Deed::Refuse => return Err(io::ErrorKind::ConnectionRefused.into()),
@@ -245,12 +306,13 @@ impl Net for Memory {
             input: Vec::new(),
             deed: None,
             continued: false,
+            streams: (how.protocol == Protocol::Http2).then(Asked::default),
         });
         Ok(ours)
     }
 
-    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
-        unreachable!("HTTP/1.1 alone is spoken here")
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.tasks.borrow_mut().push(Box::pin(task));
     }
 
     fn now(&self) -> Instant {
@@ -273,20 +335,19 @@ pub(crate) fn addresses(backends: usize) -> Vec<SocketAddr> {
         .collect()
 }
 
-type Served = Pin<Box<dyn Future<Output = ()>>>;
-
 pub(crate) struct World {
     backends: Rc<Vec<Backend>>,
     pub(crate) state: Arc<ServiceState>,
     worker: Rc<Worker<Memory>>,
     now: Rc<Cell<Instant>>,
-    connect: Box<dyn Fn(Pipe) -> Served>,
+    tasks: Rc<RefCell<Vec<Task>>>,
+    connect: Box<dyn Fn(Pipe) -> Task>,
 }
 
 /// A client of one connection.
 pub(crate) struct Client {
     pub(crate) pipe: Pipe,
-    served: Served,
+    served: Task,
     pub(crate) heard: String,
     ended: bool,
 }
@@ -301,7 +362,9 @@ impl World {
         let memory = Memory {
             backends: backends.clone(),
             now: now.clone(),
+            tasks: Rc::default(),
         };
+        let tasks = memory.tasks.clone();
         let worker = Rc::new(Worker::new(memory, 0, Arc::new(Published::new(live)), 7));
         let door = Rc::new(Door::new("web".into(), 80, door_state.clone()));
         let slots = slots(&worker);
@@ -310,13 +373,14 @@ impl World {
             let admitted = Admitted::take(&door_state, usize::MAX).unwrap();
             let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
             let (worker, door) = (serving.clone(), door.clone());
-            Box::pin(serve(worker, door, sock, peer, admitted, slots.clone())) as Served
+            Box::pin(serve(worker, door, sock, peer, admitted, slots.clone())) as Task
         };
         Self {
             backends,
             state,
             worker,
             now,
+            tasks,
             connect: Box::new(connect),
         }
     }
@@ -348,10 +412,12 @@ impl World {
     pub(crate) fn settle(&self, client: &mut Client) {
         loop {
             let mut moved = false;
+            self.move_frames();
             if !client.ended {
                 client.ended = client.served.as_mut().poll(&mut cx()).is_ready();
                 moved |= client.ended;
             }
+            self.move_frames();
             for backend in self.backends.iter() {
                 moved |= backend.turn();
             }
@@ -364,6 +430,11 @@ impl World {
                 return;
             }
         }
+    }
+
+    fn move_frames(&self) {
+        let mut tasks = self.tasks.borrow_mut();
+        tasks.retain_mut(|task| task.as_mut().poll(&mut cx()).is_pending());
     }
 
     /// One request on a connection of its own, written in pieces; what its client heard within two minutes.

@@ -11,7 +11,7 @@ use evenkeel_balance::verdict::{Fault, Outcome};
 use evenkeel_config::plan::Protocol;
 use evenkeel_wire::grpc::Status;
 
-use super::{AGAIN_MOST, Attempted, Ended, Failed, Heard, Stale, Try, sent};
+use super::{Attempted, Ended, Failed, Heard, Stale, Try, sent};
 use crate::carrier::Carrier;
 use crate::connection::Next;
 use crate::net::Net;
@@ -25,20 +25,22 @@ impl<N: Net> Try<'_, '_, N> {
         (self.desk.seen.received, self.desk.seen.grpc) = (self.upload.came(), None);
         let idempotent = self.desk.request.is_idempotent();
         let shared = self.upstream.sock.is_stream();
-        if self.reused && !shared && matches!(heard, Heard::End) && self.upstream.input.is_empty() {
-            return self.stale(idempotent);
+        let stale = self.is_stale(&heard);
+        let whole = self.is_whole();
+        let written = shared || self.upload.has_written();
+        let harmless = stale && (idempotent || !written);
+        let unseen = self.reused && matches!(heard, Heard::Unseen);
+        if (harmless || unseen) && whole && !self.tries.anew {
+            self.tries.anew = true;
+            return Err(Stale(self.set_aside(true)));
+        }
+        if stale {
+            return Ok(self.ended_before(written, whole));
         }
         if let Some((reason, outcome)) = self.ended_here(&heard, now) {
             return Ok(self.ended_by(reason, outcome));
         }
         let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
-        let whole = self.is_whole();
-        // What an idle connection of HTTP/1 may do, one of many streams may too: end while a request is on its way.
-        let ended = matches!(heard, Heard::Ended) && self.reused && idempotent;
-        let anew = (ended || matches!(heard, Heard::Unseen)) && whole;
-        if anew && self.again < AGAIN_MOST {
-            return Err(Stale(self.set_aside(whole)));
-        }
         if let Carrier::Stream(stream) = &self.upstream.sock {
             match heard {
                 Heard::Nothing { client: false } => stream.doubt(false),
@@ -70,10 +72,7 @@ impl<N: Net> Try<'_, '_, N> {
         let failed = Failed {
             fault: Some(fault),
             // A stream's head is written apart from what is uploaded; what was not looked at counts as unsent, its body too.
-            progress: match !unseen && (shared || self.upload.has_written()) {
-                true => Progress::Sent,
-                false => Progress::Unsent,
-            },
+            progress: progress(!unseen && written),
             reused: self.reused,
             whole,
             rest: None,
@@ -136,17 +135,29 @@ impl<N: Net> Try<'_, '_, N> {
         }
     }
 
-    /// A kept connection ended before a byte of an answer.
-    fn stale(self, idempotent: bool) -> Result<Attempted, Stale> {
-        let whole = self.is_whole();
-        let safe = idempotent || !self.upload.has_written();
-        let pick = self.set_aside(whole && safe);
-        if whole && safe {
-            return Err(Stale(pick));
-        }
-        // Dropped, not finished: the backend was free to end it.
-        drop(pick);
-        Ok(Attempted::Failed(sent(None, true, Reason::StaleConnection)))
+    /// Whether a connection that had been used before ended before a byte of an answer: its backend may have ended it before it saw the
+    /// request. How long that took is not asked: a backend that is busy tells of an end as late as of an answer.
+    fn is_stale(&self, heard: &Heard) -> bool {
+        self.reused
+            && match (heard, &self.upstream.sock) {
+                (Heard::End, Carrier::Whole(_)) => self.upstream.input.is_empty(),
+                (Heard::Ended, Carrier::Stream(stream)) => stream.is_unheard(),
+                _ => false,
+            }
+    }
+
+    /// A kept connection ended, and no other takes its place unasked. Nothing is held against the backend, which was free to end it:
+    /// the pick is dropped, not finished.
+    fn ended_before(self, written: bool, whole: bool) -> Attempted {
+        drop(self.set_aside(whole));
+        Attempted::Failed(Failed {
+            fault: Some(Fault::Reset),
+            progress: progress(written),
+            reused: true,
+            whole,
+            rest: None,
+            reason: Reason::StaleConnection,
+        })
     }
 
     /// The client's body broke before there was an answer: nothing is held against the backend.
@@ -182,5 +193,12 @@ impl<N: Net> Try<'_, '_, N> {
             received,
             sent: bytes,
         })
+    }
+}
+
+const fn progress(written: bool) -> Progress {
+    match written {
+        true => Progress::Sent,
+        false => Progress::Unsent,
     }
 }

@@ -77,6 +77,11 @@ impl BackendStream {
         self.held.doubt(broke);
     }
 
+    /// Whether nothing at all came on its connection since it was taken.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.held.is_unheard()
+    }
+
     /// Whether the backend's head opens the tunnel that was asked for.
     pub(crate) fn opens(&mut self, head: &ResponseHead) -> bool {
         let opens = self.asks_tunnel && (200..300).contains(&head.status());
