@@ -146,6 +146,13 @@ impl<S: Sock> Sock for Carrier<S> {
         }
     }
 
+    async fn ended(&self) {
+        match self {
+            Self::Whole(sock) => sock.ended().await,
+            Self::Client(_) | Self::Stream(_) => std::future::pending().await,
+        }
+    }
+
     fn cut(&mut self) {
         match self {
             Self::Whole(sock) => sock.cut(),

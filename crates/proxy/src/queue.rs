@@ -1,6 +1,7 @@
 //! Owns waiting for a full service: no longer than its queue and the exchange allow, for a client that is still there.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::queue::{Entry, Waiting};
 use evenkeel_balance::service::{Handle, Seat};
 
-use crate::connection::{Conn, Noticed};
+use crate::connection::Conn;
 use crate::net::Net;
 
 /// Why nothing came of it.
@@ -46,25 +47,23 @@ async fn wait<N: Net>(
     half_close: bool,
     queued: &mut Duration,
 ) -> Result<Pick<Seat>, Unpicked> {
-    let began = conn.worker.now();
-    conn.deadline.set(waiting.until());
-    let mut deaf = false;
+    let (worker, deadline) = (conn.worker.clone(), conn.deadline.clone());
+    let began = worker.now();
+    deadline.set(waiting.until());
+    let mut gone = pin!(conn.gone(half_close));
     let picked = poll_fn(|cx| {
-        if let Poll::Ready(called) = waiting.poll(cx.waker(), conn.worker.now()) {
+        if let Poll::Ready(called) = waiting.poll(cx.waker(), worker.now()) {
             return Poll::Ready(called.map_err(Unpicked::Refused));
         }
-        if !deaf && let Poll::Ready(noticed) = conn.poll_going(cx, half_close) {
-            if noticed == Noticed::Gone {
-                return Poll::Ready(Err(Unpicked::Gone));
-            }
-            deaf = true;
+        if gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Unpicked::Gone));
         }
         // The sweep wakes at the time, and what is waited for says that it is over.
-        let _ = conn.deadline.poll_passed(cx);
+        let _ = deadline.poll_passed(cx);
         Poll::Pending
     })
     .await;
-    conn.deadline.clear();
-    *queued += conn.worker.now().since(began);
+    deadline.clear();
+    *queued += worker.now().since(began);
     picked.map(|pick| handle.seat(pick))
 }

@@ -93,6 +93,11 @@ pub trait Sock {
     /// who cannot read, or has read to the end.
     fn broken(&self) -> impl Future<Output = ()>;
 
+    /// Ready once the peer has ended its direction, or the connection is cut. Reads nothing, and is told although bytes that nobody
+    /// has read stand before the end; not before the end has come, which waits at the peer while more was sent than the system
+    /// takes in. Where the system does not tell (others than Linux): as [`broken`](Self::broken).
+    fn ended(&self) -> impl Future<Output = ()>;
+
     /// Makes dropping it cut the connection (RST) rather than end it, so that what was sent cannot look whole. A Unix socket knows
     /// no cut: there only the framing of what was sent tells.
     fn cut(&mut self);
@@ -160,6 +165,10 @@ impl<S: Sock> Sock for &mut S {
 
     async fn broken(&self) {
         (**self).broken().await;
+    }
+
+    async fn ended(&self) {
+        (**self).ended().await;
     }
 
     fn cut(&mut self) {

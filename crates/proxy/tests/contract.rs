@@ -42,12 +42,20 @@ async fn exactly<S: Sock>(sock: &mut S, length: usize) -> Vec<u8> {
     all
 }
 
-/// Who cannot read is told of a cut, and of nothing else. `resets`: a cut arrives as a reset.
+/// Who cannot read is told of a cut, and of nothing else, or of an end, too. `resets`: a cut arrives as a reset.
 async fn tells_of_cuts<S: Sock>((mut one, mut other): (S, S), resets: bool) {
     write(&mut other, b"unread").await;
-    poll_fn(|cx| other.poll_shutdown(cx)).await.unwrap();
-    // The bytes and the end are there: it was not for want of them that nothing is told.
+    // The bytes are there: it was not for want of them that nothing is told.
     assert_eq!(exactly(&mut one, 2).await, b"un");
+    {
+        let mut ended = pin!(one.ended());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(ended.as_mut().poll(cx).is_pending());
+        poll_fn(|cx| other.poll_shutdown(cx)).await.unwrap();
+        ended.await;
+        // It stays so.
+        one.ended().await;
+    }
     {
         let mut broken = pin!(one.broken());
         let cx = &mut Context::from_waker(Waker::noop());

@@ -1,15 +1,17 @@
 //! Owns how a client's going is noticed while its request is served and nothing is owed to be read from it.
 //!
-//! What it sends meanwhile is read ahead, up to the room of one buffer: an end stands behind it. A client that is silent costs no
-//! system call. See `docs/decisions/0008-clients-that-leave.md`.
+//! What it sends meanwhile is read ahead, up to the room of one buffer: an end stands behind it. Of what stands behind more than that
+//! the system tells. A client that is silent costs no system call. See `docs/decisions/0008-clients-that-leave.md`.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::Conn;
 use crate::carrier::Carrier;
 use crate::net::Net;
+use crate::sock::Sock;
 
 /// What reading ahead told of a client that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,20 +28,34 @@ impl<N: Net> Conn<N> {
         if after.is_zero() {
             return true;
         }
-        self.deadline.set(self.worker.now() + after);
-        let mut deaf = false;
-        let there = poll_fn(|cx| {
-            if !deaf && let Poll::Ready(noticed) = self.poll_going(cx, half_close) {
-                if noticed == Noticed::Gone {
-                    return Poll::Ready(false);
-                }
-                deaf = true;
-            }
-            self.deadline.poll_passed(cx).map(|()| true)
-        })
-        .await;
-        self.deadline.clear();
+        let deadline = self.deadline.clone();
+        deadline.set(self.worker.now() + after);
+        let there = {
+            let mut gone = pin!(self.gone(half_close));
+            poll_fn(|cx| match gone.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => deadline.poll_passed(cx).map(|()| true),
+            })
+            .await
+        };
+        deadline.clear();
         there
+    }
+
+    /// Ready once the client has gone.
+    pub(crate) async fn gone(&mut self, half_close: bool) {
+        let noticed = poll_fn(|cx| self.poll_going(cx, half_close)).await;
+        if noticed == Noticed::Deaf {
+            self.left(half_close).await;
+        }
+    }
+
+    /// Ready once a client of which [reading tells nothing more](Noticed::Deaf) has gone.
+    pub(crate) async fn left(&self, half_close: bool) {
+        match half_close {
+            true => self.sock.broken().await,
+            false => self.sock.ended().await,
+        }
     }
 
     /// Reads ahead until that tells something. Not to be asked again after [`Noticed::Deaf`] for the same wait: it would say so

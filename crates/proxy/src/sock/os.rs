@@ -63,6 +63,13 @@ impl OsSock {
     }
 }
 
+/// What the end of the peer's direction is told by (`EPOLLRDHUP`), however much stands unread before it. Who asks for what can be read
+/// is told of the end as well, and of each byte; who asks for urgent bytes, of the end alone: they are not asked for of the system.
+#[cfg(target_os = "linux")]
+const END: Interest = Interest::ERROR.add(Interest::PRIORITY);
+#[cfg(not(target_os = "linux"))]
+const END: Interest = Interest::ERROR;
+
 impl Sock for OsSock {
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -106,6 +113,15 @@ impl Sock for OsSock {
         loop {
             match either!(self, sock => sock.ready(Interest::ERROR).await) {
                 Ok(ready) if !ready.is_error() => {}
+                _ => return,
+            }
+        }
+    }
+
+    async fn ended(&self) {
+        loop {
+            match either!(self, sock => sock.ready(END).await) {
+                Ok(ready) if !ready.is_error() && !ready.is_read_closed() => {}
                 _ => return,
             }
         }

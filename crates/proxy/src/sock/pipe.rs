@@ -147,6 +147,18 @@ impl Sock for Pipe {
         .await;
     }
 
+    async fn ended(&self) {
+        poll_fn(|cx| {
+            let mut lane = self.incoming.borrow_mut();
+            if lane.cut || lane.closed {
+                return Poll::Ready(());
+            }
+            lane.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     fn cut(&mut self) {
         self.cut = true;
     }

@@ -64,6 +64,10 @@ impl<S: Sock> Sock for Channel<S> {
         either!(self, sock => sock.broken().await);
     }
 
+    async fn ended(&self) {
+        either!(self, sock => sock.ended().await);
+    }
+
     fn cut(&mut self) {
         either!(self, sock => sock.cut());
     }

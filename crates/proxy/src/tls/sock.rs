@@ -347,6 +347,10 @@ impl<S: Sock> Sock for TlsSock<S> {
         self.sock.broken().await;
     }
 
+    async fn ended(&self) {
+        self.sock.ended().await;
+    }
+
     fn local(&self) -> Option<SocketAddr> {
         self.sock.local()
     }

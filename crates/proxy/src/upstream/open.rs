@@ -13,7 +13,7 @@ use evenkeel_balance::verdict::Fault;
 use evenkeel_config::plan::Protocol;
 use rustix::io::Errno;
 
-use crate::connection::{Conn, Noticed};
+use crate::connection::Conn;
 use crate::http2::back::Way;
 use crate::live::LiveService;
 use crate::net::Net;
@@ -68,12 +68,14 @@ impl Opening<'_> {
         let worker = conn.worker.clone();
         let mut connecting = pin!(self.connect(&worker, lane, &placed, now));
         let failed = |fault, reason| Poll::Ready(Err(Unopened::Failed(fault, reason)));
-        let (mut deaf, mut begun) = (false, false);
+        let deadline = conn.deadline.clone();
+        let mut gone = pin!(conn.gone(self.half_close));
+        let mut begun = false;
         let opened = poll_fn(|cx| {
             let polled = connecting.as_mut().poll(cx);
             if let Some(placed) = placed.get().filter(|placed| !begun && *placed > now) {
                 begun = true;
-                conn.deadline.set((placed + self.within).min(self.until));
+                deadline.set((placed + self.within).min(self.until));
             }
             match polled {
                 Poll::Ready(Ok(connection)) => return Poll::Ready(Ok(connection)),
@@ -89,13 +91,10 @@ impl Opening<'_> {
                 }
                 Poll::Pending => {}
             }
-            if !deaf && let Poll::Ready(noticed) = conn.poll_going(cx, self.half_close) {
-                if noticed == Noticed::Gone {
-                    return Poll::Ready(Err(Unopened::Gone));
-                }
-                deaf = true;
+            if gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Unopened::Gone));
             }
-            if conn.deadline.poll_passed(cx).is_pending() {
+            if deadline.poll_passed(cx).is_pending() {
                 return Poll::Pending;
             }
             if placed.get().is_some() {

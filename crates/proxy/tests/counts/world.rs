@@ -75,6 +75,10 @@ impl Sock for Counted {
         self.pipe.broken().await;
     }
 
+    async fn ended(&self) {
+        self.pipe.ended().await;
+    }
+
     fn cut(&mut self) {
         self.pipe.cut();
     }

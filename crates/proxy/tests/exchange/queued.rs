@@ -170,6 +170,42 @@ fn a_client_that_leaves_leaves_the_queue() {
     ended(&proxy, &[("served", 2), ("client_gone", 1)]);
 }
 
+/// Nor is what a client that has left wanted done: although more of it came than is read ahead, and its end stands behind that.
+#[test]
+fn a_client_that_leaves_a_long_request_behind_leaves_the_queue() {
+    let cut = |client: &Client| {
+        let sock = socket2::SockRef::from(&client.stream);
+        sock.set_linger(Some(Duration::ZERO)).unwrap();
+    };
+    let post = "POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n";
+    let chunked = "POST /second HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nea60\r\n";
+    for (half_close, head, cuts) in [
+        (false, post, false),
+        (false, post, true),
+        (false, chunked, false),
+        (true, post, true),
+    ] {
+        let (backend, go) = told();
+        let mut plan = one_at_once(&backend, 9, LONG);
+        plan.listeners[0].half_close = half_close;
+        let proxy = Proxy::start(plan, 1);
+        let mut first = ask(&proxy, "/first");
+        assert_eq!(backend.saw(), "/first");
+        let mut second = proxy.client();
+        second.send(format!("{head}{}", "x".repeat(60_000)));
+        wait(&proxy, 1);
+        if cuts {
+            cut(&second);
+        }
+        drop(second);
+        wait(&proxy, 0);
+        go.send(()).unwrap();
+        first.until("hello");
+        ended(&proxy, &[("served", 1), ("client_gone", 1)]);
+        assert!(backend.saw_nothing(), "{head}");
+    }
+}
+
 #[test]
 fn waiting_ends_with_the_queue_s_time_and_with_the_exchange_s() {
     for (timeout, exchange) in [(1, 1000), (1000, 1)] {

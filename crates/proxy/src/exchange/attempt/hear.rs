@@ -167,17 +167,17 @@ impl<N: Net> Try<'_, '_, N> {
         !self.upload.has_begun() && self.desk.request.expects_continue() && !self.tries.continued
     }
 
-    /// Listens for a head of which all is to be read, while a client of which nothing more can be read may cut the connection.
+    /// Listens for a head, while reading tells nothing more of the client.
     async fn hear_deaf(&mut self, coming: &mut Coming) -> Heard {
         let conn = &*self.conn;
-        let mut broken = pin!(conn.sock.broken());
+        let mut left = pin!(conn.left(self.course.half_close));
         poll_fn(|cx| {
             let buffers = &conn.worker.buffers;
             let heard = coming.poll(cx, &mut self.upstream, buffers, &mut self.desk.response);
             if heard.is_ready() {
                 return heard;
             }
-            if broken.as_mut().poll(cx).is_ready() {
+            if left.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Heard::Gone);
             }
             let nothing = Heard::Nothing { client: false };

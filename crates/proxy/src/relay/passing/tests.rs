@@ -59,6 +59,10 @@ impl Sock for Counted {
         self.sock.broken().await;
     }
 
+    async fn ended(&self) {
+        self.sock.ended().await;
+    }
+
     fn cut(&mut self) {
         self.sock.cut();
     }
@@ -489,6 +493,8 @@ impl Sock for Much {
     }
 
     async fn broken(&self) {}
+
+    async fn ended(&self) {}
 
     fn cut(&mut self) {}
 }
