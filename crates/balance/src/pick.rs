@@ -185,7 +185,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     }
 
     /// The attempt begins only now: what the caller waited since the pick was taken is not held against the backend.
-    pub fn begins(&mut self, now: Instant) {
+    pub(crate) fn begins(&mut self, now: Instant) {
         self.at = now;
     }
 
@@ -257,7 +257,15 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     /// failure; a body that breaks after a good head is a failure too.
     #[inline]
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
+        self.end(outcome, now);
+    }
+
+    /// As [`finish`](Self::finish), for who keeps the pick: its charge is given back, and what is still to be moved is nobody's. Only the
+    /// first end counts.
+    #[inline]
+    pub fn end(&mut self, outcome: Outcome, now: Instant) {
         match (self.stage, outcome) {
+            (Stage::Ended, _) => return,
             (Stage::Sent, Outcome::Completed) => self.answered(Verdict::Success, now),
             (Stage::Sent, Outcome::Broken(fault)) => self.answered(Verdict::Failure(fault), now),
             (Stage::Sent, Outcome::ClientLeft) => self.answered(Verdict::Neutral, now),

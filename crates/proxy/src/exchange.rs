@@ -21,6 +21,7 @@ use evenkeel_wire::forward::{self, Forwarding};
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
 
+use crate::again::{Again, Granted, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next, limits_of};
 use crate::decide::{self, decide};
@@ -57,7 +58,7 @@ mod call;
 mod reply;
 
 use act::Met;
-use attempt::{Again, Attempted, Course, Failed};
+use attempt::{Attempted, Course, Failed};
 use call::Call;
 
 /// An exchange that is under way. Dropped so, the worker ends: it was cut, and is observed all the same.
@@ -302,39 +303,36 @@ impl<N: Net> Exchange<'_, N> {
             desk.seen.attempts += 1;
             tries.tried.insert(pick.backend());
             self.tell_time(conn, desk);
-            let again = match attempt::make(self, conn, desk, pick, &course, &mut tries).await {
-                Attempted::Again(again) => {
+            pick = match attempt::make(self, conn, desk, pick, &course, &mut tries).await {
+                Attempted::Again(pick) => {
                     tries.seen = true;
-                    again
+                    pick
                 }
-                Attempted::Ended(ended) => {
-                    desk.seen.status = ended.status;
-                    desk.seen.reason = ended.reason;
-                    desk.seen.received = ended.received;
-                    desk.seen.sent = ended.sent;
-                    return Ok(ended.next);
-                }
+                Attempted::Ended(ended) => return Ok(ended.noted(&mut desk.seen)),
                 Attempted::Failed(failed) => {
                     tries.seen |= failed.progress != Progress::Unsent;
-                    match self.again(conn, &desk.request, &failed, &mut tries, &course) {
-                        Some(again) => again,
+                    // On the heap, as all that few need.
+                    let again = self.again(conn, &desk.request, &failed, &mut tries, &course);
+                    match Box::pin(again).await {
+                        Ok(pick) => pick,
+                        // Nobody waits for an answer any more.
+                        Err(Never::Gone) => {
+                            desk.forget(&conn.worker.buffers);
+                            desk.seen.reason = Reason::ClientGone;
+                            return Ok(Next::Cut);
+                        }
                         // A service that is full before a backend saw anything has refused.
-                        None if failed.reason == Reason::MaxConnections && !tries.seen => {
+                        Err(Never::Refused)
+                            if failed.reason == Reason::MaxConnections && !tries.seen =>
+                        {
                             return Err(Unserved(failed.reason));
                         }
-                        None => return Ok(give_up(conn, desk, failed.reason).await),
+                        Err(Never::Refused) => {
+                            return Ok(give_up(conn, desk, failed.reason).await);
+                        }
                     }
                 }
             };
-            pick = again.pick;
-            if !conn.stays(again.after, course.half_close).await {
-                self.seat.live.state.service.retry_not_made();
-                desk.forget(&conn.worker.buffers);
-                // Nobody waits for an answer any more.
-                desk.seen.reason = Reason::ClientGone;
-                return Ok(Next::Cut);
-            }
-            pick.begins(conn.worker.now());
         }
     }
 
@@ -414,16 +412,30 @@ impl<N: Net> Exchange<'_, N> {
         }
     }
 
-    /// The next attempt, if there may be one and there is a backend for it. What went before may be forgotten only then: a retry that
-    /// nobody can take would cost the client the answer that is here.
-    fn again(
+    /// The next attempt, if there may be one and there is a backend for it.
+    async fn again(
         &self,
-        conn: &Conn<N>,
+        conn: &mut Conn<N>,
         request: &RequestHead,
         failed: &Failed,
         tries: &mut Tries,
         course: &Course<'_>,
-    ) -> Option<Again> {
+    ) -> Result<Pick<Held>, Never> {
+        let mut again = self
+            .after(request, failed, tries, course)
+            .ok_or(Never::Refused)?;
+        let granted = again.granted(&conn.worker).ok_or(Never::Refused)?;
+        self.next(conn, again, granted, tries, course).await
+    }
+
+    /// What is to be known for the next attempt. None: nothing was at fault that another could do better.
+    fn after(
+        &self,
+        request: &RequestHead,
+        failed: &Failed,
+        tries: &Tries,
+        course: &Course<'_>,
+    ) -> Option<Again<'_, N>> {
         let attempt = Attempt {
             fault: failed.fault?,
             idempotent: request.is_idempotent(),
@@ -431,15 +443,31 @@ impl<N: Net> Exchange<'_, N> {
             replayable: failed.whole,
             reused: failed.reused,
             made: tries.made,
-            deadline_left: Some(course.by(course.until).since(conn.worker.now())),
+            deadline_left: None,
             expected: Duration::ZERO,
             class: decide::class(self.class),
             untried: (tries.made as usize) < self.seat.live.state.members(),
             rest: failed.rest,
         };
-        let pick = |tried: &Tried| self.pick(conn, tried, course.key);
-        let again = (self.seat).again(&conn.worker, &attempt, &mut tries.tried, pick);
-        again.map(|(pick, after)| Again { pick, after })
+        Some(Again {
+            seat: &self.seat,
+            failed: attempt,
+            until: course.by(course.until),
+            half_close: course.half_close,
+        })
+    }
+
+    /// What was granted, made: after its wait.
+    async fn next(
+        &self,
+        conn: &mut Conn<N>,
+        again: Again<'_, N>,
+        granted: Granted,
+        tries: &mut Tries,
+        course: &Course<'_>,
+    ) -> Result<Pick<Held>, Never> {
+        let pick = |conn: &Conn<N>, tried: &Tried| self.pick(conn, tried, course.key);
+        again.next(conn, granted, &mut tries.tried, pick).await
     }
 }
 

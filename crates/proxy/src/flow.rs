@@ -21,6 +21,7 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
 use crate::account::Account;
+use crate::again::{Again, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
 use crate::exchange::split::side;
@@ -227,23 +228,26 @@ async fn connected<N: Net>(
             replayable: true,
             reused: false,
             made: flow.seen.attempts,
-            deadline_left: Some(until.since(flow.conn.worker.now())),
+            deadline_left: None,
             expected: Duration::ZERO,
             class: CLASS,
             untried: (flow.seen.attempts as usize) < service.state.members(),
             rest: None,
         };
-        let another = |tried: &Tried| self::pick(&flow.conn, way, tried);
-        let again = (way.seat).again(&flow.conn.worker, &failed, &mut tried, another);
-        let Some((next, after)) = again else {
-            return Err(reason);
+        let mut again = Again {
+            seat: &way.seat,
+            failed,
+            until,
+            half_close: true,
         };
-        pick = next;
-        if !flow.conn.stays(after, true).await {
-            service.state.service.retry_not_made();
-            return Err(Reason::ClientGone);
-        }
-        pick.begins(flow.conn.worker.now());
+        let granted = again.granted(&flow.conn.worker).ok_or(reason)?;
+        let another = |conn: &Conn<N>, tried: &Tried| self::pick(conn, way, tried);
+        let next = again.next(&mut flow.conn, granted, &mut tried, another);
+        // On the heap: most flows need no other attempt.
+        pick = Box::pin(next).await.map_err(|never| match never {
+            Never::Refused => reason,
+            Never::Gone => Reason::ClientGone,
+        })?;
     }
 }
 

@@ -64,6 +64,9 @@ mod decide;
 /// Waiting for a full service.
 mod queue;
 
+/// Between an attempt that failed and the next.
+mod again;
+
 /// The order of decisions of one request.
 pub mod exchange;
 

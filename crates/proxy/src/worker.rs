@@ -9,11 +9,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_balance::ask::Tried;
 use evenkeel_balance::backend::Backend;
-use evenkeel_balance::pick::{Pick, Refusal};
-use evenkeel_balance::retry::{Attempt, Decision};
-use evenkeel_balance::service::{Handle, Seat as Held};
+use evenkeel_balance::service::Handle;
 use evenkeel_balance::time::Instant;
 use evenkeel_wire::altered::Altered;
 use evenkeel_wire::forward::Forwardable;
@@ -421,52 +418,6 @@ impl<N: Net> Seat<N> {
         let lane = Rc::new(Lane::new(state.reached(backend.id())?));
         lanes.insert(backend.serial(), lane.clone());
         Some(lane)
-    }
-
-    /// A backend for another attempt, charged, and the wait before it, if there may be one and there is a backend for it. One that was
-    /// not tried, if there is any; when all were, a new round begins, in which the last one comes last.
-    pub(crate) fn again(
-        &self,
-        worker: &Worker<N>,
-        failed: &Attempt,
-        tried: &mut Tried,
-        pick: impl Fn(&Tried) -> Result<Pick<Held>, Refusal>,
-    ) -> Option<(Pick<Held>, Duration)> {
-        let state = &self.live.state;
-        let counters = state.counters.get(worker.index)?;
-        let mut failed = *failed;
-        loop {
-            let after = match state.service.retry(&failed, worker.chance()) {
-                Decision::Again { after } => after,
-                Decision::No(reason) => {
-                    counters.retries.refused(reason);
-                    return None;
-                }
-            };
-            let picked = match failed.untried {
-                true => pick(tried),
-                false => {
-                    tried.keep_last();
-                    let others = (state.members() > 1).then(|| pick(tried).ok()).flatten();
-                    *tried = Tried::default();
-                    others.map_or_else(|| pick(tried), Ok)
-                }
-            };
-            match picked {
-                Ok(pick) => {
-                    counters.retries.made(failed.fault);
-                    return Some((pick, after));
-                }
-                Err(refusal) => {
-                    state.service.retry_not_made();
-                    // Others cannot be picked; those that were tried may be asked again.
-                    if !std::mem::take(&mut failed.untried) {
-                        counters.retries.unpicked(refusal);
-                        return None;
-                    }
-                }
-            }
-        }
     }
 
     /// An attempt goes on with the same pick, on a fresh connection: that of before had ended.

@@ -30,16 +30,12 @@ impl<N: Net> Conn<N> {
         }
         let deadline = self.deadline.clone();
         deadline.set(self.worker.now() + after);
-        let there = {
-            let mut gone = pin!(self.gone(half_close));
-            poll_fn(|cx| match gone.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(false),
-                Poll::Pending => deadline.poll_passed(cx).map(|()| true),
-            })
-            .await
-        };
-        deadline.clear();
-        there
+        let mut gone = pin!(self.gone(half_close));
+        poll_fn(|cx| match gone.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => deadline.poll_passed(cx).map(|()| true),
+        })
+        .await
     }
 
     /// Ready once the client has gone.

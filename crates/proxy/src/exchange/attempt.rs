@@ -19,6 +19,7 @@ use super::{Exchange, Tries, reply};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
 use crate::net::Net;
+use crate::observation::Observation;
 use crate::reason::Reason;
 use crate::relay::Pump;
 use crate::sock::Sock;
@@ -93,6 +94,13 @@ impl Ended {
             sent: 0,
         }
     }
+
+    /// Writes down how it went, and says what follows.
+    pub(super) const fn noted(&self, seen: &mut Observation) -> Next {
+        (seen.status, seen.reason) = (self.status, self.reason);
+        (seen.received, seen.sent) = (self.received, self.sent);
+        self.next
+    }
 }
 
 /// How an attempt went that the client has not heard of.
@@ -113,16 +121,8 @@ pub(super) enum Attempted {
     Ended(Ended),
     /// It is for the exchange to decide what follows.
     Failed(Failed),
-    /// The answer was given up for another attempt.
-    Again(Again),
-}
-
-/// An attempt that will be made.
-pub(super) struct Again {
-    /// Held from now on, so that nobody gives up what he has for nothing.
-    pub(super) pick: Pick<Held>,
-    /// The wait before it.
-    pub(super) after: Duration,
+    /// The answer was given up for another attempt, with this pick.
+    Again(Pick<Held>),
 }
 
 /// The kept connection had ended; nothing was done, and nothing is held against the backend.

@@ -365,6 +365,99 @@ fn rests_are_kept_to() {
     assert_eq!(after("Retry-After: 61", 100), (false, 0));
 }
 
+/// Nobody is picked before the wait is over: who is drained meanwhile is not asked, and no place is held.
+#[test]
+fn who_waits_has_no_place() {
+    let rests = Say("HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
+    for first in [rests, Reset] {
+        let world = world(&[&[first], &[rests]], |plan| {
+            let retry = &mut plan.services[0].settings.retry;
+            retry.retry_after_max = Duration::from_secs(10);
+            // With such a wait, a reset costs one too.
+            retry.backoff_base = Duration::from_secs(7);
+            retry.backoff_max = Duration::from_secs(7);
+        });
+        let mut client = world.client();
+        client.write(GET[0]);
+        world.settle(&mut client);
+        let counts = |world: &World| world.got().iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(counts(&world), [1, 1], "the second at once");
+        let service = &world.state.service;
+        let now = evenkeel_balance::time::Instant::ZERO;
+        let backends = service.snapshot(now).backends;
+        assert!(backends.iter().all(|one| one.counts.in_flight == 0));
+        // The one that would be asked next, which has the last address: the other was asked last.
+        let drained = evenkeel_balance::backend::Admin::Draining;
+        service.set_admin(&backends[1].id, drained, now).unwrap();
+        world.hear(&mut client);
+        assert!(client.heard.ends_with("hello"), "{}", client.heard);
+        assert_eq!(counts(&world), [0, 1]);
+        service.laws().unwrap();
+    }
+}
+
+/// An answer that is given up gives its place back before the next is taken: where there is but one, it is the one that is needed.
+#[test]
+fn an_answer_is_given_up_with_its_place() {
+    let check = |deeds: &[Deed], tune: fn(&mut Plan), end: &str, asked: usize| {
+        let world = world(&[deeds], |plan| {
+            plan.services[0].settings.retry.backoff_base = Duration::ZERO;
+            tune(plan);
+        });
+        let heard = world.ask(GET);
+        assert!(heard.ends_with(end), "{deeds:?}: {heard}");
+        assert_eq!(world.got()[0].len(), asked, "{deeds:?}");
+        world.state.service.laws().unwrap();
+    };
+    let service: fn(&mut Plan) = |plan| {
+        plan.services[0].settings.max_in_flight = std::num::NonZeroU32::new(1);
+    };
+    let backend: fn(&mut Plan) = |plan| {
+        let backend = &mut plan.services[0].backends[0];
+        backend.spec = backend.spec.clone().max_in_flight(1);
+    };
+    for limit in [service, backend] {
+        check(&[Say(BUSY)], limit, "hello", 2);
+        check(&[Say(BUSY); 3], limit, "its words", 3);
+        check(&[Reset], limit, "hello", 2);
+    }
+}
+
+/// Who waits for the place has it, and the answer is its client's, whole.
+#[test]
+fn an_answer_whose_place_another_has_is_its_client_s() {
+    let world = world(&[&[Say(BUSY)]], |plan| {
+        let settings = &mut plan.services[0].settings;
+        settings.max_in_flight = std::num::NonZeroU32::new(1);
+        settings.retry.backoff_base = Duration::ZERO;
+        settings.queue = Some(evenkeel_balance::settings::QueueSettings {
+            length: 9,
+            timeout: Duration::from_secs(100),
+        });
+    });
+    let [mut first, mut second] = [world.client(), world.client()];
+    first.write(GET[0]);
+    first.serve();
+    second.write(GET[0]);
+    second.serve();
+    let waiting = || {
+        let snapshot = world
+            .state
+            .service
+            .snapshot(evenkeel_balance::time::Instant::ZERO);
+        (snapshot.queue.waiting, snapshot.places)
+    };
+    assert_eq!(waiting(), (1, Some((1, 1))));
+    world.hear(&mut first);
+    assert!(first.heard.ends_with("its words"), "{}", first.heard);
+    assert_eq!(waiting(), (0, Some((1, 1))));
+    world.hear(&mut second);
+    assert!(second.heard.ends_with("hello"), "{}", second.heard);
+    assert_eq!(waiting(), (0, Some((0, 1))));
+    assert_eq!(world.not_retried(), [("all_full", 1)]);
+    world.state.service.laws().unwrap();
+}
+
 #[test]
 fn waits_and_deadlines() {
     let world = world(&[&[Silence, Silence, Silence]], |plan| {

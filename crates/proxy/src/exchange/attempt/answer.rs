@@ -3,13 +3,16 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use evenkeel_balance::pick::Pick;
+use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward::{self, Reply, framing_for};
 use evenkeel_wire::grpc::Status;
 use evenkeel_wire::{Framing, Version};
 
-use super::{Again, Attempted, Ended, Failed, Try, sent};
+use super::{Attempted, Ended, Failed, Try, sent};
+use crate::again::Never;
 use crate::carrier::Carrier;
 use crate::connection::{Next, Noticed};
 use crate::exchange::reply::{put_attempts, put_hsts};
@@ -51,11 +54,13 @@ impl<N: Net> Try<'_, '_, N> {
         let verdict = self.verdict(now);
         self.pick.answered(verdict, now);
         if !matches!(verdict, Verdict::Success)
-            && let Some(again) = self.given_up_for(verdict)
+            && let Some(failed) = self.worth_another(verdict)
         {
-            let whole = self.is_whole();
-            self.set_aside(whole).finish(Outcome::Completed, now);
-            return Attempted::Again(again);
+            // On the heap: most answers are good.
+            let next = Box::pin(self.given_up_for(&failed)).await;
+            if !matches!(next, Err(Never::Refused)) {
+                return self.given_up(next.ok(), failed.whole);
+            }
         }
         self.upload.forget(&self.conn.worker.buffers);
         let (framing, keep) = self.write_head();
@@ -137,19 +142,37 @@ impl<N: Net> Try<'_, '_, N> {
         })
     }
 
-    /// The attempt that is made in the place of an answer with this verdict.
-    fn given_up_for(&mut self, verdict: Verdict) -> Option<Again> {
+    /// What an answer with this verdict failed by, if that is worth another attempt.
+    fn worth_another(&self, verdict: Verdict) -> Option<Failed> {
         let worth = self.worth(verdict)?;
-        let failed = Failed {
+        Some(Failed {
             fault: Some(worth.fault),
             progress: worth.progress,
             reused: self.reused,
             whole: self.is_whole(),
             rest: worth.rest,
             reason: Reason::Served,
-        };
-        let request = &self.desk.request;
-        (self.exchange).again(self.conn, request, &failed, self.tries, self.course)
+        })
+    }
+
+    /// The attempt that is made in the place of an answer. Its backend's place is given back before: where there are few, it may be
+    /// the one that is needed. The answer is kept until there is another pick, and is its client's if there is none.
+    async fn given_up_for(&mut self, failed: &Failed) -> Result<Pick<Held>, Never> {
+        let (exchange, course, request) = (self.exchange, self.course, &self.desk.request);
+        let again = exchange.after(request, failed, self.tries, course);
+        let mut again = again.ok_or(Never::Refused)?;
+        let granted = again.granted(&self.conn.worker).ok_or(Never::Refused)?;
+        self.pick.end(Outcome::Completed, self.conn.worker.now());
+        exchange
+            .next(self.conn, again, granted, self.tries, course)
+            .await
+    }
+
+    /// The answer is nobody's any more: another attempt is made with this pick, or the client has gone.
+    fn given_up(self, next: Option<Pick<Held>>, whole: bool) -> Attempted {
+        let received = self.upload.came();
+        drop(self.set_aside(whole && next.is_some()));
+        next.map_or_else(|| Attempted::Ended(Ended::gone(received)), Attempted::Again)
     }
 
     /// The answer's body, on its way to the client.
