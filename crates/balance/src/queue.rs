@@ -16,15 +16,20 @@ use std::time::Duration;
 
 use crate::ask::{Ask, ClassId, Tried};
 use crate::backend::{Backend, BackendId};
-use crate::choice::{self, Taken};
+use crate::choice;
 use crate::facts::{Facts, Flags};
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
 use crate::service::{Service, told};
 use crate::settings::QueueSettings;
-use crate::sync::{Arc, Mutex, MutexGuard, Ordering, fence};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::table::Table;
 use crate::time::Instant;
+
+/// The way in.
+mod entering;
+
+pub(crate) use entering::{enter, take};
 
 /// A pick, or a place in the queue.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub(crate) struct Queue(Mutex<Line>);
 struct Line {
     /// By class, and within it by who came first.
     waiting: BTreeMap<Place, Arc<Ticket>>,
+    /// By what they wait. None: nobody has yet, or there is no queue any more.
+    settings: Option<QueueSettings>,
     came: u64,
     counts: QueueSnapshot,
 }
@@ -71,7 +78,10 @@ struct Ticket {
     service: Service,
     ask: Kept,
     since: Instant,
-    until: Instant,
+    /// The time of its caller.
+    by: Instant,
+    /// When it waits no longer, in nanoseconds: settings may change that.
+    until: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -130,13 +140,15 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// When waiting ends: it is to be polled again then. No later than the queue's `timeout`, and the caller's own time.
+    /// When waiting ends: it is to be polled again then. No later than the queue's `timeout`, and the caller's own time. Other settings
+    /// of the queue change it, and wake who waits.
     #[must_use]
     pub fn until(&self) -> Instant {
-        self.ticket.until
+        self.ticket.until()
     }
 
-    /// A pick, once there is one. Wakes `waker`, of the newest call, when it is worth asking again before [`until`](Self::until).
+    /// A pick, once there is one. Wakes `waker`, of the newest call, when it is worth asking again before [`until`](Self::until), or when
+    /// that has changed.
     ///
     /// # Errors
     /// [`Refusal::QueueTimeout`] when the time is over, [`Refusal::QueueFull`] when a better class came and the queue was full, or
@@ -144,7 +156,7 @@ impl Waiting {
     pub fn poll(&mut self, waker: &Waker, now: Instant) -> Poll<Result<Pick<Called>, Refusal>> {
         let mut state = self.ticket.state();
         if let State::Waiting(held) = &mut *state
-            && now < self.ticket.until
+            && now < self.ticket.until()
         {
             match held {
                 Some(held) => held.clone_from(waker),
@@ -173,6 +185,24 @@ impl Drop for Waiting {
 }
 
 impl Ticket {
+    fn until(&self) -> Instant {
+        Instant::from_nanos(self.until.load(Ordering::Relaxed))
+    }
+
+    /// From here on it waits by these settings.
+    fn wait_by(&self, settings: QueueSettings) {
+        let until = self.by.min(self.since + settings.timeout);
+        self.until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Whom to wake so that he looks.
+    fn waker(&self) -> Option<Waker> {
+        match &mut *self.state() {
+            State::Waiting(waker) => waker.take(),
+            State::Called(_) | State::Over => None,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,8 +286,40 @@ impl Line {
             wake.extend(ticket.call(result));
             self.waiting.remove(&place);
         }
+        if self.settings != table.queue {
+            self.follow(table.queue, &mut wake);
+        }
         self.ended(facts);
         wake
+    }
+
+    /// There are other settings: who waits does so by these, or not at all.
+    #[cold]
+    fn follow(&mut self, settings: Option<QueueSettings>, wake: &mut Vec<Waker>) {
+        self.settings = settings;
+        let Some(settings) = settings else {
+            while let Some((_, last)) = self.waiting.pop_last() {
+                self.counts.refused += 1;
+                wake.extend(last.call(Err(Refusal::AllFull)));
+            }
+            return;
+        };
+        self.shorten(settings, wake);
+        for ticket in self.waiting.values() {
+            ticket.wait_by(settings);
+            wake.extend(ticket.waker());
+        }
+    }
+
+    /// The last of the line go, while it is too long: of two of one class, who came later.
+    fn shorten(&mut self, settings: QueueSettings, wake: &mut Vec<Waker>) {
+        let most = usize::try_from(settings.length).unwrap_or(usize::MAX);
+        while self.waiting.len() > most
+            && let Some((_, last)) = self.waiting.pop_last()
+        {
+            self.counts.refused += 1;
+            wake.extend(last.call(Err(Refusal::QueueFull)));
+        }
     }
 
     /// To be said whenever somebody has left the line.
@@ -276,7 +338,7 @@ impl Ticket {
         facts: &Facts,
         now: Instant,
     ) -> Option<Result<Pick<Called>, Refusal>> {
-        if now >= self.until {
+        if now >= self.until() {
             return Some(Err(Refusal::QueueTimeout));
         }
         let turn = Turn::Shared(&facts.turn.0);
@@ -368,79 +430,4 @@ impl State {
             Self::Waiting(_) | Self::Over => None,
         }
     }
-}
-
-/// Chooses and charges where more is to be heeded than the table: those who wait come first, a place of the service's own limit
-/// is needed, or its policy broke.
-#[cold]
-pub(crate) fn take(
-    table: &Table,
-    facts: &Facts,
-    ask: &Ask<'_>,
-    turn: Turn<'_>,
-    now: Instant,
-) -> Result<Taken, Refusal> {
-    if !facts.flags.has(Flags::WAITING) {
-        let taken = choice::take_place(table, facts, ask, turn, now);
-        // Its place was taken for a moment, in which somebody may have lined up for it.
-        if taken.is_err() && facts.flags.has(Flags::WAITING) {
-            facts.queue.settle(now);
-        }
-        return taken;
-    }
-    facts.queue.settled(now, || {
-        // Those who wait still have no use for what is left.
-        choice::take_place(table, facts, ask, turn, now)
-    })
-}
-
-/// Lines up for a service that was full a moment ago, no longer than until then. Who is called at once did not wait.
-#[cold]
-pub(crate) fn enter(
-    service: &Service,
-    settings: QueueSettings,
-    ask: &Ask<'_>,
-    until: Instant,
-    now: Instant,
-) -> Result<Entry<Pick<Called>>, Refusal> {
-    let facts = &*service.shared.facts;
-    let ticket = Arc::new(Ticket {
-        service: service.clone(),
-        ask: Kept::new(ask),
-        since: now,
-        until: until.min(now + settings.timeout),
-        state: Mutex::new(State::Waiting(None)),
-    });
-    let mut line = facts.queue.line();
-    facts.flags.set(Flags::WAITING, true);
-    // From here on, what was given back before its giver looked at the flag is seen.
-    fence(Ordering::SeqCst);
-    line.came += 1;
-    let place = (ask.queue_class, line.came);
-    line.waiting.insert(place, ticket.clone());
-    line.counts.entered += 1;
-    let mut wake = line.settle(service, now);
-    let most = usize::try_from(settings.length).unwrap_or(usize::MAX);
-    // The last of the line goes: of two of one class, who came later.
-    if line.waiting.len() > most
-        && let Some((_, last)) = line.waiting.pop_last()
-    {
-        line.counts.refused += 1;
-        wake.extend(last.call(Err(Refusal::QueueFull)));
-        line.ended(facts);
-    }
-    let called = std::mem::replace(&mut *ticket.state(), State::Waiting(None)).called();
-    let Some(result) = called else {
-        drop(line);
-        wake.into_iter().for_each(Waker::wake);
-        return Ok(Entry::Waiting(Waiting { ticket, place }));
-    };
-    line.counts.entered -= 1;
-    match &result {
-        Ok(_) => line.counts.served -= 1,
-        Err(_) => line.counts.refused -= 1,
-    }
-    drop(line);
-    wake.into_iter().for_each(Waker::wake);
-    ticket.claim(result, now).map(Entry::Picked)
 }

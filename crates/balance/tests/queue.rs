@@ -111,7 +111,8 @@ impl Stage {
         }
     }
 
-    /// One step: `a` asks, `A` asks in class 5, `+1.5` lets time pass, `!x` finishes, `-x` drops or leaves, `~x` looks.
+    /// One step: `a` asks, `A` asks in class 5, `+1.5` lets time pass, `!x` finishes, `-x` drops or leaves, `~x` looks, `=2` sets the
+    /// limit, `@9:0.5` the queue's length and time, `*x:1` the backends.
     fn step(&mut self, step: &str) {
         let name = |at: usize| step.chars().nth(at).unwrap();
         let chance = u64::from(name(0) as u32);
@@ -132,6 +133,16 @@ impl Stage {
                     .queue
                     .map_or(0, |queue| queue.length);
                 self.service.set_settings(settings(limit, length), self.now);
+            }
+            '@' => {
+                let (length, timeout) = step[1..].split_once(':').unwrap();
+                let mut settings = self.service.settings();
+                settings.queue = Some(QueueSettings {
+                    length: length.parse().unwrap(),
+                    timeout: Duration::from_secs_f64(timeout.parse().unwrap()),
+                });
+                settings.queue = settings.queue.filter(|queue| queue.length > 0);
+                self.service.set_settings(settings, self.now);
             }
             '*' => self.service.replace(specs(&step[1..]), self.now).unwrap(),
             asker if asker.is_uppercase() => {
@@ -237,6 +248,35 @@ fn waiting_ends() {
     check(1, 9, "x:0", "a b +1 ~b", "a||b=queue_timeout");
     // Whose time is over is not served, though it has not looked.
     check(1, 9, "x:0", "a b +0.5 c +0.5 !a", "c||b=queue_timeout");
+}
+
+/// Who waits waits by the settings that are in force.
+#[test]
+fn other_settings_are_followed_by_who_waits() {
+    check(1, 9, "x:0", "a b c @0:1", "a||b=all_full c=all_full");
+    check(0, 9, "x:1", "a b c @0:1", "a||b=all_full c=all_full");
+    check(1, 9, "x:0", "a b c D @2:1", "a|Db|c=queue_full");
+    check(
+        1,
+        9,
+        "x:0",
+        "a b +0.4 c +0.2 @9:0.5 ~b ~c",
+        "a|c|b=queue_timeout",
+    );
+    check(
+        1,
+        9,
+        "x:0",
+        "a b +0.4 c +0.2 @9:0.5 +0.3 ~c",
+        "a||b=queue_timeout c=queue_timeout",
+    );
+    check(1, 9, "x:0", "a b @9:2 +1.9 ~b !a", "b||");
+    check(1, 9, "x:0", "a b @9:2 +2 ~b", "a||b=queue_timeout");
+    // No longer than its caller waits.
+    check(1, 9, "x:0", "a b @9:100 +8.9 ~b", "a|b|");
+    check(1, 9, "x:0", "a b @9:100 +9 ~b", "a||b=queue_timeout");
+    // What comes free by the same change is theirs first.
+    check(1, 9, "x:0", "a b c @9:1 =2 @0:1", "ab||c=all_full");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_balance::backend::{Admin, BackendId, BackendSpec, Weight};
@@ -76,9 +77,15 @@ impl Registered {
             Entry::Waiting(waiting) => waiting,
         };
         loop {
-            let rest = waiting.until().since(clock.now());
-            let called = poll_fn(|cx| waiting.poll(cx.waker(), clock.now()));
-            if let Ok(called) = tokio::time::timeout(rest, called).await {
+            let until = waiting.until();
+            let called = poll_fn(|cx| match waiting.poll(cx.waker(), clock.now()) {
+                Poll::Ready(called) => Poll::Ready(Some(called)),
+                // Other settings may have come.
+                Poll::Pending if waiting.until() != until => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let rest = until.since(clock.now());
+            if let Ok(Some(called)) = tokio::time::timeout(rest, called).await {
                 return Ok(Pick::new(called?.lasting(), clock));
             }
         }

@@ -367,7 +367,8 @@ impl<N: Net> Exchange<'_, N> {
         let ask = self.ask(conn, tried, course.key);
         let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
         let queued = &mut desk.seen.queue;
-        queue::picked(conn, handle, asked, course.half_close, queued).await
+        let bounds = (until, course.half_close);
+        queue::picked(conn, handle, asked, bounds, queued).await
     }
 
     fn ask<'t>(&self, conn: &Conn<N>, tried: &'t Tried, key: Option<u64>) -> Ask<'t> {

@@ -205,7 +205,7 @@ async fn connected<N: Net>(
     let Flow { conn, seen, .. } = flow;
     let (handle, now) = (&way.seat.handle, conn.worker.now());
     let asked = handle.pick_or_wait(&ask(conn, way, &tried), until, now);
-    let picked = queue::picked(conn, handle, asked, true, &mut seen.queue).await;
+    let picked = queue::picked(conn, handle, asked, (until, true), &mut seen.queue).await;
     let mut pick = picked.map_err(|unpicked| match unpicked {
         Unpicked::Refused(refusal) => Reason::Refused(refusal),
         Unpicked::Gone => Reason::ClientGone,

@@ -458,6 +458,36 @@ fn an_answer_whose_place_another_has_is_its_client_s() {
     world.state.service.laws().unwrap();
 }
 
+/// Called in time and awake too late: nothing could come of it, and nothing is sent.
+#[test]
+fn who_leaves_the_queue_too_late_is_not_sent() {
+    for (late, asked, end) in [(50, 2, "hello"), (150, 1, "queue_timeout\n")] {
+        let world = world(&[&[]], |plan| {
+            let service = &mut plan.services[0];
+            service.limits.exchange = Duration::from_secs(1);
+            service.settings.max_in_flight = std::num::NonZeroU32::new(1);
+            service.settings.queue = Some(evenkeel_balance::settings::QueueSettings {
+                length: 9,
+                timeout: Duration::from_secs(100),
+            });
+        });
+        let [mut first, mut second] = [world.client(), world.client()];
+        first.write(GET[0]);
+        first.serve();
+        second.write(GET[0]);
+        second.serve();
+        world.pass(Duration::from_millis(900));
+        // It is called, and sleeps on.
+        world.hear(&mut first);
+        assert!(first.heard.ends_with("hello"), "{}", first.heard);
+        world.pass(Duration::from_millis(late));
+        world.hear(&mut second);
+        assert!(second.heard.ends_with(end), "{late}: {}", second.heard);
+        assert_eq!(world.got()[0].len(), asked, "{late}");
+        world.state.service.laws().unwrap();
+    }
+}
+
 #[test]
 fn waits_and_deadlines() {
     let world = world(&[&[Silence, Silence, Silence]], |plan| {
