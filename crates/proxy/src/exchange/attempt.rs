@@ -166,19 +166,17 @@ pub(super) async fn make<N: Net>(
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
-            None => match opening(exchange, course, per_try, fresh)
-                .open(conn, &mut desk.seen, &lane, now)
-                .await
-            {
-                Ok(opened) => opened,
-                Err(unopened) => {
-                    let took = desk.seen.connect;
-                    let now = conn.worker.now();
-                    let waited = tries.made > 1 || !desk.seen.queue.is_zero();
-                    let took = (took, waited && now >= course.until);
-                    return exchange.unopened(pick, &unopened, took, course, now);
+            None => {
+                let opening = opening(exchange, course, per_try, fresh);
+                match opening.open(conn, &mut desk.seen, &lane, now).await {
+                    Ok(opened) => opened,
+                    Err(unopened) => {
+                        let took = (desk.seen.connect, opening.within);
+                        let now = conn.worker.now();
+                        return exchange.unopened(pick, &unopened, took, course, now);
+                    }
                 }
-            },
+            }
         };
         let attempt = Try::new(
             exchange,

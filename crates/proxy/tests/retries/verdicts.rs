@@ -6,7 +6,7 @@ use evenkeel_proxy::sock::Sock;
 
 use crate::plan::plan;
 use crate::world::{Backend, Deed, OK, World, addresses};
-use Deed::{Black, Continue, Refuse, Reset, Say, SayClose, Silence};
+use Deed::{Black, Continue, Refuse, Reset, Say, SayClose, SayLate, Silence};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const HALF: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbo";
@@ -127,6 +127,42 @@ fn whoever_is_hurried_is_not_to_blame() {
     assert!(world.ask(&[GET]).ends_with("connect_failed\n"));
     let counts = world.state.service.snapshot(Instant::ZERO).backends[0].counts;
     assert_eq!((counts.picked, counts.failed), (2, 1));
+}
+
+/// Nor is who was given less by a rule than an attempt may take, unless that was long for what is usual there.
+#[test]
+fn a_rule_s_hurry_is_not_the_backend_s_failure() {
+    let check = |first: Option<Deed>, then: Deed, ms: u64, failed: u64| {
+        let mut plan = plan(&addresses(1));
+        let settings = &mut plan.services[0].settings;
+        settings.breaker = None;
+        settings.retry.attempts = 1;
+        let limits = &mut plan.services[0].limits;
+        (limits.per_try, limits.connect) = (Duration::from_secs(2), Duration::from_secs(2));
+        plan.services[0].upstream.idle_most = 0;
+        plan.rules[0].exchange = Some(Duration::from_millis(ms));
+        let deeds: Vec<Deed> = first.into_iter().chain([then]).collect();
+        let world = World::new(plan, vec![Backend::doing(&deeds)]);
+        if first.is_some() {
+            assert!(world.ask(&[GET]).ends_with("hello"));
+        }
+        let heard = world.ask(&[GET]);
+        let counts = world.state.service.snapshot(Instant::ZERO).backends[0].counts;
+        assert_eq!(counts.failed, failed, "{deeds:?} {ms}: {heard}");
+        world.state.service.laws().unwrap();
+    };
+    for silent in [Silence, Black] {
+        check(None, silent, 50, 0);
+        check(None, silent, 1_500, 0);
+        check(None, silent, 2_500, 1);
+        check(Some(Say(OK)), silent, 50, 0);
+        check(Some(Say(OK)), silent, 150, 1);
+        check(Some(SayLate(OK)), silent, 150, 0);
+        check(Some(SayLate(OK)), silent, 1_500, 1);
+    }
+    // What it does at once is its own.
+    check(None, Reset, 50, 1);
+    check(None, Refuse, 50, 1);
 }
 
 /// A limit of ours says nothing of a backend.

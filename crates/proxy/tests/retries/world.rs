@@ -32,6 +32,9 @@ const ROOM: usize = 256 * 1024;
 /// Virtual time goes by in such steps.
 const STEP: Duration = Duration::from_millis(5);
 
+/// How long an answer takes that is late.
+const LATE: Duration = Duration::from_millis(100);
+
 /// What a backend does with one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deed {
@@ -41,6 +44,8 @@ pub(crate) enum Deed {
     SayEarly(&'static str),
     /// Answers and closes.
     SayClose(&'static str),
+    /// Answers after [`LATE`].
+    SayLate(&'static str),
     /// Takes no connection.
     Refuse,
     /// Takes the connection, and is never done with that.
@@ -81,6 +86,8 @@ struct Link {
     input: Vec<u8>,
     deed: Option<Deed>,
     continued: bool,
+    /// Since when a request waits for its answer.
+    since: Option<Instant>,
     /// It speaks HTTP/2.
     streams: Option<Asked>,
 }
@@ -120,7 +127,7 @@ impl Backend {
     }
 
     /// Does what is to be done now. Whether that was anything.
-    fn turn(&self) -> bool {
+    fn turn(&self, now: Instant) -> bool {
         let mut moved = false;
         let mut links = self.links.borrow_mut();
         links.retain_mut(|link| {
@@ -138,7 +145,7 @@ impl Backend {
             }
             match link.streams.is_some() {
                 true => link.act_on_streams(self, &mut moved),
-                false => link.act(self, &mut moved),
+                false => link.act(self, now, &mut moved),
             }
         });
         moved
@@ -147,7 +154,7 @@ impl Backend {
 
 impl Link {
     /// False: the connection has ended.
-    fn act(&mut self, backend: &Backend, moved: &mut bool) -> bool {
+    fn act(&mut self, backend: &Backend, now: Instant, moved: &mut bool) -> bool {
         if self.input.is_empty() {
             return true;
         }
@@ -170,12 +177,19 @@ impl Link {
         if matches!(deed, Deed::Silence | Deed::ContinueSilence) || !early && whole.is_none() {
             return true;
         }
+        if matches!(deed, Deed::SayLate(_)) && *self.since.get_or_insert(now) + LATE > now {
+            return true;
+        }
+        self.since = None;
         let length = whole.unwrap_or(self.input.len());
         let request: Vec<u8> = self.input.drain(..length).collect();
         backend.got.borrow_mut().push(text(&request));
         (self.deed, self.continued, *moved) = (None, false, true);
         match deed {
-            Deed::Say(answer) | Deed::SayEarly(answer) | Deed::Continue(answer) => {
+            Deed::Say(answer)
+            | Deed::SayEarly(answer)
+            | Deed::SayLate(answer)
+            | Deed::Continue(answer) => {
                 self.say(answer.as_bytes());
                 true
             }
@@ -306,6 +320,7 @@ impl Net for Memory {
             input: Vec::new(),
             deed: None,
             continued: false,
+            since: None,
             streams: (how.protocol == Protocol::Http2).then(Asked::default),
         });
         Ok(ours)
@@ -419,7 +434,7 @@ impl World {
             }
             self.move_frames();
             for backend in self.backends.iter() {
-                moved |= backend.turn();
+                moved |= backend.turn(self.now.get());
             }
             let mut room = vec![0; ROOM];
             while let Poll::Ready(Ok(read @ 1..)) = client.pipe.poll_read(&mut cx(), &mut room) {

@@ -14,6 +14,7 @@ use evenkeel_wire::grpc::Status;
 use super::{Attempted, Ended, Failed, Heard, Stale, Try, sent};
 use crate::carrier::Carrier;
 use crate::connection::Next;
+use crate::exchange::call::fair;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::Break;
@@ -41,13 +42,6 @@ impl<N: Net> Try<'_, '_, N> {
             return Ok(self.ended_by(reason, outcome));
         }
         let unseen = matches!(heard, Heard::Unseen | Heard::Refused);
-        if let Carrier::Stream(stream) = &self.upstream.sock {
-            match heard {
-                Heard::Nothing { client: false } => stream.doubt(false),
-                Heard::Malformed(_) => stream.doubt(true),
-                _ => {}
-            }
-        }
         let (fault, reason) = match heard {
             Heard::Client(broke) => return Ok(self.client_broke(&broke, now)),
             Heard::Gone => return Ok(self.gone(now)),
@@ -69,6 +63,13 @@ impl<N: Net> Try<'_, '_, N> {
                 (Fault::Reset, Reason::BackendReset)
             }
         };
+        if let Carrier::Stream(stream) = &self.upstream.sock {
+            match fault {
+                Fault::Timeout => stream.doubt(false),
+                Fault::Protocol => stream.doubt(true),
+                _ => {}
+            }
+        }
         let failed = Failed {
             fault: Some(fault),
             // A stream's head is written apart from what is uploaded; what was not looked at counts as unsent, its body too.
@@ -104,10 +105,14 @@ impl<N: Net> Try<'_, '_, N> {
         self.pick
     }
 
-    /// The time of all attempts was over before this one had most of its own: others have used it up, or a queue of ours has.
+    /// The exchange's time was over before the attempt had its own: a rule may give less, others may have used it up. Then a silence is
+    /// the backend's where it was long for what is usual, and nobody's where nothing is known of that.
     fn is_hurried(&self, now: Instant) -> bool {
-        let own = self.per_try.min(self.course.within);
-        now >= self.course.until && now < self.ready + (own - own / 8)
+        let waited = now.since(self.turned);
+        let usual = self.pick.usual();
+        (self.upload_over || self.is_awaited())
+            && waited < self.per_try
+            && usual.is_none_or(|usual| waited < fair(Some(usual), self.per_try))
     }
 
     /// It came to nothing for this reason, which says nothing of the backend.

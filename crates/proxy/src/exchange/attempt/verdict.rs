@@ -103,13 +103,13 @@ impl<N: Net> Try<'_, '_, N> {
 }
 
 impl<N: Net> Exchange<'_, N> {
-    /// There is no connection, for which it `took` so long, where it was tried; `hurried`: others have used up the time that it should
-    /// have had.
+    /// There is no connection, for which it `took` so long, where it was tried, of so much that it may take. Where the exchange's time was
+    /// over before, that is the backend's if it was long for what is usual.
     pub(super) fn unopened(
         &self,
         pick: Pick<Held>,
         unopened: &Unopened,
-        (took, hurried): (Option<Duration>, bool),
+        (took, within): (Option<Duration>, Duration),
         course: &Course<'_>,
         now: Instant,
     ) -> Attempted {
@@ -128,7 +128,9 @@ impl<N: Net> Exchange<'_, N> {
                 (fault.filter(|_| slow()), unsent(None, Reason::CallTimeout))
             }
             Unopened::Failed(fault, reason) => {
-                let fault = fault.filter(|_| !hurried);
+                let hurried = now >= course.until && took.is_none_or(|took| took < within);
+                let known = pick.usual().is_some();
+                let fault = fault.filter(|_| !hurried || known && slow());
                 (fault, unsent(fault, reason))
             }
         };
