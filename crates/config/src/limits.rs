@@ -204,6 +204,9 @@ pub const PIPE_BYTES: usize = 1024 * 1024;
 /// with a body have at most.
 pub const REPLAY_BYTES: usize = 64 * 1024;
 
+/// The same of all bodies of one worker together: 256 long ones. What comes beyond that is sent once.
+pub const REPLAY_WORKER_BYTES: usize = 16 * 1024 * 1024;
+
 /// What is worth another attempt.
 pub const RETRY_ON: &[&str] = &[
     "connect",

@@ -9,7 +9,7 @@ pub use evenkeel_balance::queue::QueueSnapshot;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
-    BUCKETS, PASSED_BUCKETS, PassedCounters, ServiceCounters, by_reason, by_status,
+    BUCKETS, PASSED_BUCKETS, PassedCounters, ServiceCounters, bodies_unkept, by_reason, by_status,
     refused_retries, retries,
 };
 use evenkeel_proxy::outlet::Outlet;
@@ -157,6 +157,8 @@ pub struct ServiceSnapshot {
     pub retries: Vec<(&'static str, u64)>,
     /// Failed attempts that were not made again by why, by word; those that never were are left out.
     pub retries_refused: Vec<(&'static str, u64)>,
+    /// Bodies that were not kept for a retry, since others had all the room that there is for them.
+    pub retry_bodies_unkept: u64,
     /// Retries that the budget has left.
     pub retry_budget: u64,
     /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
@@ -356,6 +358,7 @@ impl Watch {
             attempts: sum(|row| row.attempts.get()),
             retries: retries(rows.iter().map(|row| &row.retries)),
             retries_refused: refused_retries(rows.iter().map(|row| &row.retries)),
+            retry_bodies_unkept: bodies_unkept(rows.iter().map(|row| &row.retries)),
             retry_budget: core.retry_budget,
             latency: bounds
                 .enumerate()

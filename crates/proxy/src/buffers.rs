@@ -2,9 +2,13 @@
 //!
 //! A connection that waits holds none. The free list gives out the one that came back last, which is in the cache.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+
+use evenkeel_config::limits::{REPLAY_BYTES, REPLAY_WORKER_BYTES};
 
 use crate::conduits::Conduits;
 use crate::room::Room;
@@ -17,9 +21,10 @@ const SHORT: usize = 48 * 1024;
 /// For long bodies.
 const LONG: usize = 256 * 1024;
 
-/// The most free buffers kept: 12 MiB of short ones, 16 MiB of long ones, 4 MiB of those that keep a body.
-const SHORT_KEPT: usize = 256;
-const LONG_KEPT: usize = 64;
+/// The most free buffers: 12 MiB of short ones, 16 MiB of long ones, 4 MiB of those that bodies are kept in.
+const SHORT_FREE: usize = 256;
+const LONG_FREE: usize = 64;
+const BODIES_FREE: usize = 64;
 
 /// A worker's free buffers.
 #[derive(Debug)]
@@ -28,28 +33,37 @@ pub(crate) struct Buffers {
     long: Spare<Box<[u8]>>,
     /// For bodies that may have to be sent again: empty, of what capacity the last ones needed.
     kept: Spare<Box<Kept>>,
+    /// Bytes of bodies that are kept.
+    bytes: Rc<Cell<usize>>,
     pub(crate) conduits: Conduits,
 }
 
 impl Buffers {
     /// None yet; pipes to come have their places in this room.
-    pub(crate) const fn new(room: Arc<Room>) -> Self {
+    pub(crate) fn new(room: Arc<Room>) -> Self {
         Self {
-            short: Spare::new(SHORT_KEPT),
-            long: Spare::new(LONG_KEPT),
-            kept: Spare::new(LONG_KEPT),
+            short: Spare::new(SHORT_FREE),
+            long: Spare::new(LONG_FREE),
+            kept: Spare::new(BODIES_FREE),
+            bytes: Rc::default(),
             conduits: Conduits::new(room),
         }
     }
 
     /// One to keep a body in.
     pub(crate) fn take_kept(&self) -> Box<Kept> {
-        self.kept.take().unwrap_or_default()
+        let new = || {
+            Box::new(Kept {
+                body: Vec::new(),
+                all: self.bytes.clone(),
+            })
+        };
+        self.kept.take().unwrap_or_else(new)
     }
 
     /// Takes it back.
     pub(crate) fn give_kept(&self, mut buffer: Box<Kept>) {
-        buffer.0.clear();
+        buffer.clear();
         self.kept.give(buffer);
     }
 
@@ -81,9 +95,58 @@ impl Buffers {
     }
 }
 
-/// A body that may have to be sent again.
-#[derive(Debug, Default)]
-pub(crate) struct Kept(pub(crate) Vec<u8>);
+/// A body that may have to be sent again. What it holds counts against the most that its worker keeps, however it goes.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    body: Vec<u8>,
+    /// Bytes of all of them.
+    all: Rc<Cell<usize>>,
+}
+
+/// Why a body is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unkept {
+    /// It is longer than is kept of one.
+    TooLong,
+    /// Others have all that there is for them.
+    NoRoom,
+}
+
+impl Kept {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Keeps more of it.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Unkept> {
+        let length = self.body.len() + piece.len();
+        let all = self.all.get() + piece.len();
+        if length > REPLAY_BYTES {
+            return Err(Unkept::TooLong);
+        }
+        if all > REPLAY_WORKER_BYTES {
+            return Err(Unkept::NoRoom);
+        }
+        if length > self.body.capacity() {
+            let wanted = (2 * self.body.capacity()).clamp(length, REPLAY_BYTES);
+            self.body.reserve_exact(wanted - self.body.len());
+        }
+        self.body.extend_from_slice(piece);
+        self.all.set(all);
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.all.set(self.all.get() - self.body.len());
+        self.body.clear();
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
 
 /// What came over a connection and is not used yet.
 #[derive(Debug, Default)]
@@ -166,5 +229,36 @@ impl Input {
         {
             buffers.give(buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_kept_up_to_a_bound_for_each_and_one_for_all() {
+        let buffers = Buffers::new(Room::new(1));
+        let whole = vec![7; REPLAY_BYTES];
+        let mut all = Vec::new();
+        for _ in 0..REPLAY_WORKER_BYTES / REPLAY_BYTES {
+            let mut one = buffers.take_kept();
+            // In pieces, so that it grows.
+            for piece in [&whole[..1], &whole[1..3000], &whole[3000..]] {
+                assert_eq!(one.push(piece), Ok(()));
+            }
+            assert_eq!(one.push(b"x"), Err(Unkept::TooLong));
+            assert!(one.bytes() == whole && one.body.capacity() == REPLAY_BYTES);
+            all.push(one);
+        }
+        let mut more = buffers.take_kept();
+        assert_eq!(more.push(b"x"), Err(Unkept::NoRoom));
+        // One given back and one dropped are room for two.
+        buffers.give_kept(all.pop().unwrap());
+        drop(all.pop());
+        assert_eq!(more.push(&whole), Ok(()));
+        assert_eq!(buffers.take_kept().push(&whole), Ok(()));
+        drop((all, more));
+        assert_eq!(buffers.bytes.get(), 0);
     }
 }

@@ -10,7 +10,7 @@ pub use evenkeel_wire::grpc::Status;
 use crate::reason::{REASONS, Reason};
 use crate::tls::secured::Agreed;
 
-pub use retried::{RetryCounters, refused_retries, retries};
+pub use retried::{RetryCounters, bodies_unkept, refused_retries, retries};
 
 /// What became of attempts that failed.
 mod retried;

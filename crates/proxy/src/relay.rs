@@ -104,6 +104,8 @@ pub(crate) struct Pump {
     conduit: Option<Box<Lent>>,
     /// All of the body that came, for as long as it may have to be sent again.
     kept: Option<Box<Kept>>,
+    /// It is not kept any more because others are.
+    crowded: bool,
     /// An end that its sender did not say is passed on like that; none: it is a break.
     unsaid: Option<bool>,
     /// It has had its turn, and more may be there.
@@ -151,6 +153,7 @@ impl Pump {
             large: true,
             conduit: None,
             kept: None,
+            crowded: false,
             unsaid: None,
             paused: false,
         }

@@ -420,6 +420,14 @@ impl<N: Net> Seat<N> {
         Some(lane)
     }
 
+    /// A body is not kept, since others are.
+    #[cold]
+    pub(crate) fn sent_once(&self, worker: usize) {
+        if let Some(counters) = self.live.state.counters.get(worker) {
+            counters.retries.sent_once();
+        }
+    }
+
     /// An attempt goes on with the same pick, on a fresh connection: that of before had ended.
     #[cold]
     pub(crate) fn asked_anew(&self, worker: usize) {

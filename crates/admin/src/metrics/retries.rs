@@ -9,11 +9,12 @@ use super::{Page, Rows, rows};
 
 impl Page {
     pub(super) fn retries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (mut made, mut refused, mut budget): (Rows<'_>, Rows<'_>, Rows<'_>) =
-            Default::default();
+        let (mut made, mut refused): (Rows<'_>, Rows<'_>) = Default::default();
+        let (mut budget, mut unkept): (Rows<'_>, Rows<'_>) = Default::default();
         for service in &self.0.services {
             let name = ("service", &*service.name);
             budget.push((vec![name], service.retry_budget));
+            unkept.push((vec![name], service.retry_bodies_unkept));
             for (word, count) in &service.retries {
                 made.push((vec![name, ("fault", *word)], *count));
             }
@@ -31,6 +32,9 @@ impl Page {
             MetricType::Counter,
             refused,
         )?;
+        let help = "Bodies of requests that were not kept for a retry, since others had all the room that there is for them";
+        let name = "retry_bodies_unkept";
+        rows(encoder, name, help, MetricType::Counter, unkept)?;
         let help = "Retries that a service's budget has left";
         rows(encoder, "retry_budget", help, MetricType::Gauge, budget)
     }

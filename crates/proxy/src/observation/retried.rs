@@ -27,6 +27,7 @@ pub struct RetryCounters {
     made: [Count; FAULTS.len()],
     refused: [Count; Reason::ALL.len()],
     unpicked: [Count; Refusal::ALL.len()],
+    sent_once: Count,
 }
 
 impl RetryCounters {
@@ -45,6 +46,11 @@ impl RetryCounters {
 
     pub(crate) fn anew(&self) {
         self.made[ANEW].add(1);
+    }
+
+    /// A body was not kept, since others are.
+    pub(crate) fn sent_once(&self) {
+        self.sent_once.add(1);
     }
 
     pub(crate) fn refused(&self, reason: Reason) {
@@ -74,6 +80,12 @@ fn rows<'c, const N: usize>(
 #[must_use]
 pub fn retries<'c>(workers: impl Iterator<Item = &'c RetryCounters>) -> Vec<(&'static str, u64)> {
     rows(FAULTS, workers.map(|one| &one.made)).collect()
+}
+
+/// Bodies that all workers did not keep for a retry, since others had all the room that there is for them.
+#[must_use]
+pub fn bodies_unkept<'c>(workers: impl Iterator<Item = &'c RetryCounters>) -> u64 {
+    workers.map(|one| one.sent_once.get()).sum()
 }
 
 /// Failed attempts of all workers that were not made again, by why; those that never were are left out.

@@ -1,13 +1,12 @@
 //! Owns a request's body that may have to be sent again: what came of it is kept, up to a bound, while it is passed on.
 //!
 //! Kept is the data alone, so that it can go on in chunks, by a stated length, or on a stream, whatever the next connection speaks. What
-//! is longer than the bound is not kept at all: its memory goes back at once, and the body cannot be sent again.
+//! is longer than the bound, or finds no room beside others, is not kept at all: its memory goes back at once, and it cannot be sent again.
 
-use evenkeel_config::limits::REPLAY_BYTES;
 use evenkeel_wire::chunked::ChunkLine;
 
 use super::{Pump, put_last};
-use crate::buffers::{Buffers, Input};
+use crate::buffers::{Buffers, Input, Unkept};
 
 impl Pump {
     /// The same, keeping what comes.
@@ -38,12 +37,16 @@ impl Pump {
     }
 
     pub(super) fn keep(&mut self, piece: &[u8], buffers: &Buffers) {
-        match &mut self.kept {
-            Some(kept) if kept.0.len() + piece.len() <= REPLAY_BYTES => {
-                kept.0.extend_from_slice(piece);
-            }
-            _ => self.forget(buffers),
+        let kept = self.kept.as_mut().map(|kept| kept.push(piece));
+        if let Some(Err(why)) = kept {
+            self.crowded |= why == Unkept::NoRoom;
+            self.forget(buffers);
         }
+    }
+
+    /// Whether it is no longer kept because others are; asked once.
+    pub(crate) const fn take_crowded(&mut self) -> bool {
+        std::mem::replace(&mut self.crowded, false)
     }
 
     /// The same without the head that stands before it, so many bytes long. Only what [can be sent again](Self::is_replayable).
@@ -60,7 +63,7 @@ impl Pump {
             self.before.splice(..0, head.iter().copied());
             return self;
         };
-        let kept = &kept.0;
+        let kept = kept.bytes();
         // What waited to be written is kept, too.
         input.consume(self.piece + self.dropped);
         self.before.clear();

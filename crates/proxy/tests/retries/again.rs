@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use evenkeel_config::Plan;
+use evenkeel_config::limits::{REPLAY_BYTES, REPLAY_WORKER_BYTES};
 use evenkeel_config::plan::Protocol;
+use evenkeel_proxy::observation::bodies_unkept;
 
 use crate::plan::plan;
 use crate::world::{Backend, Deed, GO_ON, OK, World, addresses};
@@ -238,6 +240,41 @@ fn what_is_longer_than_is_kept_is_sent_once() {
     let (heard, refused) = put(64 * 1024 + 1);
     assert!(heard.ends_with("backend_reset\n"), "{heard}");
     assert_eq!(refused, [("not_replayable", 1)]);
+}
+
+/// Of many bodies at once so many bytes are kept and no more: who finds no room is sent once, and says so.
+#[test]
+fn what_finds_no_room_is_sent_once() {
+    let most = REPLAY_WORKER_BYTES / REPLAY_BYTES;
+    let deeds = [vec![Silence; most], vec![Reset; 2]].concat();
+    let world = world(&[&deeds], |plan| {
+        plan.services[0].limits.per_try = Duration::from_secs(1000);
+        plan.services[0].limits.exchange = Duration::from_secs(1000);
+    });
+    let head = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {REPLAY_BYTES}\r\n\r\n");
+    let body = "x".repeat(REPLAY_BYTES);
+    let clients: Vec<_> = std::iter::repeat_with(|| {
+        let mut client = world.client();
+        client.write(&head);
+        client.write(&body);
+        world.settle(&mut client);
+        client
+    })
+    .take(most)
+    .collect();
+    let unkept = || bodies_unkept(world.state.counters.iter().map(|row| &row.retries));
+    assert_eq!(unkept(), 0);
+    let heard = world.ask(PUT);
+    assert!(heard.ends_with("backend_reset\n"), "{heard}");
+    assert_eq!(
+        (unkept(), world.not_retried()),
+        (1, vec![("not_replayable", 1)])
+    );
+    // What they held goes with them.
+    drop(clients);
+    let heard = world.ask(PUT);
+    assert!(heard.ends_with("hello"), "{heard}");
+    assert_eq!(unkept(), 1);
 }
 
 /// The second of two requests, to a backend that ends what it kept with it: how the answer ends, how often the backend was asked, what

@@ -130,8 +130,8 @@ impl Backend {
     fn turn(&self, now: Instant) -> bool {
         let mut moved = false;
         let mut links = self.links.borrow_mut();
+        let mut room = vec![0; ROOM];
         links.retain_mut(|link| {
-            let mut room = vec![0; ROOM];
             while let Poll::Ready(read) = link.pipe.poll_read(&mut cx(), &mut room) {
                 let Some(read) = read.ok().filter(|read| *read > 0) else {
                     // Whoever left a request behind has sent it all the same.

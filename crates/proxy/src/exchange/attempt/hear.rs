@@ -203,6 +203,9 @@ impl<N: Net> Try<'_, '_, N> {
                 self.upload.forget(&conn.worker.buffers);
             }
         }
+        if self.upload.take_crowded() {
+            self.exchange.seat.sent_once(conn.worker.index);
+        }
         match sent {
             Poll::Ready(Ok(())) => self.upload_over = true,
             Poll::Ready(Err(broke)) if broke.by_sender() => return Poll::Ready(Err(broke)),
