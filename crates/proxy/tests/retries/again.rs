@@ -9,7 +9,7 @@ use crate::plan::plan;
 use crate::world::{Backend, Deed, GO_ON, OK, World, addresses};
 use Deed::{
     Black, Continue, ContinueReset, ContinueSilence, Goes, Refuse, RefuseStream, Reset, ResetAt,
-    Say, SayClose, SayEarly, Silence,
+    Say, SayClose, SayEarly, SayEarlyClose, Silence,
 };
 
 const GET: &[&str] = &["GET / HTTP/1.1\r\nHost: a\r\n\r\n"];
@@ -187,7 +187,7 @@ fn who_owes_a_word_to_the_head_alone_has_an_attempt_s_time() {
     };
     let ask = |deeds: &[&[Deed]], method: &str, length: usize| {
         let world = world(deeds, |_| ());
-        let heard = world.ask_first(&head(method, length), &"x".repeat(length));
+        let heard = world.ask_first(&head(method, length), &"x".repeat(length), Duration::ZERO);
         world.state.service.laws().unwrap();
         (heard, world.elapsed().as_secs(), world.got())
     };
@@ -217,11 +217,19 @@ fn who_owes_a_word_to_the_head_alone_has_an_attempt_s_time() {
     // A word is said once, whoever says it.
     let (heard, ..) = ask(&[&[ContinueSilence, ContinueSilence]], "PUT", 5);
     assert_eq!(heard.matches(GO_ON).count(), 1, "{heard}");
+    let (heard, ..) = ask(&[&[SayEarlyClose(GO_ON)], &[Continue(OK)]], "PUT", 5);
+    assert_eq!(heard, format!("{GO_ON}{OK}"));
+    // From then on it is the client's turn, which has longer.
+    for (seconds, end) in [(50, "hello"), (61, "body_timeout\n")] {
+        let world = world(&[&[Continue(OK)]], |_| ());
+        let heard = world.ask_first(&head("PUT", 5), "body!", Duration::from_secs(seconds));
+        assert!(heard.ends_with(end), "{seconds} {heard}");
+    }
     // Chunks may have begun before the first byte of data.
     let chunked =
         "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n";
     let world = world(&[&[Silence], &[Continue(OK)]], |_| ());
-    let heard = world.ask_first(chunked, "1\r\nx\r\n0\r\n\r\n");
+    let heard = world.ask_first(chunked, "1\r\nx\r\n0\r\n\r\n", Duration::ZERO);
     assert_eq!(heard, format!("{GO_ON}{OK}"));
 }
 
@@ -343,6 +351,28 @@ fn a_kept_connection_that_ends_is_no_excuse() {
     stale(full, POST, fine, 3, &[("overloaded", 1)]);
 }
 
+/// A connection that has carried nothing to its end excuses nobody, however many share it.
+#[test]
+fn a_fresh_connection_that_ends_is_a_failure_to_all_who_share_it() {
+    let world = world(&[&[Silence, Reset]], |plan| {
+        plan.services[0].upstream.protocol = Protocol::Http2;
+    });
+    let [mut first, mut second] = [world.client(), world.client()];
+    first.write(GET[0]);
+    world.settle(&mut first);
+    second.write(GET[0]);
+    world.hear(&mut second);
+    world.hear(&mut first);
+    for client in [first, second] {
+        assert!(
+            client.heard.starts_with("HTTP/1.1 200 "),
+            "{}",
+            client.heard
+        );
+    }
+    assert_eq!(world.retried(), [("reset", 2)]);
+}
+
 /// An exchange has one connection replaced for nothing, whoever of its backends ends the next.
 #[test]
 fn one_connection_is_replaced_for_nothing() {
@@ -430,6 +460,25 @@ fn who_waits_has_no_place() {
         assert!(client.heard.ends_with("hello"), "{}", client.heard);
         assert_eq!(counts(&world), [0, 1]);
         service.laws().unwrap();
+    }
+}
+
+/// A wait that ends behind the deadline, since its worker had other things to do, has nothing follow.
+#[test]
+fn who_wakes_too_late_is_not_sent() {
+    for (late, asked, end) in [(950, 2, "hello"), (1_001, 1, "backend_reset\n")] {
+        let world = world(&[&[Reset]], |plan| {
+            plan.services[0].limits.exchange = Duration::from_secs(1);
+            let retry = &mut plan.services[0].settings.retry;
+            (retry.backoff_base, retry.backoff_max) = (Duration::from_millis(900), Duration::MAX);
+        });
+        let mut client = world.client();
+        client.write(GET[0]);
+        world.settle(&mut client);
+        world.pass(Duration::from_millis(late));
+        world.hear(&mut client);
+        assert!(client.heard.ends_with(end), "{late}: {}", client.heard);
+        assert_eq!(world.got()[0].len(), asked, "{late}");
     }
 }
 

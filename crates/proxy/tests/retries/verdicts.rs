@@ -1,16 +1,18 @@
 use std::time::Duration;
 
+use evenkeel_balance::settings::QueueSettings;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_proxy::sock::Sock;
 
 use crate::plan::plan;
 use crate::world::{Backend, Deed, OK, World, addresses};
-use Deed::{Black, Continue, Refuse, Reset, Say, SayClose, SayLate, Silence};
+use Deed::{Black, Continue, NoDescriptors, Refuse, Reset, Say, SayClose, SayLate, Silence};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const HALF: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbo";
 
+const CHUNKS: &str = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n";
 const EXPECT: &str =
     "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
 
@@ -99,8 +101,7 @@ fn what_is_held_against_a_backend() {
     check(Silence, EXPECT, Cut, NOTHING);
     check(Silence, EXPECT, Goes("bo"), NOTHING);
     check(Continue(OK), EXPECT, Waits, NOTHING);
-    let chunks = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n";
-    check(Silence, chunks, Goes("what?"), NOTHING);
+    check(Silence, CHUNKS, Goes("what?"), NOTHING);
     check(Say(half), GET, Cut, FINE);
 }
 
@@ -165,20 +166,88 @@ fn a_rule_s_hurry_is_not_the_backend_s_failure() {
     check(None, Refuse, 50, 1);
 }
 
-/// A limit of ours says nothing of a backend.
+/// A limit of ours says nothing of a backend, however often it is met: each is met twenty times, beside one who holds what there is.
 #[test]
 fn our_own_limits_are_held_against_nobody() {
-    let world = of(Silence, |plan| {
-        let service = &mut plan.services[0];
-        service.backends[0].max_connections = std::num::NonZeroUsize::new(1);
-        service.limits.connect = Duration::from_secs(1);
-    });
-    let mut holder = world.client();
-    holder.write(GET);
-    world.settle(&mut holder);
-    assert!(world.ask(&[GET]).ends_with("max_connections\n"));
-    let counts = world.state.service.snapshot(Instant::ZERO).backends[0].counts;
-    assert_eq!((counts.picked, counts.failed, counts.succeeded), (2, 0, 0));
+    let check =
+        |tune: &dyn Fn(&mut Plan), deed: Deed, request: &str, (end, failed): (&str, bool)| {
+            let mut plan = plan(&addresses(2));
+            plan.services[0].settings.retry.attempts = 1;
+            plan.services[0].limits.connect = Duration::from_secs(1);
+            tune(&mut plan);
+            let world = World::new(plan, vec![Backend::always(deed), Backend::always(deed)]);
+            // Both backends.
+            let holders: Vec<_> = std::iter::repeat_with(|| {
+                let mut holder = world.client();
+                holder.write(GET);
+                world.settle(&mut holder);
+                holder
+            })
+            .take(2)
+            .collect();
+            for _ in 0..20 {
+                let heard = world.ask(&[request]);
+                assert!(heard.ends_with(end), "{deed:?} {request:?}: {heard}");
+                world.pass(Duration::from_millis(100));
+            }
+            let backends = world.state.service.snapshot(Instant::ZERO).backends;
+            for one in &backends {
+                let told = format!("{deed:?} {request:?} {end:?}: {:?}", one.counts);
+                assert_eq!(one.counts.failed > 0, failed, "{told}");
+                assert_eq!(one.counts.succeeded, 0, "{told}");
+            }
+            drop(holders);
+            world.state.service.laws().unwrap();
+        };
+    let none = |_: &mut Plan| ();
+    let one = std::num::NonZeroUsize::new(1);
+    check(
+        &|plan| {
+            for backend in &mut plan.services[0].backends {
+                backend.max_connections = one;
+            }
+        },
+        Silence,
+        GET,
+        ("max_connections\n", false),
+    );
+    check(
+        &|plan| plan.services[0].settings.max_in_flight = std::num::NonZeroU32::new(2),
+        Silence,
+        GET,
+        ("all_full\n", false),
+    );
+    check(
+        &|plan| {
+            let settings = &mut plan.services[0].settings;
+            settings.max_in_flight = std::num::NonZeroU32::new(2);
+            settings.queue = Some(QueueSettings {
+                length: 9,
+                timeout: Duration::from_millis(100),
+            });
+            plan.services[0].limits.per_try = Duration::from_secs(1000);
+            plan.services[0].limits.exchange = Duration::from_secs(1000);
+        },
+        Silence,
+        GET,
+        ("queue_timeout\n", false),
+    );
+    check(&none, NoDescriptors, GET, ("local_resources\n", false));
+    check(
+        &|plan| plan.rules[0].body = Some(1),
+        Silence,
+        CHUNKS,
+        ("body_too_large\n", false),
+    );
+    check(
+        &|plan| plan.rules[0].idle_body = Some(Duration::from_secs(1)),
+        Silence,
+        HALF,
+        ("body_timeout\n", false),
+    );
+    // What is the backend's shows here, too.
+    check(&none, Refuse, GET, ("connect_failed\n", true));
+    check(&none, Reset, GET, ("backend_reset\n", true));
 }
 
 /// Waiting for a place of ours is none of the time that a backend has.

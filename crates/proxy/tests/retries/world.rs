@@ -42,12 +42,16 @@ pub(crate) enum Deed {
     Say(&'static str),
     /// Answers as soon as it has the head.
     SayEarly(&'static str),
+    /// Says that as soon as it has the head, and closes.
+    SayEarlyClose(&'static str),
     /// Answers and closes.
     SayClose(&'static str),
     /// Answers after [`LATE`].
     SayLate(&'static str),
     /// Takes no connection.
     Refuse,
+    /// This machine has no descriptor for one.
+    NoDescriptors,
     /// Takes the connection, and is never done with that.
     Black,
     /// Ends the connection when it has the request.
@@ -170,7 +174,7 @@ impl Link {
                 *moved = true;
                 false
             }
-            Deed::SayEarly(_) => has_head,
+            Deed::SayEarly(_) | Deed::SayEarlyClose(_) => has_head,
             Deed::ResetAt(bytes) => self.input.len() >= bytes,
             _ => false,
         };
@@ -193,7 +197,7 @@ impl Link {
                 self.say(answer.as_bytes());
                 true
             }
-            Deed::SayClose(answer) => {
+            Deed::SayClose(answer) | Deed::SayEarlyClose(answer) => {
                 self.say(answer.as_bytes());
                 let _ = self.pipe.poll_shutdown(&mut cx());
                 false
@@ -306,11 +310,12 @@ impl Net for Memory {
         // The last address is asked first, by this seed.
         let backend = &self.backends[self.backends.len() - usize::from(to.port())];
         let front = backend.deeds.borrow().front().copied().or(backend.then);
-        if let Some(deed @ (Deed::Refuse | Deed::Black)) = front {
+        if let Some(deed @ (Deed::Refuse | Deed::NoDescriptors | Deed::Black)) = front {
             backend.next();
             backend.got.borrow_mut().push(format!("{deed:?}"));
             match deed {
                 Deed::Refuse => return Err(io::ErrorKind::ConnectionRefused.into()),
+                Deed::NoDescriptors => return Err(rustix::io::Errno::MFILE.into()),
                 _ => std::future::pending().await,
             }
         }
@@ -463,12 +468,15 @@ impl World {
         client.heard
     }
 
-    /// The same of a client that sends the body when it is told to, and not before.
-    pub(crate) fn ask_first(&self, head: &str, body: &str) -> String {
+    /// The same of a client that sends the body so long after it is told to, and not before.
+    pub(crate) fn ask_first(&self, head: &str, body: &str, after: Duration) -> String {
         let mut client = self.client();
         client.write(head);
         self.until(&mut client, |heard| heard.contains(GO_ON));
         if client.heard.contains(GO_ON) {
+            self.settle(&mut client);
+            self.pass(after);
+            self.settle(&mut client);
             client.write(body);
             self.hear(&mut client);
         }

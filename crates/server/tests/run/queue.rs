@@ -7,6 +7,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use evenkeel_balance::time::Instant;
+use evenkeel_proxy::clock::Clock;
+
 use crate::process::{Evenkeel, Folder, hold, rest};
 
 /// So long a test waits for what must come; never decides a test that passes.
@@ -125,11 +128,13 @@ services:
         "/9",
         "/urgent/10",
     ];
+    let clock = Clock::start();
     for (path, waiting) in waits.into_iter().zip(1..) {
         clients.push(ask(&keel, path));
         let row = format!("evenkeel_queue_waiting{{service=\"api\"}} {waiting}\n");
         until(&keel, &row);
     }
+    let all_wait = clock.now();
     // One more of the last class is told at once.
     let answer = rest(ask(&keel, "/11"));
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -143,12 +148,14 @@ services:
         assert!(status.contains(part), "{part} {status}");
     }
     let mut order = Vec::new();
+    let nobody_went = clock.now();
     for _ in waits {
         backend.go.send(()).unwrap();
         let (path, inside) = backend.came();
         assert!(inside <= 2, "{inside} at once");
         order.push(path);
     }
+    let all_went = clock.now();
     let expect = [
         "/urgent/5",
         "/urgent/7",
@@ -174,10 +181,16 @@ services:
     ] {
         until(&keel, row);
     }
+    // All eight waited from the one moment to the other, and nobody longer than from the first to the last.
+    let row = "evenkeel_queue_waited_seconds_total{service=\"api\"} ";
     let page = keel.page("/metrics");
+    let waited = page.lines().find_map(|line| line.strip_prefix(row));
+    let waited: f64 = waited.unwrap().parse().unwrap();
+    let least = 8.0 * nobody_went.since(all_wait).as_secs_f64();
+    let most = 8.0 * all_went.since(Instant::ZERO).as_secs_f64();
     assert!(
-        page.contains("\nevenkeel_queue_waited_seconds_total{service=\"api\"} "),
-        "{page}"
+        least > 0.0 && (least..most).contains(&waited),
+        "{waited}, not {least} to {most}"
     );
 }
 
