@@ -23,7 +23,6 @@ mod names;
 mod table;
 
 pub use encode::Encoder;
-pub(super) use encode::LineHash;
 pub(super) use names::{Name, Way};
 
 use fixed::{BEHIND, FIELDS};

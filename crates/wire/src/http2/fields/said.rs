@@ -3,7 +3,7 @@
 use crate::authority;
 use crate::bytes::{is_target, is_token};
 use crate::forward::Forwardable;
-use crate::http2::hpack::{Encoder, LineHash, Name, Pseudo, Way};
+use crate::http2::hpack::{Encoder, Name, Pseudo, Way};
 use crate::malformed::Malformed;
 
 /// Appends a block of a response's head, the text with its empty line. `101` becomes what HTTP/2 has for it. Returns the status that
@@ -16,10 +16,11 @@ pub fn put_response(
     head: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<u16, Malformed> {
-    let (first, lines) = split_line(head).ok_or(Malformed::StartLine)?;
-    let Some(&[a, b, c]) = first.get(9..).and_then(<[u8]>::first_chunk) else {
-        return Err(Malformed::StartLine);
-    };
+    let (&first, rest) = head.split_first_chunk().ok_or(Malformed::StartLine)?;
+    let [_, _, _, _, _, _, _, _, _, a, b, c] = first;
+    // The phrase is not said in HTTP/2.
+    let phrase = find::<b'\r'>(rest).ok_or(Malformed::StartLine)?;
+    let lines = rest.get(phrase + 2..).unwrap_or_default();
     if ![a, b, c].iter().all(u8::is_ascii_digit) || a == b'0' {
         return Err(Malformed::Status);
     }
@@ -181,9 +182,8 @@ fn put_lines(
                 return Ok(());
             };
             lines = rest;
-            let hash = LineHash::of(line);
-            if !encoder.line(place, line, hash, out) {
-                put_line(encoder, line, hash, out_of_place, out)?;
+            if !encoder.line(place, line, out) {
+                put_line(encoder, place, line, out_of_place, out)?;
             }
         }
         place += 1;
@@ -194,8 +194,8 @@ fn put_lines(
 #[inline(never)]
 fn put_line(
     encoder: &mut Encoder,
+    place: usize,
     line: &[u8],
-    hash: LineHash,
     out_of_place: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
@@ -205,5 +205,5 @@ fn put_line(
     if of_http_1 || !out_of_place.is_empty() && text.eq_ignore_ascii_case(out_of_place) {
         return Ok(());
     }
-    encoder.checked(name, value, hash, out)
+    encoder.checked(place, line, name, value, out)
 }

@@ -25,6 +25,9 @@ const SETS: usize = 64;
 /// Lines of a head that are expected to be those of the last one.
 const LINES: usize = 16;
 
+/// The number of a line that is said with its texts each time.
+const SPELLED_OUT: u32 = u32::MAX;
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     /// The field's number in the table.
@@ -166,25 +169,29 @@ impl Encoder {
         Some(behind)
     }
 
-    /// A field as a line of HTTP/1.1, without its end, by its index alone. False: it is in no table, and nothing was said.
+    /// Says a field as a line of HTTP/1.1, without its end, by its index alone. False: it is in no table, or what stood in this place
+    /// last time was not, and nothing was said.
     #[inline]
-    pub(in crate::http2) fn line(
-        &mut self,
-        place: usize,
-        line: &[u8],
-        hash: LineHash,
-        out: &mut Vec<u8>,
-    ) -> bool {
-        match self.find(hash.0) {
-            Some((age, text)) if text.bytes == line => {
+    pub(in crate::http2) fn line(&mut self, place: usize, line: &[u8], out: &mut Vec<u8>) -> bool {
+        let last = self.expected.get(place);
+        last != Some(&SPELLED_OUT) && self.find_line(place, line, hash_of_line(line), out)
+    }
+
+    #[inline]
+    fn find_line(&mut self, place: usize, line: &[u8], hash: u32, out: &mut Vec<u8>) -> bool {
+        match self.find(hash) {
+            Some((age, put, text)) if text.bytes == line => {
                 put_number(out, 0x80, 0x7f, BEHIND + age);
-                let put = self.age(u32::try_from(age).unwrap_or_default());
-                if let Some(expected) = self.expected.get_mut(place) {
-                    *expected = u32::try_from(put).unwrap_or_default();
-                }
+                self.expect(place, put);
                 true
             }
             _ => false,
+        }
+    }
+
+    fn expect(&mut self, place: usize, put: u32) {
+        if let Some(expected) = self.expected.get_mut(place) {
+            *expected = put;
         }
     }
 
@@ -194,21 +201,32 @@ impl Encoder {
         self.table.put().wrapping_sub(put).wrapping_sub(1) as usize
     }
 
-    /// A field that may not be one, of a line that [`line`](Self::line) did not find.
+    /// Says a line that [`line`](Self::line) did not, if it is a field.
     pub(in crate::http2) fn checked(
         &mut self,
+        place: usize,
+        line: &[u8],
         name: Name<'_>,
         value: &[u8],
-        hash: LineHash,
         out: &mut Vec<u8>,
     ) -> Result<(), Malformed> {
+        let mut hash = 0;
+        let mut expect = SPELLED_OUT;
+        if is_indexed(name, value) {
+            hash = hash_of_line(line);
+            expect = self.table.put();
+            if self.find_line(place, line, hash, out) {
+                return Ok(());
+            }
+        }
         if !name.is_known() && !is_token(name.text) {
             return Err(Malformed::FieldName);
         }
         if !is_field(value) {
             return Err(Malformed::FieldValue);
         }
-        self.put_new(name, value, hash.0, out);
+        self.expect(place, expect);
+        self.put_new(name, value, hash, out);
         Ok(())
     }
 
@@ -231,7 +249,7 @@ impl Encoder {
         if !is_indexed(name, value) {
             return false;
         }
-        let Some((age, text)) = self.find(hash) else {
+        let Some((age, _, text)) = self.find(hash) else {
             return false;
         };
         let same = text.bytes.strip_prefix(name.text);
@@ -242,14 +260,14 @@ impl Encoder {
         same
     }
 
-    /// The field that was put in under this hash, if it is still there, and its age.
+    /// The field that was put in under this hash, if it is still there, its age and its number.
     #[inline]
-    fn find(&self, hash: u32) -> Option<(usize, Text<'_>)> {
+    fn find(&self, hash: u32) -> Option<(usize, u32, Text<'_>)> {
         let mut places = self.places[hash as usize % SETS].iter();
         let place = places.find(|place| place.hash == hash)?;
         let age = self.age(place.put);
         let text = self.table.text(self.table.get(age)?)?;
-        Some((age, text))
+        Some((age, place.put, text))
     }
 
     /// Says the field with its texts.
@@ -320,20 +338,14 @@ fn mix(one: u64, other: u64) -> u32 {
     folded ^ folded >> 15
 }
 
-/// By which a line is found, as it is spelled.
-#[derive(Clone, Copy)]
-pub(in crate::http2) struct LineHash(u32);
-
-impl LineHash {
-    /// Of its begin, its end, and eight bytes between.
-    #[inline]
-    pub(in crate::http2) fn of(line: &[u8]) -> Self {
-        let ends = Ends::of(line);
-        let half = line.get(line.len() / 2..).and_then(<[u8]>::first_chunk);
-        let half = half.map_or(0, |half| u64::from_le_bytes(*half));
-        let end = ends.last.rotate_left(23) ^ line.len() as u64;
-        Self(mix(ends.first ^ half.rotate_left(29), end))
-    }
+/// Of a line as it is spelled: its begin, its end, and eight bytes between.
+#[inline]
+fn hash_of_line(line: &[u8]) -> u32 {
+    let ends = Ends::of(line);
+    let half = line.get(line.len() / 2..).and_then(<[u8]>::first_chunk);
+    let half = half.map_or(0, |half| u64::from_le_bytes(*half));
+    let end = ends.last.rotate_left(23) ^ line.len() as u64;
+    mix(ends.first ^ half.rotate_left(29), end)
 }
 
 /// Appends a number behind the bits that say what it is (RFC 7541 section 5.1).
