@@ -21,12 +21,18 @@ struct Weighed {
     unit: &'static str,
 }
 
-const WEIGHED: [Weighed; 2] = [
+const WEIGHED: [Weighed; 3] = [
     Weighed {
         package: "evenkeel-balance",
         example: "count",
         file: "crates/balance/counts.toml",
         unit: "one pick and its finish, by policy and number of backends",
+    },
+    Weighed {
+        package: "evenkeel-wire",
+        example: "blocks",
+        file: "crates/wire/counts.toml",
+        unit: "one head out of a block of HTTP/2, or one block out of a head",
     },
     Weighed {
         package: "evenkeel-proxy",

@@ -13,12 +13,13 @@ use evenkeel_wire::http1::request::PathForm;
 use evenkeel_wire::http2::fields::{put_response, request};
 use evenkeel_wire::http2::hpack::{Decoder, Encoder, Pseudo};
 
-const ROWS: [&str; 5] = [
+const ROWS: [&str; 6] = [
     "answer",
     "answer/two-dates",
+    "decode/load",
+    "decode/browser",
     "request/load",
     "request/browser",
-    "decode/browser",
 ];
 
 const ANSWERS: [&[u8]; 2] = [
@@ -113,6 +114,7 @@ fn run(name: &str, repetitions: u64) -> Result<(), Box<dyn Error>> {
         "answer/two-dates" => answers(&ANSWERS, repetitions),
         "request/load" => requests(b"/", LOAD, true, repetitions),
         "request/browser" => requests(b"/assets/logo.png?v=3", BROWSER, true, repetitions),
+        "decode/load" => requests(b"/", LOAD, false, repetitions),
         "decode/browser" => requests(b"/assets/logo.png?v=3", BROWSER, false, repetitions),
         _ => Err(format!("there is no row `{name}`").into()),
     }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::forward::{self, Forwardable, Forwarding, Reply};
 use crate::http2::hpack::Encoder;
@@ -514,6 +516,60 @@ fn trailers_there_and_back() {
                 .unwrap()
                 .unwrap();
             assert_eq!(again, lines);
+        }
+    }
+}
+
+/// Lines of answers: what is indexed, what is not, what is not said, and what is no field.
+const LINES: [&str; 16] = [
+    "Content-Type: text/html",
+    "content-type: text/html",
+    "Date: Sat, 21 Nov 2026 20:08:16 GMT",
+    "Date: Sat, 21 Nov 2026 20:08:17 GMT",
+    "Server: x",
+    "Content-Length: 7",
+    "Content-Length: 1024",
+    "ETag: \"a\"",
+    "Set-Cookie: a=0123456789012345678901234567890",
+    "X-Request-Id: 0123456789",
+    "X-Empty: ",
+    "X: y",
+    "Connection: close",
+    "Transfer-Encoding: chunked",
+    "X-Large: ...............................................................................................",
+    "no field: y",
+];
+
+proptest! {
+    #[test]
+    fn lines_are_said_as_they_stand(
+        heads in proptest::collection::vec((proptest::collection::vec(0..LINES.len(), 0..20), 0..8_u32), 1..20),
+    ) {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
+        for (lines, size) in heads {
+            let mut head = String::from("HTTP/1.1 200 OK\r\n");
+            let mut expect = String::from(":status: 200\n");
+            let mut refused = false;
+            for line in lines.into_iter().map(|at| LINES[at]) {
+                head += &format!("{line}\r\n");
+                refused |= line.starts_with("no field");
+                let (name, value) = line.split_once(": ").unwrap();
+                let name = name.to_ascii_lowercase();
+                if !["connection", "transfer-encoding"].contains(&&*name) {
+                    expect += &format!("{name}: {}\n", value.as_bytes().escape_ascii());
+                }
+            }
+            head += "\r\n";
+            if size < 3 {
+                encoder.resize(size * 150);
+            }
+            let mut out = Vec::new();
+            let put = put_response(&mut encoder, head.as_bytes(), &mut out);
+            prop_assert_eq!(put.is_err(), refused);
+            if !refused {
+                prop_assert_eq!(said(&mut decoder, &out), expect);
+            }
+            prop_assert!(!refused || out.is_empty());
         }
     }
 }
