@@ -521,7 +521,7 @@ fn trailers_there_and_back() {
 }
 
 /// Lines of answers: what is indexed, what is not, what is not said, and what is no field.
-const LINES: [&str; 16] = [
+const LINES: [&str; 17] = [
     "Content-Type: text/html",
     "content-type: text/html",
     "Date: Sat, 21 Nov 2026 20:08:16 GMT",
@@ -534,6 +534,7 @@ const LINES: [&str; 16] = [
     "X-Request-Id: 0123456789",
     "X-Empty: ",
     "X: y",
+    "X: yesterday",
     "Connection: close",
     "Transfer-Encoding: chunked",
     "X-Large: ...............................................................................................",
