@@ -12,8 +12,8 @@ use evenkeel_config::plan::{Protocol, UpstreamPlan};
 
 use crate::buffers::Input;
 use crate::carrier::Carrier;
-use crate::http2::back::Links;
 use crate::http2::back::stream::BackendStream;
+use crate::http2::back::{Links, Wanted};
 use crate::live::LiveBackend;
 use crate::sock::Sock;
 
@@ -268,7 +268,11 @@ impl<S: Sock> Lane<S> {
     /// Closes what is idle for too long, what the backend closed, and as many as others wait for: each passes its place on.
     pub(crate) fn sweep(&self, how: &UpstreamPlan, now: Instant) {
         let sockets = &self.backend.sockets;
-        self.links.sweep(how, sockets.is_wanted(), now);
+        let wanted = Wanted {
+            at_all: sockets.is_wanted(),
+            badly: sockets.is_starved_of(),
+        };
+        self.links.sweep(how, wanted, now);
         self.idle.borrow_mut().retain_mut(|one| {
             !sockets.is_wanted() && one.until > now && !one.connection.sock.has_input()
         });

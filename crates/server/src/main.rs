@@ -53,6 +53,9 @@ mod activation;
 /// What operators want, beyond one process.
 mod overlay;
 
+/// What is warned of at a start.
+mod warned;
+
 /// Another process in this one's place.
 mod upgrade;
 

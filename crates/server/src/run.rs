@@ -11,10 +11,10 @@ use std::time::Duration;
 use clap::Args;
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
+use evenkeel_control::Control;
 use evenkeel_control::control::handover::Inherited;
 use evenkeel_control::control::{StartError, TICK_EVERY};
 use evenkeel_control::told::{self, Told};
-use evenkeel_control::{Control, room};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -34,7 +34,7 @@ use crate::upgrade::manifest::Given;
 use crate::upgrade::under_way::{Succeeded, UnderWay};
 use crate::upgrade::{Ask, WITHIN};
 use crate::watch::{LOOK_EVERY, Watch};
-use crate::{activation, admin, log, say};
+use crate::{activation, admin, log, say, warned};
 
 /// What was asked for cannot be understood.
 const USAGE: u8 = 2;
@@ -100,7 +100,7 @@ fn started(
     let plan = read.loaded.plan.ok_or("the configuration has errors")?;
     let mut given = given.map_or_else(|| found(flags, &plan), Ok)?;
     raise_open_files();
-    warn_of_files(&plan);
+    warned::of_files(&plan);
     let said = |error: std::io::Error| error.to_string();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -143,7 +143,7 @@ fn started(
             kept: flags.overlay.keep(heir.is_some()),
         };
         instance.kept.say(&instance.control);
-        warn_of_upgrades(&instance.control);
+        warned::of_running(&instance.control);
         instance.say_ready();
         match heir.take() {
             Some(heir) => alone(heir, &given.heritage.listeners).map_err(said)?,
@@ -438,7 +438,7 @@ fn reload(
     match control.reload(plan) {
         Ok(changes) => {
             info!("reloaded: {}", changes.to_string().replace('\n', "; "));
-            warn_of_upgrades(control);
+            warned::of_running(control);
             Some(drain)
         }
         Err(error) => {
@@ -470,29 +470,5 @@ pub(crate) fn raise_open_files() {
     };
     if setrlimit(Resource::Nofile, raised).is_err() {
         warn!("the limit of open files could not be raised");
-    }
-}
-
-/// Says where listeners may have more connections than descriptors allow.
-fn warn_of_files(plan: &Plan) {
-    let files = room::open_files();
-    let most = room::clients_most(files);
-    let asked = plan.listeners.iter().fold(0_usize, |sum, listener| {
-        sum.saturating_add(listener.limits.connections)
-    });
-    if asked > most {
-        warn!(
-            "`limits.connections` of all listeners are {asked} together, but {files} open files allow {most} connections of clients: raise the limit of open files (ulimit -n, LimitNOFILE=)"
-        );
-    }
-}
-
-/// Says where an upgrade would be refused.
-fn warn_of_upgrades(control: &Control) {
-    let (taken, files) = (control.upgrade_descriptors(), room::open_files());
-    if taken > files {
-        warn!(
-            "an upgrade takes {taken} descriptors, three for each address and worker, and {files} open files are allowed: raise the limit (ulimit -n, LimitNOFILE=)"
-        );
     }
 }

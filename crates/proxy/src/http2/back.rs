@@ -81,12 +81,25 @@ struct Link {
     /// Since when it has none, as the sweep has seen it.
     idle: Cell<Option<Instant>>,
     secured: Option<Secured>,
+    /// Since when nobody else is asked on it, so that a worker without one gets its place.
+    yields: Cell<Option<Instant>>,
+    /// Not asked to yield before.
+    spared: Cell<Instant>,
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.mux.end(code::NO_ERROR);
     }
+}
+
+/// How much others want its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Somebody waits, of any worker.
+    pub(crate) at_all: bool,
+    /// A worker waits that has no connection.
+    pub(crate) badly: bool,
 }
 
 /// What a connection's task tells of it.
@@ -274,6 +287,8 @@ impl Links {
             made: now,
             idle: Cell::new(None),
             secured,
+            yields: Cell::new(None),
+            spared: Cell::new(now + TERM),
         });
         let (stream, _) = self.stream(&link);
         match how.is_shared() {
@@ -291,21 +306,37 @@ impl Links {
         false
     }
 
+    /// Whether there is no connection, or none to be asked on.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.borrow().is_empty()
+    }
+
     /// Closes what is of no more use, what is idle for too long, and what is idle while others want its place; ends what does not end
-    /// by itself.
-    pub(crate) fn sweep(&self, how: &UpstreamPlan, wanted: bool, now: Instant) {
+    /// by itself. One that is never idle yields to a worker that has none.
+    pub(crate) fn sweep(&self, how: &UpstreamPlan, wanted: Wanted, now: Instant) {
+        let mut yields = wanted.badly;
+        let before = self.all.borrow().len();
         self.all.borrow_mut().retain(|link| {
             link.state.now.set(now);
             if link.state.over.get() {
                 return self.let_go(link);
             }
             if link.state.open.get() > 0 {
+                // One at a time.
+                yields &= !link.is_yielding(yields, now);
                 return true;
+            }
+            if !wanted.badly {
+                link.yields.set(None);
             }
             let since = link.idle.get().unwrap_or(now);
             link.idle.set(Some(since));
-            (!wanted && since + how.idle > now) || self.let_go(link)
+            (!wanted.at_all && since + how.idle > now) || self.let_go(link)
         });
+        if before > 0 && self.is_empty() {
+            // Who waits for another one waits for the first now.
+            self.waiting.wake_all();
+        }
         self.ending.borrow_mut().retain_mut(|(state, since)| {
             // What is under way may take long, and its frames earn with time as others' do.
             state.now.set(now);
@@ -344,9 +375,24 @@ impl Link {
         self.state.most.get() == 0
     }
 
+    /// Whether it gives its place up for a worker that has none, once what is under way has ended. That may take long: then it is asked on
+    /// again, and spared for a while.
+    fn is_yielding(&self, wanted: bool, now: Instant) -> bool {
+        let since = match self.yields.get().filter(|_| wanted) {
+            Some(since) if since + PATIENCE <= now => {
+                self.spared.set(now + SPARED);
+                None
+            }
+            None if wanted && self.spared.get() <= now => Some(now),
+            since => since,
+        };
+        self.yields.set(since);
+        since.is_some()
+    }
+
     fn has_room(&self, how: &UpstreamPlan) -> bool {
         let most = self.state.most.get().clamp(1, how.streams);
-        self.state.open.get() < most
+        self.state.open.get() < most && self.yields.get().is_none()
     }
 }
 
@@ -375,6 +421,12 @@ fn reading(limits: &ServiceLimits) -> Reading {
 /// How long a backend may take to say how many streams it takes, before another connection is tried; and to hear that a connection
 /// ends.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A connection serves its worker for so long before it yields to one that has none.
+const TERM: Duration = Duration::from_millis(200);
+
+/// One that could not yield in time is not asked to for so long: who waits for it meanwhile waits with its worker's others.
+const SPARED: Duration = Duration::from_secs(4);
 
 /// Moves a connection's frames until it has ended; tells what its backend takes.
 async fn drive<S: Sock>(

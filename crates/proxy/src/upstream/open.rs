@@ -156,14 +156,20 @@ impl Opening<'_> {
         };
         placed.set(None);
         let mut place = pin!(lane.place(self.fresh));
+        let mut starving = None;
         let place = poll_fn(|cx| {
+            if links.is_empty() && starving.is_none() {
+                starving = Some(lane.backend.sockets.starve());
+            }
             if let Some((stream, before)) = links.take(how, now) {
                 return Poll::Ready(Place::Kept(Connection::of_stream(stream, before, now)));
             }
             links.heed(cx);
             place.as_mut().poll(cx)
         });
-        match place.await {
+        let place = place.await;
+        drop(starving);
+        match place {
             Place::Free(permit) => self.connect_at(worker, lane, placed, permit, now).await,
             Place::Kept(connection) => Ok(connection),
         }

@@ -16,6 +16,8 @@ pub struct Sockets {
     most: Option<NonZeroUsize>,
     /// The length of the line, for a look without its lock.
     waiting: AtomicUsize,
+    /// Workers that wait and have no connection at all.
+    starving: AtomicUsize,
     /// Who waits, longest first; no longer than there are clients. Not empty: all places are taken.
     line: Mutex<VecDeque<Arc<Ticket>>>,
 }
@@ -37,6 +39,7 @@ impl Sockets {
             open: AtomicUsize::new(0),
             most,
             waiting: AtomicUsize::new(0),
+            starving: AtomicUsize::new(0),
             line: Mutex::new(VecDeque::new()),
         }
     }
@@ -56,6 +59,17 @@ impl Sockets {
     /// Whether somebody waits, of any worker.
     pub(super) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a worker waits that has no connection at all.
+    pub(super) fn is_starved_of(&self) -> bool {
+        self.starving.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes that one does, for as long as what is returned lives.
+    pub(super) fn starve(self: &Arc<Self>) -> Starving {
+        self.starving.fetch_add(1, Ordering::Relaxed);
+        Starving(self.clone())
     }
 
     pub(super) fn try_take(self: &Arc<Self>) -> Option<Permit> {
@@ -163,5 +177,15 @@ pub(crate) struct Permit(Arc<Sockets>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.give_back();
+    }
+}
+
+/// A worker that waits and has no connection at all.
+#[derive(Debug)]
+pub(super) struct Starving(Arc<Sockets>);
+
+impl Drop for Starving {
+    fn drop(&mut self) {
+        self.0.starving.fetch_sub(1, Ordering::Relaxed);
     }
 }

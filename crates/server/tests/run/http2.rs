@@ -5,6 +5,7 @@ pub(crate) mod backends;
 mod calls;
 mod clients;
 mod ends;
+mod few;
 mod floods;
 pub(crate) mod frames;
 pub(crate) mod hpack;
