@@ -74,3 +74,40 @@ async fn who_gives_up_leaves_the_queue() {
     drop(held);
     api.acquire(Duration::ZERO).await.unwrap().succeeded();
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_settings_are_followed_by_who_waits() {
+    let waits = |millis| {
+        (millis > 0).then_some(QueueSettings {
+            length: 9,
+            timeout: Duration::from_millis(millis),
+        })
+    };
+    for (queue, ends, refusal) in [
+        (waits(1_000), 1_000, Refusal::QueueTimeout),
+        (waits(9_000), 9_000, Refusal::QueueTimeout),
+        (waits(0), 500, Refusal::AllFull),
+    ] {
+        let balancer = balancer(9);
+        let api = balancer.service("api").unwrap();
+        let _held = api.select().unwrap();
+        let mut waits = std::pin::pin!(api.acquire(Duration::MAX));
+        let early = Duration::from_millis(500);
+        assert!(tokio::time::timeout(early, &mut waits).await.is_err());
+        let settings = ServiceSettings {
+            queue,
+            ..api.settings()
+        };
+        api.set_settings(settings).unwrap();
+        let rest = Duration::from_millis(ends) - early;
+        let until = rest.saturating_sub(Duration::from_millis(10));
+        // Not before, and soon after.
+        if !until.is_zero() {
+            let early = tokio::time::timeout(until, &mut waits).await;
+            assert!(early.is_err(), "{queue:?}");
+        }
+        let soon = tokio::time::timeout(Duration::from_millis(20), waits).await;
+        let refused = soon.unwrap().unwrap_err();
+        assert_eq!(refused, Error::Refused(refusal), "{queue:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Owns how an attempt fails: what is said of it to its pick and to the exchange, and what of the request can be sent again.
 //!
 //! Held against a backend is what it did: a break, a silence, words that are none. Not what the client did, nor what a limit or a
-//! deadline of ours cut short. The rows are in `tests/exchange/verdicts.rs`.
+//! deadline of ours cut short. The rows are in `tests/retries/verdicts.rs`.
 
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::retry::Progress;
