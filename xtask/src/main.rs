@@ -9,6 +9,7 @@
     reason = "a command line tool answers on the terminal"
 )]
 
+mod bench;
 mod chaos;
 mod clock;
 mod counts;
@@ -89,8 +90,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        does: "time picks next to other balancers (arguments go to bench/picks)",
-        run: bench,
+        does: "measure beside HAProxy, nginx, Envoy and others, to docs/benchmarks.md: [--quick] ... (--help); `bench picks`: time picks alone",
+        run: bench::bench,
     },
     Verb {
         name: "fuzz",
@@ -255,18 +256,6 @@ fn reasons(root: &Path) -> Done {
     let page = cargo(root, &example).read()?;
     std::fs::write(root.join("docs/reasons.md"), page)
         .map_err(|error| format!("docs/reasons.md: {error}"))
-}
-
-fn bench(root: &Path, rest: &[String]) -> Done {
-    let picks = [
-        "run",
-        "--release",
-        "--locked",
-        "--manifest-path",
-        "bench/picks/Cargo.toml",
-        "--",
-    ];
-    cargo(root, &picks).args(rest).go()
 }
 
 fn coverage(root: &Path) -> Done {

@@ -1,6 +1,6 @@
 //! What a pick costs: ours, tower's and Pingora's, interleaved in one run.
 //!
-//! `cargo xtask bench` runs it. Nothing is decided by time here: medians and their spread are printed, for people.
+//! `cargo xtask bench picks` runs it. Nothing is decided by time here: medians and their spread are printed, for people.
 //! A figure is wall time divided by the picks of one thread, each pick answered and finished where the balancer
 //! can be told; Pingora's selection cannot, and tower's balancer belongs to one task, so each thread has its own.
 #![forbid(unsafe_code)]

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""Measures Evenkeel and other balancers side by side, by the CPU that a request costs. See README.md."""
+import argparse
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+from harness import growth, idle, load, place, proxies, reload, report, setup, sysctl
+from harness.rounds import Rounds, describe, started
+from harness.stand import Stand
+
+QUICK_PEERS = ("haproxy", "nginx", "relay")
+QUICK_SECONDS = 150  # for the rounds of a quick run, which is to end within five minutes as a whole
+IDLE = ((5000, False), (2000, True))
+STARTS = 5
+RELOAD_SECONDS = 12
+STAGES = ("rounds", "growth", "idle", "start", "reload")
+
+
+def listed(known, what):
+    def read(text):
+        words = [word for word in text.split(",") if word]
+        for word in words:
+            if word not in known:
+                raise argparse.ArgumentTypeError(f"`{word}` is no {what}; there are {', '.join(known)}")
+        return words
+    return read
+
+
+def options():
+    known = [name for name in proxies.known() if name != proxies.OURS]
+    scenarios = "\n".join(f"  {name:10} {scenario.about}" for name, scenario in load.SCENARIOS.items())
+    p = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__, epilog="scenarios:\n" + scenarios,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true", help="ends within five minutes: few peers, short rounds, the ends of each growth")
+    p.add_argument("--rounds", type=int, help="times that everybody is measured, in turns (8; quick 3)")
+    p.add_argument("--seconds", type=int, help="of each measurement (2; quick 1)")
+    p.add_argument("--scenarios", type=listed(load.SCENARIOS, "scenario"), default=list(load.SCENARIOS), metavar="A,B")
+    p.add_argument("--peers", type=listed(known, "peer"), metavar="A,B", help=", ".join(known))
+    p.add_argument("--stages", type=listed(STAGES, "stage"), default=list(STAGES), metavar="A,B", help=", ".join(STAGES))
+    p.add_argument("--cc", default="", help="TCP congestion control during the run, for example cubic (root; put back afterwards)")
+    p.add_argument("--tune", action="store_true", help="widen port range and backlogs during the run (root; put back afterwards)")
+    p.add_argument("--report", action="store_true", help="write the page of the last run again, and measure nothing")
+    p.add_argument("--setup", action="store_true", help="build and install only")
+    chosen = p.parse_args()
+    chosen.whole = not chosen.quick and not chosen.peers and chosen.stages == list(STAGES) and chosen.scenarios == list(load.SCENARIOS)
+    chosen.peers = chosen.peers or (list(QUICK_PEERS) if chosen.quick else [name for name in known if name != "direct"])
+    chosen.rounds = chosen.rounds or (3 if chosen.quick else 8)
+    chosen.seconds = chosen.seconds or (1 if chosen.quick else 2)
+    return chosen
+
+
+@contextlib.contextmanager
+def alone():
+    """One run at a time per work directory."""
+    place.WORK.mkdir(parents=True, exist_ok=True)
+    with open(place.WORK / "lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit("another run is under way")
+        yield
+
+
+@contextlib.contextmanager
+def settings(chosen):
+    sysctl.restore()
+    try:
+        sysctl.change(sysctl.wanted(chosen.tune, chosen.cc))
+        yield
+    finally:
+        sysctl.restore()
+
+
+def raise_limits():
+    """Descriptors to the hard limit; priority up where allowed, so that other work disturbs less. Children inherit both."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
+    except OSError:
+        print("note: no right to raise the priority; other work on this machine will show in the figures")
+
+
+class Recorder:
+    """Keeps what was measured, on disk after each stage, so that a run that is cut can still be reported."""
+
+    def __init__(self):
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+        print("  ", describe(record), flush=True)
+
+
+def main_rounds(chosen, wanted, cores, recorder):
+    began = time.monotonic()
+    with Stand(cores) as stand:
+        runnings = started(stand, wanted, recorder.emit)
+        time.sleep(1)  # health checks and the like
+        rounds = Rounds(stand, chosen.seconds, recorder.emit)
+        for number in range(chosen.rounds):
+            round_began = time.monotonic()
+            print(f"== round {number + 1} of {chosen.rounds}", flush=True)
+            rounds.run(number, [load.SCENARIOS[name] for name in chosen.scenarios], runnings, warm_up=not chosen.quick)
+            now = time.monotonic()
+            if chosen.quick and now + (now - round_began) > began + QUICK_SECONDS:
+                print(f"== {number + 1} rounds: there is no time for more", flush=True)
+                break
+
+
+def grow(chosen, known, recorder):
+    for one in growth.GROWTHS.values():
+        points, cores = growth.affordable(one, growth.ends(one) if chosen.quick else one.points)
+        print(f"== growth: {one.name}", flush=True)
+        with Stand(cores) as stand:
+            runnings = []
+            for point in points:
+                own = dataclasses.replace(cores, proxy=cores.proxy[:point.workers] or cores.proxy)
+                stand.cores = own
+                runnings.append((point, own, stand.start(known[proxies.OURS].with_environment(growth.label(point), **dict(point.environment)))))
+            for number in range(chosen.rounds):
+                for point, own, running in runnings:
+                    stand.cores = own
+                    rounds = Rounds(stand, chosen.seconds, recorder.emit, one.name)
+                    rounds.one(number, one.scenario(point), running, warm_up=number == 0)
+    print("== growth: connections", flush=True)
+    with Stand(place.choose_cores()) as stand:
+        wanted = [known[name] for name in growth.FAIR_SHARE if name == proxies.OURS or name in chosen.peers]
+        runnings = started(stand, [proxy for proxy in wanted if not proxy.missing()], recorder.emit)
+        counts = growth.CONNECTIONS if not chosen.quick else (growth.CONNECTIONS[0], growth.CONNECTIONS[-1])
+        rounds = Rounds(stand, chosen.seconds, recorder.emit, "connections")
+        for number in range(min(chosen.rounds, 4)):
+            rounds.run(number, [growth.connections(count) for count in counts], runnings)
+
+
+def each_alone(kind, wanted, recorder, measure):
+    """One fresh proxy after another; a failure is a record."""
+    with Stand(place.choose_cores()) as stand:
+        for proxy in wanted:
+            if proxy.only:
+                continue
+            try:
+                for values in measure(stand, proxy):
+                    recorder.emit({"kind": kind, "proxy": proxy.name, **values})
+            except (RuntimeError, OSError) as error:
+                recorder.emit({"kind": kind, "proxy": proxy.name, "scenario": kind, "error": str(error)[:300]})
+
+
+def idle_of(stand, proxy):
+    for count, tls in IDLE:
+        if not tls or "tls" in proxy.caps:
+            running = stand.start(proxy)
+            yield {"tls": tls, **idle.measure(running, count, tls)}
+            stand.stop(running)
+
+
+def starts_of(stand, proxy):
+    for _ in range(STARTS):
+        yield reload.first_answer(stand, proxy)
+
+
+def reloads(chosen, known, recorder):
+    ours = known[proxies.OURS].with_environment("evenkeel", WORKERS=1, BACKEND_COUNT=reload.BACKENDS, HEALTH="off")
+    beside = place.wider_cores(2)
+    for name, cores in (("shared", place.choose_cores()), ("beside", beside)):
+        if not cores:
+            recorder.emit({"kind": "reload", "proxy": ours.name, "scenario": name, "error": "SKIPPED, there are too few cores"})
+            continue
+        cores = dataclasses.replace(cores, load=beside.load) if beside else cores
+        with Stand(cores) as stand:
+            try:
+                values = reload.measure(stand.start(ours), cores, RELOAD_SECONDS // 2 if chosen.quick else RELOAD_SECONDS)
+                recorder.emit({"kind": "reload", "proxy": ours.name, "cores": name, **values})
+            except (RuntimeError, OSError, ValueError) as error:
+                recorder.emit({"kind": "reload", "proxy": ours.name, "scenario": name, "error": str(error)[:300]})
+
+
+def commit():
+    def git(*words):
+        return setup.said(["git", "-C", place.ROOT, *words])
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "--short", "HEAD") + (", with changes" if changed else "")
+
+
+def machine():
+    rows = [line.split(":", 1) for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    model = rows[0][1].strip() if rows else platform.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return (f"{len(os.sched_getaffinity(0))} cores of {model}, {memory} GiB, Linux {platform.release()}, "
+            f"congestion control {sysctl.value_of(sysctl.CONGESTION)}, {setup.said(['rustc', '--version'])}")
+
+
+def facts(chosen, reasons, wanted):
+    skipped = {proxy.name: reasons.get(proxy.needs, f"there is no {proxy.needs}") for proxy in wanted if proxy.missing()}
+    skipped |= {name: reason for name, reason in reasons.items() if name == "handshakes"}
+    words = [word for word in sys.argv[1:]]
+    return {
+        "command": " ".join(["cargo xtask bench", *words]), "date": time.strftime("%Y-%m-%d"), "commit": commit(), "machine": machine(),
+        "load_before": os.getloadavg()[0], "congestion": sysctl.value_of(sysctl.CONGESTION), "lost": place.choose_cores().lost,
+        "versions": setup.versions([proxy.needs for proxy in wanted]), "skipped": skipped,
+    }
+
+
+def save(recorder, meta):
+    (place.WORK / "results.json").write_text(json.dumps({"meta": meta, "records": recorder.records}))
+
+
+def tell(records, meta, whole):
+    """The page of a whole run is the one in the tree."""
+    text = report.page(records, meta)
+    path = place.PAGE if whole else place.WORK / "report.md"
+    path.write_text(text)
+    print(f"\n{text}\nwritten to {path}")
+
+
+def measure(chosen, wanted, meta):
+    known, recorder, began = proxies.known(), Recorder(), time.monotonic()
+    here = [proxy for proxy in wanted if not proxy.missing()]
+    cores = place.choose_cores()
+    print(f"cores: backend {cores.backend} proxy {cores.proxy} load {cores.load}; {cores.lost}")
+    stages = {
+        "rounds": lambda: main_rounds(chosen, here, cores, recorder),
+        "growth": lambda: grow(chosen, known, recorder),
+        "idle": lambda: each_alone("idle", [proxy for proxy in here if proxy.script], recorder, idle_of),
+        "start": lambda: each_alone("start", [proxy for proxy in here if proxy.script], recorder, starts_of),
+        "reload": lambda: reloads(chosen, known, recorder),
+    }
+    try:
+        for name in chosen.stages:
+            stages[name]()
+            meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {chosen.rounds} rounds of {chosen.seconds} s"
+            save(recorder, meta)
+    finally:
+        save(recorder, meta)
+    tell(recorder.records, meta, chosen.whole)
+
+
+def main():
+    chosen = options()
+    if chosen.report:
+        saved = json.loads((place.WORK / "results.json").read_text())
+        return tell(saved["records"], saved["meta"], saved["meta"].get("whole", False))
+    known = proxies.known()
+    wanted = [known[name] for name in [proxies.OURS, *chosen.peers]]
+    if not place.tool("evenkeel"):
+        sys.exit(f"{place.EVENKEEL} is no program; `cargo build --release -p evenkeel-server` makes it")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that everything is stopped and put back
+    with alone():
+        reasons = setup.setup({proxy.needs for proxy in wanted} | {"handshakes"})
+        if chosen.setup:
+            return None
+        raise_limits()
+        with settings(chosen):
+            measure(chosen, wanted, {**facts(chosen, reasons, wanted), "whole": chosen.whole})
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(str(error))

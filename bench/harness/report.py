@@ -1,0 +1,198 @@
+"""The page out of the records: targets first, then everybody's figures, how costs grow, and what speaks against it all."""
+import math
+import statistics
+
+from harness import growth, load, proxies, rounds, targets
+
+METHOD = """\
+Everybody is up at once on one core, each as one worker, between the same backend (four ports, one thread, a core of its own) and the
+same load (the cores that are left), and measured in turns: in each round every scenario is run on all of them one after another,
+and another begins in each round. The measure is the proxy's own time on its core (scheduler time of all its threads, less what the
+hypervisor took) over the requests that were answered. Ours over the best peer's, round by round: the ratio is the mean of the
+logarithms of these, the interval Student's 95 % of that mean. The best peer of a scenario is the one with the best mean in this run.
+Evenkeel runs as the README has it, all defaults on; the peers at their best documented settings (`bench/proxies`), each checked byte by byte
+before it is measured. What each scenario is, and what speaks against the method: [bench/README.md](../bench/README.md)."""
+
+
+def row(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def table(head, body, left=1):
+    align = ["---"] * left + ["--:"] * (len(head) - left)
+    return [row(head), "|" + "|".join(align) + "|", *map(row, body)]
+
+
+def number(value, digits=2):
+    return "-" if value is None or math.isnan(value) or math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def bound(target, value):
+    if math.isnan(value):
+        return "-"
+    return ("<= " if target.lowest else "") + f"{value:g} {target.unit}".strip()
+
+
+def target_rows(figures):
+    for target in targets.TARGETS:
+        outcome = target.of(figures)
+        verdict = targets.verdict(target, outcome)
+        if outcome is None:
+            yield [target.about, "-", "-", "-", "-", bound(target, target.least), bound(target, target.aim), verdict]
+            continue
+        found = outcome.ratio
+        interval = "-" if math.isnan(found.low) else f"{number(found.low)} to {number(found.high)}"
+        yield [target.about, outcome.ours or "-", outcome.theirs or "-", f"{number(found.middle)} {target.unit}".strip(), interval,
+               bound(target, target.least), bound(target, target.aim), verdict]
+
+
+def target_lines(figures):
+    head = ["scenario", "Evenkeel", "best peer", "ratio or figure", "95 % interval", "at least", "aim", ""]
+    return ["## Targets", "", "Requests per CPU second of the proxy, or what the row says; p99 in microseconds.", "",
+            *table(head, target_rows(figures))]
+
+
+def median_of(figures, field, scenario, name):
+    found = figures.by_round(field, kind="load", group="main", scenario=scenario).get(name, {})
+    return statistics.median(found.values()) if found else None
+
+
+def spread_of(figures, field, scenario, name):
+    values = list(figures.by_round(field, kind="load", group="main", scenario=scenario).get(name, {}).values())
+    return 100 * (max(values) - min(values)) / statistics.median(values) if len(values) > 1 else None
+
+
+def matrix(title, about, figures, cell):
+    """Scenarios down, proxies across; those that only one scenario is for last."""
+    seen = {record["proxy"] for record in figures.records if record["kind"] == "load" and record["group"] == "main"}
+    names = [name for name in proxies.known() if name in seen]
+    names.sort(key=lambda name: bool(proxies.known()[name].only))
+    measured = {record["scenario"] for record in figures.records if record["kind"] == "load" and record["group"] == "main"}
+    body = [[scenario, *(cell(scenario, name) for name in names)] for scenario in load.SCENARIOS if scenario in measured]
+    return [f"## {title}", "", about, "", *table(["scenario", *names], body)] if names else []
+
+
+def cost_lines(figures):
+    def cell(scenario, name):
+        cost, spread = median_of(figures, "us", scenario, name), spread_of(figures, "us", scenario, name)
+        return number(cost) + (f" ({spread:.0f} %)" if spread is not None else "")
+    about = "Medians of the rounds; in brackets the largest less the smallest."
+    return matrix("Microseconds of CPU per request", about, figures, cell)
+
+
+def rate_lines(figures):
+    def cell(scenario, name):
+        rate, busy = median_of(figures, "rps", scenario, name), median_of_core(figures, scenario, name)
+        return number(rate, 0) + (f" ({busy:.0f} %)" if busy is not None else "")
+    about = "In brackets how busy the proxy's core was: well below 100, the figure is the load's or the backend's."
+    return matrix("Requests per second", about, figures, cell)
+
+
+def median_of_core(figures, scenario, name):
+    found = [record["busy"][1] for record in figures.records if record["kind"] == "load" and record["group"] == "main"
+             and record["scenario"] == scenario and record["proxy"] == name]
+    return statistics.median(found) if found else None
+
+
+def latency_lines(figures):
+    of_rate = [record for record in figures.records if record["kind"] == "load" and record["scenario"] == load.RATED and record["group"] == "main"]
+    if not of_rate:
+        return []
+    names = [name for name in proxies.known() if any(record["proxy"] == name for record in of_rate)]
+    body = [[name, *(number(median_of(figures, field, load.RATED, name), 0) for field in ("p50", "p99", "p999", "longest"))] for name in names]
+    return [f"## Latency at {of_rate[0]['rate']:,} requests per second", "",
+            f"{load.SCENARIOS[load.RATED].about}; microseconds, medians of the rounds.", "", *table(["", "p50", "p99", "p99.9", "longest"], body)]
+
+
+def moment_lines(figures):
+    body = []
+    for name in proxies.known():
+        def of(kind, field, **wanted):
+            found = [record[field] for record in figures.records if record["kind"] == kind and record["proxy"] == name
+                     and all(record.get(key) == value for key, value in wanted.items())]
+            return statistics.median(found) if found else None
+        cells = [of("idle", "kib", tls=False), of("idle", "kib", tls=True), of("idle", "first_kib", tls=False), of("start", "ms")]
+        if any(cell is not None for cell in cells):
+            body.append([name, number(cells[0]), number(cells[1]), number(cells[2], 0), number(cells[3], 1)])
+    head = ["", "KiB per idle connection", "over TLS", "KiB without any", "ms to the first answer"]
+    return ["## Memory and start", "", *table(head, body)] if body else []
+
+
+def reload_lines(figures):
+    found = [record for record in figures.records if record["kind"] == "reload"]
+    body = [[record["cores"], str(len(record["ms"])), number(statistics.median(record["ms"]), 1), number(max(record["ms"]), 1),
+             number(record["calm_us"] / 1e3, 1), number(record["reload_us"] / 1e3, 1), str(record["calm_late"]), str(record["late"]),
+             f"{record['reqs']:,}"] for record in found]
+    head = ["cores", "reloads", "median ms", "slowest ms", "longest delay without, ms", "with, ms", "requests over 5 ms without", "with", "of"]
+    return ["## Reloads of 10,000 backends", "", "Half of them replaced each time, beside 5,000 requests per second; from the signal to the word that it is done.",
+            "`shared`: the process has the worker's core alone; `beside`: one more.", "", *table(head, body)] if found else []
+
+
+def growth_lines(figures):
+    lines = []
+    for one in growth.GROWTHS.values():
+        found = figures.by_round("us", kind="load", group=one.name)
+        rates = figures.by_round("rps", kind="load", group=one.name)
+        body = [[growth.label(point), number(statistics.median(found[growth.label(point)].values())),
+                 number(statistics.median(rates[growth.label(point)].values()), 0)] for point in one.points if growth.label(point) in found]
+        if body:
+            lines += ["", f"By {one.about}:", "", *table([one.name, "us of CPU per request", "requests per second"], body)]
+    by_count = {count: figures.by_round("us", kind="load", group="connections", scenario=str(count)) for count in growth.CONNECTIONS}
+    names = [name for name in growth.FAIR_SHARE if any(name in found for found in by_count.values())]
+    body = [[f"{count:,}", *(number(statistics.median(found[name].values())) if name in found else "-" for name in names)] for count, found in by_count.items()]
+    if names:
+        lines += ["", "By connections, 13 B; microseconds of CPU per request:", "", *table(["connections", *names], body)]
+    return ["## How costs grow", *lines] if lines else []
+
+
+def doubts(records, meta):
+    runs = [record for record in records if record["kind"] == "load" and "us" in record]
+    if not runs:
+        return
+    main = [record for record in runs if record["group"] == "main"]
+    if main and (count := 1 + max(record["round"] for record in main)) < 4:
+        yield f"{count} rounds only: the intervals are wide, and those of a single round unknown"
+    if many := sum(max(record["steal"]) > rounds.STEAL_LIMIT for record in runs):
+        yield f"in {many} of {len(runs)} runs the hypervisor took more than {rounds.STEAL_LIMIT} % of a core"
+    if many := sum(record["foreign"] > rounds.FOREIGN_LIMIT for record in runs):
+        yield f"in {many} of {len(runs)} runs others took more than {rounds.FOREIGN_LIMIT} % of the proxy's core"
+    if meta.get("load_before", 0) > 1:
+        yield f"the machine's load was {meta['load_before']:.1f} when the run began: other work ran beside it"
+    if meta.get("congestion") == "bbr":
+        yield "congestion control is bbr, which distorts large bodies on loopback; most servers use cubic (`--cc cubic`)"
+    idle = sorted({record["scenario"] for record in main if record["proxy"] == proxies.OURS and record["busy"][1] < 90 and record["scenario"] != load.RATED})
+    if idle:
+        yield f"Evenkeel's core was less than 90 % busy in {', '.join(idle)}: it slept in between, which costs wake-ups"
+    if meta.get("lost"):
+        yield meta["lost"]
+    yield "loopback has no network card, no loss and no delay, and much of each cost is the kernel's"
+
+
+def problems(records):
+    for record in records:
+        where = f"{record['proxy']}, {record.get('scenario', record['kind'])}"
+        if record.get("bad"):
+            yield f"{record['proxy']} did not pass its check and was not measured: {'; '.join(record['bad'])}"
+        elif record.get("error"):
+            yield f"{where}: {record['error']}"
+        elif record.get("errs"):
+            yield f"{where}: {record['errs']} errors; this run does not count"
+
+
+def bullets(title, lines):
+    lines = list(dict.fromkeys(lines))
+    return ["", f"## {title}", "", *(f"- {line}" for line in lines)] if lines else []
+
+
+def page(records, meta):
+    figures = targets.Figures(records)
+    lines = ["# Benchmarks", "", f"Written by `{meta['command']}`; do not edit.", "", METHOD, ""]
+    lines += [f"- **{key}** {meta[key]}" for key in ("date", "commit", "machine", "duration") if meta.get(key)]
+    lines.append(f"- **versions** {'; '.join(meta['versions'])}")
+    for section in (target_lines, cost_lines, rate_lines, latency_lines, moment_lines, reload_lines, growth_lines):
+        found = section(figures)
+        lines += ["", *found] if found else []
+    lines += bullets("Skipped", (f"{name}: SKIPPED, {why}" for name, why in meta.get("skipped", {}).items()))
+    lines += bullets("Doubts", doubts(records, meta))
+    lines += bullets("Problems", problems(records))
+    return "\n".join(lines) + "\n"

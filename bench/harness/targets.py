@@ -1,0 +1,134 @@
+"""What Evenkeel must reach, row by row, and whether it did."""
+import math
+from dataclasses import dataclass
+
+from harness import load, proxies, ratio, rounds
+
+REACHED, AIM, MISSED, UNKNOWN, OPEN = "reached", "aim reached", "**MISSED**", "not measured", ""
+SURELY_AHEAD = 1.05  # where a ratio must be at least this, the interval's lower end above 1 counts
+
+
+@dataclass(frozen=True)
+class Target:
+    about: str
+    of: object            # Figures -> Outcome or None
+    least: float = math.nan
+    aim: float = math.nan
+    unit: str = ""        # empty: a ratio
+    lowest: bool = False  # the lower the better
+
+
+@dataclass(frozen=True)
+class Outcome:
+    ratio: ratio.Ratio
+    ours: str = ""
+    theirs: str = ""
+
+
+class Figures:
+    """Records that count, by what they are asked for: those without an error."""
+
+    def __init__(self, records):
+        self.records = [record for record in records if not record.get("error") and not record.get("errs")]
+
+    def by_round(self, field, **wanted):
+        """Of one scenario: name of the proxy -> round -> figure."""
+        found = {}
+        for record in self.records:
+            if record.get(field) and all(record.get(key) == value for key, value in wanted.items()):
+                found.setdefault(record["proxy"], {})[record["round"]] = record[field]
+        return found
+
+
+def counts(name):
+    """Is it one whose best figure ours is held against?"""
+    known = proxies.known().get(name)
+    return known is not None and rounds.is_peer(known)
+
+
+def against_best(scenario, field="per_cpu_s", lowest=False):
+    def outcome(figures):
+        found = figures.by_round(field, kind="load", group="main", scenario=scenario)
+        ours = found.get(proxies.OURS, {})
+        best = ratio.best({name: one for name, one in found.items() if counts(name)}, lowest)
+        paired = ratio.paired(ours, found[best]) if best else None
+        return paired and Outcome(paired, shown(ours), f"{best} {shown(found[best])}")
+    return outcome
+
+
+def against(name, scenario):
+    def outcome(figures):
+        found = figures.by_round("per_cpu_s", kind="load", group="main", scenario=scenario)
+        paired = ratio.paired(found.get(proxies.OURS, {}), found.get(name, {}))
+        return paired and Outcome(paired, shown(found[proxies.OURS]), f"{name} {shown(found[name])}")
+    return outcome
+
+
+def grown(group, most, fewest, factor=1):
+    """Requests per CPU second with the most of something, over those with the fewest."""
+    def outcome(figures):
+        found = figures.by_round("per_cpu_s", kind="load", group=group)
+        paired = ratio.paired(found.get(most, {}), found.get(fewest, {}))
+        return paired and Outcome(paired.times(factor), shown(found[most]), f"with {fewest}: {shown(found[fewest])}")
+    return outcome
+
+
+def absolute(kind, field, worst=max, **wanted):
+    def outcome(figures):
+        found = [record[field] for record in figures.records if record["kind"] == kind and record["proxy"] == proxies.OURS
+                 and all(record.get(key) == value for key, value in wanted.items())]
+        flat = [one for value in found for one in (value if isinstance(value, list) else [value])]
+        return Outcome(ratio.Ratio(worst(flat), math.nan, math.nan, len(flat))) if flat else None
+    return outcome
+
+
+def added_delay(cores):
+    def outcome(figures):
+        found = [max(0, record["reload_us"] - record["calm_us"]) / 1e3 for record in figures.records
+                 if record["kind"] == "reload" and record["cores"] == cores]
+        return Outcome(ratio.Ratio(max(found), math.nan, math.nan, len(found))) if found else None
+    return outcome
+
+
+def shown(rounds):
+    return f"{math.exp(sum(map(math.log, rounds.values())) / len(rounds)):,.0f}"
+
+
+TARGETS = (
+    Target("keep-alive 64, 13 B", against_best("keep-64"), 1.05, 1.15),
+    Target("the same, against the relay", against("relay", "keep-64"), aim=0.92),
+    Target("keep-alive 512, 13 B", against_best("keep-512"), 1.10, 1.30),
+    Target("16 KiB answers", against_best("body-16k"), 1.10, 1.25),
+    Target("1 MiB answers", against_best("body-1m"), 1.10, 1.30),
+    Target("connection per request", against_best("connect"), 1.10, 1.30),
+    Target("TLS keep-alive", against_best("tls"), 1.10, 1.25),
+    Target("full handshakes", against_best("handshake"), 1.30, 1.45),
+    Target("resumed handshakes", against_best("resumed")),
+    Target("HTTP/2 over TLS, 13 B", against_best("h2"), 1.30, 1.75),
+    Target("POST 64 KiB", against_best("post-64k"), 1.05, 1.25),
+    Target(f"p99, {load.SCENARIOS[load.RATED].about}", against_best(load.RATED, "p99", lowest=True), 1.0, 0.8, lowest=True),
+    Target("idle keep-alive connection", absolute("idle", "kib", tls=False), 2, 1, "KiB", lowest=True),
+    Target("idle keep-alive connection, TLS", absolute("idle", "kib", tls=True), unit="KiB", lowest=True),
+    Target("2 workers against 1: requests per CPU second, times 2", grown("workers", "2", "1", 2), 1.8, 2.0),
+    Target("1,000 rules against 1", grown("rules", "1000", "1"), 0.95, 1.0),
+    Target("10,000 backends against 4", grown("backends", "10000", "4"), 0.95, 1.0),
+    Target("start to first served request, slowest", absolute("start", "ms"), 50, unit="ms", lowest=True),
+    Target("reload of 10,000 backends, on the worker's core, slowest", absolute("reload", "ms", cores="shared"), 100, unit="ms", lowest=True),
+    Target("longest delay of a request added by it", added_delay("shared"), 5, unit="ms", lowest=True),
+    Target("the same reload with a core beside the worker's", absolute("reload", "ms", cores="beside"), 100, unit="ms", lowest=True),
+    Target("longest delay of a request added by it", added_delay("beside"), 5, unit="ms", lowest=True),
+)
+
+
+def verdict(target, outcome):
+    if outcome is None:
+        return UNKNOWN
+    better = (lambda value, bound: value <= bound) if target.lowest else (lambda value, bound: value >= bound)
+    middle = outcome.ratio.middle
+    if better(middle, target.aim):
+        return AIM
+    if math.isnan(target.least):
+        return OPEN if math.isnan(target.aim) else "below the aim"
+    if target.least == SURELY_AHEAD and not target.unit:
+        return REACHED if outcome.ratio.low > 1 else MISSED
+    return REACHED if better(middle, target.least) else MISSED

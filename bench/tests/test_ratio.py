@@ -1,0 +1,47 @@
+"""The paired interval, by rows: figures by hand from the tables of Student's t."""
+import math
+import unittest
+
+from harness import ratio
+
+
+def by_round(*values):
+    return {number: value for number, value in enumerate(values) if value is not None}
+
+
+class Paired(unittest.TestCase):
+    def check(self, ours, theirs, middle, low, high, rounds):
+        with self.subTest(ours=ours, theirs=theirs):
+            found = ratio.paired(by_round(*ours), by_round(*theirs))
+            self.assertEqual(found.rounds, rounds)
+            for got, wanted in ((found.middle, middle), (found.low, low), (found.high, high)):
+                self.assertTrue(math.isclose(got, wanted, rel_tol=1e-3) or got == wanted, f"{got} is not {wanted}")
+
+    def test_rows(self):
+        e = math.exp
+        # A ratio that never varies has no width, whatever the machine did meanwhile.
+        self.check([200, 100, 20], [100, 50, 10], 2, 2, 2, 3)
+        # Logarithms 0, 0.1, 0.2: mean 0.1, deviation 0.1, half width 4.303 * 0.1 / sqrt(3).
+        self.check([1, e(0.1), e(0.2)], [1, 1, 1], e(0.1), e(0.1 - 0.24843), e(0.1 + 0.24843), 3)
+        # The other way round it is the inverse.
+        self.check([1, 1, 1], [1, e(0.1), e(0.2)], e(-0.1), e(-0.1 - 0.24843), e(-0.1 + 0.24843), 3)
+        # Two rounds: 12.706 * 0.14142 / sqrt(2).
+        self.check([1, e(0.2)], [1, 1], e(0.1), e(0.1 - 1.2706), e(0.1 + 1.2706), 2)
+        # A round that one of them lacks is left out of both.
+        self.check([8, None, 2, 6], [4, 9, None, 3], 2, 2, 2, 2)
+        # One round says nothing of the spread.
+        self.check([3], [2], 1.5, -math.inf, math.inf, 1)
+
+    def test_nothing_in_common(self):
+        self.assertIsNone(ratio.paired({0: 1.0}, {1: 1.0}))
+
+    def test_quantiles(self):
+        for freedom, wanted in ((1, 12.706), (7, 2.365), (30, 2.042), (40, 2.021), (60, 2.000), (120, 1.980)):
+            with self.subTest(freedom=freedom):
+                self.assertAlmostEqual(ratio.student(freedom), wanted, delta=0.003)
+
+    def test_the_best_is_best_over_the_rounds(self):
+        figures = {"steady": {0: 10, 1: 10}, "wild": {0: 19, 1: 5}, "absent": {}}
+        self.assertEqual(ratio.best(figures), "steady")
+        self.assertEqual(ratio.best(figures, lowest=True), "wild")
+        self.assertIsNone(ratio.best({}))

@@ -1,0 +1,53 @@
+"""Whether a target was reached, by rows; and whose figures count."""
+import math
+import unittest
+
+from harness import targets
+from harness.ratio import Ratio
+from harness.targets import AIM, MISSED, OPEN, REACHED, UNKNOWN, Outcome, Target
+
+
+def record(proxy, number, per_cpu_s, **more):
+    return {"kind": "load", "group": "main", "scenario": "keep-64", "proxy": proxy, "round": number, "per_cpu_s": per_cpu_s, "errs": 0, **more}
+
+
+class Verdicts(unittest.TestCase):
+    def check(self, least, aim, middle, low, wanted, lowest=False, unit=""):
+        with self.subTest(least=least, aim=aim, middle=middle, low=low):
+            target = Target("", None, least, aim, unit, lowest)
+            self.assertEqual(targets.verdict(target, Outcome(Ratio(middle, low, middle, 8))), wanted)
+
+    def test_rows(self):
+        nothing = math.nan
+        # Where 1.05 is asked for, being surely ahead is enough, and necessary.
+        self.check(1.05, 1.15, 1.03, 1.01, REACHED)
+        self.check(1.05, 1.15, 1.06, 0.99, MISSED)
+        self.check(1.05, 1.15, 1.16, 1.01, AIM)
+        # Elsewhere the ratio itself counts.
+        self.check(1.10, 1.30, 1.11, 0.99, REACHED)
+        self.check(1.10, 1.30, 1.09, 1.05, MISSED)
+        self.check(1.10, 1.30, 1.30, 1.20, AIM)
+        # Memory, time and latency: the lower the better.
+        self.check(2, 1, 1.5, nothing, REACHED, lowest=True, unit="KiB")
+        self.check(2, 1, 2.1, nothing, MISSED, lowest=True, unit="KiB")
+        self.check(1.0, 0.8, 0.7, 0.6, AIM, lowest=True)
+        self.check(1.0, 0.8, 1.01, 0.6, MISSED, lowest=True)
+        # Nothing is asked for.
+        self.check(nothing, nothing, 0.5, 0.4, OPEN)
+        self.check(nothing, 0.92, 0.91, 0.9, "below the aim")
+
+    def test_what_was_not_measured_is_not_reached(self):
+        self.assertEqual(targets.verdict(targets.TARGETS[0], None), UNKNOWN)
+
+    def test_who_is_held_against_us(self):
+        rounds = [record("evenkeel", 0, 120), record("nginx", 0, 100), record("haproxy", 0, 110)]
+        # A yardstick is no peer, and neither is one that answered wrong.
+        rounds += [record("relay", 0, 200), record("hyper", 0, 190), record("envoy", 0, 180, errs=3), record("sozu", 0, 170, error="x")]
+        outcome = targets.TARGETS[0].of(targets.Figures(rounds))
+        self.assertEqual((outcome.ours, outcome.theirs), ("120", "haproxy 110"))
+        self.assertIsNone(targets.TARGETS[0].of(targets.Figures(rounds[1:])))
+
+    def test_more_workers(self):
+        rounds = [record("1", 0, 100, group="workers"), record("2", 0, 95, group="workers")]
+        target = next(target for target in targets.TARGETS if target.about.startswith("2 workers"))
+        self.assertAlmostEqual(target.of(targets.Figures(rounds)).ratio.middle, 1.9)
