@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from harness import growth, idle, load, place, proxies, reload, report, setup, sysctl
+from harness import growth, idle, load, place, proc, profile, proxies, reload, report, setup, sysctl
 from harness.rounds import Rounds, describe, started
 from harness.stand import Stand
 
@@ -48,6 +48,7 @@ def options():
     p.add_argument("--stages", type=listed(STAGES, "stage"), default=list(STAGES), metavar="A,B", help=", ".join(STAGES))
     p.add_argument("--cc", default="", help="TCP congestion control during the run, for example cubic (root; put back afterwards)")
     p.add_argument("--tune", action="store_true", help="widen port range and backlogs during the run (root; put back afterwards)")
+    p.add_argument("--profile", choices=load.SCENARIOS, metavar="A", help="print where Evenkeel's time goes in this scenario (perf), and measure nothing")
     p.add_argument("--report", action="store_true", help="write the page of the last run again, and measure nothing")
     p.add_argument("--setup", action="store_true", help="build and install only")
     chosen = p.parse_args()
@@ -131,13 +132,13 @@ def grow(chosen, known, recorder):
                 for point, own, running in runnings:
                     stand.cores = own
                     rounds = Rounds(stand, chosen.seconds, recorder.emit, one.name)
-                    rounds.one(number, one.scenario(point), running, warm_up=number == 0)
+                    rounds.one(number, one.scenario(point), running, warm_up=number == 0 or one.always_warm)
     print("== growth: connections", flush=True)
     with Stand(place.choose_cores()) as stand:
         wanted = [known[name] for name in growth.FAIR_SHARE if name == proxies.OURS or name in chosen.peers]
         runnings = started(stand, [proxy for proxy in wanted if not proxy.missing()], recorder.emit)
         counts = growth.CONNECTIONS if not chosen.quick else (growth.CONNECTIONS[0], growth.CONNECTIONS[-1])
-        rounds = Rounds(stand, chosen.seconds, recorder.emit, "connections")
+        rounds = Rounds(stand, 2 * chosen.seconds, recorder.emit, "connections")  # so that opening 5,000 weighs less
         for number in range(min(chosen.rounds, 4)):
             rounds.run(number, [growth.connections(count) for count in counts], runnings)
 
@@ -195,19 +196,25 @@ def machine():
     rows = [line.split(":", 1) for line in open("/proc/cpuinfo") if line.startswith("model name")]
     model = rows[0][1].strip() if rows else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return (f"{len(os.sched_getaffinity(0))} cores of {model}, {memory} GiB, Linux {platform.release()}, "
+    return (f"{len(place.HAVE)} cores of {model}, {memory} GiB, Linux {platform.release()}, "
             f"congestion control {sysctl.value_of(sysctl.CONGESTION)}, {setup.said(['rustc', '--version'])}")
 
 
 def facts(chosen, reasons, wanted):
     skipped = {proxy.name: reasons.get(proxy.needs, f"there is no {proxy.needs}") for proxy in wanted if proxy.missing()}
     skipped |= {name: reason for name, reason in reasons.items() if name == "handshakes"}
-    words = [word for word in sys.argv[1:]]
     return {
-        "command": " ".join(["cargo xtask bench", *words]), "date": time.strftime("%Y-%m-%d"), "commit": commit(), "machine": machine(),
-        "load_before": os.getloadavg()[0], "congestion": sysctl.value_of(sysctl.CONGESTION), "lost": place.choose_cores().lost,
+        "command": " ".join(["cargo xtask bench", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d"), "commit": commit(), "machine": machine(),
+        "congestion": sysctl.value_of(sysctl.CONGESTION), "lost": place.choose_cores().lost,
         "versions": setup.versions([proxy.needs for proxy in wanted]), "skipped": skipped,
     }
+
+
+def others():
+    """How busy the cores are while nothing is measured, in per cent."""
+    before = proc.core_ticks()
+    time.sleep(2)
+    return sum(proc.shares(before, proc.core_ticks(), place.HAVE)[0]) / len(place.HAVE)
 
 
 def save(recorder, meta):
@@ -226,6 +233,7 @@ def measure(chosen, wanted, meta):
     known, recorder, began = proxies.known(), Recorder(), time.monotonic()
     here = [proxy for proxy in wanted if not proxy.missing()]
     cores = place.choose_cores()
+    meta["others"] = {"before": others()}
     print(f"cores: backend {cores.backend} proxy {cores.proxy} load {cores.load}; {cores.lost}")
     stages = {
         "rounds": lambda: main_rounds(chosen, here, cores, recorder),
@@ -239,6 +247,7 @@ def measure(chosen, wanted, meta):
             stages[name]()
             meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {chosen.rounds} rounds of {chosen.seconds} s"
             save(recorder, meta)
+        meta["others"]["after"] = others()
     finally:
         save(recorder, meta)
     tell(recorder.records, meta, chosen.whole)
@@ -258,7 +267,11 @@ def main():
         reasons = setup.setup({proxy.needs for proxy in wanted} | {"handshakes"})
         if chosen.setup:
             return None
+        if chosen.profile:
+            with Stand(place.choose_cores()) as stand:
+                return print(profile.text(stand.start(known[proxies.OURS]), load.SCENARIOS[chosen.profile], stand.cores))
         raise_limits()
+        os.sched_setaffinity(0, place.choose_cores().backend)  # where it disturbs neither the proxy nor the load
         with settings(chosen):
             measure(chosen, wanted, {**facts(chosen, reasons, wanted), "whole": chosen.whole})
 
@@ -266,5 +279,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except subprocess.CalledProcessError as error:
+    except (RuntimeError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))

@@ -21,6 +21,7 @@ class Growth:
     about: str
     points: tuple
     scenario: object       # of a point
+    always_warm: bool = False
 
 
 def of(variable, counts, *more):
@@ -35,7 +36,7 @@ GROWTHS = {growth.name: growth for growth in (
            lambda point: load.wrk("services", "", 64, f"/s{point.count}", *load.script("services.lua"))),
     Growth("backends", "backends of one service, without checks",
            (*of("BACKEND_COUNT", (4, 100, 1000, 10000), UNCHECKED), Point(10000, (("BACKEND_COUNT", "10000"),), note="checked every 5 s")),
-           lambda _: load.wrk("backends", "", 64)),
+           lambda _: load.wrk("backends", "", 64), always_warm=True),  # connections to backends end when they rest for some seconds
     Growth("workers", "workers, a core each, with what is left of the cores for the load",
            tuple(Point(count, (("WORKERS", str(count)),), workers=count) for count in (1, 2, 4, 8)), lambda _: load.own("workers", "", 64)),
 )}

@@ -16,6 +16,7 @@ PAGE = ROOT / "docs/benchmarks.md"
 EVENKEEL = Path(os.environ.get("EVENKEEL_BIN") or ROOT / "target/release/evenkeel").absolute()
 
 BACKENDS = 4
+HAVE = sorted(os.sched_getaffinity(0))  # before the harness keeps to one of them
 PORTS = range(10000, 24000)  # below those that the kernel gives to clients, with --tune too: nobody takes one in between
 SYSTEM_TOOLS = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -45,9 +46,8 @@ def cpu_list(cores):
     return ",".join(map(str, cores))
 
 
-def choose_cores(have=None):
+def choose_cores(have=HAVE):
     """One for the backend, one for the proxy, two for the load, of those that this process may use."""
-    have = sorted(have or os.sched_getaffinity(0))
     if len(have) >= 4:
         return Cores((have[0],), (have[1],), (have[2], have[3]))
     if len(have) == 3:
@@ -57,9 +57,8 @@ def choose_cores(have=None):
     sys.exit("one core: the proxy cannot be told from its load here; two are the least, four are wanted")
 
 
-def wider_cores(workers, have=None):
+def wider_cores(workers, have=HAVE):
     """The same with a core for each of so many workers; what is left is the load's. None where there are too few."""
-    have = sorted(have or os.sched_getaffinity(0))
     if len(have) < workers + 2:
         return None
     return Cores((have[0],), tuple(have[1:1 + workers]), tuple(have[1 + workers:3 + 2 * workers]))

@@ -14,6 +14,9 @@ Evenkeel runs as the README has it, all defaults on; the peers at their best doc
 before it is measured. What each scenario is, and what speaks against the method: [bench/README.md](../bench/README.md)."""
 
 
+OTHERS_LIMIT = 3  # per cent of all cores, while nothing is measured
+
+
 def row(cells):
     return "| " + " | ".join(cells) + " |"
 
@@ -139,7 +142,7 @@ def growth_lines(figures):
             lines += ["", f"By {one.about}:", "", *table([one.name, "us of CPU per request", "requests per second"], body)]
     by_count = {count: figures.by_round("us", kind="load", group="connections", scenario=str(count)) for count in growth.CONNECTIONS}
     names = [name for name in growth.FAIR_SHARE if any(name in found for found in by_count.values())]
-    body = [[f"{count:,}", *(number(statistics.median(found[name].values())) if name in found else "-" for name in names)] for count, found in by_count.items()]
+    body = [[f"{count:,}", *(number(statistics.median(found[name].values())) if name in found else "-" for name in names)] for count, found in by_count.items() if found]
     if names:
         lines += ["", "By connections, 13 B; microseconds of CPU per request:", "", *table(["connections", *names], body)]
     return ["## How costs grow", *lines] if lines else []
@@ -156,8 +159,9 @@ def doubts(records, meta):
         yield f"in {many} of {len(runs)} runs the hypervisor took more than {rounds.STEAL_LIMIT} % of a core"
     if many := sum(record["foreign"] > rounds.FOREIGN_LIMIT for record in runs):
         yield f"in {many} of {len(runs)} runs others took more than {rounds.FOREIGN_LIMIT} % of the proxy's core"
-    if meta.get("load_before", 0) > 1:
-        yield f"the machine's load was {meta['load_before']:.1f} when the run began: other work ran beside it"
+    for moment, busy in meta.get("others", {}).items():
+        if busy > OTHERS_LIMIT:
+            yield f"{moment} the run {busy:.0f} % of the cores were busy with other work"
     if meta.get("congestion") == "bbr":
         yield "congestion control is bbr, which distorts large bodies on loopback; most servers use cubic (`--cc cubic`)"
     idle = sorted({record["scenario"] for record in main if record["proxy"] == proxies.OURS and record["busy"][1] < 90 and record["scenario"] != load.RATED})

@@ -5,7 +5,7 @@ from harness import report
 
 META = {
     "command": "cargo xtask bench", "date": "2026-11-21", "commit": "abc1234", "machine": "4 cores", "versions": ["nginx 1", "HAProxy 2"],
-    "skipped": {"envoy": "no registry"}, "load_before": 3.2, "congestion": "bbr",
+    "skipped": {"envoy": "no registry"}, "others": {"before": 31.6, "after": 0.4}, "congestion": "bbr",
 }
 
 
@@ -58,7 +58,7 @@ class Page(unittest.TestCase):
             "- sozu did not pass its check and was not measured: GET / over TCP: wrong bytes",
             "- in 1 of 14 runs others took more than 10 % of the proxy's core",
             "- in 1 of 14 runs the hypervisor took more than 4 % of a core",
-            "- the machine's load was 3.2 when the run began: other work ran beside it",
+            "- before the run 32 % of the cores were busy with other work",
             "- 3 rounds only: the intervals are wide, and those of a single round unknown",
         )
 
