@@ -139,7 +139,7 @@ def grow(chosen, known, recorder):
         runnings = started(stand, [proxy for proxy in wanted if not proxy.missing()], recorder.emit)
         counts = growth.CONNECTIONS if not chosen.quick else (growth.CONNECTIONS[0], growth.CONNECTIONS[-1])
         rounds = Rounds(stand, 2 * chosen.seconds, recorder.emit, "connections")  # so that opening 5,000 weighs less
-        for number in range(min(chosen.rounds, 4)):
+        for number in range(min(chosen.rounds, 2 if chosen.quick else 4)):
             rounds.run(number, [growth.connections(count) for count in counts], runnings)
 
 

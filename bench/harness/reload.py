@@ -82,4 +82,4 @@ def measure(running, cores, seconds):
         time.sleep(BETWEEN)
     busy = load.SCENARIOS[load.RATED].parse(generator.communicate()[0])
     return {"ms": [round(one, 1) for one in took], "calm_us": calm["longest"], "reload_us": busy["longest"],
-            "calm_late": calm["late"], "late": busy["late"], "reqs": busy["reqs"], "errs": calm["errs"] + busy["errs"]}
+            "calm_late": calm["late"], "late": busy["late"], "reqs": busy["reqs"], "failed": busy["errs"]}

@@ -125,8 +125,8 @@ def reload_lines(figures):
     found = [record for record in figures.records if record["kind"] == "reload"]
     body = [[record["cores"], str(len(record["ms"])), number(statistics.median(record["ms"]), 1), number(max(record["ms"]), 1),
              number(record["calm_us"] / 1e3, 1), number(record["reload_us"] / 1e3, 1), str(record["calm_late"]), str(record["late"]),
-             f"{record['reqs']:,}"] for record in found]
-    head = ["cores", "reloads", "median ms", "slowest ms", "longest delay without, ms", "with, ms", "requests over 5 ms without", "with", "of"]
+             f"{record['reqs']:,}", str(record["failed"])] for record in found]
+    head = ["cores", "reloads", "median ms", "slowest ms", "longest delay without, ms", "with, ms", "requests over 5 ms without", "with", "of", "failed"]
     return ["## Reloads of 10,000 backends", "", "Half of them replaced each time, beside 5,000 requests per second; from the signal to the word that it is done.",
             "`shared`: the process has the worker's core alone; `beside`: one more.", "", *table(head, body)] if found else []
 

@@ -115,8 +115,10 @@ TARGETS = (
     Target("start to first served request, slowest", absolute("start", "ms"), 50, unit="ms", lowest=True),
     Target("reload of 10,000 backends, on the worker's core, slowest", absolute("reload", "ms", cores="shared"), 100, unit="ms", lowest=True),
     Target("longest delay of a request added by it", added_delay("shared"), 5, unit="ms", lowest=True),
+    Target("requests that failed beside it", absolute("reload", "failed", cores="shared"), 0, lowest=True, unit="requests"),
     Target("the same reload with a core beside the worker's", absolute("reload", "ms", cores="beside"), 100, unit="ms", lowest=True),
     Target("longest delay of a request added by it", added_delay("beside"), 5, unit="ms", lowest=True),
+    Target("requests that failed beside it", absolute("reload", "failed", cores="beside"), 0, lowest=True, unit="requests"),
 )
 
 

@@ -22,7 +22,7 @@ RECORDS = [
     {"kind": "idle", "proxy": "evenkeel", "tls": False, "kib": 1.5, "first_kib": 9000, "errs": 0},
     {"kind": "start", "proxy": "evenkeel", "ms": 20.0}, {"kind": "start", "proxy": "evenkeel", "ms": 60.0},
     {"kind": "reload", "proxy": "evenkeel", "cores": "shared", "ms": [80.0, 90.0], "calm_us": 2000, "reload_us": 9000, "calm_late": 0,
-     "late": 4, "reqs": 60000, "errs": 0},
+     "late": 4, "reqs": 60000, "failed": 2},
     of("1", 0, 10.0, group="rules"), of("1000", 0, 10.2, group="rules"),
 ]
 
@@ -42,6 +42,7 @@ class Page(unittest.TestCase):
             "| idle keep-alive connection | - | - | 1.50 KiB | - | <= 2 KiB | <= 1 KiB | reached |",
             "| start to first served request, slowest | - | - | 60.00 ms | - | <= 50 ms | - | **MISSED** |",
             "| reload of 10,000 backends, on the worker's core, slowest | - | - | 90.00 ms | - | <= 100 ms | - | reached |",
+            "| requests that failed beside it | - | - | 2.00 requests | - | <= 0 requests | - | **MISSED** |",
             "| 1,000 rules against 1 | 98,039 | with 1: 100,000 | 0.98 | - to - | 0.95 | 1 | reached |",
             "| full handshakes | - | - | - | - | 1.3 | 1.45 | not measured |",
         )
