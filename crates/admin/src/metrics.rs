@@ -233,41 +233,41 @@ impl Page {
             counter,
             answers,
         )?;
-        rows(
-            encoder,
-            "listener_connections_accepted",
-            "Connections that were accepted",
-            counter,
-            each(|listener| listener.accepted),
-        )?;
-        rows(
-            encoder,
-            "listener_connections_admitted",
-            "Connections that had a place under the listener's limit: those that are open and those that have closed",
-            counter,
-            each(|listener| listener.admitted),
-        )?;
-        rows(
-            encoder,
-            "listener_connections_closed",
-            "Connections that were admitted and have ended",
-            counter,
-            each(|listener| listener.closed),
-        )?;
-        rows(
-            encoder,
-            "listener_accept_failures",
-            "Times that accepting failed",
-            counter,
-            each(|listener| listener.accept_failed),
-        )?;
-        rows(
-            encoder,
-            "http2_connections_calmed",
-            "Connections of HTTP/2 that were ended because their frames cost too much",
-            counter,
-            each(|listener| listener.calmed),
-        )?;
+        let counts: [(_, _, fn(&ListenerSnapshot) -> u64); 6] = [
+            (
+                "listener_connections_accepted",
+                "Connections that were accepted",
+                |listener| listener.accepted,
+            ),
+            (
+                "listener_connections_admitted",
+                "Connections that had a place under the listener's limit: those that are open and those that have closed",
+                |listener| listener.admitted,
+            ),
+            (
+                "listener_connections_closed",
+                "Connections that were admitted and have ended",
+                |listener| listener.closed,
+            ),
+            (
+                "listener_connections_given",
+                "Connections that one worker took and gave to another, which had fewer",
+                |listener| listener.given,
+            ),
+            (
+                "listener_accept_failures",
+                "Times that accepting failed",
+                |listener| listener.accept_failed,
+            ),
+            (
+                "http2_connections_calmed",
+                "Connections of HTTP/2 that were ended because their frames cost too much",
+                |listener| listener.calmed,
+            ),
+        ];
+        for (name, help, value) in counts {
+            rows(encoder, name, help, counter, each(value))?;
+        }
         rows(
             encoder,
             "listener_connections",

@@ -192,6 +192,10 @@ pub const ALPN_NAMES: usize = 16;
 /// it has some 1,800.
 pub const HELLO_BYTES: usize = 64 * 1024;
 
+/// Connections of one address on their way from the worker that took them to one that has fewer; beyond them a worker keeps what it takes.
+/// That many come only to a worker that stands still or waits for places.
+pub const ON_THEIR_WAY: usize = 64;
+
 /// Pipes through which large pieces pass between two plain TCP connections within the kernel; more are copied. Each is two descriptors,
 /// taken from those of clients' connections and at most a sixteenth of them. Linux lets a user without privileges have 64 of this
 /// size.

@@ -85,6 +85,8 @@ pub struct ListenerSnapshot {
     pub closed: u64,
     /// Times that accepting failed.
     pub accept_failed: u64,
+    /// Connections that one worker took and gave to another, which had fewer.
+    pub given: u64,
     /// Connections of HTTP/2 that were ended because their frames cost too much.
     pub calmed: u64,
     /// Connections that were cut because their client's address has as many as it may.
@@ -312,6 +314,7 @@ impl Watch {
                     admitted: door.counters.admitted_total(),
                     closed: door.counters.closed_total(),
                     accept_failed: door.counters.accept_failed_total(),
+                    given: door.counters.given_total(),
                     calmed: door.counters.calmed_total(),
                     crowded: door.counters.crowded_total(),
                     answered: door.counters.answered_by_reason(),

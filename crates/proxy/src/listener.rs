@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,6 @@ use std::time::Duration;
 
 use evenkeel_config::plan::Bind;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 
 use crate::connection::{Admitted, Door, Opened, serve, slots};
@@ -27,9 +25,19 @@ use crate::tls::accept::handshake;
 use crate::tls::channel::Channel;
 use crate::worker::Worker;
 use addresses::OfAddress;
+pub use ear::Ear;
+use ear::{Registered, Taken};
+pub use spread::Spread;
+use spread::{Charge, Hearing};
 
 /// Connections by client's address.
 pub mod addresses;
+
+/// One worker's socket.
+mod ear;
+
+/// Which worker has a connection.
+mod spread;
 
 /// Connections that the kernel keeps until they are accepted; it takes its own limit (`net.core.somaxconn`) where that is lower.
 const BACKLOG: i32 = 4096;
@@ -209,39 +217,6 @@ fn is_left_over(path: &Path) -> bool {
     is_socket && asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// One worker's socket of one listener.
-#[derive(Debug)]
-pub enum Ear {
-    /// TCP.
-    Tcp(std::net::TcpListener),
-    /// Unix.
-    Unix(StdUnixListener),
-}
-
-impl Ear {
-    /// The socket itself, for another process.
-    ///
-    /// # Errors
-    /// No descriptor left.
-    pub fn descriptor(&self) -> io::Result<OwnedFd> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
-            Self::Unix(socket) => socket.as_fd().try_clone_to_owned(),
-        }
-    }
-
-    /// The same socket once more: what waits in its queue outlives a worker that dies.
-    ///
-    /// # Errors
-    /// No descriptor left.
-    pub fn again(&self) -> io::Result<Self> {
-        match self {
-            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
-            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
-        }
-    }
-}
-
 /// What a worker is to listen on.
 #[derive(Debug)]
 pub struct Listening {
@@ -257,6 +232,8 @@ pub struct Listening {
     pub ear: Ear,
     /// What all workers count of it.
     pub state: Arc<DoorState>,
+    /// The workers that listen there; the same for all of them.
+    pub spread: Arc<Spread>,
 }
 
 /// Takes connections until it is told to end, and serves each in a task of its own. Before it ends it takes what the kernel has
@@ -267,20 +244,18 @@ pub struct Listening {
 pub async fn accept(
     worker: Rc<Worker<OsNet>>,
     door: Rc<Door>,
-    ear: Ear,
+    (ear, spread): (Ear, Arc<Spread>),
     end: Rc<Notify>,
 ) -> io::Result<()> {
-    let ear = match ear {
-        Ear::Tcp(socket) => Registered::Tcp(TcpListener::from_std(socket)?),
-        Ear::Unix(socket) => Registered::Unix(UnixListener::from_std(socket)?),
-    };
+    let ear = Registered::new(ear)?;
+    let mut hearing = Hearing::begin(spread, worker.index);
     let slots = slots(&worker);
-    let view = worker.view();
-    door.held(&view.live, view.version);
-    door.is_tcp(&view.live, view.version);
-    door.expected(&view.live, view.version);
-    drop(view);
-    let serve = async |sock, arrival| {
+    learn(&worker, &door);
+    let serve = async |taken: io::Result<Taken>, charge: Charge| {
+        let Ok(taken) = taken else {
+            return door.state().counters.accept_failed();
+        };
+        let (sock, arrival) = taken.served();
         // Who comes while there is no place waits here, those behind it in the kernel's queue.
         let admitted = admitted(&worker, &door).await;
         let place = place(&worker).await;
@@ -297,23 +272,55 @@ pub async fn accept(
                 }
                 drop(of_address);
             }
-            drop(place);
+            drop((place, charge));
         });
     };
     loop {
         let accepted = tokio::select! {
             biased;
             () = end.notified() => break,
+            () = hearing.given(), if hearing.is_shared() => {
+                for (loose, charge) in hearing.come() {
+                    serve(loose.registered(), charge).await;
+                }
+                continue;
+            }
             accepted = ear.accept() => accepted,
         };
-        if let Some((sock, arrival)) = counted(&worker, &door, accepted).await {
-            serve(sock, arrival).await;
+        let Some(taken) = counted(&worker, &door, accepted).await else {
+            continue;
+        };
+        match hearing.give(taken) {
+            Ok(Some((taken, charge))) => serve(Ok(taken), charge).await,
+            Ok(None) => door.state().counters.given(),
+            Err(_) => door.state().counters.accept_failed(),
         }
+    }
+    for (loose, charge) in hearing.leave() {
+        serve(loose.registered(), charge).await;
     }
     // One that the other process has no use for is closed first.
     if worker.is_handed_over() && !door.is_closing() {
         return Ok(());
     }
+    for taken in last(&worker, &door, ear).await? {
+        serve(Ok(taken), hearing.keep()).await;
+    }
+    // Served at least once, so that they are counted as open when this has ended.
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+/// What its clients are held to, while a plan has its listener.
+fn learn(worker: &Worker<OsNet>, door: &Door) {
+    let view = worker.view();
+    door.held(&view.live, view.version);
+    door.is_tcp(&view.live, view.version);
+    door.expected(&view.live, view.version);
+}
+
+/// What waits at a socket, which is closed.
+async fn last(worker: &Worker<OsNet>, door: &Door, ear: Registered) -> io::Result<Vec<Taken>> {
     let last = ear.into_last()?;
     let mut waiting = Vec::new();
     // Bounded: who comes without end cannot keep the socket open.
@@ -322,15 +329,9 @@ pub async fn accept(
         if matches!(&accepted, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             break;
         }
-        waiting.extend(counted(&worker, &door, accepted).await);
+        waiting.extend(counted(worker, door, accepted).await);
     }
-    drop(last);
-    for (sock, arrival) in waiting {
-        serve(sock, arrival).await;
-    }
-    // Served at least once, so that they are counted as open when this has ended.
-    tokio::task::yield_now().await;
-    Ok(())
+    Ok(waiting)
 }
 
 /// A connection once it can be spoken on: whose it is is known, and it is over TLS, if its listener says so. None: its PROXY header
@@ -440,53 +441,6 @@ async fn place(worker: &Worker<OsNet>) -> Place {
         }
         if let Some(place) = worker.room.take() {
             return place;
-        }
-    }
-}
-
-enum Registered {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Ear {
-    /// What waits, without waiting for it and without what the runtime believes of it.
-    fn accept(&self) -> io::Result<(OsSock, Arrival)> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, peer) = socket.accept()?;
-                stream.set_nonblocking(true)?;
-                let stream = TcpStream::from_std(stream)?;
-                Ok((OsSock::Tcp(stream), Arrival::tcp(peer)))
-            }
-            Self::Unix(socket) => {
-                let (stream, _) = socket.accept()?;
-                stream.set_nonblocking(true)?;
-                let stream = UnixStream::from_std(stream)?;
-                Ok((OsSock::Unix(stream), Arrival::unix()))
-            }
-        }
-    }
-}
-
-impl Registered {
-    fn into_last(self) -> io::Result<Ear> {
-        match self {
-            Self::Tcp(socket) => socket.into_std().map(Ear::Tcp),
-            Self::Unix(socket) => socket.into_std().map(Ear::Unix),
-        }
-    }
-
-    async fn accept(&self) -> io::Result<(OsSock, Arrival)> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, peer) = socket.accept().await?;
-                Ok((OsSock::Tcp(stream), Arrival::tcp(peer)))
-            }
-            Self::Unix(socket) => {
-                let (stream, _) = socket.accept().await?;
-                Ok((OsSock::Unix(stream), Arrival::unix()))
-            }
         }
     }
 }

@@ -297,6 +297,7 @@ pub struct DoorCounters {
     admitted: AtomicU64,
     closed: AtomicU64,
     accept_failed: AtomicU64,
+    given: AtomicU64,
     calmed: AtomicU64,
     crowded: AtomicU64,
     /// Answers that were made here, at the reason's number.
@@ -310,6 +311,7 @@ impl Default for DoorCounters {
             admitted: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             accept_failed: AtomicU64::new(0),
+            given: AtomicU64::new(0),
             calmed: AtomicU64::new(0),
             crowded: AtomicU64::new(0),
             answered: [const { AtomicU64::new(0) }; REASONS],
@@ -356,6 +358,16 @@ impl DoorCounters {
     #[must_use]
     pub fn accept_failed_total(&self) -> u64 {
         self.accept_failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn given(&self) {
+        self.given.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that a worker took and gave to another, which had fewer.
+    #[must_use]
+    pub fn given_total(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
     }
 
     pub(crate) fn calmed(&self) {

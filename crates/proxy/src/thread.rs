@@ -167,7 +167,8 @@ async fn run(
                 let (worker, accepting, told) = (worker.clone(), door.clone(), end.clone());
                 tokio::task::spawn_local(async move {
                     let _listened = listened;
-                    let ended = accept(worker, accepting.clone(), listening.ear, told).await;
+                    let hears = (listening.ear, listening.spread);
+                    let ended = accept(worker, accepting.clone(), hears, told).await;
                     if ended.is_err() {
                         accepting.state().counters.accept_failed();
                     }

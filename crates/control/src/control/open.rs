@@ -7,7 +7,7 @@ use std::sync::Arc;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::Bind;
 use evenkeel_proxy::listener::inherited::Inherited;
-use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
+use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, Spread, bind};
 use evenkeel_proxy::live::{DoorState, listener_of};
 use evenkeel_proxy::room::open_files;
 use evenkeel_proxy::thread::WorkerThread;
@@ -23,6 +23,8 @@ pub(super) struct Open {
     /// The sockets of that address: one per worker where the process bound them itself. Kept for workers that take the place of
     /// those that die.
     pub(super) ears: Vec<Ear>,
+    /// The workers that listen on them.
+    pub(super) spread: Arc<Spread>,
     /// Goes with it.
     pub(super) file: Option<SocketFile>,
 }
@@ -57,6 +59,7 @@ impl Open {
                 port: self.address.map_or(0, |address| address.port()),
                 ear,
                 state: state.clone(),
+                spread: self.spread.clone(),
             };
             // A new worker's queue is empty, and one that runs hears faster than plans change.
             let _ = worker.listen(listening);
@@ -133,6 +136,7 @@ impl Control {
                 bind: to,
                 address,
                 ears,
+                spread: Spread::over(self.workers.len()),
                 file,
             };
             for (index, worker) in self.workers.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_proxy::clock::Clock;
 use evenkeel_proxy::connection::Door;
-use evenkeel_proxy::listener::{Ear, accept};
+use evenkeel_proxy::listener::{Ear, Spread, accept};
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::net::OsNet;
 use evenkeel_proxy::worker::Worker;
@@ -75,7 +75,7 @@ fn accepting_that_fails_rests_before_it_is_tried_again() {
         tokio::task::spawn_local(accept(
             worker,
             door,
-            Ear::Tcp(deaf.into()),
+            (Ear::Tcp(deaf.into()), Spread::over(1)),
             Rc::new(tokio::sync::Notify::new()),
         ));
         for tries in 1..=5 {
@@ -90,4 +90,33 @@ fn accepting_that_fails_rests_before_it_is_tried_again() {
             tokio::time::advance(Duration::from_millis(20)).await;
         }
     });
+}
+
+/// Whichever sockets the kernel chooses, no worker has more than one connection beyond what another has.
+#[test]
+fn few_connections_are_spread_evenly_over_workers() {
+    for workers in [2, 4] {
+        let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        let proxy = Proxy::start(plan(&[backend.address]), workers);
+        // A worker hears a moment after it was told.
+        while proxy.spread.hearing() < workers {
+            std::thread::yield_now();
+        }
+        let mut clients = Vec::new();
+        for count in 1..=16 {
+            let mut client = proxy.client();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.until("hello");
+            clients.push(client);
+            let open = proxy.spread.connections();
+            assert_eq!(open.iter().sum::<usize>(), count);
+            let (most, least) = (open.iter().max().unwrap(), open.iter().min().unwrap());
+            assert!(most - least <= 1, "{count} over {workers}: {open:?}");
+        }
+        // They are served where they are counted, one after another.
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.until("hello");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_config::Plan;
 use evenkeel_proxy::clock::Clock;
-use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, bind};
+use evenkeel_proxy::listener::{Bound, Ear, Listening, Port, SocketFile, Spread, bind};
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
@@ -23,6 +23,8 @@ pub(crate) struct Proxy {
     pub(crate) published: Arc<Published>,
     clock: Clock,
     workers: Vec<WorkerThread>,
+    /// How many connections each worker has is read here.
+    pub(crate) spread: Arc<Spread>,
     _file: Option<SocketFile>,
 }
 
@@ -43,6 +45,7 @@ impl Proxy {
             }
             Bound::Unix(socket, file) => (([0, 0, 0, 0], 0).into(), vec![Ear::Unix(socket)], file),
         };
+        let spread = Spread::over(workers);
         let workers = ears
             .into_iter()
             .enumerate()
@@ -55,6 +58,7 @@ impl Proxy {
                     port: address.port(),
                     ear,
                     state: state.clone(),
+                    spread: spread.clone(),
                 };
                 assert!(worker.listen(listening));
                 worker
@@ -65,6 +69,7 @@ impl Proxy {
             published,
             clock,
             workers,
+            spread,
             _file: file,
         }
     }
