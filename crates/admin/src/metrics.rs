@@ -55,6 +55,9 @@ pub(crate) fn text(watch: &Watch, counts: &Counts) -> Result<String, fmt::Error>
 #[derive(Debug)]
 struct Page(Snapshot, u64, u64);
 
+/// A count of a listener.
+type CountOf = fn(&ListenerSnapshot) -> u64;
+
 /// One metric's rows: labels and value.
 type Rows<'a> = Vec<(Vec<(&'static str, &'a str)>, u64)>;
 
@@ -233,7 +236,7 @@ impl Page {
             counter,
             answers,
         )?;
-        let counts: [(_, _, fn(&ListenerSnapshot) -> u64); 6] = [
+        let counts: [(_, _, CountOf); 6] = [
             (
                 "listener_connections_accepted",
                 "Connections that were accepted",

@@ -19,6 +19,7 @@ use crate::learn::window::{Tally, Window};
 use crate::settings::{PolicyChoice, ServiceSettings};
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Ordering, Weak};
+use crate::table::Table;
 use crate::time::Instant;
 
 /// One member, and how many have which standing.
@@ -102,6 +103,8 @@ pub(crate) struct Ledger {
     /// Retries at the last tick, for the budget.
     retried: u64,
     retries_refused: u64,
+    /// Tables that were replaced, as long as somebody reads them.
+    retired: Vec<Arc<Table>>,
 }
 
 impl Ledger {
@@ -128,6 +131,7 @@ impl Ledger {
             last_tick: now,
             retried: 0,
             retries_refused: 0,
+            retired: Vec::new(),
         };
         ledger.settings_to_facts();
         ledger

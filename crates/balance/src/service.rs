@@ -374,7 +374,7 @@ impl Service {
         at_once: impl FnOnce(&Ledger) -> bool,
     ) -> R {
         let facts = &self.shared.facts;
-        let (result, later) = self.locked(|ledger| {
+        let (result, later, _unread) = self.locked(|ledger| {
             let result = change(ledger);
             ledger.settle(now);
             let later = ledger.is_dirty() && !at_once(ledger);
@@ -382,9 +382,10 @@ impl Service {
                 let before = self.shared.table.load();
                 let next = ledger.table(now, Some(&before));
                 self.shared.table.store(Arc::new(next));
+                ledger.retire(before);
             }
             facts.line_up(now, ledger.take_events());
-            (result, later)
+            (result, later, ledger.unread())
         });
         if later {
             facts.ask_tick();

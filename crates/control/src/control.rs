@@ -242,6 +242,7 @@ impl Control {
     /// worker was replaced.
     pub fn tick(&mut self) -> bool {
         self.log.tick();
+        self.published.forget();
         self.obey();
         self.settle();
         self.follow_names();

@@ -62,13 +62,16 @@ pub struct ServiceState {
     /// The core's part: who is picked.
     pub service: Service,
     /// Where its backends are reached. Holds those that left until nobody can have picked them any more.
-    backends: Mutex<HashMap<BackendId, Arc<LiveBackend>>>,
+    backends: Mutex<Arc<Known>>,
     /// Changes with `backends`.
     version: AtomicU64,
     members: AtomicUsize,
     /// A row per worker.
     pub counters: Box<[ServiceCounters]>,
 }
+
+/// Backends by their identity; replaced whole, so that nobody waits while it is made.
+type Known = HashMap<BackendId, Arc<LiveBackend>>;
 
 /// Where a backend is reached, and the sockets to it.
 pub struct LiveBackend {
@@ -301,7 +304,7 @@ impl ServiceState {
             .collect();
         Ok(Self {
             service,
-            backends: Mutex::new(backends),
+            backends: Mutex::new(Arc::new(backends)),
             version: AtomicU64::new(0),
             members: AtomicUsize::new(members.len()),
             counters: (0..workers).map(|_| ServiceCounters::default()).collect(),
@@ -326,19 +329,19 @@ impl ServiceState {
     /// pick of the table before may still be on its way.
     fn bring(&self, members: &[BackendPlan], now: Instant) {
         let before = self.service.snapshot(now);
-        {
-            let mut backends = self.backends();
-            backends.retain(|id, _| before.backend(id.as_str()).is_some());
-            for backend in members {
-                match backends.get(&backend.spec.id) {
-                    Some(earlier) if earlier.is_as(backend) => {}
-                    _ => {
-                        backends
-                            .insert(backend.spec.id.clone(), Arc::new(LiveBackend::new(backend)));
-                    }
+        let members_before: HashSet<_> = before.backends.iter().map(|one| &one.id).collect();
+        let mut backends = Known::clone(&self.backends());
+        backends.retain(|id, _| members_before.contains(id));
+        for backend in members {
+            match backends.get(&backend.spec.id) {
+                Some(earlier) if earlier.is_as(backend) => {}
+                _ => {
+                    backends.insert(backend.spec.id.clone(), Arc::new(LiveBackend::new(backend)));
                 }
             }
         }
+        let next = Arc::new(backends);
+        let _before = std::mem::replace(&mut *self.known(), next);
         self.version.fetch_add(1, Ordering::Release);
         self.members.store(members.len(), Ordering::Relaxed);
     }
@@ -349,14 +352,18 @@ impl ServiceState {
         self.members.load(Ordering::Relaxed)
     }
 
-    fn backends(&self) -> MutexGuard<'_, HashMap<BackendId, Arc<LiveBackend>>> {
+    fn known(&self) -> MutexGuard<'_, Arc<Known>> {
         self.backends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn backends(&self) -> Arc<Known> {
+        self.known().clone()
     }
 
     /// Where a picked backend is reached.
     #[must_use]
     pub fn reached(&self, id: &BackendId) -> Option<Arc<LiveBackend>> {
-        self.backends().get(id).cloned()
+        self.known().get(id).cloned()
     }
 
     /// All backends that are known, in no order.
@@ -397,6 +404,8 @@ impl LiveBackend {
 pub struct Published {
     current: Mutex<Arc<Live>>,
     version: AtomicU64,
+    /// Those before it, as long as somebody reads them.
+    retired: Mutex<Vec<Arc<Live>>>,
     /// Backends whose exchanges are to end now, by number.
     cut: Mutex<Arc<HashSet<u64>>>,
     cuts: AtomicBool,
@@ -409,6 +418,7 @@ impl Published {
         Self {
             current: Mutex::new(Arc::new(first)),
             version: AtomicU64::new(0),
+            retired: Mutex::default(),
             cut: Mutex::default(),
             cuts: AtomicBool::new(false),
         }
@@ -426,11 +436,25 @@ impl Published {
     /// Replaces it. One writer.
     pub fn store(&self, next: Live) {
         let next = Arc::new(next);
-        let _before = std::mem::replace(
+        let before = std::mem::replace(
             &mut *self.current.lock().unwrap_or_else(PoisonError::into_inner),
             next,
         );
         self.version.fetch_add(1, Ordering::Release);
+        self.retired().push(before);
+        self.forget();
+    }
+
+    /// Frees those of before that nobody reads any more. To be called by the writer now and then: a worker that let go of one last would
+    /// free all of it between two exchanges, which of 10,000 backends takes longer than they.
+    pub fn forget(&self) {
+        let alone = |live: &mut Arc<Live>| Arc::strong_count(live) == 1;
+        let unread: Vec<_> = self.retired().extract_if(.., alone).collect();
+        drop(unread);
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Vec<Arc<Live>>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From the next sweep on, and until others are named, what is under way on the backends of these numbers is cut.

@@ -20,9 +20,13 @@ use crate::sock::Sock;
 /// A connection to a picked backend.
 pub(crate) mod open;
 
+/// Those of a service.
+mod lanes;
+
 /// The limit of sockets.
 mod sockets;
 
+pub(crate) use lanes::Lanes;
 pub(crate) use sockets::Permit;
 pub use sockets::Sockets;
 use sockets::Ticket;
@@ -137,6 +141,8 @@ pub(crate) struct Lane<S> {
     pub(crate) links: Links,
     /// The backend agreed to HTTP/1.1.
     http1: Cell<bool>,
+    /// As of which version of its service the backend was reached here.
+    known: Cell<u64>,
 }
 
 impl<S: Sock> Lane<S> {
@@ -148,6 +154,7 @@ impl<S: Sock> Lane<S> {
             row: Cell::new(0),
             links: Links::default(),
             http1: Cell::new(false),
+            known: Cell::new(u64::MAX),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::relay::Pump;
 use crate::room::Room;
 use crate::spare::Spare;
 use crate::tls::secured::Secured;
-use crate::upstream::Lane;
+use crate::upstream::{Lane, Lanes};
 
 /// The most free desks kept, at some 8 KiB each.
 const DESKS_KEPT: usize = 1024;
@@ -84,8 +84,7 @@ pub(crate) struct View<N: Net> {
 pub(crate) struct Seat<N: Net> {
     pub(crate) live: Arc<LiveService>,
     pub(crate) handle: Handle,
-    lanes: RefCell<HashMap<u32, Rc<Lane<N::Sock>>>>,
-    lanes_version: Cell<u64>,
+    lanes: Rc<Lanes<N::Sock>>,
 }
 
 /// What one exchange works with; recycled.
@@ -336,9 +335,8 @@ impl<N: Net> Worker<N> {
         let kept = |one: &Weak<dyn Swept>| one.upgrade().inspect(|one| one.sweep()).is_some();
         self.swept.borrow_mut().retain(kept);
         for seat in &self.view().seats {
-            for lane in seat.lanes.borrow().values() {
-                lane.sweep(&seat.live.plan.upstream, now);
-            }
+            let upstream = &seat.live.plan.upstream;
+            seat.lanes.sweep(upstream, &seat.live.state, now);
         }
     }
 }
@@ -350,7 +348,7 @@ impl<N: Net> View<N> {
         let seats = live
             .services
             .iter()
-            .map(|service| Rc::new(Seat::new(service.clone(), seed, HashMap::new())))
+            .map(|service| Rc::new(Seat::new(service.clone(), seed, Rc::default())))
             .collect();
         Self {
             live,
@@ -361,14 +359,17 @@ impl<N: Net> View<N> {
 
     /// The next plan's view; connections to backends that stay are kept.
     fn next(&self, live: Arc<Live>, version: u64, seed: u64) -> Self {
+        let before: HashMap<_, _> = self
+            .seats
+            .iter()
+            .map(|seat| (Arc::as_ptr(&seat.live.state), seat))
+            .collect();
         let seats = live
             .services
             .iter()
             .map(|service| {
-                let lanes = self
-                    .seats
-                    .iter()
-                    .find(|seat| Arc::ptr_eq(&seat.live.state, &service.state))
+                let lanes = before
+                    .get(&Arc::as_ptr(&service.state))
                     // A connection that was held to other terms than those of today is not used again.
                     .filter(|seat| {
                         let (was, is) = (&seat.live.plan.upstream, &service.plan.upstream);
@@ -376,7 +377,7 @@ impl<N: Net> View<N> {
                             && was.protocol == is.protocol
                             && was.proxy_protocol == is.proxy_protocol
                     })
-                    .map(|seat| seat.lanes.borrow().clone())
+                    .map(|seat| seat.lanes.clone())
                     .unwrap_or_default();
                 Rc::new(Seat::new(service.clone(), seed, lanes))
             })
@@ -390,34 +391,17 @@ impl<N: Net> View<N> {
 }
 
 impl<N: Net> Seat<N> {
-    fn new(live: Arc<LiveService>, seed: u64, lanes: HashMap<u32, Rc<Lane<N::Sock>>>) -> Self {
+    fn new(live: Arc<LiveService>, seed: u64, lanes: Rc<Lanes<N::Sock>>) -> Self {
         Self {
             handle: live.state.service.handle(seed),
-            lanes: RefCell::new(lanes),
-            // Looked at anew by the first pick.
-            lanes_version: Cell::new(u64::MAX),
+            lanes,
             live,
         }
     }
 
     /// This worker's connections to a picked backend. None: it left long ago.
     pub(crate) fn lane(&self, backend: &Backend) -> Option<Rc<Lane<N::Sock>>> {
-        let state = &self.live.state;
-        let version = state.version();
-        let mut lanes = self.lanes.borrow_mut();
-        if self.lanes_version.replace(version) != version {
-            lanes.retain(|_, lane| {
-                state
-                    .reached(&lane.backend.id)
-                    .is_some_and(|now| Arc::ptr_eq(&now, &lane.backend))
-            });
-        }
-        if let Some(lane) = lanes.get(&backend.serial()) {
-            return Some(lane.clone());
-        }
-        let lane = Rc::new(Lane::new(state.reached(backend.id())?));
-        lanes.insert(backend.serial(), lane.clone());
-        Some(lane)
+        self.lanes.of(backend, &self.live.state)
     }
 
     /// A body is not kept, since others are.

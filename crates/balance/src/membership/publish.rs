@@ -11,6 +11,7 @@ use crate::policy::Prepared;
 use crate::ramp::ramp;
 use crate::settings::PolicyChoice;
 use crate::standing::Standing;
+use crate::sync::Arc;
 use crate::table::{Lane, Member, Table};
 use crate::time::Instant;
 
@@ -95,6 +96,18 @@ impl Ledger {
             prepared,
             policy,
         }
+    }
+
+    /// Keeps a table that was replaced until nobody reads it any more. A worker that let go of it last would free all of it between two
+    /// picks: of 10,000 members that takes it longer than most exchanges.
+    pub(crate) fn retire(&mut self, before: Arc<Table>) {
+        self.retired.push(before);
+    }
+
+    /// Those that nobody reads any more, to be freed by the writer.
+    pub(crate) fn unread(&mut self) -> Vec<Arc<Table>> {
+        let alone = |table: &mut Arc<Table>| Arc::strong_count(table) == 1;
+        self.retired.extract_if(.., alone).collect()
     }
 
     /// The policy with the tables that it makes of these lanes, and of the membership.

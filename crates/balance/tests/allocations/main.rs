@@ -110,3 +110,29 @@ fn a_hundred_thousand_members_cost_less_than_2_kib_each() {
     );
     pick.finish(Outcome::Completed, Instant::ZERO);
 }
+
+/// What a change of many members leaves behind is freed by who made it: a worker that did would hold up its other exchanges.
+#[test]
+fn a_worker_frees_nothing_of_a_table_that_was_replaced() {
+    let settings = ServiceSettings::default();
+    let count = 10_000;
+    let service = Service::new(
+        "large",
+        settings,
+        members(count),
+        Arc::new(()),
+        Instant::ZERO,
+    );
+    let service = service.unwrap();
+    let handle = service.handle(7);
+    let pick = |chance: u64| drop(handle.pick(&Ask::new(chance), Instant::ZERO).unwrap());
+    pick(1);
+    let others: Vec<_> = members(count + count / 2).split_off(count / 2);
+    service.replace(others, Instant::ZERO).unwrap();
+    // Its own count of the table, and no more.
+    assert_eq!(counting::asked_and_freed(|| pick(2)).1, 1);
+    assert_eq!(counting::allocations(|| pick(3)), 0);
+    // The next change, or tick, frees the table, its lists and what the policy made of them.
+    let (_, freed) = counting::asked_and_freed(|| service.tick(Instant::ZERO));
+    assert!(freed > 3, "{freed}");
+}

@@ -23,6 +23,9 @@ mod late;
 /// What follows a change of protocol.
 mod tunnels;
 
+/// Plans that are replaced.
+mod reloads;
+
 /// Exchanges that are written down.
 mod recorded;
 

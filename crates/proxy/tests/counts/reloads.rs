@@ -1,0 +1,77 @@
+//! What a change of 10,000 backends costs a worker between two exchanges: its part must not grow with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_config::Plan;
+use evenkeel_proxy::live::Live;
+use evenkeel_proxy::sock::Sock;
+
+use crate::counting::asked_and_freed;
+use crate::plan::plan;
+use crate::world::{NOW, World, published};
+use crate::{ANSWER, REQUEST};
+
+const MANY: u16 = 10_000;
+
+/// Over these of all ports.
+fn over(ports: std::ops::Range<u16>) -> Plan {
+    let addresses: Vec<_> = ports.map(|port| ([127, 0, 0, 1], port).into()).collect();
+    plan(&addresses)
+}
+
+#[test]
+fn a_worker_frees_nothing_of_a_plan_that_was_replaced() {
+    let published = published(over(1..MANY));
+    let mut world = World::over(published.clone());
+    let mut client = world.connect();
+    for _ in 0..3 {
+        world.exchange(&mut client, REQUEST, ANSWER);
+    }
+    let before = Arc::downgrade(&published.load());
+    let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+    let half = MANY / 2;
+    let next = over(half..MANY + half);
+    published.store(Live::join(next, Some(&published.load()), 1, &events, NOW));
+    let (asked, freed) = asked_and_freed(|| world.exchange(&mut client, REQUEST, ANSWER));
+    // A view, its seats and a connection to another backend.
+    assert!(freed <= 20, "{freed} frees");
+    assert!(asked <= 60, "{asked} allocations");
+    // The writer has it until nobody reads it, and frees it then.
+    assert!(before.upgrade().is_some());
+    published.forget();
+    assert!(before.upgrade().is_none(), "it is read still");
+}
+
+#[test]
+fn connections_to_backends_that_left_are_closed_a_few_at_a_time() {
+    let published = published(over(1..MANY));
+    let mut world = World::over(published.clone());
+    let mut client = world.connect();
+    for _ in 0..300 {
+        world.exchange(&mut client, REQUEST, ANSWER);
+    }
+    let open = |world: &World| {
+        let mut ends = world.backend.borrow_mut();
+        ends.iter_mut()
+            .map(|end| usize::from(!end.has_input()))
+            .sum::<usize>()
+    };
+    let before = open(&world);
+    assert!(before > 250, "most are of backends of their own: {before}");
+    let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+    // Who left is known until the next change: a pick of before may be on its way.
+    for _ in 0..2 {
+        let next = over(20_000..20_000 + MANY);
+        published.store(Live::join(next, Some(&published.load()), 1, &events, NOW));
+    }
+    let (_, freed) = asked_and_freed(|| world.exchange(&mut client, REQUEST, ANSWER));
+    assert!(freed <= 30, "{freed} frees");
+    let mut left = vec![open(&world)];
+    while left.last() > Some(&1) {
+        world.pass(Duration::ZERO);
+        left.push(open(&world));
+        let closed = left[left.len() - 2] - left[left.len() - 1];
+        assert!((1..=64).contains(&closed), "{left:?}");
+    }
+}
