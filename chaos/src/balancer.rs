@@ -62,7 +62,10 @@ impl Balancer {
         names: SocketAddr,
     ) -> Result<Self, String> {
         let (listen, admin) = (free()?, free()?);
-        let suffix = if who == Who::Evenkeel { "yaml" } else { "conf" };
+        let suffix = match who {
+            Who::Evenkeel | Who::Envoy => "yaml",
+            Who::Haproxy | Who::Nginx => "conf",
+        };
         let file = folder.join(format!("{}-{}.{suffix}", who.word(), listen.port()));
         let places = Places {
             folder,
@@ -187,7 +190,7 @@ impl Balancer {
     /// SIGTERM (for the peers what ends them softly), and how it ended. None: it did not, in its time.
     pub(crate) async fn end(&mut self) -> Option<i32> {
         let signal = match self.who {
-            Who::Evenkeel => Signal::TERM,
+            Who::Evenkeel | Who::Envoy => Signal::TERM,
             Who::Haproxy => Signal::USR1,
             Who::Nginx => Signal::QUIT,
         };
@@ -219,12 +222,12 @@ impl Balancer {
         }
     }
 
-    /// What it says of itself; nothing of nginx, which says next to nothing.
+    /// What it says of itself; nothing of nginx, which says next to nothing, nor of Envoy, of which nothing is asked here.
     pub(crate) async fn figures(&self) -> Result<Figures, String> {
         let path = match self.who {
             Who::Evenkeel => "/metrics",
             Who::Haproxy => "/stats;csv",
-            Who::Nginx => return Ok(Figures::new()),
+            Who::Nginx | Who::Envoy => return Ok(Figures::new()),
         };
         let asked = tokio::time::timeout(PATIENCE, page(self.admin, path)).await;
         let text = asked
@@ -245,15 +248,14 @@ impl Balancer {
             _ => format!("picks {at}"),
         };
         let of = |at| figures.get(&name(at)).map_or(0, |value| *value as u64);
-        (self.who != Who::Nginx).then(|| backends.iter().map(of).collect())
+        let says = matches!(self.who, Who::Evenkeel | Who::Haproxy);
+        says.then(|| backends.iter().map(of).collect())
     }
 
     /// Memory and descriptors of it and its children.
     pub(crate) fn held(&self) -> Held {
         let mut held = Held::default();
-        let mut left = vec![self.pid.as_raw_nonzero().get()];
-        while let Some(pid) = left.pop() {
-            let place = PathBuf::from(format!("/proc/{pid}"));
+        for place in self.processes() {
             let status = fs::read_to_string(place.join("status")).unwrap_or_default();
             let kib = status
                 .lines()
@@ -261,15 +263,41 @@ impl Balancer {
                 .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
             held.kib += kib.unwrap_or(0);
             held.descriptors += fs::read_dir(place.join("fd")).map_or(0, |fds| fds.count() as u64);
-            let children = place.join(format!("task/{pid}/children"));
-            let children = fs::read_to_string(children).unwrap_or_default();
-            left.extend(
-                children
-                    .split_whitespace()
-                    .filter_map(|word| word.parse::<i32>().ok()),
-            );
         }
         held
+    }
+
+    /// Time that its threads and those of its children have computed, with what each thread had of it.
+    pub(crate) fn spent(&self) -> BTreeMap<String, Duration> {
+        let mut spent = BTreeMap::new();
+        for place in self.processes() {
+            let tasks = fs::read_dir(place.join("task")).into_iter().flatten();
+            for task in tasks.flatten().map(|task| task.path()) {
+                let read = |file: &str| fs::read_to_string(task.join(file)).unwrap_or_default();
+                let nanos = read("schedstat").split(' ').next().map(str::parse);
+                let name = format!("{} {}", read("comm").trim(), task.display());
+                spent.insert(
+                    name,
+                    Duration::from_nanos(nanos.and_then(Result::ok).unwrap_or(0)),
+                );
+            }
+        }
+        spent
+    }
+
+    /// Where the kernel tells of it and its children.
+    fn processes(&self) -> Vec<PathBuf> {
+        let mut left = vec![self.pid.as_raw_nonzero().get()];
+        let mut places = Vec::new();
+        while let Some(pid) = left.pop() {
+            let place = PathBuf::from(format!("/proc/{pid}"));
+            let children = place.join(format!("task/{pid}/children"));
+            let children = fs::read_to_string(children).unwrap_or_default();
+            let children = children.split_whitespace();
+            left.extend(children.filter_map(|word| word.parse::<i32>().ok()));
+            places.push(place);
+        }
+        places
     }
 }
 
@@ -279,6 +307,7 @@ fn command(who: Who, program: &Path, wants: Wants, folder: &Path, file: &Path) -
         Who::Evenkeel => &["run"],
         Who::Haproxy => &["-W", "-db", "-f"],
         Who::Nginx => &["-c"],
+        Who::Envoy => &["--disable-hot-restart", "--log-level", "error", "-c"],
     };
     let mut command = match wants.descriptors {
         None => Command::new(program),
@@ -298,6 +327,9 @@ fn command(who: Who, program: &Path, wants: Wants, folder: &Path, file: &Path) -
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
     command.args(words).arg(file);
+    if let (Who::Envoy, Some(choice)) = (who, wants.choice) {
+        command.args(["--concurrency", &choice.workers.to_string()]);
+    }
     command
 }
 

@@ -13,7 +13,7 @@ use crate::clock::Start;
 use crate::faults::{Act, Fault};
 use crate::fleet::{Backend, Said};
 use crate::isolation;
-use crate::load::{Load, Record, Terms};
+use crate::load::{Load, Mix, Record, Terms};
 use crate::names::Names;
 use crate::setup::Who;
 
@@ -149,6 +149,7 @@ impl Bench {
             rate: terms.rate,
             deadline: terms.deadline,
             seed: 11,
+            mix: Mix::Faults,
         };
         let before = self.settled().await;
         self.start = Start::now();
@@ -425,7 +426,7 @@ impl Bench {
                 Some((sum("evenkeel_attempts_total") - requests).max(0.0) as u64)
             }
             Who::Haproxy => Some(sum("retries 127.") as u64),
-            Who::Nginx => None,
+            Who::Nginx | Who::Envoy => None,
         }
     }
 }

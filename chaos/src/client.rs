@@ -25,6 +25,9 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
+    /// The least that can be asked for.
+    pub(crate) const SMALL: Self = Self::get(13);
+
     const fn get(size: usize) -> Self {
         Self {
             post: None,
@@ -36,7 +39,7 @@ impl Kind {
     /// Drawn by its share of a hundred: mostly small, some large, so that something is always within an answer.
     pub(crate) fn drawn(chance: u8) -> Self {
         match chance {
-            0..=77 => Self::get(13),
+            0..=77 => Self::SMALL,
             78..=83 => Self::get(64 * 1024),
             84..=86 => Self::get(1024 * 1024),
             87..=89 => Self {
@@ -45,11 +48,11 @@ impl Kind {
             },
             90..=96 => Self {
                 post: Some(4 * 1024),
-                ..Self::get(13)
+                ..Self::SMALL
             },
             _ => Self {
                 post: Some(64 * 1024),
-                ..Self::get(13)
+                ..Self::SMALL
             },
         }
     }

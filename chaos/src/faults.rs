@@ -88,16 +88,7 @@ pub(crate) struct Fault {
 }
 
 /// The defaults of Evenkeel.
-const NONE: Wants = Wants {
-    per_try: false,
-    round_robin: false,
-    checks: false,
-    retry_500: false,
-    log: false,
-    names: false,
-    faked_clock: false,
-    descriptors: None,
-};
+const NONE: Wants = Wants::NONE;
 const PER_TRY: Wants = Wants {
     per_try: true,
     ..NONE

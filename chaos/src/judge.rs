@@ -286,7 +286,7 @@ fn newcomer(fault: &Fault, run: &Run) -> Option<f64> {
 }
 
 /// In milliseconds, of a sorted row.
-fn percentile(sorted: &[Duration], part: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[Duration], part: f64) -> f64 {
     let place = (sorted.len() as f64 * part).ceil() as usize;
     let found = sorted.get(place.saturating_sub(1));
     found.map_or(0.0, |wait| wait.as_secs_f64() * 1_000.0)

@@ -44,6 +44,16 @@ pub(crate) struct Terms {
     /// So long a client waits for an exchange.
     pub(crate) deadline: Duration,
     pub(crate) seed: u64,
+    pub(crate) mix: Mix,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// Small and large, GET and POST: something is always within an answer.
+    Faults,
+    /// GETs of a few bytes, so that what is measured is the wait.
+    Small,
 }
 
 struct Shared {
@@ -112,7 +122,10 @@ async fn pace(shared: Arc<Shared>) {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        let kind = Kind::drawn(chance.u8(0..100));
+        let kind = match shared.terms.mix {
+            Mix::Faults => Kind::drawn(chance.u8(0..100)),
+            Mix::Small => Kind::SMALL,
+        };
         let open =
             shared.offered.fetch_add(1, Ordering::Relaxed) - shared.done.load(Ordering::Relaxed);
         if open >= OPEN_MOST {

@@ -1,7 +1,8 @@
-//! `evenkeel-chaos`: faults under load, and what users see of them. `cargo xtask chaos` builds and calls it.
+//! `evenkeel-chaos`: the shipped binary under load, and what users see of it. `cargo xtask` builds and calls it.
 //!
-//! One program in two roles: with `backend` it is one of a fleet, else it runs the table of faults against the balancers whose
-//! programs it is given. It knows the balancer as a user does: by its files, signals, ports and pages.
+//! One program in several roles. `race` has policies of several balancers beside each other, `tail` looks for the longest wait while the instance
+//! is disturbed, `spread` for workers that idle; without such a word it runs the table of faults. `backend` and `servers` are what stands
+//! behind. It knows the balancer as a user does: by its files, signals, ports and pages.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -22,16 +23,23 @@ mod balancer;
 mod bench;
 mod fleet;
 mod isolation;
+mod life;
 mod names;
 
 mod client;
 mod load;
+
+mod race;
+mod servers;
+mod spread;
+mod tail;
 
 mod judge;
 mod report;
 
 mod backend;
 mod clock;
+mod machine;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -73,6 +81,16 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.split_first() {
         Some((first, rest)) if first == "backend" => backend::run(rest).map(|()| ExitCode::SUCCESS),
+        Some((first, rest)) if first == "servers" => servers::run(rest).map(|()| ExitCode::SUCCESS),
+        Some((first, rest)) if first == "race" => {
+            in_folder(async |folder| race::run(rest, folder).await.map(code))
+        }
+        Some((first, rest)) if first == "spread" => {
+            in_folder(async |folder| spread::run(rest, folder).await.map(code))
+        }
+        Some((first, rest)) if first == "tail" => {
+            in_folder(async |folder| tail::run(rest, folder).await.map(code))
+        }
         _ => asked(&words).and_then(|asked| begin(&words, &asked)),
     };
     done.unwrap_or_else(|why| {
@@ -135,6 +153,19 @@ fn begin(words: &[String], asked: &Asked) -> Result<ExitCode, String> {
             Err(error) => why = error,
         }
     }
+    in_folder(async |folder| all(asked, folder, &why).await)
+}
+
+fn code(held: bool) -> ExitCode {
+    if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Runs something that has a folder while it runs.
+fn in_folder(run: impl AsyncFnOnce(&Path) -> Result<ExitCode, String>) -> Result<ExitCode, String> {
     // Each request in flight is a connection here, and one of a backend.
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(
@@ -151,7 +182,7 @@ fn begin(words: &[String], asked: &Asked) -> Result<ExitCode, String> {
         .map_err(|error| error.to_string())?;
     let folder = std::env::temp_dir().join(format!("evenkeel-chaos-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let done = runtime.block_on(all(asked, &folder, &why));
+    let done = runtime.block_on(run(&folder));
     let _ = std::fs::remove_dir_all(&folder);
     done
 }
@@ -161,12 +192,12 @@ async fn all(asked: &Asked, folder: &Path, not_isolated: &str) -> Result<ExitCod
     let mut skipped: Vec<(&'static str, Who, String)> = Vec::new();
     let peers = [
         (Who::Evenkeel, asked.evenkeel.as_path()),
-        (Who::Haproxy, Path::new("/usr/sbin/haproxy")),
-        (Who::Nginx, Path::new("/usr/sbin/nginx")),
+        (Who::Haproxy, Path::new(setup::HAPROXY_PROGRAM)),
+        (Who::Nginx, Path::new(setup::NGINX_PROGRAM)),
     ];
     let several = if asked.peers { 3 } else { 1 };
     // Of the beginning: a repository may move on meanwhile.
-    let facts = report::facts(asked.quick, &asked.evenkeel);
+    let facts = facts(asked);
     println!("{}", report::HEADING);
     for fault in &asked.faults {
         // At the same time, so that the same neighbours disturb them all.
@@ -223,6 +254,19 @@ async fn all(asked: &Asked, folder: &Path, not_isolated: &str) -> Result<ExitCod
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
+}
+
+fn facts(asked: &Asked) -> String {
+    let command = match asked.quick {
+        true => "cargo xtask chaos --peers --quick",
+        false => "cargo xtask chaos --peers",
+    };
+    let said: [(&Path, &[&str]); 3] = [
+        (&asked.evenkeel, &["version"]),
+        (Path::new(setup::HAPROXY_PROGRAM), &["-v"]),
+        (Path::new(setup::NGINX_PROGRAM), &["-v"]),
+    ];
+    report::facts(command, &said)
 }
 
 fn pace(fault: &Fault, asked: &Asked) -> Pace {

@@ -235,13 +235,16 @@ const TABLE: &str = "| fault | balancer | offered | answered | GET | POST | begu
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
 ";
 
-/// Date, machine, versions, command.
-pub(crate) fn facts(quick: bool, program: &Path) -> String {
-    let said = |program: &Path, words: &[&str]| {
-        let output = Command::new(program).args(words).output().ok();
+/// Date, machine, versions of these by what they say, command.
+pub(crate) fn facts(command: &str, programs: &[(&Path, &[&str])]) -> String {
+    let said = |(program, words): &(&Path, &[&str])| {
+        let output = Command::new(program).args(*words).output().ok();
         let text = output.map(|output| [output.stdout, output.stderr].concat());
         let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
-        let first = text.and_then(|text| text.lines().next().map(str::to_owned));
+        let mut lines = text.iter().flat_map(|text| text.lines());
+        let first = lines
+            .find(|line| !line.trim().is_empty())
+            .map(str::to_owned);
         first.unwrap_or_else(|| "not installed".to_owned())
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -254,19 +257,17 @@ pub(crate) fn facts(quick: bool, program: &Path) -> String {
         .filter(|line| line.starts_with("processor"))
         .count();
     let load = read("/proc/loadavg");
+    let versions: Vec<String> = programs.iter().map(said).collect();
     format!(
-        "- **date** {}, **commit** {}, **command** `cargo xtask chaos --peers{}`\n\
-         - **machine** {cores} virtual cores of {}, Linux {}; load {} at the end, other work ran beside\n\
-         - **versions** {}; {}; {}",
+        "- **date** {}, **commit** {}, **command** `{command}`\n\
+         - **machine** {cores} virtual cores of {}, Linux {}; load {} at the beginning\n\
+         - **versions** {}",
         date(),
-        said(Path::new("git"), &["rev-parse", "--short", "HEAD"]),
-        if quick { " --quick" } else { "" },
+        said(&(Path::new("git"), &["rev-parse", "--short", "HEAD"])),
         model.map_or("?", |(_, name)| name),
         read("/proc/sys/kernel/osrelease").trim(),
         load.split(' ').next().unwrap_or("?"),
-        said(program, &["version"]),
-        said(Path::new("/usr/sbin/haproxy"), &["-v"]),
-        said(Path::new("/usr/sbin/nginx"), &["-v"]),
+        versions.join("; "),
     )
 }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 /// What a fault asks for beyond the defaults.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Wants {
     /// 1 s for one attempt until its response head.
     pub(crate) per_try: bool,
@@ -24,7 +24,41 @@ pub(crate) struct Wants {
     pub(crate) faked_clock: bool,
     /// At most so many descriptors.
     pub(crate) descriptors: Option<u32>,
+    /// Nothing is tried a second time.
+    pub(crate) once: bool,
+    /// Another policy than the best.
+    pub(crate) choice: Option<Choice>,
 }
+
+impl Wants {
+    /// Nothing beyond them.
+    pub(crate) const NONE: Self = Self {
+        per_try: false,
+        round_robin: false,
+        checks: false,
+        retry_500: false,
+        log: false,
+        names: false,
+        faked_clock: false,
+        descriptors: None,
+        once: false,
+        choice: None,
+    };
+}
+
+/// How a balancer is to choose, in a race.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    /// In the balancer's own words.
+    pub(crate) policy: &'static str,
+    /// It watches what it balances no closer than it does by itself.
+    pub(crate) plain: bool,
+    pub(crate) workers: u8,
+}
+
+/// Where Debian has its peers.
+pub(crate) const HAPROXY_PROGRAM: &str = "/usr/sbin/haproxy";
+pub(crate) const NGINX_PROGRAM: &str = "/usr/sbin/nginx";
 
 /// Who stands between the load and the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +66,7 @@ pub(crate) enum Who {
     Evenkeel,
     Haproxy,
     Nginx,
+    Envoy,
 }
 
 impl Who {
@@ -40,6 +75,7 @@ impl Who {
             Self::Evenkeel => "Evenkeel",
             Self::Haproxy => "HAProxy",
             Self::Nginx => "nginx",
+            Self::Envoy => "Envoy",
         }
     }
 }
@@ -62,6 +98,7 @@ pub(crate) fn text(who: Who, wants: Wants, places: &Places<'_>) -> String {
         Who::Evenkeel => evenkeel(wants, places),
         Who::Haproxy => haproxy(wants, places),
         Who::Nginx => nginx(wants, places),
+        Who::Envoy => envoy(wants, places),
     }
 }
 
@@ -70,6 +107,9 @@ fn evenkeel(wants: Wants, places: &Places<'_>) -> String {
         "admin: {{ bind: \"{}\" }}\nlisteners: {{ web: {{ bind: \"{}\" }} }}\n",
         places.admin, places.listen
     );
+    if let Some(choice) = wants.choice {
+        text += &format!("workers: {}\n", choice.workers);
+    }
     if wants.log {
         text += &format!(
             "access_log: {{ to: \"{}\" }}\n",
@@ -95,6 +135,7 @@ fn evenkeel(wants: Wants, places: &Places<'_>) -> String {
     for (wanted, line) in [
         (wants.per_try, "timeouts: { per_try: 1s }"),
         (wants.round_robin, "policy: round_robin"),
+        (wants.once, "retry: { attempts: 1 }"),
         (
             wants.checks,
             "health: { http: { path: /health }, interval: 1s, timeout: 1s, fall: 2 }",
@@ -118,78 +159,138 @@ fn evenkeel(wants: Wants, places: &Places<'_>) -> String {
 
 const HAPROXY: &str = include_str!("../peers/haproxy.cfg");
 const NGINX: &str = include_str!("../peers/nginx.conf");
+const ENVOY: &str = include_str!("../peers/envoy.yaml");
 
-fn filled(template: &str, places: &Places<'_>, more: &[(&str, String)]) -> String {
+fn filled(template: &str, wants: Wants, places: &Places<'_>, more: &[(&str, &str)]) -> String {
     let mut text = template
         .replace("{folder}", &places.folder.display().to_string())
         .replace("{listen}", &places.listen.to_string())
+        .replace("{listen_ip}", &places.listen.ip().to_string())
+        .replace("{listen_port}", &places.listen.port().to_string())
         .replace("{admin}", &places.admin.to_string())
-        .replace("{revision}", &places.revision.to_string());
+        .replace("{admin_ip}", &places.admin.ip().to_string())
+        .replace("{admin_port}", &places.admin.port().to_string())
+        .replace("{revision}", &places.revision.to_string())
+        .replace("{workers}", &workers(wants).to_string())
+        .replace("{per_try}", per_try(wants))
+        .replace("{connect}", connect(wants));
     for (mark, value) in more {
         text = text.replace(mark, value);
     }
     text
 }
 
+/// A line per backend.
+fn each(places: &Places<'_>, line: impl Fn(&SocketAddr) -> String) -> String {
+    places.backends.iter().map(line).collect()
+}
+
 fn haproxy(wants: Wants, places: &Places<'_>) -> String {
-    let servers: String = places
-        .backends
-        .iter()
-        .map(|at| format!("    server {at} {at}\n"))
-        .collect();
-    let on = if wants.retry_500 { " 500" } else { "" };
+    let plain = wants.choice.is_some_and(|choice| choice.plain);
+    let balance = match wants.choice {
+        Some(choice) => choice.policy,
+        None if wants.round_robin => "roundrobin",
+        None => "leastconn",
+    };
+    let again = match (wants.once, wants.retry_500) {
+        (true, _) => "none",
+        (false, false) => "conn-failure empty-response response-timeout 502 503 504",
+        (false, true) => "conn-failure empty-response response-timeout 502 503 504 500",
+    };
+    // It refuses to start where twice as many and some do not fit.
+    let most = wants.descriptors.map_or(9_000, |most| most / 3).to_string();
+    let watch = match plain {
+        true => "",
+        false => " observe layer7 error-limit 10 on-error mark-down slowstart 10s",
+    };
+    let servers = each(places, |at| format!("    server {at} {at}\n"));
     filled(
         HAPROXY,
+        wants,
         places,
         &[
-            ("{servers}", servers),
-            // It refuses to start where twice as many and some do not fit.
-            (
-                "{maxconn}",
-                wants.descriptors.map_or(9_000, |most| most / 3).to_string(),
-            ),
-            ("{per_try}", per_try(wants).to_owned()),
-            ("{connect}", connect(wants).to_owned()),
-            ("{also}", on.to_owned()),
-            (
-                "{balance}",
-                if wants.round_robin {
-                    "roundrobin"
-                } else {
-                    "leastconn"
-                }
-                .to_owned(),
-            ),
+            ("{servers}", &servers),
+            ("{maxconn}", &most),
+            ("{retries}", if wants.once { "0" } else { "3" }),
+            ("{again}", again),
+            ("{balance}", balance),
+            ("{watch}", watch),
         ],
     )
 }
 
 fn nginx(wants: Wants, places: &Places<'_>) -> String {
-    let servers: String = places
-        .backends
-        .iter()
-        .map(|at| format!("    server {at} max_fails=1 fail_timeout=10s;\n"))
-        .collect();
-    let on = if wants.retry_500 { " http_500" } else { "" };
+    let balance = match wants.choice {
+        Some(choice) => choice.policy,
+        None if wants.round_robin => "",
+        None => "least_conn;",
+    };
+    let again = match (wants.once, wants.retry_500) {
+        (true, _) => "off",
+        (false, false) => "error timeout invalid_header http_502 http_503 http_504",
+        (false, true) => "error timeout invalid_header http_502 http_503 http_504 http_500",
+    };
+    // As root it raises its own limit to this.
+    let most = wants.descriptors.unwrap_or(20_000).to_string();
+    let servers = each(places, |at| {
+        format!("    server {at} max_fails=1 fail_timeout=10s;\n")
+    });
     filled(
         NGINX,
+        wants,
         places,
         &[
-            ("{servers}", servers),
-            // As root it raises its own limit to this.
-            (
-                "{descriptors}",
-                wants.descriptors.unwrap_or(20_000).to_string(),
-            ),
-            ("{per_try}", per_try(wants).to_owned()),
-            ("{connect}", connect(wants).to_owned()),
-            ("{also}", on.to_owned()),
-            (
-                "{balance}",
-                if wants.round_robin { "" } else { "least_conn;" }.to_owned(),
-            ),
+            ("{servers}", &servers),
+            ("{descriptors}", &most),
+            ("{again}", again),
+            ("{balance}", balance),
         ],
     )
+}
+
+fn envoy(wants: Wants, places: &Places<'_>) -> String {
+    let choice = wants.choice;
+    let balance = choice.map_or("lb_policy: LEAST_REQUEST", |choice| choice.policy);
+    // Its defaults look at failures every ten seconds, and let a tenth be ejected.
+    let watch = match choice.is_some_and(|choice| choice.plain) {
+        true => "",
+        false => {
+            "outlier_detection: { interval: 1s, base_ejection_time: 10s, max_ejection_percent: 50 }"
+        }
+    };
+    let on = match wants.retry_500 {
+        true => "connect-failure,reset,5xx",
+        false => "connect-failure,reset,gateway-error",
+    };
+    // Three attempts, the second and third elsewhere.
+    let again = format!(
+        ", retry_policy: {{ retry_on: \"{on}\", num_retries: 2, per_try_timeout: {}, \
+         host_selection_retry_max_attempts: 5, retry_host_predicate: [ {{ name: envoy.retry_host_predicates.previous_hosts, \
+         typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate }} }} ] }}",
+        per_try(wants)
+    );
+    let servers = each(places, |at| {
+        let (ip, port) = (at.ip(), at.port());
+        format!(
+            "        - endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }}\n"
+        )
+    });
+    filled(
+        ENVOY,
+        wants,
+        places,
+        &[
+            ("{servers}", &servers),
+            ("{again}", if wants.once { "" } else { &again }),
+            ("{balance}", balance),
+            ("{watch}", watch),
+        ],
+    )
+}
+
+/// Threads or processes of a peer: one per core here, unless a race says how many each has.
+fn workers(wants: Wants) -> u8 {
+    wants.choice.map_or(4, |choice| choice.workers)
 }
 
 fn per_try(wants: Wants) -> &'static str {

