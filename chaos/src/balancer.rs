@@ -359,7 +359,8 @@ fn write(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-async fn page(address: SocketAddr, path: &str) -> std::io::Result<String> {
+/// A page of it.
+pub(crate) async fn page(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -369,7 +370,7 @@ async fn page(address: SocketAddr, path: &str) -> std::io::Result<String> {
 }
 
 /// `name{labels} value`.
-fn lines(text: &str) -> Figures {
+pub(crate) fn lines(text: &str) -> Figures {
     let rows = text.lines().filter(|line| line.starts_with("evenkeel_"));
     rows.filter_map(|line| {
         let (name, value) = line.rsplit_once(' ')?;

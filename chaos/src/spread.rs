@@ -33,6 +33,9 @@ const CASES: [(u8, usize, bool); 9] = [
     (2, 64, true),
 ];
 
+/// Until all workers listen; and until all clients are at work.
+const SETTLED: Duration = Duration::from_millis(300);
+
 /// What one case came to.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
@@ -115,7 +118,9 @@ async fn once(
     let nobody = ([127, 0, 0, 1], 53).into();
     let balancer = Balancer::start(Who::Evenkeel, program, wants, folder, &servers, nobody).await?;
     let start = Start::now();
-    let warm = Duration::from_millis(300);
+    // It listens before all of its workers do.
+    start.until(SETTLED).await;
+    let warm = 2 * SETTLED;
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..clients {
         // One after another, as clients come.
