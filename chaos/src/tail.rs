@@ -144,7 +144,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String>
     if wanted.is_empty() {
         wanted = ALL.to_vec();
     }
-    let (times, lasts) = if quick { (1, 4) } else { (5, 8) };
+    let (times, lasts) = if quick { (1, 4) } else { (3, 8) };
     let lasts = Duration::from_secs(lasts);
     let command = if quick {
         "cargo xtask tail --quick"
