@@ -4,6 +4,7 @@
 //! the system tells. A client that is silent costs no system call. See `docs/decisions/0008-clients-that-leave.md`.
 
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -66,6 +67,10 @@ impl<N: Net> Conn<N> {
                 .poll_fill(cx, &mut self.sock, &self.worker.buffers, false);
             match ready!(filled) {
                 Ok(0) if half_close => return Poll::Ready(Noticed::Deaf),
+                // An end of TLS that is not said is one all the same: who reads it next finds it there.
+                Err(error) if half_close && error.kind() == ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Noticed::Deaf);
+                }
                 Ok(0) | Err(_) => return Poll::Ready(Noticed::Gone),
                 Ok(_) => {}
             }
