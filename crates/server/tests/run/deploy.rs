@@ -38,6 +38,11 @@ fn systemd_understands_the_units_and_finds_them_closed() {
     let service = deployed("evenkeel.service");
     let installed = "/usr/local/bin/evenkeel";
     assert!(service.contains(&format!("ExecStart={installed} run ")));
+    // It would be a second signal beside that of `notify-reload`.
+    let reloads = service
+        .lines()
+        .filter(|line| line.starts_with("ExecReload"));
+    assert_eq!(reloads.count(), 0, "{service}");
     let service = service.replace(installed, env!("CARGO_BIN_EXE_evenkeel"));
     let service = folder.write("evenkeel.service", &service);
     let socket = folder.write("evenkeel.socket", &deployed("evenkeel.socket"));
