@@ -69,7 +69,7 @@ pub(crate) use rules::{
 };
 pub(crate) use services::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE, SERVICE_TIMEOUTS, UPSTREAM};
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
-pub(crate) use top::{ADMIN, RESOLVER, TOP};
+pub(crate) use top::{ADMIN, DRAIN, RESOLVER, TOP};
 
 /// The keys of one kind of map.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ pub(crate) enum Shape {
     Named(&'static Keys),
     /// A map of keys that are free.
     Free(&'static Shape),
-    /// A text or a map; a text says the same as a map with this key, if one is named.
+    /// A text or a map; what is no map says the same as a map with this key, if one is named.
     Short(Option<&'static str>, &'static Keys),
     /// A list, or one item without it, which says the same as a map with this key; or that map.
     ShortList(&'static str, &'static Shape, &'static Keys),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -12,8 +11,8 @@ use crate::check;
 use crate::keys::{Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::{
-    AccessLogPlan, AdminPlan, BackendAddress, Bind, ErrorPages, ListenerPlan, Plan, ResolverPlan,
-    RulePlan, ServicePlan, Workers,
+    AccessLogPlan, AdminPlan, BackendAddress, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan,
+    ResolverPlan, RulePlan, ServicePlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
 use crate::read::{Fields, Files, Reading, Scalar};
@@ -27,6 +26,9 @@ mod access_log;
 
 /// `admin:`
 mod admin;
+
+/// `drain:`
+mod drain;
 
 /// `resolver:`
 mod resolver;
@@ -132,7 +134,7 @@ pub(crate) struct Parts {
     trusted_proxies: Option<Vec<IpNet>>,
     access_log: Option<AccessLogPlan>,
     workers: Option<Workers>,
-    drain: Option<Duration>,
+    drain: Option<DrainPlan>,
     user: Option<Arc<str>>,
     group: Option<(At, Arc<str>)>,
     resolver: Option<ResolverPlan>,
@@ -237,7 +239,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         parts.workers = workers(&fields, node);
     }
     if let Some(node) = once("drain") {
-        parts.drain = reading.duration(node);
+        parts.drain = drain::read(reading, node);
     }
     if let Some(node) = once("user") {
         parts.user = reading.parsed(node, "name", account);
@@ -424,7 +426,7 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
         access_log: parts.access_log,
         workers: parts.workers.unwrap_or_default(),
-        drain: parts.drain.unwrap_or(limits::DRAIN),
+        drain: parts.drain.unwrap_or_default(),
         user: parts.user,
         group: parts.group.map(|(_, group)| group),
         resolver,

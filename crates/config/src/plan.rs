@@ -16,6 +16,9 @@ use ipnet::IpNet;
 
 use crate::limits::{ListenerLimits, ServiceLimits};
 
+/// `drain:`
+mod drain;
+
 /// `rules:`
 mod rules;
 
@@ -48,6 +51,7 @@ pub use conditions::{
     CertificatePart, Certified, Conditions, Further, HostPattern, Named, Networks, Parameter,
     PathPattern, TextPattern, Wildcard, canonical,
 };
+pub use drain::DrainPlan;
 pub(crate) use flows::HelloName;
 pub use flows::{FlowPlan, HelloPlan, HelloTarget, Unknown};
 pub use host_map::HostMap;
@@ -66,8 +70,8 @@ pub struct Plan {
     pub access_log: Option<AccessLogPlan>,
     /// How many data-plane threads.
     pub workers: Workers,
-    /// On SIGTERM, exchanges in flight get so long.
-    pub drain: Duration,
+    /// How the instance ends.
+    pub drain: DrainPlan,
     /// Whom the process becomes when everything is bound, by name or number; none: it stays who started it.
     pub user: Option<Arc<str>>,
     /// Its only group then; none: the user's own.

@@ -99,7 +99,11 @@ fn takes(shape: &Shape) -> String {
         Shape::Named(keys) => format!("names, each {}", map(keys)),
         Shape::Free(item) => format!("free keys, each {}", takes(item)),
         Shape::Short(None, keys) => format!("text, {}", map(keys)),
-        Shape::Short(Some(key), keys) => format!("text (its `{key}`), {}", map(keys)),
+        Shape::Short(Some(name), keys) => {
+            let same = keys.key(name);
+            let alone = same.map_or_else(|| "text".into(), |key| takes(&key.shape));
+            format!("{alone} (its `{name}`), {}", map(keys))
+        }
         Shape::WordOr(all, _, keys) => format!("{}, {}", words(all), map(keys)),
         Shape::ShortList(key, item, keys) => {
             format!("{} (its `{key}`), {}", takes(&Shape::List(item)), map(keys))

@@ -130,7 +130,11 @@ fn shape(of: &Shape) -> Value {
             { "type": "object", "additionalProperties": shape(item) },
         ] }),
         Shape::Again(name, _) => scalar(name),
-        Shape::Short(_, keys) => json!({ "anyOf": [scalar("text"), map(keys)] }),
+        Shape::Short(key, keys) => {
+            let same = key.and_then(|key| keys.key(key));
+            let alone = same.map_or_else(|| scalar("text"), |key| shape(&key.shape));
+            json!({ "anyOf": [alone, map(keys)] })
+        }
         Shape::WordOr(all, _, keys) => {
             json!({ "anyOf": [words(all), scalar("variable"), map(keys)] })
         }

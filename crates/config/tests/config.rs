@@ -74,6 +74,34 @@ fn ten_lines_are_enough() {
     assert!(!plan.listeners[0].half_close);
 }
 
+/// A duration alone is how long exchanges get; half of that is the most that who rests gets.
+#[test]
+fn how_it_ends_is_a_duration_or_three() {
+    let check = |drain: &str, whole: [u64; 3], patience: [u64; 2]| {
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:1 }} }}\nservices: {{ api: {{ backends: [127.0.0.1:2] }} }}\n{drain}"
+        );
+        let drain = plan(&text).drain;
+        let of = |one: Duration| u64::try_from(one.as_millis()).unwrap();
+        let got = [drain.within, drain.delay, drain.idle].map(of);
+        assert_eq!(got, whole, "{drain:?}");
+        let got = [drain.patience(), drain.last_patience()].map(of);
+        assert_eq!(got, patience, "{drain:?}");
+    };
+    check("", [30_000, 0, 5_000], [15_000, 5_000]);
+    check("drain: 6s\n", [6_000, 0, 5_000], [3_000, 3_000]);
+    check(
+        "drain: { delay: 10s }\n",
+        [30_000, 10_000, 5_000],
+        [15_000, 5_000],
+    );
+    check(
+        "drain: { within: 1m, idle: 0s }\n",
+        [60_000, 0, 0],
+        [30_000, 0],
+    );
+}
+
 #[test]
 fn everything_that_works_today() {
     let plan = plan(include_str!("files/today.yaml"));
@@ -81,7 +109,7 @@ fn everything_that_works_today() {
     assert_eq!(plan.listeners[0].path, PathHandling::Refuse);
     assert_eq!(plan.listeners[0].limits.head, 16 * 1024);
     assert!(plan.listeners[0].half_close);
-    assert_eq!(plan.drain, Duration::from_secs(20));
+    assert_eq!(plan.drain.within, Duration::from_secs(20));
     let names: Vec<_> = plan.rules.iter().map(|rule| &*rule.name).collect();
     assert_eq!(names, ["to-https", "api", "canary", "ping", "rest"]);
     assert_eq!(plan.rules[0].listeners, [0]);

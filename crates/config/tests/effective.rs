@@ -101,7 +101,7 @@ fn every_value_has_its_origin() {
     ]);
     for (mark, origin) in [
         ("workers: auto", "default"),
-        ("drain: 20s", "0.yaml:1:8"),
+        ("within: 20s", "0.yaml:1:8"),
         ("- 127.0.0.1:8080", "0.yaml:2:27"),
         ("head: 16KiB", "0.yaml:2:59"),
         ("connections: 50000", "default"),

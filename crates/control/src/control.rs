@@ -57,7 +57,10 @@ pub struct Control {
     checkers: HashMap<Arc<str>, Checker>,
     names: Names,
     opened: u64,
+    /// It says that it is not ready any more.
     draining: Arc<AtomicBool>,
+    /// It takes no more connections.
+    ending: bool,
     reloads: Arc<Reloads>,
     log: AccessLog,
     ends: certificates::Ends,
@@ -153,6 +156,7 @@ impl Control {
             names,
             opened: 0,
             draining: Arc::default(),
+            ending: false,
             reloads: Arc::new(Reloads::begin()),
             log,
             ends: certificates::Ends::default(),
@@ -187,6 +191,7 @@ impl Control {
         let bound = bind_all(&bindable, &self.open, &mut Vec::new(), self.workers.len())?;
         enough(&bound, &self.open, self.workers.len())?;
         let opened = open_log(&self.log, &plan)?;
+        let patience = plan.drain.patience();
         let gone: Vec<_> = self
             .open
             .iter()
@@ -233,7 +238,7 @@ impl Control {
         self.listen(bound);
         for key in gone {
             self.open.remove(&key);
-            self.tell(|| Command::Close(key.clone()));
+            self.tell(|| Command::Close(key.clone(), patience));
         }
         Ok(changes)
     }
@@ -247,7 +252,7 @@ impl Control {
         self.settle();
         self.follow_names();
         certificates::turn(&self.published.load(), &mut self.ends);
-        let alive = self.draining.load(Ordering::Relaxed)
+        let alive = self.ending
             || !self
                 .workers
                 .iter()
@@ -367,13 +372,26 @@ impl Control {
             .filter(|worker| !worker.thread.is_finished())
     }
 
-    /// Takes no more connections; those that are open end with the exchange that they carry.
-    pub fn drain(&mut self) {
+    /// Says that it is not ready any more, and serves on.
+    pub fn announce(&mut self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes no more connections; those that are open end with the exchange that they carry, and who is idle may begin one within the
+    /// plan's time for that.
+    pub fn drain(&mut self) {
+        self.announce();
+        self.ending = true;
         self.checkers.clear();
         self.names.stop();
         self.open.clear();
-        self.tell(|| Command::Drain);
+        let patience = self.published.load().plan.drain.last_patience();
+        self.tell(|| Command::Drain(patience));
+    }
+
+    /// The time of a drain is over: whoever waits for an answer is told so, the rest is cut. To be followed by the end of this.
+    pub fn cut_all(&self) {
+        self.tell(|| Command::Cut);
     }
 
     fn tell(&self, command: impl Fn() -> Command) {

@@ -73,6 +73,10 @@ impl<N: Net> Again<'_, N> {
                 self.not_made();
                 return Err(Never::Gone);
             }
+            if worker.is_over() {
+                self.not_made();
+                return Err(Never::Refused);
+            }
             if worker.now() >= self.until {
                 self.not_made();
                 self.count(&worker, |counters| {

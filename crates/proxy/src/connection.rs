@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::ListenerLimits;
 use evenkeel_config::plan::{Bind, ListenerPlan};
 use evenkeel_wire::sniff::{HTTP2_PREFACE, Opening, sniff};
@@ -24,6 +25,7 @@ use crate::http2::front;
 use crate::live::{DoorState, Live, listener_of};
 use crate::net::Net;
 use crate::proxy_protocol::{Arrival, Ends, Expected};
+use crate::reason::Reason;
 use crate::sock::Sock;
 use crate::tls::places::Places;
 use crate::tls::secured::Secured;
@@ -57,6 +59,8 @@ pub struct Door {
     /// Its place in the plan of this version.
     place: Cell<(u64, usize)>,
     closing: Cell<bool>,
+    /// While it closes, who is idle is still heard until then.
+    spared: Cell<Instant>,
     /// Whether it spoke TCP when it was last in a plan.
     tcp: Cell<bool>,
     /// What its clients were held to when it was last in a plan: who comes after that is held to the same.
@@ -89,6 +93,7 @@ impl Door {
             state: RefCell::new(state),
             place: Cell::new((u64::MAX, 0)),
             closing: Cell::new(false),
+            spared: Cell::new(Instant::ZERO),
             tcp: Cell::new(false),
             tls: RefCell::new(None),
             proxies: RefCell::new(None),
@@ -167,8 +172,10 @@ impl Door {
         self.state.borrow().clone()
     }
 
-    /// Its connections end with the exchange that they carry.
-    pub fn close(&self) {
+    /// From `now` on its connections end with the exchange that they carry; who is idle may begin one within `patience`: a client that
+    /// has just sent its next request must not find the connection closed.
+    pub fn close(&self, now: Instant, patience: Duration) {
+        self.spared.set(now + patience);
         self.closing.set(true);
     }
 
@@ -241,6 +248,29 @@ impl<N: Net> Conn<N> {
         self.ends.port().unwrap_or(self.door.port)
     }
 
+    /// Whether it ends with the exchange that it carries.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.worker.is_closing() || self.door.is_closing()
+    }
+
+    /// How long a request is still waited for while it closes. Never no time: a client that was answered without a word of that, as
+    /// one that has just connected, may have sent its request already.
+    fn patience(&self) -> Duration {
+        let until = match self.worker.is_closing() {
+            true => self.worker.spared(),
+            false => self.door.spared.get(),
+        };
+        until.since(self.worker.now()).max(CLOSING)
+    }
+
+    /// Why what it waited for was cut, once something was: the whole instance ends, or the backend's drain is over.
+    pub(crate) fn cut_for(&self) -> Reason {
+        match self.worker.is_over() {
+            true => Reason::Drained,
+            false => Reason::BackendDrained,
+        }
+    }
+
     /// Who the client has shown to be, as fields for backends.
     pub(crate) fn identity(&self) -> &[u8] {
         let client = self.sock.secured().and_then(|one| one.client.as_deref());
@@ -305,7 +335,7 @@ pub async fn serve<N: Net, F: Future<Output = Infallible> + 'static>(
     }
     while conn.next == Next::Keep {
         if !first_byte(&mut conn).await {
-            if conn.requests > 0 && (conn.worker.is_closing() || conn.door.is_closing()) {
+            if conn.requests > 0 && conn.is_closing() {
                 // The answer before may still be on its way, and said nothing of this: so may the next request.
                 conn.next = Next::Linger;
             }
@@ -338,19 +368,7 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
     if !conn.input.is_empty() {
         return true;
     }
-    let closing = conn.worker.is_closing() || conn.door.is_closing();
-    // The clock is asked by those that close, and by nobody else.
-    let spared = closing.then(|| conn.worker.spares()).flatten();
-    if closing && conn.requests > 0 && spared.is_none() {
-        // What has come by now is served; nothing is waited for.
-        return poll_fn(|cx| {
-            let filled = conn
-                .input
-                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
-            Poll::Ready(matches!(filled, Poll::Ready(Ok(length)) if length > 0))
-        })
-        .await;
-    }
+    let closing = conn.is_closing();
     conn.input.release(&conn.worker.buffers);
     let view = conn.worker.view();
     let plan = conn.door.plan(&view.live, view.version);
@@ -358,7 +376,7 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         Some((_, plan)) if !closing && conn.requests == 0 => plan.limits.head_within,
         Some((_, plan)) if !closing => plan.limits.keep_alive,
         // The last one, if it comes.
-        _ => spared.unwrap_or(CLOSING),
+        _ => conn.patience(),
     };
     drop(view);
     let mut waiting = false;
@@ -375,18 +393,14 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
         if !std::mem::replace(&mut waiting, true) {
             conn.deadline.set_idle(conn.worker.now(), within);
         }
-        let over = conn.worker.is_closing() || conn.door.is_closing();
         match conn.deadline.poll_passed(cx) {
             Poll::Ready(()) if conn.deadline.is_due(conn.worker.now()) => Poll::Ready(false),
-            Poll::Ready(()) if over => match conn.worker.spares() {
-                None if conn.requests > 0 => Poll::Ready(false),
-                // Its next request may be on the way, or its first, or here and not told of yet.
-                spared => {
-                    let within = within.min(spared.unwrap_or(CLOSING));
-                    conn.deadline.bring_forward(conn.worker.now() + within);
-                    conn.deadline.poll_passed(cx).map(|()| false)
-                }
-            },
+            // Its next request may be on the way, or its first, or here and not told of yet.
+            Poll::Ready(()) if conn.is_closing() => {
+                let until = conn.worker.now() + conn.patience();
+                conn.deadline.bring_forward(until);
+                conn.deadline.poll_passed(cx).map(|()| false)
+            }
             // Woken to look whether its listener closes, and it does not.
             Poll::Ready(()) => {
                 conn.deadline.resume();
@@ -428,7 +442,8 @@ async fn is_http2<N: Net>(conn: &mut Conn<N>) -> bool {
     .await
 }
 
-/// How long the first request of a client is waited for when its listener closes: it has connected, and knows nothing of that.
+/// How long a request is waited for at least when a listener closes, by whom nothing was said of that: who has just connected, or
+/// been answered.
 pub(crate) const CLOSING: Duration = Duration::from_secs(1);
 
 /// The limits of a listener that has left the plan: what its last exchanges go by.

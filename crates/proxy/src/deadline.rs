@@ -72,9 +72,7 @@ impl Deadlines {
         for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
             if slot.idle.get() || slot.heeds.get() {
                 slot.passed.set(true);
-                if let Some(waker) = slot.waker.borrow_mut().take() {
-                    waker.wake();
-                }
+                slot.wake();
             }
         }
     }
@@ -98,11 +96,19 @@ impl Deadlines {
     /// Ends the waiting of all who wait for a backend of these numbers. Cost: one look per connection.
     pub(crate) fn cut(&self, numbers: &HashSet<u64>) {
         for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
-            if numbers.contains(&slot.serves.get()) && !slot.cut.replace(true) {
-                slot.passed.set(true);
-                if let Some(waker) = slot.waker.borrow_mut().take() {
-                    waker.wake();
-                }
+            if numbers.contains(&slot.serves.get()) {
+                slot.cut();
+            }
+        }
+    }
+
+    /// Ends the waiting of all who wait for a backend, and wakes everybody else to look whether they wait in vain. Cost: one look per
+    /// connection.
+    pub(crate) fn cut_all(&self) {
+        for slot in self.slots.borrow().iter().filter_map(Weak::upgrade) {
+            match slot.serves.get() {
+                0 => slot.wake(),
+                _ => slot.cut(),
             }
         }
     }
@@ -130,6 +136,18 @@ impl Slot {
     fn end(&self) {
         self.at.set(0);
         self.passed.set(true);
+        self.wake();
+    }
+
+    /// What is under way at its backend ends.
+    fn cut(&self) {
+        if !self.cut.replace(true) {
+            self.passed.set(true);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -180,12 +198,10 @@ impl Deadline {
         self.0.heeds.set(true);
     }
 
-    /// From here on, waiting ends at `at`, or when it was to end if that is sooner.
+    /// From here on, waiting ends at `at`, or when it was to end if that is sooner; who was to be told before is told again.
     pub(crate) fn bring_forward(&self, at: Instant) {
         self.0.at.set(self.0.at.get().min(at.as_nanos()));
         self.0.passed.set(self.0.cut.get());
-        self.0.idle.set(false);
-        self.0.heeds.set(false);
     }
 
     /// From here on, waiting has no end, and no backend is waited for.

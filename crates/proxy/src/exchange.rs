@@ -328,7 +328,11 @@ impl<N: Net> Exchange<'_, N> {
                             return Err(Unserved(failed.reason));
                         }
                         Err(Never::Refused) => {
-                            return Ok(give_up(conn, desk, failed.reason).await);
+                            let reason = match conn.worker.is_over() {
+                                true => Reason::InstanceDrained,
+                                false => failed.reason,
+                            };
+                            return Ok(give_up(conn, desk, reason).await);
                         }
                     }
                 }
@@ -380,13 +384,13 @@ impl<N: Net> Exchange<'_, N> {
         ask
     }
 
-    /// Whether the connection to the client lives on after this exchange, as far as is known.
+    /// Whether the connection to the client lives on after this exchange, as far as its request and its limits say.
     fn keeps(&self, conn: &Conn<N>, request: &RequestHead) -> bool {
         let worn = self
             .limits
             .requests
             .is_some_and(|most| conn.requests + 1 >= most);
-        request.keeps_connection() && !worn && !conn.worker.is_closing() && !conn.door.is_closing()
+        request.keeps_connection() && !worn
     }
 
     fn write_head(&self, conn: &Conn<N>, desk: &mut Desk) {
@@ -480,6 +484,7 @@ async fn unserved<N: Net>(
     course: &Course<'_>,
 ) -> Result<Next, Unserved> {
     match unpicked {
+        Unpicked::Over => Ok(reply::refuse(conn, desk, Reason::InstanceDrained).await),
         // Nobody waits for an answer any more.
         Unpicked::Gone => {
             desk.seen.reason = Reason::ClientGone;

@@ -209,6 +209,7 @@ async fn connected<N: Net>(
     let mut pick = picked.map_err(|unpicked| match unpicked {
         Unpicked::Refused(refusal) => Reason::Refused(refusal),
         Unpicked::Gone => Reason::ClientGone,
+        Unpicked::Over => Reason::InstanceDrained,
     })?;
     loop {
         flow.seen.attempts += 1;
@@ -350,7 +351,7 @@ async fn relay<N: Net>(
         Parted::Backend if silent => (Reason::BackendReset, Outcome::Broken(Fault::Reset)),
         Parted::Backend => (Reason::BodyBroken, Outcome::Completed),
         Parted::Idle | Parted::Stalled if conn.deadline.take_cut() => {
-            (Reason::BackendDrained, Outcome::Completed)
+            (conn.cut_for(), Outcome::Completed)
         }
         Parted::Idle => (Reason::IdleTimeout, Outcome::Completed),
         Parted::Stalled => (Reason::ClientStalled, Outcome::Completed),

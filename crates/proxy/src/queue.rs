@@ -20,6 +20,8 @@ pub(crate) enum Unpicked {
     Refused(Refusal),
     /// The client has gone meanwhile.
     Gone,
+    /// The instance ends.
+    Over,
 }
 
 /// What was asked for, at once where there is room. What was waited is added to `queued`; what comes of it behind `by` is refused.
@@ -54,6 +56,9 @@ async fn wait<N: Net>(
     deadline.set(until);
     let mut gone = pin!(conn.gone(half_close));
     let picked = poll_fn(|cx| {
+        if worker.is_over() {
+            return Poll::Ready(Err(Unpicked::Over));
+        }
         if let Poll::Ready(called) = waiting.poll(cx.waker(), worker.now()) {
             return Poll::Ready(called.map_err(Unpicked::Refused));
         }

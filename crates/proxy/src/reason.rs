@@ -154,6 +154,7 @@ reasons! {
     ClientGone "client_gone" 499 Cancelled Client "The client went away while it waited for its answer.",
     ClientStalled "client_stalled" 499 Cancelled Client "The client took nothing of its answer for too long.",
     BackendDrained "backend_drained" 503 Unavailable Operator "The drain of the backend, or of its service, took too long: what was left there was cut.",
+    InstanceDrained "instance_drained" 503 Unavailable Nobody "The instance ended: when the drain's deadline had passed, no backend had answered.",
     Drained "drained" 499 Cancelled Nobody "The instance ended: what was left when the drain's deadline had passed was cut.",
     LocalResources "local_resources" 503 ResourceExhausted Machine "This machine lacks what a connection takes: descriptors, ports, memory.",
     BackendTls "backend_tls" 502 Unavailable Backend "Who answers is not the backend, or nothing was agreed on with it: its TLS handshake failed.",

@@ -28,13 +28,15 @@ const COMMANDS_KEPT: usize = 1024 * 1024;
 pub enum Command {
     /// Take connections here too.
     Listen(Listening),
-    /// Take what waits at the sockets of this key and no more; connections that came from them end with their exchange.
-    Close(Arc<str>),
+    /// Take what waits at the sockets of this key and no more; connections that came from them end with their exchange, and who is idle
+    /// may begin one within so long.
+    Close(Arc<str>, Duration),
     /// The same for all sockets, and for every connection.
-    Drain,
-    /// Leave what waits at all sockets to another process that has them too; every connection ends with its exchange, and who is
-    /// idle may begin one within so long.
+    Drain(Duration),
+    /// The same, but leave what waits at all sockets to another process that has them too.
     HandOver(Duration),
+    /// The time of all that drains is over: whoever waits for an answer is told so, the rest is cut.
+    Cut,
     /// End now.
     Stop,
 }
@@ -175,22 +177,23 @@ async fn run(
                 });
                 doors.entry(listening.key).or_default().push((door, end));
             }
-            Command::Close(key) => {
+            Command::Close(key, patience) => {
                 for (door, end) in doors.remove(&key).unwrap_or_default() {
-                    door.close();
+                    door.close(worker.now(), patience);
                     end.notify_one();
                 }
                 // Idle ones look again and see that their listener is closed; the others lose nothing by looking.
                 worker.deadlines.end_idle();
             }
-            Command::Drain => {
+            Command::Drain(patience) => {
                 end_all(&mut doors);
-                worker.close();
+                worker.close(patience);
             }
             Command::HandOver(patience) => {
                 end_all(&mut doors);
                 worker.hand_over(patience);
             }
+            Command::Cut => worker.cut(),
             Command::Stop => return,
         }
     }

@@ -82,7 +82,7 @@ impl<S: Sock> Tunnel<S> {
             Parted::Closed | Parted::BackendAway => Reason::Served,
             Parted::Client | Parted::ClientAway => Reason::ClientLeft,
             Parted::Backend => Reason::BodyBroken,
-            Parted::Idle | Parted::Stalled if conn.deadline.take_cut() => Reason::BackendDrained,
+            Parted::Idle | Parted::Stalled if conn.deadline.take_cut() => conn.cut_for(),
             Parted::Idle => Reason::IdleTimeout,
             Parted::Stalled => Reason::ClientStalled,
         };

@@ -63,10 +63,12 @@ pub struct Worker<N: Net> {
     generator: RefCell<fastrand::Rng>,
     scribe: RefCell<Scribe>,
     closing: Cell<bool>,
-    /// While it closes, who is idle may still ask once until then.
+    /// While it closes, who is idle may still begin an exchange until then.
     spared: Cell<Instant>,
     /// Whether what waits at its sockets is another process's to take.
     handed_over: Cell<bool>,
+    /// Whether nothing has any time left.
+    over: Cell<bool>,
     /// Connections of clients that are open.
     pub(crate) open: Cell<usize>,
     /// Panics that ended one connection and nothing else.
@@ -174,6 +176,7 @@ impl<N: Net> Worker<N> {
             closing: Cell::new(false),
             spared: Cell::new(Instant::ZERO),
             handed_over: Cell::new(false),
+            over: Cell::new(false),
             open: Cell::new(0),
             panics: Cell::new(0),
         }
@@ -281,18 +284,30 @@ impl<N: Net> Worker<N> {
         self.closing.get()
     }
 
-    /// From here on, connections end with the exchange that they carry; idle ones end now.
-    pub fn close(&self) {
+    /// From here on, connections end with the exchange that they carry; who is idle may begin one within `patience`: a client that has
+    /// just sent its next request must not find the connection closed.
+    pub fn close(&self, patience: Duration) {
+        self.spared.set(self.now() + patience);
         self.closing.set(true);
         self.deadlines.end_idle();
     }
 
-    /// As [`close`](Self::close), but another process takes what waits at the sockets, and who is idle may ask once more within
-    /// `patience`: a client that has just sent its next request must not find the connection closed.
+    /// As [`close`](Self::close), but another process takes what waits at the sockets.
     pub fn hand_over(&self, patience: Duration) {
         self.handed_over.set(true);
-        self.spared.set(self.now() + patience);
-        self.close();
+        self.close(patience);
+    }
+
+    /// Ends what is under way: a client whose answer has not begun is told that it will not, others are cut. To be followed by the
+    /// worker's end.
+    pub fn cut(&self) {
+        self.over.set(true);
+        self.deadlines.cut_all();
+    }
+
+    /// Whether nothing has any time left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     /// Whether what waits at its sockets is another process's to take.
@@ -300,10 +315,9 @@ impl<N: Net> Worker<N> {
         self.handed_over.get()
     }
 
-    /// For how long an idle connection is still heard although this closes. None: no longer.
-    pub(crate) fn spares(&self) -> Option<Duration> {
-        let left = self.spared.get().since(self.now());
-        (!left.is_zero()).then_some(left)
+    /// Until when an idle connection is still heard although this closes.
+    pub(crate) fn spared(&self) -> Instant {
+        self.spared.get()
     }
 
     /// Connections of clients that are open.

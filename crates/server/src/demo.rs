@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{run, say};
+use crate::{files, say};
 use backends::{CAST, Port};
 use frame::{Frame, Meter};
 use load::Tally;
@@ -100,7 +100,7 @@ fn size(text: &str) -> Result<Size, String> {
 }
 
 pub(crate) fn demo(arguments: &Arguments) -> ExitCode {
-    run::raise_open_files();
+    files::raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

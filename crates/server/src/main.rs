@@ -35,6 +35,12 @@ mod privileges;
 /// `run`
 mod run;
 
+/// Its configuration, read again.
+mod reload;
+
+/// How many files it may have open.
+mod files;
+
 /// `config show` and `schema`
 mod show;
 

@@ -1,9 +1,9 @@
 //! Owns `run`: the life of the process, from its first signal to its last.
 
 use std::future::pending;
-use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +12,30 @@ use clap::Args;
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_control::Control;
+use evenkeel_control::control::TICK_EVERY;
 use evenkeel_control::control::handover::Inherited;
-use evenkeel_control::control::{StartError, TICK_EVERY};
 use evenkeel_control::told::{self, Told};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::admin::Served;
-use crate::inputs::{Arguments, Read};
+use crate::files::raise_open_files;
+use crate::inputs::Arguments;
 use crate::log::Format;
 use crate::notify::Notify as SystemNotify;
 use crate::overlay::{self, Kept};
 use crate::privileges::Target;
+use crate::reload::{problems, reload};
 use crate::upgrade::door::{self, Asked};
 use crate::upgrade::heir::{self, Heir};
 use crate::upgrade::manifest::Given;
 use crate::upgrade::under_way::{Succeeded, UnderWay};
 use crate::upgrade::{Ask, WITHIN};
 use crate::watch::{LOOK_EVERY, Watch};
-use crate::{activation, admin, log, say, warned};
+use crate::{activation, admin, say, warned};
 
 /// What was asked for cannot be understood.
 const USAGE: u8 = 2;
@@ -45,8 +46,8 @@ const UNFINISHED: u8 = 3;
 /// Lines of one tick about names.
 const NEWS_LINES: usize = 10;
 
-/// Workers count their connections ten times a second; one that is stuck is not waited for.
-const COUNTED: Duration = Duration::from_secs(1);
+/// So long what is cut at the drain's deadline has to be said, and workers to count what is left; one that is stuck is not waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What `run` is told.
 #[derive(Args)]
@@ -107,7 +108,6 @@ fn started(
         .build()
         .map_err(said)?;
     runtime.block_on(async {
-        let drain = plan.drain;
         let told = Arc::new(Told::default());
         let wanted = told.wanted();
         let events: Arc<dyn Listener> = told;
@@ -134,13 +134,13 @@ fn started(
         let instance = Instance {
             control,
             admin,
-            drain,
             arguments,
             format,
             user: target.map(|target| target.user),
             notify: SystemNotify::from_environment(),
             upgrade: UnderWay::default(),
             kept: flags.overlay.keep(heir.is_some()),
+            again: false,
         };
         instance.kept.say(&instance.control);
         warned::of_running(&instance.control);
@@ -157,11 +157,6 @@ fn started(
 /// What a process finds that takes nobody's place.
 fn found(flags: &Flags, plan: &Plan) -> Result<Given, String> {
     Ok(activation::given(&plan.admin).wanting(flags.overlay.read()?))
-}
-
-/// Says what is wrong with a configuration.
-fn problems(format: Format, read: &Read) {
-    log::problems(format, &read.shown, &read.loaded.problems, &read.sources);
 }
 
 /// An instance begins when what its names stand for is known, or after ten seconds: until then the one before it serves.
@@ -189,8 +184,6 @@ fn alone(heir: Heir, left: &[Inherited]) -> std::io::Result<()> {
 struct Instance<'a> {
     control: Control,
     admin: Served,
-    /// How long it drains.
-    drain: Duration,
     arguments: &'a Arguments,
     format: Format,
     /// Whom the process has become.
@@ -198,6 +191,8 @@ struct Instance<'a> {
     notify: SystemNotify,
     upgrade: UnderWay,
     kept: Kept,
+    /// A reload was asked for while an upgrade is under way.
+    again: bool,
 }
 
 /// Says whom the process has become, and what that user cannot do.
@@ -215,6 +210,11 @@ struct Signals {
     hangup: Signal,
     reopen: Signal,
     upgrade: Signal,
+    end: Ends,
+}
+
+/// Those that ask for the end.
+struct Ends {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -226,10 +226,22 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             reopen: signal(SignalKind::user_defined1())?,
             upgrade: signal(SignalKind::user_defined2())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
+            end: Ends {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                quit: signal(SignalKind::quit())?,
+            },
         })
+    }
+}
+
+impl Ends {
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
     }
 }
 
@@ -245,6 +257,8 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
     let mut alive = this.notify.watchdog.map(interval);
     let mut watch = Watch::begin(&this.control.live().plan);
     let mut asked = this.questions();
+    // When it drains, once it is to end.
+    let mut leaves: Option<Pin<Box<Sleep>>> = None;
     let succeeded = loop {
         tokio::select! {
             _ = looks.tick(), if !this.upgrade.is_begun() => watch.look(&mut this.control),
@@ -262,23 +276,36 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
                 this.kept.follow(&this.control);
             }
             () = next(alive.as_mut()) => this.notify.alive(),
-            _ = signals.hangup.recv() => this.reload(),
+            _ = signals.hangup.recv(), if leaves.is_none() => this.reload(),
             _ = signals.reopen.recv() => this.control.reopen(),
-            _ = signals.upgrade.recv() => {
+            _ = signals.upgrade.recv(), if leaves.is_none() => {
                 let ask = Ask { binary: None, within: WITHIN };
                 this.upgrade.begin(&this.control, &this.admin, ask, None);
             }
-            Some((ask, reply)) = asked.recv() => {
+            Some((ask, reply)) = asked.recv(), if leaves.is_none() => {
                 this.upgrade.begin(&this.control, &this.admin, ask, Some(reply));
             }
             succeeded = this.upgrade.outcome() => {
                 if succeeded.is_some() {
                     break succeeded;
                 }
+                if std::mem::take(&mut this.again) {
+                    this.reload();
+                }
             }
-            _ = signals.terminate.recv() => break None,
-            _ = signals.quit.recv() => break None,
-            _ = signals.interrupt.recv() => break None,
+            () = signals.end.asked() => {
+                // Who asks twice does not want to wait.
+                let delay = match leaves {
+                    None => this.leave().await,
+                    Some(_) => Duration::ZERO,
+                };
+                if delay.is_zero() {
+                    break None;
+                }
+                info!("ends: not ready from now on, drains in {delay:?}");
+                leaves = Some(Box::pin(sleep(delay)));
+            }
+            () = over(leaves.as_mut()) => break None,
         }
     };
     // Who asks now is told that this process ends.
@@ -289,6 +316,13 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
 async fn next(interval: Option<&mut Interval>) {
     match interval {
         Some(interval) => _ = interval.tick().await,
+        None => pending().await,
+    }
+}
+
+async fn over(sleep: Option<&mut Pin<Box<Sleep>>>) {
+    match sleep {
+        Some(sleep) => sleep.await,
         None => pending().await,
     }
 }
@@ -315,6 +349,14 @@ impl Instance<'_> {
         })
     }
 
+    /// Says that it ends, and for how long it serves all the same.
+    async fn leave(&mut self) -> Duration {
+        self.notify.stopping();
+        self.control.announce();
+        self.upgrade.cancel().await;
+        self.control.live().plan.drain.delay
+    }
+
     /// Drains: by a signal, or as another process serves.
     async fn end(
         mut self,
@@ -322,28 +364,32 @@ impl Instance<'_> {
         mut signals: Signals,
         mut ticks: Interval,
     ) -> ExitCode {
-        let drain = self.drain;
+        let drain = self.control.live().plan.drain.within;
         match &mut succeeded {
             Some(succeeded) => {
                 let process = succeeded.successor.child.id();
                 info!("upgraded: process {process} serves, this one drains, at most {drain:?}");
                 self.notify.succeeded_by(process);
-                self.control.give_up(&succeeded.unwanted, drain / 2);
+                self.control.give_up(&succeeded.unwanted);
                 self.admin.give_up();
                 self.kept.give_up();
                 succeeded.reply();
+                if self.again {
+                    // It may have read what is to be read before that was written.
+                    succeeded.hang_up();
+                }
                 // It hears that it is alone.
                 let _ = succeeded.successor.told.shutdown(Shutdown::Both);
             }
             None => {
                 info!("draining, at most {drain:?}");
-                self.notify.stopping();
-                self.upgrade.cancel().await;
                 self.control.drain();
             }
         }
         let deadline = ticks.tick().await + drain;
-        loop {
+        // Until when what is cut has time to be told.
+        let mut last = None;
+        let code = loop {
             tokio::select! {
                 now = ticks.tick() => {
                     self.control.tick();
@@ -352,39 +398,63 @@ impl Instance<'_> {
                         succeeded = None;
                     }
                     self.kept.follow(&self.control);
-                    if let Some(code) = drained(&self.control, now, deadline) {
-                        self.kept.finish(&self.control).await;
-                        return code;
+                    match self.control.left() {
+                        Some(0) if last.is_some() => break ExitCode::from(UNFINISHED),
+                        Some(0) => {
+                            info!("drained");
+                            break ExitCode::SUCCESS;
+                        }
+                        left => match last {
+                            Some(last) if now >= last => break ExitCode::from(UNFINISHED),
+                            None if now >= deadline + counted(left) => {
+                                last = Some(now + LAST_WORDS);
+                                cut(&self.control, left);
+                            }
+                            _ => {}
+                        },
                     }
                 }
                 _ = signals.reopen.recv() => self.control.reopen(),
                 // Who asks twice does not want to wait.
-                _ = signals.interrupt.recv() => {
-                    self.kept.finish(&self.control).await;
-                    return ExitCode::from(UNFINISHED);
-                }
+                _ = signals.end.interrupt.recv() => break ExitCode::from(UNFINISHED),
             }
-        }
+        };
+        self.kept.finish(&self.control).await;
+        code
     }
 
     /// Reads the configuration again. Whatever is wrong with it changes nothing.
     fn reload(&mut self) {
+        self.notify.reloading();
         if self.upgrade.is_begun() {
-            // The new process reads it too, and has the sockets of the old one.
-            error!("not reloaded: an upgrade is under way");
+            // The new process has the sockets of this one, and may have read before what is to be read now.
+            info!("reloads when the upgrade is over");
+            self.again = true;
             return;
         }
-        self.notify.reloading();
-        if let Some(drain) = reload(
+        reload(
             &mut self.control,
             self.arguments,
             self.format,
             self.user.as_deref(),
-        ) {
-            self.drain = drain;
-        }
+        );
         self.notify.ready();
     }
+}
+
+/// So long it is waited for a number of those that are left.
+fn counted(left: Option<usize>) -> Duration {
+    left.map_or(LAST_WORDS, |_| Duration::ZERO)
+}
+
+/// Ends what has outstayed the drain.
+fn cut(control: &Control, left: Option<usize>) {
+    let open = left.map_or_else(
+        || "connections of a worker that does not answer".into(),
+        |open| format!("{open} connections"),
+    );
+    warn!("{open} are cut: the drain's deadline has passed");
+    control.cut_all();
 }
 
 /// Says what happened to names that stand for backends; when much happens at once, the first of it.
@@ -396,79 +466,5 @@ fn names(control: &mut Control) {
     match news.len().saturating_sub(NEWS_LINES) + untold {
         0 => {}
         more => warn!(more, "more happened to names; see the metrics"),
-    }
-}
-
-fn drained(control: &Control, now: Instant, deadline: Instant) -> Option<ExitCode> {
-    let open = match control.left() {
-        Some(0) => {
-            info!("drained");
-            return Some(ExitCode::SUCCESS);
-        }
-        Some(open) if now >= deadline => format!("{open} connections"),
-        None if now >= deadline + COUNTED => "connections of a worker that does not answer".into(),
-        _ => return None,
-    };
-    warn!("{open} are cut: the drain's deadline has passed");
-    Some(ExitCode::from(UNFINISHED))
-}
-
-/// Reads the configuration again. Some: it was taken, and drains so long. Whatever is wrong with it changes nothing.
-fn reload(
-    control: &mut Control,
-    arguments: &Arguments,
-    format: Format,
-    user: Option<&str>,
-) -> Option<Duration> {
-    let read = match arguments.read() {
-        Ok(read) => read,
-        Err(error) => {
-            control.refused();
-            error!("not reloaded: {error}");
-            return None;
-        }
-    };
-    problems(format, &read);
-    let Some(plan) = read.loaded.plan else {
-        control.refused();
-        error!("not reloaded: the configuration has errors; the old one goes on");
-        return None;
-    };
-    let drain = plan.drain;
-    match control.reload(plan) {
-        Ok(changes) => {
-            info!("reloaded: {}", changes.to_string().replace('\n', "; "));
-            warned::of_running(control);
-            Some(drain)
-        }
-        Err(error) => {
-            let why = denied(&error, user);
-            error!("not reloaded: {error}{why}; the old configuration goes on");
-            None
-        }
-    }
-}
-
-/// What a process that has dropped its privileges cannot bind any more.
-fn denied(error: &StartError, user: Option<&str>) -> String {
-    match (error, user) {
-        (StartError::Bind(_, error), Some(user)) if error.kind() == ErrorKind::PermissionDenied => {
-            format!(
-                " to user {user}, which this process has become: only a new start, as root, can bind it"
-            )
-        }
-        _ => String::new(),
-    }
-}
-
-/// Every connection is two descriptors: takes as many as the process may have.
-pub(crate) fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        warn!("the limit of open files could not be raised");
     }
 }

@@ -12,9 +12,10 @@ use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, Servic
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
-    FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, Protocol, ResolverPlan,
-    RewritePlan, RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan, UpstreamPlan, Workers,
+    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, DrainPlan,
+    ErrorPages, FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, Protocol,
+    ResolverPlan, RewritePlan, RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan,
+    UpstreamPlan, Workers,
 };
 
 use super::Kind;
@@ -149,7 +150,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         trusted_proxies: Vec::new(),
         access_log: None,
         workers: Workers::Auto,
-        drain: Duration::from_secs(30),
+        drain: DrainPlan::default(),
         listeners: vec![listener],
         rules: rules(chance),
         services: (0..SERVICES.len())

@@ -142,6 +142,6 @@ fn drains(world: &World) {
         stage.sleep(after).await;
         ledger.fault("drain");
         closing.set(true);
-        worker.close();
+        worker.close(Duration::from_secs(5));
     });
 }

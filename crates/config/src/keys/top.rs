@@ -1,8 +1,8 @@
-//! Owns the keys at the top, of `admin:` and of `resolver:`.
+//! Owns the keys at the top, of `admin:`, `drain:` and `resolver:`.
 
 use super::{ACCESS_LOG, Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written};
 use crate::limits;
-use crate::plan::ResolverPlan;
+use crate::plan::{DrainPlan, ResolverPlan};
 
 /// A whole configuration. What is missing shows only when all files are read.
 pub(crate) static TOP: Keys = Keys {
@@ -39,9 +39,9 @@ static TOP_KEYS: &[Key] = &[
     ),
     key(
         "drain",
-        Shape::Duration,
-        Absent::Is(|| written::duration(limits::DRAIN)),
-        "On SIGTERM, exchanges in flight get so long.",
+        Shape::Short(Some("within"), &DRAIN),
+        Absent::Defaults,
+        "How the instance ends on SIGTERM, and how listeners do.",
     ),
     key(
         "user",
@@ -109,6 +109,33 @@ pub(crate) static ADMIN: Keys = Keys {
             Shape::Text,
             Absent::No("no second address"),
             "A second address with `/metrics`, `/livez` and `/readyz` only.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `drain:`
+pub(crate) static DRAIN: Keys = Keys {
+    place: "drain",
+    what: "drain",
+    keys: &[
+        key(
+            "within",
+            Shape::Duration,
+            Absent::Is(|| written::duration(DrainPlan::default().within)),
+            "Exchanges in flight get so long; then they are cut.",
+        ),
+        key(
+            "delay",
+            Shape::Duration,
+            Absent::Is(|| written::duration(DrainPlan::default().delay)),
+            "Before that: `/readyz` says 503, and everything is served as ever, until balancers in front have seen it.",
+        ),
+        key(
+            "idle",
+            Shape::Duration,
+            Absent::Is(|| written::duration(DrainPlan::default().idle)),
+            "Connections that wait for a request may begin one so long, at most half of `within`. Of listeners that close while the instance goes on, it is that half.",
         ),
     ],
     one_of: &[],

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_balance::carried::CarriedService;
@@ -101,14 +100,16 @@ impl Control {
     }
 
     /// Leaves the sockets to the process that was given them, but for those of these keys, which it has no use for: of those what
-    /// waits is taken first. Open connections end with their exchange, and who is idle may begin one more within `patience`.
-    pub fn give_up(&mut self, unwanted: &[Arc<str>], patience: Duration) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// waits is taken first. Open connections end with their exchange, and who is idle may begin one more within the plan's time.
+    pub fn give_up(&mut self, unwanted: &[Arc<str>]) {
+        let patience = self.published.load().plan.drain.patience();
+        self.announce();
+        self.ending = true;
         self.checkers.clear();
         self.names.stop();
         for (key, mut open) in std::mem::take(&mut self.open) {
             if unwanted.contains(&key) {
-                self.tell(|| thread::Command::Close(key.clone()));
+                self.tell(|| thread::Command::Close(key.clone(), patience));
             } else if let Some(file) = &mut open.file {
                 file.leave();
             }

@@ -131,10 +131,11 @@ impl Control {
             let of_it = |(key, open): (&Arc<str>, &super::Open)| {
                 (open.listener == plan.name).then(|| key.clone())
             };
+            let patience = live.plan.drain.patience();
             let keys: Vec<_> = self.open.iter().filter_map(of_it).collect();
             for key in keys {
                 self.open.remove(&key);
-                self.tell(|| thread::Command::Close(key.clone()));
+                self.tell(|| thread::Command::Close(key.clone(), patience));
             }
         } else if changed {
             let bindable = self.overlay.bindable(&live.plan);

@@ -172,8 +172,7 @@ pub(super) async fn make<N: Net>(
                     Ok(opened) => opened,
                     Err(unopened) => {
                         let took = (desk.seen.connect, opening.within);
-                        let now = conn.worker.now();
-                        return exchange.unopened(pick, &unopened, took, course, now);
+                        return exchange.unopened(conn, pick, &unopened, took, course);
                     }
                 }
             }

@@ -223,11 +223,7 @@ async fn write<N: Net>(
     let worn = limits
         .requests
         .is_some_and(|most| conn.requests + 1 >= most);
-    let keep = used_up
-        && request.keeps_connection()
-        && !worn
-        && !conn.worker.is_closing()
-        && !conn.door.is_closing();
+    let keep = used_up && request.keeps_connection() && !worn && !conn.is_closing();
     let out = &mut desk.downward;
     out.clear();
     let date = date::text(conn.worker.net.since_1970());

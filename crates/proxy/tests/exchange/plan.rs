@@ -8,9 +8,9 @@ use evenkeel_balance::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, ErrorPages,
-    ListenerPlan, PathHandling, Protocol, ResolverPlan, RulePlan, ServicePlan, UpstreamPlan,
-    Workers,
+    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, DrainPlan,
+    ErrorPages, ListenerPlan, PathHandling, Protocol, ResolverPlan, RulePlan, ServicePlan,
+    UpstreamPlan, Workers,
 };
 
 /// A plan of one listener and one service over these backends.
@@ -86,7 +86,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         trusted_proxies: Vec::new(),
         access_log: None,
         workers: Workers::Auto,
-        drain: Duration::from_secs(30),
+        drain: DrainPlan::default(),
         listeners: vec![listener],
         rules: vec![rule],
         services: vec![service],

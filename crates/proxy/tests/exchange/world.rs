@@ -90,8 +90,12 @@ impl Proxy {
 
     /// Takes no more connections, and ends those that are open with their exchange.
     pub(crate) fn drain(&self) {
+        self.tell(|| Command::Drain(Duration::ZERO));
+    }
+
+    pub(crate) fn tell(&self, command: impl Fn() -> Command) {
         for worker in &self.workers {
-            worker.commands.blocking_send(Command::Drain).unwrap();
+            worker.commands.blocking_send(command()).unwrap();
         }
     }
 

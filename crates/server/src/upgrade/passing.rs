@@ -130,7 +130,7 @@ mod tests {
     /// stream goes on.
     #[test]
     fn text_and_sockets_arrive_in_order_and_close_at_exec() {
-        crate::run::raise_open_files();
+        crate::files::raise_open_files();
         let (one, two) = UnixStream::pair().unwrap();
         let datagrams = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into();
         let kinds: [OwnedFd; 3] = [

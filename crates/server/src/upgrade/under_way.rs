@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use evenkeel_control::{Control, room};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -40,6 +41,14 @@ impl Succeeded {
     pub(crate) fn reply(&mut self) {
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(Ok(self.successor.child.id()));
+        }
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        let process = i32::try_from(self.successor.child.id()).ok();
+        if let Some(process) = process.and_then(Pid::from_raw) {
+            let _ = kill_process(process, Signal::HUP);
         }
     }
 

@@ -30,7 +30,7 @@ fn show_prints_what_holds_and_where_it_comes_from() {
         })
     };
     for (value, origin) in [
-        ("drain: 5s", "conf/2.yaml:1:8"),
+        ("within: 5s", "conf/2.yaml:1:8"),
         ("- address: 10.0.0.1:7", "conf/1.yaml:5:7"),
         ("connect: 3s", "default"),
     ] {
@@ -94,7 +94,8 @@ fn the_schema_is_json() {
         "https://json-schema.org/draft/2020-12/schema"
     );
     let drain = &schema["properties"]["drain"];
-    assert_eq!(drain["default"], "30s");
+    let within = &drain["anyOf"][1]["properties"]["within"];
+    assert_eq!(within["default"], "30s", "{drain}");
     assert!(
         schema["properties"]["admin"]["properties"]
             .get("tokens")

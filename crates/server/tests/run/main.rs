@@ -11,6 +11,7 @@ mod crowd;
 mod demo;
 mod deploy;
 mod dns;
+mod drains;
 mod explain;
 mod explained;
 mod grpc;

@@ -590,7 +590,11 @@ fn clients_are_steered_away_from_a_listener_and_back() {
         "listeners: {{ side: {{ bind: \"unix:{}\" }}, ",
         path.display()
     );
-    let text = |more: &str| pair.text("", "", more).replace("listeners: { ", &own);
+    let drain = "drain: { within: 4s }\nlisteners: { ";
+    let text = |more: &str| {
+        let text = pair.text("", "", more).replace("listeners: { ", drain);
+        text.replace("listeners: { ", &own)
+    };
     let mut keel = pair.run(&text(""));
     let kept = || {
         let mut stream = UnixStream::connect(&path).unwrap();
@@ -607,6 +611,7 @@ fn clients_are_steered_away_from_a_listener_and_back() {
         stream
     };
     let mut idle = kept();
+    let mut asks = kept();
     // One whose request is half there: it is answered, and told that the connection ends.
     let mut half = kept();
     half.write_all(b"GET /who HTTP/1.1\r\n").unwrap();
@@ -618,8 +623,13 @@ fn clients_are_steered_away_from_a_listener_and_back() {
         (&done["state"], &done["changed"]),
         (&"draining".into(), &true.into())
     );
+    asks.write_all(ASKS.replace("Connection: close\r\n", "").as_bytes())
+        .unwrap();
+    let mut answer = String::new();
+    asks.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("Connection: close"), "{answer}");
     let mut end = [0];
-    assert_eq!(idle.read(&mut end).unwrap(), 0, "it is idle, and ends");
+    assert_eq!(idle.read(&mut end).unwrap(), 0, "it rests on, and ends");
     half.write_all(b"Host: a\r\n\r\n").unwrap();
     let mut answer = String::new();
     half.read_to_string(&mut answer).unwrap();

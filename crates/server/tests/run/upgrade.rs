@@ -278,7 +278,7 @@ fn one_at_a_time_and_none_outlives_who_began_it() {
     assert!(said.contains("another upgrade is under way"), "{said}");
     assert_eq!(output.status.code(), Some(1));
     keel.signal("-HUP");
-    keel.until_any("not reloaded: an upgrade is under way\n");
+    keel.until_any("reloads when the upgrade is over\n");
     // The new process was told what is wanted: what is asked for now would be lost.
     let asks = ["-X", "POST", "-H", "X-Evenkeel: 1", "-w", " %{http_code}"];
     let refused = keel.asked(&asks, "/v1/services/api/drain");

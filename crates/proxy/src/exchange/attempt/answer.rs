@@ -117,9 +117,10 @@ impl<N: Net> Try<'_, '_, N> {
         }
     }
 
-    /// The backend's drain has taken too long: ours to end, and held against nobody.
+    /// A drain has taken too long: ours to end, and held against nobody.
     fn cut(self, bytes: u64) -> Attempted {
-        self.client_left(bytes, Reason::BackendDrained)
+        let reason = self.conn.cut_for();
+        self.client_left(bytes, reason)
     }
 
     /// The backend broke off within an answer that the client has begun to hear; it may have said an `error`.
@@ -197,7 +198,9 @@ impl<N: Net> Try<'_, '_, N> {
         // While the body still comes nobody knows whether it will come whole, or at all (`100 Continue`): the connection ends
         // with this answer, and a client that is not told so may send its next request into nothing.
         let used_up = self.upload_over && !self.upload_broken;
-        let keep = self.course.keep && framing != Framing::UntilClose && used_up;
+        // Now, not when it was asked: backends may think for long.
+        let stays = self.course.keep && !self.conn.is_closing();
+        let keep = stays && framing != Framing::UntilClose && used_up;
         let reply = Reply {
             framing,
             version,

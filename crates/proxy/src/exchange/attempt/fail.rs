@@ -131,7 +131,11 @@ impl<N: Net> Try<'_, '_, N> {
     fn ended_here(&self, heard: &Heard, now: Instant) -> Option<(Reason, Outcome)> {
         match heard {
             Heard::Nothing { .. } if self.conn.deadline.take_cut() => {
-                Some((Reason::BackendDrained, Outcome::ClientLeft))
+                let reason = match self.conn.worker.is_over() {
+                    true => Reason::InstanceDrained,
+                    false => Reason::BackendDrained,
+                };
+                Some((reason, Outcome::ClientLeft))
             }
             Heard::Nothing { .. } if self.course.is_over(now) => {
                 Some((Reason::CallTimeout, self.silent(now)))

@@ -12,7 +12,7 @@ use evenkeel_wire::{Framing, ResponseHead, date};
 
 use super::{Attempted, Course, Ended, Try, unsent};
 use crate::carrier::Carrier;
-use crate::connection::Next;
+use crate::connection::{Conn, Next};
 use crate::exchange::Exchange;
 use crate::exchange::call::{STATUS, fair, per_try, put_status};
 use crate::net::Net;
@@ -107,12 +107,13 @@ impl<N: Net> Exchange<'_, N> {
     /// over before, that is the backend's if it was long for what is usual.
     pub(super) fn unopened(
         &self,
+        conn: &Conn<N>,
         pick: Pick<Held>,
         unopened: &Unopened,
         (took, within): (Option<Duration>, Duration),
         course: &Course<'_>,
-        now: Instant,
     ) -> Attempted {
+        let now = conn.worker.now();
         let limits = &self.seat.live.plan.limits;
         let fair = || fair(pick.usual(), per_try(&self.rule.beside, limits, None));
         let slow = || took.is_some_and(|took| took >= fair());
@@ -122,6 +123,9 @@ impl<N: Net> Exchange<'_, N> {
                 let outcome = fault.map_or(Outcome::ClientLeft, Outcome::Broken);
                 pick.finish(outcome, now);
                 return Attempted::Ended(Ended::gone(0));
+            }
+            Unopened::Failed(..) if conn.worker.is_over() => {
+                (None, unsent(None, Reason::InstanceDrained))
             }
             // By the client's time, after which nobody is tried.
             Unopened::Failed(fault, _) if course.is_over(now) => {

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::{ASKS, Line, WEB, nginx, text};
+use super::{ASKS, Line, WEB, nginx, script, text};
 use crate::process::{Evenkeel, Folder, PATIENCE, hold, rest};
 
 /// What a manager of services would hear.
@@ -250,4 +250,62 @@ fn sockets_of_another_process_are_not_its_own() {
         "{said}"
     );
     assert_eq!(output.status.code(), Some(1), "{said}");
+}
+
+/// What is to be read while another process begins is read by whoever serves then, and the manager hears both ends of that.
+#[test]
+fn a_reload_within_an_upgrade_is_done_by_whoever_serves_then() {
+    let folder = Folder::new("reload-upgrade");
+    let server = nginx(&folder);
+    let path = folder.path().join("notify");
+    let manager = Manager::listen(&path);
+    let file = folder.write("keel.yaml", &text("workers: 1", WEB, server.address));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command
+        .args(["run", "-c"])
+        .arg(&file)
+        .env("NOTIFY_SOCKET", &path);
+    let mut keel = Evenkeel::started(command);
+    assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
+    let go = folder.path().join("go");
+    let made = Command::new("mkfifo").arg(&go).status().unwrap();
+    assert!(made.success());
+    for (end, outcome) in [
+        ("exit 1", "not upgraded: "),
+        ("exec \"$KEEL\" \"$@\"", "upgraded: process "),
+    ] {
+        let text = format!(
+            "#!/bin/sh\nread go <{}\nKEEL={}\n{end}\n",
+            go.display(),
+            env!("CARGO_BIN_EXE_evenkeel")
+        );
+        let waits = script(&folder, "waits", &text);
+        let mut asks = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .args(["upgrade", "--admin", &keel.admin.to_string(), "--binary"])
+            .arg(&waits)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        keel.until_any(" is started");
+        keel.signal("-HUP");
+        keel.until_any("reloads when the upgrade is over");
+        assert!(manager.hears().starts_with("RELOADING=1\n"));
+        // Whoever begins reads what goes.
+        std::fs::write(&go, "go\n").unwrap();
+        keel.until_any(outcome);
+        let failed = outcome.starts_with("not ");
+        if !failed {
+            keel.until_any(" drained\n");
+            assert!(manager.hears().starts_with("MAINPID="));
+            assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
+        }
+        assert_eq!(asks.wait().unwrap().success(), !failed);
+        assert!(manager.hears().starts_with("RELOADING=1\n"));
+        assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
+        assert_eq!(keel.page("/livez"), "alive\n");
+    }
+    let status: serde_json::Value = serde_json::from_str(&keel.page("/v1/status")).unwrap();
+    let process = status["process"].as_u64().unwrap();
+    let _line = Line(vec![process.try_into().unwrap()]);
+    assert_eq!(keel.said.matches("reloaded: ").count(), 2, "{}", keel.said);
 }
