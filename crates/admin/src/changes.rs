@@ -154,6 +154,8 @@ struct Changed {
     changed: bool,
     state: &'static str,
     in_flight: u64,
+    /// Earlier processes that drain since an upgrade: they may have more in flight.
+    predecessors: usize,
     /// Until what is in flight is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     cut_after_seconds: Option<f64>,
@@ -165,6 +167,7 @@ impl std::convert::From<Done> for Changed {
             changed: done.changed,
             state: done.state,
             in_flight: done.in_flight,
+            predecessors: done.predecessors,
             cut_after_seconds: done.within.map(|within| within.as_secs_f64()),
         }
     }

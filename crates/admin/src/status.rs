@@ -10,6 +10,8 @@ pub(crate) struct Status {
     version: &'static str,
     process: u32,
     draining: bool,
+    /// Processes that this one took over from, and that still drain: what they have in flight is not counted here.
+    predecessors: usize,
     uptime_seconds: f64,
     workers: usize,
     contained_panics: u64,
@@ -117,6 +119,7 @@ impl From<Snapshot> for Status {
             version: env!("CARGO_PKG_VERSION"),
             process: std::process::id(),
             draining: seen.draining,
+            predecessors: seen.predecessors,
             uptime_seconds: seen.uptime.as_secs_f64(),
             workers: seen.workers,
             contained_panics: seen.contained_panics,

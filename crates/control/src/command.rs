@@ -46,8 +46,10 @@ pub struct Done {
     pub changed: bool,
     /// What is wanted now: `enabled`, `draining` or `disabled`.
     pub state: &'static str,
-    /// Attempts on the backend or service, or connections of the listener, that are under way.
+    /// Attempts on the backend or service, or connections of the listener, that are under way in this process.
     pub in_flight: u64,
+    /// Processes before this one that still drain, and may have more of them under way.
+    pub predecessors: usize,
     /// What is under way is cut after so long. None: never.
     pub within: Option<Duration>,
 }

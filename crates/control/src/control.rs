@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
@@ -61,6 +61,8 @@ pub struct Control {
     draining: Arc<AtomicBool>,
     /// It takes no more connections.
     ending: bool,
+    /// Processes before this one that drain.
+    predecessors: Arc<AtomicUsize>,
     reloads: Arc<Reloads>,
     log: AccessLog,
     ends: certificates::Ends,
@@ -157,6 +159,7 @@ impl Control {
             opened: 0,
             draining: Arc::default(),
             ending: false,
+            predecessors: Arc::default(),
             reloads: Arc::new(Reloads::begin()),
             log,
             ends: certificates::Ends::default(),

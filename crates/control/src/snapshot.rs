@@ -1,7 +1,7 @@
 //! Owns what is said of a running instance at one moment: plain values, for whoever encodes them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evenkeel_balance::pick::Refusal;
@@ -31,8 +31,10 @@ pub use backend::{Backend, reason};
 /// An instance at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// No more connections are taken.
+    /// It ends: it is not ready any more.
     pub draining: bool,
+    /// Processes before this one that still drain.
+    pub predecessors: usize,
     /// Since the start.
     pub uptime: Duration,
     /// Data-plane threads.
@@ -243,6 +245,7 @@ pub struct Watch {
     pub(crate) workers: Vec<Arc<WorkerState>>,
     pub(crate) clock: Clock,
     pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) predecessors: Arc<AtomicUsize>,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) names: Shared,
     pub(crate) log: (Arc<Counts>, Arc<Outlet>),
@@ -287,6 +290,7 @@ impl Watch {
         let listeners = live.plan.listeners.iter().zip(&live.doors).enumerate();
         Snapshot {
             draining: self.is_draining(),
+            predecessors: self.predecessors.load(Ordering::Relaxed),
             uptime: self.clock.uptime(),
             workers: self.workers.len(),
             contained_panics: self

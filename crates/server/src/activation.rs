@@ -27,6 +27,7 @@ pub(crate) fn given(plan: &AdminPlan) -> Given {
             ..Heritage::default()
         },
         admin,
+        ..Given::default()
     }
 }
 

@@ -253,7 +253,15 @@ fn change(admin: &Admin, what: &What<'_>, verb: &str, wait: bool) -> Result<Exit
         "{name} is {state}{already}, {left} {in_flight}{until}"
     )));
     say::out("\n");
-    if !wait || left == 0 {
+    let before = predecessors(&done);
+    if before > 0 && verb != "enable" {
+        let still = match before {
+            1 => "a process that drains since an upgrade".into(),
+            many => format!("{many} processes that drain since upgrades"),
+        };
+        say::out(&format!("{still} may have more there\n"));
+    }
+    if !wait || (left == 0 && before == 0) {
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -263,17 +271,27 @@ fn change(admin: &Admin, what: &What<'_>, verb: &str, wait: bool) -> Result<Exit
     runtime.block_on(waited(admin, what, within))
 }
 
-/// Waits until nothing is in flight. Past the deadline, what was left has been cut.
+/// Processes that the one that answers took over from, and that have not ended.
+fn predecessors(answer: &Value) -> u64 {
+    answer["predecessors"].as_u64().unwrap_or_default()
+}
+
+/// Waits until nothing is in flight, nor may be in a process that was upgraded: those end by their own deadline, and know nothing
+/// of this. Past the deadline, what was left here has been cut.
 async fn waited(admin: &Admin, what: &What<'_>, within: Option<f64>) -> Result<ExitCode, String> {
     let clock = Clock::start();
     let deadline = within.and_then(|within| Duration::try_from_secs_f64(within).ok());
     let deadline = deadline.map(|within| clock.now() + within);
     let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut ended = None;
     loop {
         looks.tick().await;
-        let now = clock.now();
-        if what.in_flight(&admin.ask("GET", "/v1/status")?) == 0 {
-            let cut = deadline.is_some_and(|deadline| now >= deadline);
+        let status = admin.ask("GET", "/v1/status")?;
+        if what.in_flight(&status) == 0 {
+            ended = ended.or_else(|| Some(clock.now()));
+        }
+        if let Some(ended) = ended.filter(|_| predecessors(&status) == 0) {
+            let cut = deadline.is_some_and(|deadline| ended >= deadline);
             say::out(if cut {
                 "what was left has been cut\n"
             } else {

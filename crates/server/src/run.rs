@@ -32,6 +32,7 @@ use crate::reload::{problems, reload};
 use crate::upgrade::door::{self, Asked};
 use crate::upgrade::heir::{self, Heir};
 use crate::upgrade::manifest::Given;
+use crate::upgrade::predecessors::Predecessors;
 use crate::upgrade::under_way::{Succeeded, UnderWay};
 use crate::upgrade::{Ask, WITHIN};
 use crate::watch::{LOOK_EVERY, Watch};
@@ -131,6 +132,10 @@ fn started(
         for one in given.heritage.listeners.iter().chain(&given.admin) {
             warn!("a socket that was passed to this process is at {}, where nothing listens: it is closed", one.place());
         }
+        let mut before = Predecessors::at(std::mem::take(&mut given.before));
+        if let Some(heir) = heir.as_ref() {
+            before.add(heir.predecessor().map_err(said)?);
+        }
         let instance = Instance {
             control,
             admin,
@@ -140,6 +145,7 @@ fn started(
             notify: SystemNotify::from_environment(),
             upgrade: UnderWay::default(),
             kept: flags.overlay.keep(heir.is_some()),
+            before,
             again: false,
         };
         instance.kept.say(&instance.control);
@@ -191,6 +197,8 @@ struct Instance<'a> {
     notify: SystemNotify,
     upgrade: UnderWay,
     kept: Kept,
+    /// Processes before this one that still drain.
+    before: Predecessors,
     /// A reload was asked for while an upgrade is under way.
     again: bool,
 }
@@ -269,6 +277,7 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
             }
             _ = ticks.tick() => {
                 this.control.hold(this.upgrade.is_begun());
+                this.control.preceded_by(this.before.left());
                 if this.control.tick() {
                     error!("a worker died and was replaced");
                 }
@@ -280,10 +289,10 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
             _ = signals.reopen.recv() => this.control.reopen(),
             _ = signals.upgrade.recv(), if leaves.is_none() => {
                 let ask = Ask { binary: None, within: WITHIN };
-                this.upgrade.begin(&this.control, &this.admin, ask, None);
+                this.upgrade.begin(&this.control, (&this.admin, &this.before), ask, None);
             }
             Some((ask, reply)) = asked.recv(), if leaves.is_none() => {
-                this.upgrade.begin(&this.control, &this.admin, ask, Some(reply));
+                this.upgrade.begin(&this.control, (&this.admin, &this.before), ask, Some(reply));
             }
             succeeded = this.upgrade.outcome() => {
                 if succeeded.is_some() {
@@ -378,8 +387,8 @@ impl Instance<'_> {
                     // It may have read what is to be read before that was written.
                     succeeded.hang_up();
                 }
-                // It hears that it is alone.
-                let _ = succeeded.successor.told.shutdown(Shutdown::Both);
+                // It hears that it is alone; when this process ends, that.
+                let _ = succeeded.successor.told.shutdown(Shutdown::Write);
             }
             None => {
                 info!("draining, at most {drain:?}");
@@ -392,6 +401,7 @@ impl Instance<'_> {
         let code = loop {
             tokio::select! {
                 now = ticks.tick() => {
+                    self.control.preceded_by(self.before.left());
                     self.control.tick();
                     if let Some(one) = succeeded.as_mut().and_then(Succeeded::has_failed) {
                         error!("the process that took over has ended: {one}");

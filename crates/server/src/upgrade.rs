@@ -21,6 +21,9 @@ pub(crate) mod manifest;
 /// Text and sockets from process to process.
 mod passing;
 
+/// Those before it.
+pub(crate) mod predecessors;
+
 /// The process that takes over, as it sees itself.
 pub(crate) mod heir;
 

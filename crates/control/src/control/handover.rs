@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_balance::carried::CarriedService;
@@ -97,6 +98,11 @@ impl Control {
     /// Whether another process has been told what this one knows: commands are refused while it has, since it would not know of them.
     pub fn hold(&mut self, held: bool) {
         self.held = held;
+    }
+
+    /// So many processes before this one still drain: what they serve is not counted here.
+    pub fn preceded_by(&self, processes: usize) {
+        self.predecessors.store(processes, Ordering::Relaxed);
     }
 
     /// Leaves the sockets to the process that was given them, but for those of these keys, which it has no use for: of those what

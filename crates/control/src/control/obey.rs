@@ -1,6 +1,7 @@
 //! Owns where commands are given, what becomes of them, and of what drains by them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use evenkeel_balance::backend::BackendId;
 use evenkeel_config::nearest::nearest;
@@ -26,6 +27,7 @@ impl Control {
                 .collect(),
             clock: self.clock,
             draining: self.draining.clone(),
+            predecessors: self.predecessors.clone(),
             reloads: self.reloads.clone(),
             names: self.names.book(),
             log: self.log.counts(),
@@ -78,11 +80,16 @@ impl Control {
                     changed,
                     state: if *drain { "draining" } else { "enabled" },
                     in_flight: in_flight.sum(),
+                    predecessors: self.before(),
                     within: drain.then_some(service.plan.limits.drain),
                 })
             }
             Command::Listener { listener, drain } => self.listener(&live, listener, *drain),
         }
+    }
+
+    fn before(&self) -> usize {
+        self.predecessors.load(Relaxed)
     }
 
     fn admin(
@@ -116,6 +123,7 @@ impl Control {
             changed: before != Some(is),
             state: word(is),
             in_flight: after.map_or(0, |one| one.counts.in_flight.into()),
+            predecessors: self.before(),
             within: number.and_then(|number| self.drains.left(number, self.clock.now())),
         })
     }
@@ -150,7 +158,8 @@ impl Control {
         Ok(Done {
             changed,
             state: if away { "draining" } else { "enabled" },
-            in_flight: door.open.load(std::sync::atomic::Ordering::Relaxed) as u64,
+            in_flight: door.open.load(Relaxed) as u64,
+            predecessors: self.before(),
             within: None,
         })
     }
@@ -159,8 +168,7 @@ impl Control {
     pub(super) fn steer(&self, live: &Live) {
         for (plan, door) in live.plan.listeners.iter().zip(&live.doors) {
             let away = self.overlay.is_away(&plan.name);
-            door.drained
-                .store(away, std::sync::atomic::Ordering::Relaxed);
+            door.drained.store(away, Relaxed);
         }
     }
 

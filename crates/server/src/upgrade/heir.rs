@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -62,6 +62,14 @@ fn descriptor(one: &Inherited) -> i32 {
 }
 
 impl Heir {
+    /// What tells when the process before this one has ended.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub(crate) fn predecessor(&self) -> std::io::Result<OwnedFd> {
+        self.stream.as_fd().try_clone_to_owned()
+    }
+
     /// Says that this process serves all but what is left over. Who does not hear it has ended, and nobody else has the sockets; one
     /// that has given this process up ends it.
     pub(crate) fn ready(&self, left: &[Inherited]) {

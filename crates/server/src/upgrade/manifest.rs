@@ -22,6 +22,8 @@ pub(crate) struct Given {
     pub(crate) heritage: Heritage,
     /// Admin addresses, by what is served there.
     pub(crate) admin: Vec<Inherited>,
+    /// What leads to processes before the one that gives: sockets that the text does not speak of.
+    pub(crate) before: Vec<OwnedFd>,
 }
 
 impl Given {
@@ -136,6 +138,7 @@ pub(super) fn read(text: &[u8], sockets: Vec<OwnedFd>) -> Result<Given, String> 
             },
         },
         admin,
+        before: sockets.collect(),
     })
 }
 

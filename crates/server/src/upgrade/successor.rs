@@ -53,7 +53,7 @@ pub(crate) struct Successor {
     pub(crate) child: Child,
     /// What it has no use for, of what it was given.
     pub(crate) unwanted: Vec<usize>,
-    /// It takes the end of this for a sign that it is alone.
+    /// It takes the end of what it reads here for a sign that it is alone, and the end of all for this process's.
     pub(crate) told: UnixStream,
 }
 

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
+use super::predecessors::Predecessors;
 use super::successor::{Order, Successor, Upgrading};
 use super::{Ask, manifest};
 use crate::admin::Served;
@@ -72,11 +73,17 @@ impl UnderWay {
     }
 
     /// Begins one, unless one is under way.
-    pub(crate) fn begin(&mut self, control: &Control, admin: &Served, ask: Ask, reply: Reply) {
+    pub(crate) fn begin(
+        &mut self,
+        control: &Control,
+        sockets: (&Served, &Predecessors),
+        ask: Ask,
+        reply: Reply,
+    ) {
         if self.is_begun() {
             return refused(reply, "another upgrade is under way".into());
         }
-        match order(control, admin, ask) {
+        match order(control, sockets, ask) {
             Ok((order, keys)) => {
                 info!("upgrade: {} is started", order.binary.display());
                 self.0 = Some(Begun {
@@ -125,7 +132,11 @@ impl UnderWay {
     }
 }
 
-fn order(control: &Control, admin: &Served, ask: Ask) -> Result<(Order, Vec<Arc<str>>), String> {
+fn order(
+    control: &Control,
+    (admin, before): (&Served, &Predecessors),
+    ask: Ask,
+) -> Result<(Order, Vec<Arc<str>>), String> {
     let said = |error: std::io::Error| error.to_string();
     let mut arguments = std::env::args_os();
     // As it was given, so that what stands there now is found.
@@ -137,7 +148,9 @@ fn order(control: &Control, admin: &Served, ask: Ask) -> Result<(Order, Vec<Arc<
     let handover = control.hand_over().map_err(|error| descriptors(&error))?;
     let (keys, listeners) = handover.listeners.into_iter().unzip();
     let admin = admin.hand_over().map_err(|error| descriptors(&error))?;
-    let (manifest, sockets) = manifest::write(listeners, admin, &handover.state.wanted)?;
+    let (manifest, mut sockets) = manifest::write(listeners, admin, &handover.state.wanted)?;
+    let earlier = before.hand_over().map_err(|error| descriptors(&error))?;
+    sockets.extend(earlier);
     let order = Order {
         binary: binary.map_or_else(|| std::env::current_exe().map_err(said), Ok)?,
         arguments: arguments.collect(),

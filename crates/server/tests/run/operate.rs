@@ -1,6 +1,6 @@
 //! What an operator changes of a running instance: by curl, by the command line, under load, over reloads.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::Value;
 
 use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest, until};
+use crate::upgrade::Line;
 
 const ASKS: &str = "GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -580,6 +581,57 @@ fn the_command_line_waits_for_a_drain_and_says_how_it_ended() {
     assert_eq!(waited.status.code(), Some(0), "{waited:?}");
     let said = String::from_utf8_lossy(&waited.stdout).into_owned();
     assert!(said.ends_with("nothing is in flight\n"), "{said}");
+}
+
+/// What an upgraded process still has under way is under way, though the one that is asked does not count it.
+#[test]
+fn a_drain_waits_for_the_process_before_the_upgrade() {
+    let folder = Folder::new("operate-upgraded");
+    let (backend, address) = own();
+    let mut keel = over(&folder, address, "");
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let client = hold(keel.address, request);
+    let (mut server, _) = backend.accept().unwrap();
+    until(&mut server, "\r\n\r\n");
+    let mut line = Line::default();
+    // Twice: the last of the line knows of the first, though the one between has ended.
+    for _ in 0..2 {
+        line.upgrade(&mut keel, &[]);
+    }
+    keel.until_any(" drained\n");
+    let predecessors = || {
+        let status: Value = serde_json::from_str(&keel.page("/v1/status")).unwrap();
+        status["predecessors"].as_u64().unwrap()
+    };
+    while predecessors() > 1 {
+        std::thread::yield_now();
+    }
+    let mut waits = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["backends", "drain", "api", "one", "--wait", "--admin"])
+        .arg(keel.admin.to_string())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(waits.stdout.take().unwrap());
+    let mut lines = String::new();
+    while lines.lines().count() < 2 {
+        assert!(said.read_line(&mut lines).unwrap() > 0, "{lines}");
+    }
+    assert!(lines.contains("is draining, 0 in flight; "), "{lines}");
+    let more = "a process that drains since an upgrade may have more there\n";
+    assert!(lines.ends_with(more), "{lines}");
+    // As often as it would have looked twice.
+    for _ in 0..20 {
+        assert_eq!(predecessors(), 1);
+        assert!(waits.try_wait().unwrap().is_none(), "it does not wait");
+    }
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes";
+    server.write_all(answer).unwrap();
+    assert!(rest(client).ends_with("yes"));
+    said.read_to_string(&mut lines).unwrap();
+    assert!(lines.ends_with("\nnothing is in flight\n"), "{lines}");
+    assert_eq!(waits.wait().unwrap().code(), Some(0));
+    assert_eq!(predecessors(), 0);
 }
 
 #[test]

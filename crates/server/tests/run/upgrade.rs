@@ -19,11 +19,11 @@ use crate::tls::{self, Authority};
 
 /// Processes that took over; each ends with its test.
 #[derive(Default)]
-struct Line(Vec<u32>);
+pub(crate) struct Line(Vec<u32>);
 
 impl Line {
     /// Upgrades, and says which process serves now.
-    fn upgrade(&mut self, keel: &mut Evenkeel, arguments: &[&str]) -> u32 {
+    pub(crate) fn upgrade(&mut self, keel: &mut Evenkeel, arguments: &[&str]) -> u32 {
         let output = upgrade(keel, arguments);
         let (out, said) = texts(&output);
         assert!(output.status.success(), "{out}{said} {}", keel.said);
