@@ -1,4 +1,5 @@
-//! What `cargo xtask counts` weighs: exchanges over connections in memory, and finding a rule among few and many.
+//! What `cargo xtask counts` weighs: exchanges over connections in memory, bringing a service to its backends, and finding a rule among
+//! few and many.
 //!
 //! `weigh --list` names the rows; `weigh <name> <repetitions>` runs one of them.
 #![expect(clippy::print_stdout, reason = "the rows are its output")]
@@ -17,8 +18,13 @@ mod world;
 
 use std::error::Error;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use evenkeel_balance::event::Listener;
+use evenkeel_balance::time::Instant;
+use evenkeel_proxy::live::Live;
 use evenkeel_proxy::rules::Rules;
 use world::{Http2, World};
 
@@ -27,6 +33,7 @@ fn list() {
     println!("exchange");
     println!("exchange-recorded");
     println!("exchange-http2");
+    println!("brought/1000");
     for kind in kinds::KINDS {
         let counts: &[usize] = match kind {
             "same-key" | "mixture" => &[10, 1_000, 10_000],
@@ -75,6 +82,21 @@ fn recorded(repetitions: u64) {
     black_box(recorded.outlet.dropped());
 }
 
+/// A service is brought to its 1,000 backends, every hundredth time: what that takes may not grow with their square.
+fn brought(repetitions: u64) {
+    let addresses: Vec<SocketAddr> = (1..=1_000)
+        .map(|port| ([127, 0, 0, 1], port).into())
+        .collect();
+    let events: Arc<dyn Listener> = Arc::new(());
+    let live = Live::join(plan::plan(&addresses), None, 1, &events, Instant::ZERO);
+    let service = &live.services[0];
+    for _ in 0..repetitions / 100 {
+        let members = black_box(&service.plan.backends);
+        service.state.update(members, Instant::ZERO);
+    }
+    assert_eq!(service.state.members(), addresses.len());
+}
+
 fn rules(name: &str, count: usize, repetitions: u64) {
     let kind = kinds::kind(name, count);
     let rules = Rules::new(&kind.rules);
@@ -90,6 +112,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["exchange", repetitions] => exchanges(repetitions.parse()?),
         ["exchange-recorded", repetitions] => recorded(repetitions.parse()?),
         ["exchange-http2", repetitions] => by_streams(repetitions.parse()?),
+        ["brought/1000", repetitions] => brought(repetitions.parse()?),
         [name, repetitions] => {
             let name = name.strip_prefix("rules/").ok_or("there is no such row")?;
             let (kind, count) = name.split_once('/').ok_or("a row is rules/kind/count")?;
