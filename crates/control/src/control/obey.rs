@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use evenkeel_balance::backend::BackendId;
 use evenkeel_config::nearest::nearest;
@@ -81,11 +82,20 @@ impl Control {
                     state: if *drain { "draining" } else { "enabled" },
                     in_flight: in_flight.sum(),
                     predecessors: self.before(),
-                    within: drain.then_some(service.plan.limits.drain),
+                    within: drain.then(|| self.cut_in(service)),
                 })
             }
             Command::Listener { listener, drain } => self.listener(&live, listener, *drain),
         }
+    }
+
+    /// How long until the last of what is under way there is cut: some may have begun to drain before.
+    fn cut_in(&self, service: &LiveService) -> Duration {
+        let (all, now) = (service.state.all(), self.clock.now());
+        let each = all
+            .iter()
+            .filter_map(|one| self.drains.left(one.number, now));
+        each.max().unwrap_or_default()
     }
 
     fn before(&self) -> usize {

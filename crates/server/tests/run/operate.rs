@@ -173,12 +173,34 @@ fn what_is_asked_wrongly_is_refused_in_words_and_changes_nothing() {
     let (_, body) = asked(&keel, "POST", rows[8].1, &[own]);
     assert_eq!(body["did_you_mean"], Value::Null);
     // By a name that was bound to this address.
-    let (status, _) = asked(&keel, "POST", &drain, &[own, "Host: evil.test"]);
-    assert_eq!(status, 421);
+    for host in ["Host: evil.test", "Host: keel"] {
+        let (status, body) = asked(&keel, "POST", &drain, &[own, host]);
+        assert_eq!((status, &body["reason"]), (421, &"not_your_host".into()));
+    }
     let kind = keel.asked(&["-X", "POST", "-w", "%{content_type}"], &drain);
     assert!(kind.ends_with("application/problem+json"), "{kind}");
-    let body = keel.asked(&["-H", own, "-d", "{\"for\":1}"], &drain);
-    assert!(body.contains("\"reason\":\"body\""), "{body}");
+    // What is refused before it is looked at is told in the same form.
+    let (small, large) = ("{\"for\":1}", "x".repeat(2000));
+    for (arguments, path, status, word) in [
+        (&["-d", small][..], &*drain, 400, "body"),
+        (&["-d", &large], &*drain, 413, "body"),
+        (&["-X", "POST"], "/v1/services/a%FF/drain", 400, "path"),
+        (&["-X", "POST"], "/v1/status", 405, "method"),
+    ] {
+        let arguments = [
+            arguments,
+            &["-H", own, "-w", "\n%{content_type} %{http_code}"],
+        ]
+        .concat();
+        let said = keel.asked(&arguments, path);
+        let (body, rest) = said.rsplit_once('\n').unwrap();
+        assert_eq!(rest, format!("application/problem+json {status}"), "{said}");
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            (&body["reason"], &body["status"]),
+            (&word.into(), &status.into())
+        );
+    }
     assert_eq!(answering(&keel), "one two");
 }
 
@@ -194,6 +216,29 @@ fn a_unix_socket_changes_what_loopback_does() {
         .unwrap();
     assert!(drains.status.success(), "{drains:?}");
     assert_eq!(answering(&keel), "one");
+    // So does whoever only asks, or has it upgraded.
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .args(arguments)
+            .args(["--admin", &to])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let process = || -> Value {
+        let status: Value = serde_json::from_str(&run(&["status"])).unwrap();
+        status["process"].clone()
+    };
+    assert_eq!(process(), keel.id());
+    let said = run(&["upgrade"]);
+    let now = process();
+    let _line = Line::of(u32::try_from(now.as_u64().unwrap()).unwrap());
+    let before = keel.id();
+    assert_eq!(
+        said,
+        format!("upgraded: process {now} serves, process {before} drains\n")
+    );
 }
 
 #[test]
@@ -242,6 +287,11 @@ fn backends_are_drained_disabled_and_enabled_and_listed() {
     assert_eq!(json[0]["backends"][0]["standing"], "disabled");
     // A service that drains, whatever its backends are wanted to do.
     assert_eq!(cli(&keel, &["services", "drain", "api"]).0, Some(0));
+    // Once more says what is left of it, not how long it was.
+    let said = |path: &str| post(&keel, path)["cut_after_seconds"].as_f64().unwrap();
+    let again = said("/v1/services/api/drain");
+    assert!(again < 20.0, "{again}");
+    assert!(said("/v1/services/api/drain") < again, "{again}");
     assert_eq!(
         post(&keel, "/v1/services/api/backends/two/enable")["state"],
         "draining"
