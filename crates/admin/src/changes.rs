@@ -28,6 +28,8 @@ const OWN_FIELD: &str = "x-evenkeel";
 /// Whether an address may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
+    /// Through a Unix socket.
+    Socket,
     /// It can be reached from this machine only.
     Here,
     Anywhere,
@@ -173,6 +175,9 @@ impl std::convert::From<Done> for Changed {
     }
 }
 
+/// The media type of what RFC 9457 calls a problem.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
 /// Why nothing was changed, as RFC 9457 has it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Problem {
@@ -234,7 +239,7 @@ impl std::convert::From<Refused> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let kind = [(header::CONTENT_TYPE, PROBLEM)];
         (self.code, kind, Json(self)).into_response()
     }
 }

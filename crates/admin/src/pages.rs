@@ -7,13 +7,13 @@ use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use evenkeel_control::Watch;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::changes::{self, From, Problem};
+use crate::changes::{self, From, PROBLEM, Problem};
 use crate::guests::{Counts, Hall, Socket};
 use crate::{metrics, status};
 
@@ -46,11 +46,13 @@ pub async fn serve(
     watch: Watch,
     counts: Arc<Counts>,
 ) -> io::Result<()> {
-    let here = match &listener {
-        Listener::Tcp(socket) => socket.local_addr()?.ip().to_canonical().is_loopback(),
-        Listener::Unix(_) => true,
+    let from = match &listener {
+        Listener::Tcp(socket) => match socket.local_addr()?.ip().to_canonical().is_loopback() {
+            true => From::Here,
+            false => From::Anywhere,
+        },
+        Listener::Unix(_) => From::Socket,
     };
-    let from = if here { From::Here } else { From::Anywhere };
     let socket = match listener {
         Listener::Tcp(socket) => Socket::Tcp(TcpListener::from_std(socket)?),
         Listener::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?),
@@ -72,14 +74,21 @@ fn router(pages: Pages, from: From, watch: Watch, counts: Arc<Counts>) -> Router
         .route("/metrics", get(measured));
     let all = match pages {
         Pages::Metrics => open,
-        Pages::All => open
-            .route("/v1/status", get(status_page))
-            .merge(changes::router(from))
-            .fallback(|| async {
+        Pages::All => {
+            let asked = Router::new()
+                .route("/v1/status", get(status_page))
+                .merge(changes::router(from))
+                .layer(map_response(in_words));
+            let all = open.merge(asked).fallback(|| async {
                 let why = "there is no such page; see /v1/status";
                 Problem::new(StatusCode::NOT_FOUND, "no_page", why)
-            })
-            .layer(from_fn(own_host)),
+            });
+            match from {
+                // No name leads to it.
+                From::Socket => all,
+                From::Here | From::Anywhere => all.layer(from_fn(own_host)),
+            }
+        }
     };
     all.with_state(Arc::new(Shown { watch, counts }))
 }
@@ -91,15 +100,50 @@ async fn own_host(request: Request, next: Next) -> Response {
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let own = matches!(name, "localhost" | "[::1]" | "")
-        || name.parse::<std::net::IpAddr>().is_ok()
-        || !host.contains('.');
-    if own {
-        next.run(request).await
-    } else {
-        (StatusCode::MISDIRECTED_REQUEST, "this is not your host\n").into_response()
+    match is_own(host) {
+        true => next.run(request).await,
+        false => {
+            let why = "this address answers to `localhost` and to addresses of this machine, and to no other name";
+            Problem::new(StatusCode::MISDIRECTED_REQUEST, "not_your_host", why).into_response()
+        }
     }
+}
+
+/// Whether nobody can have bound this name to this address: it is one, or means this machine by itself (RFC 6761 section 6.3).
+fn is_own(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((within, _)) => within,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let local = name.rsplit('.').next();
+    name.is_empty()
+        || local.is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
+        || name.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// What is refused before anybody here has read it is refused in the same form as the rest.
+async fn in_words(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if status.is_success() || kind.is_some_and(|kind| kind == PROBLEM) {
+        return response;
+    }
+    let (word, why) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("body", "nothing is asked for in the body: leave it out"),
+        StatusCode::METHOD_NOT_ALLOWED => ("method", "this page takes GET"),
+        StatusCode::BAD_REQUEST => (
+            "path",
+            "a part of the path is no text, or the body broke off",
+        ),
+        _ => ("refused", "this is refused"),
+    };
+    let allowed = response.headers().get(header::ALLOW).cloned();
+    let mut told = Problem::new(status, word, why).into_response();
+    if let Some(allowed) = allowed {
+        told.headers_mut().insert(header::ALLOW, allowed);
+    }
+    told
 }
 
 async fn ready(State(shown): State<Arc<Shown>>) -> Response {
@@ -122,4 +166,35 @@ async fn measured(State(shown): State<Arc<Shown>>) -> Response {
 
 async fn status_page(State(shown): State<Arc<Shown>>) -> Json<status::Status> {
     Json(status::Status::from(shown.watch.snapshot()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_others_may_bind_are_not_its_own() {
+        for (host, own) in [
+            ("", true),
+            ("localhost", true),
+            ("LocalHost:9900", true),
+            ("localhost.:9900", true),
+            ("keel.localhost:9900", true),
+            ("127.0.0.1", true),
+            ("127.0.0.1:9900", true),
+            ("10.1.2.3:9900", true),
+            ("[::1]:9900", true),
+            ("[::1]", true),
+            ("evil.test", false),
+            ("evil.test:9900", false),
+            // A search list, or a file of hosts, may lead it here.
+            ("keel", false),
+            ("keel:9900", false),
+            ("localhost.evil.test", false),
+            ("evillocalhost", false),
+            ("[evil.test]:9900", false),
+        ] {
+            assert_eq!(is_own(host), own, "{host}");
+        }
+    }
 }
