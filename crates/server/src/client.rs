@@ -51,20 +51,33 @@ impl Admin {
     /// # Errors
     /// What went wrong, in words: nobody answers, or the answer is a refusal.
     pub(crate) fn ask(&self, method: &str, path: &str) -> Result<Value, String> {
+        let body = self.ask_for_text(method, path)?;
+        serde_json::from_str(&body).map_err(|_| self.is_another())
+    }
+
+    fn is_another(&self) -> String {
+        format!("{self} does not answer as evenkeel does")
+    }
+
+    /// The same, as it came.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn ask_for_text(&self, method: &str, path: &str) -> Result<String, String> {
         let answer = self.exchange(method, path);
         let answer = answer.map_err(|error| {
             format!(
                 "{self} cannot be asked: {error}; is it the admin address of a running instance?"
             )
         })?;
-        let other = || format!("{self} does not answer as evenkeel does");
+        let other = || self.is_another();
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(other)?;
         let status = head.split(' ').nth(1).ok_or_else(other)?;
-        let value: Value = serde_json::from_str(body).map_err(|_| other())?;
-        match status {
-            "200" => Ok(value),
-            _ => Err(value["detail"].as_str().map_or_else(other, str::to_owned)),
+        if status == "200" {
+            return Ok(body.to_owned());
         }
+        let value: Value = serde_json::from_str(body).map_err(|_| other())?;
+        Err(value["detail"].as_str().map_or_else(other, str::to_owned))
     }
 
     fn exchange(&self, method: &str, path: &str) -> io::Result<String> {

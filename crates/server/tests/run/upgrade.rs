@@ -22,6 +22,10 @@ use crate::tls::{self, Authority};
 pub(crate) struct Line(Vec<u32>);
 
 impl Line {
+    pub(crate) fn of(process: u32) -> Self {
+        Self(vec![process])
+    }
+
     /// Upgrades, and says which process serves now.
     pub(crate) fn upgrade(&mut self, keel: &mut Evenkeel, arguments: &[&str]) -> u32 {
         let output = upgrade(keel, arguments);
