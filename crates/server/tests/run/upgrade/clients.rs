@@ -160,6 +160,11 @@ fn fresh(to: SocketAddr, served: &dyn Fn() -> bool) -> Result<(), String> {
     }
 }
 
+/// Whether the other end has said that it ends, and has nothing against us.
+fn is_told(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+}
+
 /// The client of the `h2` crate. It takes another connection when it is told that this one ends (RFC 9113 section 6.8).
 fn http2(to: SocketAddr, served: &dyn Fn() -> bool) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -176,20 +181,21 @@ fn http2(to: SocketAddr, served: &dyn Fn() -> bool) -> Result<(), String> {
             let mut client = Some(client);
             while let Some(ready) = client.take() {
                 // Told before it asks: nothing is lost.
-                let Ok(mut ready) = ready.ready().await else {
-                    break;
+                let mut ready = match ready.ready().await {
+                    Ok(ready) => ready,
+                    Err(error) if is_told(&error) => break,
+                    Err(error) => return Err(format!("ended unsaid: {error}")),
                 };
                 let ask = http::Request::get(format!("http://{to}/who"));
                 let sent = ready.send_request(ask.body(()).unwrap(), true);
-                let Ok((answer, _)) = sent else { break };
-                let answer = match answer.await {
+                let answer = match sent {
+                    Ok((answer, _)) => answer.await,
+                    Err(error) => Err(error),
+                };
+                let answer = match answer {
                     Ok(answer) => answer,
                     // Not processed, which the other end promises: it may be asked again.
-                    Err(error)
-                        if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) =>
-                    {
-                        break;
-                    }
+                    Err(error) if is_told(&error) => break,
                     Err(error) => return Err(error.to_string()),
                 };
                 if answer.status() != 200 {
