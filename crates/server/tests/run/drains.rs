@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 
 use crate::crowd::nginx;
 use crate::http2::frames::{Connection, END_STREAM, NO_ERROR, asks};
@@ -331,4 +332,43 @@ rules:
         assert!(row.contains(&format!("\"reason\":\"{reason}\"")), "{row}");
     }
     drop((behind, slow));
+}
+
+/// Flows go on where their listener is drained, and nobody new comes; who waits for the drain waits for them.
+#[test]
+fn flows_outlive_the_drain_of_their_listener() {
+    let folder = Folder::new("drain-flows");
+    let behind = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners: {{ db: {{ bind: \"127.0.0.1:0\", protocol: tcp, forward: db }} }}\nservices: {{ db: {{ backends: [\"{}\"] }} }}\n",
+        behind.local_addr().unwrap()
+    );
+    let file = folder.write("keel.yaml", &text);
+    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut flow = hold(keel.address, "ping");
+    let (mut server, _) = behind.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    until(&mut server, "ping");
+    let waits = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["listeners", "drain", "db", "--wait", "--admin"])
+        .arg(keel.admin.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    keel.until_any("operator: listener");
+    while TcpStream::connect(keel.address).is_ok() {
+        std::thread::yield_now();
+    }
+    server.write_all(b"pong").unwrap();
+    until(&mut flow, "pong");
+    flow.write_all(b"more").unwrap();
+    until(&mut server, "more");
+    drop((flow, server));
+    let waited = waits.wait_with_output().unwrap();
+    let said = String::from_utf8(waited.stdout).unwrap();
+    assert_eq!(waited.status.code(), Some(0), "{said}");
+    assert_eq!(
+        said,
+        "listener db is draining, 1 connections open\nnothing is in flight\n"
+    );
 }

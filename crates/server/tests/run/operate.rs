@@ -796,3 +796,28 @@ fn another_tier_takes_over_and_gives_back_while_it_is_asked() {
     keel.until_any("another tier of the service serves");
     assert_eq!(answering(&keel), "two");
 }
+
+/// A tier that is taken out takes nobody's request with it, nor does one that comes back.
+#[test]
+fn tiers_change_under_load_and_fail_nobody() {
+    let pair = Pair::new("operate-tiers-load");
+    let keel = pair.run(&pair.text(", tier: 1", "", ""));
+    let more = |answers: &AtomicU64| {
+        let until = answers.load(Ordering::Relaxed) + 200;
+        while answers.load(Ordering::Relaxed) < until {
+            std::thread::yield_now();
+        }
+    };
+    let (answered, failed) = under_load(keel.address, |answers| {
+        for verb in ["drain", "disable", "drain", "disable"] {
+            more(answers);
+            assert_eq!(answering(&keel), "two");
+            post(&keel, &format!("/v1/services/api/backends/two/{verb}"));
+            more(answers);
+            assert_eq!(answering(&keel), "one");
+            post(&keel, "/v1/services/api/backends/two/enable");
+        }
+    });
+    assert!(failed.is_empty(), "{failed:?}");
+    assert!(answered > 1_500, "{answered}");
+}
