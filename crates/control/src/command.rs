@@ -1,12 +1,13 @@
 //! Owns what may be asked of the one writer, the line in which it waits, and what it comes to.
 //!
-//! A closed list: whoever asks can ask for nothing else. The writer answers at its next tick, one after another.
+//! A closed list: whoever asks can ask for nothing else. The writer is told, and answers all that wait in one turn, one after another.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use evenkeel_balance::backend::Admin;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Commands that wait; who comes later is told to come back.
 const LINE: usize = 64;
@@ -123,17 +124,22 @@ impl Order {
 
 /// Where commands are given.
 #[derive(Clone)]
-pub(crate) struct Orders(mpsc::Sender<Order>);
+pub(crate) struct Orders(mpsc::Sender<Order>, Arc<Notify>);
 
 /// Where they are taken.
 pub(crate) type Line = mpsc::Receiver<Order>;
 
 pub(crate) fn line() -> (Orders, Line) {
     let (sender, line) = mpsc::channel(LINE);
-    (Orders(sender), line)
+    (Orders(sender, Arc::default()), line)
 }
 
 impl Orders {
+    /// Told when a command waits.
+    pub(crate) fn told(&self) -> Arc<Notify> {
+        self.1.clone()
+    }
+
     pub(crate) async fn give(&self, command: Command) -> Result<Done, Refused> {
         let (answer, answered) = oneshot::channel();
         let order = Order(command, answer);
@@ -141,6 +147,7 @@ impl Orders {
             mpsc::error::TrySendError::Full(_) => Refused::Busy,
             mpsc::error::TrySendError::Closed(_) => Refused::Draining,
         })?;
+        self.1.notify_one();
         answered.await.unwrap_or(Err(Refused::Draining))
     }
 }

@@ -265,9 +265,11 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
     let mut alive = this.notify.watchdog.map(interval);
     let mut watch = Watch::begin(&this.control.live().plan);
     let mut asked = this.questions();
+    let commands = this.control.commands();
     // When it drains, once it is to end.
     let mut leaves: Option<Pin<Box<Sleep>>> = None;
     let succeeded = loop {
+        this.control.hold(this.upgrade.is_begun());
         tokio::select! {
             _ = looks.tick(), if !this.upgrade.is_begun() => watch.look(&mut this.control),
             () = wanted.notified() => {
@@ -276,7 +278,6 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
                 sleep(SPACING).await;
             }
             _ = ticks.tick() => {
-                this.control.hold(this.upgrade.is_begun());
                 this.control.preceded_by(this.before.left());
                 if this.control.tick() {
                     error!("a worker died and was replaced");
@@ -284,6 +285,7 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
                 names(&mut this.control);
                 this.kept.follow(&this.control);
             }
+            () = commands.notified() => this.control.obey(),
             () = next(alive.as_mut()) => this.notify.alive(),
             _ = signals.hangup.recv(), if leaves.is_none() => this.reload(),
             _ = signals.reopen.recv() => this.control.reopen(),

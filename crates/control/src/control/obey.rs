@@ -9,6 +9,7 @@ use evenkeel_config::nearest::nearest;
 use evenkeel_config::plan::{BackendPlan, ServicePlan};
 use evenkeel_proxy::live::{Live, LiveBackend, LiveService};
 use evenkeel_proxy::thread;
+use tokio::sync::Notify;
 
 use super::{Control, bind_all};
 use crate::command::{Admin, Command, Done, Refused, word};
@@ -36,12 +37,19 @@ impl Control {
         }
     }
 
-    /// Does what was asked since the last tick.
-    pub(super) fn obey(&mut self) {
+    /// Told when a command waits: then [`obey`](Self::obey), or the next tick will.
+    #[must_use]
+    pub fn commands(&self) -> Arc<Notify> {
+        self.orders.told()
+    }
+
+    /// Does all that was asked and is not done yet.
+    pub fn obey(&mut self) {
         while let Ok(order) = self.line.try_recv() {
-            let done = match self.held {
-                true => Err(Refused::Upgrading),
-                false => self.done(&order.0),
+            let done = match (self.ending, self.held) {
+                (true, _) => Err(Refused::Draining),
+                (_, true) => Err(Refused::Upgrading),
+                _ => self.done(&order.0),
             };
             if let Ok(done) = &done {
                 told::command(&order.0, done);

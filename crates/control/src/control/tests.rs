@@ -155,6 +155,42 @@ fn a_new_address_under_the_same_identity_is_used_and_probed() {
     });
 }
 
+/// The writer is told of commands, takes all that wait in one turn, and takes none any more once it drains.
+#[test]
+fn commands_are_taken_in_one_turn_and_not_by_one_that_drains() {
+    let mut control = {
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        start("api: { backends: [127.0.0.1:1] }")
+    };
+    runtime().block_on(async {
+        let (told, watch) = (control.commands(), control.watch());
+        let order = |drain: bool| {
+            let service = "api".to_owned();
+            watch.order(crate::Command::Service { service, drain })
+        };
+        let turn = async |control: &mut Control| {
+            timeout(PATIENCE, told.notified())
+                .await
+                .expect("it is told");
+            control.obey();
+        };
+        let three = async { tokio::join!(order(true), order(true), order(false)) };
+        let ((one, two, three), ()) = tokio::join!(three, turn(&mut control));
+        let done = |done: Result<command::Done, _>| done.map(|done| (done.changed, done.state));
+        assert_eq!(done(one), Ok((true, "draining")));
+        assert_eq!(done(two), Ok((false, "draining")));
+        assert_eq!(done(three), Ok((true, "enabled")));
+        // One that was given before the end is heard behind it.
+        let draining = async {
+            control.drain();
+            turn(&mut control).await;
+        };
+        let (late, ()) = tokio::join!(order(true), draining);
+        assert_eq!(done(late), Err(command::Refused::Draining));
+    });
+}
+
 #[test]
 fn checks_end_with_the_drain() {
     runtime().block_on(async {
