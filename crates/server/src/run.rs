@@ -132,10 +132,7 @@ fn started(
         for one in given.heritage.listeners.iter().chain(&given.admin) {
             warn!("a socket that was passed to this process is at {}, where nothing listens: it is closed", one.place());
         }
-        let mut before = Predecessors::at(std::mem::take(&mut given.before));
-        if let Some(heir) = heir.as_ref() {
-            before.add(heir.predecessor().map_err(said)?);
-        }
+        let before = Predecessors::of(std::mem::take(&mut given.before), heir.as_ref());
         let instance = Instance {
             control,
             admin,
@@ -145,7 +142,7 @@ fn started(
             notify: SystemNotify::from_environment(),
             upgrade: UnderWay::default(),
             kept: flags.overlay.keep(heir.is_some()),
-            before,
+            before: before.map_err(said)?,
             again: false,
         };
         instance.kept.say(&instance.control);

@@ -8,19 +8,22 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::heir::Heir;
+
 /// Those that have not ended.
 #[derive(Default)]
 pub(crate) struct Predecessors(Vec<OwnedFd>);
 
 impl Predecessors {
-    /// Those at the other ends of these.
-    pub(crate) fn at(ends: Vec<OwnedFd>) -> Self {
-        Self(ends)
-    }
-
-    /// One more.
-    pub(crate) fn add(&mut self, end: OwnedFd) {
-        self.0.push(end);
+    /// Those that the process before this one knew of, at the other ends of these, and that one.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub(crate) fn of(mut ends: Vec<OwnedFd>, heir: Option<&Heir>) -> io::Result<Self> {
+        if let Some(heir) = heir {
+            ends.push(heir.predecessor()?);
+        }
+        Ok(Self(ends))
     }
 
     /// How many there are now. Cost: a system call for each.
@@ -57,10 +60,9 @@ mod tests {
     fn one_that_has_said_its_last_has_not_ended() {
         let pairs = [(); 2].map(|()| UnixStream::pair().unwrap());
         let [(one, its), (two, others)] = pairs;
-        let mut all = Predecessors::at(vec![its.into()]);
-        all.add(others.into());
+        let mut all = Predecessors::of(vec![its.into(), others.into()], None).unwrap();
         assert_eq!(all.left(), 2);
-        let mut handed = Predecessors::at(all.hand_over().unwrap());
+        let mut handed = Predecessors::of(all.hand_over().unwrap(), None).unwrap();
         one.shutdown(Shutdown::Write).unwrap();
         assert_eq!(all.left(), 2, "it has left the service, and drains");
         drop(one);
