@@ -356,6 +356,8 @@ fn flows_outlive_the_drain_of_their_listener() {
         .spawn()
         .unwrap();
     keel.until_any("operator: listener");
+    // Who still comes in is a flow, too, and would be waited for.
+    std::thread::spawn(move || behind.incoming().for_each(drop));
     while TcpStream::connect(keel.address).is_ok() {
         std::thread::yield_now();
     }
