@@ -32,6 +32,9 @@ const NAME: &str = "overlay.json";
 /// Ticks from a write that failed to the next: ten seconds.
 const REST: u32 = 100;
 
+/// Why nothing was written.
+const NO_THREAD: &str = "there is no thread for it";
+
 /// A disk that does not answer does not keep a process that ends.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
@@ -226,34 +229,42 @@ impl Kept {
         }
     }
 
+    /// What a write came to; a failure is said once.
+    fn wrote(&mut self, version: u64, outcome: Result<(), String>) {
+        let Some(place) = &self.place else { return };
+        match outcome {
+            Ok(()) => {
+                self.written = Some(version);
+                if std::mem::take(&mut self.failed) {
+                    info!("what operators want is kept in {} again", place.display());
+                }
+            }
+            Err(why) => {
+                self.rest = REST;
+                if !std::mem::replace(&mut self.failed, true) {
+                    error!(
+                        "what operators want is not kept in {}, and is lost by a restart: {why}",
+                        place.display()
+                    );
+                }
+            }
+        }
+    }
+
     /// Has written what changed, once a tick.
     pub(crate) fn follow(&mut self, control: &Control) {
-        let Some(place) = &self.place else { return };
+        let Some(place) = self.place.clone() else {
+            return;
+        };
         if let Some((version, outcome)) = &mut self.writing {
             let outcome = match outcome.try_recv() {
                 Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Closed) => Err("there is no thread for it".into()),
+                Err(TryRecvError::Closed) => Err(NO_THREAD.into()),
                 Ok(outcome) => outcome,
             };
             let version = *version;
             self.writing = None;
-            match outcome {
-                Ok(()) => {
-                    self.written = Some(version);
-                    if std::mem::take(&mut self.failed) {
-                        info!("what operators want is kept in {} again", place.display());
-                    }
-                }
-                Err(why) => {
-                    self.rest = REST;
-                    if !std::mem::replace(&mut self.failed, true) {
-                        error!(
-                            "what operators want is not kept in {}, and is lost by a restart: {why}",
-                            place.display()
-                        );
-                    }
-                }
-            }
+            self.wrote(version, outcome);
         }
         let (wanted, version) = control.wanted();
         if self.written == Some(version) {
@@ -264,7 +275,7 @@ impl Kept {
             return;
         }
         let (sender, outcome) = oneshot::channel();
-        let (place, wanted) = (place.clone(), wanted.clone());
+        let wanted = wanted.clone();
         // Without a thread the sender is dropped, and that is heard.
         let _ = std::thread::Builder::new()
             .name("overlay".into())
@@ -286,8 +297,10 @@ impl Kept {
         let all = async {
             self.follow(control);
             while let Some((version, outcome)) = self.writing.take() {
-                if outcome.await.is_ok_and(|outcome| outcome.is_ok()) {
-                    self.written = Some(version);
+                let outcome = outcome.await.unwrap_or_else(|_| Err(NO_THREAD.into()));
+                let goes_on = outcome.is_ok();
+                self.wrote(version, outcome);
+                if goes_on {
                     self.follow(control);
                 }
             }
