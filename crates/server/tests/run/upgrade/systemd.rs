@@ -297,11 +297,23 @@ fn a_reload_within_an_upgrade_is_done_by_whoever_serves_then() {
         if !failed {
             keel.until_any(" drained\n");
             assert!(manager.hears().starts_with("MAINPID="));
-            assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
         }
         assert_eq!(asks.wait().unwrap().success(), !failed);
-        assert!(manager.hears().starts_with("RELOADING=1\n"));
-        assert_eq!(manager.hears(), "READY=1\nSTATUS=serves\n");
+        // A new process may hear of the reload before it hears that it is alone.
+        let said: Vec<_> = (0..if failed { 2 } else { 3 })
+            .map(|_| manager.hears())
+            .collect();
+        let reloads = said.iter().filter(|said| said.starts_with("RELOADING=1\n"));
+        assert_eq!(reloads.count(), 1, "{said:?}");
+        let serves = said
+            .iter()
+            .filter(|said| *said == "READY=1\nSTATUS=serves\n");
+        assert_eq!(serves.count(), said.len() - 1, "{said:?}");
+        assert!(
+            said.last()
+                .is_some_and(|said| said.starts_with("READY=1\n")),
+            "{said:?}"
+        );
         assert_eq!(keel.page("/livez"), "alive\n");
     }
     let status: serde_json::Value = serde_json::from_str(&keel.page("/v1/status")).unwrap();
