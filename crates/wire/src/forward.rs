@@ -323,11 +323,12 @@ pub fn response(
     put(out, &[b"\r\n"]);
 }
 
-/// Whether a `Content-Length` is told although no body follows: the answer to a HEAD, a 304, an empty body.
+/// Whether a `Content-Length` is told although no body follows: the answer to a HEAD, a 304, an empty body. Of what else it says,
+/// nothing would come, and the next answer would be taken for it.
 fn tells_length(field: &Field<'_>, head: &ResponseHead, reply: &Reply) -> bool {
     field.known == Known::ContentLength
         && reply.framing == Framing::Empty
-        && (head.status() >= 200 && head.status() != 204 || reply.to_head)
+        && (reply.to_head || head.status() == 304 || field.value == b"0" && head.status() != 204)
 }
 
 /// Appends the head of an interim response (1xx other than 101) for the client.

@@ -21,6 +21,8 @@ pub(crate) struct Allowed(Cell<u32>);
 pub(super) struct Allowance {
     all: Rc<Allowed>,
     own: u32,
+    /// What its window is wider by.
+    told: u32,
     /// Bytes that had come when it was looked last, and exchanges that were under way.
     looked: (u64, usize),
 }
@@ -30,6 +32,7 @@ impl Allowance {
         Self {
             all,
             own: 0,
+            told: 0,
             looked: (0, 0),
         }
     }
@@ -45,19 +48,21 @@ impl Allowance {
         due
     }
 
-    /// The connection's window while so many bytes wait on its streams; none if it stays.
-    pub(super) fn window(&mut self, waiting: usize) -> Option<u32> {
-        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    /// The connection's window while so many bytes wait on its streams; none if it stays. `held`: what its client can have us hold by what it
+    /// was granted, read or not: that is its part until it is sent and taken.
+    pub(super) fn window(&mut self, waiting: u32, held: u32) -> Option<u32> {
         // What a stream that is read has under way is none of it.
         let missed = waiting - waiting % HTTP2_WINDOW;
         let others = self.all.0.get() - self.own;
-        let own = missed.min(HTTP2_UNREAD - others);
-        if own == self.own {
+        let told = missed.min(HTTP2_UNREAD - others);
+        let granted = held.saturating_sub(HTTP2_CLIENT_WINDOW).min(self.own);
+        self.own = told.max(granted);
+        self.all.0.set(others + self.own);
+        if told == self.told {
             return None;
         }
-        self.own = own;
-        self.all.0.set(others + own);
-        Some(HTTP2_CLIENT_WINDOW + own)
+        self.told = told;
+        Some(HTTP2_CLIENT_WINDOW + told)
     }
 }
 
@@ -86,19 +91,35 @@ mod tests {
             (2 * HTTP2_WINDOW, Some(2 * HTTP2_WINDOW)),
         ] {
             let expect = expect.map(|more| HTTP2_CLIENT_WINDOW + more);
-            assert_eq!(one.window(waiting as usize), expect, "{waiting}");
+            assert_eq!(one.window(waiting, 0), expect, "{waiting}");
         }
         let mut other = Allowance::of(all.clone());
         let left = HTTP2_UNREAD - 2 * HTTP2_WINDOW;
         assert_eq!(
-            other.window(usize::MAX),
+            other.window(u32::MAX, 0),
             Some(HTTP2_CLIENT_WINDOW + left),
             "what the first has is not the second's"
         );
-        assert_eq!(one.window(3 * HTTP2_WINDOW as usize), None, "none is left");
+        assert_eq!(one.window(3 * HTTP2_WINDOW, 0), None, "none is left");
         drop(other);
-        assert!(one.window(3 * HTTP2_WINDOW as usize).is_some());
+        assert!(one.window(3 * HTTP2_WINDOW, 0).is_some());
         drop(one);
+        assert_eq!(all.0.get(), 0);
+    }
+
+    #[test]
+    fn what_was_granted_is_its_part_until_it_is_used_up() {
+        let all = Rc::new(Allowed::default());
+        let mut one = Allowance::of(all.clone());
+        let wide = 3 * HTTP2_WINDOW;
+        assert_eq!(one.window(wide, wide), Some(HTTP2_CLIENT_WINDOW + wide));
+        // Its streams were taken back: what waited is gone, and the client may send it all the same.
+        let held = HTTP2_CLIENT_WINDOW + wide;
+        assert_eq!(one.window(0, held), Some(HTTP2_CLIENT_WINDOW));
+        assert_eq!(all.0.get(), wide);
+        assert_eq!(one.window(0, held - HTTP2_WINDOW), None);
+        assert_eq!(all.0.get(), 2 * HTTP2_WINDOW);
+        assert_eq!(one.window(0, 0), None);
         assert_eq!(all.0.get(), 0);
     }
 
@@ -107,7 +128,7 @@ mod tests {
         let mut own = Allowance::of(Rc::default());
         assert!(!own.is_due(LOOK - 1, 3) && own.is_due(LOOK, 3));
         assert!(!own.is_due(LOOK, 2), "nothing is allowed");
-        own.window(HTTP2_WINDOW as usize);
+        own.window(HTTP2_WINDOW, 0);
         assert!(!own.is_due(LOOK, 2) && own.is_due(LOOK, 1));
         assert!(own.is_due(2 * LOOK, 5));
     }

@@ -4,7 +4,7 @@
 //! at a time: the others wait for what comes first. Until a backend has said how many streams it takes, its connection carries one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -43,21 +43,28 @@ pub(crate) struct Links {
 
 /// Who waits for a place, or for the turn to open a connection, longest first.
 #[derive(Default)]
-struct Waiting(RefCell<VecDeque<Waker>>);
+struct Waiting(RefCell<InLine>);
+
+#[derive(Default)]
+struct InLine {
+    line: VecDeque<Waker>,
+    /// The tasks of these, so that who asks again and again is there once.
+    there: HashSet<usize>,
+}
 
 impl Waiting {
-    /// Who asks again and again is there again and again; to be woken for nothing costs a look.
     fn add(&self, cx: &Context<'_>) {
-        let mut all = self.0.borrow_mut();
-        if !all.back().is_some_and(|one| one.will_wake(cx.waker())) {
-            all.push_back(cx.waker().clone());
+        let InLine { line, there } = &mut *self.0.borrow_mut();
+        if there.insert(cx.waker().data().addr()) {
+            line.push_back(cx.waker().clone());
         }
     }
 
     /// One place came free. Were all woken, each place would cost as much as there are who wait.
     fn wake_one(&self) {
-        let one = self.0.borrow_mut().pop_front();
-        if let Some(one) = one {
+        let InLine { line, there } = &mut *self.0.borrow_mut();
+        if let Some(one) = line.pop_front() {
+            there.remove(&one.data().addr());
             one.wake();
         }
     }
@@ -65,7 +72,7 @@ impl Waiting {
     fn wake_all(&self) {
         // Whoever finds nothing waits again.
         let all = self.0.take();
-        all.into_iter().for_each(Waker::wake);
+        all.line.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -80,6 +87,8 @@ struct Link {
     made: Instant,
     /// Since when it has none, as the sweep has seen it.
     idle: Cell<Option<Instant>>,
+    /// Bytes that were written when nothing more could be, and since when.
+    stuck: Cell<Option<(u64, Instant)>>,
     secured: Option<Secured>,
     /// Since when nobody else is asked on it, so that a worker without one gets its place.
     yields: Cell<Option<Instant>>,
@@ -286,6 +295,7 @@ impl Links {
             ended: Cell::new(0),
             made: now,
             idle: Cell::new(None),
+            stuck: Cell::new(None),
             secured,
             yields: Cell::new(None),
             spared: Cell::new(now + TERM),
@@ -319,6 +329,9 @@ impl Links {
         self.all.borrow_mut().retain(|link| {
             link.state.now.set(now);
             if link.state.over.get() {
+                return self.let_go(link);
+            }
+            if link.is_stuck(now) {
                 return self.let_go(link);
             }
             if link.state.open.get() > 0 {
@@ -371,6 +384,16 @@ impl Link {
         !self.state.over.get() && !worn && !old && self.mux.takes_more()
     }
 
+    /// Whether its backend has taken nothing of what waits for it for [`STUCK`]: nobody else is asked on it.
+    fn is_stuck(&self, now: Instant) -> bool {
+        let before = self.stuck.get();
+        let written = self.mux.stuck_at();
+        let since = before.filter(|(then, _)| Some(*then) == written);
+        let stuck = since.or(written.map(|written| (written, now)));
+        self.stuck.set(stuck);
+        stuck.is_some_and(|(_, since)| since + STUCK <= now)
+    }
+
     fn is_young(&self) -> bool {
         self.state.most.get() == 0
     }
@@ -392,7 +415,7 @@ impl Link {
 
     fn has_room(&self, how: &UpstreamPlan) -> bool {
         let most = self.state.most.get().clamp(1, how.streams);
-        self.state.open.get() < most && self.yields.get().is_none()
+        self.state.open.get() < most && self.yields.get().is_none() && !self.mux.is_full()
     }
 }
 
@@ -417,6 +440,9 @@ fn reading(limits: &ServiceLimits) -> Reading {
         form: PathForm::default(),
     }
 }
+
+/// How long a backend may take nothing of what waits for it.
+const STUCK: Duration = Duration::from_secs(5);
 
 /// How long a backend may take to say how many streams it takes, before another connection is tried; and to hear that a connection
 /// ends.
@@ -454,7 +480,12 @@ async fn drive<S: Sock>(
         if over == Read::Over || state.gone.get() || state.is_spent() {
             return Poll::Ready(());
         }
-        mux.poll_write(cx, &mut sock).map(drop)
+        let full = mux.is_full();
+        let written = mux.poll_write(cx, &mut sock).map(drop);
+        if full && !mux.is_full() {
+            waiting.wake_all();
+        }
+        written
     })
     .await;
     mux.gone();

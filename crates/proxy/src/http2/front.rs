@@ -197,6 +197,8 @@ impl<N: Net> Front<'_, N> {
     fn poll<S: Sock>(&mut self, cx: &mut Context<'_>, sock: &mut S) -> Poll<bool> {
         let mux = self.mux.clone();
         if read(cx, sock, &mux, |bytes| self.came(bytes)) == Read::Over {
+            // What is whole goes out to who has ended its direction only.
+            let _ = mux.poll_write(cx, sock);
             return Poll::Ready(true);
         }
         if self.state == State::New && self.mux.has_begun() {
@@ -262,7 +264,6 @@ impl<N: Net> Front<'_, N> {
 
     /// Writes what waits. Ready: the connection has ended; true: the client was told.
     fn write<S: Sock>(&mut self, cx: &mut Context<'_>, sock: &mut S) -> Poll<bool> {
-        let stopped = !self.mux.may_read();
         match self.mux.poll_write(cx, sock) {
             Poll::Ready(Ended::ByUs(code)) => {
                 if code == code::ENHANCE_YOUR_CALM {
@@ -272,19 +273,15 @@ impl<N: Net> Front<'_, N> {
             }
             Poll::Ready(Ended::ByPeer) => Poll::Ready(true),
             Poll::Pending if self.mux.is_done() && !self.mux.owes() => Poll::Ready(true),
-            Poll::Pending => {
-                if stopped && self.mux.may_read() {
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
     /// Has the connection's window follow what waits on its streams.
     fn allow(&mut self) {
         if (self.allowance).is_due(self.watch.so_far(), self.tally.open.get())
-            && let Some(window) = self.allowance.window(self.mux.unread())
+            && let (unread, held) = self.mux.unread()
+            && let Some(window) = self.allowance.window(unread, held)
         {
             self.mux.resize(window);
         }

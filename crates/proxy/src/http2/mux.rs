@@ -152,6 +152,8 @@ struct Inner {
     last: Option<u32>,
     /// The last of them that we took back: what was on its way for them is no fault.
     taken_back: VecDeque<u32>,
+    /// Streams that were opened since the peer was told to go, while it does not say that it has heard.
+    unheard: usize,
     /// Those that answered what the peer did wrong.
     faults: usize,
     /// The last word was said.
@@ -224,6 +226,7 @@ impl Mux {
             highest: 0,
             last: None,
             taken_back: VecDeque::new(),
+            unheard: 0,
             faults: 0,
             over: None,
             waiting: VecDeque::new(),
@@ -264,28 +267,19 @@ impl Mux {
         inner.over.is_none() && inner.output.len() < STOP
     }
 
-    /// Writes what waits. Ready: nothing more is written.
+    /// Writes what waits, and wakes who waits for room. Ready: nothing more is written.
     pub(super) fn poll_write<S: Sock>(&self, cx: &mut Context<'_>, sock: &mut S) -> Poll<Ended> {
         let inner = &mut *self.0.borrow_mut();
-        while !inner.output.is_empty() {
-            match ready!(sock.poll_write(cx, inner.output.waiting())) {
-                Ok(length) if length > 0 => {
-                    inner.output.wrote(length);
-                    inner.watch.wrote(length);
-                }
-                _ => return Poll::Ready(Ended::ByPeer),
-            }
+        let stopped = inner.output.len() >= STOP;
+        let written = inner.poll_output(cx, sock);
+        if written.is_ready() {
+            return written;
         }
-        if ready!(sock.poll_flush(cx)).is_err() {
-            return Poll::Ready(Ended::ByPeer);
+        if stopped && inner.output.len() < STOP {
+            // What came meanwhile has been told already.
+            cx.waker().wake_by_ref();
         }
-        if let Some(code) = inner.over {
-            return Poll::Ready(Ended::ByUs(code));
-        }
-        if inner.streams.len() == 0 {
-            inner.rest();
-        }
-        if !inner.waiting.is_empty() && inner.outward.open() > 0 {
+        if !inner.waiting.is_empty() && inner.outward.open() > 0 && inner.output.len() < FULL / 2 {
             for at in inner.waiting.drain(..WOKEN.min(inner.waiting.len())) {
                 let stream = inner.streams.at(at);
                 stream.waits = false;
@@ -295,6 +289,17 @@ impl Mux {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Whether what waits to be written is all that may: nothing is asked before some of it is on its way.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.borrow().output.len() >= FULL
+    }
+
+    /// Bytes that were written so far. None: nothing waits to be.
+    pub(super) fn stuck_at(&self) -> Option<u64> {
+        let inner = self.0.borrow();
+        (!inner.output.is_empty()).then(|| inner.output.written())
     }
 
     /// Nothing more comes or goes.
@@ -320,9 +325,10 @@ impl Mux {
         }
     }
 
-    /// Bytes that came on streams and were not taken.
-    pub(super) fn unread(&self) -> usize {
-        self.0.borrow().inward.unread() as usize
+    /// Bytes that came on streams and were not taken; and with them those that the peer may still send.
+    pub(super) fn unread(&self) -> (u32, u32) {
+        let inner = self.0.borrow();
+        (inner.inward.unread(), inner.inward.held())
     }
 
     /// Has the connection's window be so large.
@@ -380,6 +386,28 @@ impl Inner {
         }
     }
 
+    fn poll_output<S: Sock>(&mut self, cx: &mut Context<'_>, sock: &mut S) -> Poll<Ended> {
+        while !self.output.is_empty() {
+            match ready!(sock.poll_write(cx, self.output.waiting())) {
+                Ok(length) if length > 0 => {
+                    self.output.wrote(length);
+                    self.watch.wrote(length);
+                }
+                _ => return Poll::Ready(Ended::ByPeer),
+            }
+        }
+        if ready!(sock.poll_flush(cx)).is_err() {
+            return Poll::Ready(Ended::ByPeer);
+        }
+        if let Some(code) = self.over {
+            return Poll::Ready(Ended::ByUs(code));
+        }
+        if self.streams.len() == 0 {
+            self.rest();
+        }
+        Poll::Pending
+    }
+
     fn may_send(&self, at: usize) -> io::Result<()> {
         let stream = self.streams.get(at);
         if stream.broken.is_some() {
@@ -435,11 +463,17 @@ impl Inner {
     /// Puts down what a connection without streams does not need.
     fn rest(&mut self) {
         if !self.streams.is_bare() {
-            self.stock.streams.give(std::mem::take(&mut self.streams));
+            let streams = std::mem::take(&mut self.streams);
+            if streams.is_few() {
+                self.stock.streams.give(streams);
+            }
         }
-        if let Some(bytes) = self.output.rest() {
+        if let Some(bytes) = self.output.rest()
+            && bytes.capacity() <= 2 * STOP
+        {
             self.stock.outputs.give(bytes);
         }
+        self.incoming.rest();
         if self.block.capacity() > BLOCK {
             self.block = Vec::new();
         }

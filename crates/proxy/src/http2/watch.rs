@@ -82,8 +82,8 @@ impl Watch {
         self.all.set(self.all.get() + length as u64);
     }
 
-    /// A frame was all padding.
-    pub(super) fn saw_padding(&self) {
+    /// A frame was all padding, or for nobody.
+    pub(super) fn saw_nothing(&self) {
         self.idle.set(self.idle.get().saturating_add(1));
     }
 

@@ -60,8 +60,7 @@ fn settle(head: &mut RequestHead, came: &Came, ended: bool) -> Result<(), Malfor
     if head.target() == b"*" && head.method() != b"OPTIONS" {
         return Err(Malformed::Target);
     }
-    if ended && matches!(came.declared.framing()?, Some(Framing::Exact(_))) {
-        // Less came than its length says (RFC 9113 section 8.1.1).
+    if ended && promises(came.declared)? {
         return Err(Malformed::Http2);
     }
     head.table.framing = framing(came.declared, ended)?;
@@ -102,7 +101,7 @@ pub fn response(
     let came = taking.came;
     let settled = taken.and_then(|()| {
         head.status = came.status.ok_or(Malformed::Http2)?;
-        settle_response(head, came.declared, ended || to_head)
+        settle_response(head, came.declared, ended, to_head)
     });
     Ok(settled)
 }
@@ -111,6 +110,7 @@ fn settle_response(
     head: &mut ResponseHead,
     declared: Declared,
     ended: bool,
+    to_head: bool,
 ) -> Result<(), Malformed> {
     // A change of protocol is not in HTTP/2 (RFC 9113 section 8.6).
     let status = StatusCode::from_u16(head.status).map_err(|_| Malformed::Status)?;
@@ -119,7 +119,10 @@ fn settle_response(
     }
     let phrase = status.canonical_reason().unwrap_or_default();
     head.reason = head.table.append(phrase.bytes());
-    head.table.framing = framing_of_response(head.status, declared, ended)?;
+    if ended && !to_head && head.status != 304 && promises(declared)? {
+        return Err(Malformed::Http2);
+    }
+    head.table.framing = framing_of_response(head.status, declared, ended || to_head)?;
     Ok(())
 }
 
@@ -416,6 +419,12 @@ impl<'h> Taking<'h> {
         }
         Ok(())
     }
+}
+
+/// Whether a length says that more comes. Where nothing does, the message is malformed (RFC 9113 section 8.1.1): who reads it by
+/// HTTP/1.1 would take what follows for its body.
+fn promises(declared: Declared) -> Result<bool, Malformed> {
+    Ok(matches!(declared.framing()?, Some(Framing::Exact(_))))
 }
 
 fn framing(declared: Declared, ended: bool) -> Result<Framing, Malformed> {

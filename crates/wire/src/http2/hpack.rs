@@ -36,6 +36,9 @@ const DEFAULT_SIZE: usize = 4096;
 const LISTED_MOST: usize = 1 << 20;
 const BEYOND: usize = 16;
 
+/// What is kept of the room for a field that came with a text of its own.
+const SCRATCH: usize = 4096;
+
 /// The block is none, and the table out of step: the connection ends with `COMPRESSION_ERROR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
@@ -176,6 +179,9 @@ impl Decoder {
             if let 0x40..0x80 = first {
                 self.keep();
             }
+        }
+        if self.scratch.capacity() > SCRATCH {
+            self.scratch = Vec::new();
         }
         Ok(listed)
     }

@@ -5,8 +5,8 @@ use std::io;
 use evenkeel_wire::http2::fields;
 use evenkeel_wire::{Malformed, RequestHead};
 
-use super::Mux;
 use super::streams::Broken;
+use super::{FULL, Mux};
 
 impl Mux {
     /// Takes the request's head, once. What breaks the rules behind it is held against it.
@@ -36,6 +36,10 @@ impl Mux {
             inner.may_send(at)?;
             if inner.streams.get(at).answered {
                 return Err(io::ErrorKind::NotConnected.into());
+            }
+            if interim && inner.output.len() >= FULL {
+                // Who does not read misses nothing by it.
+                return Ok(());
             }
             inner.block.clear();
             fields::put_response(&mut inner.encoder, head, &mut inner.block)

@@ -66,7 +66,7 @@ impl Mux {
         head: &Forwardable,
         how: &How<'_>,
     ) -> Result<Option<usize>, Malformed> {
-        if !self.takes_more() {
+        if !self.takes_more() || self.is_full() {
             return Ok(None);
         }
         self.with(|inner| {

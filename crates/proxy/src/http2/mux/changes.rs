@@ -18,7 +18,7 @@ impl Inner {
             header.stream,
             u32::try_from(header.length).unwrap_or(u32::MAX),
         );
-        if id == 0 || id > self.highest {
+        if !self.was_opened(id) {
             return Err(Fatal(code::PROTOCOL_ERROR));
         }
         if self.inward.came(whole).is_err() {
@@ -31,8 +31,9 @@ impl Inner {
             ends: header.has(flag::END_STREAM),
         };
         let Some(at) = self.streams.find(id) else {
-            if !self.taken_back.contains(&id) {
-                self.fault(id, code::STREAM_CLOSED)?;
+            match self.taken_back.contains(&id) {
+                true => self.watch.saw_nothing(),
+                false => self.fault(id, code::STREAM_CLOSED)?,
             }
             return Ok(data(false));
         };
@@ -139,12 +140,22 @@ impl Inner {
         let unheard = self.last.is_some_and(|last| id > last);
         if known || crowded || unheard {
             self.read_over(block)?;
-            return match () {
-                () if known && self.taken_back.contains(&id) => Ok(()),
-                () if known => Err(Fatal(code::STREAM_CLOSED)),
-                () if unheard => Ok(()),
-                () => self.fault(id, code::REFUSED_STREAM),
-            };
+            self.watch.saw_nothing();
+            match () {
+                () if known && !self.taken_back.contains(&id) => {
+                    return Err(Fatal(code::STREAM_CLOSED));
+                }
+                () if known || unheard => {}
+                // It may not know yet how many it may open.
+                () => self.say_taken_back(id, code::REFUSED_STREAM),
+            }
+            return Ok(());
+        }
+        if self.last.is_some() {
+            self.unheard += 1;
+            if self.unheard >= 2 * self.terms.streams {
+                self.say_last();
+            }
         }
         let mut head = self.stock.requests.take().unwrap_or_default();
         let taken = fields::request(
@@ -201,7 +212,7 @@ impl Inner {
     }
 
     pub(super) fn was_taken_back(&mut self, id: u32, code: u32) -> Result<(), Fatal> {
-        if id > self.highest {
+        if !self.was_opened(id) {
             return Err(Fatal(code::PROTOCOL_ERROR));
         }
         if let Some(at) = self.streams.find(id) {
@@ -244,7 +255,11 @@ impl Inner {
     pub(super) fn goes(&mut self, last: u32) {
         if self.role == Role::Asks {
             for at in self.streams.above(last) {
-                self.break_off(at, Broken::Unseen);
+                let stream = self.streams.get(at);
+                // What it answered it has seen, whatever it says.
+                if !(stream.begun && stream.ended) {
+                    self.break_off(at, Broken::Unseen);
+                }
             }
         }
     }
@@ -252,11 +267,23 @@ impl Inner {
     pub(super) fn ping(&mut self, held: [u8; 8], ack: bool) {
         if !ack {
             frame::put_ping(self.output.frames(), held, true);
-        } else if held == FAREWELL && self.last == Some(frame::MOST_31) {
+        } else if held == FAREWELL {
             // What it opened before it heard that we go has come.
+            self.say_last();
+        }
+    }
+
+    /// What it opens from here on is not looked at.
+    fn say_last(&mut self) {
+        if self.last == Some(frame::MOST_31) {
             self.last = Some(self.highest);
             frame::put_goaway(self.output.frames(), self.highest, code::NO_ERROR, b"");
         }
+    }
+
+    /// Whether such a stream is, or was: clients' are odd.
+    fn was_opened(&self, id: u32) -> bool {
+        !id.is_multiple_of(2) && id <= self.highest
     }
 
     pub(super) fn widened(&mut self, id: u32, by: u32) -> Result<(), Fatal> {
@@ -267,7 +294,7 @@ impl Inner {
             let granted = self.outward.granted(by.into());
             return granted.map_err(|_| Fatal(code::FLOW_CONTROL_ERROR));
         }
-        if id > self.highest {
+        if !self.was_opened(id) {
             return Err(Fatal(code::PROTOCOL_ERROR));
         }
         let Some(at) = self.streams.find(id) else {

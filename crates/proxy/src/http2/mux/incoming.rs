@@ -11,6 +11,9 @@ const BLOCK: usize = 32 * 1024;
 /// Frames that a block may come in, beside those that are full.
 const PIECES: usize = 64;
 
+/// What is kept of the room for a frame in pieces.
+const KEPT: usize = 1024;
+
 /// What came and is not whole.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
@@ -71,6 +74,13 @@ impl Incoming {
 
     pub(super) const fn peer_goes(&self) -> bool {
         self.goes
+    }
+
+    /// Gives memory back that was needed for a frame in pieces.
+    pub(super) fn rest(&mut self) {
+        if self.held.is_empty() && self.held.capacity() > KEPT {
+            self.held = Vec::new();
+        }
     }
 
     /// Takes in what came.
@@ -214,7 +224,7 @@ impl Incoming {
                 let data = frame::unpad(header.flags, payload)?;
                 let begun = of.begin_data(header, data.len())?;
                 if data.is_empty() && !header.has(flag::END_STREAM) {
-                    of.watch.saw_padding();
+                    of.watch.saw_nothing();
                 }
                 // Padding is taken at once.
                 of.give_back_padding(&begun, payload.len() - data.len());

@@ -2,6 +2,9 @@
 
 use evenkeel_wire::http2::frame::flag::END_STREAM;
 
+/// Bytes that were written and are kept for a while: to move what is behind them costs.
+const WRITTEN: usize = 32 * 1024;
+
 /// Where a frame's flags stand in its header.
 const FLAGS: u64 = 4;
 
@@ -51,6 +54,11 @@ impl Output {
             self.base += self.at as u64;
             self.at = 0;
             self.bytes.clear();
+        } else if self.at >= WRITTEN && self.at >= self.bytes.len() / 2 {
+            // One that is never empty would keep all that was ever written.
+            self.bytes.drain(..self.at);
+            self.base += self.at as u64;
+            self.at = 0;
         }
     }
 
@@ -89,6 +97,26 @@ impl Output {
 mod tests {
     use super::*;
     use evenkeel_wire::http2::frame;
+
+    #[test]
+    fn what_was_written_is_let_go_of_while_more_comes() {
+        let mut output = Output::default();
+        let mut written = 0;
+        for _ in 0..1000 {
+            output.frames().extend_from_slice(&[7; 10_000]);
+            if output.len() > 20_000 {
+                output.wrote(10_000);
+                written += 10_000;
+            }
+            assert_eq!(output.written(), written);
+            assert_eq!(output.place(), written + output.len() as u64);
+        }
+        assert!(output.frames().capacity() < 200_000);
+        let last = output.place();
+        frame::put_header(output.frames(), 0, frame::kind::DATA, 0, 1);
+        assert!(output.end_with(last), "places hold");
+        assert_eq!(output.waiting()[20_000 + 4], END_STREAM);
+    }
 
     #[test]
     fn a_frame_that_is_not_on_its_way_can_end_its_stream() {

@@ -12,6 +12,9 @@ use super::window::{Inward, Outward};
 /// What is kept of a stream's buffers when its place is used again.
 const KEPT: usize = 1024;
 
+/// The most places that are passed on to another connection.
+const FEW: usize = 256;
+
 /// Why nothing more comes or goes on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
@@ -243,6 +246,11 @@ impl Streams {
         for &(_, place) in &self.ids {
             of(&mut self.all[place]);
         }
+    }
+
+    /// Whether it is worth keeping: what many streams need is not kept for few.
+    pub(super) const fn is_few(&self) -> bool {
+        self.all.capacity() <= FEW
     }
 
     /// Whether none could be held without asking for memory.

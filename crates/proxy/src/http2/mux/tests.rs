@@ -1,8 +1,13 @@
 use std::io::IoSlice;
 use std::task::{Context, Waker};
 
+use evenkeel_wire::forward::{self, Forwardable, Forwarding};
+use evenkeel_wire::http1::HeadEnd;
+use evenkeel_wire::http1::request::parse;
 use evenkeel_wire::http2::frame::{FrameHeader, code, flag, kind};
 use evenkeel_wire::sniff::HTTP2_PREFACE;
+
+use evenkeel_wire::RequestHead;
 
 use super::*;
 
@@ -424,7 +429,7 @@ fn windows_open_as_bodies_are_taken() {
     let mut server = Server::new();
     server.came(&[begin(1), data(1, 0, &[7; 16_384]).repeat(6)].concat());
     let at = server.opened[0];
-    assert_eq!(server.mux.unread(), 6 * 16_384);
+    assert_eq!(server.mux.unread(), (6 * 16_384, 150_000));
     assert_eq!(server.take(at, 49_999), Poll::Ready(Some(vec![7; 49_999])));
     assert_eq!(server.wrote(), []);
     assert_eq!(server.take(at, 1), Poll::Ready(Some(vec![7])));
@@ -543,4 +548,110 @@ fn who_is_told_to_go_is_served_until_it_has_heard() {
         server.mux.let_go(at);
     }
     assert!(server.mux.is_done());
+}
+
+#[test]
+fn who_does_not_say_that_it_has_heard_is_told_the_last() {
+    let mut server = Server::new();
+    server.mux.go();
+    server.wrote();
+    for id in [1, 3, 5, 7, 9, 11] {
+        server.came(&get(id));
+        for at in std::mem::take(&mut server.opened) {
+            server
+                .mux
+                .send_head(at, b"HTTP/1.1 200 OK\r\n\r\n", true, false)
+                .unwrap();
+            server.mux.let_go(at);
+        }
+    }
+    let said = server.wrote();
+    let last = said.iter().filter(|(kind, ..)| *kind == kind::GOAWAY);
+    let last: Vec<_> = last.map(|(.., payload)| payload[..4].to_vec()).collect();
+    assert_eq!(
+        last,
+        [11_u32.to_be_bytes()],
+        "twice as many as at once, and no more"
+    );
+    assert!(server.mux.is_done());
+}
+
+/// Nobody is woken for what came while too much was owed: that is read as soon as less is.
+#[test]
+fn reading_goes_on_when_less_is_owed() {
+    struct Woken(std::sync::atomic::AtomicUsize);
+    impl std::task::Wake for Woken {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let woken = std::sync::Arc::new(Woken(0.into()));
+    let waker = Waker::from(woken.clone());
+    let cx = &mut Context::from_waker(&waker);
+    let mut server = Server::new();
+    server.came(&frame(kind::PING, 0, 0, &[0; 8]).repeat(STOP / 17 + 1));
+    assert!(!server.mux.may_read());
+    let (mut ours, _theirs) = crate::sock::pipe::Pipe::pair(1 << 20);
+    assert!(server.mux.poll_write(cx, &mut ours).is_pending());
+    assert!(server.mux.may_read());
+    assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert!(server.mux.poll_write(cx, &mut ours).is_pending());
+    assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+/// A request that goes on to a backend.
+fn forwardable() -> Forwardable {
+    let text = b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n";
+    let mut head = RequestHead::new();
+    let read = parse(
+        text,
+        &mut HeadEnd::default(),
+        &HeadLimits::default(),
+        PathForm::default(),
+        &mut head,
+    );
+    assert_eq!(read, Ok(Some(text.len())));
+    let mut out = Forwardable::empty();
+    let peer = [127, 0, 0, 1].into();
+    let forwarding = Forwarding {
+        peer,
+        trusted: false,
+        client: peer,
+        scheme: "http",
+        port: 80,
+        via: None,
+        identity: b"",
+        real_ip: false,
+        chance: [1, 2, 3, 4],
+        altered: None,
+    };
+    forward::request(&head, &forwarding, &mut out);
+    out
+}
+
+/// A backend that takes nothing is asked no more, however many go away again.
+#[test]
+fn what_waits_for_a_backend_has_a_bound() {
+    let mux = Mux::to_backend(TERMS, Rc::default(), Rc::new(Watch::default()));
+    let how = asking::How {
+        secure: false,
+        ends: true,
+        tunnel: None,
+        to_head: false,
+    };
+    let mut asked = 0;
+    while let Some(at) = mux.ask(&forwardable(), &how).unwrap() {
+        mux.let_go(at);
+        asked += 1;
+        assert!(asked < 10_000);
+    }
+    assert!(mux.is_full() && mux.takes_more());
+    let waits = mux.0.borrow().output.len();
+    assert!((FULL..FULL + 1024).contains(&waits), "{waits}");
+    assert_eq!(mux.stuck_at(), Some(0));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (mut ours, _theirs) = crate::sock::pipe::Pipe::pair(1 << 20);
+    assert!(mux.poll_write(cx, &mut ours).is_pending());
+    assert_eq!(mux.stuck_at(), None);
+    assert!(mux.ask(&forwardable(), &how).unwrap().is_some());
 }

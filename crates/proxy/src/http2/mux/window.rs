@@ -61,6 +61,12 @@ impl Inward {
         self.grant(1)
     }
 
+    /// The same, and what the peer may still send: what it can have us hold.
+    pub(super) fn held(&self) -> u32 {
+        self.unread
+            .saturating_add(u32::try_from(self.open).unwrap_or(0))
+    }
+
     /// Bytes that came and were not taken.
     pub(super) const fn unread(&self) -> u32 {
         self.unread

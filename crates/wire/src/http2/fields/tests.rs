@@ -370,6 +370,12 @@ fn responses_in_and_out() {
         ("200", Some("3"), false, true, Ok(F::Empty)),
         ("304", Some("3"), false, false, Ok(F::Empty)),
         ("200", None, true, false, Ok(F::Empty)),
+        ("200", Some("0"), true, false, Ok(F::Empty)),
+        ("200", Some("3"), true, true, Ok(F::Empty)),
+        ("304", Some("3"), true, false, Ok(F::Empty)),
+        // Whoever reads it by HTTP/1.1 would wait for three bytes of what follows.
+        ("200", Some("3"), true, false, Err(Malformed::Http2)),
+        ("404", Some("3"), true, false, Err(Malformed::Http2)),
         ("204", None, false, false, Ok(F::Empty)),
         (
             "204",

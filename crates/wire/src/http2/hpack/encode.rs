@@ -296,6 +296,9 @@ impl Encoder {
             self.scratch.extend_from_slice(name.text);
             self.scratch.make_ascii_lowercase();
             put_text(out, &self.scratch);
+            if self.scratch.capacity() > super::SCRATCH {
+                self.scratch = Vec::new();
+            }
         }
         put_text(out, value);
     }
