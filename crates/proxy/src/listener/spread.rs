@@ -1,7 +1,7 @@
 //! Owns how the connections of one address are spread over workers: who takes one gives it to the worker that has the fewest.
 //!
 //! The kernel chooses a socket by a hash of the client's address. Of four connections over four workers that leaves a worker idle
-//! nine times out of ten, and a connection stays where it is for as long as it lives. See `docs/decisions/0019-spread-connections.md`.
+//! nine times out of ten, and a connection stays where it is for as long as it lives. See `docs/decisions/0022-spread-connections.md`.
 
 use std::collections::VecDeque;
 use std::io;
