@@ -183,7 +183,7 @@ fn one_that_does_not_serve_changes_nothing() {
     let other = script(
         &folder,
         "other",
-        "#!/bin/sh\ncat >/dev/null <&0 &\nprintf 'what\\n' >&0\nwait\n",
+        "#!/bin/sh\nprintf 'what\\n' >&0\nexec cat >/dev/null\n",
     );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
