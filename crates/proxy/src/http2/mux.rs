@@ -1,6 +1,6 @@
 //! Owns one end of a connection of HTTP/2: its streams, what they may send and take, and what is to be written for them.
 //!
-//! One task reads and writes the connection ([`Mux::poll_read`], [`Mux::poll_write`]); the tasks of its streams take and leave bytes
+//! One task reads and writes the connection ([`Mux::came`], [`Mux::poll_write`]); the tasks of its streams take and leave bytes
 //! here between its turns, so that what many streams have to say goes out in one write. Nothing here is shared between threads.
 //!
 //! Memory: what came on a stream waits here up to its window, one buffer for each stream whatever the frames were. What is written
