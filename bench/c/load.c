@@ -18,6 +18,7 @@ static const double LAST_ANSWERS = 2; /* seconds that open requests may still ta
 
 typedef struct {
   int fd;
+  bool rests; /* is in `rest` */
   char head[HEAD_MAX];
   size_t head_length;
   long body_left; /* -1 while the head is not complete */
@@ -42,6 +43,7 @@ static size_t request_length;
 
 static bool send_request(Connection *c, double due) {
   c->started = due;
+  c->rests = false;
   c->body_left = -1;
   c->head_length = 0;
   return send(c->fd, request, request_length, MSG_NOSIGNAL) == (ssize_t)request_length;
@@ -56,8 +58,10 @@ static void open_connection(Worker *w, Connection *c) {
 
 /* What the connection does next: it asks again, or rests. */
 static void go_on(Worker *w, Connection *c) {
-  if (rate) w->rest[w->resting++] = c;
-  else send_request(c, now_seconds());
+  if (rate) {
+    c->rests = true;
+    w->rest[w->resting++] = c;
+  } else send_request(c, now_seconds());
 }
 
 static void reopen(Worker *w, Connection *c) {
@@ -99,7 +103,14 @@ static void count(Worker *w, const Connection *c) {
   if (us > w->longest) w->longest = us;
 }
 
+/* One that rests owes nothing, and is owed nothing: who ends it for being silent ends no request. It keeps its place in `rest`. */
+static void renew(Worker *w, Connection *c) {
+  close(c->fd);
+  open_connection(w, c);
+}
+
 static void handle(Worker *w, Connection *c) {
+  if (c->rests) return renew(w, c);
   if (!receive(w, c)) return reopen(w, c);
   if (c->body_left != 0) return;
   count(w, c);

@@ -134,6 +134,6 @@ def command_line(scenario, aim):
 
 def run(scenario, aim):
     done = subprocess.run(command_line(scenario, aim), capture_output=True, text=True, timeout=aim.seconds + PATIENCE)
-    if not done.stdout:
-        raise RuntimeError(f"{scenario.generator} said: {done.stderr[-300:]}")
+    if not done.stdout or done.returncode < 0:
+        raise RuntimeError(f"{scenario.generator} ended with {done.returncode} and said: {done.stderr[-300:]}")
     return scenario.parse(done.stdout)

@@ -67,19 +67,28 @@ def reload(running, number):
 
 def at_a_rate(running, cores, seconds):
     aim = load.Aim(running.port, running.tls_port, seconds, cores.load, RATE)
-    return subprocess.Popen(load.command_line(load.SCENARIOS[load.RATED], aim), stdout=subprocess.PIPE, text=True)
+    command = load.command_line(load.SCENARIOS[load.RATED], aim)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def result_of(generator):
+    """Raises RuntimeError with the last words of one that ended before its time."""
+    said, complained = generator.communicate()
+    if generator.returncode or not said:
+        raise RuntimeError(f"the generator ended with {generator.returncode}: {complained.strip()[-300:]}")
+    return load.SCENARIOS[load.RATED].parse(said)
 
 
 def measure(running, cores, seconds):
     """As many reloads as fit beside a steady load, and as long a load without them: the longest delays of both."""
     load.run(load.SCENARIOS[load.RATED], load.Aim(running.port, 0, 1, cores.load, RATE))
-    calm = load.SCENARIOS[load.RATED].parse(at_a_rate(running, cores, seconds).communicate()[0])
+    calm = result_of(at_a_rate(running, cores, seconds))
     generator, took = at_a_rate(running, cores, seconds), []
     end = time.monotonic() + seconds
     time.sleep(BETWEEN / 2)
     while time.monotonic() + BETWEEN < end:
         took.append(reload(running, len(took) + 1))
         time.sleep(BETWEEN)
-    busy = load.SCENARIOS[load.RATED].parse(generator.communicate()[0])
+    busy = result_of(generator)
     return {"ms": [round(one, 1) for one in took], "calm_us": calm["longest"], "reload_us": busy["longest"],
             "calm_late": calm["late"], "late": busy["late"], "reqs": busy["reqs"], "failed": busy["errs"]}

@@ -5,24 +5,9 @@
 # are on (policy `adaptive`, breaker, retries, metrics); the access log is off, as it is by default and as the peers' are.
 #
 # How a cost grows is asked by: WORKERS, RULES (as many, of which the last holds), SERVICES (as many, of four backends
-# and a rule by path each), BACKEND_COUNT (as many, at addresses of the loopback device that begin at BACKEND_FIRST),
-# HEALTH=off (no checks, whose cost is one of time and not of requests).
+# and a rule by path each), BACKEND_COUNT, BACKEND_FIRST (see `addresses`), HEALTH=off (no checks, whose cost is one of time and not of requests).
 # With WRITE_ONLY the file is written and nothing started; CHECK only checks it.
-first_port=${BACKENDS%% *}
-first_port=${first_port##*:}
-
-backends() {
-  if [ "${BACKEND_COUNT:-4}" = 4 ]; then
-    for backend in $BACKENDS; do echo "      - $backend"; done
-  else
-    awk -v count="$BACKEND_COUNT" -v first="${BACKEND_FIRST:-0}" -v port="$first_port" 'BEGIN {
-      for (n = first; n < first + count; n++) {
-        host = int(n / 4)
-        printf "      - 127.1.%d.%d:%d\n", int(host / 250), host % 250 + 1, port + n % 4
-      }
-    }'
-  fi
-}
+. "${0%/*}/addresses"
 
 rules() {
   awk -v rules="${RULES:-2}" -v services="${SERVICES:-1}" 'BEGIN {
@@ -54,7 +39,7 @@ services:
   api:
 $([ "${HEALTH:-on}" = off ] || echo "    health: { http: { path: /health }, interval: 5s }")
     backends:
-$(backends)
+$(backends | sed 's/^/      - /')
 $(services)
 rules:
 $(rules)

@@ -2,6 +2,7 @@
 # needs: haproxy
 # caps: http tls h2
 # Debian's HAProxy. EXTRA_DEFAULT is one more line for its `defaults` section.
+. "${0%/*}/addresses"
 files=$(ulimit -n) # a connection takes two, and with splicing the pipes of a quarter of them two more
 [ "$files" = unlimited ] && files=24000
 connections=$((files * 3 / 8))
@@ -30,7 +31,7 @@ frontend clients
 backend servers
     balance roundrobin
 END
-  for backend in $BACKENDS; do echo "    server b${backend#*:} $backend pool-max-conn 1000"; done
+  backends | sed 's/.*/    server b& & pool-max-conn 1000/'
 } >"$RUN_DIR/haproxy.cfg"
 PATH=$PATH:/usr/sbin
 exec haproxy ${CHECK:+-c} -db -f "$RUN_DIR/haproxy.cfg"

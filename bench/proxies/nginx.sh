@@ -2,6 +2,7 @@
 # needs: nginx
 # caps: http tls h2
 # Debian's nginx. Keep-alive limits and buffers are raised so that it neither reconnects nor writes bodies to disk.
+. "${0%/*}/addresses"
 files=$(ulimit -n)
 [ "$files" = unlimited ] || [ "$files" -gt 20000 ] && files=20000
 cat >"$RUN_DIR/nginx.conf" <<END
@@ -29,7 +30,7 @@ http {
   uwsgi_temp_path $RUN_DIR/uwsgi;
   scgi_temp_path $RUN_DIR/scgi;
   upstream servers {
-    $(printf 'server %s; ' $BACKENDS)
+    $(backends | sed 's/.*/server &;/')
     keepalive 1024;
     keepalive_requests 1000000000;
   }

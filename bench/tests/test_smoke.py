@@ -1,5 +1,9 @@
 """A second of load: the backend alone, the relay and Evenkeel; and a proxy that answers wrong."""
 import http.server
+import json
+import socketserver
+import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -23,6 +27,25 @@ class Liar(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Impatient(socketserver.BaseRequestHandler):
+    """Ends a connection on which nothing is asked for a moment after its begin."""
+    ended = 0
+
+    def handle(self):
+        self.request.settimeout(0.2)
+        try:
+            while self.request.recv(4096):
+                self.request.settimeout(10)
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        except OSError:
+            Impatient.ended += 1
+
+
+class Crowded(socketserver.ThreadingTCPServer):
+    request_queue_size = 1024
+    daemon_threads = True
 
 
 class Smoke(unittest.TestCase):
@@ -50,6 +73,19 @@ class Smoke(unittest.TestCase):
             server.shutdown()
         self.assertIn("GET /1m over TCP: status 200 or wrong bytes", problems)
         self.assertIn("balance: only backends ['0'] were seen", problems)
+
+    def test_connections_that_end_while_they_rest(self):
+        """Few are needed at such a rate: the others are silent, and whoever serves may end them for that."""
+        with Crowded(("127.0.0.1", 0), Impatient) as server, tempfile.TemporaryDirectory() as folder:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            generator = f"{folder}/load"  # one that sees what it writes where nothing is
+            setup.run(["gcc", "-O1", "-fsanitize=address,undefined", "-o", generator, place.SOURCE / "c/load.c", "-pthread", "-lm"])
+            done = subprocess.run([generator, "127.0.0.1", str(server.server_address[1]), "/", "64", "2", "1", "100"], capture_output=True, text=True,
+                                  env={"ASAN_OPTIONS": "detect_leaks=0"})
+            server.shutdown()
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertGreater(Impatient.ended, 64, "nobody was ended")
+        self.assertLess(json.loads(done.stdout)["errs"], 8, "one may be asked just as it ends, and no more")
 
     def test_a_proxy_that_does_not_start_says_why(self):
         records = []
