@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import math
 import os
 import platform
 import resource
@@ -19,6 +20,7 @@ from harness.stand import Stand
 
 QUICK_PEERS = ("haproxy", "nginx", "relay")
 QUICK_SECONDS = 150  # for the rounds of a quick run, which is to end within five minutes as a whole
+WHOLE_SECONDS = 900  # for those of any other, which is to end within 25
 IDLE = ((5000, False), (2000, True))
 STARTS = 5
 RELOAD_SECONDS = 12
@@ -41,8 +43,8 @@ def options():
     p = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__, epilog="scenarios:\n" + scenarios,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="ends within five minutes: few peers, short rounds, the ends of each growth")
-    p.add_argument("--rounds", type=int, help="times that everybody is measured, in turns (8; quick 3)")
-    p.add_argument("--seconds", type=int, help="of each measurement (2; quick 1)")
+    p.add_argument("--rounds", type=int, help="times that they are measured, in turns (12; quick 3); given, there are so many however long they take")
+    p.add_argument("--seconds", type=int, help="of each measurement (1)")
     p.add_argument("--scenarios", type=listed(load.SCENARIOS, "scenario"), default=list(load.SCENARIOS), metavar="A,B")
     p.add_argument("--peers", type=listed(known, "peer"), metavar="A,B", help=", ".join(known))
     p.add_argument("--stages", type=listed(STAGES, "stage"), default=list(STAGES), metavar="A,B", help=", ".join(STAGES))
@@ -54,8 +56,9 @@ def options():
     chosen = p.parse_args()
     chosen.whole = not chosen.quick and not chosen.peers and chosen.stages == list(STAGES) and chosen.scenarios == list(load.SCENARIOS)
     chosen.peers = chosen.peers or (list(QUICK_PEERS) if chosen.quick else [name for name in known if name != "direct"])
-    chosen.rounds = chosen.rounds or (3 if chosen.quick else 8)
-    chosen.seconds = chosen.seconds or (1 if chosen.quick else 2)
+    chosen.within = math.inf if chosen.rounds else QUICK_SECONDS if chosen.quick else WHOLE_SECONDS
+    chosen.rounds = chosen.rounds or (3 if chosen.quick else 12)
+    chosen.seconds = chosen.seconds or 1
     return chosen
 
 
@@ -113,7 +116,7 @@ def main_rounds(chosen, wanted, cores, recorder):
             print(f"== round {number + 1} of {chosen.rounds}", flush=True)
             rounds.run(number, [load.SCENARIOS[name] for name in chosen.scenarios], runnings, warm_up=not chosen.quick)
             now = time.monotonic()
-            if chosen.quick and now + (now - round_began) > began + QUICK_SECONDS:
+            if now + (now - round_began) > began + chosen.within:
                 print(f"== {number + 1} rounds: there is no time for more", flush=True)
                 break
 
@@ -123,24 +126,49 @@ def grow(chosen, known, recorder):
         points, cores = growth.affordable(one, growth.ends(one) if chosen.quick else one.points)
         print(f"== growth: {one.name}", flush=True)
         with Stand(cores) as stand:
-            runnings = []
-            for point in points:
-                own = dataclasses.replace(cores, proxy=cores.proxy[:point.workers] or cores.proxy)
-                stand.cores = own
-                runnings.append((point, own, stand.start(known[proxies.OURS].with_environment(growth.label(point), **dict(point.environment)))))
-            for number in range(chosen.rounds):
-                for point, own, running in runnings:
-                    stand.cores = own
-                    rounds = Rounds(stand, chosen.seconds, recorder.emit, one.name)
-                    rounds.one(number, one.scenario(point), running, warm_up=number == 0 or one.always_warm)
+            (one_at_a_time if one.alone else in_turns)(chosen, known, recorder, stand, one, points)
     print("== growth: connections", flush=True)
     with Stand(place.choose_cores()) as stand:
-        wanted = [known[name] for name in growth.FAIR_SHARE if name == proxies.OURS or name in chosen.peers]
-        runnings = started(stand, [proxy for proxy in wanted if not proxy.missing()], recorder.emit)
+        runnings = started(stand, beside(chosen, known), recorder.emit)
         counts = growth.CONNECTIONS if not chosen.quick else (growth.CONNECTIONS[0], growth.CONNECTIONS[-1])
         rounds = Rounds(stand, 2 * chosen.seconds, recorder.emit, "connections")  # so that opening 5,000 weighs less
-        for number in range(min(chosen.rounds, 2 if chosen.quick else 4)):
+        for number in range(min(chosen.rounds, 2 if chosen.quick else growth.ROUNDS_CONNECTIONS)):
             rounds.run(number, [growth.connections(count) for count in counts], runnings)
+
+
+def beside(chosen, known):
+    wanted = [known[name] for name in growth.FAIR_SHARE if name == proxies.OURS or name in chosen.peers]
+    return [proxy for proxy in wanted if not proxy.missing()]
+
+
+def in_turns(chosen, known, recorder, stand, one, points):
+    runnings, cores = [], stand.cores
+    for point in points:
+        own = dataclasses.replace(cores, proxy=cores.proxy[:point.workers] or cores.proxy)
+        stand.cores = own
+        runnings.append((point, own, stand.start(known[proxies.OURS].with_environment(growth.label(point), **dict(point.environment)))))
+    for number in range(min(chosen.rounds, growth.ROUNDS)):
+        for point, own, running in runnings:
+            stand.cores = own
+            Rounds(stand, chosen.seconds, recorder.emit, one.name).one(number, one.scenario(point), running, warm_up=number == 0)
+
+
+def one_at_a_time(chosen, known, recorder, stand, one, points):
+    rounds = Rounds(stand, chosen.seconds, recorder.emit, one.name)
+    ours, *peers = beside(chosen, known)
+    ends = growth.ends(one)
+    for number in range(min(chosen.rounds, growth.ROUNDS)):
+        wanted = [(point, ours.with_environment(growth.label(point), **dict(point.environment))) for point in points]
+        if number < growth.ROUNDS_BESIDE:
+            wanted += [(point, peer.with_environment(growth.beside(peer.name, point), **dict(point.environment))) for peer in peers for point in ends]
+        for point, proxy in wanted:
+            try:
+                running = stand.start(proxy)
+            except RuntimeError as error:
+                recorder.emit({"kind": "load", "group": one.name, "scenario": one.name, "proxy": proxy.name, "round": number, "error": str(error)[:300]})
+                continue
+            rounds.one(number, one.scenario(point), running, warm_up=True)
+            stand.stop(running)
 
 
 def each_alone(kind, wanted, recorder, measure):
@@ -245,7 +273,8 @@ def measure(chosen, wanted, meta):
     try:
         for name in chosen.stages:
             stages[name]()
-            meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {chosen.rounds} rounds of {chosen.seconds} s"
+            done = 1 + max((record["round"] for record in recorder.records if record.get("group") == "main"), default=-1)
+            meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {done} rounds of {chosen.seconds} s"
             save(recorder, meta)
         meta["others"]["after"] = others()
     finally:

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from harness import load, place
 
 CONNECTIONS = (1, 8, 64, 512, 5000)
-FAIR_SHARE = ("evenkeel", "haproxy", "nginx")  # whose cost by connections stands beside ours
+FAIR_SHARE = ("evenkeel", "haproxy", "nginx")  # whose cost by connections, and by few and many backends, stands beside ours
+ROUNDS = 6         # at most; of peers, and of connections
+ROUNDS_BESIDE = 2
+ROUNDS_CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Growth:
     about: str
     points: tuple
     scenario: object       # of a point
-    always_warm: bool = False
+    alone: bool = False    # one point at a time is up, and begins anew each time: all of them would take more than the backend's descriptors
 
 
 def of(variable, counts, *more):
@@ -36,7 +39,7 @@ GROWTHS = {growth.name: growth for growth in (
            lambda point: load.wrk("services", "", 64, f"/s{point.count}", *load.script("services.lua"))),
     Growth("backends", "backends of one service, without checks",
            (*of("BACKEND_COUNT", (4, 100, 1000, 10000), UNCHECKED), Point(10000, (("BACKEND_COUNT", "10000"),), note="checked every 5 s")),
-           lambda _: load.wrk("backends", "", 64), always_warm=True),  # connections to backends end when they rest for some seconds
+           lambda _: load.wrk("backends", "", 64), alone=True),
     Growth("workers", "workers, a core each, with what is left of the cores for the load",
            tuple(Point(count, (("WORKERS", str(count)),), workers=count) for count in (1, 2, 4, 8)), lambda _: load.own("workers", "", 64)),
 )}
@@ -44,6 +47,11 @@ GROWTHS = {growth.name: growth for growth in (
 
 def label(point):
     return f"{point.count}, {point.note}" if point.note else str(point.count)
+
+
+def beside(name, point):
+    """What a peer's figures of such a growth are kept under."""
+    return f"{name} {label(point)}"
 
 
 def connections(count):

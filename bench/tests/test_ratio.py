@@ -32,6 +32,17 @@ class Paired(unittest.TestCase):
         # One round says nothing of the spread.
         self.check([3], [2], 1.5, -math.inf, math.inf, 1)
 
+    def test_rounds_that_something_hit(self):
+        e = math.exp
+        # Five: one goes at either end. Logarithms 0.1, 0.2, 0.3 are left, winsorized to 0.1, 0.1, 0.2, 0.3, 0.3: variance 0.01, so that the
+        # half width is 4.303 * sqrt(4 * 0.01 / (3 * 2)).
+        half = 4.303 * math.sqrt(0.04 / 6)
+        self.check([e(0.1), e(-9), e(0.2), e(9), e(0.3)], [1] * 5, e(0.2), e(0.2 - half), e(0.2 + half), 5)
+        # However far they are out.
+        self.check([e(0.1), e(0), e(0.2), e(0.4), e(0.3)], [1] * 5, e(0.2), e(0.2 - half), e(0.2 + half), 5)
+        # Ten: two at either end, and where the others agree there is no width.
+        self.check([2] * 6 + [1, 1, 9, 9], [1] * 10, 2, 2, 2, 10)
+
     def test_nothing_in_common(self):
         self.assertIsNone(ratio.paired({0: 1.0}, {1: 1.0}))
 
@@ -44,4 +55,6 @@ class Paired(unittest.TestCase):
         figures = {"steady": {0: 10, 1: 10}, "wild": {0: 19, 1: 5}, "absent": {}}
         self.assertEqual(ratio.best(figures), "steady")
         self.assertEqual(ratio.best(figures, lowest=True), "wild")
+        # One round that something hit makes nobody the worst.
+        self.assertEqual(ratio.best({"steady": {n: 10 for n in range(5)}, "hit": {**{n: 11 for n in range(4)}, 4: 0.1}}), "hit")
         self.assertIsNone(ratio.best({}))

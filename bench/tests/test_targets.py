@@ -4,7 +4,7 @@ import unittest
 
 from harness import targets
 from harness.ratio import Ratio
-from harness.targets import AIM, MISSED, OPEN, REACHED, UNKNOWN, Outcome, Target
+from harness.targets import AIM, MISSED, OPEN, REACHED, UNKNOWN, UNSURE, Outcome, Target
 
 
 def record(proxy, number, per_cpu_s, **more):
@@ -12,29 +12,39 @@ def record(proxy, number, per_cpu_s, **more):
 
 
 class Verdicts(unittest.TestCase):
-    def check(self, least, aim, middle, low, wanted, lowest=False, unit=""):
-        with self.subTest(least=least, aim=aim, middle=middle, low=low):
+    def check(self, least, aim, middle, low, high, wanted, lowest=False, unit=""):
+        with self.subTest(least=least, aim=aim, middle=middle, low=low, high=high):
             target = Target("", None, least, aim, unit, lowest)
-            self.assertEqual(targets.verdict(target, Outcome(Ratio(middle, low, middle, 8))), wanted)
+            self.assertEqual(targets.verdict(target, Outcome(Ratio(middle, low, high, 8))), wanted)
 
     def test_rows(self):
-        nothing = math.nan
+        nothing, endless = math.nan, math.inf
         # Where 1.05 is asked for, being surely ahead is enough, and necessary.
-        self.check(1.05, 1.15, 1.03, 1.01, REACHED)
-        self.check(1.05, 1.15, 1.06, 0.99, MISSED)
-        self.check(1.05, 1.15, 1.16, 1.01, AIM)
-        # Elsewhere the ratio itself counts.
-        self.check(1.10, 1.30, 1.11, 0.99, REACHED)
-        self.check(1.10, 1.30, 1.09, 1.05, MISSED)
-        self.check(1.10, 1.30, 1.30, 1.20, AIM)
+        self.check(1.05, 1.15, 1.03, 1.01, 1.05, REACHED)
+        self.check(1.05, 1.15, 1.06, 0.99, 1.13, MISSED)
+        self.check(1.05, 1.15, 1.16, 1.01, 1.31, AIM)
+        self.check(1.05, 1.15, 1.20, 0.99, 1.45, MISSED)
+        # Elsewhere the ratio itself counts, and the interval says how surely.
+        self.check(1.10, 1.30, 1.15, 1.11, 1.19, REACHED)
+        self.check(1.10, 1.30, 1.11, 0.99, 1.23, REACHED + UNSURE)
+        self.check(1.10, 1.30, 1.09, 1.05, 1.13, MISSED + UNSURE)
+        self.check(1.10, 1.30, 1.05, 1.02, 1.08, MISSED)
+        self.check(1.10, 1.30, 1.30, 1.20, 1.40, AIM)
+        self.check(1.10, 1.30, 1.35, 1.05, 1.65, REACHED + UNSURE)
+        # One round says nothing of how sure it is.
+        self.check(1.10, 1.30, 1.35, -endless, endless, REACHED + UNSURE)
         # Memory, time and latency: the lower the better.
-        self.check(2, 1, 1.5, nothing, REACHED, lowest=True, unit="KiB")
-        self.check(2, 1, 2.1, nothing, MISSED, lowest=True, unit="KiB")
-        self.check(1.0, 0.8, 0.7, 0.6, AIM, lowest=True)
-        self.check(1.0, 0.8, 1.01, 0.6, MISSED, lowest=True)
+        self.check(2, 1, 1.5, nothing, nothing, REACHED, lowest=True, unit="KiB")
+        self.check(2, 1, 0.9, nothing, nothing, AIM, lowest=True, unit="KiB")
+        self.check(2, 1, 2.1, nothing, nothing, MISSED, lowest=True, unit="KiB")
+        self.check(1.0, 0.8, 0.7, 0.6, 0.8, AIM, lowest=True)
+        self.check(1.0, 0.8, 0.7, 0.6, 1.2, REACHED + UNSURE, lowest=True)
+        self.check(1.0, 0.8, 1.01, 0.6, 1.4, MISSED + UNSURE, lowest=True)
+        self.check(1.0, 0.8, 1.4, 1.1, 1.7, MISSED, lowest=True)
         # Nothing is asked for.
-        self.check(nothing, nothing, 0.5, 0.4, OPEN)
-        self.check(nothing, 0.92, 0.91, 0.9, "below the aim")
+        self.check(nothing, nothing, 0.5, 0.4, 0.6, OPEN)
+        self.check(nothing, 0.92, 0.91, 0.9, 0.92, "below the aim")
+        self.check(nothing, 0.92, 0.93, 0.9, 0.96, AIM)
 
     def test_what_was_not_measured_is_not_reached(self):
         self.assertEqual(targets.verdict(targets.TARGETS[0], None), UNKNOWN)

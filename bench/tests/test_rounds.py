@@ -1,0 +1,50 @@
+"""Who is measured in which round."""
+import contextlib
+import unittest
+from unittest import mock
+
+from harness import load, proxies, rounds
+from harness.stand import Running
+
+COSTS = {"evenkeel": 30.0, "haproxy": 10.0, "nginx": 14.0, "caddy": 16.0, "relay": 5.0, "hyper": 6.0}
+
+
+class Turns(unittest.TestCase):
+    def turns(self, count, scenario=load.PEAK, errors=()):
+        """Who was measured in each of so many rounds, in order, where each has these costs."""
+        known, seen = proxies.known(), [[] for _ in range(count)]
+        runnings = [Running(known[name], None, 0, 0, None, {}) for name in COSTS]
+
+        def measure(running, *_):
+            name = running.proxy.name
+            return {"us": COSTS[name], "errs": int(name in errors), "rps": 1000, "busy": [0]}
+        stand = mock.Mock()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.object(rounds, "measure", measure))
+            stack.enter_context(mock.patch.object(load, "run", lambda *_: {"rps": 1000}))
+            one = rounds.Rounds(stand, 1, lambda record: seen[record["round"]].append(record["proxy"]))
+            for number in range(count):
+                one.run(number, [load.SCENARIOS[scenario]], runnings, warm_up=False)
+        return seen
+
+    def test_who_cannot_be_the_best_leaves_its_time_to_the_others(self):
+        seen = self.turns(5)
+        for number in range(rounds.ALL_FOR):
+            self.assertEqual(sorted(seen[number]), sorted(COSTS))
+        for number in range(rounds.ALL_FOR, 5):
+            self.assertEqual(sorted(seen[number]), ["evenkeel", "haproxy", "nginx", "relay"])
+
+    def test_yardsticks_stay_where_a_target_is_held_against_them(self):
+        self.assertEqual(sorted(self.turns(4, "body-16k")[3]), ["evenkeel", "haproxy", "nginx"])
+
+    def test_latency_is_every_peers(self):
+        self.assertEqual(sorted(self.turns(4, load.RATED)[3]), ["caddy", "evenkeel", "haproxy", "nginx"])
+
+    def test_a_peer_with_errors_is_nobodys_measure(self):
+        self.assertEqual(sorted(self.turns(4, "body-16k", errors=["haproxy"])[3]), ["caddy", "evenkeel", "nginx"])
+
+    def test_the_order_is_drawn_anew(self):
+        seen = self.turns(3)
+        self.assertEqual(seen, self.turns(3), "by the round's number: a run can be made again")
+        self.assertGreater(len({tuple(names) for names in seen}), 1)
+        self.assertGreater(len({tuple(names) for names in (self.turns(1, scenario)[0] for scenario in ("keep-64", "keep-512", "body-16k"))}), 1)
