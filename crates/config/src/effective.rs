@@ -12,9 +12,13 @@ use crate::problem::{At, Source};
 use crate::read::{Piece, Scalar, pieces, units};
 use crate::tree::{self, Node, Value};
 
+/// What operators want beside it.
+mod operator;
+
 /// As text and in rows.
 mod shown;
 
+pub use operator::Of;
 pub use shown::{Difference, Row, differences, parts};
 
 /// Where a value comes from.
@@ -24,6 +28,8 @@ pub enum Origin {
     Default,
     /// It stands in a text, in parts perhaps as the value of these variables of the environment.
     Text(At, Vec<String>),
+    /// An operator wants it of what runs; what keeps that.
+    Operator(String),
 }
 
 /// What a value is, beside a text.
@@ -37,6 +43,8 @@ pub enum Kind {
     Boolean,
     /// There is none; the text says what that means.
     No,
+    /// A text that no key of a configuration says.
+    Remark,
     /// One that nobody is shown.
     Veiled,
 }

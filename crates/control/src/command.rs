@@ -102,9 +102,9 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// The word of what is wanted.
+/// The word of what is wanted, in answers, logs and what is kept.
 #[must_use]
-pub(crate) const fn word(admin: Admin) -> &'static str {
+pub const fn word(admin: Admin) -> &'static str {
     match admin {
         Admin::Enabled => "enabled",
         Admin::Draining => "draining",

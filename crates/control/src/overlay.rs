@@ -47,6 +47,15 @@ impl Wanted {
         let each = self.services.values();
         each.map(|service| service.backends.len()).sum()
     }
+
+    /// What of it holds over this plan, which may have changed since: see `docs/decisions/0016-overlay.md`. Cost: the backends of the
+    /// services that it speaks of.
+    #[must_use]
+    pub fn over(self, plan: &Plan) -> Self {
+        let mut overlay = Overlay::from(self);
+        overlay.follow(plan);
+        overlay.wanted
+    }
 }
 
 #[derive(Debug, Default)]

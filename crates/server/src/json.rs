@@ -88,13 +88,14 @@ fn value(leaf: &Leaf) -> Value {
             .text()
             .parse::<bool>()
             .map_or_else(|_| leaf.text().into(), Value::from),
-        Kind::Text => leaf.text().into(),
+        Kind::Text | Kind::Remark => leaf.text().into(),
     }
 }
 
 fn origin(origin: &Origin, sources: &[Source]) -> Value {
     match origin {
         Origin::Default => json!({ "from": "default" }),
+        Origin::Operator(place) => json!({ "from": "operator", "file": place }),
         Origin::Text(at, names) => {
             let from = if names.is_empty() {
                 "file"

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use evenkeel_config::Plan;
+use evenkeel_config::effective::{Entry, Of};
 use evenkeel_config::limits::OVERLAY_BYTES;
 use evenkeel_control::Control;
+use evenkeel_control::command::{Admin, word};
 use evenkeel_control::control::handover::Wanted;
 use rustix::fs::{Access, OFlags, access};
 use serde::{Deserialize, Serialize};
@@ -85,12 +88,8 @@ impl Flags {
         let Some(place) = self.place() else {
             return Ok(Wanted::default());
         };
-        read(&place).map_err(|why| {
-            format!(
-                "{}: {why}; mend or remove it, or start with --no-overlay",
-                place.display()
-            )
-        })
+        let more = "; mend or remove it, or start with --no-overlay";
+        read(&place).map_err(|why| format!("{}: {why}{more}", place.display()))
     }
 
     /// Goes on with what was read, or was handed over by another process; that has not written all of it, perhaps.
@@ -116,6 +115,41 @@ impl Flags {
             failed: false,
         }
     }
+}
+
+/// Shows what is kept in this directory over a configuration: what of it a start would not take from the text.
+///
+/// # Errors
+/// The file is not understood, or there is no such directory, in words.
+pub(crate) fn show_over(folder: &Path, plan: &Plan, entry: &mut Entry) -> Result<(), String> {
+    if !folder.is_dir() {
+        return Err(format!("{}: there is no such directory", folder.display()));
+    }
+    let place = folder.join(NAME);
+    let place = place.display().to_string();
+    let wanted = read(place.as_ref()).map_err(|why| format!("{place}: {why}"))?;
+    let wanted = wanted.over(plan);
+    let draining = word(Admin::Draining);
+    for name in &wanted.away {
+        entry.wish(Of::Listener(name), draining, &place);
+    }
+    for (name, wishes) in &wanted.services {
+        for (id, one) in &wishes.backends {
+            entry.wish(Of::Backend(name, id), word(one.admin), &place);
+        }
+        if wishes.drains {
+            entry.wish(Of::Service(name), draining, &place);
+            let services = plan.services.iter().filter(|one| *one.name == **name);
+            for one in services.flat_map(|service| &service.backends) {
+                let id = one.spec.id.as_str();
+                let wish = wishes.backends.get(id).map(|one| one.admin);
+                if wish.unwrap_or(one.spec.admin) == Admin::Enabled {
+                    entry.wish(Of::Backend(name, id), draining, &place);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes away what processes left that were killed while they wrote.

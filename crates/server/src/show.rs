@@ -6,13 +6,16 @@ use std::process::ExitCode;
 use clap::Args;
 use evenkeel_config::schema;
 
-use crate::{inputs, json, say};
+use crate::{inputs, json, overlay, say};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Files, or directories of *.yaml files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Mark what operators want (drain, disable) by what the instance keeps in this directory, its `--state-dir`
+    #[arg(long, value_name = "PATH")]
+    state_dir: Option<PathBuf>,
     /// As JSON: a list of path, value and origin
     #[arg(long)]
     json: bool,
@@ -27,10 +30,16 @@ pub(crate) fn show(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let Some(entry) = read.effective() else {
+    let (Some(mut entry), Some(plan)) = (read.effective(), &read.loaded.plan) else {
         say::problems(&read.shown);
         return ExitCode::FAILURE;
     };
+    if let Some(folder) = &arguments.state_dir
+        && let Err(error) = overlay::show_over(folder, plan, &mut entry)
+    {
+        say::log(&error);
+        return ExitCode::FAILURE;
+    }
     if arguments.json {
         json::out(&json::effective(&entry, &read.sources));
     } else {

@@ -49,8 +49,10 @@ impl Origin {
     /// Where it comes from, in words.
     #[must_use]
     pub fn words(&self, sources: &[Source]) -> String {
-        let Self::Text(at, names) = self else {
-            return "default".into();
+        let (at, names) = match self {
+            Self::Default => return "default".into(),
+            Self::Operator(place) => return format!("operator, {}", plainly(place)),
+            Self::Text(at, names) => (at, names),
         };
         let name = sources.get(at.file).map_or("?", |source| &source.name);
         let mut out = format!("{}:{}:{}", plainly(name), at.line, at.column);
@@ -127,6 +129,7 @@ fn yaml(entry: &Entry, indent: usize, lead: &str, sources: &[Source], lines: &mu
             let origin = Some(leaf.origin.words(sources));
             let line = match leaf.kind {
                 Kind::No => format!("{spaces}# {lead} {}", leaf.shown),
+                Kind::Remark => format!("{spaces}# {lead} {}", plainly(&leaf.shown)),
                 _ => format!("{spaces}{lead} {}", scalar(leaf)),
             };
             lines.push((line, origin));

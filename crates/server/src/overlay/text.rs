@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_config::limits;
-use evenkeel_control::command::Admin;
+use evenkeel_control::command::{Admin, word};
 use evenkeel_control::control::handover::{Wanted, WantedBackend, WantedService};
 use serde::{Deserialize, Serialize};
 
@@ -32,18 +32,13 @@ struct Backend {
     entry: String,
 }
 
-const WORDS: [(&str, Admin); 3] = [
-    ("enabled", Admin::Enabled),
-    ("draining", Admin::Draining),
-    ("disabled", Admin::Disabled),
-];
+const STATES: [Admin; 3] = [Admin::Enabled, Admin::Draining, Admin::Disabled];
 
 impl From<&Wanted> for Text {
     fn from(wanted: &Wanted) -> Self {
         let backend = |(id, one): (&String, &WantedBackend)| {
-            let known = WORDS.iter().find(|(_, admin)| *admin == one.admin);
             let backend = Backend {
-                state: known.map_or("", |(word, _)| word).to_owned(),
+                state: word(one.admin).to_owned(),
                 entry: format!("{:016x}", one.entry),
             };
             (id.clone(), backend)
@@ -76,14 +71,13 @@ impl TryFrom<Text> for Wanted {
         for (name, service) in text.services {
             let mut backends = BTreeMap::new();
             for (id, one) in service.backends {
-                let known = WORDS.iter().find(|(word, _)| *word == one.state);
+                let known = STATES.into_iter().find(|state| word(*state) == one.state);
                 let wrong = |what: &str, is: &str| {
                     format!("{what} of backend {id} of service {name} is {is:?}")
                 };
-                let (_, admin) = known.ok_or_else(|| wrong("state", &one.state))?;
+                let admin = known.ok_or_else(|| wrong("state", &one.state))?;
                 let entry = u64::from_str_radix(&one.entry, 16);
                 let entry = entry.map_err(|_| wrong("entry", &one.entry))?;
-                let admin = *admin;
                 backends.insert(id, WantedBackend { admin, entry });
             }
             let drains = service.drains;

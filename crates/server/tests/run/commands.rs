@@ -5,8 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::crowd::nginx;
 use crate::evenkeel;
-use crate::process::Folder;
+use crate::process::{Evenkeel, Folder};
 
 const GOOD: &str = "listeners: { web: { bind: 127.0.0.1:8080 } }\nservices:\n  api:\n    backends:\n    - 10.0.0.1:${BACKEND_PORT:-7}\n";
 
@@ -82,6 +83,95 @@ fn show_for_programs() {
     assert_eq!((code, &*out), (Some(1), ""));
     assert!(said.contains("did you mean `bind`?"), "{said}");
     assert_eq!(evenkeel(&["config", "show"]).0, Some(2));
+}
+
+/// What an operator wants is marked: as the instance keeps it, and only as far as it holds over this text.
+#[test]
+fn show_marks_what_is_not_from_the_file() {
+    let folder = Folder::new("show-operator");
+    let server = nginx(&folder);
+    let backends = |more: &str| {
+        let address = server.address;
+        format!(
+            "[{{ id: a, address: \"{address}\" }}, {{ id: b, address: \"{address}\"{more} }}, {{ dns: localhost:9 }}]"
+        )
+    };
+    let text = |b: &str| {
+        format!(
+            "admin: {{ bind: \"127.0.0.1:0\" }}\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }}, more: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ api: {{ backends: {} }}, rest: {{ backends: {} }} }}\nrules: [{{ forward: api }}]\n",
+            backends(b),
+            backends(", state: disabled")
+        )
+    };
+    let file = folder.write("keel.yaml", &text(""));
+    let (file, kept) = (file.to_str().unwrap(), folder.path().join("kept"));
+    let kept = kept.to_str().unwrap();
+    let show = |more: &[&str]| evenkeel(&[&["config", "show", file], more].concat());
+    let at = ["--state-dir", kept];
+    let (code, out, said) = show(&at);
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(said.contains("kept: there is no such directory"), "{said}");
+    std::fs::create_dir(kept).unwrap();
+    assert_eq!(show(&at), show(&[]), "nothing is kept there");
+    let keel = Evenkeel::run(&["-c", file, "--state-dir", kept]);
+    let asks = ["-X", "POST", "-H", "X-Evenkeel: 1"];
+    let behind = keel.page("/v1/status");
+    let behind = json(&behind)["services"][0]["backends"][2]["id"].clone();
+    let behind = behind.as_str().unwrap();
+    for path in [
+        "services/api/backends/a/drain",
+        "services/api/backends/b/disable",
+        &format!("services/api/backends/{behind}/drain"),
+        "services/rest/drain",
+        "services/rest/backends/b/enable",
+        "listeners/more/drain",
+    ] {
+        let done = keel.asked(&asks, &format!("/v1/{path}"));
+        assert!(done.contains("\"changed\":true"), "{path}: {done}");
+    }
+    keel.signal("-TERM");
+    assert!(keel.wait().0.success());
+    let place = format!("operator, {kept}/overlay.json");
+    let marked = |out: &str| {
+        let lines = out.lines().filter_map(|line| line.rsplit_once(" # "));
+        let lines = lines.filter(|(_, origin)| *origin == place);
+        let lines: Vec<_> = lines.map(|(line, _)| line.trim().to_owned()).collect();
+        lines.join("; ")
+    };
+    let (code, out, _) = show(&at);
+    assert_eq!(code, Some(0));
+    let remark = format!("# \"backends[{behind}].state\": draining");
+    let rest = "state: draining; state: draining; # state: draining";
+    assert_eq!(
+        marked(&out),
+        format!("# state: draining; state: draining; state: disabled; {remark}; {rest}")
+    );
+    let again = folder.write("again.yaml", &out);
+    assert_eq!(evenkeel(&["check", again.to_str().unwrap()]).0, Some(0));
+    let (_, out, _) = show(&[&at[..], &["--json"]].concat());
+    let rows = json(&out);
+    let mut rows = rows.as_array().unwrap().iter();
+    let row = rows.find(|row| row["path"] == "services.api.backends[b].state");
+    let row = row.unwrap();
+    assert_eq!(row["value"], "disabled");
+    assert_eq!(
+        row["origin"],
+        serde_json::json!({ "from": "operator", "file": format!("{kept}/overlay.json") })
+    );
+    // An entry that was changed since says what holds.
+    folder.write("keel.yaml", &text(", weight: 2"));
+    let (_, out, _) = show(&at);
+    assert_eq!(
+        marked(&out),
+        format!("# state: draining; state: draining; {remark}; {rest}")
+    );
+    std::fs::write(format!("{kept}/overlay.json"), "{").unwrap();
+    let (code, out, said) = show(&at);
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(
+        said.contains("overlay.json: it is not understood"),
+        "{said}"
+    );
 }
 
 #[test]
