@@ -2,7 +2,7 @@
 //!
 //! What does not fit is dropped and counted. Batches come back and are filled again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
@@ -15,6 +15,10 @@ use crate::worker::Desk;
 
 /// Batches that wait to be written, of all workers: some 8,000 records, 5 MiB.
 const QUEUE: usize = 64;
+
+/// Batches that wait from which on those that are not full are kept: a disk that stalls finds room for records, however few come in
+/// each sweep.
+const HALF: usize = QUEUE / 2;
 
 /// What who writes is told.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub enum Told {
 #[derive(Debug)]
 pub struct Outlet {
     queue: SyncSender<Told>,
+    /// Batches that were handed on and not given back yet.
+    waiting: AtomicUsize,
     /// Given back, to be filled again. Asked once per batch, and not waited for.
     spare: Mutex<Vec<Batch>>,
     /// What workers held that ended while the queue was full: one batch each.
@@ -43,6 +49,7 @@ impl Outlet {
         let (queue, told) = sync_channel(QUEUE);
         let outlet = Self {
             queue,
+            waiting: AtomicUsize::new(0),
             spare: Mutex::new(Vec::new()),
             left: Mutex::new(Vec::new()),
             dropped: AtomicU64::new(0),
@@ -56,7 +63,16 @@ impl Outlet {
     }
 
     /// Gives a batch back that is written.
-    pub fn give_back(&self, mut batch: Batch) {
+    pub fn give_back(&self, batch: Batch) {
+        // One of a worker that has ended was never handed on.
+        let fewer = |waiting: usize| Some(waiting.saturating_sub(1));
+        let _ = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        self.keep(batch);
+    }
+
+    fn keep(&self, mut batch: Batch) {
         batch.clear();
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < QUEUE {
@@ -89,6 +105,7 @@ impl Outlet {
             Err(TryLockError::WouldBlock) => None,
         };
         let full = std::mem::replace(batch, empty.unwrap_or_default());
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         match self.queue.try_send(Told::Rows(full)) {
             Ok(()) => true,
             Err(TrySendError::Full(told) | TrySendError::Disconnected(told)) => {
@@ -153,10 +170,12 @@ impl Scribe {
         }
     }
 
-    /// Hands on what there is; what finds no room waits for the next time.
+    /// Hands on what there is; what finds no room, or comes where much waits already, waits for the next time.
     pub(crate) fn hand_on(&mut self) {
+        let is_slow = |outlet: &Outlet| outlet.waiting.load(Ordering::Relaxed) >= HALF;
         if let Some(outlet) = &self.outlet
             && !self.batch.is_empty()
+            && (self.batch.is_full() || !is_slow(outlet))
         {
             outlet.hand_on(&mut self.batch);
         }
@@ -164,9 +183,9 @@ impl Scribe {
 
     /// Hands on what there is, for the last time.
     fn leave(&mut self) {
-        self.hand_on();
         if let Some(outlet) = &self.outlet
             && !self.batch.is_empty()
+            && !outlet.hand_on(&mut self.batch)
         {
             let mut left = outlet.left.lock().unwrap_or_else(PoisonError::into_inner);
             left.push(std::mem::take(&mut self.batch));
@@ -179,5 +198,51 @@ impl Scribe {
 impl Drop for Scribe {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use evenkeel_config::{Source, load};
+
+    use super::*;
+
+    /// While nobody writes, a record for each sweep takes no more room than many at once.
+    #[test]
+    fn a_few_at_a_time_fill_it_no_sooner() {
+        let text = "listeners: { web: { bind: \"127.0.0.1:0\" } }\nrules: [{ respond: {} }]\n";
+        let source = Source {
+            name: "f.yaml".into(),
+            text: text.into(),
+        };
+        let plan = load(&[source], &BTreeMap::new()).plan.unwrap();
+        let note = Batch::of_one(&plan, &Desk::default(), None);
+        for of_sweep in [1, 7, 1000] {
+            let (outlet, told) = Outlet::open();
+            let mut scribe = Scribe::default();
+            scribe.follow(Some(&outlet));
+            let most = 4096;
+            for at in 0..most {
+                scribe.write_note(&note, Duration::ZERO);
+                if at % of_sweep == 0 {
+                    scribe.hand_on();
+                }
+            }
+            assert_eq!(outlet.dropped(), 0, "{of_sweep}");
+            drop(scribe);
+            let mut kept = 0;
+            let mut take = |batch: Batch| {
+                kept += batch.records().count();
+                outlet.give_back(batch);
+            };
+            while let Ok(Told::Rows(batch)) = told.try_recv() {
+                take(batch);
+            }
+            outlet.take_left().into_iter().for_each(&mut take);
+            assert_eq!(kept, most, "{of_sweep}");
+            assert_eq!(outlet.waiting.load(Ordering::Relaxed), 0, "{of_sweep}");
+        }
     }
 }
