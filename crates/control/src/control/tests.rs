@@ -134,7 +134,7 @@ fn a_new_address_under_the_same_identity_is_used_and_probed() {
         let (two, second) = listening().await;
         let services = |address: SocketAddr| {
             format!(
-                "api: {{ backends: [{{ id: same, address: \"{address}\" }}], health: {{ tcp: {{}}, interval: 1000s }} }}"
+                "api: {{ backends: [{{ id: same, address: \"{address}\" }}], health: {{ tcp: {{}}, interval: 1000s, interval_unsure: 1000s }} }}"
             )
         };
         let mut control = start(&services(first));

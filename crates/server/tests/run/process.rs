@@ -8,6 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+use evenkeel_config::limits;
+
 /// So long a test waits for what must come; never decides a test that passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -105,6 +107,9 @@ impl Evenkeel {
         let (address, admin) = (said(" listens on "), said(" admin is at "));
         running.address = address.unwrap();
         running.admin = admin.unwrap_or(running.admin);
+        // Of two checkouts that are tested at once, one would find it taken.
+        let fixed = limits::ADMIN.port();
+        assert_ne!(running.admin.port(), fixed, "the test has no free port");
         running
     }
 

@@ -194,7 +194,7 @@ fn uploads_that_are_stuck_hold_up_no_others() {
     let good = super::Recorder::start();
     let folder = crate::process::Folder::new("stuck-beside");
     let file = folder.write("keel.yaml", &format!(
-        "workers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ stuck: {{ backends: [\"{}\"], upstream: {{ protocol: http2 }} }}, good: {{ backends: [\"{}\"] }} }}\nrules: [{{ when: {{ path: /stuck }}, forward: stuck }}, {{ forward: good }}]\n",
+        "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ stuck: {{ backends: [\"{}\"], upstream: {{ protocol: http2 }} }}, good: {{ backends: [\"{}\"] }} }}\nrules: [{{ when: {{ path: /stuck }}, forward: stuck }}, {{ forward: good }}]\n",
         stuck.local_addr().unwrap(), good.address
     ));
     let keel = crate::process::Evenkeel::run(&["-c", file.to_str().unwrap()]);
