@@ -11,7 +11,7 @@ use evenkeel_control::Changes;
 use evenkeel_control::changes::Effect;
 use serde_json::{Value, json};
 
-use crate::{explain, inputs, json, say};
+use crate::{explain, inputs, json, say, warned};
 
 /// `--expect`
 mod expect;
@@ -58,6 +58,8 @@ pub(crate) fn check(arguments: &Arguments) -> ExitCode {
         .plan
         .as_ref()
         .map(|plan| (plan.listeners.len(), plan.rules.len(), plan.services.len()));
+    let plan = loaded.plan.as_ref();
+    let here = plan.and_then(warned::of_asked_files);
     let mut answer = json!({
         "errors": errors,
         "warnings": warnings,
@@ -66,8 +68,15 @@ pub(crate) fn check(arguments: &Arguments) -> ExitCode {
         "services": counts.map(|(_, _, services)| services),
         "problems": json::problems(&loaded.problems, &read.sources),
     });
+    if let Some(here) = &here {
+        answer["here"] = here.as_str().into();
+    }
     if !arguments.json {
         say::problems(&read.shown);
+        // The same text is without it where the limit is another one: it is no warning of the configuration.
+        if let Some(here) = here {
+            say::log(&format!("started as this was: {here}"));
+        }
         say::out(&match counts {
             Some((listeners, rules, services)) => format!(
                 "fine: {listeners} listeners, {rules} rules, {services} services, {warnings} warnings\n"

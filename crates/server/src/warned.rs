@@ -1,22 +1,35 @@
 //! Owns what is warned of when a plan begins to run: what it asks for and this process may not have, which no check of a file can know.
 
 use evenkeel_config::Plan;
+use evenkeel_config::limits::ListenerLimits;
 use evenkeel_config::plan::Protocol;
 use evenkeel_control::{Control, room};
 use tracing::warn;
 
+use crate::files::most_open_files;
+
 /// Says where listeners may have more connections than descriptors allow.
 pub(crate) fn of_files(plan: &Plan) {
-    let files = room::open_files();
-    let most = room::clients_most(files);
-    let asked = plan.listeners.iter().fold(0_usize, |sum, listener| {
-        sum.saturating_add(listener.limits.connections)
-    });
-    if asked > most {
-        warn!(
-            "`limits.connections` of all listeners are {asked} together, but {files} open files allow {most} connections of clients: raise the limit of open files (ulimit -n, LimitNOFILE=)"
-        );
+    let asked = plan.listeners.iter().map(|one| one.limits.connections);
+    if let Some(warning) = too_few_files(asked, room::open_files()) {
+        warn!("{warning}");
     }
+}
+
+/// What a configuration asks for that a process started as this one was could not have, in words. What it leaves to the default it does
+/// not ask for: it may be looked at where it will not run.
+pub(crate) fn of_asked_files(plan: &Plan) -> Option<String> {
+    let all = plan.listeners.iter().map(|one| one.limits.connections);
+    let asked = all.filter(|most| *most != ListenerLimits::default().connections);
+    too_few_files(asked, most_open_files())
+}
+
+fn too_few_files(asked: impl Iterator<Item = usize>, files: usize) -> Option<String> {
+    let asked = asked.fold(0_usize, usize::saturating_add);
+    let most = room::clients_most(files);
+    (asked > most).then(|| format!(
+        "`limits.connections` of all listeners are {asked} together, but {files} open files allow {most} connections of clients: raise the limit of open files (ulimit -n, LimitNOFILE=)"
+    ))
 }
 
 /// Says what else is so once it runs, with so many workers.

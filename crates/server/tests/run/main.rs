@@ -501,6 +501,48 @@ pub(crate) fn evenkeel(arguments: &[&str]) -> (Option<i32>, String, String) {
     )
 }
 
+/// More connections than a process started so could have: said with the figures, where they are asked for, and no fault of the text.
+#[test]
+fn check_says_where_descriptors_are_too_few() {
+    let folder = Folder::new("check-files");
+    for (limits, files, expect) in [
+        ("{}", 900, None),
+        ("{ connections: 322 }", 900, None),
+        (
+            "{ connections: 323 }",
+            900,
+            Some("323 together, but 900 open files allow 322 connections"),
+        ),
+        ("{ connections: 300 }", 856, None),
+        (
+            "{ connections: 301 }",
+            856,
+            Some("301 together, but 856 open files allow 300 connections"),
+        ),
+    ] {
+        let text = format!(
+            "listeners: {{ web: {{ bind: \"127.0.0.1:8080\", limits: {limits} }} }}\nrules: [{{ respond: {{}} }}]\n"
+        );
+        let file = folder.write("keel.yaml", &text);
+        let check = |more: &str| {
+            let limited = format!("ulimit -n {files} && exec \"$0\" check \"$1\" {more}");
+            let mut command = Command::new("sh");
+            command.args(["-c", &limited, env!("CARGO_BIN_EXE_evenkeel")]);
+            command.arg(&file).output().unwrap()
+        };
+        let [output, json] = ["", "--json"].map(check);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(output.stdout.ends_with(b" 0 warnings\n"), "{said}");
+        assert_eq!(said.is_empty(), expect.is_none(), "{limits}: {said}");
+        assert!(said.contains(expect.unwrap_or_default()), "{said}");
+        let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        let here = json["here"].as_str().unwrap_or_default();
+        assert_eq!(here.is_empty(), expect.is_none(), "{json}");
+        assert!(here.contains(expect.unwrap_or_default()), "{json}");
+    }
+}
+
 #[test]
 fn check_and_diff_say_what_they_see() {
     let folder = Folder::new("check");
