@@ -385,6 +385,7 @@ impl<'a> World<'a> {
             replayable: true,
             reused: false,
             made,
+            excused: 0,
             deadline_left: None,
             expected: Duration::ZERO,
             untried: true,
@@ -393,7 +394,7 @@ impl<'a> World<'a> {
         };
         let service = &self.balancers[instance].service;
         match service.retry(&attempt, self.streams.picks.word()) {
-            Decision::Again { after } => Some(after),
+            Decision::Again { after, .. } => Some(after),
             Decision::No(_) => None,
         }
     }

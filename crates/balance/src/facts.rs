@@ -249,11 +249,15 @@ impl Facts {
     }
 
     /// Undoes a grant; as many as were granted can be undone.
-    pub(crate) fn retry_not_made(&self) {
+    pub(crate) fn retry_not_made(&self, granted: Decision) {
+        let Decision::Again { excused, .. } = granted else {
+            return;
+        };
         let granted = |granted: u64| granted.checked_sub(1);
         if (self.retried)
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, granted)
             .is_ok()
+            && !excused
         {
             self.budget.refund();
         }

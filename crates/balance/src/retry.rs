@@ -14,6 +14,10 @@ use crate::hashing::scale;
 use crate::verdict::Fault;
 use budget::{Budget, BudgetSettings};
 
+/// The most attempts of an exchange that are not counted because they reached nobody: it looks further for somebody who is there, and not
+/// through thousands. With them an exchange connects to 10 backends at most by default.
+pub const EXCUSED_MOST: u32 = 8;
+
 /// What is known of the attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -30,6 +34,8 @@ pub struct Attempt {
     pub reused: bool,
     /// Attempts of this exchange so far, the failed one included: 1 or more.
     pub made: u32,
+    /// Those of them after which a [`Decision`] said that they are excused.
+    pub excused: u32,
     /// Time until the exchange must have its response head; `None` when nothing limits it.
     pub deadline_left: Option<Duration>,
     /// What an attempt usually takes to its response head; zero when unknown: a service then takes the mean of the class.
@@ -45,6 +51,8 @@ pub struct Attempt {
 /// How far the exchange got when the attempt failed. Each step implies those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
+    /// Nobody took the connection: it was refused, or there is no way to the address. It cost no backend anything.
+    Unreached,
     /// No byte of the request was written; or the backend vouches that it processed nothing
     /// (`REFUSED_STREAM`, or above the last stream of a `GOAWAY`: RFC 9113 section 8.7).
     Unsent,
@@ -155,6 +163,8 @@ pub enum Decision {
     Again {
         /// Zero when nothing speaks for waiting.
         after: Duration,
+        /// The attempt that failed reached nobody: it is not counted, nor does the next one cost the budget anything.
+        excused: bool,
     },
     /// No, and why: the first of these reasons that holds.
     No(Reason),
@@ -214,7 +224,9 @@ impl Decision {
     /// Takes a yes out of the budget; a no costs nothing. Give it back with [`Budget::refund`] when the retry is not made after all.
     pub fn charge(self, budget: &Budget) -> Self {
         match self {
-            Self::Again { .. } if !budget.withdraw() => Self::No(Reason::BudgetExhausted),
+            Self::Again { excused: false, .. } if !budget.withdraw() => {
+                Self::No(Reason::BudgetExhausted)
+            }
             decision => decision,
         }
     }
@@ -234,20 +246,37 @@ pub fn decide(attempt: &Attempt, settings: &RetrySettings, chance: u64) -> Decis
     if !settings.on.names(attempt.fault) {
         return Decision::No(Reason::NotRetryable);
     }
-    if attempt.made >= settings.attempts {
+    let excused = is_excused(attempt, settings);
+    if !excused && counted(attempt) >= settings.attempts {
         return Decision::No(Reason::AttemptsExhausted);
     }
     let rest = rest(attempt);
     if rest > settings.retry_after_max {
         return Decision::No(Reason::RetryAfterTooLong);
     }
-    let after = rest.saturating_add(jitter(longest_wait(attempt, settings), chance));
+    let after = match excused {
+        true => Duration::ZERO,
+        false => rest.saturating_add(jitter(longest_wait(attempt, settings), chance)),
+    };
     match attempt.deadline_left {
         Some(left) if after.saturating_add(attempt.expected) >= left => {
             Decision::No(Reason::DeadlineTooClose)
         }
-        _ => Decision::Again { after },
+        _ => Decision::Again { after, excused },
     }
+}
+
+/// Whether the attempt is not counted: it reached nobody, and another backend may be there. Where retries are off they are off.
+fn is_excused(attempt: &Attempt, settings: &RetrySettings) -> bool {
+    attempt.progress == Progress::Unreached
+        && attempt.untried
+        && attempt.excused < EXCUSED_MOST
+        && settings.attempts > 1
+}
+
+/// Attempts that count, the failed one included.
+const fn counted(attempt: &Attempt) -> u32 {
+    attempt.made.saturating_sub(attempt.excused)
 }
 
 /// How long the backend asked to be left alone. It speaks for itself alone: an untried backend owes it nothing.
@@ -266,10 +295,11 @@ fn rest(attempt: &Attempt) -> Duration {
 /// stale; else doubling from the base, up to the maximum.
 fn longest_wait(attempt: &Attempt, settings: &RetrySettings) -> Duration {
     let stale = attempt.reused && attempt.fault == Fault::Reset;
-    if attempt.made <= 1 && (attempt.untried || stale) {
+    let made = counted(attempt);
+    if made <= 1 && (attempt.untried || stale) {
         return Duration::ZERO;
     }
-    let doublings = attempt.made.saturating_sub(1);
+    let doublings = made.saturating_sub(1);
     let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
     settings
         .backoff_base
@@ -298,6 +328,7 @@ mod tests {
         replayable: true,
         reused: false,
         made: 1,
+        excused: 0,
         deadline_left: None,
         expected: Duration::ZERO,
         class: ClassId(0),
@@ -315,6 +346,7 @@ mod tests {
     };
     const NOW: Decision = Decision::Again {
         after: Duration::ZERO,
+        excused: false,
     };
 
     const fn ms(millis: u64) -> Duration {
@@ -509,6 +541,115 @@ mod tests {
         );
     }
 
+    /// Whoever reached nobody has had no attempt: while there are others, up to a bound, and neither counted nor paid.
+    #[test]
+    fn who_reaches_nobody_looks_further() {
+        let nobody = Attempt {
+            fault: Fault::Connect,
+            progress: Progress::Unreached,
+            ..GET
+        };
+        let further = Decision::Again {
+            after: Duration::ZERO,
+            excused: true,
+        };
+        let after = |made, excused| Attempt {
+            made,
+            excused,
+            ..nobody
+        };
+        check(nobody, further);
+        for made in 1..=EXCUSED_MOST {
+            assert_eq!(
+                decide(&after(made, made - 1), &RetrySettings::default(), u64::MAX),
+                further
+            );
+        }
+        // Then they count, as do those that reached somebody.
+        check(after(EXCUSED_MOST + 1, EXCUSED_MOST), NOW);
+        check(after(EXCUSED_MOST + 2, EXCUSED_MOST), NOW);
+        refuses(
+            after(EXCUSED_MOST + 3, EXCUSED_MOST),
+            Reason::AttemptsExhausted,
+        );
+        check(after(3, 0), further);
+        check(
+            Attempt {
+                progress: Progress::Sent,
+                ..after(3, 1)
+            },
+            NOW,
+        );
+        refuses(
+            Attempt {
+                progress: Progress::Unsent,
+                ..after(4, 1)
+            },
+            Reason::AttemptsExhausted,
+        );
+        // Those that were tried already are no others, and what is off is off.
+        check(
+            Attempt {
+                untried: false,
+                ..nobody
+            },
+            NOW,
+        );
+        refuses(
+            Attempt {
+                untried: false,
+                ..after(3, 0)
+            },
+            Reason::AttemptsExhausted,
+        );
+        refuses(
+            Attempt {
+                deadline_left: Some(ms(1)),
+                expected: ms(1),
+                ..nobody
+            },
+            Reason::DeadlineTooClose,
+        );
+        let off = RetrySettings {
+            attempts: 1,
+            ..RetrySettings::default()
+        };
+        assert_eq!(
+            decide(&nobody, &off, 0),
+            Decision::No(Reason::AttemptsExhausted)
+        );
+        let unnamed = RetrySettings {
+            on: RetryOn::none(),
+            ..RetrySettings::default()
+        };
+        assert_eq!(
+            decide(&nobody, &unnamed, 0),
+            Decision::No(Reason::NotRetryable)
+        );
+        // The first retry of one that was there is its first.
+        waits_up_to(
+            Attempt {
+                progress: Progress::Sent,
+                ..after(4, 3)
+            },
+            ms(0),
+        );
+        waits_up_to(
+            Attempt {
+                progress: Progress::Sent,
+                ..after(5, 3)
+            },
+            ms(50),
+        );
+        // Nobody pays for it.
+        let none = Budget::new(&BudgetSettings {
+            floor_per_second: 0,
+            ..BudgetSettings::default()
+        });
+        assert_eq!(further.charge(&none), further);
+        assert_eq!(NOW.charge(&none), Decision::No(Reason::BudgetExhausted));
+    }
+
     /// The longest wait before retry number `made`, within a microsecond.
     fn waits_up_to(attempt: Attempt, longest: Duration) {
         let many = RetrySettings {
@@ -516,7 +657,7 @@ mod tests {
             ..RetrySettings::default()
         };
         let after = |chance| match decide(&attempt, &many, chance) {
-            Decision::Again { after } => after,
+            Decision::Again { after, .. } => after,
             Decision::No(reason) => unreachable!("{reason:?} for {attempt:?}"),
         };
         let close = |chance, expect: Duration| {
@@ -575,7 +716,10 @@ mod tests {
         let asks = |rest| Fault::Overloaded {
             retry_after: Some(rest),
         };
-        let after = |after| Decision::Again { after };
+        let after = |after| Decision::Again {
+            after,
+            excused: false,
+        };
         check(
             Attempt {
                 fault: asks(ms(2_000)),

@@ -314,9 +314,9 @@ impl Service {
         self.shared.facts.retry(attempt, chance)
     }
 
-    /// Gives back a retry that was granted and not made: the client left while it waited. Nothing when none was granted.
-    pub fn retry_not_made(&self) {
-        self.shared.facts.retry_not_made();
+    /// Gives back a retry that was granted so and not made: the client left while it waited. Nothing when none was granted.
+    pub fn retry_not_made(&self, granted: Decision) {
+        self.shared.facts.retry_not_made(granted);
     }
 
     /// How many picks were refused thus since the service began.

@@ -218,6 +218,11 @@ pub const REPLAY_BYTES: usize = 64 * 1024;
 /// The same of all bodies of one worker together: 256 long ones. What comes beyond that is sent once.
 pub const REPLAY_WORKER_BYTES: usize = 16 * 1024 * 1024;
 
+/// Attempts of one request that are not counted because they reached nobody, as the core has it: each is a connection that is refused.
+pub const ATTEMPTS_EXCUSED: u32 = 8;
+
+const _: () = assert!(ATTEMPTS_EXCUSED == evenkeel_balance::retry::EXCUSED_MOST);
+
 /// What is worth another attempt.
 pub const RETRY_ON: &[&str] = &[
     "connect",

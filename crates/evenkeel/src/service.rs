@@ -187,9 +187,9 @@ impl ServiceHandle {
         Ok(core.retry(attempt, self.shared.chance.draw()))
     }
 
-    /// Gives back a retry that was granted and not made.
-    pub fn retry_not_made(&self) {
-        self.service.core.retry_not_made();
+    /// Gives back a retry that was granted so and not made.
+    pub fn retry_not_made(&self, granted: Decision) {
+        self.service.core.retry_not_made(granted);
     }
 
     /// The service at one moment. Cost: members.

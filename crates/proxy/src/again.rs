@@ -25,9 +25,28 @@ pub(crate) enum Never {
     Gone,
 }
 
-/// A retry that may be made after this wait, and is taken out of the budget.
+/// A retry that may be made after this wait, and is taken out of the budget where it has a price.
 #[must_use = "one that is not made is to be given back"]
-pub(crate) struct Granted(Duration);
+#[derive(Clone, Copy)]
+pub(crate) struct Granted {
+    after: Duration,
+    excused: bool,
+}
+
+impl Granted {
+    const fn decision(self) -> Decision {
+        let Self { after, excused } = self;
+        Decision::Again { after, excused }
+    }
+}
+
+/// Whom an exchange has asked.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) tried: Tried,
+    /// Attempts that reached nobody, and do not count.
+    pub(crate) excused: u32,
+}
 
 /// An attempt that has failed, and what the next one is bound by.
 pub(crate) struct Again<'a, N: Net> {
@@ -46,7 +65,7 @@ impl<N: Net> Again<'_, N> {
         self.failed.deadline_left = Some(self.until.since(now));
         let service = &self.seat.live.state.service;
         match service.retry(&self.failed, worker.chance()) {
-            Decision::Again { after } => Some(Granted(after)),
+            Decision::Again { after, excused } => Some(Granted { after, excused }),
             Decision::No(reason) => {
                 self.count(worker, |counters| counters.refused(reason));
                 None
@@ -60,37 +79,38 @@ impl<N: Net> Again<'_, N> {
         mut self,
         conn: &mut Conn<N>,
         mut granted: Granted,
-        tried: &mut Tried,
+        asked: &mut Asked,
         pick: impl Fn(&Conn<N>, &Tried) -> Result<Pick<Held>, Refusal>,
     ) -> Result<Pick<Held>, Never> {
         let worker = conn.worker.clone();
         let mut waited = Duration::ZERO;
         loop {
-            let Granted(after) = granted;
+            let after = granted.after;
             let stays = (conn.stays(after.saturating_sub(waited), self.half_close)).await;
             waited = waited.max(after);
             if !stays {
-                self.not_made();
+                self.not_made(granted);
                 return Err(Never::Gone);
             }
             if worker.is_over() {
-                self.not_made();
+                self.not_made(granted);
                 return Err(Never::Refused);
             }
             if worker.now() >= self.until {
-                self.not_made();
+                self.not_made(granted);
                 self.count(&worker, |counters| {
                     counters.refused(Reason::DeadlineTooClose);
                 });
                 return Err(Never::Refused);
             }
-            match self.picked(tried, |tried| pick(conn, tried)) {
+            match self.picked(&mut asked.tried, |tried| pick(conn, tried)) {
                 Ok(pick) => {
+                    asked.excused += u32::from(granted.excused);
                     self.count(&worker, |counters| counters.made(self.failed.fault));
                     return Ok(pick);
                 }
                 Err(refusal) => {
-                    self.not_made();
+                    self.not_made(granted);
                     // Others cannot be picked; those that were tried may be asked again.
                     if !std::mem::take(&mut self.failed.untried) {
                         self.count(&worker, |counters| counters.unpicked(refusal));
@@ -117,8 +137,9 @@ impl<N: Net> Again<'_, N> {
         others.map_or_else(|| pick(tried), Ok)
     }
 
-    fn not_made(&self) {
-        self.seat.live.state.service.retry_not_made();
+    fn not_made(&self, granted: Granted) {
+        let service = &self.seat.live.state.service;
+        service.retry_not_made(granted.decision());
     }
 
     fn count(&self, worker: &Worker<N>, count: impl FnOnce(&RetryCounters)) {

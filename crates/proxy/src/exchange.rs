@@ -21,7 +21,7 @@ use evenkeel_wire::forward::{self, Forwarding};
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
 
-use crate::again::{Again, Granted, Never};
+use crate::again::{Again, Asked, Granted, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next, limits_of};
 use crate::decide::{self, decide};
@@ -236,7 +236,7 @@ async fn read_head<N: Net>(
 /// The attempts of an exchange so far.
 #[derive(Default)]
 struct Tries {
-    tried: Tried,
+    asked: Asked,
     made: u32,
     /// Part of the request may be with a backend.
     seen: bool,
@@ -294,14 +294,15 @@ impl<N: Net> Exchange<'_, N> {
             key: self.key(&desk.request),
         };
         let mut tries = Tries::default();
-        let mut pick = match self.pick_or_wait(conn, desk, &tries.tried, &course).await {
+        let tried = &tries.asked.tried;
+        let mut pick = match self.pick_or_wait(conn, desk, tried, &course).await {
             Ok(pick) => pick,
             Err(unpicked) => return unserved(conn, desk, unpicked, &course).await,
         };
         loop {
             tries.made += 1;
             desk.seen.attempts += 1;
-            tries.tried.insert(pick.backend());
+            tries.asked.tried.insert(pick.backend());
             self.tell_time(conn, desk);
             pick = match attempt::make(self, conn, desk, pick, &course, &mut tries).await {
                 Attempted::Again(pick) => {
@@ -310,7 +311,7 @@ impl<N: Net> Exchange<'_, N> {
                 }
                 Attempted::Ended(ended) => return Ok(ended.noted(&mut desk.seen)),
                 Attempted::Failed(failed) => {
-                    tries.seen |= failed.progress != Progress::Unsent;
+                    tries.seen |= failed.progress > Progress::Unsent;
                     // On the heap, as all that few need.
                     let again = self.again(conn, &desk.request, &failed, &mut tries, &course);
                     match Box::pin(again).await {
@@ -371,8 +372,7 @@ impl<N: Net> Exchange<'_, N> {
         let ask = self.ask(conn, tried, course.key);
         let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
         let queued = &mut desk.seen.queue;
-        let bounds = (until, course.half_close);
-        queue::picked(conn, handle, asked, bounds, queued).await
+        queue::picked(conn, handle, asked, (until, course.half_close), queued).await
     }
 
     fn ask<'t>(&self, conn: &Conn<N>, tried: &'t Tried, key: Option<u64>) -> Ask<'t> {
@@ -448,6 +448,7 @@ impl<N: Net> Exchange<'_, N> {
             replayable: failed.whole,
             reused: failed.reused,
             made: tries.made,
+            excused: tries.asked.excused,
             deadline_left: None,
             expected: Duration::ZERO,
             class: decide::class(self.class),
@@ -472,7 +473,7 @@ impl<N: Net> Exchange<'_, N> {
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Never> {
         let pick = |conn: &Conn<N>, tried: &Tried| self.pick(conn, tried, course.key);
-        again.next(conn, granted, &mut tries.tried, pick).await
+        again.next(conn, granted, &mut tries.asked, pick).await
     }
 }
 

@@ -21,7 +21,7 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
 use crate::account::Account;
-use crate::again::{Again, Never};
+use crate::again::{Again, Asked, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
 use crate::exchange::split::side;
@@ -201,11 +201,11 @@ async fn connected<N: Net>(
     let until = flow.began + limits.exchange;
     // A connection that stands is a flow's answer.
     let within = limits.connect.min(limits.per_try);
-    let mut tried = Tried::default();
+    let mut asked = Asked::default();
     let Flow { conn, seen, .. } = flow;
     let (handle, now) = (&way.seat.handle, conn.worker.now());
-    let asked = handle.pick_or_wait(&ask(conn, way, &tried), until, now);
-    let picked = queue::picked(conn, handle, asked, (until, true), &mut seen.queue).await;
+    let entry = handle.pick_or_wait(&ask(conn, way, &asked.tried), until, now);
+    let picked = queue::picked(conn, handle, entry, (until, true), &mut seen.queue).await;
     let mut pick = picked.map_err(|unpicked| match unpicked {
         Unpicked::Refused(refusal) => Reason::Refused(refusal),
         Unpicked::Gone => Reason::ClientGone,
@@ -213,22 +213,28 @@ async fn connected<N: Net>(
     })?;
     loop {
         flow.seen.attempts += 1;
-        tried.insert(pick.backend());
+        asked.tried.insert(pick.backend());
         let failed = match attempt(flow, way, pick, (within, until)).await {
             Ok(connected) => return Ok(connected),
             Err(Unopened::Gone) => return Err(Reason::ClientGone),
-            Err(Unopened::Failed(fault, reason)) => (fault, reason),
+            Err(Unopened::Failed(fault, reason)) => (fault, reason, Progress::Unsent),
+            Err(Unopened::Nobody) => (
+                Some(Fault::Connect),
+                Reason::ConnectFailed,
+                Progress::Unreached,
+            ),
         };
-        let (Some(fault), reason) = failed else {
+        let (Some(fault), reason, progress) = failed else {
             return Err(failed.1);
         };
         let failed = Attempt {
             fault,
             idempotent: false,
-            progress: Progress::Unsent,
+            progress,
             replayable: true,
             reused: false,
             made: flow.seen.attempts,
+            excused: asked.excused,
             deadline_left: None,
             expected: Duration::ZERO,
             class: CLASS,
@@ -243,7 +249,7 @@ async fn connected<N: Net>(
         };
         let granted = again.granted(&flow.conn.worker).ok_or(reason)?;
         let another = |conn: &Conn<N>, tried: &Tried| self::pick(conn, way, tried);
-        let next = again.next(&mut flow.conn, granted, &mut tried, another);
+        let next = again.next(&mut flow.conn, granted, &mut asked, another);
         // On the heap: most flows need no other attempt.
         pick = Box::pin(next).await.map_err(|never| match never {
             Never::Refused => reason,
@@ -307,6 +313,7 @@ async fn attempt<N: Net>(
         Err(unopened) => {
             match unopened {
                 Unopened::Gone => pick.finish(Outcome::ClientLeft, now),
+                Unopened::Nobody => pick.finish(Outcome::Broken(Fault::Connect), now),
                 Unopened::Failed(Some(fault), _) => pick.finish(Outcome::Broken(fault), now),
                 // Our own limit: nothing is held against the backend.
                 Unopened::Failed(None, _) => drop(pick),

@@ -16,6 +16,7 @@ fn attempt() -> Attempt {
         replayable: true,
         reused: false,
         made: 1,
+        excused: 0,
         deadline_left: None,
         expected: Duration::ZERO,
         untried: true,
@@ -23,6 +24,12 @@ fn attempt() -> Attempt {
         rest: None,
     }
 }
+
+/// What a retry that is paid for is granted by.
+const GRANTED: Decision = Decision::Again {
+    after: Duration::ZERO,
+    excused: false,
+};
 
 fn granted(stage: &Stage, asked: usize) -> usize {
     (0..asked)
@@ -77,7 +84,7 @@ fn a_spent_budget_is_told_and_a_retry_not_made_is_given_back() {
         stage.service.retry(&attempt(), 1),
         Decision::No(Reason::BudgetExhausted)
     );
-    stage.service.retry_not_made();
+    stage.service.retry_not_made(GRANTED);
     assert_eq!(granted(&stage, 1), 1);
     stage.pass(0.1);
     assert_eq!(stage.heard(), [EventKind::RetryBudgetSpent { refused: 2 }]);
@@ -87,16 +94,16 @@ fn a_spent_budget_is_told_and_a_retry_not_made_is_given_back() {
 fn no_more_is_given_back_than_was_granted() {
     let mut stage = Stage::new(plain(), &["a"]);
     for _ in 0..1000 {
-        stage.service.retry_not_made();
+        stage.service.retry_not_made(GRANTED);
     }
     assert_eq!(granted(&stage, 100), 30);
     for _ in 0..1000 {
-        stage.service.retry_not_made();
+        stage.service.retry_not_made(GRANTED);
     }
     assert_eq!(granted(&stage, 100), 30);
     // A retry that was given back is no retry: the exchanges picked meanwhile all earn.
     for _ in 0..30 {
-        stage.service.retry_not_made();
+        stage.service.retry_not_made(GRANTED);
     }
     stage.serve(100, &[], &[]);
     stage.service.tick(stage.now);
@@ -105,11 +112,38 @@ fn no_more_is_given_back_than_was_granted() {
     stage.serve(10, &[], &[]);
     stage.service.tick(stage.now);
     for _ in 0..10 {
-        stage.service.retry_not_made();
+        stage.service.retry_not_made(GRANTED);
     }
     stage.serve(100, &[], &[]);
     stage.service.tick(stage.now);
     assert_eq!(stage.service.snapshot(stage.now).retry_budget, 50 + 22);
+}
+
+/// Who reached nobody is sent on without a price, and is a retry all the same: it earns nothing either.
+#[test]
+fn what_reached_nobody_costs_nothing_and_earns_nothing() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    assert_eq!(granted(&stage, 100), 30);
+    let nobody = Attempt {
+        progress: Progress::Unreached,
+        ..attempt()
+    };
+    let further = Decision::Again {
+        after: Duration::ZERO,
+        excused: true,
+    };
+    for _ in 0..100 {
+        assert_eq!(stage.service.retry(&nobody, 1), further);
+    }
+    stage.serve(200, &[], &[]);
+    stage.service.tick(stage.now);
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 14);
+    // Given back it is an exchange less that failed, and no money.
+    for _ in 0..100 {
+        assert_eq!(stage.service.retry(&nobody, 1), further);
+        stage.service.retry_not_made(further);
+    }
+    assert_eq!(stage.service.snapshot(stage.now).retry_budget, 14);
 }
 
 #[test]

@@ -31,6 +31,8 @@ use super::{Connection, Lane, Permit, Place};
 pub(crate) enum Unopened {
     /// None: not the backend's fault.
     Failed(Option<Fault>, Reason),
+    /// Nobody is there who could take one: a fault that cost the backend nothing.
+    Nobody,
     /// The client has gone meanwhile.
     Gone,
 }
@@ -81,6 +83,9 @@ impl Opening<'_> {
                 Poll::Ready(Ok(connection)) => return Poll::Ready(Ok(connection)),
                 Poll::Ready(Err(error)) if is_local(&error) => {
                     return failed(None, Reason::LocalResources);
+                }
+                Poll::Ready(Err(error)) if is_nobody(&error) => {
+                    return Poll::Ready(Err(Unopened::Nobody));
                 }
                 Poll::Ready(Err(error)) => {
                     let reason = match error.get_ref().is_some_and(|error| error.is::<Refused>()) {
@@ -220,27 +225,47 @@ fn is_local(error: &io::Error) -> bool {
     })
 }
 
+/// Whether the error says that nobody listens there, or that there is no way: no backend has noticed.
+fn is_nobody(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, NotFound};
+    // What TLS refuses comes from somebody, and says who it was within.
+    error.get_ref().is_none()
+        && matches!(
+            error.kind(),
+            ConnectionRefused | HostUnreachable | NetworkUnreachable | NotFound
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn whose_fault_an_error_is() {
-        for (error, local) in [
-            (Errno::MFILE, true),
-            (Errno::NFILE, true),
-            (Errno::ADDRNOTAVAIL, true),
-            (Errno::NOBUFS, true),
-            (Errno::NOMEM, true),
-            (Errno::CONNREFUSED, false),
-            (Errno::CONNRESET, false),
-            (Errno::HOSTUNREACH, false),
-            (Errno::NETUNREACH, false),
-            (Errno::TIMEDOUT, false),
-            (Errno::NOENT, false),
+        const OURS: (bool, bool) = (true, false);
+        const ITS: (bool, bool) = (false, false);
+        const NOBODY: (bool, bool) = (false, true);
+        for (error, expected) in [
+            (Errno::MFILE, OURS),
+            (Errno::NFILE, OURS),
+            (Errno::ADDRNOTAVAIL, OURS),
+            (Errno::NOBUFS, OURS),
+            (Errno::NOMEM, OURS),
+            (Errno::CONNREFUSED, NOBODY),
+            (Errno::CONNRESET, ITS),
+            (Errno::HOSTUNREACH, NOBODY),
+            (Errno::NETUNREACH, NOBODY),
+            (Errno::TIMEDOUT, ITS),
+            (Errno::NOENT, NOBODY),
         ] {
-            assert_eq!(is_local(&error.into()), local, "{error}");
+            let error = error.into();
+            assert_eq!((is_local(&error), is_nobody(&error)), expected, "{error}");
         }
         assert!(!is_local(&io::ErrorKind::NotFound.into()));
+        let tls = io::Error::new(
+            io::ErrorKind::ConnectionRefused,
+            Refused(crate::tls::fault::Fault::ALL[0]),
+        );
+        assert!(!is_nobody(&tls));
     }
 }

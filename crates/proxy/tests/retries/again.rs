@@ -103,6 +103,41 @@ fn what_is_safe_is_asked_again() {
     );
 }
 
+/// Who reached nobody has had no attempt, and looks further at once: to so many, and to none twice.
+#[test]
+fn who_reaches_nobody_looks_further() {
+    let look = |dead: usize, alive: &[Deed], request: &[&str]| {
+        let refuses = [Refuse; 3];
+        let mut deeds = vec![&refuses as &[Deed]; dead];
+        deeds.extend(alive.chunks(1));
+        let world = world(&deeds, |plan| {
+            plan.services[0].settings.retry.budget.floor_per_second = 0;
+        });
+        let heard = world.ask(request);
+        let asked: Vec<usize> = world.got().iter().map(Vec::len).collect();
+        let counts = world.retried();
+        assert!(asked.iter().all(|asked| *asked <= 1), "{asked:?}");
+        let end = heard.rsplit("\r\n\r\n").next().unwrap().to_owned();
+        (end, asked.iter().sum::<usize>(), counts, world.elapsed())
+    };
+    for request in [GET, POST] {
+        for dead in 1..=8 {
+            let (end, asked, counts, elapsed) = look(dead, &[Say(OK)], request);
+            assert_eq!((&*end, elapsed), ("hello", Duration::ZERO), "{dead}");
+            let further = asked as u64 - 1;
+            let expected = (further > 0).then_some(("connect", further));
+            assert_eq!(counts, Vec::from_iter(expected), "{dead}");
+        }
+    }
+    // Then the budget is asked, which has nothing here.
+    let (end, asked, ..) = look(20, &[], GET);
+    let nobody = "502 Bad Gateway: connect_failed\n";
+    assert_eq!((&*end, asked), (nobody, 9));
+    // What has reached somebody is an attempt like any other.
+    let (end, asked, ..) = look(0, &[Reset, Reset], GET);
+    assert_eq!((&*end, asked), ("502 Bad Gateway: backend_reset\n", 1));
+}
+
 #[test]
 fn named_statuses_are_given_up() {
     check(&[&[Say(BAD)], &[]], GET, HELLO, &[1, 1]);
@@ -629,12 +664,16 @@ fn amplified(http2: bool, deeds: &[Deed]) {
         world.pass(Duration::from_millis(5));
     }
     let seconds = world.elapsed().as_secs_f64();
-    let asked: usize = world.got().iter().map(Vec::len).sum();
-    let told = format!("{http2} {deeds:?}: {asked} of {REQUESTS}");
+    let got = world.got().concat();
+    let nobody = got.iter().filter(|got| *got == "Refuse").count();
+    let reached = got.len() - nobody;
+    let told = format!("{http2} {deeds:?}: {reached} and {nobody} of {REQUESTS}");
     // What a new service has, too: ten seconds of the floor.
     let most = 1.2 * REQUESTS as f64 + 3.0 * (seconds + 10.0);
-    assert!(asked as f64 <= most, "{told}, at most {most}");
-    assert!(asked > REQUESTS + REQUESTS / 10, "{told}: it was tried");
+    assert!(reached as f64 <= most, "{told}, at most {most}");
+    // Where nobody is, each of the three is looked for once before attempts count.
+    assert!(nobody as f64 <= 2.0 * REQUESTS as f64 + most, "{told}");
+    assert!(got.len() > REQUESTS + REQUESTS / 10, "{told}: it was tried");
     let refused = world.not_retried();
     assert!(
         refused
@@ -649,6 +688,7 @@ fn amplified(http2: bool, deeds: &[Deed]) {
 fn amplification_holds_whatever_fails() {
     amplified(false, &[Say(BUSY)]);
     amplified(false, &[Refuse]);
+    amplified(false, &[Refuse, SayClose(BUSY), SayClose(BUSY)]);
     amplified(false, &[Reset]);
     amplified(true, &[Say(BUSY)]);
     amplified(true, &[Refuse]);

@@ -10,7 +10,7 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_wire::grpc::Status;
 use evenkeel_wire::{Framing, ResponseHead, date};
 
-use super::{Attempted, Course, Ended, Try, unsent};
+use super::{Attempted, Course, Ended, Failed, Try, unsent};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
 use crate::exchange::Exchange;
@@ -118,6 +118,20 @@ impl<N: Net> Exchange<'_, N> {
         let fair = || fair(pick.usual(), per_try(&self.rule.beside, limits, None));
         let slow = || took.is_some_and(|took| took >= fair());
         let (fault, ended) = match *unopened {
+            Unopened::Nobody if conn.worker.is_over() => {
+                (None, unsent(None, Reason::InstanceDrained))
+            }
+            Unopened::Nobody => {
+                let (fault, reason) = (Some(Fault::Connect), Reason::ConnectFailed);
+                let progress = Progress::Unreached;
+                (
+                    fault,
+                    Failed {
+                        progress,
+                        ..unsent(fault, reason)
+                    },
+                )
+            }
             Unopened::Gone => {
                 let fault = (course.is_used_up(now) && slow()).then_some(Fault::Connect);
                 let outcome = fault.map_or(Outcome::ClientLeft, Outcome::Broken);
