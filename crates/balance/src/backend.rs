@@ -212,6 +212,8 @@ pub struct Backend {
     pub(crate) slow: AtomicU64,
     /// When the newest success was picked, in nanoseconds; 0 for never.
     pub(crate) success_picked: AtomicU64,
+    /// When the newest attempt was picked, or check begun, that found no connection, in nanoseconds; 0 for never.
+    pub(crate) unreached: AtomicU64,
     pub(crate) trials: Trials,
     /// Failures since the last success.
     pub(crate) consecutive: AtomicU32,
@@ -236,6 +238,7 @@ impl Backend {
             abandoned: AtomicU64::new(0),
             slow: AtomicU64::new(0),
             success_picked: AtomicU64::new(0),
+            unreached: AtomicU64::new(0),
             trials: Trials::default(),
             consecutive: AtomicU32::new(0),
             latency: Ewma::default(),
@@ -323,6 +326,12 @@ impl Backend {
     /// The mean begins here.
     pub(crate) fn start_latency(&self, seconds: f32) {
         self.latency.set(seconds);
+    }
+
+    /// No connection came about by an attempt or a check that began then.
+    pub(crate) fn unreached_at(&self, began: Instant) {
+        self.unreached
+            .store(began.as_nanos().max(1), Ordering::Relaxed);
     }
 
     pub(crate) fn last_success_picked(&self) -> Option<Instant> {

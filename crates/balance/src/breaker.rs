@@ -3,7 +3,7 @@
 //! ```text
 //! closed --trigger, and the cap allows--> open --its time is over--> half-open
 //! half-open --all trials passed--> closed       half-open --one failed--> open (twice as long)
-//! half-open --all hang for an open time--> half-open (new trials)               any --by hand--> closed
+//! half-open --all hang for a peace--> half-open (new trials)                    any --by hand--> closed
 //! ```
 //! Judges what picks recorded; never counts requests itself and knows no other backend (see `service::tick` for the cap).
 
@@ -128,10 +128,12 @@ impl Breaker {
             Gate::HalfOpen => self.next <= now && !trials_left,
         };
         if due {
-            self.next = match self.gate {
-                Gate::HalfOpen => now + self.doubled(settings),
-                _ => now + settings.open,
-            };
+            let hangs = peace(settings);
+            self.next = now
+                + match self.gate {
+                    Gate::HalfOpen => self.doubled(settings).max(hangs),
+                    _ => hangs,
+                };
             self.gate = Gate::HalfOpen;
         }
         due
@@ -153,13 +155,19 @@ impl Breaker {
         self.next = now + peace;
     }
 
-    /// While closed, each open time in peace forgives one opening.
+    /// While closed, each peace forgives one opening.
     pub(crate) fn forgive(&mut self, settings: &BreakerSettings, now: Instant) {
         if self.gate == Gate::Closed && self.times > 0 && self.next <= now {
             self.times -= 1;
-            self.next = now + settings.open;
+            self.next = now + peace(settings);
         }
     }
+}
+
+/// How long it takes until an opening is forgiven, and a trial hangs: an open time, but no less than a window. What fails now and then would
+/// be forgiven between two failures else, and each trial of what hangs is somebody's request.
+pub(crate) fn peace(settings: &BreakerSettings) -> Duration {
+    settings.open.max(settings.window)
 }
 
 /// The most backends that may be open or down together.

@@ -326,6 +326,7 @@ impl Ledger {
             CheckResult::Passed => None,
             CheckResult::Failed(fault) => Some(fault),
         };
+        entry.refused(fault, report.began);
         let failures = entry.health.failures;
         self.tell(EventKind::Checked {
             backend: id.clone(),
@@ -382,6 +383,7 @@ impl Ledger {
             breaker: Breaker::default(),
             window: Window::new(self.window(), now, Tally::default()),
             warming: (!first).then_some(now),
+            out: None,
             standing,
             reason: Reason::Joined,
             since: now,
@@ -394,11 +396,6 @@ impl Ledger {
         };
         entry.window.restart(now, entry.tally());
         entry
-    }
-
-    /// Closed for so long, a breaker is forgiven an opening.
-    pub(super) fn peace(&self) -> Duration {
-        self.settings.breaker.unwrap_or_default().open
     }
 
     pub(super) fn window(&self) -> Duration {

@@ -336,6 +336,9 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         let backend = &*self.held;
         backend.failed.fetch_add(1, Ordering::Relaxed);
         backend.speed.failed();
+        if fault == Fault::Connect {
+            backend.unreached_at(self.at);
+        }
         // A backend that says it is overloaded is alive: that counts for the rate, not as a row of failures.
         if !matches!(fault, Fault::Overloaded { .. }) {
             let row = backend

@@ -114,7 +114,8 @@ pub struct BreakerSettings {
 }
 
 impl Default for BreakerSettings {
-    /// Five in a row, or half of at least 20 in 10 s; out for 10 s, at most 5 minutes; never more than half.
+    /// Five in a row, or half of at least 20 in 10 s; never more than half. Out for 1 s, at most 1 minute (linkerd's figures): most stalls
+    /// are over within seconds, and a trial that fails costs one attempt.
     fn default() -> Self {
         Self {
             consecutive: 5,
@@ -123,8 +124,8 @@ impl Default for BreakerSettings {
             slow_rate: 0.8,
             least: 20,
             window: Duration::from_secs(10),
-            open: Duration::from_secs(10),
-            open_max: Duration::from_secs(300),
+            open: Duration::from_secs(1),
+            open_max: Duration::from_secs(60),
             trials: 1,
             cap: 0.5,
         }

@@ -2,7 +2,7 @@
 //!
 //! Never asks a clock; a simulator invents instants as it likes. Clippy bans the ambient calls everywhere else.
 
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// Nanoseconds since the owner's start. Monotonic by the caller's promise; going backwards is harmless
@@ -46,5 +46,15 @@ impl Add<Duration> for Instant {
     fn add(self, rest: Duration) -> Self {
         let nanos = u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    /// No earlier than the owner's start.
+    fn sub(self, length: Duration) -> Self {
+        let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
     }
 }

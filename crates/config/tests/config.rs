@@ -636,6 +636,11 @@ fn services() {
         "backends: [a:1], breaker: { open: 10m, open_max: 1m }",
         &["3:36 range"],
     );
+    check("backends: [a:1], breaker: { open: 10m }", &[]);
+    check(
+        "backends: [a:1], breaker: { open_max: 1ms }",
+        &["3:36 range"],
+    );
     check("backends: [a:1], breaker: off", &[]);
     check(
         "backends: [a:1], timeouts: { per_try: 2m, exchange: 1m }",

@@ -82,14 +82,10 @@ fn triggers_can_be_switched_off_one_by_one() {
 
 #[test]
 fn the_open_time_doubles_up_to_its_most_and_peace_forgives() {
-    let settings = BreakerSettings {
-        open: Duration::from_secs(10),
-        open_max: Duration::from_secs(60),
-        ..settings()
-    };
+    let settings = settings();
     let mut breaker = Breaker::default();
     let mut now = 0;
-    for expected in [10, 20, 40, 60, 60, 60] {
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
         breaker.open(&settings, at(now));
         assert_eq!(breaker.until(), Some(at(now + expected)));
         assert!(
@@ -99,16 +95,16 @@ fn the_open_time_doubles_up_to_its_most_and_peace_forgives() {
         assert!(breaker.half_open(true, &settings, at(now + expected)));
         now += expected;
     }
-    breaker.close(settings.open, at(now));
-    for step in 1..=6 {
+    breaker.close(peace(&settings), at(now));
+    for step in 1..=8 {
         breaker.forgive(&settings, at(now + 10 * step - 1));
         breaker.forgive(&settings, at(now + 10 * step));
     }
     breaker.open(&settings, at(now + 100));
     assert_eq!(
         breaker.until(),
-        Some(at(now + 110)),
-        "six times in peace forgive six openings"
+        Some(at(now + 101)),
+        "eight times in peace forgive eight openings"
     );
 }
 
@@ -119,11 +115,22 @@ fn one_period_of_peace_forgives_one_opening() {
     breaker.open(&settings, at(0));
     breaker.open(&settings, at(0));
     assert!(breaker.half_open(true, &settings, at(20)));
-    breaker.close(settings.open, at(20));
+    breaker.close(peace(&settings), at(20));
     breaker.forgive(&settings, at(29));
     breaker.forgive(&settings, at(30));
     breaker.open(&settings, at(31));
-    assert_eq!(breaker.until(), Some(at(31 + 20)));
+    assert_eq!(breaker.until(), Some(at(31 + 2)));
+    // A window, but no less than an open time.
+    let [open, window] = [30, 10].map(Duration::from_secs);
+    assert_eq!(
+        peace(&BreakerSettings {
+            open,
+            window,
+            ..settings
+        }),
+        open
+    );
+    assert_eq!(peace(&settings), window);
 }
 
 #[test]

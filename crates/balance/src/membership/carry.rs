@@ -1,8 +1,6 @@
 //! Owns going over: what the writer knows of each member as [`carried`](crate::carried) data, and taking it in where another
 //! process knew it.
 
-use std::time::Duration;
-
 use super::{Entry, Ledger};
 use crate::backend::BackendId;
 use crate::breaker::{Breaker, Gate};
@@ -47,10 +45,8 @@ impl Ledger {
             self.restand(at, one.reason, now);
             let entry = &mut self.members[at];
             // Where the owner's time began later: at its start.
-            let ago =
-                |length: Duration| Instant::from_nanos(now.nanos_since(Instant::ZERO + length));
-            (entry.reason, entry.since) = (one.reason, ago(one.since.min(LONGEST)));
-            entry.warming = one.warming.map(|passed| ago(passed.min(LONGEST)));
+            (entry.reason, entry.since) = (one.reason, now - one.since.min(LONGEST));
+            entry.warming = one.warming.map(|passed| now - passed.min(LONGEST));
             entry.first = false;
             self.dirty = true;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::{Backend, BackendSpec, Counts};
 use crate::breaker::{Breaker, Gate};
-use crate::health::Health;
+use crate::health::{CheckFault, Health};
 use crate::learn::window::{Tally, Window};
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Ordering};
@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) window: Window,
     /// When slow start began.
     pub(super) warming: Option<Instant>,
+    /// Since when checks or traffic have it out, where it served before.
+    pub(super) out: Option<Instant>,
     pub(super) standing: Standing,
     pub(super) reason: Reason,
     pub(super) since: Instant,
@@ -59,6 +61,30 @@ impl Entry {
         self.backend.consecutive.store(0, Ordering::Relaxed);
         self.window.restart(now, self.tally());
         true
+    }
+
+    /// When slow start began, of one that serves again. Who was away for a while has lost no more by it, and begins with the rest of its
+    /// share: a pause of a collector leaves a cache warm. Whoever could not be connected to meanwhile may have begun anew, and is cold.
+    pub(super) fn warms_from(
+        &self,
+        slow_start: Duration,
+        window: Duration,
+        now: Instant,
+    ) -> Instant {
+        let unreached = Instant::from_nanos(self.backend.unreached.load(Ordering::Relaxed));
+        match self.out {
+            Some(out) if unreached == Instant::ZERO || unreached + window < out => {
+                now - slow_start.saturating_sub(now.since(out))
+            }
+            _ => now,
+        }
+    }
+
+    /// A check that began then said that nobody takes a connection.
+    pub(super) fn refused(&self, fault: Option<CheckFault>, began: Instant) {
+        if fault == Some(CheckFault::Refused) {
+            self.backend.unreached_at(began);
+        }
     }
 
     pub(super) fn zero_weight(&self) -> bool {

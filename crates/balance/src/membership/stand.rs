@@ -25,6 +25,7 @@ impl Ledger {
 
     /// Derives the standing of one member anew; a change is an event, published, and may begin slow start.
     pub(super) fn restand(&mut self, at: usize, reason: Reason, now: Instant) {
+        let window = self.window();
         let entry = &mut self.members[at];
         let standing = Standing::of(
             entry.spec.admin,
@@ -46,8 +47,16 @@ impl Ledger {
         let others = self.tiers.count(tier, Standing::Serving) > usize::from(!entry.zero_weight());
         if standing == Standing::Serving {
             let begins = entry.first && from == Standing::Unproven;
-            entry.warming = (others && !begins).then_some(now);
+            let from = entry.warms_from(self.settings.slow_start, window, now);
+            entry.warming = (others && !begins).then_some(from);
         }
+        entry.out = match standing {
+            // What is said by hand may be maintenance.
+            Standing::Down | Standing::Ejected | Standing::Probing if reason != Reason::ByHand => {
+                entry.out.or((from == Standing::Serving).then_some(now))
+            }
+            _ => None,
+        };
         (entry.standing, entry.reason, entry.since) = (standing, reason, now);
         let backend = entry.spec.id.clone();
         self.dirty = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Entry, Ledger};
 use crate::backend::Admin;
-use crate::breaker::{Charges, Gate, cap};
+use crate::breaker::{Charges, Gate, cap, peace};
 use crate::event::{EventKind, Withheld};
 use crate::settings::BreakerSettings;
 use crate::standing::{Reason, Standing};
@@ -175,6 +175,11 @@ impl Ledger {
             until,
         });
         self.restand(at, reason, now);
+    }
+
+    /// Closed for so long, a breaker is forgiven an opening.
+    pub(super) fn peace(&self) -> Duration {
+        peace(&self.settings.breaker.unwrap_or_default())
     }
 
     /// By its trials or by hand. Nothing when it is closed.

@@ -3,7 +3,8 @@ use std::time::Duration;
 use evenkeel_balance::backend::Admin;
 use evenkeel_balance::breaker::Gate;
 use evenkeel_balance::event::{EventKind, Withheld};
-use evenkeel_balance::settings::{BreakerSettings, PolicyChoice, ServiceSettings};
+use evenkeel_balance::health::{CheckFault, CheckReport, CheckResult};
+use evenkeel_balance::settings::{ActiveSettings, BreakerSettings, PolicyChoice, ServiceSettings};
 use evenkeel_balance::standing::{Reason, Standing};
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -35,7 +36,7 @@ fn five_failures_in_a_row_open_and_ask_for_a_tick_at_once() {
     );
     stage.service.tick(stage.now);
     let told: Vec<EventKind> = stage.heard();
-    let until = stage.now + Duration::from_secs(10);
+    let until = stage.now + Duration::from_secs(1);
     assert_eq!(
         told,
         [
@@ -105,7 +106,7 @@ fn slow_successes_open_where_slow_is_set() {
 #[test]
 fn one_trial_runs_while_the_peers_are_healthy_and_its_success_closes() {
     let mut stage = ejected(plain());
-    stage.pass(9.9);
+    stage.pass(0.9);
     assert_eq!(stage.standing("a"), Standing::Ejected);
     stage.pass(0.1);
     assert_eq!(stage.standing("a"), Standing::Probing);
@@ -132,7 +133,7 @@ fn one_trial_runs_while_the_peers_are_healthy_and_its_success_closes() {
 #[test]
 fn a_failed_trial_opens_again_for_twice_as_long() {
     let mut stage = ejected(plain());
-    for seconds in [20.0, 40.0, 80.0] {
+    for seconds in [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0] {
         while stage.standing("a") != Standing::Probing {
             stage.pass(0.1);
         }
@@ -340,6 +341,97 @@ fn a_backend_that_returns_warms_up() {
     assert_eq!(stage.serve(400, &[], &NAMES), [100; 4]);
 }
 
+/// Who was away for less than slow start lasts has lost no more of it, unless it could not be connected to: it may have begun anew.
+#[test]
+fn who_was_away_for_a_moment_is_warm() {
+    let ramp = |faults: &[Fault], away: f64| {
+        let mut stage = Stage::new(
+            ServiceSettings {
+                slow_start: Duration::from_secs(10),
+                ..plain()
+            },
+            &NAMES,
+        );
+        stage.pass(60.0);
+        stage.serve(40, &[], &NAMES);
+        for fault in faults {
+            let mut pick = stage.pick_of("a");
+            pick.answered(Verdict::Failure(*fault), stage.now);
+            drop(pick);
+        }
+        stage.pass(0.1);
+        assert_eq!(stage.standing("a"), Standing::Ejected);
+        stage.pass(away);
+        let trial = stage.pick().unwrap();
+        assert!(trial.is_trial());
+        stage.well(trial);
+        stage.service.tick(stage.now);
+        stage.backend("a").ramp
+    };
+    for (away, expected) in [(1.0, 0.9), (4.0, 0.6), (9.0, 0.1), (60.0, 0.1)] {
+        let began = ramp(&[Fault::Timeout; 5], away);
+        assert!((began - expected).abs() < 0.02, "{away}: {began}");
+        let anew = [&[Fault::Connect] as &[Fault], &[Fault::Timeout; 4]].concat();
+        let began = ramp(&anew, away);
+        assert!(
+            (began - 0.1).abs() < 0.02,
+            "{away}, not connected to: {began}"
+        );
+    }
+}
+
+/// The same of who checks have out; by what a check was refused it may have begun anew, too, and what is said by hand may be maintenance.
+#[test]
+fn who_checks_had_out_for_a_moment_is_warm() {
+    let ramp = |fault: CheckFault, by_hand: bool| {
+        let mut stage = Stage::new(
+            ServiceSettings {
+                slow_start: Duration::from_secs(10),
+                health: Some(ActiveSettings { rise: 1, fall: 1 }),
+                ..plain()
+            },
+            &NAMES,
+        );
+        let check = |stage: &Stage, name: &str, result| {
+            let report = CheckReport {
+                began: stage.now,
+                latency: Duration::ZERO,
+                result,
+                status: None,
+            };
+            stage.service.check(&id(name), report, stage.now).unwrap();
+        };
+        for name in NAMES {
+            check(&stage, name, CheckResult::Passed);
+        }
+        stage.pass(60.0);
+        match by_hand {
+            true => stage.mark("a", false),
+            false => check(&stage, "a", CheckResult::Failed(fault)),
+        }
+        assert_eq!(stage.standing("a"), Standing::Down);
+        stage.pass(2.0);
+        match by_hand {
+            true => stage.mark("a", true),
+            false => check(&stage, "a", CheckResult::Passed),
+        }
+        assert_eq!(stage.standing("a"), Standing::Serving);
+        stage.backend("a").ramp
+    };
+    for (fault, by_hand, expected) in [
+        (CheckFault::Status(503), false, 0.8),
+        (CheckFault::Timeout, false, 0.8),
+        (CheckFault::Refused, false, 0.1),
+        (CheckFault::Timeout, true, 0.1),
+    ] {
+        let began = ramp(fault, by_hand);
+        assert!(
+            (began - expected).abs() < 0.02,
+            "{fault:?} {by_hand}: {began}"
+        );
+    }
+}
+
 #[test]
 fn switched_off_it_lets_everybody_go() {
     let mut stage = ejected(plain());
@@ -443,11 +535,12 @@ fn where_one_may_go_it_is_the_worst() {
     }
 }
 
-/// Nobody may wait for ever for an answer that does not come; one that does come still counts.
+/// Nobody may wait for ever for an answer that does not come; one that does come still counts. Each is somebody's request: for a window
+/// there is one.
 #[test]
-fn a_trial_that_hangs_is_made_again_after_an_open_time() {
+fn a_trial_that_hangs_is_made_again_after_a_window() {
     let mut stage = ejected(plain());
-    stage.pass(10.0);
+    stage.pass(1.0);
     let hanging = stage.pick_of("a");
     assert!(hanging.is_trial());
     stage.pass(9.9);
@@ -488,7 +581,10 @@ fn trials_that_nobody_took_do_not_add_up() {
             }
         }
     }
-    assert!((5..=20).contains(&asked), "{asked} trials in an hour");
+    assert!(
+        (50..=70).contains(&asked),
+        "{asked} trials in an hour, one in `open_max` in the end"
+    );
 }
 
 /// A verdict by hand and a backend that comes back from maintenance start anew: nothing of before counts.

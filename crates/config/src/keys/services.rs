@@ -268,13 +268,13 @@ static BREAKER_KEYS: &[Key] = &[
         "open",
         Shape::Wait,
         Absent::Is(|| written::duration(BreakerSettings::default().open)),
-        "How long it stays open the first time.",
+        "How long it stays open the first time; twice as long each time it opens again.",
     ),
     key(
         "open_max",
         Shape::Wait,
         Absent::Is(|| written::duration(BreakerSettings::default().open_max)),
-        "The longest that it stays open.",
+        "The longest that it stays open; no shorter than `open` where only that is given.",
     ),
     key(
         "trials",

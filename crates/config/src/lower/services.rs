@@ -230,6 +230,8 @@ fn breaker(fields: &Fields<'_>) -> Option<Option<BreakerSettings>> {
     map.set_number("least", &mut settings.least);
     map.set("window", Reading::wait, &mut settings.window);
     map.set("open", Reading::wait, &mut settings.open);
+    // Who says how long the first time is has not to say how long the others are.
+    settings.open_max = settings.open_max.max(settings.open);
     map.set("open_max", Reading::wait, &mut settings.open_max);
     map.set_number("trials", &mut settings.trials);
     map.set("cap", Reading::share, &mut settings.cap);
