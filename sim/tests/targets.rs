@@ -214,7 +214,7 @@ fn the_dead_and_the_silent_cost_no_exchange() {
 
 #[test]
 fn a_backend_marked_down_moves_no_other_key() {
-    for method in [HashMethod::Maglev, HashMethod::Rendezvous] {
+    for method in HashMethod::ALL {
         let settings = ServiceSettings {
             // With it they return one by one: `keys_come_home_with_the_ramp` of the core.
             slow_start: Duration::ZERO,

@@ -13,6 +13,7 @@ use crate::charge::Charge;
 use crate::facts::Facts;
 use crate::learn::ewma::Ewma;
 use crate::learn::histogram::Histogram;
+use crate::learn::peak::Peak;
 use crate::learn::speed::{Learned, Speed};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::time::Instant;
@@ -206,6 +207,8 @@ pub struct Counts {
 pub struct Backend {
     pub(crate) charge: Charge,
     pub(crate) speed: Speed,
+    /// Kept for the `peak_ewma` policy only.
+    pub(crate) peak: Peak,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) abandoned: AtomicU64,
@@ -233,6 +236,7 @@ impl Backend {
         Self {
             charge: Charge::default(),
             speed: Speed::new(),
+            peak: Peak::default(),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),

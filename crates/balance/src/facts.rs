@@ -77,11 +77,13 @@ impl Flags {
     pub(crate) const PLACES: u32 = 4;
     /// Somebody waits.
     pub(crate) const WAITING: u32 = 8;
+    /// The policy learns peaks of latency: an answer's matter alone, no pick's nor its end's.
+    pub(crate) const PEAKS: u32 = 16;
 
     /// Sequentially consistent, as is the setting: see `queue` for why.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::SeqCst) != 0
+        self.0.load(Ordering::SeqCst) & !Self::PEAKS != 0
     }
 
     #[inline]
@@ -92,7 +94,7 @@ impl Flags {
     /// Whether a pick has more to heed than who watches it.
     #[inline]
     pub(crate) fn any_but_watched(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & !Self::WATCHED != 0
+        self.0.load(Ordering::Relaxed) & !(Self::WATCHED | Self::PEAKS) != 0
     }
 
     /// Says what it was.
@@ -166,6 +168,13 @@ impl Facts {
             class.running.observe(sample, CLASS_SAMPLE);
         }
         inverse.map_or(1.0, |inverse| sample * inverse)
+    }
+
+    /// The same, and teaches nothing.
+    pub(crate) fn compared(&self, class: ClassId, seconds: f32) -> f32 {
+        let last = self.classes.len() - 1;
+        let inverse = self.classes[usize::from(class.0).min(last)].inverse.value();
+        inverse.map_or(1.0, |inverse| seconds.max(1e-9) * inverse)
     }
 
     /// Mean latency of each class, in seconds.
@@ -289,6 +298,12 @@ impl Facts {
     #[inline]
     pub(crate) fn watched(&self) -> bool {
         self.flags.has(Flags::WATCHED)
+    }
+
+    /// Whether an answer is heeded by anybody besides what every answer teaches.
+    #[inline]
+    pub(crate) fn answers_heeded(&self) -> bool {
+        self.flags.has(Flags::WATCHED | Flags::PEAKS)
     }
 
     /// Whether the program's own policy broke: its stand-in chooses until other settings come.

@@ -6,6 +6,9 @@
 /// What traffic teaches the `adaptive` policy of one backend.
 pub mod speed;
 
+/// What it teaches the `peak_ewma` policy.
+pub(crate) mod peak;
+
 /// A mean that forgets, in one word.
 pub mod ewma;
 

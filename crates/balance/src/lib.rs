@@ -59,6 +59,9 @@ pub mod stride;
 /// Consistent hashing by a look-up table.
 pub mod maglev;
 
+/// Consistent hashing by points on a ring.
+pub mod ring;
+
 /// Consistent hashing by the highest score.
 pub mod rendezvous;
 
@@ -97,6 +100,9 @@ pub mod breaker;
 
 /// Slow start.
 mod ramp;
+
+/// How far a backend is trusted beside its peers.
+mod trust;
 
 /// May a backend be picked: the one answer.
 pub mod standing;

@@ -13,14 +13,15 @@ use crate::backend::{Admin, Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
 use crate::eligibility::{Footing, Rung};
 use crate::event::EventKind;
-use crate::facts::{Facts, Flags};
+use crate::facts::Facts;
 use crate::health::{CheckReport, CheckResult, Health};
 use crate::learn::window::{Tally, Window};
-use crate::settings::{PolicyChoice, ServiceSettings};
+use crate::settings::ServiceSettings;
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Ordering, Weak};
 use crate::table::Table;
 use crate::time::Instant;
+use crate::trust::{Court, Trust};
 
 /// One member, and how many have which standing.
 mod entry;
@@ -100,6 +101,8 @@ pub(crate) struct Ledger {
     dirty: bool,
     events: Vec<EventKind>,
     last_tick: Instant,
+    /// When members are judged beside their peers.
+    court: Court,
     /// Retries at the last tick, for the budget.
     retried: u64,
     retries_refused: u64,
@@ -129,6 +132,7 @@ impl Ledger {
             dirty: true,
             events: Vec::new(),
             last_tick: now,
+            court: Court::default(),
             retried: 0,
             retries_refused: 0,
             retired: Vec::new(),
@@ -287,25 +291,6 @@ impl Ledger {
         self.dirty = true;
     }
 
-    fn settings_to_facts(&mut self) {
-        let breaker = self.settings.breaker;
-        self.facts
-            .set_slow(breaker.and_then(|breaker| breaker.slow));
-        self.facts
-            .set_prompt_at(breaker.map_or(0, |breaker| breaker.consecutive));
-        self.facts
-            .retry
-            .store(Arc::new(self.settings.retry.clone()));
-        self.facts.flags.set(Flags::BROKE, false);
-        if self.settings.max_in_flight.is_some() {
-            self.facts.flags.set(Flags::PLACES, true);
-        }
-        self.facts.set_hooks(match &self.settings.policy {
-            PolicyChoice::Custom(policy) => Some(policy.clone()),
-            _ => None,
-        });
-    }
-
     pub(crate) fn check(
         &mut self,
         id: &BackendId,
@@ -382,6 +367,7 @@ impl Ledger {
             health,
             breaker: Breaker::default(),
             window: Window::new(self.window(), now, Tally::default()),
+            trust: Trust::default(),
             warming: (!first).then_some(now),
             out: None,
             standing,

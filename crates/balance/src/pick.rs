@@ -14,6 +14,7 @@ use crate::ask::ClassId;
 use crate::backend::Backend;
 use crate::choice::Taken;
 use crate::event::EventKind;
+use crate::facts::Flags;
 use crate::sync::{Arc, Ordering};
 use crate::time::Instant;
 use crate::trials::Epoch;
@@ -213,8 +214,8 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             Verdict::Failure(fault) => self.failed(fault),
             Verdict::Neutral => self.silent(),
         }
-        if self.held.facts.watched() {
-            self.tell_answer(verdict, now);
+        if self.held.facts.answers_heeded() {
+            self.heed_answer(verdict, now);
         }
     }
 
@@ -236,9 +237,16 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     }
 
     #[cold]
-    fn tell_answer(&self, verdict: Verdict, now: Instant) {
+    fn heed_answer(&self, verdict: Verdict, now: Instant) {
         let backend = &*self.held;
         let latency = now.since(self.at);
+        if backend.facts.flags.has(Flags::PEAKS) && verdict == Verdict::Success {
+            let relative = backend.facts.compared(self.class, latency.as_secs_f32());
+            backend.peak.observe(relative, now);
+        }
+        if !backend.facts.watched() {
+            return;
+        }
         backend
             .facts
             .hook(now, |policy| policy.answered(backend, verdict, latency));

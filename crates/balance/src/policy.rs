@@ -13,13 +13,22 @@ use crate::backend::{Backend, BackendId};
 use crate::eligibility;
 use crate::hashing;
 use crate::learn::speed::Learned;
-use crate::settings::{HashMethod, PolicyChoice};
+use crate::settings::{HashMethod, LoadBound, PolicyChoice};
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::{Lane, Table};
 use crate::verdict::{Outcome, Verdict};
 
 /// Least cost of slowness, failing and load.
 pub(crate) mod adaptive;
+
+/// How those that compare costs look and draw.
+mod scan;
+
+/// Least peak of latency and load.
+pub(crate) mod peak_ewma;
+
+/// Least mean latency and load.
+pub(crate) mod least_time;
 
 /// By the key of the ask.
 pub(crate) mod hash;
@@ -33,8 +42,14 @@ pub(crate) mod power_of_two;
 /// Weighted random.
 pub(crate) mod random;
 
+/// Weighted random, by what was seen of failures.
+pub(crate) mod health_based;
+
 /// Weighted, smooth rotation.
 pub(crate) mod round_robin;
+
+/// Their names, other systems' names for them, and a program's own.
+pub mod named;
 
 /// An algorithm that chooses one of the candidates.
 ///
@@ -195,6 +210,14 @@ impl<'a> Candidates<'a> {
             .then_some(index)
     }
 
+    /// Attempts in flight on all, this one included, where the service counts them.
+    pub(crate) fn in_flight_of_all(&self) -> u32 {
+        let counted = |lane: &Lane| lane.backend.facts.places.0.taken();
+        let taken = self.lanes.first().map_or(0, counted);
+        // A pick has its place by now; who looks on has none.
+        taken.saturating_add(u32::from(self.is_peek()))
+    }
+
     /// Whether somebody warms up.
     #[inline]
     pub(crate) fn is_warming(&self) -> bool {
@@ -218,6 +241,9 @@ impl<'a> Candidates<'a> {
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Adaptive,
+    PeakEwma,
+    LeastTime,
+    HealthBased(health_based::HealthBased),
     LeastConnections,
     PowerOfTwo(power_of_two::PowerOfTwo),
     Random(random::Random),
@@ -249,11 +275,17 @@ impl Prepared {
     ) -> Self {
         match choice {
             PolicyChoice::Adaptive => Self::Adaptive,
+            PolicyChoice::PeakEwma => Self::PeakEwma,
+            PolicyChoice::LeastTime => Self::LeastTime,
+            PolicyChoice::HealthBased => Self::HealthBased(health_based::HealthBased::new(lanes)),
             PolicyChoice::LeastConnections => Self::LeastConnections,
             PolicyChoice::PowerOfTwo => Self::PowerOfTwo(power_of_two::PowerOfTwo::new(lanes)),
             PolicyChoice::Random => Self::Random(random::Random::new(lanes)),
             PolicyChoice::RoundRobin => Self::RoundRobin(round_robin::RoundRobin::new(lanes)),
-            PolicyChoice::Hash(method) => Self::Hash(Self::hash(*method, weights, before)),
+            PolicyChoice::Hash(method) => Self::Hash(Self::hash(*method, None, weights, before)),
+            PolicyChoice::Bounded(method, bound) => {
+                Self::Hash(Self::hash(*method, Some(*bound), weights, before))
+            }
             PolicyChoice::Custom(policy) => Self::Custom(Custom {
                 policy: policy.clone(),
                 stand_in: round_robin::RoundRobin::new(lanes),
@@ -263,12 +295,13 @@ impl Prepared {
 
     fn hash(
         method: HashMethod,
+        bound: Option<LoadBound>,
         weights: &[(BackendId, u16)],
         before: Option<&Self>,
     ) -> StdArc<hash::Hash> {
         match before {
-            Some(Self::Hash(same)) if same.is_of(method, weights) => same.clone(),
-            _ => StdArc::new(hash::Hash::new(method, weights)),
+            Some(Self::Hash(same)) if same.is_of(method, bound, weights) => same.clone(),
+            _ => StdArc::new(hash::Hash::new(method, bound, weights)),
         }
     }
 
@@ -291,6 +324,9 @@ impl Prepared {
     ) -> Result<Option<usize>, Broke> {
         Ok(match self {
             Self::Adaptive => adaptive::Adaptive.choose(view, ask),
+            Self::PeakEwma => peak_ewma::PeakEwma.choose(view, ask),
+            Self::LeastTime => least_time::LeastTime.choose(view, ask),
+            Self::HealthBased(policy) => policy.choose(view, ask),
             Self::LeastConnections => least_connections::LeastConnections.choose(view, ask),
             Self::PowerOfTwo(policy) => policy.choose(view, ask),
             Self::Random(policy) => policy.choose(view, ask),
@@ -311,6 +347,9 @@ impl Prepared {
     pub(crate) fn score(&self, view: &Candidates<'_>, index: usize, ask: &Ask<'_>) -> Option<f64> {
         match self {
             Self::Adaptive => adaptive::Adaptive.score(view, index, ask),
+            Self::PeakEwma => peak_ewma::PeakEwma.score(view, index, ask),
+            Self::LeastTime => least_time::LeastTime.score(view, index, ask),
+            Self::HealthBased(policy) => policy.score(view, index, ask),
             Self::LeastConnections => least_connections::LeastConnections.score(view, index, ask),
             Self::PowerOfTwo(policy) => policy.score(view, index, ask),
             Self::Random(policy) => policy.score(view, index, ask),

@@ -18,26 +18,42 @@ pub enum PolicyChoice {
     RoundRobin,
     /// Weighted random.
     Random,
+    /// Least peak of latency, times those in flight and one more.
+    PeakEwma,
+    /// Least mean time to the response head, times those in flight and one more.
+    LeastTime,
+    /// Weighted random; who fails more than its peers gets less, step by step, and slowly more again.
+    HealthBased,
     /// Fewest attempts in flight per weight.
     LeastConnections,
     /// The better of two random ones.
     PowerOfTwo,
     /// By the key of the ask.
     Hash(HashMethod),
+    /// By the key of the ask, as long as its backend has no more in flight than its part of them all times a factor. All attempts
+    /// are then counted in one word, as with a limit of the service.
+    Bounded(HashMethod, LoadBound),
     /// The program's own.
     Custom(Arc<dyn Policy>),
 }
 
 impl PolicyChoice {
     /// All of the core's own.
-    pub const BUILT_IN: [Self; 7] = [
+    pub const BUILT_IN: [Self; 14] = [
         Self::Adaptive,
+        Self::PeakEwma,
+        Self::LeastTime,
         Self::LeastConnections,
         Self::PowerOfTwo,
         Self::RoundRobin,
         Self::Random,
+        Self::HealthBased,
         Self::Hash(HashMethod::Maglev),
+        Self::Hash(HashMethod::Ring),
         Self::Hash(HashMethod::Rendezvous),
+        Self::Bounded(HashMethod::Maglev, LoadBound::DEFAULT),
+        Self::Bounded(HashMethod::Ring, LoadBound::DEFAULT),
+        Self::Bounded(HashMethod::Rendezvous, LoadBound::DEFAULT),
     ];
 
     /// The word for it in configuration, logs and events.
@@ -45,13 +61,31 @@ impl PolicyChoice {
     pub fn name(&self) -> &str {
         match self {
             Self::Adaptive => "adaptive",
+            Self::PeakEwma => "peak_ewma",
+            Self::LeastTime => "least_time",
+            Self::HealthBased => "health_based",
             Self::RoundRobin => "round_robin",
             Self::Random => "random",
             Self::LeastConnections => "least_connections",
             Self::PowerOfTwo => "power_of_two",
-            Self::Hash(HashMethod::Maglev) => "maglev",
-            Self::Hash(HashMethod::Rendezvous) => "rendezvous",
+            Self::Hash(method) => method.word(false),
+            Self::Bounded(method, _) => method.word(true),
             Self::Custom(policy) => policy.name(),
+        }
+    }
+
+    /// Whether it chooses by the key of the ask.
+    #[must_use]
+    pub const fn is_keyed(&self) -> bool {
+        matches!(self, Self::Hash(_) | Self::Bounded(..))
+    }
+
+    /// How much more than its part a backend may have in flight; none: there is no such bound.
+    #[must_use]
+    pub const fn bound(&self) -> Option<LoadBound> {
+        match self {
+            Self::Bounded(_, bound) => Some(*bound),
+            _ => None,
         }
     }
 }
@@ -68,8 +102,58 @@ pub enum HashMethod {
     /// A table of turns: one look-up, near-minimal movement on a change of membership.
     #[default]
     Maglev,
+    /// 160 points on a ring for each unit of weight: minimal movement, shares off by 8 %.
+    Ring,
     /// Highest random weight: cost grows with the members, movement is minimal.
     Rendezvous,
+}
+
+impl HashMethod {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Maglev, Self::Ring, Self::Rendezvous];
+
+    pub(crate) const fn word(self, bounded: bool) -> &'static str {
+        match (self, bounded) {
+            (Self::Maglev, false) => "maglev",
+            (Self::Ring, false) => "ring",
+            (Self::Rendezvous, false) => "rendezvous",
+            (Self::Maglev, true) => "maglev_bounded",
+            (Self::Ring, true) => "ring_bounded",
+            (Self::Rendezvous, true) => "rendezvous_bounded",
+        }
+    }
+}
+
+/// How many times its part of all attempts in flight a backend may have, where keys choose: 1.05 to 100, to a thousandth.
+///
+/// Mirrokni, Thorup, Zadimoghaddam 2016 (<https://arxiv.org/abs/1608.01350>): the nearer to 1, the more even the load and the more keys
+/// are served away from home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadBound(u32);
+
+impl LoadBound {
+    /// A quarter more than its part: what Vimeo runs, and HAProxy's documentation proposes as the least.
+    pub const DEFAULT: Self = Self(1_250);
+
+    /// A bound of so many times its part; none below 1.05 and above 100.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "1,050 to 100,000"
+    )]
+    pub fn new(factor: f64) -> Option<Self> {
+        let thousandths = (factor * 1_000.0).round();
+        (1_050.0..=100_000.0)
+            .contains(&thousandths)
+            .then_some(Self(thousandths as u32))
+    }
+
+    /// How many times its part.
+    #[must_use]
+    pub fn factor(self) -> f64 {
+        f64::from(self.0) / 1_000.0
+    }
 }
 
 /// When a checked backend comes and goes. Counts are of consecutive results.

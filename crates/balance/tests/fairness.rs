@@ -10,7 +10,7 @@ use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{BackendSpec, Weight};
 use evenkeel_balance::hashing;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
 
@@ -66,7 +66,10 @@ fn check(policy: PolicyChoice, weights: &[u32], at_once: usize, within: f64) {
 
 #[test]
 fn shares_follow_weights() {
-    use PolicyChoice::{Adaptive, Hash, LeastConnections, PowerOfTwo, Random, RoundRobin};
+    use PolicyChoice::{
+        Adaptive, Bounded, HealthBased, LeastConnections, LeastTime, PeakEwma, PowerOfTwo, Random,
+        RoundRobin,
+    };
     let even: &[u32] = &[1; 20];
     let skew: &[u32] = &[5, 1, 1, 0, 3];
     let rows = [
@@ -74,10 +77,20 @@ fn shares_follow_weights() {
         (Random, 0.05),
         (LeastConnections, 0.05),
         (PowerOfTwo, 0.05),
-        (Hash(HashMethod::Maglev), 0.05),
-        (Hash(HashMethod::Rendezvous), 0.05),
         (Adaptive, 0.05),
+        (PeakEwma, 0.05),
+        (LeastTime, 0.05),
+        (HealthBased, 0.05),
+        (PolicyChoice::Hash(HashMethod::Maglev), 0.05),
+        (PolicyChoice::Hash(HashMethod::Rendezvous), 0.05),
+        // Four standard deviations of 160 points.
+        (PolicyChoice::Hash(HashMethod::Ring), 0.35),
+        // Parts are rounded up, and what is too much for one goes to the others.
+        (Bounded(HashMethod::Maglev, LoadBound::DEFAULT), 0.1),
+        (Bounded(HashMethod::Rendezvous, LoadBound::DEFAULT), 0.1),
+        (Bounded(HashMethod::Ring, LoadBound::DEFAULT), 0.35),
     ];
+    assert_eq!(rows.len(), PolicyChoice::BUILT_IN.len());
     for (policy, within) in rows {
         for at_once in [1, 100] {
             check(policy.clone(), even, at_once, within);

@@ -105,7 +105,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (name(), admin).prop_map(|(name, admin)| Govern { name, admin }),
         1 => (name(), any::<Option<bool>>()).prop_map(|(name, healthy)| Mark { name, healthy }),
         3 => (name(), result).prop_map(|(name, result)| Check { name, result }),
-        1 => (0_usize..7, any::<bool>(), any::<bool>()).prop_map(|(which, fail_open, checks)| Policy { which, fail_open, checks }),
+        1 => (0..PolicyChoice::BUILT_IN.len(), any::<bool>(), any::<bool>()).prop_map(|(which, fail_open, checks)| Policy { which, fail_open, checks }),
     ]
 }
 

@@ -10,6 +10,7 @@ use crate::learn::window::{Tally, Window};
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Ordering};
 use crate::time::Instant;
+use crate::trust::Trust;
 
 /// What the writer knows of one member.
 pub(super) struct Entry {
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     pub(super) warming: Option<Instant>,
     /// Since when checks or traffic have it out, where it served before.
     pub(super) out: Option<Instant>,
+    /// For the `health_based` policy.
+    pub(super) trust: Trust,
     pub(super) standing: Standing,
     pub(super) reason: Reason,
     pub(super) since: Instant,

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use super::{Entry, Ledger};
 use crate::backend::BackendId;
 use crate::eligibility::{Admission, admission};
+use crate::facts::Flags;
 use crate::policy::Prepared;
 use crate::ramp::ramp;
 use crate::settings::PolicyChoice;
@@ -38,8 +39,9 @@ impl Ledger {
             admission(entry.standing, entry.zero_weight(), tier, footing)
         };
         let warmth = |entry: &Entry| ramp(entry.warming, self.settings.slow_start, now);
-        let share =
-            |entry: &Entry| f32::from(entry.spec.weight.get()) * warmth(entry).unwrap_or(1.0);
+        let share = |entry: &Entry| {
+            f32::from(entry.spec.weight.get()) * warmth(entry).unwrap_or(1.0) * self.trusted(entry)
+        };
         let in_lanes = |entry: &&Entry| admitted(entry) == Admission::Lane;
         let (mut count, mut shares) = (0.0_f32, 0.0_f32);
         for entry in self.members.iter().filter(in_lanes) {
@@ -98,6 +100,37 @@ impl Ledger {
         }
     }
 
+    /// The part of its share that the policy trusts it with.
+    pub(super) fn trusted(&self, entry: &Entry) -> f32 {
+        match self.settings.policy {
+            PolicyChoice::HealthBased => entry.trust.part(),
+            _ => 1.0,
+        }
+    }
+
+    /// What picks and their ends heed of the settings without a look at them.
+    pub(super) fn settings_to_facts(&mut self) {
+        let breaker = self.settings.breaker;
+        self.facts
+            .set_slow(breaker.and_then(|breaker| breaker.slow));
+        self.facts
+            .set_prompt_at(breaker.map_or(0, |breaker| breaker.consecutive));
+        self.facts
+            .retry
+            .store(Arc::new(self.settings.retry.clone()));
+        self.facts.flags.set(Flags::BROKE, false);
+        let policy = &self.settings.policy;
+        if self.settings.max_in_flight.is_some() || policy.bound().is_some() {
+            self.facts.flags.set(Flags::PLACES, true);
+        }
+        let peaks = matches!(policy, PolicyChoice::PeakEwma);
+        self.facts.flags.set(Flags::PEAKS, peaks);
+        self.facts.set_hooks(match policy {
+            PolicyChoice::Custom(policy) => Some(policy.clone()),
+            _ => None,
+        });
+    }
+
     /// Keeps a table that was replaced until nobody reads it any more. A worker that let go of it last would free all of it between two
     /// picks: of 10,000 members that takes it longer than most exchanges.
     pub(crate) fn retire(&mut self, before: Arc<Table>) {
@@ -112,13 +145,10 @@ impl Ledger {
 
     /// The policy with the tables that it makes of these lanes, and of the membership.
     fn prepared(&self, lanes: &[Lane], before: Option<&Table>) -> Prepared {
-        let weights: Vec<(BackendId, u16)> = match self.settings.policy {
-            PolicyChoice::Hash(_) => self
-                .members
-                .iter()
-                .map(|entry| (entry.spec.id.clone(), entry.spec.weight.get()))
-                .collect(),
-            _ => Vec::new(),
+        let named = |entry: &Entry| (entry.spec.id.clone(), entry.spec.weight.get());
+        let weights: Vec<(BackendId, u16)> = match self.settings.policy.is_keyed() {
+            true => self.members.iter().map(named).collect(),
+            false => Vec::new(),
         };
         Prepared::new(
             &self.settings.policy,

@@ -8,7 +8,8 @@ use super::{Entry, Ledger};
 use crate::backend::Admin;
 use crate::breaker::{Charges, Gate, cap, peace};
 use crate::event::{EventKind, Withheld};
-use crate::settings::BreakerSettings;
+use crate::learn::window::Tally;
+use crate::settings::{BreakerSettings, PolicyChoice};
 use crate::standing::{Reason, Standing};
 use crate::sync::Ordering;
 use crate::time::Instant;
@@ -21,6 +22,7 @@ impl Ledger {
         self.facts.tick_came();
         self.facts.refresh_classes();
         self.learn(elapsed, now);
+        self.judge(now);
         self.refill(elapsed);
         self.outvote(now);
         if let Some(settings) = self.settings.breaker {
@@ -34,6 +36,7 @@ impl Ledger {
 
     /// Windows roll; who heard nothing since the last tick is forgiven a little.
     fn learn(&mut self, elapsed: Duration, now: Instant) {
+        let peaks = matches!(self.settings.policy, PolicyChoice::PeakEwma);
         for entry in &mut self.members {
             entry.backend.charge.settle();
             let tally = entry.tally();
@@ -41,8 +44,34 @@ impl Ledger {
             let verdicts = tally.total();
             if verdicts == entry.verdicts {
                 entry.backend.speed.forgive(elapsed);
+                if peaks {
+                    entry.backend.peak.sink(now);
+                }
             }
             entry.verdicts = verdicts;
+        }
+    }
+
+    /// Who fails more than its peers together is trusted with less.
+    fn judge(&mut self, now: Instant) {
+        if !matches!(self.settings.policy, PolicyChoice::HealthBased) || !self.court.sits(now) {
+            return;
+        }
+        let tallies = self.members.iter().map(|entry| entry.window.tally());
+        let all = tallies.fold(Tally::default(), |all, own| Tally {
+            succeeded: all.succeeded + own.succeeded,
+            failed: all.failed + own.failed,
+            slow: all.slow + own.slow,
+        });
+        for entry in &mut self.members {
+            let own = entry.window.tally();
+            let peers = Tally {
+                succeeded: all.succeeded - own.succeeded,
+                failed: all.failed - own.failed,
+                slow: all.slow - own.slow,
+            };
+            let totals = entry.tally();
+            self.dirty |= entry.trust.judge(own, peers, totals);
         }
     }
 

@@ -77,6 +77,7 @@ impl Ledger {
         }
         f64::from(entry.spec.weight.get())
             * f64::from(ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0))
+            * f64::from(self.trusted(entry))
     }
 }
 

@@ -47,10 +47,20 @@ impl Policy for Random {
 
 /// The exact way: one of those that may be picked, in proportion to their shares. Looks at all, twice.
 pub(crate) fn among_allowed(view: &Candidates<'_>, chance: u64) -> Option<usize> {
-    let total: f64 = view.iter().map(|index| f64::from(view.share(index))).sum();
+    among(view, chance, |_| true)
+}
+
+/// The same among those that `may` besides.
+pub(crate) fn among(
+    view: &Candidates<'_>,
+    chance: u64,
+    may: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let all = || view.iter().filter(|&index| may(index));
+    let total: f64 = all().map(|index| f64::from(view.share(index))).sum();
     let mut left = unit(chance) * total;
     let mut last = None;
-    for index in view.iter() {
+    for index in all() {
         last = Some(index);
         left -= f64::from(view.share(index));
         if left < 0.0 {

@@ -38,5 +38,11 @@ mod listening;
 /// Retries and their budget.
 mod retries;
 
+/// A share that follows health.
+mod trusting;
+
+/// Keys, and no more than a part of the load.
+mod bounded;
+
 /// What broke others.
 mod weaknesses;

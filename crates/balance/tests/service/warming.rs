@@ -52,7 +52,7 @@ fn every_policy_has_who_returns_warm_up() {
 /// Keys come home one by one as the ramp rises, stay there, and no other key moves.
 #[test]
 fn keys_come_home_with_the_ramp() {
-    for method in [HashMethod::Maglev, HashMethod::Rendezvous] {
+    for method in HashMethod::ALL {
         let mut stage = Stage::new(warming(PolicyChoice::Hash(method)), &ALL);
         let whole = homes(&stage);
         stage.mark("d", false);
@@ -85,7 +85,7 @@ fn keys_come_home_with_the_ramp() {
 /// Where all warm up there is nobody warmer, and each key goes home.
 #[test]
 fn who_is_alone_is_warm_enough() {
-    for method in [HashMethod::Maglev, HashMethod::Rendezvous] {
+    for method in HashMethod::ALL {
         let stage = Stage::new(warming(PolicyChoice::Hash(method)), &["a", "b"]);
         let whole = homes(&stage);
         stage.mark("a", false);

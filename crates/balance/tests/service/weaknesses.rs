@@ -331,7 +331,7 @@ fn typescript_r12_who_returns_warms_up() {
 /// TypeScript "ip-hash": removing one of ten servers sent 88 % of the other clients elsewhere.
 #[test]
 fn typescript_ip_hash_a_removal_moves_few_other_keys() {
-    for method in [HashMethod::Maglev, HashMethod::Rendezvous] {
+    for method in HashMethod::ALL {
         let names: Vec<String> = (0..10).map(|at| format!("10.0.0.{at}:80")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let stage = Stage::new(by(PolicyChoice::Hash(method)), &names);
@@ -465,9 +465,17 @@ fn pingora_another_weight_does_not_forget_that_a_backend_is_down() {
 /// nginx, Traefik `leasttime`: a backend that fails in half a millisecond looked fastest and drew the traffic.
 #[test]
 fn nginx_fast_failures_do_not_attract() {
+    use PolicyChoice::{Adaptive, LeastTime, PeakEwma};
+    [Adaptive, LeastTime, PeakEwma]
+        .into_iter()
+        .for_each(fast_failures_do_not_attract);
+}
+
+fn fast_failures_do_not_attract(policy: PolicyChoice) {
+    let name = policy.name().to_owned();
     let settings = ServiceSettings {
         breaker: None,
-        ..by(PolicyChoice::Adaptive)
+        ..by(policy)
     };
     let mut stage = Stage::new(settings, &["a", "b", "c", "d"]);
     let mut counts = 0;
@@ -487,5 +495,8 @@ fn nginx_fast_failures_do_not_attract() {
             stage.pass(0.1);
         }
     }
-    assert!(counts < 40, "{counts} of 2000 went to the one that fails");
+    assert!(
+        counts < 40,
+        "{name}: {counts} of 2000 went to the one that fails"
+    );
 }
