@@ -286,7 +286,7 @@ async fn attempt<N: Net>(
     let Some(lane) = way.seat.lane(pick.backend()) else {
         return Err(Unopened::Failed(None, Reason::ConnectFailed));
     };
-    flow.conn.deadline.serves(lane.backend.number);
+    flow.conn.deadline.serves(lane.number);
     if flow.conn.worker.is_recording() {
         flow.asks(&pick);
     }

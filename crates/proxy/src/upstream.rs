@@ -26,7 +26,7 @@ mod lanes;
 /// The limit of sockets.
 mod sockets;
 
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{FEW_SERVICES, Lanes};
 pub(crate) use sockets::Permit;
 pub use sockets::Sockets;
 use sockets::Ticket;
@@ -131,6 +131,10 @@ impl<S> Drop for Waits<'_, S> {
 /// One worker's connections to one backend.
 pub(crate) struct Lane<S> {
     pub(crate) backend: Arc<LiveBackend>,
+    /// The backend's, at hand: of 10,000 backends each line of memory that an exchange touches is in no cache.
+    pub(crate) number: u64,
+    /// The backend has a limit of sockets: somebody may wait for one.
+    limited: bool,
     /// The one that came back last is used first: the others may grow old and go.
     idle: RefCell<Vec<Idle<S>>>,
     /// Who of this worker waits, longest first. Some may have been called since.
@@ -148,6 +152,8 @@ pub(crate) struct Lane<S> {
 impl<S: Sock> Lane<S> {
     pub(crate) fn new(backend: Arc<LiveBackend>) -> Self {
         Self {
+            number: backend.number,
+            limited: backend.sockets.most().is_some(),
             backend,
             idle: RefCell::new(Vec::new()),
             waiting: RefCell::new(VecDeque::new()),
@@ -233,7 +239,7 @@ impl<S: Sock> Lane<S> {
         if !how.is_shared() || worn || old || kept.is_zero() || how.idle_most == 0 {
             return;
         }
-        if self.backend.sockets.is_wanted() {
+        if self.is_wanted() {
             return self.hand_on(connection);
         }
         let mut idle = self.idle.borrow_mut();
@@ -243,6 +249,11 @@ impl<S: Sock> Lane<S> {
                 until: now + kept,
             });
         }
+    }
+
+    /// Whether somebody waits for a socket, of any worker.
+    fn is_wanted(&self) -> bool {
+        self.limited && self.backend.sockets.is_wanted()
     }
 
     /// Gives a connection to who has waited longest here. It closes, and its place passes to who has waited longest of all, if
@@ -274,14 +285,15 @@ impl<S: Sock> Lane<S> {
 
     /// Closes what is idle for too long, what the backend closed, and as many as others wait for: each passes its place on.
     pub(crate) fn sweep(&self, how: &UpstreamPlan, now: Instant) {
-        let sockets = &self.backend.sockets;
-        let wanted = Wanted {
-            at_all: sockets.is_wanted(),
-            badly: sockets.is_starved_of(),
-        };
-        self.links.sweep(how, wanted, now);
+        if how.protocol != Protocol::Http1 {
+            let wanted = Wanted {
+                at_all: self.is_wanted(),
+                badly: self.backend.sockets.is_starved_of(),
+            };
+            self.links.sweep(how, wanted, now);
+        }
         self.idle.borrow_mut().retain_mut(|one| {
-            !sockets.is_wanted() && one.until > now && !one.connection.sock.has_input()
+            !self.is_wanted() && one.until > now && !one.connection.sock.has_input()
         });
     }
 }

@@ -30,7 +30,7 @@ use crate::relay::Pump;
 use crate::room::Room;
 use crate::spare::Spare;
 use crate::tls::secured::Secured;
-use crate::upstream::{Lane, Lanes};
+use crate::upstream::{FEW_SERVICES, Lane, Lanes};
 
 /// The most free desks kept, at some 8 KiB each.
 const DESKS_KEPT: usize = 1024;
@@ -67,6 +67,8 @@ pub struct Worker<N: Net> {
     spared: Cell<Instant>,
     /// Whether what waits at its sockets is another process's to take.
     handed_over: Cell<bool>,
+    /// How often it has swept.
+    turn: Cell<usize>,
     /// Whether nothing has any time left.
     over: Cell<bool>,
     /// Connections of clients that are open.
@@ -176,6 +178,7 @@ impl<N: Net> Worker<N> {
             closing: Cell::new(false),
             spared: Cell::new(Instant::ZERO),
             handed_over: Cell::new(false),
+            turn: Cell::new(0),
             over: Cell::new(false),
             open: Cell::new(0),
             panics: Cell::new(0),
@@ -348,9 +351,15 @@ impl<N: Net> Worker<N> {
         self.stock.sweep();
         let kept = |one: &Weak<dyn Swept>| one.upgrade().inspect(|one| one.sweep()).is_some();
         self.swept.borrow_mut().retain(kept);
-        for seat in &self.view().seats {
+        let view = self.view();
+        let many = view.seats.len() > FEW_SERVICES;
+        let turn = self.turn.get().wrapping_add(1);
+        self.turn.set(turn);
+        for (at, seat) in view.seats.iter().enumerate() {
             let upstream = &seat.live.plan.upstream;
-            seat.lanes.sweep(upstream, &seat.live.state, now);
+            // Services take turns too: most have few backends, whose turn would be the same.
+            let turn = (turn.wrapping_add(at), many);
+            seat.lanes.sweep(upstream, &seat.live.state, turn, now);
         }
     }
 }

@@ -153,7 +153,7 @@ pub(super) async fn make<N: Net>(
         desk.backend
             .extend_from_slice(pick.backend().id().as_str().as_bytes());
     }
-    conn.deadline.serves(lane.backend.number);
+    conn.deadline.serves(lane.number);
     let limits = &exchange.seat.live.plan.limits;
     let per_try = per_try(&exchange.rule.beside, limits, course.call);
     let mut now = pick.at();

@@ -4,12 +4,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use evenkeel_balance::backend::Backend;
 use evenkeel_balance::time::Instant;
-use evenkeel_config::plan::UpstreamPlan;
+use evenkeel_config::plan::{Protocol, UpstreamPlan};
 
 use super::Lane;
 use crate::live::ServiceState;
@@ -18,12 +19,57 @@ use crate::sock::Sock;
 /// So many are looked at again in one sweep: closing what they kept costs some microseconds for each connection.
 const LOOKS: usize = 64;
 
-/// By the backend's serial. The seats of plans that follow each other share them.
-pub(crate) struct Lanes<S>(RefCell<HashMap<u32, Rc<Lane<S>>>>);
+/// Where there are many, each is swept in one of so many sweeps: what that touches of a backend is in no cache any more, and ten
+/// times a second for each of 10,000 was a twentieth of a worker's time. A connection that rests too long is not used meanwhile.
+const TURNS: usize = 10;
+
+/// Up to so many are all swept each time.
+const FEW: usize = 256;
+
+/// Up to so many services are.
+pub(crate) const FEW_SERVICES: usize = 64;
+
+/// One worker's connections to the backends of one service.
+pub(crate) struct Lanes<S>(RefCell<All<S>>);
+
+struct All<S> {
+    /// By the backend's serial. The seats of plans that follow each other share them.
+    by_serial: HashMap<u32, Rc<Lane<S>>, BuildHasherDefault<Spread>>,
+    /// The serials of these, in the order of sweeps.
+    serials: Vec<u32>,
+    /// One of them has a limit of sockets: who waits for one waits for a sweep.
+    limited: bool,
+}
 
 impl<S> Default for Lanes<S> {
     fn default() -> Self {
-        Self(RefCell::default())
+        Self(RefCell::new(All {
+            by_serial: HashMap::default(),
+            serials: Vec::new(),
+            limited: false,
+        }))
+    }
+}
+
+/// Spreads serials, which nobody outside chooses, over a table: a keyed hash would take longer than the look-up.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(byte.into());
+        }
+    }
+
+    fn write_u32(&mut self, serial: u32) {
+        // The table takes its place from the low bits, and what tells neighbours apart from the high ones.
+        let spread = (self.0 ^ u64::from(serial)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = spread ^ spread >> 32;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -31,31 +77,60 @@ impl<S: Sock> Lanes<S> {
     /// Connections to a picked backend. None: it left long ago.
     pub(crate) fn of(&self, backend: &Backend, state: &ServiceState) -> Option<Rc<Lane<S>>> {
         let version = state.version();
-        let mut lanes = self.0.borrow_mut();
-        if let Some(lane) = lanes.get(&backend.serial()) {
-            if lane.known.get() == version || is_reached(lane, state, version) {
-                return Some(lane.clone());
-            }
-            lanes.remove(&backend.serial());
+        let mut all = self.0.borrow_mut();
+        if let Some(lane) = all.by_serial.get(&backend.serial())
+            && (lane.known.get() == version || is_reached(lane, state, version))
+        {
+            return Some(lane.clone());
         }
         let lane = Rc::new(Lane::new(state.reached(backend.id())?));
         lane.known.set(version);
-        lanes.insert(backend.serial(), lane.clone());
+        all.limited |= lane.limited;
+        let before = all.by_serial.insert(backend.serial(), lane.clone());
+        if before.is_none() {
+            all.serials.push(backend.serial());
+        }
         Some(lane)
     }
 
-    /// Lets go of what nobody needs: connections that rest too long, and some of those to backends that have left.
-    pub(crate) fn sweep(&self, how: &UpstreamPlan, state: &ServiceState, now: Instant) {
+    /// Lets go of what nobody needs: connections that rest too long, and some of those to backends that have left. `turn` is one more
+    /// with each sweep; `many`: there are other services, too many to sweep all of each.
+    pub(crate) fn sweep(
+        &self,
+        how: &UpstreamPlan,
+        state: &ServiceState,
+        (turn, many): (usize, bool),
+        now: Instant,
+    ) {
         let version = state.version();
         let mut looks = LOOKS;
-        self.0.borrow_mut().retain(|_, lane| {
-            lane.sweep(how, now);
-            if lane.known.get() == version || looks == 0 {
-                return true;
+        let All {
+            by_serial,
+            serials,
+            limited,
+        } = &mut *self.0.borrow_mut();
+        // Connections of HTTP/2 tell the time by their sweeps.
+        let each_time = how.protocol != Protocol::Http1 || *limited;
+        let (mut at, step) = match !each_time && (many || serials.len() > FEW) {
+            true => (turn % TURNS, TURNS),
+            false => (0, 1),
+        };
+        while let Some(serial) = serials.get(at) {
+            let stays = by_serial.get(serial).is_some_and(|lane| {
+                lane.sweep(how, now);
+                if lane.known.get() == version || looks == 0 {
+                    return true;
+                }
+                looks -= 1;
+                is_reached(lane, state, version)
+            });
+            if stays {
+                at += step;
+            } else {
+                by_serial.remove(serial);
+                serials.swap_remove(at);
             }
-            looks -= 1;
-            is_reached(lane, state, version)
-        });
+        }
     }
 }
 

@@ -75,3 +75,37 @@ fn connections_to_backends_that_left_are_closed_a_few_at_a_time() {
         assert!((1..=64).contains(&closed), "{left:?}");
     }
 }
+
+/// What is idle is not used after its time, and closed within a second; to look at all of 10,000 in each sweep would be the dearest part
+/// of a worker's work.
+#[test]
+fn idle_connections_to_many_backends_are_swept_in_turns() {
+    let published = published(over(1..MANY));
+    let mut world = World::over(published);
+    let mut client = world.connect();
+    for _ in 0..600 {
+        world.exchange(&mut client, REQUEST, ANSWER);
+    }
+    let open = |world: &World| {
+        let mut ends = world.backend.borrow_mut();
+        ends.iter_mut()
+            .filter_map(|end| (!end.has_input()).then_some(()))
+            .count()
+    };
+    let all = open(&world);
+    assert!(all > 500, "most are of backends of their own: {all}");
+    let mut left = vec![all];
+    for _ in 0..10 {
+        // The first of these is long after the time of all of them.
+        world.pass(Duration::from_secs(if left.len() == 1 { 60 } else { 0 }));
+        left.push(open(&world));
+    }
+    let closed = left.windows(2).map(|pair| pair[0] - pair[1]);
+    assert!(
+        closed
+            .into_iter()
+            .all(|closed| (1..=all / 9).contains(&closed)),
+        "{left:?}"
+    );
+    assert_eq!(left.last(), Some(&0));
+}
