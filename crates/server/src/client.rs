@@ -1,7 +1,7 @@
 //! Owns asking a running instance: one request, one answer, over TCP or a Unix socket.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -66,9 +66,14 @@ impl Admin {
     pub(crate) fn ask_for_text(&self, method: &str, path: &str) -> Result<String, String> {
         let answer = self.exchange(method, path);
         let answer = answer.map_err(|error| {
-            format!(
-                "{self} cannot be asked: {error}; is it the admin address of a running instance?"
-            )
+            // As the system puts it, a deadline is a resource that is not there.
+            let why = match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                    format!("no answer within {PATIENCE:?}")
+                }
+                _ => error.to_string(),
+            };
+            format!("{self} cannot be asked: {why}; is it the admin address of a running instance?")
         })?;
         let other = || self.is_another();
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(other)?;

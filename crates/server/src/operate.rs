@@ -62,7 +62,8 @@ pub(crate) struct Listener {
 pub(crate) enum Backends {
     /// Send nothing new to a backend; what is under way may take as long as `drain` of its service
     ///
-    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage, 3 with `--wait`, the deadline has cut what was left.
+    /// Exit code: 0, 1 it cannot be asked or refuses, or serves again or leaves the configuration while it is waited for, 2 wrong usage, 3
+    /// with `--wait`, the deadline has cut what was left.
     Drain {
         #[command(flatten)]
         backend: Backend,
@@ -78,7 +79,8 @@ pub(crate) enum Backends {
     },
     /// Take a backend out: as `drain`, and who returns from it is not held to what its breaker knew
     ///
-    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage, 3 with `--wait`, the deadline has cut what was left.
+    /// Exit code: 0, 1 it cannot be asked or refuses, or serves again or leaves the configuration while it is waited for, 2 wrong usage, 3
+    /// with `--wait`, the deadline has cut what was left.
     Disable {
         #[command(flatten)]
         backend: Backend,
@@ -103,7 +105,8 @@ pub(crate) enum Backends {
 pub(crate) enum Services {
     /// Drain all backends of a service, those to come too
     ///
-    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage, 3 with `--wait`, the deadline has cut what was left.
+    /// Exit code: 0, 1 it cannot be asked or refuses, or serves again or leaves the configuration while it is waited for, 2 wrong usage, 3
+    /// with `--wait`, the deadline has cut what was left.
     Drain {
         #[command(flatten)]
         service: Service,
@@ -204,8 +207,8 @@ impl What<'_> {
         }
     }
 
-    /// What is in flight there, by the status. Gone: nothing.
-    fn in_flight(&self, status: &Value) -> u64 {
+    /// How it stands there, by the status.
+    fn seen(&self, status: &Value) -> Seen {
         let named = |list: &Value, key: &str, name: &str| -> Option<Value> {
             let mut all = list.as_array()?.iter();
             all.find(|one| one[key] == name).cloned()
@@ -214,22 +217,39 @@ impl What<'_> {
             let service = named(&status["services"], "name", service);
             service.map(|service| service["backends"].clone())
         };
-        match self {
+        let all = match self {
             Self::Backend(service, backend) => {
-                let one = backends(service).and_then(|all| named(&all, "id", backend));
-                one.and_then(|one| one["in_flight"].as_u64())
+                let all = backends(service);
+                all.and_then(|all| named(&all, "id", backend))
+                    .map(|one| vec![one])
             }
-            Self::Service(service) => backends(service).and_then(|all| {
-                let all = all.as_array()?.iter();
-                Some(all.filter_map(|one| one["in_flight"].as_u64()).sum())
-            }),
+            Self::Service(service) => backends(service).and_then(|all| all.as_array().cloned()),
             Self::Listener(listener) => {
                 let one = named(&status["listeners"], "name", listener);
-                one.and_then(|one| one["connections"].as_u64())
+                return one.map_or(Seen::Gone, |one| match one["draining"] == true {
+                    true => Seen::Drains(one["connections"].as_u64().unwrap_or_default()),
+                    false => Seen::Serves,
+                });
             }
+        };
+        let Some(all) = all else { return Seen::Gone };
+        let drains =
+            |one: &Value| matches!(one["standing"].as_str(), Some("draining" | "disabled"));
+        match all.iter().all(drains) {
+            true => Seen::Drains(all.iter().filter_map(|one| one["in_flight"].as_u64()).sum()),
+            false => Seen::Serves,
         }
-        .unwrap_or_default()
     }
+}
+
+/// What is waited for, now.
+enum Seen {
+    /// So much is in flight.
+    Drains(u64),
+    /// Somebody has enabled it meanwhile.
+    Serves,
+    /// It has left the configuration, with what is in flight.
+    Gone,
 }
 
 fn change(admin: &Admin, what: &What<'_>, verb: &str, wait: bool) -> Result<ExitCode, String> {
@@ -287,8 +307,21 @@ async fn waited(admin: &Admin, what: &What<'_>, within: Option<f64>) -> Result<E
     loop {
         looks.tick().await;
         let status = admin.ask("GET", "/v1/status")?;
-        if what.in_flight(&status) == 0 {
-            ended = ended.or_else(|| Some(clock.now()));
+        let name = what.name();
+        match what.seen(&status) {
+            Seen::Drains(0) => ended = ended.or_else(|| Some(clock.now())),
+            Seen::Drains(_) => {}
+            // Nothing that is seen of it says when it is empty.
+            Seen::Serves => {
+                return Err(format!(
+                    "{name} serves again: it was enabled meanwhile, or started anew"
+                ));
+            }
+            Seen::Gone => {
+                return Err(format!(
+                    "{name} has left the configuration; what is in flight there ends, or is cut, as a drain says"
+                ));
+            }
         }
         if let Some(ended) = ended.filter(|_| predecessors(&status) == 0) {
             let cut = deadline.is_some_and(|deadline| ended >= deadline);

@@ -33,7 +33,7 @@ use crate::upgrade::door::{self, Asked};
 use crate::upgrade::heir::{self, Heir};
 use crate::upgrade::manifest::Given;
 use crate::upgrade::predecessors::Predecessors;
-use crate::upgrade::under_way::{Succeeded, UnderWay};
+use crate::upgrade::under_way::{self, Late, Succeeded, UnderWay};
 use crate::upgrade::{Ask, WITHIN};
 use crate::watch::{LOOK_EVERY, Watch};
 use crate::{activation, admin, say, warned};
@@ -129,9 +129,7 @@ fn started(
         if let Some(target) = &target {
             dropped(target, arguments);
         }
-        for one in given.heritage.listeners.iter().chain(&given.admin) {
-            warn!("a socket that was passed to this process is at {}, where nothing listens: it is closed", one.place());
-        }
+        given.say_unused();
         let before = Predecessors::of(std::mem::take(&mut given.before), heir.as_ref());
         let instance = Instance {
             control,
@@ -144,6 +142,7 @@ fn started(
             kept: flags.overlay.keep(heir.is_some()),
             before: before.map_err(said)?,
             again: false,
+            late: Late::default(),
         };
         instance.kept.say(&instance.control);
         warned::of_running(&instance.control);
@@ -198,6 +197,8 @@ struct Instance<'a> {
     before: Predecessors,
     /// A reload was asked for while an upgrade is under way.
     again: bool,
+    /// A process that took over when this one was to end: it drains, too.
+    late: Late,
 }
 
 /// Says whom the process has become, and what that user cannot do.
@@ -284,15 +285,16 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
             }
             () = commands.notified() => this.control.obey(),
             () = next(alive.as_mut()) => this.notify.alive(),
-            _ = signals.hangup.recv(), if leaves.is_none() => this.reload(),
+            _ = signals.hangup.recv() => match leaves {
+                None => this.reload(),
+                Some(_) => under_way::reload_elsewhere(None),
+            },
             _ = signals.reopen.recv() => this.control.reopen(),
-            _ = signals.upgrade.recv(), if leaves.is_none() => {
+            _ = signals.upgrade.recv() => {
                 let ask = Ask { binary: None, within: WITHIN };
-                this.upgrade.begin(&this.control, (&this.admin, &this.before), ask, None);
+                this.upgrade(ask, None, leaves.is_some());
             }
-            Some((ask, reply)) = asked.recv(), if leaves.is_none() => {
-                this.upgrade.begin(&this.control, (&this.admin, &this.before), ask, Some(reply));
-            }
+            Some((ask, reply)) = asked.recv() => this.upgrade(ask, Some(reply), leaves.is_some()),
             succeeded = this.upgrade.outcome() => {
                 if succeeded.is_some() {
                     break succeeded;
@@ -357,11 +359,21 @@ impl Instance<'_> {
         })
     }
 
+    /// Begins an upgrade; one that ends says so at once.
+    fn upgrade(&mut self, ask: Ask, reply: under_way::Reply, ends: bool) {
+        match ends {
+            false => self
+                .upgrade
+                .begin(&self.control, (&self.admin, &self.before), ask, reply),
+            true => under_way::refused(reply, under_way::ENDS),
+        }
+    }
+
     /// Says that it ends, and for how long it serves all the same.
     async fn leave(&mut self) -> Duration {
         self.notify.stopping();
         self.control.announce();
-        self.upgrade.cancel().await;
+        self.late = self.upgrade.cancel().await;
         self.control.live().plan.drain.delay
     }
 
@@ -409,7 +421,7 @@ impl Instance<'_> {
                     self.kept.follow(&self.control);
                     match self.control.left() {
                         Some(0) if last.is_some() => break ExitCode::from(UNFINISHED),
-                        Some(0) => {
+                        Some(0) if !self.late.drains() => {
                             info!("drained");
                             break ExitCode::SUCCESS;
                         }
@@ -424,10 +436,12 @@ impl Instance<'_> {
                     }
                 }
                 _ = signals.reopen.recv() => self.control.reopen(),
+                _ = signals.hangup.recv() => under_way::reload_elsewhere(succeeded.as_ref()),
                 // Who asks twice does not want to wait.
                 _ = signals.end.interrupt.recv() => break ExitCode::from(UNFINISHED),
             }
         };
+        self.late.end();
         self.kept.finish(&self.control).await;
         code
     }
@@ -458,10 +472,11 @@ fn counted(left: Option<usize>) -> Duration {
 
 /// Ends what has outstayed the drain.
 fn cut(control: &Control, left: Option<usize>) {
-    let open = left.map_or_else(
-        || "connections of a worker that does not answer".into(),
-        |open| format!("{open} connections"),
-    );
+    let open = match left {
+        None => "connections of a worker that does not answer".into(),
+        Some(0) => "connections of the process that had taken over".into(),
+        Some(open) => format!("{open} connections"),
+    };
     warn!("{open} are cut: the drain's deadline has passed");
     control.cut_all();
 }

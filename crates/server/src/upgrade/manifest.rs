@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use evenkeel_config::plan::Bind;
 use evenkeel_control::control::handover::{CarriedState, Heritage, Inherited, Wanted};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::passing::TEXT_MOST;
 use crate::overlay::text::Text;
@@ -31,6 +32,16 @@ impl Given {
     pub(crate) fn wanting(mut self, wanted: Wanted) -> Self {
         self.heritage.state.wanted = wanted;
         self
+    }
+
+    /// Says which sockets are left over.
+    pub(crate) fn say_unused(&self) {
+        for one in self.heritage.listeners.iter().chain(&self.admin) {
+            warn!(
+                "a socket that was passed to this process is at {}, where nothing listens: it is closed",
+                one.place()
+            );
+        }
     }
 }
 

@@ -90,6 +90,17 @@ impl Upgrading {
         Self { outcome, cancelled }
     }
 
+    /// One of which came this.
+    #[cfg(test)]
+    pub(super) fn ended(outcome: Result<Successor, String>) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        let _ = sender.send(outcome);
+        Self {
+            outcome: receiver,
+            cancelled: Arc::default(),
+        }
+    }
+
     /// Nobody waits for it any more: what was started is ended, if it does not serve yet.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
@@ -171,9 +182,6 @@ fn hand_over(
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     while !answer.ends_with(b"\n") {
-        if cancelled.load(Ordering::Relaxed) {
-            return Err(Silent::Said("this process ends".into()));
-        }
         match stream.read(&mut piece) {
             Ok(0) => return Err(Silent::Left),
             Ok(length) if answer.len() + length <= ANSWER_MOST => {
@@ -181,6 +189,10 @@ fn hand_over(
             }
             Ok(_) => return Err(Silent::Said("the new process says too much".into())),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                // One that was about to serve has said so meanwhile.
+                if cancelled.load(Ordering::Relaxed) {
+                    return Err(Silent::Said("this process ends".into()));
+                }
                 looks -= 1;
                 if looks == 0 {
                     let within = order.within;
@@ -203,5 +215,39 @@ fn hand_over(
         Err(_) => Err(Silent::Said(
             "the new process says what is not understood".into(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// What it says while it is given up counts: it serves, and may have taken requests.
+    #[test]
+    fn one_that_is_given_up_is_heard_all_the_same() {
+        let order = Order {
+            binary: PathBuf::new(),
+            arguments: Vec::new(),
+            within: Duration::from_secs(30),
+            manifest: Vec::new(),
+            sockets: Vec::new(),
+            state: CarriedState::default(),
+        };
+        for (said, expect) in [
+            ("{\"ready\":true,\"unwanted\":[2]}\n", Ok(vec![2])),
+            ("{\"failed\":\"no\"}\n", Err("no")),
+            ("", Err("this process ends")),
+        ] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(said.as_bytes()).unwrap();
+            let heard = hand_over(&ours, &order, &AtomicBool::new(true));
+            let heard = heard.map_err(|silent| match silent {
+                Silent::Said(why) => why,
+                Silent::Left => "left".into(),
+            });
+            assert_eq!(heard, expect.map_err(str::to_owned), "{said}");
+        }
     }
 }

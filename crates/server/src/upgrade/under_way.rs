@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 
 use evenkeel_control::{Control, room};
@@ -15,8 +15,11 @@ use super::successor::{Order, Successor, Upgrading};
 use super::{Ask, manifest};
 use crate::admin::Served;
 
+/// Why one that ends upgrades nothing.
+pub(crate) const ENDS: &str = "this process ends";
+
 /// Where is heard what came of it.
-type Reply = Option<oneshot::Sender<Result<u32, String>>>;
+pub(crate) type Reply = Option<oneshot::Sender<Result<u32, String>>>;
 
 /// One that is under way, or none.
 #[derive(Default)]
@@ -47,10 +50,7 @@ impl Succeeded {
 
     /// Has it read its configuration again.
     pub(crate) fn hang_up(&self) {
-        let process = i32::try_from(self.successor.child.id()).ok();
-        if let Some(process) = process.and_then(Pid::from_raw) {
-            let _ = kill_process(process, Signal::HUP);
-        }
+        signal(&self.successor.child, Signal::HUP);
     }
 
     /// How it ended, if it has and was not to: one that drains ends well, or when its time is over.
@@ -60,10 +60,47 @@ impl Succeeded {
     }
 }
 
-fn refused(reply: Reply, why: String) {
-    error!("not upgraded: {why}; this process goes on");
+/// Who asks a process that drains to read its configuration has not heard of the one that serves.
+pub(crate) fn reload_elsewhere(succeeded: Option<&Succeeded>) {
+    match succeeded {
+        Some(succeeded) => {
+            info!("not reloaded: the process that serves is asked to");
+            succeeded.hang_up();
+        }
+        None => error!("not reloaded: {ENDS}"),
+    }
+}
+
+/// A process that had taken over when this one was told to end: it drains, too. None: there is none.
+#[derive(Default)]
+pub(crate) struct Late(Option<Child>);
+
+impl Late {
+    /// Whether it has not ended.
+    pub(crate) fn drains(&mut self) -> bool {
+        let late = self.0.as_mut();
+        late.is_some_and(|late| matches!(late.try_wait(), Ok(None)))
+    }
+
+    /// Ends it: it has had as long as this one.
+    pub(crate) fn end(&mut self) {
+        if let Some(late) = &mut self.0 {
+            let _ = late.kill();
+            let _ = late.wait();
+        }
+    }
+}
+
+/// Says that nothing comes of it, and why.
+pub(crate) fn refused(reply: Reply, why: &str) {
+    let goes_on = if why == ENDS {
+        ""
+    } else {
+        "; this process goes on"
+    };
+    error!("not upgraded: {why}{goes_on}");
     if let Some(reply) = reply {
-        let _ = reply.send(Err(why));
+        let _ = reply.send(Err(why.to_owned()));
     }
 }
 
@@ -81,7 +118,7 @@ impl UnderWay {
         reply: Reply,
     ) {
         if self.is_begun() {
-            return refused(reply, "another upgrade is under way".into());
+            return refused(reply, "another upgrade is under way");
         }
         match order(control, sockets, ask) {
             Ok((order, keys)) => {
@@ -92,7 +129,7 @@ impl UnderWay {
                     reply,
                 });
             }
-            Err(why) => refused(reply, why),
+            Err(why) => refused(reply, &why),
         }
     }
 
@@ -114,21 +151,37 @@ impl UnderWay {
                 })
             }
             Err(why) => {
-                refused(reply, why);
+                refused(reply, &why);
                 None
             }
         }
     }
 
-    /// This process ends: what was started ends with it.
-    pub(crate) async fn cancel(&mut self) {
-        if let Some(begun) = &self.0 {
-            begun.upgrading.cancel();
-            if let Some(mut late) = self.outcome().await {
-                let _ = late.successor.child.kill();
-                let _ = late.successor.child.wait();
+    /// This process ends: what was started ends with it. Returned is one that serves already: it is told to drain, since it may have
+    /// taken requests.
+    pub(crate) async fn cancel(&mut self) -> Late {
+        let Some(Begun {
+            upgrading, reply, ..
+        }) = self.0.take()
+        else {
+            return Late::default();
+        };
+        upgrading.cancel();
+        refused(reply, ENDS);
+        match upgrading.outcome.await {
+            Ok(Ok(late)) => {
+                signal(&late.child, Signal::TERM);
+                Late(Some(late.child))
             }
+            _ => Late::default(),
         }
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let process = i32::try_from(child.id()).ok();
+    if let Some(process) = process.and_then(Pid::from_raw) {
+        let _ = kill_process(process, signal);
     }
 }
 
@@ -170,5 +223,55 @@ fn descriptors(error: &std::io::Error) -> String {
             "handing over takes a descriptor for each socket, and of {files} open files none is left: raise the limit (ulimit -n, LimitNOFILE=)"
         ),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixStream;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// One that serves when this process is told to end may have taken requests: it is told, not killed.
+    #[test]
+    fn one_that_serves_already_drains_too() {
+        let says = "trap 'exit 7' TERM; echo; while :; do sleep 0.01; done";
+        let mut command = Command::new("sh");
+        let mut child = command
+            .args(["-c", says])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut from = BufReader::new(child.stdout.take().unwrap());
+        from.read_line(&mut line).unwrap();
+        let (told, _its) = UnixStream::pair().unwrap();
+        let successor = Successor {
+            child,
+            unwanted: Vec::new(),
+            told,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let mut late = runtime.unwrap().block_on(async {
+            let (reply, heard) = oneshot::channel();
+            let mut under_way = UnderWay(Some(Begun {
+                upgrading: Upgrading::ended(Ok(successor)),
+                keys: Vec::new(),
+                reply: Some(reply),
+            }));
+            let late = under_way.cancel().await;
+            assert!(!under_way.is_begun());
+            assert_eq!(heard.await.unwrap(), Err(ENDS.into()));
+            late
+        });
+        while late.drains() {
+            std::thread::yield_now();
+        }
+        let status = late.0.as_mut().unwrap().wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (Some(7), None));
+        late.end();
     }
 }

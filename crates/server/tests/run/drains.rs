@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use crate::crowd::nginx;
+use crate::evenkeel;
 use crate::http2::frames::{Connection, END_STREAM, NO_ERROR, asks};
 use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest, until};
 
@@ -216,14 +217,21 @@ fn it_says_that_it_is_not_ready_and_serves_until_its_delay_is_over() {
             );
             // A new plan is nothing for one that ends, and neither is a process in its place.
             keel.signal("-HUP");
+            keel.until_any("not reloaded: this process ends");
             keel.signal("-USR2");
+            keel.until_any("not upgraded: this process ends");
+            let (code, _, said) = evenkeel(&["upgrade", "--admin", &keel.admin.to_string()]);
+            assert_eq!(
+                (code, &*said),
+                (Some(1), "evenkeel: not upgraded: this process ends\n")
+            );
         }
     }
     keel.until_any("draining, at most 30s");
     let (status, said) = keel.wait();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(
-        !said.contains("reloaded: ") && !said.contains("upgrade: "),
+        !said.contains("INFO reloaded: ") && !said.contains("INFO upgrade: "),
         "{said}"
     );
     // By itself.

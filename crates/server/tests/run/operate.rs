@@ -633,6 +633,77 @@ fn the_command_line_waits_for_a_drain_and_says_how_it_ended() {
     assert!(said.ends_with("nothing is in flight\n"), "{said}");
 }
 
+/// What serves again, or has left, is not said to be empty; whoever waits for it is told so, and does not wait for ever.
+#[test]
+fn a_wait_ends_with_what_it_waits_for() {
+    let folder = Folder::new("operate-gone");
+    let (backend, address) = own();
+    let mut keel = over(&folder, address, "");
+    let file = folder.path().join("keel.yaml");
+    let text = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("500ms", "10m");
+    folder.write("keel.yaml", &text);
+    keel.signal("-HUP");
+    keel.until_any("reloaded: ");
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let client = hold(keel.address, request);
+    let (mut server, _) = backend.accept().unwrap();
+    until(&mut server, "\r\n\r\n");
+    let without = text.replace("id: one", "id: other");
+    assert_ne!(text, without);
+    for (words, said, end, expect) in [
+        (
+            &["backends", "drain", "api", "one"][..],
+            "operator: backend",
+            Some(&["backends", "enable", "api", "one"][..]),
+            "backend one of api serves again",
+        ),
+        (
+            &["services", "drain", "api"],
+            "operator: service",
+            Some(&["services", "enable", "api"]),
+            "service api serves again",
+        ),
+        (
+            &["listeners", "drain", "web"],
+            "operator: listener",
+            Some(&["listeners", "enable", "web"]),
+            "listener web serves again",
+        ),
+        (
+            &["backends", "drain", "api", "one"],
+            "operator: backend",
+            None,
+            "backend one of api has left the configuration",
+        ),
+    ] {
+        let waits = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .args(words)
+            .args(["--wait", "--admin", &keel.admin.to_string()])
+            .stderr(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        keel.until_any(said);
+        match end {
+            Some(end) => assert_eq!(cli(&keel, end).0, Some(0)),
+            None => {
+                folder.write("keel.yaml", &without);
+                keel.signal("-HUP");
+            }
+        }
+        let waited = waits.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&waited.stderr).into_owned();
+        assert_eq!(waited.status.code(), Some(1), "{words:?}: {told}");
+        assert!(told.contains(expect), "{told}");
+    }
+    server
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes")
+        .unwrap();
+    assert!(rest(client).ends_with("yes"));
+}
+
 /// What an upgraded process still has under way is under way, though the one that is asked does not count it.
 #[test]
 fn a_drain_waits_for_the_process_before_the_upgrade() {

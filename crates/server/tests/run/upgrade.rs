@@ -379,6 +379,23 @@ fn unix_sockets_go_over_with_their_files() {
     assert!(!web.exists() && !admin.exists(), "{said}");
 }
 
+/// Who has a pid of before asks the one that drains to reload: the one that serves does.
+#[test]
+fn a_reload_reaches_who_serves() {
+    let folder = Folder::new("upgrade-reload");
+    let server = nginx(&folder);
+    let before = text("workers: 1", WEB, server.address);
+    let mut keel = run(&folder, &before);
+    // It drains for as long as somebody asks something.
+    let _half = hold(keel.address, "GET /who HTTP/1.1\r\n");
+    let mut line = Line::default();
+    line.upgrade(&mut keel, &[]);
+    folder.write("keel.yaml", &format!("drain: 31s\n{before}"));
+    keel.signal("-HUP");
+    keel.until_any("not reloaded: the process that serves is asked to");
+    keel.until_any("INFO reloaded: ");
+}
+
 /// What an operator wants of a running instance is wanted of the one that takes its place, over its reloads too.
 #[test]
 fn what_is_drained_stays_so() {
