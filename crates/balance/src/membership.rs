@@ -362,6 +362,10 @@ impl Ledger {
             backend: spec.id.clone(),
             standing,
         });
+        let reason = match spec.admin {
+            Admin::Enabled => Reason::Joined,
+            Admin::Draining | Admin::Disabled => Reason::Operator,
+        };
         let mut entry = Entry {
             spec,
             health,
@@ -371,7 +375,7 @@ impl Ledger {
             warming: (!first).then_some(now),
             out: None,
             standing,
-            reason: Reason::Joined,
+            reason,
             since: now,
             verdicts: 0,
             picked: backend.counts().picked,

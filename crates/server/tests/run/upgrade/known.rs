@@ -157,6 +157,8 @@ fn what_operators_want_outlives_the_process() {
     let said = "says what operators want of 1 backends, 0 services and 0 listeners";
     assert!(keel.said.contains(said), "{}", keel.said);
     assert_eq!(standing(&keel, "b").unwrap(), "disabled");
+    let why = status(&keel)["services"][0]["backends"][1]["reason"].clone();
+    assert_eq!(why, "operator", "it has not just joined");
     // What was said last is written before it ends.
     order(&keel, "/v1/services/api/backends/a/drain");
     end(keel, "-TERM");
