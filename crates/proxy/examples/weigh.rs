@@ -1,5 +1,5 @@
-//! What `cargo xtask counts` weighs: exchanges over connections in memory, bringing a service to its backends, and finding a rule among
-//! few and many.
+//! What `cargo xtask counts` weighs: exchanges over connections in memory, what TLS adds to one, bringing a service to its backends, and
+//! finding a rule among few and many.
 //!
 //! `weigh --list` names the rows; `weigh <name> <repetitions>` runs one of them.
 #![expect(clippy::print_stdout, reason = "the rows are its output")]
@@ -12,6 +12,11 @@
 mod kinds;
 #[path = "../tests/exchange/plan.rs"]
 mod plan;
+#[path = "../tests/counts/sealed.rs"]
+#[expect(dead_code, reason = "a record each way is all that is weighed")]
+mod sealed;
+#[path = "../tests/tls/made.rs"]
+mod tls_made;
 #[path = "../tests/counts/world.rs"]
 #[expect(dead_code, reason = "time stands still here")]
 mod world;
@@ -21,18 +26,23 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
+use evenkeel_config::plan::tls::Policy;
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::rules::Rules;
-use world::{Http2, World};
+use evenkeel_proxy::sock::Sock;
+use world::{Http2, World, posted};
 
 /// How many rules of a kind are weighed: few and many, and more where rules share a key.
 fn list() {
     println!("exchange");
     println!("exchange-recorded");
     println!("exchange-http2");
+    println!("exchange-post/64k");
+    println!("sealed/20");
     println!("brought/1000");
     for kind in kinds::KINDS {
         let counts: &[usize] = match kind {
@@ -59,6 +69,35 @@ fn exchanges(repetitions: u64) {
     }
     black_box(world.calls());
     black_box(world.bytes_of_a_pipe());
+}
+
+/// The same with a request whose body is of 64 KiB. A byte that is copied counts as an instruction here (`rep movsb`): the pipes copy
+/// each four times, and the engine must not.
+fn posts(repetitions: u64) {
+    let mut world = World::new();
+    let mut client = world.connect();
+    let request = posted(64 * 1024);
+    for _ in 0..repetitions {
+        world.exchange(&mut client, &request, ANSWER);
+    }
+    black_box(world.calls());
+}
+
+/// What TLS adds to an exchange, twenty times: a record each way, sealed at one end and opened at the other. Twenty, since what gathers
+/// chance before the first handshake takes as long as it likes, millions of instructions more or less.
+fn sealed(repetitions: u64) {
+    let (mut client, mut server, calls) = sealed::ends(Policy::Modern, world::ROOM)();
+    let mut room = vec![0; 4096];
+    let cx = &mut Context::from_waker(Waker::noop());
+    for _ in 0..20 * repetitions {
+        assert!(client.poll_write(cx, REQUEST).is_ready());
+        assert!(server.poll_read(cx, &mut room).is_ready());
+        // It comes to rest, as it does while its backend thinks.
+        assert!(server.poll_read(cx, &mut room).is_pending());
+        assert!(server.poll_write(cx, ANSWER).is_ready());
+        assert!(client.poll_read(cx, &mut room).is_ready());
+    }
+    black_box(calls.get());
 }
 
 /// The same by a stream of one connection of HTTP/2; HTTP/1.1 behind.
@@ -112,6 +151,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["exchange", repetitions] => exchanges(repetitions.parse()?),
         ["exchange-recorded", repetitions] => recorded(repetitions.parse()?),
         ["exchange-http2", repetitions] => by_streams(repetitions.parse()?),
+        ["exchange-post/64k", repetitions] => posts(repetitions.parse()?),
+        ["sealed/20", repetitions] => sealed(repetitions.parse()?),
         ["brought/1000", repetitions] => brought(repetitions.parse()?),
         [name, repetitions] => {
             let name = name.strip_prefix("rules/").ok_or("there is no such row")?;

@@ -8,7 +8,7 @@ use evenkeel_proxy::observation::by_reason;
 use evenkeel_proxy::sock::Sock;
 
 use crate::plan::plan;
-use crate::world::{Client, World, published, ready, turn};
+use crate::world::{Client, ROOM, World, published, ready, turn};
 use crate::{ANSWER, REQUEST};
 
 const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
@@ -174,8 +174,8 @@ fn what_a_client_sends_meanwhile_is_read_ahead_up_to_one_buffer() {
     let mut client = scene.world.connect();
     assert!(scene.send(&mut client, REQUEST));
     assert!(!scene.backend_reads().unwrap().is_empty());
-    // One buffer of 48 KiB, and what the pipe itself holds.
-    assert_eq!(scene.flood(&mut client), (48 + 16) * 1024);
+    // One buffer of 72 KiB, and what the pipe itself holds.
+    assert_eq!(scene.flood(&mut client), 72 * 1024 + ROOM);
     let served_on = scene.leave(client, true);
     gone(&mut scene, served_on);
 }

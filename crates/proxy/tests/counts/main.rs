@@ -6,10 +6,14 @@ mod counting;
 mod kinds;
 #[path = "../exchange/plan.rs"]
 mod plan;
+mod sealed;
 mod tls;
 #[path = "../tls/made.rs"]
 mod tls_made;
 mod world;
+
+/// Requests with bodies.
+mod bodies;
 
 /// Clients of HTTP/2.
 mod http2;

@@ -1,60 +1,18 @@
 //! What TLS adds to an exchange and to a connection that rests, on our end of it.
 
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use evenkeel_config::plan::tls::Policy;
 use evenkeel_proxy::sock::Sock;
-use evenkeel_proxy::sock::pipe::Pipe;
 use evenkeel_proxy::tls::sock::TlsSock;
 
 use crate::counting::{allocations, bytes_kept};
-use crate::tls_made::{pair, terms};
+use crate::sealed::{ends, read, write};
 use crate::world::Counted;
 use crate::{ANSWER, REQUEST};
 
-/// The client's end, ours, and the calls of ours.
-type Ends = (TlsSock<Counted>, TlsSock<Counted>, Rc<Cell<usize>>);
-
 /// What a pipe between them holds.
 const ROOM: usize = 300_000;
-
-fn run<T>(what: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    runtime.unwrap().block_on(what)
-}
-
-fn ends(policy: Policy, room: usize) -> impl Fn() -> Ends {
-    let both = terms(policy);
-    move || {
-        let (one, other) = Pipe::pair(room);
-        let calls = Rc::<Cell<usize>>::default();
-        let counted = |pipe, calls: &Rc<Cell<usize>>| Counted {
-            pipe,
-            calls: calls.clone(),
-        };
-        let ends = (counted(one, &Rc::default()), counted(other, &calls));
-        let (client, server) = run(Box::pin(pair(&both, ends)));
-        (client, server, calls)
-    }
-}
-
-fn write(sock: &mut TlsSock<Counted>, bytes: &[u8]) {
-    let mut left = bytes;
-    while !left.is_empty() {
-        let written = run(poll_fn(|cx| sock.poll_write(cx, left))).unwrap();
-        left = &left[written..];
-    }
-}
-
-fn read(sock: &mut TlsSock<Counted>, room: &mut [u8], length: usize) {
-    let mut came = 0;
-    while came < length {
-        came += run(poll_fn(|cx| sock.poll_read(cx, &mut room[came..]))).unwrap();
-    }
-}
 
 #[test]
 fn an_exchange_asks_for_what_rustls_asks_for_each_record() {

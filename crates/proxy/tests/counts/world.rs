@@ -27,7 +27,8 @@ use evenkeel_proxy::worker::Worker;
 
 use crate::plan::plan;
 
-const ROOM: usize = 16 * 1024;
+/// What a pipe holds: a body of 64 KiB and a head at once.
+pub(crate) const ROOM: usize = 80 * 1024;
 
 /// A pipe that counts what would be a system call on a socket: whatever did something.
 pub(crate) struct Counted {
@@ -144,6 +145,20 @@ pub(crate) struct World {
     worker: Rc<Worker<Memory>>,
     now: Rc<Cell<Instant>>,
     pub(crate) room: Box<[u8]>,
+}
+
+/// What a body ends with.
+const LAST: &[u8] = b"!";
+
+/// A request with a body of so many bytes.
+pub(crate) fn posted(length: usize) -> Vec<u8> {
+    let head = format!(
+        "POST /some/path HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let mut request = head.into_bytes();
+    request.resize(request.len() + length - LAST.len(), b'x');
+    request.extend_from_slice(LAST);
+    request
 }
 
 /// When it is, to begin with.
@@ -290,7 +305,8 @@ impl World {
             .filter_map(|end| end.has_input().then_some(end))
         {
             let read = ready(end.poll_read(&mut cx, &mut self.room));
-            assert!(self.room[..read].ends_with(b"\r\n\r\n"));
+            let ended = self.room[..read].ends_with(b"\r\n\r\n");
+            assert!(ended || self.room[..read].ends_with(LAST));
             assert_eq!(ready(end.poll_write(&mut cx, answer)), answer.len());
             answered += 1;
         }
