@@ -61,9 +61,14 @@ impl Entry {
         }
         self.breaker.close(peace, now);
         self.backend.trials.end();
+        self.absolve(now);
+        true
+    }
+
+    /// What failed so far is held against it no more.
+    pub(super) fn absolve(&mut self, now: Instant) {
         self.backend.consecutive.store(0, Ordering::Relaxed);
         self.window.restart(now, self.tally());
-        true
     }
 
     /// When slow start began, of one that serves again. Who was away for a while has lost no more by it, and begins with the rest of its

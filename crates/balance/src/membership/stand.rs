@@ -50,6 +50,10 @@ impl Ledger {
             let from = entry.warms_from(self.settings.slow_start, window, now);
             entry.warming = (others && !begins).then_some(from);
         }
+        // What failed while nobody was healthy says nothing of who is healthy again.
+        if (from, standing) == (Standing::Down, Standing::Serving) {
+            entry.absolve(now);
+        }
         entry.out = match standing {
             // What is said by hand may be maintenance.
             Standing::Down | Standing::Ejected | Standing::Probing if reason != Reason::ByHand => {

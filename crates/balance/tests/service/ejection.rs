@@ -4,7 +4,9 @@ use evenkeel_balance::backend::Admin;
 use evenkeel_balance::breaker::Gate;
 use evenkeel_balance::event::{EventKind, Withheld};
 use evenkeel_balance::health::{CheckFault, CheckReport, CheckResult};
-use evenkeel_balance::settings::{ActiveSettings, BreakerSettings, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{
+    ActiveSettings, BreakerSettings, OnAllDown, PolicyChoice, ServiceSettings,
+};
 use evenkeel_balance::standing::{Reason, Standing};
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -429,6 +431,50 @@ fn who_checks_had_out_for_a_moment_is_warm() {
             (began - expected).abs() < 0.02,
             "{fault:?} {by_hand}: {began}"
         );
+    }
+}
+
+/// Where all were down and served all the same, each failed long before its checks passed again: none is ejected for that as it returns.
+#[test]
+fn who_checks_bring_back_is_judged_anew() {
+    let mut stage = Stage::new(
+        ServiceSettings {
+            health: Some(ActiveSettings { rise: 1, fall: 1 }),
+            on_all_down: OnAllDown::FailOpen,
+            ..plain()
+        },
+        &NAMES,
+    );
+    let check = |stage: &Stage, name: &str, result| {
+        let report = CheckReport {
+            began: stage.now,
+            latency: Duration::ZERO,
+            result,
+            status: None,
+        };
+        stage.service.check(&id(name), report, stage.now).unwrap();
+    };
+    for name in NAMES {
+        check(&stage, name, CheckResult::Passed);
+    }
+    for name in NAMES {
+        check(&stage, name, CheckResult::Failed(CheckFault::Refused));
+    }
+    stage.serve(80, &NAMES, &[]);
+    for _ in 0..110 {
+        stage.pass(0.1);
+    }
+    for (at, name) in NAMES.iter().enumerate() {
+        check(&stage, name, CheckResult::Passed);
+        stage.pass(0.1);
+        for back in &NAMES[..=at] {
+            assert_eq!(
+                stage.standing(back),
+                Standing::Serving,
+                "{back}, with {name}"
+            );
+        }
+        stage.serve(20, &[], &[]);
     }
 }
 
