@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use evenkeel_balance::ask::ClassId;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::event::{Event, Listener};
 use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::retry::{Attempt, Decision, Progress};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
 use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::Fault;
 
 use crate::scenario::Scenario;
 
@@ -38,6 +42,37 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
+    /// How long to wait before the next attempt, if the core grants one, and whether the one that failed is excused. Of those before
+    /// it, so many were made, and so many excused.
+    pub(crate) fn again(
+        &self,
+        fault: Fault,
+        (made, excused): (u32, u32),
+        chance: u64,
+    ) -> Option<(Duration, bool)> {
+        let attempt = Attempt {
+            fault,
+            idempotent: true,
+            progress: match fault {
+                Fault::Connect => Progress::Unreached,
+                _ => Progress::Sent,
+            },
+            replayable: true,
+            reused: false,
+            made,
+            excused,
+            deadline_left: None,
+            expected: Duration::ZERO,
+            untried: true,
+            class: ClassId(0),
+            rest: None,
+        };
+        match self.service.retry(&attempt, chance) {
+            Decision::Again { after, excused } => Some((after, excused)),
+            Decision::No(_) => None,
+        }
+    }
+
     /// One over all servers of the scenario.
     pub(crate) fn new(scenario: &Scenario, settings: &ServiceSettings) -> Self {
         let wants = Arc::new(Wants::default());

@@ -9,7 +9,6 @@ use std::time::Duration;
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::pick::Pick;
-use evenkeel_balance::retry::{self, Decision, Progress};
 use evenkeel_balance::service::TICK;
 use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
@@ -36,6 +35,8 @@ struct Exchange {
     seconds: f64,
     tried: Tried,
     made: u32,
+    /// Of them, those that reached nobody and do not count.
+    excused: u32,
     /// None while it waits for its next attempt.
     pick: Option<Pick>,
     server: usize,
@@ -189,6 +190,7 @@ impl<'a> World<'a> {
             seconds,
             tried: Tried::default(),
             made: 0,
+            excused: 0,
             pick: None,
             server: 0,
         };
@@ -336,7 +338,8 @@ impl<'a> World<'a> {
         let Some(mut pick) = exchange.pick.take() else {
             return;
         };
-        let (instance, server, made) = (exchange.instance, exchange.server, exchange.made);
+        let (instance, server) = (exchange.instance, exchange.server);
+        let made = (exchange.made, exchange.excused);
         pick.answered(verdict, now);
         let backend = pick.backend().counts().in_flight;
         let failure = match verdict {
@@ -363,39 +366,18 @@ impl<'a> World<'a> {
             generation: slot.0,
             ..id
         };
-        match failure.and_then(|failure| self.again(instance, failure, made)) {
-            Some(wait) => self.after(wait, Happening::Again(id)),
+        let chance = self.scenario.retries.then_some(&mut self.streams.picks);
+        let again = failure.zip(chance).and_then(|(failure, chance)| {
+            self.balancers[instance].again(failure, made, chance.word())
+        });
+        match again {
+            Some((wait, excused)) => {
+                if let Some(exchange) = self.of(id) {
+                    exchange.excused += u32::from(excused);
+                }
+                self.after(wait, Happening::Again(id));
+            }
             None => self.close(id, failure.is_none()),
-        }
-    }
-
-    /// How long to wait before the next attempt, if the core grants one.
-    fn again(&mut self, instance: usize, fault: Failure, made: u32) -> Option<Duration> {
-        if !self.scenario.retries {
-            return None;
-        }
-        let progress = match fault {
-            Failure::Connect => Progress::Unsent,
-            _ => Progress::Sent,
-        };
-        let attempt = retry::Attempt {
-            fault,
-            idempotent: true,
-            progress,
-            replayable: true,
-            reused: false,
-            made,
-            excused: 0,
-            deadline_left: None,
-            expected: Duration::ZERO,
-            untried: true,
-            class: ClassId(0),
-            rest: None,
-        };
-        let service = &self.balancers[instance].service;
-        match service.retry(&attempt, self.streams.picks.word()) {
-            Decision::Again { after, .. } => Some(after),
-            Decision::No(_) => None,
         }
     }
 

@@ -118,30 +118,20 @@ impl<N: Net> Exchange<'_, N> {
         let fair = || fair(pick.usual(), per_try(&self.rule.beside, limits, None));
         let slow = || took.is_some_and(|took| took >= fair());
         let (fault, ended) = match *unopened {
-            Unopened::Nobody if conn.worker.is_over() => {
-                (None, unsent(None, Reason::InstanceDrained))
-            }
-            Unopened::Nobody => {
-                let (fault, reason) = (Some(Fault::Connect), Reason::ConnectFailed);
-                let progress = Progress::Unreached;
-                (
-                    fault,
-                    Failed {
-                        progress,
-                        ..unsent(fault, reason)
-                    },
-                )
-            }
             Unopened::Gone => {
                 let fault = (course.is_used_up(now) && slow()).then_some(Fault::Connect);
                 let outcome = fault.map_or(Outcome::ClientLeft, Outcome::Broken);
                 pick.finish(outcome, now);
                 return Attempted::Ended(Ended::gone(0));
             }
-            Unopened::Failed(..) if conn.worker.is_over() => {
-                (None, unsent(None, Reason::InstanceDrained))
+            _ if conn.worker.is_over() => (None, unsent(None, Reason::InstanceDrained)),
+            Unopened::Nobody if !course.is_over(now) => {
+                let (fault, progress) = (Some(Fault::Connect), Progress::Unreached);
+                let failed = unsent(fault, Reason::ConnectFailed);
+                (fault, Failed { progress, ..failed })
             }
             // By the client's time, after which nobody is tried.
+            Unopened::Nobody => (Some(Fault::Connect), unsent(None, Reason::CallTimeout)),
             Unopened::Failed(fault, _) if course.is_over(now) => {
                 (fault.filter(|_| slow()), unsent(None, Reason::CallTimeout))
             }
@@ -190,7 +180,11 @@ impl<N: Net> Try<'_, '_, N> {
                 }),
                 (false, Verdict::Failure(fault)) => Some(Worth {
                     fault,
-                    progress: Progress::Sent,
+                    // `overloaded` names a status too.
+                    progress: match fault {
+                        Fault::Overloaded { .. } if on.overloaded => Progress::Unsent,
+                        _ => Progress::Sent,
+                    },
                     rest,
                 }),
                 (false, _) => None,

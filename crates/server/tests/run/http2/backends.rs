@@ -257,6 +257,7 @@ fn calls_that_are_unavailable_are_made_again() {
     let pushback = |ms: &'static str| says("14", &[("grpc-retry-pushback-ms", ms)]);
     for (name, first, again) in [
         ("unavailable", says("14", &[]), true),
+        ("exhausted", says("8", &[]), true),
         ("unnamed", says("13", &[]), false),
         ("pushed-back", pushback("5"), true),
         ("pushed-away", pushback("-1"), false),
