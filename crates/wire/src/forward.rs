@@ -2,7 +2,6 @@
 //!
 //! A [`Forwardable`] is the only head that the upstream side accepts, and only [`request`] makes one.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -14,6 +13,11 @@ use crate::framing::Framing;
 use crate::grpc::timeout;
 use crate::head::{Field, RequestHead, ResponseHead, Version};
 use crate::known::{Kind, Known, is_disguised};
+
+/// Parts of heads as they are written.
+mod put;
+
+use put::{put, put_address, put_field, put_fields, put_hex, put_number};
 
 /// What is said of a request to the backend beside what the client wrote.
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +119,10 @@ pub fn request(head: &RequestHead, forwarding: &Forwarding<'_>, out: &mut Forwar
     }
     let host = altered.and_then(Altered::host).unwrap_or(head.authority());
     put(bytes, &[b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
-    let taken = |name| altered.is_some_and(|altered| altered.takes_from_request(name));
-    for field in head.fields() {
-        if goes_on(&field, |name| head.connection_names(name)) && !taken(field.name) {
-            put_field(bytes, field.name, field.value);
-        }
-    }
+    let taken = |name: &[u8]| altered.is_some_and(|altered| altered.takes_from_request(name));
+    put_fields(bytes, &head.table, |field| {
+        goes_on(field, |name| head.connection_names(name)) && !taken(field.name)
+    });
     if let Some(altered) = altered {
         put(bytes, &[altered.request_lines()]);
     }
@@ -296,19 +298,17 @@ pub fn response(
     altered: Option<&Altered>,
     out: &mut Vec<u8>,
 ) {
-    let taken = |name| altered.is_some_and(|altered| altered.takes_from_response(name));
+    let taken = |name: &[u8]| altered.is_some_and(|altered| altered.takes_from_response(name));
     out.reserve(head.table.bytes.len() + 64);
     put_status_line(out, head);
-    for field in head.fields() {
+    put_fields(out, &head.table, |field| {
         let on = match field.known.kind() {
             Kind::Forwarding => true,
-            Kind::Framing => field.known == Known::Host || tells_length(&field, head, reply),
-            _ => goes_on(&field, |name| head.connection_names(name)),
+            Kind::Framing => field.known == Known::Host || tells_length(field, head, reply),
+            _ => goes_on(field, |name| head.connection_names(name)),
         };
-        if on && !taken(field.name) {
-            put_field(out, field.name, field.value);
-        }
-    }
+        on && !taken(field.name)
+    });
     if let Some(altered) = altered {
         put(out, &[altered.response_lines(), altered.cookie_line()]);
     }
@@ -349,7 +349,7 @@ pub fn switching(
     altered: Option<&Altered>,
     out: &mut Vec<u8>,
 ) {
-    let taken = |name| altered.is_some_and(|altered| altered.takes_from_response(name));
+    let taken = |name: &[u8]| altered.is_some_and(|altered| altered.takes_from_response(name));
     out.reserve(head.table.bytes.len() + 64);
     put_status_line(out, head);
     for field in head.fields() {
@@ -371,7 +371,7 @@ pub fn opened(
     altered: Option<&Altered>,
     out: &mut Vec<u8>,
 ) {
-    let taken = |name| altered.is_some_and(|altered| altered.takes_from_response(name));
+    let taken = |name: &[u8]| altered.is_some_and(|altered| altered.takes_from_response(name));
     put(out, &[b"HTTP/1.1 101 Switching Protocols\r\n"]);
     for field in head.fields() {
         let accepts = field.name.eq_ignore_ascii_case(b"sec-websocket-accept");
@@ -435,64 +435,6 @@ fn put_via(out: &mut Vec<u8>, version: Version, name: &str) {
         Version::Two => b"2.0",
     };
     put(out, &[b"Via: ", version, b" ", name.as_bytes(), b"\r\n"]);
-}
-
-fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    put(out, &[name, b": ", value, b"\r\n"]);
-}
-
-fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-}
-
-/// As `Display` writes it, at a tenth of the price: this stands in every head.
-fn put_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => {
-            for (at, octet) in address.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                put_number(out, octet);
-            }
-        }
-        // Writing to a vector does not fail.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
-    }
-}
-
-/// In decimal digits.
-fn put_number(out: &mut Vec<u8>, number: impl Into<u64>) {
-    let mut left = number.into();
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        // Below 10.
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-/// Eight digits at a time: ids stand in every head, and digit by digit they were 3 % of an exchange.
-fn put_hex(out: &mut Vec<u8>, word: u64) {
-    // Each nibble of a half in a byte of its own, then what makes a digit of it: `a` is 39 further from `9` than the next byte.
-    let digits = |half: u64| {
-        let pairs = (half << 16 | half) & 0x0000_ffff_0000_ffff;
-        let bytes = (pairs << 8 | pairs) & 0x00ff_00ff_00ff_00ff;
-        let nibbles = (bytes << 4 | bytes) & 0x0f0f_0f0f_0f0f_0f0f;
-        let letters = ((nibbles + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
-        (nibbles + 0x3030_3030_3030_3030 + letters * 39).to_be_bytes()
-    };
-    let [high, low] = [word >> 32, word & 0xffff_ffff].map(digits);
-    out.extend_from_slice(&high);
-    out.extend_from_slice(&low);
 }
 
 #[cfg(test)]

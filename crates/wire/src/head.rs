@@ -114,7 +114,7 @@ impl Table {
         Span::new(start..self.bytes.len())
     }
 
-    fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.fields.iter().map(|entry| Field {
             name: self.at(entry.name),
             value: self.at(entry.value),
