@@ -18,7 +18,6 @@ mod sealed;
 #[path = "../tests/tls/made.rs"]
 mod tls_made;
 #[path = "../tests/counts/world.rs"]
-#[expect(dead_code, reason = "time stands still here")]
 mod world;
 
 use std::error::Error;
@@ -31,6 +30,7 @@ use std::task::{Context, Waker};
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::tls::Policy;
+use evenkeel_proxy::deadline::SWEEP_EVERY;
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::rules::Rules;
 use evenkeel_proxy::sock::Sock;
@@ -40,6 +40,7 @@ use world::{Http2, World, posted};
 fn list() {
     println!("exchange");
     println!("exchange-recorded");
+    println!("connection");
     println!("exchange-http2");
     println!("exchange-post/64k");
     println!("sealed/20");
@@ -58,6 +59,7 @@ fn list() {
 }
 
 const REQUEST: &[u8] = b"GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nAccept: */*\r\n\r\n";
+const LAST_REQUEST: &[u8] = b"GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nConnection: close\r\n\r\n";
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -79,6 +81,19 @@ fn posts(repetitions: u64) {
     let request = posted(64 * 1024);
     for _ in 0..repetitions {
         world.exchange(&mut client, &request, ANSWER);
+    }
+    black_box(world.calls());
+}
+
+/// The same, each over a connection of its own; its pipes among it.
+fn connections(repetitions: u64) {
+    let mut world = World::new();
+    for turn in 0..repetitions {
+        let pipes = world.pipes(1).remove(0);
+        world.connection(pipes, LAST_REQUEST, ANSWER);
+        if turn % 100 == 0 {
+            world.pass(SWEEP_EVERY);
+        }
     }
     black_box(world.calls());
 }
@@ -150,6 +165,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["--list"] => list(),
         ["exchange", repetitions] => exchanges(repetitions.parse()?),
         ["exchange-recorded", repetitions] => recorded(repetitions.parse()?),
+        ["connection", repetitions] => connections(repetitions.parse()?),
         ["exchange-http2", repetitions] => by_streams(repetitions.parse()?),
         ["exchange-post/64k", repetitions] => posts(repetitions.parse()?),
         ["sealed/20", repetitions] => sealed(repetitions.parse()?),

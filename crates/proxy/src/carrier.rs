@@ -76,6 +76,14 @@ impl<S: Sock> Sock for Carrier<S> {
     }
 
     #[inline]
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Whole(sock) => sock.poll_write_last(cx, from),
+            Self::Client(_) | Self::Stream(_) => self.poll_write(cx, from),
+        }
+    }
+
+    #[inline]
     fn poll_write_vectored(
         &mut self,
         cx: &mut Context<'_>,
@@ -128,6 +136,21 @@ impl<S: Sock> Sock for Carrier<S> {
             Self::Whole(sock) => sock.poll_shutdown_unsaid(cx),
             Self::Client(stream) => Poll::Ready(stream.end(b"")),
             Self::Stream(stream) => Poll::Ready(stream.end(b"")),
+        }
+    }
+
+    #[inline]
+    fn is_fresh(&self) -> bool {
+        match self {
+            Self::Whole(sock) => sock.is_fresh(),
+            Self::Client(_) | Self::Stream(_) => false,
+        }
+    }
+
+    fn watch(&mut self) {
+        match self {
+            Self::Whole(sock) => sock.watch(),
+            Self::Client(_) | Self::Stream(_) => {}
         }
     }
 

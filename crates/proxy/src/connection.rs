@@ -317,7 +317,8 @@ pub async fn serve<N: Net, F: Future<Output = Infallible> + 'static>(
     let _admitted = admitted;
     let _opened = Opened::new(&worker);
     let Arrival { ends, input, .. } = arrival.into();
-    let mut conn = Conn {
+    // On the heap: it goes into each exchange and comes back, and is longer than all else that a turn of it moves.
+    let mut conn = Box::new(Conn {
         deadline: worker.deadlines.slot(),
         worker,
         door,
@@ -328,7 +329,7 @@ pub async fn serve<N: Net, F: Future<Output = Infallible> + 'static>(
         requests: 0,
         next: Next::Keep,
         tunnel: None,
-    };
+    });
     // On the heap, as all of HTTP/2: a connection of HTTP/1 that waits needs no room for it.
     if conn.sock.secured().is_some_and(Secured::is_http2) {
         return Box::pin(front::serve(conn)).await;
@@ -370,6 +371,10 @@ async fn first_byte<N: Net>(conn: &mut Conn<N>) -> bool {
     }
     let closing = conn.is_closing();
     conn.input.release(&conn.worker.buffers);
+    // It stays: and who is told of what there is to read gives way to others.
+    if conn.requests > 0 {
+        conn.sock.watch();
+    }
     let view = conn.worker.view();
     let plan = conn.door.plan(&view.live, view.version);
     let within = match plan {

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
 
+use crate::spare::Spare;
+
 /// How often [`Deadlines::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
@@ -22,10 +24,24 @@ const NEVER: u64 = u64::MAX;
 /// silent clients kept the next one waiting for 0.6 s at 100 ms.
 const HEARD: Duration = Duration::from_millis(50);
 
+/// The most slots kept for connections to come, at some 100 B each.
+const KEPT: usize = 4096;
+
 /// The deadlines of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deadlines {
     slots: RefCell<Vec<Weak<Slot>>>,
+    /// Of connections that have ended: what was made for each would lie about until the next sweep.
+    spare: Rc<Spare<Rc<Slot>>>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            slots: RefCell::default(),
+            spare: Rc::new(Spare::new(KEPT)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,7 +58,20 @@ struct Slot {
     serves: Cell<u64>,
     /// What is under way there is to end, whatever moves.
     cut: Cell<bool>,
+    /// Its owner wants to have waited for a while.
+    lasts: Cell<Lasts>,
     waker: RefCell<Option<Waker>>,
+    /// Where it goes when its connection has ended.
+    spare: Weak<Spare<Rc<Slot>>>,
+}
+
+/// Whether somebody waits who wants to know that it takes a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasts {
+    NotAsked,
+    Asked,
+    /// There was a sweep since.
+    Yes,
 }
 
 /// One connection's deadline. Clones are the same one.
@@ -53,6 +82,9 @@ impl Deadlines {
     /// A new slot, without a deadline; it ends with its owner.
     #[must_use]
     pub fn slot(&self) -> Deadline {
+        if let Some(slot) = self.spare.take() {
+            return Deadline(slot);
+        }
         let slot = Rc::new(Slot {
             at: Cell::new(NEVER),
             passed: Cell::new(false),
@@ -61,7 +93,9 @@ impl Deadlines {
             since: Cell::new(0),
             serves: Cell::new(0),
             cut: Cell::new(false),
+            lasts: Cell::new(Lasts::NotAsked),
             waker: RefCell::new(None),
+            spare: Rc::downgrade(&self.spare),
         });
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
         Deadline(slot)
@@ -123,8 +157,13 @@ impl Deadlines {
             if slot.at.get() <= now.as_nanos() && !slot.passed.replace(true) {
                 due.extend(slot.waker.borrow_mut().take());
             }
+            if slot.lasts.get() == Lasts::Asked {
+                slot.lasts.set(Lasts::Yes);
+                due.extend(slot.waker.borrow_mut().take());
+            }
             true
         });
+        self.spare.sweep();
         for waker in due {
             waker.wake();
         }
@@ -147,9 +186,35 @@ impl Slot {
         }
     }
 
+    /// Wakes this task from here on.
+    #[inline]
+    fn wakes(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
+        }
+    }
+}
+
+impl Drop for Deadline {
+    /// The last owner leaves it to the next connection, as new.
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.0) == 1
+            && let Some(spare) = self.0.spare.upgrade()
+        {
+            self.clear();
+            self.0.lasts.set(Lasts::NotAsked);
+            self.0.waker.take();
+            spare.give(self.0.clone());
         }
     }
 }
@@ -224,19 +289,23 @@ impl Deadline {
         self.0.passed.set(false);
     }
 
+    /// Whether there was a sweep since this was first asked. The next one wakes who asks, whatever its deadline.
+    pub(crate) fn poll_lasts(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.0.lasts.get() == Lasts::Yes {
+            return Poll::Ready(());
+        }
+        self.0.lasts.set(Lasts::Asked);
+        self.0.wakes(cx);
+        Poll::Pending
+    }
+
     /// Ready once the deadline has passed and the sweep has seen it.
     #[inline]
     pub fn poll_passed(&self, cx: &Context<'_>) -> Poll<()> {
         if self.0.passed.get() {
             return Poll::Ready(());
         }
-        let mut waker = self.0.waker.borrow_mut();
-        if waker
-            .as_ref()
-            .is_none_or(|waker| !waker.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
+        self.0.wakes(cx);
         Poll::Pending
     }
 }
@@ -263,9 +332,39 @@ mod tests {
         deadline.clear();
         deadlines.sweep(at(2000));
         assert!(deadline.poll_passed(&cx).is_pending());
-        drop(deadline);
+        drop(deadline.clone());
         deadlines.sweep(at(2001));
-        assert!(deadlines.slots.borrow().is_empty());
+        // The next connection has it, as new.
+        deadline.serves(7);
+        deadline.set_idle(at(2002), Duration::ZERO);
+        assert!(deadline.poll_lasts(&cx).is_pending());
+        deadlines.cut(&HashSet::from([7]));
+        drop(deadline);
+        let next = deadlines.slot();
+        deadlines.sweep(at(2003));
+        deadlines.end_idle();
+        assert_eq!(deadlines.slots.borrow().len(), 1);
+        assert!(next.poll_passed(&cx).is_pending() && !next.take_cut());
+        assert!(next.poll_lasts(&cx).is_pending());
+        drop(next);
+        let many: Vec<_> = (0..1000).map(|_| deadlines.slot()).collect();
+        drop(many);
+        (0..100).for_each(|_| deadlines.sweep(at(2004)));
+        assert!(deadlines.slots.borrow().len() < 100, "nobody needs them");
+    }
+
+    #[test]
+    fn who_asks_whether_it_takes_a_while_is_told_by_the_next_sweep() {
+        let deadlines = Deadlines::default();
+        let cx = Context::from_waker(Waker::noop());
+        let now = Instant::from_nanos(1);
+        let deadline = deadlines.slot();
+        deadlines.sweep(now);
+        assert!(deadline.poll_lasts(&cx).is_pending(), "a sweep before");
+        assert!(deadline.poll_lasts(&cx).is_pending());
+        deadlines.sweep(now);
+        assert!(deadline.poll_lasts(&cx).is_ready());
+        assert!(deadline.poll_passed(&cx).is_pending(), "it has not passed");
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl<N: Net> Drop for Begun<N> {
 
 /// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it; what is a tunnel by then is left
 /// to its connection.
-pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
+pub(crate) async fn serve<N: Net>(conn: &mut Conn<N>) {
     let worker = conn.worker.clone();
     let mut begun = Begun {
         view: worker.view(),
@@ -102,7 +102,7 @@ pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
     desk.seen = Observation::begin(conn.peer);
     desk.seen.secured = conn.sock.secured().map(Secured::agreed);
     desk.backend.clear();
-    conn.next = one(&mut conn, desk, &begun.view, begun.began).await;
+    conn.next = one(conn, desk, &begun.view, begun.began).await;
     if let Some(mut desk) = begun.desk.take() {
         let secured = conn.sock.secured();
         match &mut conn.tunnel {
@@ -116,7 +116,6 @@ pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) -> Conn<N> {
         }
         begun.worker.give_desk(desk);
     }
-    conn
 }
 
 async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began: Instant) -> Next {

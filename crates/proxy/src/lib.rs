@@ -34,6 +34,9 @@ pub mod worker;
 /// What is kept for the next use.
 mod spare;
 
+/// Tasks that serve one thing after another.
+mod runner;
+
 /// Buffers, lent and given back.
 mod buffers;
 

@@ -1,12 +1,13 @@
 //! Owns accepting: the sockets of a listener, one of its own per worker, and the loop that takes connections from it.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ use evenkeel_config::plan::Bind;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::sync::Notify;
 
-use crate::connection::{Admitted, Door, Opened, serve, slots};
+use crate::connection::{Admitted, Door, Opened, Slots, serve, slots};
 use crate::flow;
 use crate::live::DoorState;
 use crate::net::OsNet;
 use crate::proxy_protocol::{Arrival, receive};
 use crate::room::Place;
+use crate::runner::{Runner, Runners};
 use crate::sock::os::OsSock;
 use crate::tls::accept::handshake;
 use crate::tls::channel::Channel;
@@ -251,37 +253,34 @@ pub async fn accept(
     let mut hearing = Hearing::begin(spread, worker.index);
     let slots = slots(&worker);
     learn(&worker, &door);
-    let serve = async |taken: io::Result<Taken>, charge: Charge| {
-        let Ok(taken) = taken else {
+    let tasks = Rc::new(Runners::default());
+    worker.sweeps(Rc::<Runners<Taking>>::downgrade(&tasks));
+    let serve = async |taken: Taken, charge: Charge| {
+        let Ok((sock, arrival)) = taken.served() else {
             return door.state().counters.accept_failed();
         };
-        let (sock, arrival) = taken.served();
         // Who comes while there is no place waits here, those behind it in the kernel's queue.
         let admitted = admitted(&worker, &door).await;
         let place = place(&worker).await;
-        let (worker, door, slots) = (worker.clone(), door.clone(), slots.clone());
-        tokio::task::spawn_local(async move {
-            if let Some((sock, arrival, of_address)) = ready(&worker, &door, sock, arrival).await {
-                let view = worker.view();
-                let tcp = door.is_tcp(&view.live, view.version);
-                drop(view);
-                match tcp {
-                    // On the heap: an idle connection of HTTP needs no room for it.
-                    true => Box::pin(flow::serve(worker, door, sock, arrival, admitted)).await,
-                    false => serve(worker, door, sock, arrival, admitted, slots).await,
-                }
-                drop(of_address);
-            }
-            drop((place, charge));
-        });
+        let taking = Taking {
+            sock,
+            arrival,
+            admitted,
+            held: (place, charge),
+        };
+        if let Some(runner) = tasks.hand(taking) {
+            let (worker, door, slots) = (worker.clone(), door.clone(), slots.clone());
+            let tasks = Rc::downgrade(&tasks);
+            tokio::task::spawn_local(one_after_another(runner, tasks, worker, door, slots));
+        }
     };
     loop {
         let accepted = tokio::select! {
             biased;
             () = end.notified() => break,
             () = hearing.given(), if hearing.is_shared() => {
-                for (loose, charge) in hearing.come() {
-                    serve(loose.registered(), charge).await;
+                for (taken, charge) in hearing.come() {
+                    serve(taken, charge).await;
                 }
                 continue;
             }
@@ -291,24 +290,73 @@ pub async fn accept(
             continue;
         };
         match hearing.give(taken) {
-            Ok(Some((taken, charge))) => serve(Ok(taken), charge).await,
-            Ok(None) => door.state().counters.given(),
-            Err(_) => door.state().counters.accept_failed(),
+            Some((taken, charge)) => serve(taken, charge).await,
+            None => door.state().counters.given(),
         }
     }
-    for (loose, charge) in hearing.leave() {
-        serve(loose.registered(), charge).await;
+    for (taken, charge) in hearing.leave() {
+        serve(taken, charge).await;
     }
     // One that the other process has no use for is closed first.
     if worker.is_handed_over() && !door.is_closing() {
         return Ok(());
     }
-    for taken in last(&worker, &door, ear).await? {
-        serve(Ok(taken), hearing.keep()).await;
+    for taken in last(&worker, &door, ear).await {
+        serve(taken, hearing.keep()).await;
     }
     // Served at least once, so that they are counted as open when this has ended.
     tokio::task::yield_now().await;
     Ok(())
+}
+
+/// A connection that was taken, and what it has a place of until it has ended.
+struct Taking {
+    sock: OsSock,
+    arrival: Arrival,
+    admitted: Admitted,
+    held: (Place, Charge),
+}
+
+/// What a task does: it serves a connection, rests, and serves another.
+async fn one_after_another<F: Future<Output = Infallible> + 'static>(
+    runner: Rc<Runner<Taking>>,
+    tasks: Weak<Runners<Taking>>,
+    worker: Rc<Worker<OsNet>>,
+    door: Rc<Door>,
+    slots: Rc<Slots<F, OsNet>>,
+) {
+    while let Some(taking) = runner.next().await {
+        taking.serve(&worker, &door, &slots).await;
+        // The last ones end with their listener.
+        match tasks.upgrade() {
+            Some(tasks) => tasks.rests(&runner),
+            None => break,
+        }
+    }
+}
+
+impl Taking {
+    async fn serve<F: Future<Output = Infallible> + 'static>(
+        self,
+        worker: &Rc<Worker<OsNet>>,
+        door: &Rc<Door>,
+        slots: &Rc<Slots<F, OsNet>>,
+    ) {
+        let _held = self.held;
+        let Some((sock, arrival, _of_address)) = ready(worker, door, self.sock, self.arrival).await
+        else {
+            return;
+        };
+        let view = worker.view();
+        let tcp = door.is_tcp(&view.live, view.version);
+        drop(view);
+        let (worker, door) = (worker.clone(), door.clone());
+        match tcp {
+            // On the heap: an idle connection of HTTP needs no room for it.
+            true => Box::pin(flow::serve(worker, door, sock, arrival, self.admitted)).await,
+            false => serve(worker, door, sock, arrival, self.admitted, slots.clone()).await,
+        }
+    }
 }
 
 /// What its clients are held to, while a plan has its listener.
@@ -320,8 +368,8 @@ fn learn(worker: &Worker<OsNet>, door: &Door) {
 }
 
 /// What waits at a socket, which is closed.
-async fn last(worker: &Worker<OsNet>, door: &Door, ear: Registered) -> io::Result<Vec<Taken>> {
-    let last = ear.into_last()?;
+async fn last(worker: &Worker<OsNet>, door: &Door, ear: Registered) -> Vec<Taken> {
+    let last = ear.into_last();
     let mut waiting = Vec::new();
     // Bounded: who comes without end cannot keep the socket open.
     while waiting.len() < LAST {
@@ -331,7 +379,7 @@ async fn last(worker: &Worker<OsNet>, door: &Door, ear: Registered) -> io::Resul
         }
         waiting.extend(counted(worker, door, accepted).await);
     }
-    Ok(waiting)
+    waiting
 }
 
 /// A connection once it can be spoken on: whose it is is known, and it is over TLS, if its listener says so. None: its PROXY header

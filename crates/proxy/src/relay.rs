@@ -110,6 +110,8 @@ pub(crate) struct Pump {
     unsaid: Option<bool>,
     /// It has had its turn, and more may be there.
     paused: bool,
+    /// The connection ends with it.
+    last: bool,
 }
 
 impl Pump {
@@ -156,6 +158,7 @@ impl Pump {
             crowded: false,
             unsaid: None,
             paused: false,
+            last: false,
         }
     }
 
@@ -185,6 +188,11 @@ impl Pump {
     /// The same, wrapping what comes into chunks.
     pub(crate) fn wrapping(self, wrap: bool) -> Self {
         Self { wrap, ..self }
+    }
+
+    /// The same, behind which the connection ends if so: the end goes with the last bytes, and not in a packet of its own.
+    pub(crate) fn ending(self, last: bool) -> Self {
+        Self { last, ..self }
     }
 
     /// The same with a limit on the body.
@@ -434,6 +442,9 @@ impl Pump {
         });
         let mut left = rest.iter().filter(|part| !part.is_empty());
         let polled = match (left.next(), left.next()) {
+            (Some(only), None) if self.last && self.source.is_none() => {
+                to.poll_write_last(cx, only)
+            }
             (Some(only), None) => to.poll_write(cx, only),
             _ => to.poll_write_vectored(cx, &rest.map(IoSlice::new)),
         };

@@ -34,6 +34,15 @@ pub trait Sock {
     /// Whatever ended the connection.
     fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>>;
 
+    /// Writes some of `from`, behind which the connection ends at once: it may wait here for the end, and go with it.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    #[inline]
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write(cx, from)
+    }
+
     /// Writes some of `from`, as one.
     ///
     /// # Errors
@@ -85,8 +94,18 @@ pub trait Sock {
         self.poll_shutdown(cx)
     }
 
+    /// Whether nobody told the system to say when something happens to it. Who has to wait for it while reading or writing is heard; to
+    /// read only to see whether the peer has gone is worth it after a while.
+    #[inline]
+    fn is_fresh(&self) -> bool {
+        false
+    }
+
+    /// Has the system say so from here on.
+    fn watch(&mut self) {}
+
     /// Whether bytes, an end or an error wait to be read. On a connection that nobody owes anything this means that it is of
-    /// no more use. Costs no system call when nothing has happened.
+    /// no more use. Costs no system call when nothing has happened, unless it is [fresh](Self::is_fresh).
     fn has_input(&mut self) -> bool;
 
     /// Ready once the connection is cut. Reads nothing: what waits to be read stays, and a direction that ended is no cut. For
@@ -131,6 +150,11 @@ impl<S: Sock> Sock for &mut S {
         (**self).poll_write(cx, from)
     }
 
+    #[inline]
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write_last(cx, from)
+    }
+
     fn poll_write_vectored(
         &mut self,
         cx: &mut Context<'_>,
@@ -157,6 +181,15 @@ impl<S: Sock> Sock for &mut S {
 
     fn poll_shutdown_unsaid(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_shutdown_unsaid(cx)
+    }
+
+    #[inline]
+    fn is_fresh(&self) -> bool {
+        (**self).is_fresh()
+    }
+
+    fn watch(&mut self) {
+        (**self).watch();
     }
 
     fn has_input(&mut self) -> bool {

@@ -20,7 +20,7 @@ use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
 use crate::http2::allowance::Allowed;
 use crate::http2::mux::stock::Stock;
-use crate::http2::runner::Runners;
+use crate::http2::runner::Streams;
 use crate::live::{Live, LiveService, Published, ServiceState};
 use crate::net::Net;
 use crate::observation::{Observation, PassedCounters};
@@ -49,7 +49,7 @@ pub struct Worker<N: Net> {
     pub(crate) buffers: Buffers,
     pub(crate) deadlines: Deadlines,
     /// Tasks that serve streams.
-    pub(crate) runners: Runners<N>,
+    pub(crate) streams: Streams<N>,
     /// What its connections of HTTP/2 pass on to each other.
     pub(crate) stock: Rc<Stock>,
     /// What clients' connections of HTTP/2 may hold beyond the usual.
@@ -166,7 +166,7 @@ impl<N: Net> Worker<N> {
             buffers: Buffers::new(room.clone()),
             room,
             deadlines: Deadlines::default(),
-            runners: Runners::default(),
+            streams: Streams::default(),
             stock: Rc::default(),
             allowed: Rc::default(),
             published,
@@ -347,7 +347,7 @@ impl<N: Net> Worker<N> {
         }
         self.desks.sweep();
         self.buffers.sweep();
-        self.runners.sweep();
+        self.streams.sweep();
         self.stock.sweep();
         let kept = |one: &Weak<dyn Swept>| one.upgrade().inspect(|one| one.sweep()).is_some();
         self.swept.borrow_mut().retain(kept);

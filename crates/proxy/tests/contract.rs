@@ -107,7 +107,11 @@ async fn keeps<S: Sock>(pairs: [(S, S); 4], resets: bool) {
     write(&mut other, b"still").await;
     assert_eq!(exactly(&mut one, 5).await, b"still");
     assert!(other.has_input(), "an end is something to be read");
+    // What is written last arrives with the end, whatever waits for what.
+    let last = poll_fn(|cx| other.poll_write_last(cx, b"last")).await;
+    assert_eq!(last.unwrap(), 4);
     drop(other);
+    assert_eq!(exactly(&mut one, 4).await, b"last");
     assert_eq!(read(&mut one, 8).await.unwrap(), b"");
     // A cut is no clean end.
     if resets {
@@ -233,6 +237,42 @@ async fn tcp() -> (OsSock, OsSock) {
 #[test]
 fn tcp_sockets() {
     run(async { keeps([tcp().await, tcp().await, tcp().await, tcp().await], true).await });
+}
+
+async fn fresh() -> (OsSock, OsSock) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    let fresh = [one, other].map(|sock| {
+        sock.set_nonblocking(true).unwrap();
+        OsSock::fresh(sock)
+    });
+    fresh.into()
+}
+
+#[test]
+fn tcp_sockets_that_no_runtime_knows() {
+    run(async {
+        keeps(
+            [fresh().await, fresh().await, fresh().await, fresh().await],
+            true,
+        )
+        .await;
+    });
+    // It is known from when it is waited for, or told to be.
+    run(async {
+        let ((mut one, other), mut byte) = (fresh().await, [0]);
+        assert!(one.is_fresh() && other.is_fresh());
+        assert!(!one.has_input() && one.is_fresh());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(one.poll_read(cx, &mut byte).is_pending() && !one.is_fresh());
+        let (mut one, mut other) = fresh().await;
+        write(&mut one, b"here").await;
+        assert_eq!(exactly(&mut other, 4).await, b"here");
+        assert!(one.is_fresh() && other.is_fresh(), "nobody has waited");
+        other.watch();
+        assert!(!other.is_fresh());
+    });
 }
 
 #[test]

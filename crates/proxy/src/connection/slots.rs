@@ -19,8 +19,8 @@ const KEPT: usize = 1024;
 
 /// A connection on its way into its exchange, and out of it.
 struct Hand<N: Net> {
-    begins: Cell<Option<Conn<N>>>,
-    ended: Cell<Option<Conn<N>>>,
+    begins: Cell<Option<Box<Conn<N>>>>,
+    ended: Cell<Option<Box<Conn<N>>>>,
 }
 
 /// A future that serves whatever is handed to it.
@@ -50,15 +50,15 @@ pub fn slots<N: Net>(
 
 async fn one_after_another<N: Net>(hand: Rc<Hand<N>>) -> Infallible {
     loop {
-        let conn = poll_fn(|_| hand.begins.take().map_or(Poll::Pending, Poll::Ready)).await;
-        let conn = exchange::serve(conn).await;
+        let mut conn = poll_fn(|_| hand.begins.take().map_or(Poll::Pending, Poll::Ready)).await;
+        exchange::serve(&mut conn).await;
         hand.ended.set(Some(conn));
     }
 }
 
 impl<F: Future<Output = Infallible>, N: Net> Slots<F, N> {
     /// Serves the request that has begun to arrive. Dropped before that has ended, its exchange is cut.
-    pub(crate) async fn run(&self, conn: Conn<N>) -> Conn<N> {
+    pub(crate) async fn run(&self, conn: Box<Conn<N>>) -> Box<Conn<N>> {
         let mut slot = self.free.take().unwrap_or_else(|| self.slot());
         slot.hand.begins.set(Some(conn));
         let conn = poll_fn(|cx| {

@@ -346,7 +346,9 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         forward::interim(&self.desk.response, &mut out);
         let written = match &mut self.conn.sock {
             Carrier::Client(stream) => stream.interim(&out).is_ok(),
-            Carrier::Whole(_) | Carrier::Stream(_) => reply::write_all(self.conn, &out).await,
+            Carrier::Whole(_) | Carrier::Stream(_) => {
+                reply::write_all(self.conn, &out, false).await
+            }
         };
         self.desk.downward = out;
         written

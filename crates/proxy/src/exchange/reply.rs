@@ -246,7 +246,7 @@ async fn write<N: Net>(
         return Next::Cut;
     }
     out.extend_from_slice(body);
-    if !write_all(conn, &desk.downward).await || conn.sock.end(b"").is_err() {
+    if !write_all(conn, &desk.downward, !keep).await || conn.sock.end(b"").is_err() {
         return Next::Cut;
     }
     conn.deadline.clear();
@@ -258,12 +258,17 @@ async fn write<N: Net>(
     }
 }
 
-/// Writes all of it to the client, within the deadline that is set. False: it could not.
-pub(super) async fn write_all<N: Net>(conn: &mut Conn<N>, bytes: &[u8]) -> bool {
+/// Writes all of it to the client, within the deadline that is set; the connection ends behind it if it is the `last`. False: it could
+/// not.
+pub(super) async fn write_all<N: Net>(conn: &mut Conn<N>, bytes: &[u8], last: bool) -> bool {
     let mut left = bytes;
     poll_fn(|cx| {
         while !left.is_empty() {
-            match conn.sock.poll_write(cx, left) {
+            let written = match last {
+                true => conn.sock.poll_write_last(cx, left),
+                false => conn.sock.poll_write(cx, left),
+            };
+            match written {
                 Poll::Ready(Ok(length)) if length > 0 => left = &left[length..],
                 Poll::Ready(_) => return Poll::Ready(false),
                 Poll::Pending => return conn.deadline.poll_passed(cx).map(|()| false),

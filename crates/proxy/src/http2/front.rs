@@ -14,6 +14,7 @@ use super::FAREWELL;
 use super::allowance::Allowance;
 use super::mux::{Ended, Mux, Reading, Terms};
 use super::room::{Read, read};
+use super::runner;
 use super::watch::{Budgets, Watch};
 use crate::buffers::Input;
 use crate::carrier::Carrier;
@@ -29,7 +30,7 @@ use crate::worker::Worker;
 pub(crate) mod stream;
 
 /// Serves a client until its connection ends.
-pub(crate) async fn serve<N: Net>(mut conn: Conn<N>) {
+pub(crate) async fn serve<N: Net>(mut conn: Box<Conn<N>>) {
     if hold(&mut conn).await {
         linger(&mut conn).await;
     }
@@ -114,16 +115,12 @@ struct Tally {
 }
 
 /// One exchange under way.
-pub(super) struct Open<N: Net>(Rc<Tally>, Rc<Worker<N>>);
+pub(crate) struct Open<N: Net>(Rc<Tally>, Rc<Worker<N>>);
 
 impl<N: Net> Open<N> {
     /// It was answered, or had its time before it was taken back.
     pub(super) fn answered(&self) {
         self.0.answered.set(self.0.answered.get() + 1);
-    }
-
-    pub(super) const fn worker(&self) -> &Rc<Worker<N>> {
-        &self.1
     }
 }
 
@@ -294,8 +291,8 @@ impl<N: Net> Front<'_, N> {
         self.tally.open.set(self.tally.open.get() + 1);
         let open = Open(self.tally.clone(), worker.clone());
         let stream = ClientStream::new(self.mux.clone(), at, self.shared.clone());
-        let conn = |deadline| Conn {
-            deadline,
+        let conn = Conn {
+            deadline: worker.deadlines.slot(),
             door: self.door.clone(),
             sock: Carrier::Client(stream),
             input: Input::default(),
@@ -307,7 +304,7 @@ impl<N: Net> Front<'_, N> {
             tunnel: None,
             worker,
         };
-        self.worker.runners.serve(open, conn);
+        runner::serve(self.worker, conn, open);
     }
 
     /// Follows how many exchanges are under way, and whether answers are (`owes`) that wait here to be taken: a connection that is

@@ -4,7 +4,6 @@
 //! nine times out of ten, and a connection stays where it is for as long as it lives. See `docs/decisions/0022-spread-connections.md`.
 
 use std::collections::VecDeque;
-use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use evenkeel_config::limits;
 use tokio::sync::Notify;
 
-use super::ear::{Loose, Taken};
+use super::ear::Taken;
 
 /// The workers of one address: what each has of its connections, and those on their way to it.
 #[derive(Debug)]
@@ -26,12 +25,12 @@ struct Row {
     open: AtomicUsize,
     /// Its sockets of this address. None: it is given nothing. Written under the lock.
     ears: AtomicUsize,
-    coming: Mutex<VecDeque<Loose>>,
+    coming: Mutex<VecDeque<Taken>>,
     told: Notify,
 }
 
 impl Row {
-    fn coming(&self) -> MutexGuard<'_, VecDeque<Loose>> {
+    fn coming(&self) -> MutexGuard<'_, VecDeque<Taken>> {
         self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -146,28 +145,22 @@ impl Hearing {
     }
 
     /// A connection that was taken here, with its charge. None: another worker has it.
-    ///
-    /// # Errors
-    /// The runtime does not let it go; it is closed.
-    pub(super) fn give(&self, taken: Taken) -> io::Result<Option<(Taken, Charge)>> {
+    pub(super) fn give(&self, taken: Taken) -> Option<(Taken, Charge)> {
         let (rows, own) = (&self.own.spread.0, self.own.worker);
         let to = self.own.spread.charge(own);
         if to == own {
-            return Ok(Some((taken, Charge(self.own.clone()))));
+            return Some((taken, Charge(self.own.clone())));
         }
         let mut coming = rows[to].coming();
         if rows[to].ears.load(Ordering::Relaxed) > 0 && coming.len() < limits::ON_THEIR_WAY {
-            let loose = taken.loose().inspect_err(|_| {
-                rows[to].open.fetch_sub(1, Ordering::Relaxed);
-            })?;
-            coming.push_back(loose);
+            coming.push_back(taken);
             drop(coming);
             rows[to].told.notify_one();
-            return Ok(None);
+            return None;
         }
         drop(coming);
         rows[to].open.fetch_sub(1, Ordering::Relaxed);
-        Ok(Some((taken, self.keep())))
+        Some((taken, self.keep()))
     }
 
     /// A charge for one that is kept whatever others have.
@@ -187,7 +180,7 @@ impl Hearing {
     }
 
     /// Those connections.
-    pub(super) fn come(&self) -> Vec<(Loose, Charge)> {
+    pub(super) fn come(&self) -> Vec<(Taken, Charge)> {
         let Some(row) = self.own.row() else {
             return Vec::new();
         };
@@ -195,14 +188,14 @@ impl Hearing {
         self.charged(come)
     }
 
-    fn charged(&self, come: VecDeque<Loose>) -> Vec<(Loose, Charge)> {
+    fn charged(&self, come: VecDeque<Taken>) -> Vec<(Taken, Charge)> {
         let come = come.into_iter();
-        come.map(|loose| (loose, Charge(self.own.clone())))
+        come.map(|taken| (taken, Charge(self.own.clone())))
             .collect()
     }
 
     /// From here on the worker is given none at this socket. Those that were given, if it has no other that hears of them.
-    pub(super) fn leave(&mut self) -> Vec<(Loose, Charge)> {
+    pub(super) fn leave(&mut self) -> Vec<(Taken, Charge)> {
         let Some(row) = self.own.row() else {
             return Vec::new();
         };
@@ -301,40 +294,34 @@ mod tests {
 
     #[test]
     fn who_does_not_listen_any_more_is_given_nothing_and_what_was_on_its_way_is_his() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let _entered = runtime.enter();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
         let mut clients = Vec::new();
         let mut taken = || {
             clients.push(std::net::TcpStream::connect(to).unwrap());
             let (stream, peer) = listener.accept().unwrap();
-            stream.set_nonblocking(true).unwrap();
-            Loose::Tcp(stream, peer).registered().unwrap()
+            Taken::Tcp(stream, peer)
         };
         let spread = Spread::over(2);
         let one = Hearing::begin(spread.clone(), 0);
-        let kept = one.give(taken()).unwrap();
+        let kept = one.give(taken());
         assert!(kept.is_some(), "nobody else listens");
         let mut two = Hearing::begin(spread.clone(), 1);
         let mut also = Hearing::begin(spread.clone(), 1);
-        assert!(one.give(taken()).unwrap().is_none());
+        assert!(one.give(taken()).is_none());
         assert_eq!(spread.connections(), [1, 1]);
         // The other socket of the same worker hears of it.
         assert!(two.leave().is_empty());
         let come = also.leave();
         assert_eq!(come.len(), 1);
-        let also_kept = one.give(taken()).unwrap();
+        let also_kept = one.give(taken());
         assert!(also_kept.is_some() && spread.connections() == [2, 1]);
         drop((come, kept, also_kept));
         assert_eq!(spread.connections(), [0, 0]);
         // What was on its way to one that died is its heir's.
         let dies = Hearing::begin(spread.clone(), 1);
-        let first = one.give(taken()).unwrap();
-        assert!(one.give(taken()).unwrap().is_none());
+        let first = one.give(taken());
+        assert!(one.give(taken()).is_none());
         drop(dies);
         let heir = Hearing::begin(spread.clone(), 1);
         assert_eq!(heir.come().len(), 1);
@@ -343,7 +330,7 @@ mod tests {
         // More than may be on their way stay where they were taken.
         let mut kept = Vec::new();
         for _ in 0..3 * limits::ON_THEIR_WAY {
-            kept.extend(one.give(taken()).unwrap());
+            kept.extend(one.give(taken()));
         }
         assert_eq!(heir.come().len(), limits::ON_THEIR_WAY);
     }

@@ -39,6 +39,11 @@ impl<S: Sock> Sock for Channel<S> {
     }
 
     #[inline]
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, sock => sock.poll_write_last(cx, from))
+    }
+
+    #[inline]
     fn poll_write_vectored(
         &mut self,
         cx: &mut Context<'_>,
@@ -54,6 +59,15 @@ impl<S: Sock> Sock for Channel<S> {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, sock => sock.poll_shutdown(cx))
+    }
+
+    #[inline]
+    fn is_fresh(&self) -> bool {
+        either!(self, sock => sock.is_fresh())
+    }
+
+    fn watch(&mut self) {
+        either!(self, sock => sock.watch());
     }
 
     fn has_input(&mut self) -> bool {

@@ -3,6 +3,7 @@ use std::task::{Context, Poll, Waker};
 
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
+use evenkeel_proxy::deadline::SWEEP_EVERY;
 use evenkeel_proxy::live::Published;
 use evenkeel_proxy::observation::by_reason;
 use evenkeel_proxy::sock::Sock;
@@ -139,6 +140,22 @@ fn a_client_that_goes_while_its_backend_thinks_ends_the_exchange() {
         let served_on = scene.leave(client, false);
         gone(&mut scene, served_on);
     }
+}
+
+#[test]
+fn a_client_that_has_just_come_is_watched_from_the_next_sweep_on() {
+    let mut scene = scene(false);
+    let pipes = scene.world.pipes(1).remove(0);
+    let mut client = scene.world.connected(pipes, true);
+    let before = scene.world.calls();
+    assert!(scene.send(&mut client, REQUEST));
+    assert!(!scene.backend_reads().unwrap().is_empty());
+    assert_eq!(scene.world.calls() - before, 2, "a read and a write");
+    scene.world.pass(SWEEP_EVERY);
+    assert!(turn(&mut client.served).is_pending());
+    assert_eq!(scene.world.calls() - before, 3, "the system is to tell");
+    let served_on = scene.leave(client, false);
+    gone(&mut scene, served_on);
 }
 
 #[test]

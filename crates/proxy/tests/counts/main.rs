@@ -39,6 +39,8 @@ use evenkeel_proxy::rules::Rules;
 use world::World;
 
 const REQUEST: &[u8] = b"GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nAccept: */*\r\n\r\n";
+const LAST_REQUEST: &[u8] =
+    b"GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: counts\r\nConnection: close\r\n\r\n";
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -63,6 +65,50 @@ fn a_plain_exchange_is_two_reads_and_two_writes() {
     let mut world = World::new();
     let mut client = world.connect();
     world.exchange(&mut client, REQUEST, ANSWER);
+    let before = world.calls();
+    for _ in 0..100 {
+        world.exchange(&mut client, REQUEST, ANSWER);
+    }
+    assert_eq!(world.calls() - before, 400);
+}
+
+#[test]
+fn a_connection_for_one_exchange_is_five_calls() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    world.exchange(&mut client, REQUEST, ANSWER);
+    let before = world.calls();
+    for pipes in world.pipes(100) {
+        world.connection(pipes, LAST_REQUEST, ANSWER);
+    }
+    // Two reads, two writes, and a look whether more has come; the system is not asked to tell of it, nor to stop that.
+    assert_eq!(world.calls() - before, 500);
+}
+
+#[test]
+fn a_connection_for_one_exchange_allocates_little() {
+    let mut world = World::new();
+    for pipes in world.pipes(100) {
+        world.connection(pipes, LAST_REQUEST, ANSWER);
+    }
+    world.pass(SWEEP_EVERY);
+    let pipes = world.pipes(100);
+    let asked = allocations(|| {
+        for pipes in pipes {
+            world.connection(pipes, LAST_REQUEST, ANSWER);
+        }
+    });
+    // Itself, and the future that serves it, for which listeners have tasks at rest; and the pipes' own queues.
+    assert_eq!(asked, 200 + 300, "allocations in 100 connections");
+}
+
+#[test]
+fn a_connection_that_goes_on_is_four_calls_for_each_exchange() {
+    let mut world = World::new();
+    let [pipes] = <[_; 1]>::try_from(world.pipes(1)).ok().unwrap();
+    let mut client = world.connected(pipes, true);
+    world.exchange(&mut client, REQUEST, ANSWER);
+    // From here on it is watched.
     let before = world.calls();
     for _ in 0..100 {
         world.exchange(&mut client, REQUEST, ANSWER);

@@ -29,6 +29,7 @@ pub(crate) fn ends(policy: Policy, room: usize) -> impl Fn() -> Ends {
         let counted = |pipe, calls: &Rc<Cell<usize>>| Counted {
             pipe,
             calls: calls.clone(),
+            fresh: false,
         };
         let ends = (counted(one, &Rc::default()), counted(other, &calls));
         let (client, server) = run(Box::pin(pair(&both, ends)));

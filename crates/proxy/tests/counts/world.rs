@@ -34,13 +34,22 @@ pub(crate) const ROOM: usize = 80 * 1024;
 pub(crate) struct Counted {
     pub(crate) pipe: Pipe,
     pub(crate) calls: Rc<Cell<usize>>,
+    /// No runtime would know the socket.
+    pub(crate) fresh: bool,
 }
 
 impl Counted {
-    fn counted(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.calls
-            .set(self.calls.get() + usize::from(polled.is_ready()));
+    fn counted(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        // Who is told when there is something to do asks for nothing else.
+        self.call(polled.is_ready() || self.fresh);
+        if polled.is_pending() {
+            self.watch();
+        }
         polled
+    }
+
+    fn call(&self, made: bool) {
+        self.calls.set(self.calls.get() + usize::from(made));
     }
 }
 
@@ -68,7 +77,17 @@ impl Sock for Counted {
         self.pipe.poll_shutdown(cx)
     }
 
+    fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    fn watch(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.call(fresh);
+    }
+
     fn has_input(&mut self) -> bool {
+        self.call(self.fresh);
         self.pipe.has_input()
     }
 
@@ -113,6 +132,7 @@ impl Net for Memory {
         Ok(Counted {
             pipe: ours,
             calls: self.calls.clone(),
+            fresh: false,
         })
     }
 
@@ -251,10 +271,15 @@ impl World {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let (ours, theirs) = Pipe::pair(ROOM);
+        self.connected(Pipe::pair(ROOM), false)
+    }
+
+    /// A client over these; `fresh`: as it comes from a listener.
+    pub(crate) fn connected(&self, (ours, theirs): (Pipe, Pipe), fresh: bool) -> Client {
         let sock = Counted {
             pipe: theirs,
             calls: self.calls.clone(),
+            fresh,
         };
         Client {
             pipe: ours,
@@ -283,6 +308,23 @@ impl World {
         self.ask(client, request);
         assert_eq!(self.answer_all(answer), 1);
         self.hear(client);
+    }
+
+    /// One request and one answer, over these, and the end.
+    pub(crate) fn connection(&mut self, pipes: (Pipe, Pipe), request: &[u8], answer: &[u8]) {
+        let mut client = self.connected(pipes, true);
+        self.ask(&mut client, request);
+        assert_eq!(self.answer_all(answer), 1);
+        assert!(turn(&mut client.served).is_ready());
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = ready(client.pipe.poll_read(&mut cx, &mut self.room));
+        assert!(self.room[..read].ends_with(b"hello"));
+        assert_eq!(ready(client.pipe.poll_read(&mut cx, &mut self.room)), 0);
+    }
+
+    /// The pipes of so many clients.
+    pub(crate) fn pipes(&self, count: usize) -> Vec<(Pipe, Pipe)> {
+        (0..count).map(|_| Pipe::pair(ROOM)).collect()
     }
 
     /// One request.

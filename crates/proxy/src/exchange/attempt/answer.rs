@@ -75,6 +75,7 @@ impl<N: Net> Try<'_, '_, N> {
         let mut download = self
             .download()
             .before(head)
+            .ending(!keep)
             .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
         if !apart {
             download.gather(&mut self.upstream.input, &self.conn.worker.buffers);
