@@ -74,6 +74,12 @@ impl PolicyChoice {
         }
     }
 
+    /// Whether it is the same policy with the same settings. Programs' own are told apart by their names alone.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.bound() == other.bound()
+    }
+
     /// Whether it chooses by the key of the ask.
     #[must_use]
     pub const fn is_keyed(&self) -> bool {

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_balance::policy::named;
+use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice};
+
 use crate::keys::{self, Absent, Key, Keys, Shape, TOP};
 use crate::limits;
 use crate::lower::{Loaded, is_split};
@@ -282,7 +285,10 @@ impl Walk<'_> {
                 };
                 Entry::Map(all.map(entry).collect())
             }
-            Shape::Short(_, keys) | Shape::ShortList(_, _, keys) | Shape::WordOr(_, _, keys)
+            Shape::Short(_, keys)
+            | Shape::ShortList(_, _, keys)
+            | Shape::WordOr(_, _, keys)
+            | Shape::NameOr(_, _, keys)
                 if is_map =>
             {
                 self.map(keys, entries(node), number)
@@ -296,6 +302,17 @@ impl Walk<'_> {
             }
             Shape::WordOr(_, empty, keys) if self.resolved(node).1 == *empty => {
                 self.map(keys, &[], number)
+            }
+            Shape::NameOr(_, name, keys) if same(shape, &self.resolved(node).1) == *name => {
+                let key = tree::Key {
+                    at: node.at,
+                    text: (*name).to_owned(),
+                };
+                let empty = Node {
+                    at: node.at,
+                    value: Value::Map(Vec::new()),
+                };
+                self.map(keys, &[(key, empty)], number)
             }
             Shape::TrueOr(keys) => self.map(keys, entries(node), number),
             Shape::Forward(keys) if is_split(entries(node)) => {
@@ -416,6 +433,18 @@ fn same(shape: &Shape, value: &str) -> String {
         }
         Shape::Size => units::size(&written).ok().map(keys::written::size),
         Shape::Share => units::share(&written).ok().map(keys::written::share),
+        Shape::Factor(_) => match value {
+            "on" => Some(LoadBound::DEFAULT.factor().to_string()),
+            _ => value.parse().ok().map(|factor: f64| factor.to_string()),
+        },
+        // One spelling, and where settings go with it, that of their key.
+        Shape::NameOr(_, name, _) => {
+            let plain = PolicyChoice::Hash(HashMethod::default());
+            named::built_in(value).map(|policy| match policy.is_same(&plain) {
+                true => (*name).to_owned(),
+                false => policy.name().to_owned(),
+            })
+        }
         Shape::Rate => units::rate(&written).ok().map(keys::written::rate),
         Shape::Number(..) => value.parse::<u64>().ok().map(|number| number.to_string()),
         _ => None,

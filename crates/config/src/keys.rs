@@ -108,6 +108,8 @@ pub(crate) enum Shape {
     Size,
     /// `50%`.
     Share,
+    /// `1.25`, from 1.05 to 100, or one of these words.
+    Factor(&'static [&'static str]),
     /// `3/s`.
     Rate,
     Boolean,
@@ -135,6 +137,8 @@ pub(crate) enum Shape {
     Again(&'static str, &'static Keys),
     /// One of these words, or a map; the named one says the same as an empty map.
     WordOr(&'static [&'static str], &'static str, &'static Keys),
+    /// One of these names, in this or another spelling, or a map; the named one says the same as a map with that key and nothing in it.
+    NameOr(&'static [&'static str], &'static str, &'static Keys),
     /// `true`, which says the same as an empty map, or a map.
     TrueOr(&'static Keys),
     /// The name of a service, a map of names to weights, or a map of these keys.

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evenkeel_balance::policy::named::Policies;
 use ipnet::IpNet;
 
 use crate::check;
@@ -56,6 +57,9 @@ mod paths;
 
 /// `services:`
 mod services;
+
+/// `policy:` of a service.
+mod policy;
 
 /// `retry:`
 mod retry;
@@ -156,19 +160,31 @@ pub fn load_with(
     environment: &BTreeMap<String, String>,
     files: Files,
 ) -> Loaded {
-    lower(sources, environment, files).0
+    load_for(sources, environment, files, &Policies::default())
+}
+
+/// The same for a program with policies of its own, which `policy: { custom: name }` names.
+#[must_use]
+pub fn load_for(
+    sources: &[Source],
+    environment: &BTreeMap<String, String>,
+    files: Files,
+    policies: &Policies,
+) -> Loaded {
+    lower(sources, environment, files, policies).0
 }
 
 /// The files that texts name: what [`load_with`] wants to be given. A relative name begins in the folder of its text.
 #[must_use]
 pub fn files(sources: &[Source], environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    lower(sources, environment, Files::new()).1
+    lower(sources, environment, Files::new(), &Policies::default()).1
 }
 
 fn lower(
     sources: &[Source],
     environment: &BTreeMap<String, String>,
     files: Files,
+    policies: &Policies,
 ) -> (Loaded, Vec<PathBuf>) {
     let mut problems = Vec::new();
     let trees: Vec<Node> = sources
@@ -184,7 +200,9 @@ fn lower(
         let folder = Path::new(&source.name).parent();
         folder.map(Path::to_path_buf).unwrap_or_default()
     });
-    let reading = Reading::new(problems, environment.clone()).over(folders.collect(), files);
+    let reading = Reading::new(problems, environment.clone())
+        .over(folders.collect(), files)
+        .knowing(policies.clone());
     let mut parts = Parts::default();
     let mut seen = HashMap::new();
     for tree in &trees {

@@ -276,8 +276,7 @@ impl ServicePlan {
             && *upstream == other.upstream
             && *health == other.health
             && *limits == other.limits
-            // A policy of a configuration is all in its name; a program's own has none here.
-            && policy.name() == theirs.policy.name()
+            && policy.is_same(&theirs.policy)
             && *active == theirs.health
             && *breaker == theirs.breaker
             && *slow_start == theirs.slow_start

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use evenkeel_balance::policy::named::Policies;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::keys::Keys;
@@ -51,6 +52,8 @@ pub(crate) struct Reading {
     /// Where each text stands: what file names in it begin at.
     folders: Vec<PathBuf>,
     files: Files,
+    /// Those of the program's own.
+    policies: Policies,
     /// Files that are named.
     wanted: RefCell<Vec<PathBuf>>,
 }
@@ -66,6 +69,7 @@ impl Reading {
             environment,
             folders: Vec::new(),
             files: Files::new(),
+            policies: Policies::default(),
             wanted: RefCell::default(),
         }
     }
@@ -77,6 +81,15 @@ impl Reading {
             files,
             ..self
         }
+    }
+
+    /// The same in a program with policies of its own.
+    pub(crate) fn knowing(self, policies: Policies) -> Self {
+        Self { policies, ..self }
+    }
+
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// The files that were asked for.

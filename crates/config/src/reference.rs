@@ -60,7 +60,8 @@ fn below(shape: &Shape) -> Option<&'static Keys> {
         | Shape::Short(_, keys)
         | Shape::TrueOr(keys)
         | Shape::Forward(keys)
-        | Shape::WordOr(_, _, keys) => Some(keys),
+        | Shape::WordOr(_, _, keys)
+        | Shape::NameOr(_, _, keys) => Some(keys),
         Shape::List(item) | Shape::Free(item) => below(item),
         _ => None,
     }
@@ -87,6 +88,7 @@ fn takes(shape: &Shape) -> String {
         Shape::Wait => "duration above 0".into(),
         Shape::Size => "size".into(),
         Shape::Share => "percentage".into(),
+        Shape::Factor(all) => format!("{}, number 1.05 to 100", words(all)),
         Shape::Rate => "rate like `3/s`".into(),
         Shape::Boolean => "`true`, `false`".into(),
         Shape::Number(least, most) => number(*least, *most),
@@ -104,7 +106,9 @@ fn takes(shape: &Shape) -> String {
             let alone = same.map_or_else(|| "text".into(), |key| takes(&key.shape));
             format!("{alone} (its `{name}`), {}", map(keys))
         }
-        Shape::WordOr(all, _, keys) => format!("{}, {}", words(all), map(keys)),
+        Shape::WordOr(all, _, keys) | Shape::NameOr(all, _, keys) => {
+            format!("{}, {}", words(all), map(keys))
+        }
         Shape::ShortList(key, item, keys) => {
             format!("{} (its `{key}`), {}", takes(&Shape::List(item)), map(keys))
         }

@@ -101,6 +101,10 @@ fn shape(of: &Shape) -> Value {
         Shape::Size => scalar("size"),
         Shape::Share => scalar("share"),
         Shape::Rate => scalar("rate"),
+        Shape::Factor(all) => {
+            let number = json!({ "type": "number", "minimum": 1.05, "maximum": 100 });
+            json!({ "anyOf": [words(all), number, written("[0-9.]+")] })
+        }
         Shape::Boolean => scalar("boolean"),
         Shape::Number(least, most) => {
             json!({ "anyOf": [number(*least, *most), scalar("number")] })
@@ -137,6 +141,9 @@ fn shape(of: &Shape) -> Value {
         }
         Shape::WordOr(all, _, keys) => {
             json!({ "anyOf": [words(all), scalar("variable"), map(keys)] })
+        }
+        Shape::NameOr(all, _, keys) => {
+            json!({ "anyOf": [words(all), scalar("text"), map(keys)] })
         }
         Shape::TrueOr(keys) => json!({ "anyOf": [
             { "const": true },

@@ -592,7 +592,7 @@ fn services() {
     );
     check("backends: [{ id: a }]", &["3:21 missing"]);
     check(
-        "backends: [a:1], policy: { hash: { method: ring } }",
+        "backends: [a:1], policy: { hash: { method: jump } }",
         &["3:53 value"],
     );
     check(

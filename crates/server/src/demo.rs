@@ -77,14 +77,21 @@ pub(crate) struct Arguments {
 }
 
 /// What `--policy` takes.
-const POLICIES: [&str; 7] = [
+const POLICIES: [&str; 14] = [
     "adaptive",
-    "round_robin",
-    "random",
+    "peak_ewma",
+    "least_time",
     "least_connections",
     "power_of_two",
+    "round_robin",
+    "random",
+    "health_based",
     "maglev",
+    "ring",
     "rendezvous",
+    "maglev_bounded",
+    "ring_bounded",
+    "rendezvous_bounded",
 ];
 
 /// Columns and rows.
@@ -116,9 +123,13 @@ pub(crate) fn demo(arguments: &Arguments) -> ExitCode {
 
 /// What the demo's proxy is told: a configuration like any other.
 fn configuration(arguments: &Arguments, addresses: &[SocketAddr]) -> String {
-    let policy = match &*arguments.policy {
-        method @ ("maglev" | "rendezvous") => {
-            format!("{{ hash: {{ key: path, method: {method} }} }}")
+    let (word, bounded) = match arguments.policy.strip_suffix("_bounded") {
+        Some(method) => (method, "on"),
+        None => (&*arguments.policy, "off"),
+    };
+    let policy = match word {
+        method @ ("maglev" | "ring" | "rendezvous") => {
+            format!("{{ hash: {{ key: path, method: {method}, bounded: {bounded} }} }}")
         }
         word => word.into(),
     };
@@ -384,7 +395,11 @@ mod tests {
                 }];
                 let loaded = load(&sources, &BTreeMap::new());
                 assert_eq!(loaded.problems, [], "{policy}");
-                assert!(loaded.plan.is_some_and(|plan| plan.services.len() == 1));
+                let service = loaded
+                    .plan
+                    .and_then(|plan| plan.services.into_iter().next());
+                let meant = service.map(|service| service.settings.policy.name().to_owned());
+                assert_eq!(meant.as_deref(), Some(policy));
             }
         }
     }

@@ -6,7 +6,6 @@ pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
     ("rules.*.limits", &["rate"]),
     ("services.*", &["hedge", "affinity"]),
-    ("services.*.policy.hash", &["bounded"]),
 ];
 
 /// The keys that come later in a map of this place.

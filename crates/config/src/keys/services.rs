@@ -16,20 +16,23 @@ pub(crate) static SERVICE: Keys = Keys {
     keys: &[
         key(
             "policy",
-            Shape::WordOr(
+            Shape::NameOr(
                 &[
                     "adaptive",
-                    "round_robin",
-                    "random",
+                    "peak_ewma",
+                    "least_time",
                     "least_connections",
                     "power_of_two",
+                    "round_robin",
+                    "random",
+                    "health_based",
                     "hash",
                 ],
                 "hash",
                 &POLICY,
             ),
             Absent::Is(|| ServiceSettings::default().policy.name().into()),
-            "Which backend is chosen.",
+            "Which backend is chosen. Names of other systems are read too, in any case, with `-` or `_`: `RoundRobin`, `ip-hash`, `leastconn`.",
         ),
         key(
             "backends",
@@ -99,13 +102,21 @@ pub(crate) static SERVICE: Keys = Keys {
 pub(crate) static POLICY: Keys = Keys {
     place: "services.*.policy",
     what: "policy",
-    keys: &[key(
-        "hash",
-        Shape::Map(&HASH),
-        Absent::Defaults,
-        "By a key of the request.",
-    )],
-    one_of: &["hash"],
+    keys: &[
+        key(
+            "hash",
+            Shape::Map(&HASH),
+            Absent::Nothing,
+            "By a key of the request.",
+        ),
+        key(
+            "custom",
+            Shape::Text,
+            Absent::Nothing,
+            "A policy that the program registered under this name; `evenkeel` itself has none.",
+        ),
+    ],
+    one_of: &["hash", "custom"],
 };
 
 /// `hash:`
@@ -121,9 +132,15 @@ pub(crate) static HASH: Keys = Keys {
         ),
         key(
             "method",
-            Shape::Words(&["maglev", "rendezvous"]),
+            Shape::Words(&["maglev", "ring", "rendezvous"]),
             Absent::Is(|| "maglev".into()),
             "How a key finds its backend.",
+        ),
+        key(
+            "bounded",
+            Shape::Factor(&["on", "off"]),
+            Absent::Is(|| "off".into()),
+            "A backend with so many times its part of all that is in flight gets no more; those keys go on meanwhile. `on` is 1.25.",
         ),
     ],
     one_of: &[],

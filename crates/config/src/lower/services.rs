@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
-use evenkeel_balance::settings::{
-    BreakerSettings, HashMethod, OnAllDown, PolicyChoice, QueueSettings, ServiceSettings,
-};
+use evenkeel_balance::settings::{BreakerSettings, OnAllDown, QueueSettings, ServiceSettings};
 
-use super::{Written, backends, health, retry};
-use crate::keys::{
-    BREAKER, HASH, HASH_KEY, POLICY, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM,
-};
+use super::{Written, backends, health, policy, retry};
+use crate::keys::{BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
-use crate::plan::{BackendAddress, HashKey, Protocol, ServicePlan, UpstreamPlan};
+use crate::plan::{BackendAddress, Protocol, ServicePlan, UpstreamPlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
@@ -27,7 +23,7 @@ pub(super) fn read(
     all: &mut Vec<Written<BackendAddress>>,
 ) -> Option<ServicePlan> {
     let reading = fields.reading;
-    let (policy, key) = policy(&fields).unwrap_or_default();
+    let (policy, key) = policy::read(&fields).unwrap_or_default();
     let mut settings = ServiceSettings {
         policy,
         // The proxy serves rather than refuses when every verdict is against everybody.
@@ -141,42 +137,6 @@ fn queue(map: Fields<'_>) -> QueueSettings {
     queue
 }
 
-fn policy(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>)> {
-    let (reading, node) = (fields.reading, fields.get("policy")?);
-    if matches!(node.value, Value::Map(_)) {
-        let map = reading.map(node, &POLICY)?;
-        let chosen = map.map("hash", &HASH).map(hash);
-        if map.get("hash").is_none() {
-            reading.error(map.at, "policy", "a policy with settings is `{ hash: { key: source } }`; the others are written by their name");
-        }
-        map.done();
-        return chosen;
-    }
-    let policy = match fields.word_or("policy", "policy")? {
-        "round_robin" => PolicyChoice::RoundRobin,
-        "random" => PolicyChoice::Random,
-        "least_connections" => PolicyChoice::LeastConnections,
-        "power_of_two" => PolicyChoice::PowerOfTwo,
-        "hash" => PolicyChoice::Hash(HashMethod::default()),
-        _ => PolicyChoice::Adaptive,
-    };
-    let key = matches!(policy, PolicyChoice::Hash(_)).then_some(HashKey::Source);
-    Some((policy, key))
-}
-
-fn hash(map: Fields<'_>) -> (PolicyChoice, Option<HashKey>) {
-    let key = hash_key(&map);
-    let method = match map.word("method") {
-        Some("rendezvous") => HashMethod::Rendezvous,
-        _ => HashMethod::Maglev,
-    };
-    map.done();
-    (
-        PolicyChoice::Hash(method),
-        Some(key.unwrap_or(HashKey::Source)),
-    )
-}
-
 /// The name of a field or cookie.
 pub(super) fn token(written: &Scalar) -> Result<String, String> {
     let text = written.value();
@@ -185,30 +145,6 @@ pub(super) fn token(written: &Scalar) -> Result<String, String> {
         return Err(format!("`{written}` is no name of a field or cookie"));
     }
     Ok(text.to_owned())
-}
-
-fn hash_key(fields: &Fields<'_>) -> Option<HashKey> {
-    let (reading, node) = (fields.reading, fields.get("key")?);
-    if matches!(node.value, Value::Map(_)) {
-        let map = reading.map(node, &HASH_KEY)?;
-        let named = |reading: &Reading, node: &Node| reading.parsed(node, "name", token);
-        let header = map.with("header", named);
-        let header = header.map(|name| HashKey::Header(name.to_ascii_lowercase().into()));
-        let cookie = map
-            .with("cookie", named)
-            .map(|name| HashKey::Cookie(name.into()));
-        if map.get("header").is_some() == map.get("cookie").is_some() {
-            let message = "a key is one of `{ header: name }` and `{ cookie: name }`";
-            reading.error(map.at, "key", message);
-        }
-        map.done();
-        return header.or(cookie);
-    }
-    Some(match fields.word("key")? {
-        "path" => HashKey::Path,
-        "uri" => HashKey::Uri,
-        _ => HashKey::Source,
-    })
 }
 
 fn breaker(fields: &Fields<'_>) -> Option<Option<BreakerSettings>> {
