@@ -24,11 +24,11 @@ pub const LONGEST: Duration = Duration::from_nanos((1 << (LEAST_EXPONENT + OCTAV
 /// A counter wraps after 4 294 967 296 records in one bucket (five days at 10 000 per second, all of one
 /// latency). [`Snapshot::since`] is exact as long as no more fall between its two snapshots.
 #[derive(Debug)]
-pub struct Histogram(Box<[AtomicU32]>);
+pub struct Histogram(Box<[AtomicU32; BUCKETS]>);
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self((0..BUCKETS).map(|_| AtomicU32::new(0)).collect())
+        Self(Box::new(std::array::from_fn(|_| AtomicU32::new(0))))
     }
 }
 

@@ -215,3 +215,28 @@ fn who_returns_warms_up_beside_its_own_tier_only() {
     stage.service.add(joins, stage.now).unwrap();
     assert!((ramp(&stage, "d") - 1.0).abs() < 0.01);
 }
+
+/// kOS K42, weighted round robin with priority: within the tier that serves, turns go exactly by weight, and the next one
+/// takes over by its own weights.
+#[test]
+fn turns_go_by_weight_within_the_tier_that_serves() {
+    let spec = |name: &str, weight: u32, tier: u16| {
+        let weight = Weight::new(weight).unwrap();
+        BackendSpec::new(name).weight(weight).tier(tier)
+    };
+    let backends = vec![
+        spec("a", 5, 0),
+        spec("b", 1, 0),
+        spec("c", 3, 1),
+        spec("d", 1, 1),
+    ];
+    let mut stage = Stage::of(plain(), backends);
+    let names = ["a", "b", "c", "d"];
+    assert_eq!(stage.serve(600, &[], &names), [500, 100, 0, 0]);
+    stage.mark("a", false);
+    assert_eq!(stage.serve(100, &[], &names), [0, 100, 0, 0]);
+    stage.mark("b", false);
+    assert_eq!(stage.serve(400, &[], &names), [0, 0, 300, 100]);
+    stage.mark("a", true);
+    assert_eq!(stage.serve(100, &[], &names), [100, 0, 0, 0]);
+}
