@@ -164,6 +164,13 @@ impl BackendSpec {
     pub fn tier(self, tier: u16) -> Self {
         Self { tier, ..self }
     }
+
+    /// The same with one more label, or another text for one that it has.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), text.into());
+        self
+    }
 }
 
 impl From<&str> for BackendSpec {

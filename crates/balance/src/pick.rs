@@ -186,7 +186,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     }
 
     /// The attempt begins only now: what the caller waited since the pick was taken is not held against the backend.
-    pub(crate) fn begins(&mut self, now: Instant) {
+    pub fn begins(&mut self, now: Instant) {
         self.at = now;
     }
 

@@ -27,6 +27,9 @@ use crate::time::Instant;
 /// A worker's own view.
 mod handle;
 
+/// Changes of several things as one.
+mod together;
+
 pub use handle::{Handle, Seat};
 
 /// How often a service wants its [`tick`](Service::tick).
