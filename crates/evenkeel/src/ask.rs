@@ -70,6 +70,15 @@ impl<'a> Ask<'a> {
         Self(self.0.subset(subset))
     }
 
+    /// What it names as tried, to go on from.
+    pub(crate) fn already_tried(&self) -> Tried {
+        *self.0.tried
+    }
+
+    pub(crate) fn class_id(&self) -> ClassId {
+        self.0.class
+    }
+
     #[inline]
     pub(crate) fn with_chance(&self, chance: u64) -> CoreAsk<'a> {
         CoreAsk { chance, ..self.0 }

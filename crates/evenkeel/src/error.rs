@@ -20,6 +20,8 @@ pub enum Error {
     NoRuntime,
     /// The ticker needs timers, and the tokio runtime of this thread was built without them.
     NoTimers,
+    /// As many listeners as a balancer may have: [`MOST_LISTENERS`](crate::events::MOST_LISTENERS).
+    TooManyListeners,
 }
 
 impl fmt::Display for Error {
@@ -32,6 +34,9 @@ impl fmt::Display for Error {
             Self::NoTimers => f.write_str(
                 "this tokio runtime has no timers: build it with enable_time() or enable_all()",
             ),
+            Self::TooManyListeners => {
+                f.write_str("1024 listeners are on already: take some off, or read the stream of events")
+            }
             Self::NoRuntime => f.write_str(
                 "no tokio runtime here: start the load balancer inside one, or call tick() every 100 ms",
             ),

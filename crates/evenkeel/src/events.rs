@@ -2,7 +2,8 @@
 //!
 //! Two channels: one of what happens to services, one that carries the exchanges too, so that the many events of
 //! exchanges crowd out nobody who did not ask for them. A subscriber that is too slow loses the oldest; what it lost
-//! is counted. Read next: `ticker`, which hears the core's wish for a prompt tick.
+//! is counted. Beside them, functions that are called at events of one name (`events/listeners.rs`). Read next:
+//! `ticker`, which hears the core's wish for a prompt tick.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,6 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use evenkeel_balance::event::{Event, EventKind, Listener};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, broadcast, watch};
+
+/// What a listener asks for.
+mod name;
+
+/// Functions that are called.
+mod listeners;
+
+pub use listeners::{MOST_LISTENERS, Subscription};
+pub use name::EventName;
+
+use listeners::Listeners;
 
 /// The most events that are kept for a slow subscriber.
 pub const MOST_KEPT: usize = 65_536;
@@ -21,6 +33,7 @@ pub(crate) struct Hub {
     services: broadcast::Sender<Event>,
     exchanges: broadcast::Sender<Event>,
     tally: Arc<Tally>,
+    listeners: Listeners,
     /// Rung when a service wants a tick before its time, and when the balancer is gone.
     pub(crate) bell: Arc<Notify>,
     /// Changes when a service or a member comes, goes or is configured anew: for the health checkers.
@@ -41,6 +54,7 @@ impl Hub {
             services: broadcast::Sender::new(kept),
             exchanges: broadcast::Sender::new(kept),
             tally: Arc::default(),
+            listeners: Listeners::default(),
             bell: Arc::default(),
             members: watch::Sender::default(),
         }
@@ -71,12 +85,13 @@ impl Hub {
                 // An error says that nobody listens any more.
                 let _ = self.exchanges.send(event.clone());
             }
-            if !is_exchange(&event.kind) {
+            if !EventName::of(&event.kind).is_of_exchanges() {
                 let _ = self.services.send(event.clone());
             }
             if moves_members(&event.kind) {
                 self.members.send_replace(());
             }
+            self.listeners.tell(event, &self.tally);
         }));
         drop(told);
     }
@@ -91,17 +106,6 @@ fn moves_members(kind: &EventKind) -> bool {
             | EventKind::BackendRemoved { .. }
             | EventKind::BackendUpdated { .. }
             | EventKind::SettingsChanged { .. }
-    )
-}
-
-fn is_exchange(kind: &EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::Picked { .. }
-            | EventKind::Refused { .. }
-            | EventKind::Answered { .. }
-            | EventKind::Finished { .. }
-            | EventKind::Abandoned { .. }
     )
 }
 

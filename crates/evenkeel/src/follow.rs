@@ -14,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::pick::Pick;
 
+/// HTTP bodies.
+#[cfg(feature = "tower")]
+mod body;
+
 /// A body, and the charge that ends with it. Made by [`Pick::follow`].
 ///
 /// Reads as the body does. The end of file finishes the attempt as completed, an error as broken, a drop before

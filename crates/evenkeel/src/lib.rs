@@ -32,6 +32,16 @@ pub mod pick;
 /// A charge that ends with a body.
 pub mod follow;
 
+/// One exchange over all its attempts.
+pub mod exchange;
+
+/// Services for tower: the pick follows the response.
+#[cfg(feature = "tower")]
+pub mod tower;
+
+/// What is counted, and what each number means.
+pub mod stats;
+
 /// What happens, for subscribers.
 pub mod events;
 
@@ -64,13 +74,16 @@ pub use balance::ask::{ClassId, Tried};
 pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
 pub use balance::event::{Event, EventKind};
 pub use balance::pick::Refusal;
+pub use balance::retry::Progress;
 pub use balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
 pub use balance::verdict::{Fault, Outcome, Verdict};
 pub use balancer::{BalancerSettings, LoadBalancer, WeakLoadBalancer};
 pub use error::Error;
-pub use events::Events;
+pub use events::{EventName, Events, Subscription};
+pub use exchange::{Exchange, ExchangeError, Failed, Failure, Target};
 pub use follow::Followed;
 pub use pick::Pick;
 pub use probe::{HttpCheck, HttpProbe, Probe, TcpProbe};
 pub use service::ServiceHandle;
+pub use stats::{BackendStats, ServiceStats};
 pub use sweep::{CheckerSettings, HealthChecker, Whom};

@@ -49,7 +49,14 @@ impl Pick {
         self.core.is_trial()
     }
 
-    /// Time since it was taken.
+    /// The attempt begins only now: what was waited since it was taken is not held against the backend. For who picks
+    /// before there is anything to send.
+    #[inline]
+    pub fn begins(&mut self) {
+        self.core.begins(self.clock.now());
+    }
+
+    /// Time since it was taken, or began.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.clock.now().since(self.core.at())

@@ -15,7 +15,7 @@ use evenkeel_balance::queue::Entry;
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
-use evenkeel_balance::snapshot::ServiceSnapshot;
+use evenkeel_balance::snapshot::{BackendSnapshot, ServiceSnapshot};
 use evenkeel_balance::time::Instant;
 
 use crate::ask::Ask;
@@ -23,6 +23,7 @@ use crate::balancer::Shared;
 use crate::error::Error;
 use crate::events::Ear;
 use crate::pick::Pick;
+use crate::stats::Counted;
 use crate::sweep::Checked;
 
 /// A service as the balancer knows it.
@@ -30,6 +31,7 @@ use crate::sweep::Checked;
 pub(crate) struct Registered {
     pub(crate) core: Service,
     pub(crate) ear: Arc<Ear>,
+    pub(crate) requests: Arc<Counted>,
     gone: AtomicBool,
 }
 
@@ -38,6 +40,7 @@ impl Registered {
         Self {
             core,
             ear,
+            requests: Arc::default(),
             gone: AtomicBool::new(false),
         }
     }
@@ -198,6 +201,39 @@ impl ServiceHandle {
         self.service.core.snapshot(self.shared.clock.now())
     }
 
+    /// One member at one moment, its status and all that is configured of it; none for a stranger. Cost: members.
+    #[must_use]
+    pub fn backend(&self, id: &str) -> Option<BackendSnapshot> {
+        let mut snapshot = self.snapshot();
+        let at = snapshot
+            .backends
+            .iter()
+            .position(|one| one.id.as_str() == id)?;
+        Some(snapshot.backends.swap_remove(at))
+    }
+
+    /// Those members that `which` holds of, by labels, tier or whatever is configured: for [`Ask::subset`]. Work it out when
+    /// members change rather than at each pick. Cost: members.
+    ///
+    /// ```
+    /// use evenkeel::{Ask, BackendSpec, LoadBalancer, ServiceSettings};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// let east = BackendSpec::new("a:80").label("region", "east");
+    /// let west = BackendSpec::new("b:80").label("region", "west");
+    /// balancer.register("api", ServiceSettings::default(), [east, west])?;
+    /// let service = balancer.service("api").expect("it was registered");
+    /// let west = service.backends_where(|spec| spec.labels.get("region").is_some_and(|region| region == "west"));
+    /// assert_eq!(service.select_with(&Ask::new().subset(&west))?.id().as_str(), "b:80");
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    #[must_use]
+    pub fn backends_where(&self, which: impl Fn(&BackendSpec) -> bool) -> Vec<BackendId> {
+        let members = self.snapshot().backends.into_iter();
+        let wanted = members.filter(|one| which(&one.spec));
+        wanted.map(|one| one.id).collect()
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> ServiceSettings {
@@ -212,6 +248,19 @@ impl ServiceHandle {
         let core = self.service.living()?;
         core.set_settings(settings, self.shared.clock.now());
         Ok(())
+    }
+
+    /// Changes some of the settings, and says what they are now. Nobody comes between: two who change different fields do
+    /// not undo each other. All state is kept; `classes` stays what it was. `change` must not call the service.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`].
+    pub fn update_settings(
+        &self,
+        change: impl FnOnce(&mut ServiceSettings),
+    ) -> Result<ServiceSettings, Error> {
+        let core = self.service.living()?;
+        Ok(core.update_settings(change, self.shared.clock.now()))
     }
 
     /// Makes exactly `backends` the members, in this order; who stays keeps its state. Cost: members, once.
@@ -270,6 +319,20 @@ impl ServiceHandle {
     pub fn set_weight(&self, backend: &str, weight: Weight) -> Result<(), Error> {
         let core = self.service.living()?;
         Ok(core.set_weight(&backend.into(), weight, self.shared.clock.now())?)
+    }
+
+    /// Gives several backends other weights, in one change that is published once; nothing changes on error.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] names the first that is no member; [`Error::UnknownService`].
+    pub fn set_weights<'a>(
+        &self,
+        weights: impl IntoIterator<Item = (&'a str, Weight)>,
+    ) -> Result<(), Error> {
+        let weights = weights.into_iter().map(|(id, weight)| (id.into(), weight));
+        let weights: Vec<(BackendId, Weight)> = weights.collect();
+        let core = self.service.living()?;
+        Ok(core.set_weights(&weights, self.shared.clock.now())?)
     }
 
     /// A verdict by hand, in force at once: `Some(false)` is held against checks and traffic, `Some(true)` believes

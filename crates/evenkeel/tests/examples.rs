@@ -55,6 +55,44 @@ fn healthy_goes_on_with_the_backend_that_lives() {
 }
 
 #[test]
+fn nearest_is_a_policy_of_the_programs_own() {
+    assert_eq!(
+        run("nearest"),
+        "to near\nto near\nto far\nto far\nto farther\nnear is down: to far\n"
+    );
+}
+
+#[test]
+fn hyper_client_follows_bodies_and_leaves_the_dead_alone() {
+    assert_eq!(
+        run("hyper_client"),
+        "/a: one\n\
+         /b: two\n\
+         two is dead: 5 of 12 failed\n\
+         requests: 14, failed: 5\n\
+         in flight: 0\n"
+    );
+}
+
+#[test]
+fn webhook_delivers_its_queue_and_keeps_what_it_cannot_deliver() {
+    assert_eq!(
+        run("webhook"),
+        r#"orders {"order":3}: refused, 6 wait already
+orders {"order":1}: delivered, attempts: 2
+orders {"order":2}: delivered, attempts: 2
+strangers {"hello":1}: dead, status 401 (not worth a retry), attempts: 1
+stock {"left":3}: dead, no answer in time (attempts_exhausted), attempts: 3
+orders {"order":"late"}: dead, expired
+billing {"invoice":7}: delivered, attempts: 2
+dead letters: 3
+verified by well: 2
+verified by busy: 1
+"#
+    );
+}
+
+#[test]
 fn the_readme_quotes_the_example_to_the_letter() {
     let block = include_str!("../../../README.md")
         .split("```rust\n")

@@ -1,0 +1,456 @@
+//! Owns the way of one exchange over its attempts: pick, attempt, learn, and again where the service's settings allow it.
+//!
+//! Sends nothing itself: what an attempt does is the caller's. Whether there is another attempt, and after which wait, is
+//! the core's [`retry`](evenkeel_balance::retry). Read next: `exchange/failure.rs`, what an error says.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use evenkeel_balance::ask::Tried;
+use evenkeel_balance::backend::BackendId;
+use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason};
+use evenkeel_balance::time::Instant;
+use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+
+use crate::ask::Ask;
+use crate::balancer::LoadBalancer;
+use crate::error::Error;
+use crate::follow::Followed;
+use crate::pick::Pick;
+use crate::service::ServiceHandle;
+
+/// What an error says.
+mod failure;
+
+pub use failure::{Failed, Failure};
+
+/// What one exchange asks for, over all its attempts. The default: any backend, not idempotent, no limit of time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exchange<'a> {
+    ask: Ask<'a>,
+    idempotent: bool,
+    deadline: Option<Duration>,
+    per_try: Option<Duration>,
+    wait: Option<Duration>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Any backend, not idempotent, no limit of time.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for a backend so. What it names as tried is never picked while another is left; the exchange adds its own.
+    #[must_use]
+    pub fn ask(self, ask: Ask<'a>) -> Self {
+        Self { ask, ..self }
+    }
+
+    /// Doing it twice is the same as once, so it may be made again after it was sent (RFC 9110 section 9.2.2). Without
+    /// this only attempts of which no byte was written are.
+    #[must_use]
+    pub fn idempotent(self) -> Self {
+        Self {
+            idempotent: true,
+            ..self
+        }
+    }
+
+    /// It ends after so long, waits and retries included: an attempt that runs then is dropped and counts as
+    /// [`Fault::Timeout`]. A retry that would not fit is not made.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..self
+        }
+    }
+
+    /// One attempt that has no result after so long is dropped and counts as [`Fault::Timeout`]; another may follow.
+    #[must_use]
+    pub fn per_try(self, per_try: Duration) -> Self {
+        Self {
+            per_try: Some(per_try),
+            ..self
+        }
+    }
+
+    /// Waits so long for room where the service is full and its settings have a `queue`.
+    #[must_use]
+    pub fn wait(self, wait: Duration) -> Self {
+        Self {
+            wait: Some(wait),
+            ..self
+        }
+    }
+}
+
+impl Exchange<'_> {
+    fn failed(
+        &self,
+        fault: Fault,
+        progress: Progress,
+        rest: Option<Duration>,
+        made: u32,
+    ) -> Attempt {
+        Attempt {
+            fault,
+            idempotent: self.idempotent,
+            progress,
+            // What is sent is the closure's to make again.
+            replayable: true,
+            reused: false,
+            made,
+            deadline_left: None,
+            expected: Duration::ZERO,
+            class: self.ask.class_id(),
+            untried: true,
+            rest,
+        }
+    }
+}
+
+/// Where one attempt goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The backend, by default its address. The text of [`Address::of`](crate::Address::of) for others stands in
+    /// [`ServiceHandle::backend`].
+    pub id: BackendId,
+    /// Which attempt of the exchange it is: 1 is the first.
+    pub attempt: u32,
+}
+
+/// Why an exchange brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeError<E> {
+    /// What ended it.
+    pub cause: Cause<E>,
+    /// Attempts made; 0 when nobody could be picked.
+    pub attempts: u32,
+    /// Where the last attempt went.
+    pub backend: Option<BackendId>,
+    /// Why there was no further attempt; none when none was made, or its error said nothing against the backend.
+    pub stopped: Option<Stopped>,
+}
+
+/// What ended an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause<E> {
+    /// There was nobody to send it to.
+    NoPick(Error),
+    /// The error of the last attempt.
+    Failed(E),
+    /// The last attempt had no result in its time, or in that of the exchange.
+    TimedOut,
+}
+
+/// Why there was no further attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It was not to be made.
+    Not(Reason),
+    /// It might have been made, by nobody.
+    NoPick(Error),
+}
+
+impl<E> ExchangeError<E> {
+    /// The error of the last attempt, if that is what ended it.
+    pub fn into_failed(self) -> Option<E> {
+        match self.cause {
+            Cause::Failed(error) => Some(error),
+            Cause::NoPick(_) | Cause::TimedOut => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ExchangeError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::NoPick(error) => return error.fmt(f),
+            Cause::Failed(error) => error.fmt(f)?,
+            Cause::TimedOut => f.write_str("no result in time")?,
+        }
+        write!(f, " (attempts: {}", self.attempts)?;
+        if let Some(backend) = &self.backend {
+            write!(f, ", the last by {backend}")?;
+        }
+        match &self.stopped {
+            Some(Stopped::Not(reason)) => write!(f, "; no other: {})", reason.word()),
+            Some(Stopped::NoPick(error)) => write!(f, "; no other: {error})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for ExchangeError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::NoPick(error) => Some(error),
+            Cause::Failed(error) => Some(error),
+            Cause::TimedOut => None,
+        }
+    }
+}
+
+impl ServiceHandle {
+    /// Runs one exchange: picks a backend and calls `attempt` with it, again on another where the service's
+    /// [`retry`](evenkeel_balance::settings::ServiceSettings::retry) settings and budget allow it. Backends that were
+    /// tried come last. The wait before a retry doubles from `backoff_base` up to `backoff_max`, with full jitter; the
+    /// first retry on an untried backend does not wait.
+    ///
+    /// `Ok` ends the charge: for results that are whole. Where a body follows, [`exchange_followed`](Self::exchange_followed).
+    /// What `Err` says of the backend is the error's word ([`Failed`]). A future that is dropped, or an attempt that
+    /// panics, gives charge and retry back and holds nothing against anybody. Needs a tokio runtime with timers where it
+    /// waits: for a retry, a limit of time, or room.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use evenkeel::{Exchange, Fault, LoadBalancer, ServiceSettings};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
+    /// let service = balancer.service("api").expect("it was registered");
+    /// let answer = service
+    ///     .exchange(&Exchange::new(), async |to| match to.attempt {
+    ///         1 => Err(Fault::Connect),
+    ///         _ => Ok(format!("from {}", to.id)),
+    ///     })
+    ///     .await?;
+    /// assert!(answer.starts_with("from "));
+    /// assert_eq!(service.stats().requests.succeeded, 1);
+    /// assert_eq!(service.stats().attempts.picked, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ExchangeError`]: nobody to pick, the last attempt's own error, or no result in time.
+    pub async fn exchange<T, E, F>(
+        &self,
+        terms: &Exchange<'_>,
+        attempt: impl FnMut(Target) -> F,
+    ) -> Result<T, ExchangeError<E>>
+    where
+        E: Failed,
+        F: Future<Output = Result<T, E>>,
+    {
+        let answered = self.exchange_followed(terms, attempt).await?;
+        Ok(answered.finish(Outcome::Completed))
+    }
+
+    /// The same for results that go on: `Ok` is the response head, and the charge is held until the [`Followed`] is read
+    /// to its end, finished or dropped. A body that breaks counts against its backend; the exchange has succeeded.
+    ///
+    /// # Errors
+    /// As [`exchange`](Self::exchange).
+    pub async fn exchange_followed<T, E, F>(
+        &self,
+        terms: &Exchange<'_>,
+        attempt: impl FnMut(Target) -> F,
+    ) -> Result<Followed<T>, ExchangeError<E>>
+    where
+        E: Failed,
+        F: Future<Output = Result<T, E>>,
+    {
+        let counted = self.service.requests.begin(self.shared.clock);
+        let result = self.attempts(terms, attempt).await;
+        counted.end(result.is_ok());
+        result
+    }
+
+    async fn attempts<T, E, F>(
+        &self,
+        terms: &Exchange<'_>,
+        mut attempt: impl FnMut(Target) -> F,
+    ) -> Result<Followed<T>, ExchangeError<E>>
+    where
+        E: Failed,
+        F: Future<Output = Result<T, E>>,
+    {
+        let clock = self.shared.clock;
+        let until = terms.deadline.map(|deadline| clock.now() + deadline);
+        let mut tried = terms.ask.already_tried();
+        let mut made = 0;
+        let mut pick = self.pick_for(terms, &tried, until).await.map_err(no_pick)?;
+        loop {
+            made += 1;
+            tried.insert(pick.backend());
+            let target = Target {
+                id: pick.id().clone(),
+                attempt: made,
+            };
+            let left = until.map(|until| until.since(clock.now()));
+            let limit = shorter(terms.per_try, left);
+            pick.begins();
+            let cause = match within(limit, attempt(target)).await {
+                Some(Ok(value)) => {
+                    pick.answered(Verdict::Success);
+                    return Ok(pick.follow(value));
+                }
+                Some(Err(error)) => Cause::Failed(error),
+                None => Cause::TimedOut,
+            };
+            let (verdict, progress, rest) = said(&cause);
+            let backend = pick.id().clone();
+            pick.answered(verdict);
+            let stopped = match verdict {
+                Verdict::Failure(fault) => {
+                    pick.failed(fault);
+                    let failed = terms.failed(fault, progress, rest, made);
+                    match self.again(failed, terms, &mut tried, until).await {
+                        Ok(next) => {
+                            pick = next;
+                            continue;
+                        }
+                        Err(stopped) => Some(stopped),
+                    }
+                }
+                Verdict::Success | Verdict::Neutral => {
+                    pick.finish(Outcome::Completed);
+                    None
+                }
+            };
+            return Err(ExchangeError {
+                cause,
+                attempts: made,
+                backend: Some(backend),
+                stopped,
+            });
+        }
+    }
+
+    /// Waits as the core says, and picks for the next attempt: one that was not tried, if there is any; when all were, a
+    /// new round begins, in which the last one comes last.
+    async fn again(
+        &self,
+        mut failed: Attempt,
+        terms: &Exchange<'_>,
+        tried: &mut Tried,
+        until: Option<Instant>,
+    ) -> Result<Pick, Stopped> {
+        let clock = self.shared.clock;
+        let mut waited = Duration::ZERO;
+        loop {
+            failed.deadline_left = until.map(|until| until.since(clock.now()));
+            let after = match self.retry(&failed).map_err(Stopped::NoPick)? {
+                Decision::Again { after } => after,
+                Decision::No(reason) => return Err(Stopped::Not(reason)),
+            };
+            let granted = Granted(Some(self));
+            // Who waits holds no charge: a backend that is picked before the wait may be down when it is over.
+            let rest = after.saturating_sub(waited);
+            if !rest.is_zero() {
+                tokio::time::sleep(rest).await;
+            }
+            waited = waited.max(after);
+            let picked = if failed.untried {
+                self.select_with(&terms.ask.tried(tried))
+            } else {
+                tried.keep_last();
+                let other = self.select_with(&terms.ask.tried(tried)).ok();
+                *tried = Tried::default();
+                match other {
+                    Some(other) => Ok(other),
+                    None => self.pick_for(terms, tried, until).await,
+                }
+            };
+            match picked {
+                Ok(pick) => {
+                    granted.made();
+                    return Ok(pick);
+                }
+                // Others cannot be picked; those that were tried may be asked again.
+                Err(_) if std::mem::take(&mut failed.untried) => {}
+                Err(error) => return Err(Stopped::NoPick(error)),
+            }
+        }
+    }
+
+    async fn pick_for(
+        &self,
+        terms: &Exchange<'_>,
+        tried: &Tried,
+        until: Option<Instant>,
+    ) -> Result<Pick, Error> {
+        let ask = terms.ask.tried(tried);
+        let left = until.map(|until| until.since(self.shared.clock.now()));
+        match terms.wait {
+            Some(wait) => {
+                let within = left.map_or(wait, |left| left.min(wait));
+                self.acquire_with(&ask, within).await
+            }
+            None => self.select_with(&ask),
+        }
+    }
+}
+
+impl LoadBalancer {
+    /// As [`ServiceHandle::exchange`].
+    ///
+    /// # Errors
+    /// As there; [`Cause::NoPick`] also for an unknown service.
+    pub async fn exchange<T, E, F>(
+        &self,
+        service: &str,
+        terms: &Exchange<'_>,
+        attempt: impl FnMut(Target) -> F,
+    ) -> Result<T, ExchangeError<E>>
+    where
+        E: Failed,
+        F: Future<Output = Result<T, E>>,
+    {
+        let known = self.service(service);
+        let known = known.ok_or_else(|| no_pick(Error::UnknownService(service.into())))?;
+        known.exchange(terms, attempt).await
+    }
+}
+
+/// A retry that was granted: given back unless it is made.
+struct Granted<'a>(Option<&'a ServiceHandle>);
+
+impl Granted<'_> {
+    fn made(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        if let Some(service) = self.0 {
+            service.retry_not_made();
+        }
+    }
+}
+
+fn no_pick<E>(error: Error) -> ExchangeError<E> {
+    ExchangeError {
+        cause: Cause::NoPick(error),
+        attempts: 0,
+        backend: None,
+        stopped: None,
+    }
+}
+
+/// What is held against the backend, how far it got, and the rest that it asks for.
+fn said<E: Failed>(cause: &Cause<E>) -> (Verdict, Progress, Option<Duration>) {
+    match cause {
+        Cause::Failed(error) => (error.verdict(), error.progress(), error.rest()),
+        Cause::TimedOut | Cause::NoPick(_) => {
+            (Verdict::Failure(Fault::Timeout), Progress::Sent, None)
+        }
+    }
+}
+
+fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+/// The result, or none when its time is over first.
+async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
+    }
+}

@@ -1,0 +1,173 @@
+//! Owns what an error says: of the backend, and of whether the attempt may be made again.
+//!
+//! Never decides whether it is: the service's retry settings do.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use evenkeel_balance::retry::Progress;
+use evenkeel_balance::verdict::{Fault, Verdict};
+
+/// What the error of an attempt says. Implement it for the errors of your client, or wrap them in [`Failure`].
+///
+/// ```
+/// use evenkeel::{Failed, Fault, Progress, Verdict};
+///
+/// enum Broken { NoConnection, Status(u16) }
+///
+/// impl Failed for Broken {
+///     fn verdict(&self) -> Verdict {
+///         match self {
+///             Self::NoConnection => Verdict::Failure(Fault::Connect),
+///             Self::Status(status @ 500..) => Verdict::Failure(Fault::Status(*status)),
+///             // What the client did wrong says nothing of the backend.
+///             Self::Status(_) => Verdict::Neutral,
+///         }
+///     }
+///     fn progress(&self) -> Progress {
+///         match self {
+///             Self::NoConnection => Progress::Unsent,
+///             Self::Status(_) => Progress::Sent,
+///         }
+///     }
+/// }
+/// # let _ = Broken::Status(404).rest();
+/// ```
+pub trait Failed {
+    /// What is held against the backend. Only a [`Verdict::Failure`] is ever tried again.
+    fn verdict(&self) -> Verdict;
+
+    /// How far the attempt got. By default the request was sent: only what is idempotent is then tried again.
+    fn progress(&self) -> Progress {
+        Progress::Sent
+    }
+
+    /// How long the backend asked to be left alone (`Retry-After`), whatever went wrong. It is honoured when the same
+    /// backend is tried again; another owes it nothing.
+    fn rest(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// The bare fault: nothing of the request was sent where no connection came about.
+impl Failed for Fault {
+    fn verdict(&self) -> Verdict {
+        Verdict::Failure(*self)
+    }
+
+    fn progress(&self) -> Progress {
+        match self {
+            Self::Connect => Progress::Unsent,
+            _ => Progress::Sent,
+        }
+    }
+}
+
+/// By its kind: refused, unreachable and a socket that is not there are [`Fault::Connect`] and unsent, `TimedOut` is
+/// [`Fault::Timeout`], `InvalidData` is [`Fault::Protocol`], anything else [`Fault::Reset`].
+impl Failed for io::Error {
+    fn verdict(&self) -> Verdict {
+        Verdict::Failure(match self.kind() {
+            kind if never_connected(kind) => Fault::Connect,
+            io::ErrorKind::TimedOut => Fault::Timeout,
+            io::ErrorKind::InvalidData => Fault::Protocol,
+            _ => Fault::Reset,
+        })
+    }
+
+    fn progress(&self) -> Progress {
+        if never_connected(self.kind()) {
+            Progress::Unsent
+        } else {
+            Progress::Sent
+        }
+    }
+}
+
+fn never_connected(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::NotFound
+    )
+}
+
+/// An error of any kind with what it says, for those whose type is somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure<E> {
+    /// What went wrong.
+    pub error: E,
+    verdict: Verdict,
+    progress: Progress,
+    rest: Option<Duration>,
+}
+
+impl<E> Failure<E> {
+    /// A fault of the backend; the request was sent, but with [`Fault::Connect`].
+    pub fn new(fault: Fault, error: E) -> Self {
+        Self {
+            error,
+            verdict: fault.verdict(),
+            progress: fault.progress(),
+            rest: None,
+        }
+    }
+
+    /// Nobody's fault, or the caller's own: nothing is held against the backend and nothing is tried again.
+    pub fn neutral(error: E) -> Self {
+        Self {
+            error,
+            verdict: Verdict::Neutral,
+            progress: Progress::Sent,
+            rest: None,
+        }
+    }
+
+    /// The same, but no byte of the request was written: it may be sent again even if it must not be done twice.
+    #[must_use]
+    pub fn unsent(self) -> Self {
+        Self {
+            progress: Progress::Unsent,
+            ..self
+        }
+    }
+
+    /// The same, and the backend asks to be left alone for so long.
+    #[must_use]
+    pub fn rest(self, rest: Duration) -> Self {
+        Self {
+            rest: Some(rest),
+            ..self
+        }
+    }
+}
+
+impl<E> Failed for Failure<E> {
+    fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.rest
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}

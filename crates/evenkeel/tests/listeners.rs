@@ -1,0 +1,177 @@
+//! Functions at events of one name: on, once, off; what one does wrong harms nobody.
+
+#![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use evenkeel::events::MOST_LISTENERS;
+use evenkeel::{Error, Event, EventKind, EventName, LoadBalancer, ServiceSettings};
+
+fn balancer() -> LoadBalancer {
+    let balancer = LoadBalancer::new();
+    let settings = ServiceSettings::default();
+    balancer.register("api", settings, ["a:80"]).unwrap();
+    balancer
+}
+
+/// Counts its calls.
+fn counter() -> (Arc<AtomicUsize>, impl Fn(&Event) + Send + Sync + 'static) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counts = calls.clone();
+    let count = move |_: &Event| {
+        counts.fetch_add(1, Ordering::Relaxed);
+    };
+    (calls, count)
+}
+
+#[test]
+fn each_event_of_its_name_is_heard_until_it_is_off() {
+    let balancer = balancer();
+    let (calls, count) = counter();
+    let added = balancer.on(EventName::BackendAdded, count).unwrap();
+    assert_eq!(
+        (added.name(), added.is_on()),
+        (EventName::BackendAdded, true)
+    );
+    balancer.add_backend("api", "b:80").unwrap();
+    balancer.remove_backend("api", "b:80").unwrap();
+    balancer.add_backend("api", "c:80").unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    added.off();
+    balancer.add_backend("api", "d:80").unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    // What it held is gone with it.
+    assert_eq!(Arc::strong_count(&calls), 1);
+}
+
+/// Theirs cannot take off a listener that was to be called once.
+#[test]
+fn once_is_heard_once_and_can_be_taken_off_before() {
+    let balancer = balancer();
+    let (calls, count) = counter();
+    let once = balancer.once(EventName::BackendAdded, count).unwrap();
+    let (never, count) = counter();
+    let off = balancer.once(EventName::BackendAdded, count).unwrap();
+    off.off();
+    balancer.add_backend("api", "b:80").unwrap();
+    balancer.add_backend("api", "c:80").unwrap();
+    assert_eq!(
+        (calls.load(Ordering::Relaxed), never.load(Ordering::Relaxed)),
+        (1, 0)
+    );
+    assert!(!once.is_on());
+}
+
+#[test]
+fn the_same_function_twice_is_called_twice_and_each_is_taken_off_alone() {
+    let balancer = balancer();
+    let (calls, count) = counter();
+    let count = Arc::new(count);
+    let [one, two] = [(); 2].map(|()| {
+        let count = count.clone();
+        balancer
+            .on(EventName::BackendAdded, move |event| count(event))
+            .unwrap()
+    });
+    balancer.add_backend("api", "b:80").unwrap();
+    drop(one);
+    balancer.add_backend("api", "c:80").unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+    two.forever();
+    balancer.add_backend("api", "d:80").unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 4);
+    assert_eq!(balancer.off_all(Some(EventName::Drained)), 0);
+    assert_eq!(balancer.off_all(None), 1);
+    balancer.add_backend("api", "e:80").unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 4);
+}
+
+/// Theirs aborts the call of the balancer.
+#[test]
+fn one_that_panics_harms_neither_the_call_nor_the_other_listeners() {
+    let balancer = balancer();
+    let panics = balancer
+        .on(EventName::BackendAdded, |_| panic!("a listener panics"))
+        .unwrap();
+    let once = balancer
+        .once(EventName::BackendAdded, |_| panic!("another"))
+        .unwrap();
+    let (calls, count) = counter();
+    let hears = balancer.on(EventName::BackendAdded, count).unwrap();
+    for backend in ["b:80", "c:80"] {
+        balancer.add_backend("api", backend).unwrap();
+    }
+    assert_eq!(
+        (
+            calls.load(Ordering::Relaxed),
+            panics.panics(),
+            once.panics()
+        ),
+        (2, 2, 1)
+    );
+    assert!(panics.is_on() && hears.is_on() && !once.is_on());
+    assert_eq!(balancer.backend_count("api"), 3);
+}
+
+#[test]
+fn a_listener_may_change_the_balancer_and_take_itself_off() {
+    let balancer = balancer();
+    let own = Arc::new(Mutex::new(None));
+    let (weak, slot) = (balancer.downgrade(), own.clone());
+    let drain = balancer.on(EventName::BackendAdded, move |event| {
+        let EventKind::BackendAdded { backend, .. } = &event.kind else {
+            panic!("another event than was asked for: {event:?}");
+        };
+        let balancer = weak.upgrade().unwrap();
+        balancer.remove_backend("api", backend.as_str()).unwrap();
+        drop(slot.lock().unwrap().take());
+    });
+    *own.lock().unwrap() = Some(drain.unwrap());
+    balancer.add_backend("api", "b:80").unwrap();
+    assert_eq!(balancer.backend_count("api"), 1);
+    balancer.add_backend("api", "c:80").unwrap();
+    assert_eq!(balancer.backend_count("api"), 2);
+}
+
+#[test]
+fn events_of_attempts_are_told_while_one_listener_wants_them() {
+    let balancer = balancer();
+    let (calls, count) = counter();
+    let picked = balancer.on(EventName::Picked, count).unwrap();
+    balancer.select("api").unwrap().succeeded();
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    let (once, count) = counter();
+    balancer.once(EventName::Finished, count).unwrap().forever();
+    balancer.select("api").unwrap().succeeded();
+    balancer.select("api").unwrap().succeeded();
+    assert_eq!(
+        (calls.load(Ordering::Relaxed), once.load(Ordering::Relaxed)),
+        (3, 1)
+    );
+    picked.off();
+    let mut exchanges = balancer.subscribe_exchanges();
+    drop(balancer.select("api").unwrap());
+    assert!(exchanges.try_recv().is_ok());
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn there_are_at_most_so_many() {
+    let balancer = balancer();
+    let on = || balancer.on(EventName::Drained, |_| ());
+    let all: Vec<_> = (0..MOST_LISTENERS).map(|_| on().unwrap()).collect();
+    assert_eq!(on().unwrap_err(), Error::TooManyListeners);
+    drop(all);
+    assert!(on().is_ok());
+}
+
+#[test]
+fn a_subscription_keeps_nothing_alive() {
+    let balancer = balancer();
+    let weak = balancer.downgrade();
+    let on = balancer.on(EventName::Drained, |_| ()).unwrap();
+    drop(balancer);
+    assert!(weak.upgrade().is_none());
+    drop(on);
+}

@@ -1,0 +1,410 @@
+//! The tower service: readiness that is true, a charge that follows the response, and nothing kept of who left.
+
+#![cfg(feature = "tower")]
+#![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn, ready};
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use evenkeel::balance::backend::Counts;
+use evenkeel::balance::hashing;
+use evenkeel::balance::settings::HashMethod;
+use evenkeel::tower::{Balance, BalanceLayer, CallError, Http};
+use evenkeel::{
+    BackendSpec, Error, LoadBalancer, Outcome, PolicyChoice, QueueSettings, Refusal, ServiceHandle,
+    ServiceSettings,
+};
+use http::Response;
+use http_body_util::{BodyExt, Full};
+use tower_layer::Layer;
+use tower_service::Service;
+
+fn service(backends: &[&str], change: impl FnOnce(&mut ServiceSettings)) -> ServiceHandle {
+    let balancer = LoadBalancer::new();
+    let mut settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin);
+    change(&mut settings);
+    let backends = backends.iter().copied();
+    balancer.register("api", settings, backends).unwrap();
+    balancer.service("api").unwrap()
+}
+
+fn counts(service: &ServiceHandle, id: &str) -> Counts {
+    service.backend(id).unwrap().counts
+}
+
+/// Says its name. Ready when it was told so, broken while it is told so.
+#[derive(Clone)]
+struct Echo {
+    id: String,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    shut: AtomicBool,
+    broken: AtomicBool,
+    hangs: AtomicBool,
+    made: AtomicUsize,
+}
+
+impl Service<u64> for Echo {
+    type Response = String;
+    type Error = &'static str;
+    type Future = Pin<Box<dyn Future<Output = Result<String, &'static str>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        if self.gate.broken.load(Ordering::Relaxed) {
+            return Poll::Ready(Err("no connection"));
+        }
+        match self.gate.shut.load(Ordering::Relaxed) {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        let id = self.id.clone();
+        let hangs = self.gate.hangs.load(Ordering::Relaxed);
+        Box::pin(async move {
+            if hangs {
+                pending::<()>().await;
+            }
+            match request {
+                0 => Err("asked for nothing"),
+                _ => Ok(id),
+            }
+        })
+    }
+}
+
+type Gates = Arc<Mutex<HashMap<String, Arc<Gate>>>>;
+
+/// Makes an echo of each backend, and what opens and shuts it.
+fn echoes() -> (Gates, impl Fn(&BackendSpec) -> Echo + Clone) {
+    let gates = Gates::default();
+    let all = gates.clone();
+    let make = move |spec: &BackendSpec| {
+        let id = spec.id.to_string();
+        let gate = all.lock().unwrap().entry(id.clone()).or_default().clone();
+        gate.made.fetch_add(1, Ordering::Relaxed);
+        Echo { id, gate }
+    };
+    (gates, make)
+}
+
+fn gate(gates: &Gates, id: &str) -> Arc<Gate> {
+    gates
+        .lock()
+        .unwrap()
+        .entry(id.to_owned())
+        .or_default()
+        .clone()
+}
+
+async fn call<S: Service<Req>, Req>(
+    balance: &mut S,
+    request: Req,
+) -> Result<S::Response, S::Error> {
+    poll_fn(|cx| balance.poll_ready(cx)).await?;
+    balance.call(request).await
+}
+
+/// Whether it is ready now.
+fn is_ready<S: Service<u64>>(balance: &mut S) -> bool {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    matches!(balance.poll_ready(&mut cx), Poll::Ready(Ok(())))
+}
+
+#[tokio::test]
+async fn calls_are_balanced_over_inner_services_made_once_each() {
+    let service = service(&["a", "b"], |_| ());
+    let (gates, make) = echoes();
+    let mut balance = BalanceLayer::new(service.clone()).layer(make);
+    let mut went = Vec::new();
+    for _ in 0..4 {
+        let mut clone = balance.clone();
+        went.push(call(&mut clone, 1).await.unwrap());
+    }
+    went.sort();
+    assert_eq!(went, ["a", "a", "b", "b"]);
+    assert_eq!(
+        call(&mut balance, 0).await,
+        Err(CallError::Inner("asked for nothing"))
+    );
+    for id in ["a", "b"] {
+        assert_eq!(gate(&gates, id).made.load(Ordering::Relaxed), 1);
+        assert_eq!(counts(&service, id).in_flight, 0);
+    }
+    let stats = service.stats();
+    assert_eq!((stats.requests.succeeded, stats.requests.failed), (4, 1));
+    assert_eq!((stats.attempts.succeeded, stats.attempts.failed), (4, 1));
+}
+
+#[tokio::test]
+async fn ready_is_a_charge_and_a_ready_inner_service() {
+    let service = service(&["a"], |_| ());
+    let (gates, make) = echoes();
+    gate(&gates, "a").shut.store(true, Ordering::Relaxed);
+    let mut balance = Balance::new(service.clone(), make);
+    assert!(!is_ready(&mut balance));
+    assert_eq!(counts(&service, "a").in_flight, 1);
+    gate(&gates, "a").shut.store(false, Ordering::Relaxed);
+    assert!(is_ready(&mut balance) && is_ready(&mut balance));
+    assert_eq!(counts(&service, "a").in_flight, 1);
+    // A clone holds nothing; what is dropped ready gives back what it holds.
+    let clone = balance.clone();
+    drop(balance);
+    assert_eq!(
+        (
+            counts(&service, "a").in_flight,
+            counts(&service, "a").failed
+        ),
+        (0, 0)
+    );
+    drop(clone);
+}
+
+#[tokio::test]
+async fn readiness_waits_in_the_queue_of_a_full_service() {
+    let service = service(&["a"], |settings| {
+        settings.max_in_flight = NonZeroU32::new(1);
+        settings.queue = Some(QueueSettings::default());
+    });
+    let mut balance = Balance::new(service.clone(), echoes().1);
+    let held = service.select().unwrap();
+    assert!(!is_ready(&mut balance));
+    let waits = tokio::spawn(async move { call(&mut balance, 1).await });
+    tokio::task::yield_now().await;
+    assert_eq!(service.snapshot().queue.waiting, 1);
+    held.succeeded();
+    assert_eq!(waits.await.unwrap(), Ok("a".to_owned()));
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_answer_of_the_call_and_never_the_end_of_the_service() {
+    let service = service(&["a"], |settings| {
+        settings.max_in_flight = NonZeroU32::new(1);
+    });
+    let mut balance = Balance::new(service.clone(), echoes().1);
+    let held = service.select().unwrap();
+    let full = call(&mut balance, 1).await;
+    assert_eq!(
+        full,
+        Err(CallError::NoPick(Error::Refused(Refusal::AllFull)))
+    );
+    held.succeeded();
+    assert_eq!(call(&mut balance, 1).await, Ok("a".to_owned()));
+    assert_eq!(service.stats().requests.failed, 1);
+}
+
+#[tokio::test]
+async fn an_inner_service_that_breaks_is_made_anew_and_another_is_asked() {
+    let service = service(&["a", "b"], |settings| settings.breaker = None);
+    let (gates, make) = echoes();
+    gate(&gates, "a").broken.store(true, Ordering::Relaxed);
+    let mut balance = Balance::new(service.clone(), make);
+    for _ in 0..4 {
+        assert_eq!(call(&mut balance, 1).await, Ok("b".to_owned()));
+    }
+    assert_eq!(
+        (
+            counts(&service, "a").failed,
+            counts(&service, "a").in_flight
+        ),
+        (4, 0)
+    );
+    gate(&gates, "b").broken.store(true, Ordering::Relaxed);
+    let none = call(&mut balance, 1).await;
+    assert_eq!(
+        none,
+        Err(CallError::NoPick(Error::Refused(Refusal::AllTried)))
+    );
+    gate(&gates, "a").broken.store(false, Ordering::Relaxed);
+    assert_eq!(call(&mut balance, 1).await, Ok("a".to_owned()));
+    assert!(gate(&gates, "a").made.load(Ordering::Relaxed) > 1);
+}
+
+#[tokio::test]
+async fn a_dropped_call_gives_its_charge_back_and_blames_nobody() {
+    let service = service(&["a"], |_| ());
+    let (gates, make) = echoes();
+    gate(&gates, "a").hangs.store(true, Ordering::Relaxed);
+    let mut balance = Balance::new(service.clone(), make);
+    poll_fn(|cx| Service::<u64>::poll_ready(&mut balance, cx))
+        .await
+        .unwrap();
+    let mut under_way = balance.call(1);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(Pin::new(&mut under_way).poll(&mut cx).is_pending());
+    assert_eq!(counts(&service, "a").in_flight, 1);
+    assert_eq!(service.stats().requests.under_way, 1);
+    drop(under_way);
+    let counts = counts(&service, "a");
+    assert_eq!(
+        (counts.in_flight, counts.abandoned, counts.failed),
+        (0, 1, 0)
+    );
+    assert_eq!(service.stats().requests.left, 1);
+}
+
+#[tokio::test]
+async fn keyed_calls_go_where_their_key_belongs() {
+    let service = service(&["a", "b", "c"], |settings| {
+        settings.policy = PolicyChoice::Hash(HashMethod::Maglev);
+    });
+    let by = |request: &u64| hashing::key(&request.to_le_bytes());
+    let mut balance = Balance::new(service.clone(), echoes().1).keyed(by);
+    let mut all = HashMap::new();
+    for request in 1..60 {
+        let first = call(&mut balance, request).await.unwrap();
+        assert_eq!(call(&mut balance, request).await.unwrap(), first);
+        *all.entry(first).or_insert(0) += 1;
+    }
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(service.stats().attempts.in_flight, 0);
+}
+
+#[tokio::test]
+async fn members_that_leave_or_move_are_made_anew() {
+    let service = service(&["a"], |_| ());
+    let (gates, make) = echoes();
+    let mut balance = Balance::new(service.clone(), make);
+    let made = |id: &str| gate(&gates, id).made.load(Ordering::Relaxed);
+    call(&mut balance, 1).await.unwrap();
+    service
+        .set_weights([("a", evenkeel::Weight::new(5).unwrap())])
+        .unwrap();
+    call(&mut balance, 1).await.unwrap();
+    assert_eq!(made("a"), 1);
+    service
+        .update_backend(BackendSpec::new("a").label("address", "10.0.0.9:80"))
+        .unwrap();
+    call(&mut balance, 1).await.unwrap();
+    assert_eq!(made("a"), 2);
+    service.update_backends(["b"]).unwrap();
+    assert_eq!(call(&mut balance, 1).await.unwrap(), "b");
+    service.update_backends(["a"]).unwrap();
+    call(&mut balance, 1).await.unwrap();
+    assert_eq!(made("a"), 3);
+}
+
+/// Answers with this status and body.
+#[derive(Clone)]
+struct Web(u16);
+
+/// Two frames, of which the second may be an error.
+mod frames {
+    use super::*;
+    use http_body::Frame;
+
+    pub(crate) struct Frames(pub(crate) Vec<Result<Frame<Bytes>, &'static str>>);
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            Poll::Ready(self.0.pop())
+        }
+    }
+}
+
+impl Service<u64> for Web {
+    type Response = Response<frames::Frames>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, breaks: u64) -> Self::Future {
+        let data = || Ok(http_body::Frame::data(Bytes::from_static(b"x")));
+        let last = if breaks == 2 { Err("cut") } else { data() };
+        let body = frames::Frames(vec![last, data()]);
+        ready(Ok(Response::builder().status(self.0).body(body).unwrap()))
+    }
+}
+
+/// What one answer of this status teaches: succeeded, failed, by the head alone and after the body.
+async fn check(status: u16, request: u64, head: (u64, u64), body: (u64, u64)) {
+    let service = service(&["a"], |_| ());
+    let mut balance = Balance::new(service.clone(), move |_| Web(status)).reading(Http);
+    let response = call(&mut balance, request).await.unwrap();
+    assert_eq!(response.status(), status);
+    let learned = || {
+        let counts = counts(&service, "a");
+        (counts.succeeded, counts.failed)
+    };
+    assert_eq!(
+        (learned(), counts(&service, "a").in_flight),
+        (head, 1),
+        "{status}"
+    );
+    drop(
+        response
+            .into_body()
+            .collect()
+            .await
+            .map(|all| all.to_bytes()),
+    );
+    let counts = counts(&service, "a");
+    assert_eq!(
+        (learned(), counts.in_flight, counts.finished),
+        (body, 0, 1),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn http_answers_teach_by_status_and_hold_the_charge_to_the_last_frame() {
+    check(200, 1, (1, 0), (1, 0)).await;
+    check(404, 1, (0, 0), (0, 0)).await;
+    check(500, 1, (0, 1), (0, 1)).await;
+    check(501, 1, (0, 0), (0, 0)).await;
+    check(503, 1, (0, 1), (0, 1)).await;
+    check(200, 2, (1, 0), (1, 1)).await;
+}
+
+#[tokio::test]
+async fn a_body_that_says_its_end_needs_no_further_poll() {
+    let service = service(&["a"], |_| ());
+    let pick = || service.select().unwrap();
+    let mut body = pick().follow(Full::new(Bytes::from_static(b"whole")));
+    let frame = body.frame().await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), "whole");
+    assert!(body.pick().is_none());
+    let held = pick().follow(Full::new(Bytes::from_static(b"x")));
+    assert_eq!(counts(&service, "a").in_flight, 1);
+    held.finish(Outcome::Completed);
+
+    // An empty body is never polled by who looks before.
+    #[derive(Clone)]
+    struct Empty;
+    impl Service<u64> for Empty {
+        type Response = Response<Full<Bytes>>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: u64) -> Self::Future {
+            ready(Ok(Response::new(Full::default())))
+        }
+    }
+    let mut balance = Balance::new(service.clone(), |_: &BackendSpec| Empty).reading(Http);
+    let response = call(&mut balance, 1).await.unwrap();
+    assert_eq!(counts(&service, "a").in_flight, 0);
+    drop(response);
+    assert_eq!(counts(&service, "a").finished, 3);
+}
