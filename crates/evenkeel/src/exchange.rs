@@ -87,13 +87,21 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// Attempts of an exchange so far.
+#[derive(Clone, Copy, Default)]
+struct Made {
+    attempts: u32,
+    /// Those of them that reached nobody, and do not count.
+    excused: u32,
+}
+
 impl Exchange<'_> {
     fn failed(
         &self,
         fault: Fault,
         progress: Progress,
         rest: Option<Duration>,
-        made: u32,
+        made: Made,
     ) -> Attempt {
         Attempt {
             fault,
@@ -102,7 +110,8 @@ impl Exchange<'_> {
             // What is sent is the closure's to make again.
             replayable: true,
             reused: false,
-            made,
+            made: made.attempts,
+            excused: made.excused,
             deadline_left: None,
             expected: Duration::ZERO,
             class: self.ask.class_id(),
@@ -272,14 +281,14 @@ impl ServiceHandle {
         let clock = self.shared.clock;
         let until = terms.deadline.map(|deadline| clock.now() + deadline);
         let mut tried = terms.ask.already_tried();
-        let mut made = 0;
+        let mut made = Made::default();
         let mut pick = self.pick_for(terms, &tried, until).await.map_err(no_pick)?;
         loop {
-            made += 1;
+            made.attempts += 1;
             tried.insert(pick.backend());
             let target = Target {
                 id: pick.id().clone(),
-                attempt: made,
+                attempt: made.attempts,
             };
             let left = until.map(|until| until.since(clock.now()));
             let limit = shorter(terms.per_try, left);
@@ -300,7 +309,8 @@ impl ServiceHandle {
                     pick.failed(fault);
                     let failed = terms.failed(fault, progress, rest, made);
                     match self.again(failed, terms, &mut tried, until).await {
-                        Ok(next) => {
+                        Ok((next, excused)) => {
+                            made.excused += u32::from(excused);
                             pick = next;
                             continue;
                         }
@@ -314,7 +324,7 @@ impl ServiceHandle {
             };
             return Err(ExchangeError {
                 cause,
-                attempts: made,
+                attempts: made.attempts,
                 backend: Some(backend),
                 stopped,
             });
@@ -322,23 +332,24 @@ impl ServiceHandle {
     }
 
     /// Waits as the core says, and picks for the next attempt: one that was not tried, if there is any; when all were, a
-    /// new round begins, in which the last one comes last.
+    /// new round begins, in which the last one comes last. Also whether the failed attempt is excused.
     async fn again(
         &self,
         mut failed: Attempt,
         terms: &Exchange<'_>,
         tried: &mut Tried,
         until: Option<Instant>,
-    ) -> Result<Pick, Stopped> {
+    ) -> Result<(Pick, bool), Stopped> {
         let clock = self.shared.clock;
         let mut waited = Duration::ZERO;
         loop {
             failed.deadline_left = until.map(|until| until.since(clock.now()));
-            let after = match self.retry(&failed).map_err(Stopped::NoPick)? {
-                Decision::Again { after } => after,
+            let decision = self.retry(&failed).map_err(Stopped::NoPick)?;
+            let (after, excused) = match decision {
+                Decision::Again { after, excused } => (after, excused),
                 Decision::No(reason) => return Err(Stopped::Not(reason)),
             };
-            let granted = Granted(Some(self));
+            let granted = Granted(Some((self, decision)));
             // Who waits holds no charge: a backend that is picked before the wait may be down when it is over.
             let rest = after.saturating_sub(waited);
             if !rest.is_zero() {
@@ -359,7 +370,7 @@ impl ServiceHandle {
             match picked {
                 Ok(pick) => {
                     granted.made();
-                    return Ok(pick);
+                    return Ok((pick, excused));
                 }
                 // Others cannot be picked; those that were tried may be asked again.
                 Err(_) if std::mem::take(&mut failed.untried) => {}
@@ -408,7 +419,7 @@ impl LoadBalancer {
 }
 
 /// A retry that was granted: given back unless it is made.
-struct Granted<'a>(Option<&'a ServiceHandle>);
+struct Granted<'a>(Option<(&'a ServiceHandle, Decision)>);
 
 impl Granted<'_> {
     fn made(mut self) {
@@ -418,8 +429,8 @@ impl Granted<'_> {
 
 impl Drop for Granted<'_> {
     fn drop(&mut self) {
-        if let Some(service) = self.0 {
-            service.retry_not_made();
+        if let Some((service, granted)) = self.0.take() {
+            service.retry_not_made(granted);
         }
     }
 }

@@ -143,6 +143,11 @@ async fn what_is_tried_again_and_where() {
     )
     .await;
     check(&["a"], &safe, &[reset(), Ok(1)], (&["a", "a"], "ok")).await;
+    // Who reached nobody looks further than the settings' attempts.
+    let nobody = || Err(Failure::new(Fault::Connect, "refused").unreached());
+    let six = ["a", "b", "c", "d", "e", "f"];
+    let answers = [nobody(), nobody(), nobody(), nobody(), nobody(), Ok(1)];
+    check(&six, &any, &answers, (&six, "ok")).await;
     let mut tried = Tried::default();
     let other = service(&["a", "b"]);
     tried.insert(other.select().unwrap().backend());
@@ -497,9 +502,13 @@ fn errors_say_what_they_are() {
     check(
         ErrorKind::ConnectionRefused,
         Fault::Connect,
-        Progress::Unsent,
+        Progress::Unreached,
     );
-    check(ErrorKind::HostUnreachable, Fault::Connect, Progress::Unsent);
+    check(
+        ErrorKind::HostUnreachable,
+        Fault::Connect,
+        Progress::Unreached,
+    );
     check(ErrorKind::TimedOut, Fault::Timeout, Progress::Sent);
     check(ErrorKind::InvalidData, Fault::Protocol, Progress::Sent);
     check(ErrorKind::ConnectionReset, Fault::Reset, Progress::Sent);

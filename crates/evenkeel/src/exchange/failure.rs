@@ -50,7 +50,7 @@ pub trait Failed {
     }
 }
 
-/// The bare fault: nothing of the request was sent where no connection came about.
+/// The bare fault: nothing of the request was written where no connection came about.
 impl Failed for Fault {
     fn verdict(&self) -> Verdict {
         Verdict::Failure(*self)
@@ -64,7 +64,7 @@ impl Failed for Fault {
     }
 }
 
-/// By its kind: refused, unreachable and a socket that is not there are [`Fault::Connect`] and unsent, `TimedOut` is
+/// By its kind: refused, unreachable and a socket that is not there are [`Fault::Connect`] and reached nobody, `TimedOut` is
 /// [`Fault::Timeout`], `InvalidData` is [`Fault::Protocol`], anything else [`Fault::Reset`].
 impl Failed for io::Error {
     fn verdict(&self) -> Verdict {
@@ -78,7 +78,7 @@ impl Failed for io::Error {
 
     fn progress(&self) -> Progress {
         if never_connected(self.kind()) {
-            Progress::Unsent
+            Progress::Unreached
         } else {
             Progress::Sent
         }
@@ -91,7 +91,6 @@ fn never_connected(kind: io::ErrorKind) -> bool {
         io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::AddrNotAvailable
             | io::ErrorKind::NotFound
     )
 }
@@ -132,6 +131,15 @@ impl<E> Failure<E> {
     pub fn unsent(self) -> Self {
         Self {
             progress: Progress::Unsent,
+            ..self
+        }
+    }
+
+    /// The same, but nobody took the connection: it cost no backend anything, and does not count as an attempt of the settings.
+    #[must_use]
+    pub fn unreached(self) -> Self {
+        Self {
+            progress: Progress::Unreached,
             ..self
         }
     }
