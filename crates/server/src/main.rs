@@ -86,7 +86,7 @@ struct Flags {
 enum Command {
     /// Serve, by a configuration or by addresses given here
     ///
-    /// SIGHUP reloads, SIGUSR1 opens the access log anew, SIGUSR2 upgrades, SIGTERM drains. Exit code: 0 drained, 1 could not start, 2 wrong usage, 3 cut what was left when the drain's
+    /// SIGHUP reloads, SIGUSR1 opens the access log anew, SIGUSR2 upgrades, SIGTERM drains. Exit code: 0 drained, 1 could not start, or the process that took over has failed, 2 wrong usage, 3 cut what was left when the drain's
     /// deadline had passed.
     Run(run::Flags),
     /// Say everything that is wrong with a configuration

@@ -409,6 +409,8 @@ impl Instance<'_> {
         let deadline = ticks.tick().await + drain;
         // Until when what is cut has time to be told.
         let mut last = None;
+        // Whoever restarts what has failed must not take this for a good end when nobody serves any more.
+        let mut drained = ExitCode::SUCCESS;
         let code = loop {
             tokio::select! {
                 now = ticks.tick() => {
@@ -416,14 +418,14 @@ impl Instance<'_> {
                     self.control.tick();
                     if let Some(one) = succeeded.as_mut().and_then(Succeeded::has_failed) {
                         error!("the process that took over has ended: {one}");
-                        succeeded = None;
+                        (succeeded, drained) = (None, ExitCode::FAILURE);
                     }
                     self.kept.follow(&self.control);
                     match self.control.left() {
                         Some(0) if last.is_some() => break ExitCode::from(UNFINISHED),
                         Some(0) if !self.late.drains() => {
                             info!("drained");
-                            break ExitCode::SUCCESS;
+                            break drained;
                         }
                         left => match last {
                             Some(last) if now >= last => break ExitCode::from(UNFINISHED),

@@ -83,6 +83,22 @@ fn the_new_one() {
     assert!(rest(hold(half.keel.address, ASKS)).ends_with("here\n"));
 }
 
+/// Then nobody has the sockets: it is said, and whoever restarts what has failed is told so by the one that drains.
+#[test]
+fn the_new_one_when_it_serves() {
+    let folder = Folder::new("killed-late");
+    let server = nginx(&folder);
+    let mut keel = run(&folder, &text("workers: 1", WEB, server.address));
+    let half = hold(keel.address, "GET /who HTTP/1.1\r\n");
+    let fresh = Line::default().upgrade(&mut keel, &[]);
+    send("-KILL", fresh);
+    keel.until_any("the process that took over has ended: signal: 9 (SIGKILL)");
+    drop(half);
+    let (status, said) = keel.wait();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.ends_with(" drained\n"), "{said}");
+}
+
 /// Clients that come meanwhile wait in the queue of a socket that is still there.
 #[test]
 fn the_old_one() {
