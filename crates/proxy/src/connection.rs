@@ -354,6 +354,7 @@ pub async fn serve<N: Net, F: Future<Output = Infallible> + 'static>(
         conn.requests += 1;
         conn.go_on().await;
     }
+    conn.input.release(&conn.worker.buffers);
     match conn.next {
         // Requests behind the last one are not read: closing over them would take the answer away.
         Next::Close if !conn.input.is_empty() || conn.sock.has_input() => linger(&mut conn).await,

@@ -63,6 +63,7 @@ impl<N: Net> Conn<N> {
         }
         // Being told of a client costs a tenth of an exchange that is served at once: one that takes longer pays for it.
         if self.sock.is_fresh() {
+            self.input.release(&self.worker.buffers);
             ready!(self.deadline.poll_lasts(cx));
             self.sock.watch();
         }
