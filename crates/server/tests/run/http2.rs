@@ -9,7 +9,7 @@ mod few;
 mod floods;
 pub(crate) mod frames;
 pub(crate) mod hpack;
-mod known;
+pub(crate) mod known;
 pub(crate) mod recorder;
 mod refused;
 mod tunnels;

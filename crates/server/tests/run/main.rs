@@ -21,6 +21,7 @@ mod manual;
 mod operate;
 mod pages;
 mod postgres;
+mod price;
 mod privileges;
 mod process;
 mod proxy_protocol;
