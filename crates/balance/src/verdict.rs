@@ -2,6 +2,7 @@
 //!
 //! Knows nothing about who reacts: latency means, the breaker and retries each draw their own conclusion.
 
+use std::fmt;
 use std::time::Duration;
 
 /// What the response head said about the backend.
@@ -47,3 +48,19 @@ pub enum Fault {
         retry_after: Option<Duration>,
     },
 }
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("no connection"),
+            Self::Reset => f.write_str("the connection broke"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Protocol => f.write_str("the answer was not the protocol"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Grpc(status) => write!(f, "gRPC status {status}"),
+            Self::Overloaded { .. } => f.write_str("too much to do"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}

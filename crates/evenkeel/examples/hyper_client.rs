@@ -8,8 +8,10 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use evenkeel::balance::settings::BreakerSettings;
 use evenkeel::tower::{Balance, Http};
 use evenkeel::{Address, BackendSpec, LoadBalancer, PolicyChoice, ServiceSettings};
 use http::{Request, Response};
@@ -64,7 +66,15 @@ async fn main() -> Result<(), Failure> {
     let (one, _one) = backend("one").await?;
     let (two, dies) = backend("two").await?;
     let balancer = LoadBalancer::new();
-    let settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin);
+    let settings = ServiceSettings {
+        policy: PolicyChoice::RoundRobin,
+        breaker: Some(BreakerSettings {
+            // Longer than this takes on any machine.
+            open: Duration::from_secs(60),
+            ..BreakerSettings::default()
+        }),
+        ..ServiceSettings::default()
+    };
     balancer.register("api", settings, [one.as_str(), two.as_str()])?;
     let service = balancer.service("api").ok_or("it was registered")?;
     let mut api = Balance::new(service.clone(), Client::to).reading(Http);

@@ -1,8 +1,8 @@
 //! The embeddable library of Evenkeel: the decision core joined to tokio.
 //!
 //! A [`LoadBalancer`] holds services by name. A [`Pick`] is the right to send one attempt to one backend; what it is
-//! told of the attempt teaches the next picks. Decides nothing itself: every decision is [`balance`]'s. Below, the
-//! modules in the order of an exchange.
+//! told of the attempt teaches the next picks. Decides nothing itself: every decision is [`balance`]'s. The [`guide`] has a
+//! chapter for each use. Below, the modules in the order of an exchange.
 //!
 //! ```
 //! use evenkeel::{LoadBalancer, Outcome, ServiceSettings, Verdict};
@@ -16,6 +16,9 @@
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+
+/// How it is used, one chapter for each use; what it costs and what it guarantees.
+pub mod guide;
 
 /// Services by name.
 pub mod balancer;

@@ -5,7 +5,7 @@
 //!
 //! | number | what it counts |
 //! |---|---|
-//! | request | one call of [`exchange`](ServiceHandle::exchange), or of a [`tower`](crate::tower) service, whatever it takes |
+//! | request | one call of [`exchange`](ServiceHandle::exchange), or of a service for tower, whatever it takes |
 //! | attempt | one pick: of a request, of its retries, and those that the program takes with `select` |
 //! | succeeded | a request whose caller got `Ok`; an attempt whose verdict was success |
 //! | failed | a request whose caller got an error, refusals too; an attempt whose verdict, or broken body, was a failure |

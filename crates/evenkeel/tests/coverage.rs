@@ -1,8 +1,9 @@
-//! Holds `docs/coverage-events.md` to the list of events.
+//! Holds `docs/coverage-events.md` to the list of events, and `docs/coverage-systems.md` to what the five systems offer.
 
 use evenkeel::EventKind;
 
 const PAGE: &str = include_str!("../../../docs/coverage-events.md");
+const SYSTEMS: &str = include_str!("../../../docs/coverage-systems.md");
 
 /// Each variant once: the match is exhaustive, so a new event does not compile before it stands here.
 macro_rules! events {
@@ -54,9 +55,13 @@ const TYPESCRIPT: [&str; 11] = [
 
 /// The cells of the rows of one section, heading and rule left out.
 fn rows(section: &str) -> Vec<Vec<&'static str>> {
+    rows_of(PAGE, section)
+}
+
+fn rows_of(page: &'static str, section: &str) -> Vec<Vec<&'static str>> {
     let heading = format!("\n## {section}");
-    let start = PAGE.find(&heading).expect("the section is on the page");
-    let body = &PAGE[start + heading.len()..];
+    let start = page.find(&heading).expect("the section is on the page");
+    let body = &page[start + heading.len()..];
     let body = &body[..body.find("\n## ").unwrap_or(body.len())];
     body.lines()
         .filter(|line| line.starts_with("| "))
@@ -106,5 +111,177 @@ fn each_of_theirs_is_built_from_ours() {
                 row[0]
             );
         }
+    }
+}
+
+/// Methods of theirs, by the section that has their rows.
+const METHODS: [(&str, &[&str]); 3] = [
+    (
+        "k-msg: methods",
+        &[
+            "registerEndpoint",
+            "unregisterEndpoint",
+            "selectEndpoint",
+            "onRequestComplete",
+            "getEndpointHealth",
+            "getAllEndpointHealth",
+            "getStats",
+            "shutdown",
+            "on",
+            "once",
+            "off",
+            "removeAllListeners",
+            "emit",
+        ],
+    ),
+    (
+        "ZLayer: methods",
+        &[
+            "register",
+            "select",
+            "track_connection",
+            "ConnectionGuard",
+            "update_backends",
+            "add_backend",
+            "remove_backend",
+            "unregister",
+            "backend_count",
+            "healthy_count",
+            "mark_health",
+            "record_failure",
+            "reset_failures",
+            "consecutive_failures",
+            "list_service_names",
+            "group_snapshot",
+            "spawn_health_checker",
+            "RoundRobin",
+            "LeastConnections",
+        ],
+    ),
+    (
+        "TypeScript: methods",
+        &[
+            "addServer",
+            "removeServer",
+            "getServer",
+            "getAllServers",
+            "getHealthyServers",
+            "selectServer",
+            "handleRequest",
+            "getStatistics",
+            "updateConfig",
+            "getConfig",
+            "clearSession",
+            "clearAllSessions",
+            "getSessionServer",
+            "destroy",
+            "on",
+            "once",
+            "off",
+            "removeAllListeners",
+        ],
+    ),
+];
+
+/// Options of theirs.
+const OPTIONS: [(&str, &[&str]); 2] = [
+    (
+        "k-msg: options",
+        &[
+            "strategy",
+            "healthCheckInterval",
+            "healthCheckTimeoutMs",
+            "weights",
+            "maxConcurrentRequests",
+            "requestTimeoutMs",
+            "defaultRetries",
+            "circuitBreakerThreshold",
+            "circuitBreakerTimeoutMs",
+        ],
+    ),
+    (
+        "TypeScript: options",
+        &[
+            "algorithm",
+            "healthCheckInterval",
+            "healthCheckTimeout",
+            "maxRetries",
+            "retryDelay",
+            "stickySession",
+            "sessionTimeout",
+            "circuitBreaker",
+            "circuitBreakerThreshold",
+            "circuitBreakerTimeout",
+            "maxConnections",
+            "metadata",
+        ],
+    ),
+];
+
+/// Faults and promises that bear numbers: the section, the letter, and how many there are.
+const NUMBERED: [(&str, char, usize); 5] = [
+    ("k-msg: strategies and faults", 'W', 13),
+    ("ZLayer: faults", 'Z', 6),
+    ("TypeScript: algorithms, promises and faults", 'R', 12),
+    ("TypeScript: algorithms, promises and faults", 'F', 10),
+    ("kOS: the core", 'K', 52),
+];
+
+#[test]
+fn each_method_and_option_of_theirs_has_its_row() {
+    for (section, theirs) in METHODS.into_iter().chain(OPTIONS) {
+        let rows = rows_of(SYSTEMS, section);
+        let named: Vec<&str> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+        assert_eq!(named, theirs, "{section}");
+    }
+}
+
+#[test]
+fn each_numbered_promise_and_fault_has_its_row() {
+    for (section, letter, count) in NUMBERED {
+        let rows = rows_of(SYSTEMS, section);
+        let mut found: Vec<usize> = rows
+            .iter()
+            .flat_map(|row| numbers(row[0], letter))
+            .collect();
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            (1..=count).collect::<Vec<_>>(),
+            "{section}: {letter}"
+        );
+    }
+}
+
+/// The numbers that a cell begins with: `W1`, `K32, K33`, `K25 to K30`.
+fn numbers(cell: &str, letter: char) -> Vec<usize> {
+    let mut all = Vec::new();
+    let mut to = false;
+    for word in cell.split([' ', ',']).filter(|word| !word.is_empty()) {
+        let number = word.strip_prefix(letter).and_then(|word| word.parse().ok());
+        match (number, to, all.last().copied()) {
+            (Some(number), true, Some(from)) => all.extend(from + 1..=number),
+            (Some(number), ..) => all.push(number),
+            (None, ..) if word == "to" => {}
+            (None, ..) => break,
+        }
+        to = word == "to";
+    }
+    all
+}
+
+/// What is not here says what it comes with; what is here names a test (that it exists, `cargo xtask tidy` holds).
+#[test]
+fn each_row_names_a_test_or_says_what_it_waits_for() {
+    let rows = SYSTEMS
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| theirs"));
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, here, shown] = cells[..] else {
+            panic!("three cells: {row}");
+        };
+        let shows = shown.starts_with('`') && shown.contains('_');
+        assert!(shows || (shown == "-" && here.contains("to come")), "{row}");
     }
 }

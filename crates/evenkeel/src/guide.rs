@@ -1,0 +1,255 @@
+//! Owns nothing: how the library is used, one chapter for each use, with examples that are tests.
+//!
+//! | you want to | chapter |
+//! |---|---|
+//! | know which backend gets a call, and tell how it went | [Pick by hand](#pick-by-hand) |
+//! | have a call made again elsewhere when it fails | [Run an exchange](#run-an-exchange) |
+//! | choose among some of the backends, by labels or a list | [Choose among some](#choose-among-some) |
+//! | keep a client where it was | [Keep clients](#keep-clients) |
+//! | know who is well | [Check health](#check-health) |
+//! | wait instead of being refused | [Wait for room](#wait-for-room) |
+//! | see numbers | [Read statistics](#read-statistics) |
+//! | hear what happens | [Listen](#listen) |
+//! | change things while it runs | [Change it](#change-it) |
+//! | put it below a stack of tower layers | [Use tower](#use-tower) |
+//! | decide otherwise than we do | [Write a policy](#write-a-policy) |
+//! | run it without tokio | [Without a runtime](#without-a-runtime) |
+//!
+//! Examples that run: `choose`, `healthy`, `hyper_client`, `webhook` (a dispatcher that delivers a queue), `nearest` (a policy).
+//! Who comes from another system finds each of its methods in `docs/coverage-systems.md`.
+//!
+//! # Pick by hand
+//! A pick is one attempt's right to one backend. Choosing and counting are one step; whatever happens to the pick, its charge
+//! is given back. Say [`answered`](crate::Pick::answered) when the response head comes: that is where latency is measured.
+//!
+//! ```
+//! use evenkeel::{Fault, LoadBalancer, Outcome, ServiceSettings, Verdict};
+//!
+//! let balancer = LoadBalancer::new();
+//! balancer.register("api", ServiceSettings::default(), ["10.0.0.1:80", "10.0.0.2:80"])?;
+//!
+//! let mut pick = balancer.select("api")?;
+//! pick.answered(Verdict::Success);
+//! pick.finish(Outcome::Completed);
+//!
+//! balancer.select("api")?.failed(Fault::Connect); // in short: it failed
+//! drop(balancer.select("api")?); // nothing came of it: given back, held against nobody
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! The answer goes on as a body? [`Pick::follow`] ties the charge to it: to its last byte the backend has
+//! something to do. On a hot path take a [`ServiceHandle`] once and spare the look-up by name.
+//!
+//! # Run an exchange
+//! [`exchange`](crate::ServiceHandle::exchange) picks, calls you with the target, and does it again on another backend where the
+//! service's [`retry`](crate::ServiceSettings) settings and budget allow it. What your error says of the backend is yours to say
+//! ([`Failed`]); [`Failure`] wraps errors of somebody else's.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use evenkeel::{Exchange, LoadBalancer, ServiceSettings};
+//! use std::time::Duration;
+//! use tokio::net::TcpStream;
+//!
+//! let balancer = LoadBalancer::new();
+//! balancer.register("api", ServiceSettings::default(), ["127.0.0.1:1", "127.0.0.1:2"])?;
+//! let terms = Exchange::new()
+//!     .idempotent() // may be sent twice; without it only what was not sent is sent again
+//!     .per_try(Duration::from_secs(1))
+//!     .deadline(Duration::from_secs(5));
+//! // An io::Error says what it is by its kind.
+//! let connected = balancer
+//!     .exchange("api", &terms, |to| async move { TcpStream::connect(to.id.as_str()).await })
+//!     .await;
+//! let error = connected.expect_err("nobody listens there");
+//! assert!(error.attempts >= 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Safety comes before settings: what was sent and must not be done twice is not sent again. The first retry goes to another
+//! backend at once; later waits double, drawn by chance, up to `backoff_max`; a backend that asks for a rest gets it. A budget of
+//! a fifth of the requests and three a second bounds what an outage is asked ([`balance::retry`]).
+//!
+//! # Choose among some
+//! By a list of the caller's, or by labels that the library keeps and never reads:
+//!
+//! ```
+//! use evenkeel::{Ask, BackendId, BackendSpec, LoadBalancer, ServiceSettings};
+//!
+//! let balancer = LoadBalancer::new();
+//! let gpu = BackendSpec::new("a:80").label("gpu", "yes");
+//! balancer.register("jobs", ServiceSettings::default(), [gpu, BackendSpec::new("b:80")])?;
+//! let jobs = balancer.service("jobs").expect("it was registered");
+//!
+//! let listed = [BackendId::from("b:80"), BackendId::from("a stranger is passed over")];
+//! assert_eq!(jobs.select_with(&Ask::new().subset(&listed))?.id().as_str(), "b:80");
+//!
+//! let with_gpu = jobs.backends_where(|spec| spec.labels.contains_key("gpu"));
+//! assert_eq!(jobs.select_with(&Ask::new().subset(&with_gpu))?.id().as_str(), "a:80");
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Keep clients
+//! A hash policy keeps a client where it is by its key alone, in every instance alike, with nothing to remember; a backend that
+//! comes or goes moves few others.
+//!
+//! ```
+//! use evenkeel::{Ask, LoadBalancer, PolicyChoice, ServiceSettings, balance::settings::HashMethod};
+//!
+//! let balancer = LoadBalancer::new();
+//! let settings = ServiceSettings::with_policy(PolicyChoice::Hash(HashMethod::Maglev));
+//! balancer.register("api", settings, ["a:80", "b:80", "c:80"])?;
+//! let first = balancer.select_with("api", &Ask::new().key("user 7"))?;
+//! let again = balancer.select_with("api", &Ask::new().key("user 7"))?;
+//! assert_eq!(first.id(), again.id());
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Check health
+//! [`spawn_health_checker`](crate::LoadBalancer::spawn_health_checker) asks each backend, at once and then at its interval, by a
+//! [`Probe`]: [`TcpProbe`], [`HttpProbe`] with method, path, statuses and body, or your
+//! own. It decides where the settings say so (`health: Some(..)`); dropping its owner stops it.
+//! [`check_now`](crate::LoadBalancer::check_now) asks by hand, [`mark_health`](crate::LoadBalancer::mark_health) says so by hand.
+//! Without checks, live traffic alone ejects who fails: the breaker is on by default.
+//!
+//! # Wait for room
+//! Limits are exact: of a backend ([`max_in_flight`](crate::BackendSpec::max_in_flight)) and of a service. Who finds it full is refused,
+//! or waits in a bounded queue, by class, no longer than its time:
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use evenkeel::{BackendSpec, LoadBalancer, QueueSettings, ServiceSettings};
+//! use std::time::Duration;
+//!
+//! let balancer = LoadBalancer::new();
+//! let settings = ServiceSettings { queue: Some(QueueSettings::default()), ..ServiceSettings::default() };
+//! balancer.register("api", settings, [BackendSpec::new("a:80").max_in_flight(1)])?;
+//! let service = balancer.service("api").expect("it was registered");
+//! let held = service.select()?;
+//! assert!(service.select().is_err());
+//! let (pick, ()) = tokio::join!(service.acquire(Duration::from_secs(1)), async { held.succeeded() });
+//! pick?.succeeded();
+//! # Ok::<(), evenkeel::Error>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Read statistics
+//! [`stats`](crate::ServiceHandle::stats) tells requests from attempts, of the service and of each backend, with success rates and
+//! quantiles; [`stats`] defines each number. [`snapshot`](crate::ServiceHandle::snapshot) has standing, reasons, breakers,
+//! shares; [`explain`](crate::ServiceHandle::explain) what a pick would do now, and why.
+//!
+//! ```
+//! use evenkeel::{LoadBalancer, ServiceSettings};
+//!
+//! let balancer = LoadBalancer::new();
+//! let settings = ServiceSettings { histograms: true, ..ServiceSettings::default() };
+//! balancer.register("api", settings, ["a:80"])?;
+//! balancer.select("api")?.succeeded();
+//! let stats = balancer.stats("api").expect("it was registered");
+//! assert_eq!((stats.members, stats.healthy, stats.breakers_open), (1, 1, 0));
+//! assert_eq!((stats.attempts.picked, stats.success_rate()), (1, Some(1.0)));
+//! assert!(stats.backend("a:80").and_then(|backend| backend.quantile(0.99)).is_some());
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Listen
+//! [`on`](crate::LoadBalancer::on) and [`once`](crate::LoadBalancer::once) call a function at events of one name, on the thread where it
+//! happened, until its [`Subscription`] is dropped; one that panics harms nobody.
+//! [`subscribe`](crate::LoadBalancer::subscribe) is the stream, for tasks: bounded, never waited for, losses counted.
+//!
+//! ```
+//! use evenkeel::{EventKind, EventName, LoadBalancer, ServiceSettings};
+//!
+//! let balancer = LoadBalancer::new();
+//! let opened = balancer.on(EventName::BreakerOpened, |event| {
+//!     if let EventKind::BreakerOpened { backend, until, .. } = &event.kind {
+//!         println!("{backend} is out until {until:?}");
+//!     }
+//! })?;
+//! balancer.register("api", ServiceSettings::default(), ["a:80"])?;
+//! opened.off();
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Change it
+//! Everything changes while picks go on; whoever stays keeps counters, health, breaker and latency.
+//!
+//! ```
+//! use evenkeel::{Admin, LoadBalancer, PolicyChoice, ServiceSettings, Weight};
+//!
+//! let balancer = LoadBalancer::new();
+//! balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
+//! let service = balancer.service("api").expect("it was registered");
+//! service.add_backend("c:80")?;
+//! service.set_weights([("a:80", Weight::ONE), ("b:80", Weight::ZERO)])?; // both or neither
+//! service.set_admin("c:80", Admin::Draining)?;
+//! service.update_settings(|settings| settings.policy = PolicyChoice::LeastConnections)?;
+//! service.remove_backend("b:80")?;
+//! balancer.stop(); // for good; picks in flight end in peace
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Use tower
+#![cfg_attr(feature = "tower", doc = include_str!("guide/tower.md"))]
+//!
+//! # Write a policy
+//! Implement [`Policy`](crate::balance::policy::Policy) and set [`PolicyChoice::Custom`]. It is shown only backends
+//! that may be picked; one that panics, or names another, is replaced by round robin and reported. The example `nearest` is one.
+//!
+//! ```
+//! use evenkeel::balance::{ask::Ask, policy::{Candidates, Policy}};
+//! use evenkeel::{LoadBalancer, PolicyChoice, ServiceSettings};
+//! use std::sync::Arc;
+//!
+//! struct First;
+//!
+//! impl Policy for First {
+//!     fn name(&self) -> &str { "first" }
+//!     fn choose(&self, view: &Candidates<'_>, _: &Ask<'_>) -> Option<usize> {
+//!         view.iter().next()
+//!     }
+//! }
+//!
+//! let balancer = LoadBalancer::new();
+//! let settings = ServiceSettings::with_policy(PolicyChoice::Custom(Arc::new(First)));
+//! balancer.register("api", settings, ["a:80", "b:80"])?;
+//! assert_eq!(balancer.select("api")?.id().as_str(), "a:80");
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Without a runtime
+//! Picks, statistics and listeners need none. What time does (breakers that close, ramps, budgets) needs a tick: a task where tokio
+//! is, else yours, ten times a second.
+//!
+//! ```
+//! use evenkeel::{BalancerSettings, LoadBalancer, ServiceSettings};
+//!
+//! let balancer = LoadBalancer::with_settings(&BalancerSettings { tick_by_hand: true, ..BalancerSettings::default() });
+//! balancer.register("api", ServiceSettings::default(), ["a:80"])?;
+//! balancer.tick();
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//! A program with a clock of its own, or a simulator, uses [`balance`] itself: time and chance are arguments there.
+//!
+//! # Costs
+//! | what | costs |
+//! |---|---|
+//! | a pick and its finish | no lock, no allocation; some 100 ns by name, less by a handle; figures in `docs/findings.md` |
+//! | a pick of a full service that has a queue | a lock and an allocation while it waits |
+//! | an exchange | two clock readings, three counters and a histogram's beyond its picks; a timer where a limit of time is set |
+//! | a call by tower | a lock that clones share, a clone of the inner service, the future's allocation |
+//! | a listener of service events | nothing on the way of a pick |
+//! | a listener or stream of exchange events | three events for each pick, while there is one |
+//! | a tick | members, ten times a second |
+//! | memory | some 400 bytes a backend, 3.3 KiB more with `histograms`, 4 KiB a service from its first exchange on |
+//!
+//! # Guarantees
+//! - In-flight counts are exact under threads, and limits are never passed.
+//! - Each attempt is counted once: `picked = finished + abandoned + in_flight`; each request too: `started = succeeded + failed + left
+//!   + under_way`.
+//! - A pick gives its charge back however it ends: finish, drop, cancellation, panic.
+//! - A change is seen whole or not at all; what cannot be changes nothing.
+//! - A no says which no it is ([`Refusal`], [`Reason`](crate::balance::retry::Reason)).
+//! - Code of yours that panics (a policy, a listener, a probe, an attempt) takes nothing down with it.
+//! - Every queue and table has a limit. Nothing is printed or logged.
