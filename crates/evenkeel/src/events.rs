@@ -255,4 +255,19 @@ mod tests {
         drop(two);
         assert!(!hub.wants_exchanges());
     }
+
+    #[test]
+    fn exchanges_are_wanted_as_long_as_one_listener_of_them_is_on() {
+        let balancer = crate::LoadBalancer::new();
+        let hub = &balancer.shared.hub;
+        let on = |name| balancer.on(name, |_| ()).unwrap();
+        let added = on(EventName::BackendAdded);
+        assert!(!hub.wants_exchanges());
+        let (picked, finished) = (on(EventName::Picked), on(EventName::Finished));
+        drop(picked);
+        assert!(hub.wants_exchanges());
+        drop(finished);
+        assert!(!hub.wants_exchanges());
+        drop(added);
+    }
 }

@@ -83,7 +83,7 @@ struct Inner<S> {
 /// `Ready` means that a backend is picked and charged for the next call, and that its inner service is ready: backpressure is
 /// real. While the service is full and its settings have a `queue`, readiness waits in it; without one, or when nobody can be
 /// picked, it is ready with the refusal that the call will answer. An inner service that fails to become ready counts as a
-/// connection that failed, is made anew, and another backend is picked; when none is left the call says that all were tried.
+/// connection that failed, is made anew, and another backend is picked; when none is left, or 16 have failed, the call says that all were tried.
 /// So this never fails to become ready, which tower takes for the end of a service. What readiness holds is given back when the `Balance` is dropped; do not park one that is ready.
 /// With [`keyed`](Self::keyed) the request must be known before the pick, so it is ready at once and everything else is done
 /// by the future of the call.
@@ -97,6 +97,14 @@ pub struct Balance<M, S, R = Whole, K = Unkeyed> {
     reading: R,
     key: K,
     next: Next<S>,
+    broke: Broke,
+}
+
+/// Those whose inner service did not become ready for the next call: bounded, so that no call looks through thousands.
+#[derive(Clone, Copy, Default)]
+struct Broke {
+    tried: Tried,
+    count: usize,
 }
 
 /// Requests have no key: the backend is picked before the request is known.
@@ -156,6 +164,7 @@ impl<M: Clone, S, R: Clone, K: Clone> Clone for Balance<M, S, R, K> {
             reading: self.reading.clone(),
             key: self.key.clone(),
             next: Next::Nothing,
+            broke: Broke::default(),
         }
     }
 }
@@ -184,6 +193,7 @@ where
             reading: Whole,
             key: Unkeyed,
             next: Next::Nothing,
+            broke: Broke::default(),
         }
     }
 }
@@ -198,6 +208,7 @@ impl<M, S, R, K> Balance<M, S, R, K> {
             reading,
             key: self.key,
             next: Next::Nothing,
+            broke: Broke::default(),
         }
     }
 
@@ -210,6 +221,7 @@ impl<M, S, R, K> Balance<M, S, R, K> {
             reading: self.reading,
             key,
             next: Next::Nothing,
+            broke: Broke::default(),
         }
     }
 
@@ -289,12 +301,14 @@ where
         if self.key.waits() {
             return Poll::Ready(Ok(()));
         }
-        let mut tried = Tried::default();
         loop {
             let refused = match &mut self.next {
-                Next::Ready(..) | Next::Refused(_) => return Poll::Ready(Ok(())),
+                Next::Ready(..) | Next::Refused(_) => {
+                    self.broke = Broke::default();
+                    return Poll::Ready(Ok(()));
+                }
                 Next::Nothing => {
-                    self.next = self.pick(&tried);
+                    self.next = self.pick(&self.broke.tried);
                     continue;
                 }
                 Next::Waiting(waiting) => {
@@ -318,9 +332,13 @@ where
                 continue;
             };
             self.forget(pick.id());
-            tried.insert(pick.backend());
+            self.broke.tried.insert(pick.backend());
+            self.broke.count += 1;
             pick.failed(self.reading.unready(&error));
-            self.next = self.pick(&tried);
+            self.next = match self.broke.count < Tried::MOST {
+                true => self.pick(&self.broke.tried),
+                false => Next::Refused(Error::Refused(Refusal::AllTried)),
+            };
         }
     }
 
@@ -408,6 +426,7 @@ where
             reading: self.reading.clone(),
             key: self.key.clone(),
             next: Next::Nothing,
+            broke: Broke::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel::balance::backend::Counts;
@@ -171,6 +172,17 @@ async fn ready_is_a_charge_and_a_ready_inner_service() {
     drop(clone);
 }
 
+/// What the caller does between the two is not the backend's time.
+#[tokio::test(start_paused = true)]
+async fn the_attempt_begins_with_the_call() {
+    let service = service(&["a"], |_| ());
+    let mut balance = Balance::new(service.clone(), echoes().1);
+    assert!(is_ready(&mut balance));
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    balance.call(1).await.unwrap();
+    assert_eq!(service.backend("a").unwrap().latency, Some(Duration::ZERO));
+}
+
 #[tokio::test]
 async fn readiness_waits_in_the_queue_of_a_full_service() {
     let service = service(&["a"], |settings| {
@@ -229,6 +241,26 @@ async fn an_inner_service_that_breaks_is_made_anew_and_another_is_asked() {
     gate(&gates, "a").broken.store(false, Ordering::Relaxed);
     assert_eq!(call(&mut balance, 1).await, Ok("a".to_owned()));
     assert!(gate(&gates, "a").made.load(Ordering::Relaxed) > 1);
+}
+
+/// More are broken than a pick remembers as tried.
+#[tokio::test]
+async fn a_call_looks_through_sixteen_that_are_broken_and_no_more() {
+    let ids: Vec<String> = (0..40).map(|at| format!("b{at}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let service = service(&ids, |settings| settings.breaker = None);
+    let (gates, make) = echoes();
+    for id in &ids {
+        gate(&gates, id).broken.store(true, Ordering::Relaxed);
+    }
+    let mut balance = Balance::new(service.clone(), make);
+    for calls in 1..=2 {
+        let none = call(&mut balance, 1).await;
+        let all_tried = Error::Refused(Refusal::AllTried);
+        assert_eq!(none, Err(CallError::NoPick(all_tried)));
+        let attempts = service.stats().attempts;
+        assert_eq!((attempts.failed, attempts.in_flight), (16 * calls, 0));
+    }
 }
 
 #[tokio::test]
