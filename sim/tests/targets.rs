@@ -7,7 +7,7 @@ use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{HashMethod, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
 use evenkeel_sim::report::Report;
@@ -78,11 +78,52 @@ fn a_sinkhole_draws_nothing() {
         ("deep-sinkhole-35", 0.5),
         ("sinkhole-35-of-200", 1.0),
     ] {
-        let rows = rows(&named(scenario), &[PolicyChoice::Adaptive]);
-        let failed = rows[0].figure(|report| report.failed).most;
+        use PolicyChoice::{Adaptive, LeastTime, PeakEwma};
+        for row in rows(&named(scenario), &[Adaptive, LeastTime, PeakEwma]) {
+            let failed = row.figure(|report| report.failed).most;
+            assert!(
+                failed <= most,
+                "{scenario}: {} failed {failed:.3} % at most",
+                row.policy
+            );
+        }
+    }
+}
+
+/// A bound makes no sinkhole of who fails: it gets its own keys, and nobody else's. A share that follows health gets far below them.
+#[test]
+fn bounds_and_health_draw_nothing_either() {
+    let sinkhole = named("sinkhole-70");
+    let check = |policy: PolicyChoice, least: f64, most: f64| {
+        let rows = rows(&sinkhole, &[policy]);
+        let failed = rows[0].figure(|report| report.failed).mean;
         assert!(
-            failed <= most,
-            "{scenario}: adaptive failed {failed:.3} % at most"
+            (least..=most).contains(&failed),
+            "{}: {failed:.3} %",
+            rows[0].policy
+        );
+    };
+    for method in HashMethod::ALL {
+        check(PolicyChoice::Bounded(method, LoadBound::DEFAULT), 9.5, 11.0);
+    }
+    check(PolicyChoice::HealthBased, 0.0, 0.5);
+}
+
+/// What a bound is for: no tail where a hash alone has one, as low as that of power of two.
+#[test]
+fn a_bound_keeps_the_tail_of_a_hash_low() {
+    let uneven = named("uneven-70");
+    for method in HashMethod::ALL {
+        let policies = [
+            PolicyChoice::Bounded(method, LoadBound::DEFAULT),
+            PolicyChoice::PowerOfTwo,
+            PolicyChoice::Hash(method),
+        ];
+        let rows = rows(&uneven, &policies);
+        let [bounded, two, alone] = [p99(&rows[0]), p99(&rows[1]), p99(&rows[2])];
+        assert!(
+            bounded <= two && bounded <= 0.1 * alone,
+            "{method:?}: {bounded} {two} {alone}"
         );
     }
 }

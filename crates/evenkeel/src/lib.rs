@@ -77,6 +77,7 @@ pub use balance::ask::{ClassId, Tried};
 pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
 pub use balance::event::{Event, EventKind};
 pub use balance::pick::Refusal;
+pub use balance::policy::named::Policies;
 pub use balance::retry::Progress;
 pub use balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
 pub use balance::verdict::{Fault, Outcome, Verdict};
