@@ -68,6 +68,9 @@ pub struct Ask<'a> {
     pub queue_class: u16,
     /// Backends already tried: excluded before the policy runs.
     pub tried: &'a Tried,
+    /// The [identity](crate::affinity::identity) of the backend that the client is kept on: it is picked wherever it may be, before
+    /// the policy is asked. Heeded where the settings have an affinity.
+    pub kept: Option<u64>,
     /// Only these may be picked; identities that are not members are passed over. Cost: members times subset.
     pub subset: Option<&'a [BackendId]>,
 }
@@ -82,6 +85,7 @@ impl<'a> Ask<'a> {
             class: ClassId(0),
             queue_class: QUEUE_CLASS,
             tried: &NOTHING_TRIED,
+            kept: None,
             subset: None,
         }
     }
@@ -91,6 +95,15 @@ impl<'a> Ask<'a> {
     pub fn key(self, key: u64) -> Self {
         Self {
             key: Some(key),
+            ..self
+        }
+    }
+
+    /// The same for a client that is kept on the backend of this identity.
+    #[must_use]
+    pub fn kept(self, identity: u64) -> Self {
+        Self {
+            kept: Some(identity),
             ..self
         }
     }

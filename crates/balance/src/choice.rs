@@ -2,6 +2,7 @@
 //!
 //! Takes no lock and allocates nothing.
 
+use crate::affinity;
 use crate::ask::Ask;
 use crate::eligibility::{self, Admission, Bar};
 use crate::facts::{Facts, Flags};
@@ -56,6 +57,12 @@ fn take_again(
     ask: &Ask<'_>,
     now: Instant,
 ) -> Result<Taken, Refusal> {
+    if let Some(identity) = ask.kept
+        && let Ok(lane) = affinity::lane(table, identity, ask, now)
+        && let Some(taken) = charge(table, lane)
+    {
+        return Ok(taken);
+    }
     for _ in 1..ROUNDS {
         let Some(lane) = choose(table, facts, view, ask, facts.policy_broke(), now) else {
             break;
@@ -134,6 +141,14 @@ fn charge(table: &Table, lane: usize) -> Option<Taken> {
 #[cold]
 fn trial(table: &Table, lane: usize) -> Option<Taken> {
     let probing = table.lane(lane);
+    if lane >= table.lanes.len() + table.trials.len() {
+        // Of those who keep their clients and take no others.
+        return probing.backend.charge.take(probing.limit).then_some(Taken {
+            lane,
+            trial: None,
+            placed: false,
+        });
+    }
     let epoch = probing.backend.trials.take()?;
     if probing.backend.charge.take(probing.limit) {
         return Some(Taken {

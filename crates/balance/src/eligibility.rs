@@ -108,6 +108,16 @@ pub(crate) fn admission(
     }
 }
 
+/// Whether a member that new clients may not have still serves those who are kept there: it drains, waits for its first check, stands
+/// by, or has no weight. Nothing that is known of it is bad.
+pub(crate) fn keeps(standing: Standing, admission: Admission) -> bool {
+    match standing {
+        Standing::Draining => true,
+        Standing::Serving | Standing::Unproven => matches!(admission, Admission::Barred(_)),
+        Standing::Disabled | Standing::Down | Standing::Ejected | Standing::Probing => false,
+    }
+}
+
 /// The half that one exchange asks. The cheap case, nothing tried, no subset and no limit, is three comparisons.
 #[inline]
 pub(crate) fn bar(lane: &Lane, ask: &Ask<'_>) -> Option<Bar> {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc as StdArc;
 
+use crate::affinity::{self, Lost};
 use crate::ask::Ask;
 use crate::backend::BackendId;
 use crate::choice;
@@ -33,6 +34,8 @@ pub struct Explanation {
     pub queue: Option<(usize, QueueSettings)>,
     /// Whether it would be a trial of a half-open breaker.
     pub trial: bool,
+    /// Whether a client that is kept stays there, or why not; none: it is not kept, or the service has no affinity.
+    pub kept: Option<Result<(), Lost>>,
     /// Every member, in the order of configuration.
     pub candidates: Vec<Candidate>,
 }
@@ -62,7 +65,13 @@ pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant)
     let turn = Turn::Peek(Cell::new(facts.turn.0.load(Ordering::Relaxed)));
     let view = Candidates::new(table, ask, turn);
     let full = facts.flags.has(Flags::PLACES) && facts.places.0.taken() >= table.most;
-    let chosen = choice::choose(table, facts, &view, ask, facts.policy_broke(), now);
+    let kept = ask
+        .kept
+        .map(|identity| affinity::lane(table, identity, ask, now));
+    let chosen = match kept {
+        Some(Ok(lane)) => Some(lane),
+        _ => choice::choose(table, facts, &view, ask, facts.policy_broke(), now),
+    };
     let chosen = chosen.filter(|_| !full);
     Explanation {
         policy: table.policy.clone(),
@@ -77,7 +86,10 @@ pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant)
         queue: table
             .queue
             .map(|queue| (facts.queue.snapshot().waiting, queue)),
-        trial: chosen.is_some_and(|index| index >= table.lanes.len()),
+        trial: chosen.is_some_and(|index| {
+            (table.lanes.len()..table.lanes.len() + table.trials.len()).contains(&index)
+        }),
+        kept: kept.map(|lane| lane.map(|_| ())),
         candidates: table
             .members
             .iter()

@@ -79,11 +79,13 @@ impl Flags {
     pub(crate) const WAITING: u32 = 8;
     /// The policy learns peaks of latency: an answer's matter alone, no pick's nor its end's.
     pub(crate) const PEAKS: u32 = 16;
+    /// Clients are kept on their backends: a pick's matter alone.
+    pub(crate) const KEEPS: u32 = 32;
 
     /// Sequentially consistent, as is the setting: see `queue` for why.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::SeqCst) & !Self::PEAKS != 0
+        self.0.load(Ordering::SeqCst) & !(Self::PEAKS | Self::KEEPS) != 0
     }
 
     #[inline]

@@ -32,6 +32,9 @@ pub mod backend;
 /// The question before a pick.
 pub mod ask;
 
+/// Keeping a client on its backend.
+pub mod affinity;
+
 /// The one pinned key hash: which client belongs to which backend.
 pub mod hashing;
 

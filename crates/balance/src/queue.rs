@@ -105,6 +105,7 @@ struct Kept {
     class: ClassId,
     queue_class: u16,
     tried: Tried,
+    kept: Option<u64>,
     subset: Option<Box<[BackendId]>>,
 }
 
@@ -241,6 +242,7 @@ impl Kept {
             class: ask.class,
             queue_class: ask.queue_class,
             tried: *ask.tried,
+            kept: ask.kept,
             subset: ask.subset.map(Into::into),
         }
     }
@@ -252,6 +254,7 @@ impl Kept {
             class: self.class,
             queue_class: self.queue_class,
             tried: &self.tried,
+            kept: self.kept,
             subset: self.subset.as_deref(),
         }
     }

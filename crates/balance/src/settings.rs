@@ -251,6 +251,22 @@ impl Default for QueueSettings {
     }
 }
 
+/// What clients that are kept on a backend may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AffinitySettings {
+    /// A backend that drains still serves those who are kept there, for so long from when it began to; zero: they move at once.
+    pub draining: Duration,
+}
+
+impl Default for AffinitySettings {
+    /// What ALB waits for a target that is deregistered.
+    fn default() -> Self {
+        Self {
+            draining: Duration::from_secs(300),
+        }
+    }
+}
+
 /// All settings of one service.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -270,6 +286,8 @@ pub struct ServiceSettings {
     pub max_in_flight: Option<NonZeroU32>,
     /// Whether asks may wait while the service is full; none: they are refused at once.
     pub queue: Option<QueueSettings>,
+    /// Whether clients are kept on their backends; none: [`Ask::kept`](crate::ask::Ask::kept) is not heeded.
+    pub affinity: Option<AffinitySettings>,
     /// What is tried again, and how often.
     pub retry: RetrySettings,
     /// Keep a latency histogram per backend (about 3.3 KiB each). Takes effect for backends that join later.
@@ -290,6 +308,7 @@ impl Default for ServiceSettings {
             on_all_down: OnAllDown::FailClosed,
             max_in_flight: None,
             queue: None,
+            affinity: None,
             retry: RetrySettings::default(),
             histograms: false,
             classes: 64,

@@ -10,6 +10,7 @@ use crate::policy::Prepared;
 use crate::settings::QueueSettings;
 use crate::standing::Standing;
 use crate::sync::Arc;
+use crate::time::Instant;
 
 /// One backend as pickers see it.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Member {
     pub(crate) tier: u16,
     /// Where in `lanes` followed by `trials`; `u32::MAX` for nowhere.
     pub(crate) lane: u32,
+    /// Until when those who are kept there are served, while it drains.
+    pub(crate) keeps_until: Instant,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,10 @@ pub(crate) struct Table {
     pub(crate) lanes: Box<[Lane]>,
     /// Who may be picked for a trial.
     pub(crate) trials: Box<[Lane]>,
+    /// Who may be had by those who are kept there, and by nobody else.
+    pub(crate) keeping: Box<[Lane]>,
+    /// Members by their identities, in the order of these; empty without an affinity.
+    pub(crate) identities: Arc<[(u64, u32)]>,
     /// Whether any lane has a limit.
     pub(crate) limited: bool,
     /// Whether any lane warms up.
@@ -57,12 +64,20 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The lane of an index into `lanes` followed by `trials`.
+    /// The lane of an index into `lanes` followed by `trials` and `keeping`.
     #[inline]
     pub(crate) fn lane(&self, index: usize) -> &Lane {
         match self.lanes.get(index) {
             Some(lane) => lane,
-            None => &self.trials[index - self.lanes.len()],
+            None => self.other(index - self.lanes.len()),
+        }
+    }
+
+    #[cold]
+    fn other(&self, index: usize) -> &Lane {
+        match self.trials.get(index) {
+            Some(lane) => lane,
+            None => &self.keeping[index - self.trials.len()],
         }
     }
 }

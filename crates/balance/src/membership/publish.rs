@@ -5,8 +5,9 @@
 use std::num::NonZeroU32;
 
 use super::{Entry, Ledger};
+use crate::affinity;
 use crate::backend::BackendId;
-use crate::eligibility::{Admission, admission};
+use crate::eligibility::{self, Admission, admission};
 use crate::facts::Flags;
 use crate::policy::Prepared;
 use crate::ramp::ramp;
@@ -33,16 +34,11 @@ fn parts(ramp: f32) -> u32 {
 impl Ledger {
     /// The table that pickers read from now on.
     pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
-        let footing = self.footing;
-        let admitted = |entry: &Entry| {
-            let tier = entry.spec.tier;
-            admission(entry.standing, entry.zero_weight(), tier, footing)
-        };
         let warmth = |entry: &Entry| ramp(entry.warming, self.settings.slow_start, now);
         let share = |entry: &Entry| {
             f32::from(entry.spec.weight.get()) * warmth(entry).unwrap_or(1.0) * self.trusted(entry)
         };
-        let in_lanes = |entry: &&Entry| admitted(entry) == Admission::Lane;
+        let in_lanes = |entry: &&Entry| self.admitted(entry) == Admission::Lane;
         let (mut count, mut shares) = (0.0_f32, 0.0_f32);
         for entry in self.members.iter().filter(in_lanes) {
             count += 1.0;
@@ -62,16 +58,56 @@ impl Ledger {
         let lanes: Box<[Lane]> = self.members.iter().filter(in_lanes).map(lane).collect();
         // Who fails open has its trials all the same.
         let on_trial = |entry: &&Entry| {
-            let barred = matches!(admitted(entry), Admission::Barred(_));
+            let barred = matches!(self.admitted(entry), Admission::Barred(_));
             entry.standing == Standing::Probing && !barred
         };
         let trials: Box<[Lane]> = self.members.iter().filter(on_trial).map(lane).collect();
-        let (mut next_lane, mut next_trial) = (0, u32::try_from(lanes.len()).unwrap_or(u32::MAX));
+        let kept = |entry: &&Entry| self.is_kept(entry);
+        let keeping: Box<[Lane]> = self.members.iter().filter(kept).map(lane).collect();
+        let members = self.placed(lanes.len(), trials.len());
+        let prepared = self.prepared(&lanes, before);
+        let policy = self.policy.clone();
+        Table {
+            limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
+            warming: lanes.iter().any(|lane| lane.warmth != u32::MAX),
+            lanes,
+            trials,
+            keeping,
+            identities: match self.settings.affinity {
+                Some(_) => affinity::identities(&members, before),
+                None => Arc::default(),
+            },
+            members,
+            footing: self.footing,
+            most: most(self.settings.max_in_flight),
+            queue: self.settings.queue,
+            prepared,
+            policy,
+        }
+    }
+
+    fn admitted(&self, entry: &Entry) -> Admission {
+        let tier = entry.spec.tier;
+        admission(entry.standing, entry.zero_weight(), tier, self.footing)
+    }
+
+    /// Whether only those who are kept there may have it.
+    fn is_kept(&self, entry: &Entry) -> bool {
+        self.settings.affinity.is_some() && eligibility::keeps(entry.standing, self.admitted(entry))
+    }
+
+    /// Members with their places: so many have lanes, so many are on trial, and those who keep their clients follow.
+    fn placed(&self, lanes: usize, trials: usize) -> Box<[Member]> {
+        let after = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (mut next_lane, mut next_trial) = (0, after(lanes));
+        let mut next_kept = after(lanes + trials);
+        let draining = self.settings.affinity.map(|keeps| keeps.draining);
         let members = self.members.iter().map(|entry| {
-            let admission = admitted(entry);
+            let admission = self.admitted(entry);
             let next = match admission {
                 Admission::Lane => Some(&mut next_lane),
                 Admission::Trial => Some(&mut next_trial),
+                Admission::Barred(_) if self.is_kept(entry) => Some(&mut next_kept),
                 Admission::Barred(_) => None,
             };
             let lane = next.map_or(u32::MAX, |next| std::mem::replace(next, *next + 1));
@@ -81,23 +117,13 @@ impl Ledger {
                 admission,
                 tier: entry.spec.tier,
                 lane,
+                keeps_until: match (draining, entry.standing) {
+                    (Some(draining), Standing::Draining) => entry.since + draining,
+                    _ => Instant::from_nanos(u64::MAX),
+                },
             }
         });
-        let members: Box<[Member]> = members.collect();
-        let prepared = self.prepared(&lanes, before);
-        let policy = self.policy.clone();
-        Table {
-            members,
-            limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
-            warming: lanes.iter().any(|lane| lane.warmth != u32::MAX),
-            lanes,
-            trials,
-            footing,
-            most: most(self.settings.max_in_flight),
-            queue: self.settings.queue,
-            prepared,
-            policy,
-        }
+        members.collect()
     }
 
     /// The part of its share that the policy trusts it with.
@@ -125,6 +151,8 @@ impl Ledger {
         }
         let peaks = matches!(policy, PolicyChoice::PeakEwma);
         self.facts.flags.set(Flags::PEAKS, peaks);
+        let keeps = self.settings.affinity.is_some();
+        self.facts.flags.set(Flags::KEEPS, keeps);
         self.facts.set_hooks(match policy {
             PolicyChoice::Custom(policy) => Some(policy.clone()),
             _ => None,

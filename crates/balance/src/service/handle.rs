@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use super::{Service, told};
+use crate::affinity::{self, Lost};
 use crate::ask::Ask;
 use crate::backend::Backend;
 use crate::choice::{self, Taken};
@@ -107,6 +108,12 @@ impl Handle {
             Entry::Picked(pick) => Entry::Picked(self.seat(pick)),
             Entry::Waiting(waiting) => Entry::Waiting(waiting),
         })
+    }
+
+    /// Why a client that is kept was given another backend than its own: as it is now.
+    #[must_use]
+    pub fn lost(&self, identity: u64, ask: &Ask<'_>, now: Instant) -> Lost {
+        affinity::lost(&self.current().0, identity, ask, now)
     }
 
     /// A pick that was waited for, held as this worker holds its own.

@@ -20,6 +20,9 @@ mod warming;
 /// Who serves while others stand by.
 mod tiers;
 
+/// Who is kept where, and who moves.
+mod affinity;
+
 /// Joining, leaving and returning.
 mod identity;
 
