@@ -51,6 +51,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     never_shown(parts, reading);
     reach::unreachable(parts, reading);
     rules_of_tcp(parts, reading);
+    cookies_of_flows(parts, reading);
     tried_one_by_one(&parts.rules, reading);
     let forwarded = parts.rules.iter().flat_map(|rule| &rule.part.services);
     let mut forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();
@@ -69,6 +70,21 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
         }
     }
     loops(parts, reading);
+}
+
+/// A flow shows no cookie.
+fn cookies_of_flows(parts: &Parts, reading: &Reading) {
+    for (at, name) in &parts.flows {
+        let mut services = parts.services.iter().map(|placed| &placed.part);
+        let service = services.find(|service| *service.name == *name.value());
+        let by = service.and_then(|service| Some(&service.affinity.as_ref()?.by));
+        if by.is_some_and(|by| by.cookie().is_some()) {
+            let message = format!(
+                "`{name}` keeps its clients by a cookie, which TCP has not; write `affinity: {{ source: true }}` there"
+            );
+            reading.error(*at, "affinity", message);
+        }
+    }
 }
 
 /// Addresses that take the same connections. Sockets of IPv6 take IPv6 only; port 0 is a free one.

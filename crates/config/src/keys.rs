@@ -33,6 +33,9 @@ mod queue;
 /// `retry:` of a service.
 mod retry;
 
+/// `affinity:` of a service.
+mod affinity;
+
 /// `backends:` of a service.
 mod backends;
 
@@ -56,6 +59,7 @@ pub(crate) use actions::{
     DENY, FALLBACK, REDIRECT, REQUEST_EDITS, RESPOND, RESPONSE_EDITS, REWRITE, REWRITE_HOST,
     REWRITE_PREFIX, REWRITE_REGEX, SPLIT, SPLIT_AFFINITY, SPLIT_COOKIE,
 };
+pub(crate) use affinity::{AFFINITY, AFFINITY_COOKIE, AFFINITY_SOURCE, APP_COOKIE};
 pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use health::{BODY, GRPC_CHECK, HEALTH, HTTP_CHECK, TCP_CHECK};

@@ -135,6 +135,22 @@ pub const SPLIT_TTL: Duration = Duration::from_secs(86_400);
 /// The longest, as ALB has it.
 pub const SPLIT_TTL_MOST: Duration = Duration::from_secs(604_800);
 
+/// How long the cookie of an affinity lasts, as ALB has it.
+pub const AFFINITY_TTL: Duration = Duration::from_secs(86_400);
+
+/// The shortest: it is renewed on the way, and clocks of instances differ.
+pub const AFFINITY_TTL_LEAST: Duration = Duration::from_secs(10);
+
+/// Clients of one table, where an affinity remembers them: 1 GB.
+pub const AFFINITY_CLIENTS: usize = 10_000_000;
+
+/// Clients of all tables together that go over to the process that takes this one's place; those seen last go first. Each takes some
+/// 100 bytes on the way.
+pub const AFFINITY_CARRIED: usize = 200_000;
+
+/// Bytes of a value of the application's cookie that is remembered; a longer one keeps nobody anywhere.
+pub const AFFINITY_VALUE: usize = 4096;
+
 /// Fields that one rule changes in each direction: as many as a request may have here.
 pub const EDITS: usize = 100;
 

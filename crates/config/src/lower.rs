@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::check;
 use crate::keys::{Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
+use crate::plan::tls::Material;
 use crate::plan::{
     AccessLogPlan, AdminPlan, BackendAddress, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan,
     ResolverPlan, RulePlan, ServicePlan, Workers,
@@ -63,6 +64,9 @@ mod policy;
 
 /// `retry:`
 mod retry;
+
+/// `affinity:` of a service, and its keys.
+mod affinity;
 
 /// `backends:` of a service.
 mod backends;
@@ -142,6 +146,7 @@ pub(crate) struct Parts {
     user: Option<Arc<str>>,
     group: Option<(At, Arc<str>)>,
     resolver: Option<ResolverPlan>,
+    affinity_keys: Option<Material>,
     error_pages: Option<ErrorPages>,
     pub(crate) listeners_most: Option<usize>,
 }
@@ -268,6 +273,9 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     }
     if let Some(node) = once("resolver") {
         parts.resolver = resolver::read(reading, node);
+    }
+    if let Some(node) = once("affinity_keys") {
+        parts.affinity_keys = affinity::keys(reading, node);
     }
     if let Some(node) = once("error_pages") {
         parts.error_pages = pages::read(reading, node);
@@ -448,6 +456,7 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         user: parts.user,
         group: parts.group.map(|(_, group)| group),
         resolver,
+        affinity_keys: parts.affinity_keys,
         listeners: parts
             .listeners
             .into_iter()

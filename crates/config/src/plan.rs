@@ -28,6 +28,9 @@ mod host_map;
 /// `when:` of a rule.
 mod conditions;
 
+/// `affinity:` of a service.
+mod affinity;
+
 /// What rules do beside naming a service, a redirect or an answer.
 mod actions;
 
@@ -47,6 +50,7 @@ pub use actions::{
     Beside, EditsPlan, Expression, FallbackPlan, FieldName, HostRewrite, PathRewrite, Piece,
     RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
 };
+pub use affinity::{AffinityBy, AffinityPlan, CookiePlan};
 pub use conditions::{
     CertificatePart, Certified, Conditions, Further, HostPattern, Named, Networks, Parameter,
     PathPattern, TextPattern, Wildcard, canonical,
@@ -78,6 +82,8 @@ pub struct Plan {
     pub group: Option<Arc<str>>,
     /// How names of backends are looked up.
     pub resolver: ResolverPlan,
+    /// The file whose keys sign cookies of affinity, 1 to 3 of 32 bytes: the first signs, all verify; none: one of chance.
+    pub affinity_keys: Option<tls::Material>,
     /// In the order of the text; names are unique.
     pub listeners: Vec<ListenerPlan>,
     /// Lowest priority first; ties in the order of the text.
@@ -238,6 +244,8 @@ pub struct ServicePlan {
     pub upstream: UpstreamPlan,
     /// How its backends are checked; none: not at all.
     pub health: Option<HealthPlan>,
+    /// What keeps clients on their backends; none: nothing does.
+    pub affinity: Option<AffinityPlan>,
     /// Limits and deadlines.
     pub limits: ServiceLimits,
 }
@@ -255,6 +263,7 @@ impl ServicePlan {
             names: _,
             upstream,
             health,
+            affinity,
             limits,
         } = self;
         let ServiceSettings {
@@ -265,6 +274,7 @@ impl ServicePlan {
             on_all_down,
             max_in_flight,
             queue,
+            affinity: kept,
             retry,
             histograms,
             classes,
@@ -275,6 +285,7 @@ impl ServicePlan {
             && *key == other.key
             && *upstream == other.upstream
             && *health == other.health
+            && *affinity == other.affinity
             && *limits == other.limits
             && policy.is_same(&theirs.policy)
             && *active == theirs.health
@@ -283,6 +294,7 @@ impl ServicePlan {
             && *on_all_down == theirs.on_all_down
             && *max_in_flight == theirs.max_in_flight
             && *queue == theirs.queue
+            && *kept == theirs.affinity
             && *retry == theirs.retry
             && *histograms == theirs.histograms
             && *classes == theirs.classes

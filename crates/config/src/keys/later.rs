@@ -5,7 +5,7 @@
 pub(crate) const LATER: &[(&str, &[&str])] = &[
     ("admin", &["tokens"]),
     ("rules.*.limits", &["rate"]),
-    ("services.*", &["hedge", "affinity"]),
+    ("services.*", &["hedge"]),
 ];
 
 /// The keys that come later in a map of this place.

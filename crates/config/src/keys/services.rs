@@ -3,8 +3,8 @@
 use evenkeel_balance::settings::{BreakerSettings, ServiceSettings};
 
 use super::{
-    Absent, BACKEND, HEALTH, Key, Keys, RETRY, SERVICE_LIMITS, Shape, UPSTREAM_PROXY, UPSTREAM_TLS,
-    key, written,
+    AFFINITY, Absent, BACKEND, HEALTH, Key, Keys, RETRY, SERVICE_LIMITS, Shape, UPSTREAM_PROXY,
+    UPSTREAM_TLS, key, written,
 };
 use crate::limits::ServiceLimits;
 use crate::plan::UpstreamPlan;
@@ -93,6 +93,12 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::Words(&["fail_open", "fail_closed"]),
             Absent::Is(|| "fail_open".into()),
             "When no backend is healthy: serve through all, or refuse.",
+        ),
+        key(
+            "affinity",
+            Shape::WordOr(&["off"], "", &AFFINITY),
+            Absent::Is(|| "off".into()),
+            "What keeps a client on its backend.",
         ),
     ],
     one_of: &[],

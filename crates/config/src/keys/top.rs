@@ -62,6 +62,14 @@ static TOP_KEYS: &[Key] = &[
         "How names of backends with `dns` and `srv` are looked up.",
     ),
     key(
+        "affinity_keys",
+        Shape::Text,
+        Absent::No(
+            "a key of chance, which reloads and upgrades keep, and restarts with a state directory",
+        ),
+        "A file of 1 to 3 keys of 32 bytes for the cookies of `affinity`, so that instances agree; the first signs, all verify.",
+    ),
+    key(
         "error_pages",
         Shape::Map(&PAGES),
         Absent::No("a line with the status and the reason's word"),

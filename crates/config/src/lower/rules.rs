@@ -16,7 +16,7 @@ use crate::read::{Fields, Reading, Scalar};
 use crate::tree::Node;
 
 use actions::{Around, action, fallback, rewritten};
-pub(super) use actions::{Services, sides};
+pub(super) use actions::{Services, cookie_name, sides};
 use conditions::conditions;
 pub(super) use conditions::host;
 use further::Shared;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::settings::{BreakerSettings, OnAllDown, QueueSettings, ServiceSettings};
 
-use super::{Written, backends, health, policy, retry};
+use super::{Written, affinity, backends, health, policy, retry};
 use crate::keys::{BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
@@ -44,6 +44,8 @@ pub(super) fn read(
     let (retry, told) = retry::read(&fields).unwrap_or_else(retry::absent);
     settings.retry = retry;
     let limits = deadlines(&fields, told);
+    let (affinity, keeps) = affinity::read(&fields, &name, limits.drain).unzip();
+    settings.affinity = keeps;
     let upstream = fields
         .map("upstream", &UPSTREAM)
         .map(upstream)
@@ -77,6 +79,7 @@ pub(super) fn read(
         names,
         upstream,
         health,
+        affinity,
         limits,
     })
 }

@@ -15,7 +15,7 @@ use crate::read::{Fields, Reading};
 use crate::tree::{Node, Value};
 
 /// A file, with its place. Nothing where it cannot be read, which is noted.
-fn material(reading: &Reading, node: &Node) -> Option<Material> {
+pub(super) fn material(reading: &Reading, node: &Node) -> Option<Material> {
     let (path, bytes) = reading.file(node)?;
     if bytes.len() > limits::FILE_BYTES {
         let most = limits::FILE_BYTES / 1024;

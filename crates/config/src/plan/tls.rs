@@ -154,7 +154,7 @@ pub struct UpstreamTls {
 }
 
 impl Plan {
-    /// Every file of its TLS.
+    /// Every file of its TLS, and of the keys of its cookies.
     #[must_use]
     pub fn materials(&self) -> Vec<&Material> {
         let listeners = self.listeners.iter().filter_map(|one| one.tls.as_ref());
@@ -167,6 +167,7 @@ impl Plan {
             all.extend(&tls.ca);
             all.extend(tls.certificate.iter().flat_map(|(cert, key)| [cert, key]));
         }
+        all.extend(&self.affinity_keys);
         all
     }
 
@@ -184,10 +185,11 @@ impl Plan {
         let services = self.services.iter();
         let upstream = services.filter_map(|one| one.upstream.tls.as_ref());
         all.extend(upstream.filter_map(|tls| tls.certificate.as_ref().map(|(_, key)| key)));
+        all.extend(&self.affinity_keys);
         all
     }
 
-    /// Every file of its TLS, to be read again.
+    /// The same, to be read again.
     pub fn materials_mut(&mut self) -> Vec<&mut Material> {
         let listeners = self.listeners.iter_mut().filter_map(|one| one.tls.as_mut());
         let mut all: Vec<_> = listeners.flat_map(TlsPlan::materials_mut).collect();
@@ -202,6 +204,7 @@ impl Plan {
             all.extend(ca);
             all.extend(certificate.iter_mut().flat_map(|(cert, key)| [cert, key]));
         }
+        all.extend(&mut self.affinity_keys);
         all
     }
 }

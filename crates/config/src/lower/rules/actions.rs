@@ -29,7 +29,7 @@ mod edits;
 mod template;
 
 pub(crate) use forward::is_split;
-pub(in crate::lower) use forward::sides;
+pub(in crate::lower) use forward::{cookie_name, sides};
 
 /// The longest answer of a rule.
 const BODY_MOST: usize = 64 * 1024;

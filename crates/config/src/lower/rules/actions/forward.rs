@@ -143,7 +143,7 @@ fn cookie(reading: &Reading, node: &Node) -> Option<(Arc<str>, Duration)> {
 }
 
 /// A token (RFC 6265 section 4.1.1).
-fn cookie_name(written: &Scalar) -> Result<Arc<str>, String> {
+pub(in crate::lower) fn cookie_name(written: &Scalar) -> Result<Arc<str>, String> {
     let text = written.value();
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(token) {
