@@ -30,6 +30,9 @@ mod tiers;
 /// Those of retries.
 mod retries;
 
+/// Those of affinity.
+mod affinity;
+
 /// Those of TLS.
 mod tls;
 
@@ -73,6 +76,7 @@ impl Collector for Page {
         self.services(&mut encoder)?;
         self.latency(&mut encoder)?;
         self.retries(&mut encoder)?;
+        self.affinity(&mut encoder)?;
         self.passed(&mut encoder)?;
         self.queues(&mut encoder)?;
         self.names(&mut encoder)?;

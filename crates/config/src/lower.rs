@@ -280,9 +280,8 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     if let Some(node) = once("error_pages") {
         parts.error_pages = pages::read(reading, node);
     }
-    if once("max_listeners").is_some() {
-        parts.listeners_most = fields.number("max_listeners");
-    }
+    once("max_listeners");
+    parts.listeners_most = fields.number("max_listeners").or(parts.listeners_most);
     let names = &mut parts.names;
     named(
         &fields,

@@ -114,6 +114,7 @@ impl Changes {
             user,
             group,
             resolver,
+            affinity_keys,
             listeners: _,
             rules: _,
             services: _,
@@ -131,6 +132,7 @@ impl Changes {
             ("user", *user == after.user, false),
             ("group", *group == after.group, false),
             ("resolver", *resolver == after.resolver, true),
+            ("affinity_keys", *affinity_keys == after.affinity_keys, true),
         ] {
             if !same {
                 let when = if at_reload { "" } else { " at the next start" };

@@ -268,6 +268,7 @@ impl Control {
         let now = self.clock.now();
         for service in &self.published.load().services {
             service.state.service.tick(now);
+            service.state.sweep_clients(now);
         }
     }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use evenkeel_balance::affinity::ClientsCounts;
 use evenkeel_balance::pick::Refusal;
 pub use evenkeel_balance::queue::QueueSnapshot;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
     BUCKETS, PASSED_BUCKETS, PassedCounters, ServiceCounters, bodies_unkept, by_reason, by_status,
-    refused_retries, retries,
+    ignored, moves, refused_retries, retries, stays,
 };
 use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::room::Room;
@@ -165,6 +166,8 @@ pub struct ServiceSnapshot {
     pub retry_bodies_unkept: u64,
     /// Retries that the budget has left.
     pub retry_budget: u64,
+    /// Its clients that are kept. None: it keeps none.
+    pub affinity: Option<AffinitySnapshot>,
     /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
     pub latency: Vec<(f64, u64)>,
     /// Sum of latencies.
@@ -187,6 +190,23 @@ pub struct ServiceSnapshot {
     pub names: Vec<NameSnapshot>,
     /// In the order of the plan, and behind them those that names stand for.
     pub backends: Vec<Backend>,
+}
+
+/// The clients that a service keeps, at one moment.
+#[derive(Clone, Debug)]
+pub struct AffinitySnapshot {
+    /// How they are known again, by word.
+    pub by: &'static str,
+    /// Exchanges whose client was new, or was kept; what never was is left out.
+    pub stays: Vec<(&'static str, u64)>,
+    /// Clients that moved, by why; what never was is left out.
+    pub moves: Vec<(&'static str, u64)>,
+    /// Cookies that counted as nothing, by why; what never was is left out.
+    pub ignored: Vec<(&'static str, u64)>,
+    /// The table of those who are remembered. None: it has remembered nobody.
+    pub clients: Option<ClientsCounts>,
+    /// The most that it holds.
+    pub most: usize,
 }
 
 /// A service's tunnels, or its flows, at one moment.
@@ -367,6 +387,17 @@ impl Watch {
             retries_refused: refused_retries(rows.iter().map(|row| &row.retries)),
             retry_bodies_unkept: bodies_unkept(rows.iter().map(|row| &row.retries)),
             retry_budget: core.retry_budget,
+            affinity: live.affinity.as_ref().map(|affinity| {
+                let stays_of = || rows.iter().map(|row| &row.stays);
+                AffinitySnapshot {
+                    by: affinity.plan.by.word(),
+                    stays: stays(stays_of()),
+                    moves: moves(stays_of()),
+                    ignored: ignored(stays_of()),
+                    clients: live.state.clients_counts(),
+                    most: affinity.plan.clients.most,
+                }
+            }),
             latency: bounds
                 .enumerate()
                 .map(|(at, bound)| (bound, rows.iter().map(|row| row.latency[at].get()).sum()))

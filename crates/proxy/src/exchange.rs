@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use evenkeel_balance::ask::{Ask, Tried};
+use evenkeel_balance::ask::Tried;
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::retry::{Attempt, Progress};
 use evenkeel_balance::service::Seat as Held;
@@ -27,7 +27,7 @@ use crate::connection::{Conn, Next, limits_of};
 use crate::decide::{self, decide};
 use crate::net::Net;
 use crate::observation::Observation;
-use crate::queue::{self, Unpicked};
+use crate::queue::Unpicked;
 use crate::reason::Reason;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
@@ -47,6 +47,12 @@ mod alter;
 
 /// Where a redirect leads.
 mod redirect;
+
+/// What a service is asked.
+mod asking;
+
+/// Where a client is kept.
+mod keep;
 
 /// One try on one backend.
 mod attempt;
@@ -274,7 +280,7 @@ impl<N: Net> Exchange<'_, N> {
         if let Some(reason) = decide::refused(&desk.request, most) {
             return Ok(reply::refuse(conn, desk, reason).await);
         }
-        self.write_head(conn, desk);
+        let stay = self.begin(conn, desk);
         let service = &self.seat.live;
         let within = self.rule.exchange.unwrap_or(service.plan.limits.exchange);
         let course = Course {
@@ -291,6 +297,7 @@ impl<N: Net> Exchange<'_, N> {
             within,
             call: self.call,
             key: self.key(&desk.request),
+            stay,
         };
         let mut tries = Tries::default();
         let tried = &tries.asked.tried;
@@ -340,47 +347,11 @@ impl<N: Net> Exchange<'_, N> {
         }
     }
 
-    /// What a hash policy sticks to.
-    fn key(&self, request: &RequestHead) -> Option<u64> {
-        let key = self.seat.live.plan.key.as_ref();
-        key.map(|key| decide::key(key, request, self.client))
-    }
-
     /// The longest rest of a tunnel.
     fn tunnel_rest(&self) -> Duration {
         let service = self.seat.live.plan.limits.tunnel;
         let rule = self.rule.beside.tunnel;
         rule.unwrap_or_else(|| self.limits.tunnel.min(service))
-    }
-
-    /// A backend that was not tried, charged.
-    fn pick(&self, conn: &Conn<N>, tried: &Tried, key: Option<u64>) -> Result<Pick<Held>, Refusal> {
-        let ask = self.ask(conn, tried, key);
-        self.seat.handle.pick(&ask, conn.worker.now())
-    }
-
-    /// The same for the first attempt: while the service is full it waits, where the service lets it.
-    async fn pick_or_wait(
-        &self,
-        conn: &mut Conn<N>,
-        desk: &mut Desk,
-        tried: &Tried,
-        course: &Course<'_>,
-    ) -> Result<Pick<Held>, Unpicked> {
-        let (handle, until) = (&self.seat.handle, course.by(course.until));
-        let ask = self.ask(conn, tried, course.key);
-        let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
-        let queued = &mut desk.seen.queue;
-        queue::picked(conn, handle, asked, (until, course.half_close), queued).await
-    }
-
-    fn ask<'t>(&self, conn: &Conn<N>, tried: &'t Tried, key: Option<u64>) -> Ask<'t> {
-        let mut ask = Ask::new(conn.worker.chance())
-            .class(decide::class(self.class))
-            .queue_class(self.rule.class)
-            .tried(tried);
-        ask.key = key;
-        ask
     }
 
     /// Whether the connection to the client lives on after this exchange, as far as its request and its limits say.
@@ -471,7 +442,7 @@ impl<N: Net> Exchange<'_, N> {
         tries: &mut Tries,
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Never> {
-        let pick = |conn: &Conn<N>, tried: &Tried| self.pick(conn, tried, course.key);
+        let pick = |conn: &Conn<N>, tried: &Tried| self.pick(conn, tried, course);
         again.next(conn, granted, &mut tries.asked, pick).await
     }
 }

@@ -148,6 +148,8 @@ pub struct Routed<'a> {
     pub share: f64,
     /// What its hash policy sticks to; none: it has another policy.
     pub key: Option<u64>,
+    /// The identity of the backend that its client is kept on, as the request says it; none: it is kept nowhere.
+    pub home: Option<u64>,
     class: ClassId,
     falls_back: bool,
 }
@@ -296,7 +298,7 @@ impl Routed<'_> {
     #[must_use]
     pub fn explanation(&self, chance: u64, now: Instant) -> Explanation {
         let mut ask = Ask::new(chance).class(self.class);
-        ask.key = self.key;
+        (ask.key, ask.kept) = (self.key, self.home);
         self.service.state.service.explain(&ask, now)
     }
 }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use evenkeel_balance::affinity::identity;
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
 use evenkeel_balance::hashing;
 use evenkeel_balance::pick::{Pick, Refusal};
@@ -21,12 +22,13 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
 use crate::account::Account;
+use crate::affinity::Stay;
 use crate::again::{Again, Asked, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
 use crate::exchange::split::side;
 use crate::net::Net;
-use crate::observation::Observation;
+use crate::observation::{Observation, Stayed};
 use crate::proxy_protocol::Arrival;
 use crate::queue::{self, Unpicked};
 use crate::reason::Reason;
@@ -117,6 +119,8 @@ pub(crate) async fn serve<N: Net>(
 struct Way<N: Net> {
     seat: Rc<Seat<N>>,
     rests: Rests,
+    /// What is known of a client that the service keeps. None: it keeps none.
+    stay: Option<Stay>,
     /// What is to be passed on first.
     first: Vec<u8>,
     /// What begins every connection that is opened.
@@ -156,6 +160,10 @@ async fn way<N: Net>(flow: &mut Flow<N>, spent: Duration) -> Result<Way<N>, Reas
     let seat = view.seats.get(service).ok_or(Reason::ListenerGone)?;
     flow.seen.service = Some(service);
     Ok(Way {
+        stay: seat.live.affinity.as_ref().map(|affinity| {
+            let (peer, now) = (flow.conn.peer, flow.conn.worker.now());
+            affinity.of_flow(&seat.live.state, peer, now)
+        }),
         seat: seat.clone(),
         introduction: flow
             .conn
@@ -215,7 +223,10 @@ async fn connected<N: Net>(
         flow.seen.attempts += 1;
         asked.tried.insert(pick.backend());
         let failed = match attempt(flow, way, pick, (within, until)).await {
-            Ok(connected) => return Ok(connected),
+            Ok(connected) => {
+                keep(flow, way, &connected.0, &asked.tried);
+                return Ok(connected);
+            }
             Err(Unopened::Gone) => return Err(Reason::ClientGone),
             Err(Unopened::Failed(fault, reason)) => (fault, reason, Progress::Unsent),
             Err(Unopened::Nobody) => (
@@ -264,9 +275,27 @@ fn pick<N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &Tried) -> Result<Pick<Held
     way.seat.handle.pick(&ask, conn.worker.now())
 }
 
+/// This backend has taken the connection: the client is kept there from now on.
+fn keep<N: Net>(flow: &mut Flow<N>, way: &Way<N>, pick: &Pick<Held>, tried: &Tried) {
+    let Some((stay, affinity)) = way.stay.as_ref().zip(way.seat.live.affinity.as_ref()) else {
+        return;
+    };
+    let (now, backend) = (flow.conn.worker.now(), identity(pick.backend().id()));
+    affinity.remember(&way.seat.live.state, stay, backend, None, now);
+    flow.seen.stayed = Some(match stay.home {
+        None => Stayed::New,
+        Some(home) if home == backend => Stayed::Kept,
+        Some(home) => {
+            let ask = ask(&flow.conn, way, tried);
+            Stayed::Moved(way.seat.handle.lost(home, &ask, now))
+        }
+    });
+}
+
 /// What other policies hash, a flow has not: its client's address stands for it.
 fn ask<'t, N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &'t Tried) -> Ask<'t> {
     let mut ask = Ask::new(conn.worker.chance()).class(CLASS).tried(tried);
+    ask.kept = way.stay.and_then(|stay| stay.home);
     if way.seat.live.plan.key.is_some() {
         ask = ask.key(match conn.peer {
             IpAddr::V4(address) => hashing::key(&address.octets()),

@@ -64,6 +64,9 @@ pub mod rules;
 /// What is decided of a request: client, rule, what it sticks to.
 mod decide;
 
+/// Keeping a client on its backend.
+pub mod affinity;
+
 /// Waiting for a full service.
 mod queue;
 

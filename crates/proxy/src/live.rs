@@ -6,8 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use evenkeel_balance::affinity::Clients;
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::service::Service;
@@ -15,6 +16,8 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
 
+use crate::affinity::Affinity;
+use crate::affinity::keys::{Own, Rings};
 use crate::clock::since_1970;
 use crate::listener::addresses::Addresses;
 use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
@@ -25,6 +28,9 @@ use crate::tls::accept::Handshakes;
 use crate::tls::terms::Terms;
 use crate::tls::upstream::Towards;
 use crate::upstream::Sockets;
+
+/// Who is kept where.
+mod clients;
 
 /// The running plan.
 pub struct Live {
@@ -40,6 +46,8 @@ pub struct Live {
     pub outlet: Option<Arc<Outlet>>,
     /// What clients are held to, in the order of the plan's listeners. None: it has no TLS, or none that could be loaded.
     pub terms: Vec<Option<Arc<Terms>>>,
+    /// The process's own key of affinity.
+    pub own: Arc<Own>,
     /// Services that have left and may have something under way: one that returns goes on with what is counted of it. Nothing of one is
     /// held by this.
     left: Vec<Weak<ServiceState>>,
@@ -51,6 +59,8 @@ pub struct LiveService {
     pub plan: ServicePlan,
     /// What outlives the plan.
     pub state: Arc<ServiceState>,
+    /// What keeps clients on its backends. None: nothing does.
+    pub affinity: Option<Affinity>,
     /// What backends are held to. None: it has no TLS, or none that could be loaded.
     pub towards: Option<Arc<Towards>>,
     /// The same for flows, which agree on no protocol.
@@ -68,6 +78,8 @@ pub struct ServiceState {
     members: AtomicUsize,
     /// A row per worker.
     pub counters: Box<[ServiceCounters]>,
+    /// Who is kept where, once somebody was to be.
+    clients: OnceLock<Clients>,
 }
 
 /// Backends by their identity; replaced whole, so that nobody waits while it is made.
@@ -136,6 +148,7 @@ impl Live {
         now: Instant,
         members: impl Fn(&ServicePlan) -> Vec<BackendPlan>,
     ) -> Self {
+        let rings = Rings::of(&plan, before);
         let services = plan
             .services
             .iter()
@@ -165,6 +178,7 @@ impl Live {
                     .zip(held)
                     .filter(|(now, held)| Arc::ptr_eq(now, held));
                 Arc::new(LiveService {
+                    affinity: state.keeps(earlier, service, &rings),
                     plan: service.clone(),
                     state,
                     towards_flows: match (same, earlier) {
@@ -184,10 +198,10 @@ impl Live {
                     .unwrap_or_default()
             })
             .collect();
-        let terms = terms(&plan, before);
         let left = before.map(|before| before.leaving(&plan));
         Self {
-            terms,
+            terms: terms(&plan, before),
+            own: rings.own,
             left: left.unwrap_or_default(),
             rules: Rules::new(&plan.rules),
             plan,
@@ -308,6 +322,7 @@ impl ServiceState {
             version: AtomicU64::new(0),
             members: AtomicUsize::new(members.len()),
             counters: (0..workers).map(|_| ServiceCounters::default()).collect(),
+            clients: OnceLock::new(),
         })
     }
 

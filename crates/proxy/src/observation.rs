@@ -12,8 +12,13 @@ use crate::tls::secured::Agreed;
 
 pub use retried::{RetryCounters, bodies_unkept, refused_retries, retries};
 
+pub use stayed::{StayCounters, Stayed, ignored, moves, stays};
+
 /// What became of attempts that failed.
 mod retried;
+
+/// What became of clients that are kept.
+mod stayed;
 
 /// The closed record of one exchange: filled as it goes, ended at one place, by `exchange::serve`. Plain numbers, so that it costs
 /// the same whether or not somebody reads it; names are looked up where they are wanted.
@@ -41,6 +46,8 @@ pub struct Observation {
     pub grpc: Option<Status>,
     /// Attempts that were made.
     pub attempts: u32,
+    /// What became of a client that the service keeps. None: it keeps none, or no backend has answered.
+    pub stayed: Option<Stayed>,
     /// Whether it is a flow, of which there is no request and no status.
     pub flow: bool,
     /// Whether the request's head came whole and could be read.
@@ -84,6 +91,7 @@ impl Observation {
             reason: Reason::ClientLeft,
             grpc: None,
             attempts: 0,
+            stayed: None,
             flow: false,
             understood: false,
             forwarded: false,
@@ -160,6 +168,8 @@ pub struct ServiceCounters {
     pub flows: PassedCounters,
     /// Its retries.
     pub retries: RetryCounters,
+    /// Its clients that are kept.
+    pub stays: StayCounters,
 }
 
 /// One worker's counters of what one service's tunnels, or its flows, pass on as it comes.
@@ -205,6 +215,7 @@ impl Default for ServiceCounters {
             tunnels: PassedCounters::default(),
             flows: PassedCounters::default(),
             retries: RetryCounters::default(),
+            stays: StayCounters::default(),
         }
     }
 }
@@ -226,6 +237,9 @@ impl ServiceCounters {
         self.reasons[seen.reason.number()].add(1);
         if let Some(status) = seen.grpc {
             self.calls[usize::from(status.number())].add(1);
+        }
+        if let Some(stayed) = seen.stayed {
+            self.stays.observe(stayed);
         }
         let elsewhere = seen.refused.map_or(0, |(_, _, attempts)| attempts);
         self.attempts

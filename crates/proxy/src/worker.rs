@@ -16,6 +16,7 @@ use evenkeel_wire::altered::Altered;
 use evenkeel_wire::forward::Forwardable;
 use evenkeel_wire::{RequestHead, ResponseHead};
 
+use crate::affinity::Ignored;
 use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
 use crate::http2::allowance::Allowed;
@@ -269,6 +270,7 @@ impl<N: Net> Worker<N> {
                 reason,
                 attempts,
                 refused: None,
+                stayed: None,
                 received: 0,
                 sent: 0,
                 switched: None,
@@ -432,6 +434,14 @@ impl<N: Net> Seat<N> {
     pub(crate) fn sent_once(&self, worker: usize) {
         if let Some(counters) = self.live.state.counters.get(worker) {
             counters.retries.sent_once();
+        }
+    }
+
+    /// What a client shows counts as nothing.
+    #[cold]
+    pub(crate) fn ignored(&self, worker: usize, ignored: Ignored) {
+        if let Some(counters) = self.live.state.counters.get(worker) {
+            counters.stays.ignored(ignored);
         }
     }
 

@@ -27,6 +27,9 @@ use text::Text;
 /// As text.
 pub(crate) mod text;
 
+/// The key of affinity beside it.
+mod key;
+
 /// The only layout so far.
 const VERSION: u32 = 1;
 
@@ -248,8 +251,9 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Says what is wanted otherwise than the configuration says, at a start.
+    /// Says what is wanted otherwise than the configuration says, at a start, and keeps what lasts.
     pub(crate) fn say(&self, control: &Control) {
+        self.keep_affinity_key(control);
         let (wanted, _) = control.wanted();
         let services = wanted.services.values().filter(|one| one.drains).count();
         let (backends, listeners) = (wanted.backends(), wanted.away.len());

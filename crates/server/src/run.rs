@@ -158,7 +158,9 @@ fn started(
 
 /// What a process finds that takes nobody's place.
 fn found(flags: &Flags, plan: &Plan) -> Result<Given, String> {
-    Ok(activation::given(&plan.admin).wanting(flags.overlay.read()?))
+    let mut given = activation::given(&plan.admin).wanting(flags.overlay.read()?);
+    given.heritage.state.affinity = flags.overlay.affinity_key();
+    Ok(given)
 }
 
 /// An instance begins when what its names stand for is known, or after ten seconds: until then the one before it serves.
@@ -463,6 +465,7 @@ impl Instance<'_> {
             self.format,
             self.user.as_deref(),
         );
+        self.kept.keep_affinity_key(&self.control);
         self.notify.ready();
     }
 }

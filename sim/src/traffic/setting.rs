@@ -147,6 +147,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         user: None,
         group: None,
         resolver: ResolverPlan::default(),
+        affinity_keys: None,
         trusted_proxies: Vec::new(),
         access_log: None,
         workers: Workers::Auto,
@@ -256,6 +257,7 @@ fn service(
         name: SERVICES[at].into(),
         settings,
         key: None,
+        affinity: None,
         backends: (0..backends)
             .filter(|&number| Some(number) != gone)
             .map(|number| BackendPlan {

@@ -5,8 +5,10 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use evenkeel_balance::affinity::Lost;
 use evenkeel_config::plan::{AccessLogPlan, QueryShown, RowFormat};
 use evenkeel_proxy::date;
+use evenkeel_proxy::observation::Stayed;
 use evenkeel_proxy::record::{Record, Text, Version};
 
 use super::redact::{put_query, put_referer};
@@ -162,9 +164,7 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     }
     let grpc = seen.grpc.map(|status| status.name().as_bytes());
     put_text("grpc_status", grpc, out);
-    put_text("reason", Some(seen.reason.word().as_bytes()), out);
-    let refused = seen.refused.map(|(_, reason, _)| reason.word().as_bytes());
-    put_text("refused", refused, out);
+    put_words(record, out);
     for (key, number) in [
         ("attempts", u64::from(seen.attempts)),
         ("received_head_bytes", seen.head_received as u64),
@@ -185,6 +185,23 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     put_text("request_id", record.text(Text::RequestId), out);
     put_text("trace_id", record.text(Text::TraceId), out);
     out.push(b'}');
+}
+
+/// Why it ended as it did, and what became of its client.
+fn put_words(record: &Record<'_>, out: &mut Vec<u8>) {
+    let seen = record.seen();
+    let stayed = seen.stayed;
+    for (key, word) in [
+        ("reason", Some(seen.reason.word())),
+        ("refused", seen.refused.map(|(_, reason, _)| reason.word())),
+        ("affinity", stayed.map(Stayed::word)),
+        (
+            "affinity_lost",
+            stayed.and_then(Stayed::lost).map(Lost::word),
+        ),
+    ] {
+        put_text(key, word.map(str::as_bytes), out);
+    }
 }
 
 /// How its connection is secured, and who the client has shown to be.

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use evenkeel_balance::affinity::CarriedClient;
 use evenkeel_balance::carried::CarriedService;
+use evenkeel_config::limits::AFFINITY_CARRIED;
+pub use evenkeel_proxy::affinity::keys::Secret as AffinityKey;
 use evenkeel_proxy::clock::{since_1970, since_boot};
 pub use evenkeel_proxy::listener::inherited::{Inherited, address};
 use evenkeel_proxy::thread;
@@ -37,6 +40,10 @@ pub struct CarriedState {
     pub services: Vec<(String, CarriedService)>,
     /// The keys of tickets, by listener.
     pub tickets: Vec<(String, CarriedTickets)>,
+    /// The process's own key of affinity.
+    pub affinity: Option<AffinityKey>,
+    /// Who is kept where, by service.
+    pub clients: Vec<(String, Vec<CarriedClient>)>,
 }
 
 /// What an instance gives to the process that takes its place.
@@ -81,12 +88,29 @@ impl Control {
             let carried = terms.as_ref()?.carried(since_1970())?;
             Some((listener.name.to_string(), carried))
         });
+        let affinities = live.services.iter().filter(|one| one.affinity.is_some());
+        let remembering = affinities.clone().count().max(1);
+        let clients = affinities.clone().map(|service| {
+            let most = AFFINITY_CARRIED / remembering;
+            let clients = service.state.carried_clients(most, now);
+            (service.plan.name.to_string(), clients)
+        });
         CarriedState {
+            affinity: affinities.clone().next().and_then(|_| live.own.secret()),
+            clients: clients.collect(),
             wanted: self.overlay.wanted().0.clone(),
             then: since_boot(),
             services: services.collect(),
             tickets: tickets.collect(),
         }
+    }
+
+    /// The process's own key of affinity, where a service needs one. None too: the system gives no chance.
+    #[must_use]
+    pub fn affinity_key(&self) -> Option<AffinityKey> {
+        let live = self.published.load();
+        let needed = live.services.iter().any(|one| one.affinity.is_some());
+        needed.then(|| live.own.secret()).flatten()
     }
 
     /// What operators want otherwise than the configuration says, and a number that is another one after each change.
@@ -132,6 +156,20 @@ impl Control {
         for (name, learned) in carried.services {
             if let Some(service) = live.service(&name) {
                 service.state.service.take_over(&learned.later(passed), now);
+            }
+        }
+        if let Some(key) = carried.affinity {
+            live.own.take_over(key);
+        }
+        for (name, mut clients) in carried.clients {
+            for one in &mut clients {
+                one.left = one.left.saturating_sub(passed);
+            }
+            if let Some(service) = live.service(&name)
+                && let Some(affinity) = &service.affinity
+            {
+                let state = &service.state;
+                state.take_over_clients(&affinity.plan, &live.own, clients, now);
             }
         }
         for (listener, terms) in live.plan.listeners.iter().zip(&live.terms) {

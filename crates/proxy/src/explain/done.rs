@@ -6,6 +6,7 @@ use evenkeel_config::plan::{Action, FallbackPlan, RulePlan, SplitAffinity, Split
 use evenkeel_wire::altered::Altered;
 
 use super::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
+use crate::clock::since_1970;
 use crate::connection::limits_of;
 use crate::decide;
 use crate::exchange::act::Met;
@@ -165,7 +166,12 @@ impl<'a> Explained<'a> {
     fn routed(&self, met: &Met<'_>, at: usize, share: f64) -> Option<Routed<'a>> {
         let service = self.live.services.get(at)?;
         let key = service.plan.key.as_ref();
+        let stay = service.affinity.as_ref().map(|affinity| {
+            let times = (Instant::ZERO, since_1970());
+            affinity.of_request(&service.state, &self.head, self.client, times, true)
+        });
         Some(Routed {
+            home: stay.and_then(|stay| stay.home),
             service,
             share,
             key: key.map(|key| decide::key(key, &self.head, self.client)),

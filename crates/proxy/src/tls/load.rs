@@ -295,6 +295,11 @@ pub fn problems(plan: &Plan, now: Duration) -> Vec<Problem> {
     {
         upstream_problems(tls, now, &mut problems);
     }
+    if let Some(file) = &plan.affinity_keys
+        && let Err(message) = ticket_keys(&file.bytes)
+    {
+        problems.push(problem(file, Severity::Error, "affinity_keys", &message));
+    }
     problems.sort_by_key(|problem| problem.at);
     problems
 }

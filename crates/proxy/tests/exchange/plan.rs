@@ -50,6 +50,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
             ..ServiceSettings::with_policy(PolicyChoice::RoundRobin)
         },
         key: None,
+        affinity: None,
         backends: backends
             .iter()
             .map(|address| BackendPlan {
@@ -79,6 +80,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         user: None,
         group: None,
         resolver: ResolverPlan::default(),
+        affinity_keys: None,
         admin: AdminPlan {
             bind: None,
             metrics: None,

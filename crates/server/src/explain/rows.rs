@@ -1,5 +1,6 @@
 //! Owns explanations for programs. Field names are a promise; `docs/explain.md` has them.
 
+use evenkeel_balance::affinity::Lost;
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
@@ -130,6 +131,7 @@ fn service(routed: &Routed<'_>) -> Value {
         result,
         queue,
         trial,
+        kept,
         candidates,
     } = routed.explanation(CHANCE, Instant::ZERO);
     json!({
@@ -144,6 +146,12 @@ fn service(routed: &Routed<'_>) -> Value {
         "refusal": result.as_ref().err().map(|refusal| refusal.word()),
         "waits": queue.is_some() && result == Err(Refusal::AllFull),
         "trial": trial,
+        "affinity": routed.service.affinity.as_ref().map(|affinity| json!({
+            "by": affinity.plan.by.word(),
+            "cookie": affinity.plan.by.cookie(),
+            "kept": kept == Some(Ok(())),
+            "lost": kept.and_then(Result::err).map(Lost::word),
+        })),
         "candidates": candidates.iter().map(candidate).collect::<Vec<_>>(),
     })
 }

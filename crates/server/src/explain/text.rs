@@ -233,12 +233,35 @@ fn rules_passed(out: &mut String, live: &Live, explained: &Explained<'_>, passed
     }
 }
 
+/// Where its client is kept.
+fn stays(out: &mut String, routed: &Routed<'_>, explanation: &Explanation) {
+    let Some(affinity) = &routed.service.affinity else {
+        return;
+    };
+    let by = match affinity.plan.by.cookie() {
+        Some(name) => format!("the cookie {}", plainly(name)),
+        None => "the client's address".into(),
+    };
+    let _ = match explanation.kept {
+        Some(Ok(())) => writeln!(out, "kept on its backend by {by}"),
+        Some(Err(lost)) => {
+            let lost = lost.word();
+            writeln!(
+                out,
+                "moved: the backend that {by} says is lost to it ({lost})"
+            )
+        }
+        None => writeln!(out, "kept by {by} on the backend that answers"),
+    };
+}
+
 /// One service and its backends; `follows`: something is done when it refuses.
 fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most: usize) {
     let explanation = routed.explanation(CHANCE, Instant::ZERO);
     let key = routed.key.map(|key| format!(", key {key:016x}"));
     let key = key.unwrap_or_default();
     let _ = writeln!(out, "{to}, by {}{key}", explanation.policy);
+    stays(out, routed, &explanation);
     let mut rows =
         vec![["", "backend", "standing", "score", "share", "excluded"].map(String::from)];
     let picked = |one: &&Candidate| explanation.result.as_ref() == Ok(&one.id);

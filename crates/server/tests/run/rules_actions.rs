@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::process::{Evenkeel, Folder, hold, rest};
 
 /// A backend that says what it was asked.
-mod echo;
+pub(crate) mod echo;
 
 use echo::{Client, Echo, Gate, head_of};
 

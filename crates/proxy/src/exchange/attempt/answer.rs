@@ -211,6 +211,7 @@ impl<N: Net> Try<'_, '_, N> {
         put_hsts(self.conn, self.exchange.listener, &mut self.desk.altered);
         let attempts = self.desk.seen.attempts;
         put_attempts(self.exchange.listener, attempts, &mut self.desk.altered);
+        (self.exchange).keep(self.conn, self.desk, &self.pick, self.course, self.tries);
         self.desk.downward.clear();
         forward::response(
             &self.desk.response,

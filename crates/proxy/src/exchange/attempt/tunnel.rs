@@ -25,6 +25,7 @@ impl<N: Net> Try<'_, '_, N> {
         self.pick.answered(Verdict::Success, now);
         let desk = &mut *self.desk;
         put_hsts(self.conn, self.exchange.listener, &mut desk.altered);
+        (self.exchange).keep(self.conn, desk, &self.pick, self.course, self.tries);
         let mut head = Vec::new();
         put_switch(desk, self.course.via, &mut head);
         desk.seen.head_sent = head.len();

@@ -1,4 +1,4 @@
-//! Owns what was learned, as lines of JSON: the keys of tickets, then services and their backends, those first whose standing somebody
+//! Owns what was learned, as lines of JSON: the keys of tickets and cookies, then services and their backends, those first whose standing somebody
 //! or something has changed. Each line is understood on its own.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use evenkeel_balance::carried::{CarriedBackend, CarriedService};
 use evenkeel_balance::health::{Active, CheckFault};
 use evenkeel_balance::learn::speed::Learned;
 use evenkeel_balance::standing::Reason;
-use evenkeel_control::control::handover::{CarriedState, CarriedTickets};
+use evenkeel_control::control::handover::{CarriedClient, CarriedState, CarriedTickets};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of all lines: 100,000 backends take some 30 MiB.
@@ -18,6 +18,9 @@ const LEARNED_MOST: usize = 64 * 1024 * 1024;
 
 /// Bytes of one line: a backend with the longest of identities, or the latencies of all classes.
 const LINE_MOST: usize = 1024 * 1024;
+
+/// Clients of one line.
+const CLIENTS: usize = 1000;
 
 /// One of them.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,6 +36,11 @@ struct Line {
     classes_s: Option<Vec<Option<f32>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<Backend>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affinity: Option<Vec<u8>>,
+    /// Who in hexadecimal, the identity of the backend, and milliseconds that are left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    clients: Vec<(String, u64, u64)>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -98,6 +106,12 @@ fn write_within(most: usize, to: &mut impl Write, state: &CarriedState) -> io::R
             ..Line::default()
         })?;
     }
+    if let Some(key) = &state.affinity {
+        line(&Line {
+            affinity: Some(key.to_vec()),
+            ..Line::default()
+        })?;
+    }
     for (service, learned) in &state.services {
         line(&Line {
             service: Some(service.clone()),
@@ -117,9 +131,31 @@ fn write_within(most: usize, to: &mut impl Write, state: &CarriedState) -> io::R
             }
         }
     }
+    for (service, clients) in &state.clients {
+        for some in clients.chunks(CLIENTS) {
+            line(&Line {
+                service: Some(service.clone()),
+                clients: some.iter().map(client_text).collect(),
+                ..Line::default()
+            })?;
+        }
+    }
     to.write_all(b"\n")?;
     to.flush()?;
     Ok(out)
+}
+
+fn client_text(one: &CarriedClient) -> (String, u64, u64) {
+    let left = u64::try_from(one.left.as_millis()).unwrap_or(u64::MAX);
+    (format!("{:x}", one.client), one.backend, left)
+}
+
+fn client((client, backend, left): (String, u64, u64)) -> Option<CarriedClient> {
+    Some(CarriedClient {
+        client: u128::from_str_radix(&client, 16).ok()?,
+        backend,
+        left: Duration::from_millis(left),
+    })
 }
 
 /// Whether more is lost with it than a mean.
@@ -186,9 +222,23 @@ fn take(
         };
         state.tickets.push((tickets.listener, carried));
     }
+    if let Some(key) = line.affinity {
+        let Ok(key) = key.try_into() else {
+            return false;
+        };
+        state.affinity = Some(key);
+    }
     let Some(service) = line.service else {
         return true;
     };
+    if !line.clients.is_empty() {
+        let clients: Option<Vec<_>> = line.clients.into_iter().map(client).collect();
+        let Some(clients) = clients else {
+            return false;
+        };
+        state.clients.push((service, clients));
+        return true;
+    }
     let service = services.entry(service).or_default();
     if let Some(classes) = line.classes_s {
         service.classes = classes;

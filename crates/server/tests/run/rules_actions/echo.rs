@@ -10,7 +10,7 @@ use crate::process::PATIENCE;
 
 /// Holds answers back until it is opened once; then it is shut again for the next.
 #[derive(Clone, Default)]
-pub(super) struct Gate(Arc<(Mutex<(usize, usize)>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<(usize, usize)>, Condvar)>);
 
 impl Gate {
     fn pass(&self) {
@@ -25,7 +25,7 @@ impl Gate {
     }
 
     /// Waits until somebody stands before it.
-    pub(super) fn reached(&self) {
+    pub(crate) fn reached(&self) {
         let (state, changed) = &*self.0;
         let state = state.lock().unwrap();
         let (mut state, waited) = changed
@@ -36,7 +36,7 @@ impl Gate {
     }
 
     /// Lets one pass.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         let (state, changed) = &*self.0;
         state.lock().unwrap().1 += 1;
         changed.notify_all();
@@ -44,22 +44,27 @@ impl Gate {
 }
 
 /// A backend that says who it is and what it was asked.
-pub(super) struct Echo {
-    pub(super) address: SocketAddr,
+pub(crate) struct Echo {
+    pub(crate) address: SocketAddr,
     requests: Arc<AtomicUsize>,
 }
 
 impl Echo {
-    pub(super) fn start(name: &'static str) -> Self {
-        Self::new(name, None)
+    pub(crate) fn start(name: &'static str) -> Self {
+        Self::new(name, "own=1", None)
     }
 
     /// One whose answers wait at a gate.
-    pub(super) fn gated(name: &'static str, gate: Gate) -> Self {
-        Self::new(name, Some(gate))
+    pub(crate) fn gated(name: &'static str, gate: Gate) -> Self {
+        Self::new(name, "own=1", Some(gate))
     }
 
-    fn new(name: &'static str, gate: Option<Gate>) -> Self {
+    /// One that sets this cookie, unless it is shown one.
+    pub(crate) fn setting(name: &'static str, cookie: &'static str) -> Self {
+        Self::new(name, cookie, None)
+    }
+
+    fn new(name: &'static str, cookie: &'static str, gate: Option<Gate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
@@ -79,8 +84,16 @@ impl Echo {
                         }
                         let body = format!("{name}\n{}{}", asked.head, asked.body);
                         let length = body.len();
+                        let shown = asked
+                            .all("cookie")
+                            .iter()
+                            .any(|one| one.contains("JSESSIONID"));
+                        let set = match shown && cookie.starts_with("JSESSIONID") {
+                            true => String::new(),
+                            false => format!("Set-Cookie: {cookie}\r\n"),
+                        };
                         let answer = format!(
-                            "HTTP/1.1 200 OK\r\nServer: echo\r\nX-Powered-By: echo\r\nSet-Cookie: own=1\r\nContent-Length: {length}\r\n\r\n{body}"
+                            "HTTP/1.1 200 OK\r\nServer: echo\r\nX-Powered-By: echo\r\n{set}Content-Length: {length}\r\n\r\n{body}"
                         );
                         if client.stream.write_all(answer.as_bytes()).is_err() {
                             return;
@@ -93,19 +106,19 @@ impl Echo {
     }
 
     /// How many requests reached it.
-    pub(super) fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
 
 /// A message: its head, with the empty line, and its body.
-pub(super) struct Message {
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Message {
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// A message that is all there is.
-pub(super) fn head_of(text: &str) -> Message {
+pub(crate) fn head_of(text: &str) -> Message {
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     Message {
         head: format!("{head}\r\n\r\n"),
@@ -114,12 +127,12 @@ pub(super) fn head_of(text: &str) -> Message {
 }
 
 impl Message {
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// The values of all fields of a name.
-    pub(super) fn all(&self, name: &str) -> Vec<String> {
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
         let pairs = self.head.lines().filter_map(|line| line.split_once(": "));
         pairs
             .filter(|(key, _)| key.eq_ignore_ascii_case(name))
@@ -128,19 +141,19 @@ impl Message {
     }
 
     /// The last of them: ours stand behind the backend's.
-    pub(super) fn field(&self, name: &str) -> Option<String> {
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
         self.all(name).pop()
     }
 }
 
 /// One end of a connection with messages that say how long they are.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     come: Vec<u8>,
 }
 
 impl Client {
-    pub(super) fn to(address: SocketAddr) -> Self {
+    pub(crate) fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
@@ -150,22 +163,22 @@ impl Client {
     }
 
     /// An answer to this request.
-    pub(super) fn get(&mut self, target: &str, fields: &str) -> Message {
+    pub(crate) fn get(&mut self, target: &str, fields: &str) -> Message {
         self.send(&format!(
             "GET {target} HTTP/1.1\r\nHost: www.example.com\r\n{fields}\r\n"
         ))
     }
 
-    pub(super) fn send(&mut self, request: &str) -> Message {
+    pub(crate) fn send(&mut self, request: &str) -> Message {
         self.write(request);
         self.read()
     }
 
-    pub(super) fn write(&mut self, bytes: &str) {
+    pub(crate) fn write(&mut self, bytes: &str) {
         self.stream.write_all(bytes.as_bytes()).unwrap();
     }
 
-    pub(super) fn read(&mut self) -> Message {
+    pub(crate) fn read(&mut self) -> Message {
         self.next().unwrap_or_else(|| panic!("no answer"))
     }
 

@@ -50,6 +50,14 @@ fn given(mut text: &[u8]) -> (CarriedState, usize) {
     (state, came.lost)
 }
 
+fn kept(number: u32) -> CarriedClient {
+    CarriedClient {
+        client: u128::MAX - u128::from(number),
+        backend: u64::MAX - u64::from(number),
+        left: Duration::from_millis(number.into()),
+    }
+}
+
 #[test]
 fn what_is_written_is_read() {
     let reasons = Reason::ALL.into_iter().chain([
@@ -67,6 +75,8 @@ fn what_is_written_is_read() {
             service("none", Vec::new()),
         ],
         tickets: vec![("web".into(), tickets.clone())],
+        affinity: Some([5; 32]),
+        clients: vec![("api".into(), (0..1500).map(kept).collect())],
         ..CarriedState::default()
     };
     let (text, left_out) = written(LEARNED_MOST, &state);
@@ -75,6 +85,10 @@ fn what_is_written_is_read() {
     assert_eq!(read.services, state.services);
     assert_eq!(read.then, state.then);
     assert!(read.tickets[0].0 == "web" && read.tickets[0].1 == tickets);
+    assert_eq!(read.affinity, state.affinity);
+    let clients = read.clients.iter().flat_map(|(_, clients)| clients);
+    assert!(clients.eq(&state.clients[0].1));
+    assert!(read.clients.iter().all(|(service, _)| service == "api"));
 }
 
 /// As many backends as there may be go over. Where there is no room, those whose standing is their own go first, and it is said.
@@ -132,6 +146,19 @@ fn another_version_is_understood_line_by_line() {
         check(&format!("{bad}{good}"), 1, 1, 1);
     }
     check("{\"tickets\":{\"sealed_s\":-1}}\n", 0, 0, 1);
+    check("{\"affinity\":[1]}\n", 0, 0, 1);
+    check(
+        "{\"service\":\"api\",\"clients\":[[\"zz\",1,1]]}\n",
+        0,
+        0,
+        1,
+    );
+    check(
+        "{\"service\":\"api\",\"clients\":[[\"1\",1,-1]]}\n",
+        0,
+        0,
+        1,
+    );
     // The process before this one was killed: what came, came.
     for (unended, backends) in [
         ("", 0),

@@ -1,0 +1,61 @@
+//! Owns what an exchange asks of a service: for whom, by which key, without whom.
+
+use evenkeel_balance::ask::{Ask, Tried};
+use evenkeel_balance::pick::{Pick, Refusal};
+use evenkeel_balance::service::Seat as Held;
+use evenkeel_wire::RequestHead;
+
+use super::Exchange;
+use super::attempt::Course;
+use crate::connection::Conn;
+use crate::decide;
+use crate::net::Net;
+use crate::queue::{self, Unpicked};
+use crate::worker::Desk;
+
+impl<N: Net> Exchange<'_, N> {
+    /// What a hash policy sticks to.
+    pub(super) fn key(&self, request: &RequestHead) -> Option<u64> {
+        let key = self.seat.live.plan.key.as_ref();
+        key.map(|key| decide::key(key, request, self.client))
+    }
+
+    /// A backend that was not tried, charged.
+    pub(super) fn pick(
+        &self,
+        conn: &Conn<N>,
+        tried: &Tried,
+        course: &Course<'_>,
+    ) -> Result<Pick<Held>, Refusal> {
+        let ask = self.ask(conn, tried, course);
+        self.seat.handle.pick(&ask, conn.worker.now())
+    }
+
+    /// The same for the first attempt: while the service is full it waits, where the service lets it.
+    pub(super) async fn pick_or_wait(
+        &self,
+        conn: &mut Conn<N>,
+        desk: &mut Desk,
+        tried: &Tried,
+        course: &Course<'_>,
+    ) -> Result<Pick<Held>, Unpicked> {
+        let (handle, until) = (&self.seat.handle, course.by(course.until));
+        let ask = self.ask(conn, tried, course);
+        let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
+        let queued = &mut desk.seen.queue;
+        let bounds = (until, course.half_close);
+        queue::picked(conn, handle, asked, bounds, queued).await
+    }
+
+    pub(super) fn ask<'t>(&self, conn: &Conn<N>, tried: &'t Tried, course: &Course<'_>) -> Ask<'t> {
+        let mut ask = Ask::new(conn.worker.chance())
+            .class(decide::class(self.class))
+            .queue_class(self.rule.class)
+            .tried(tried);
+        ask.key = course.key;
+        if let Some(stay) = &course.stay {
+            ask.kept = stay.home;
+        }
+        ask
+    }
+}

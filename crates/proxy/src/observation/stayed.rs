@@ -1,0 +1,164 @@
+//! Owns what became of clients that a service keeps, and the counters of it.
+
+use evenkeel_balance::affinity::Lost;
+
+use super::Count;
+use crate::affinity::Ignored;
+
+/// What became of a client that a service keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stayed {
+    /// It was kept nowhere, and is kept on the backend that answered.
+    New,
+    /// The backend that it is kept on answered.
+    Kept,
+    /// Another one answered, and it is kept there from now on.
+    Moved(Lost),
+}
+
+impl Stayed {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Kept => "kept",
+            Self::Moved(_) => "moved",
+        }
+    }
+
+    /// Why it moved.
+    #[must_use]
+    pub const fn lost(self) -> Option<Lost> {
+        match self {
+            Self::Moved(lost) => Some(lost),
+            Self::New | Self::Kept => None,
+        }
+    }
+}
+
+/// Why a client moves, by word.
+const LOST: [&str; 13] = [
+    "gone",
+    "disabled",
+    "draining",
+    "down",
+    "ejected",
+    "probing",
+    "unproven",
+    "zero_weight",
+    "standby",
+    "no_trial_left",
+    "not_in_subset",
+    "tried",
+    "full",
+];
+
+const STAYS: [&str; 2] = ["new", "kept"];
+
+const IGNORED: [&str; 2] = ["invalid", "expired"];
+
+/// One worker's counters of the clients that one service keeps.
+#[derive(Debug, Default)]
+pub struct StayCounters {
+    stays: [Count; STAYS.len()],
+    moved: [Count; LOST.len()],
+    ignored: [Count; IGNORED.len()],
+}
+
+impl StayCounters {
+    pub(super) fn observe(&self, stayed: Stayed) {
+        match stayed {
+            Stayed::New => self.stays[0].add(1),
+            Stayed::Kept => self.stays[1].add(1),
+            Stayed::Moved(lost) => {
+                let at = LOST.iter().position(|word| *word == lost.word());
+                if let Some(count) = at.and_then(|at| self.moved.get(at)) {
+                    count.add(1);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn ignored(&self, ignored: Ignored) {
+        self.ignored[match ignored {
+            Ignored::Invalid => 0,
+            Ignored::Expired => 1,
+        }]
+        .add(1);
+    }
+}
+
+fn rows<'c, const N: usize>(
+    words: [&'static str; N],
+    of: impl Iterator<Item = &'c [Count; N]>,
+) -> Vec<(&'static str, u64)> {
+    let mut sums = [0; N];
+    for counts in of {
+        for (sum, count) in sums.iter_mut().zip(counts) {
+            *sum += count.get();
+        }
+    }
+    let all = words.into_iter().zip(sums);
+    all.filter(|(_, sum)| *sum > 0).collect()
+}
+
+/// Exchanges of all workers whose clients were new, or were kept; what never was is left out.
+#[must_use]
+pub fn stays<'c>(workers: impl Iterator<Item = &'c StayCounters>) -> Vec<(&'static str, u64)> {
+    rows(STAYS, workers.map(|one| &one.stays))
+}
+
+/// Clients of all workers that moved, by why; what never was is left out.
+#[must_use]
+pub fn moves<'c>(workers: impl Iterator<Item = &'c StayCounters>) -> Vec<(&'static str, u64)> {
+    rows(LOST, workers.map(|one| &one.moved))
+}
+
+/// Cookies that counted as nothing, by why; what never was is left out.
+#[must_use]
+pub fn ignored<'c>(workers: impl Iterator<Item = &'c StayCounters>) -> Vec<(&'static str, u64)> {
+    rows(IGNORED, workers.map(|one| &one.ignored))
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_balance::eligibility::Bar;
+    use evenkeel_balance::standing::Standing;
+
+    use super::*;
+
+    #[test]
+    fn each_has_a_row_of_its_own() {
+        use Standing::{Disabled, Down, Draining, Ejected, Probing, Unproven};
+        let standings = [Disabled, Draining, Down, Ejected, Probing, Unproven];
+        let bars = [
+            Bar::ZeroWeight,
+            Bar::Standby,
+            Bar::NoTrialLeft,
+            Bar::NotInSubset,
+            Bar::Tried,
+            Bar::Full,
+        ];
+        let all = standings.into_iter().map(Bar::Standing).chain(bars);
+        let all: Vec<_> = [Lost::Gone]
+            .into_iter()
+            .chain(all.map(Lost::Barred))
+            .collect();
+        let (one, other) = (StayCounters::default(), StayCounters::default());
+        for (lost, times) in all.iter().zip(1..) {
+            for _ in 0..times {
+                one.observe(Stayed::Moved(*lost));
+            }
+            other.observe(Stayed::Moved(*lost));
+        }
+        one.observe(Stayed::New);
+        other.observe(Stayed::Kept);
+        other.ignored(Ignored::Expired);
+        let both = || [&one, &other].into_iter();
+        let expect: Vec<_> = all.iter().map(|lost| lost.word()).zip(2..).collect();
+        assert_eq!(moves(both()), expect);
+        assert_eq!(stays(both()), [("new", 1), ("kept", 1)]);
+        assert_eq!(ignored(both()), [("expired", 1)]);
+    }
+}
