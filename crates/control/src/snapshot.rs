@@ -197,13 +197,13 @@ pub struct ServiceSnapshot {
 pub struct AffinitySnapshot {
     /// How they are known again, by word.
     pub by: &'static str,
-    /// Exchanges whose client was new, or was kept; what never was is left out.
+    /// Exchanges whose client was new, or was kept.
     pub stays: Vec<(&'static str, u64)>,
-    /// Clients that moved, by why; what never was is left out.
+    /// Clients that moved, by why.
     pub moves: Vec<(&'static str, u64)>,
-    /// Cookies that counted as nothing, by why; what never was is left out.
+    /// Cookies that counted as nothing, by why.
     pub ignored: Vec<(&'static str, u64)>,
-    /// The table of those who are remembered. None: it has remembered nobody.
+    /// The table of those who are remembered. None: nobody is, the client's cookie says it.
     pub clients: Option<ClientsCounts>,
     /// The most that it holds.
     pub most: usize,
@@ -394,7 +394,8 @@ impl Watch {
                     stays: stays(stays_of()),
                     moves: moves(stays_of()),
                     ignored: ignored(stays_of()),
-                    clients: live.state.clients_counts(),
+                    clients: (affinity.plan.by.is_remembered())
+                        .then(|| live.state.clients_counts().unwrap_or_default()),
                     most: affinity.plan.clients.most,
                 }
             }),

@@ -46,6 +46,43 @@ impl<'a> Ask<'a> {
         Self(self.0.key(key))
     }
 
+    /// The client is kept on the backend of this [`identity`](evenkeel_balance::affinity::identity): that one is picked wherever it may
+    /// be, before the policy is asked. Heeded where the settings of the service have an affinity.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use evenkeel::balance::affinity::{Clients, ClientsSettings, identity};
+    /// use evenkeel::balance::settings::AffinitySettings;
+    /// use evenkeel::{Ask, LoadBalancer, ServiceSettings};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// let affinity = Some(AffinitySettings::default());
+    /// let settings = ServiceSettings { affinity, ..ServiceSettings::default() };
+    /// balancer.register("api", settings, ["a:80", "b:80", "c:80"])?;
+    /// let ttl = Duration::from_secs(300);
+    /// let clients = Clients::new(ClientsSettings { most: 10_000, ttl }, 0x5EED);
+    ///
+    /// let select = |client: u128| {
+    ///     let now = balancer.now();
+    ///     let ask = match clients.get(client, now) {
+    ///         Some(backend) => Ask::new().kept(backend),
+    ///         None => Ask::new(),
+    ///     };
+    ///     let pick = balancer.select_with("api", &ask)?;
+    ///     clients.put(client, identity(pick.id()), now);
+    ///     Ok::<_, evenkeel::Error>(pick)
+    /// };
+    /// let first = select(7)?;
+    /// assert_eq!(select(7)?.id(), first.id());
+    /// assert!(clients.clear(7) && clients.get(7, balancer.now()).is_none());
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    #[must_use]
+    pub fn kept(self, identity: u64) -> Self {
+        Self(self.0.kept(identity))
+    }
+
     /// Latency is judged among exchanges of the same class.
     #[must_use]
     pub fn class(self, class: ClassId) -> Self {

@@ -44,6 +44,7 @@ fn list() {
     println!("exchange-http2");
     println!("exchange-post/64k");
     println!("sealed/20");
+    println!("exchange-kept");
     println!("brought/1000");
     for kind in kinds::KINDS {
         let counts: &[usize] = match kind {
@@ -125,6 +126,16 @@ fn by_streams(repetitions: u64) {
     black_box(world.calls());
 }
 
+/// The same, of a client that shows the cookie which it was told in the first.
+fn kept(repetitions: u64) {
+    let (mut world, request) = world::keeping(REQUEST, ANSWER);
+    let mut client = world.connect();
+    for _ in 0..repetitions {
+        world.exchange(&mut client, &request, ANSWER);
+    }
+    black_box(world.calls());
+}
+
 /// The same, written down and taken out again, unread.
 fn recorded(repetitions: u64) {
     let (mut world, recorded) = World::recording();
@@ -169,6 +180,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["exchange-http2", repetitions] => by_streams(repetitions.parse()?),
         ["exchange-post/64k", repetitions] => posts(repetitions.parse()?),
         ["sealed/20", repetitions] => sealed(repetitions.parse()?),
+        ["exchange-kept", repetitions] => kept(repetitions.parse()?),
         ["brought/1000", repetitions] => brought(repetitions.parse()?),
         [name, repetitions] => {
             let name = name.strip_prefix("rules/").ok_or("there is no such row")?;

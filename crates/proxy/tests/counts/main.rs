@@ -76,6 +76,23 @@ fn a_plain_exchange_is_two_reads_and_two_writes() {
     assert_eq!(world.calls() - before, 400);
 }
 
+/// A client that is kept costs no call more, and little memory for a moment.
+#[test]
+fn an_exchange_of_a_client_that_is_kept_is_as_many_calls() {
+    let (mut world, request) = world::keeping(REQUEST, ANSWER);
+    let mut client = world.connect();
+    world.exchange(&mut client, &request, ANSWER);
+    let before = world.calls();
+    let asked = allocations(|| {
+        for _ in 0..100 {
+            world.exchange(&mut client, &request, ANSWER);
+        }
+    });
+    assert_eq!(world.calls() - before, 400);
+    println!("{asked} allocations in 100 exchanges");
+    assert!(asked <= 400, "{asked} allocations in 100 exchanges");
+}
+
 #[test]
 fn a_connection_for_one_exchange_is_five_calls() {
     let mut world = World::new();

@@ -12,9 +12,11 @@ use std::sync::mpsc::Receiver;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use evenkeel_balance::affinity::ClientsSettings;
+use evenkeel_balance::settings::AffinitySettings;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{BackendAddress, UpstreamPlan};
+use evenkeel_config::plan::{AffinityBy, AffinityPlan, BackendAddress, CookiePlan, UpstreamPlan};
 use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::net::Net;
@@ -218,6 +220,30 @@ impl Recorded {
         }
         batches
     }
+}
+
+/// A service that keeps its clients by a cookie, and a request of a client that was told one.
+pub(crate) fn keeping(request: &[u8], answer: &[u8]) -> (World, Vec<u8>) {
+    let mut plan = plan(&[([127, 0, 0, 1], 1).into()]);
+    plan.services[0].settings.affinity = Some(AffinitySettings::default());
+    plan.services[0].affinity = Some(AffinityPlan {
+        by: AffinityBy::Cookie(CookiePlan {
+            name: "keel".into(),
+            ttl: Duration::ZERO,
+            attributes: "; Path=/".into(),
+            everywhere: false,
+        }),
+        clients: ClientsSettings::default(),
+    });
+    let mut world = World::over(published(plan));
+    let mut client = world.connect();
+    world.exchange(&mut client, request, answer);
+    let told = String::from_utf8_lossy(&world.room);
+    let told = told.split_once("\r\nSet-Cookie: ").unwrap().1;
+    let cookie = told.split(';').next().unwrap();
+    let head = request.strip_suffix(b"\r\n").unwrap();
+    let request = [head, b"Cookie: ", cookie.as_bytes(), b"\r\n\r\n"].concat();
+    (world, request)
 }
 
 impl World {

@@ -98,7 +98,7 @@ fn drawn(address: SocketAddr) -> (String, String) {
 
 fn post(keel: &Evenkeel, path: &str) {
     let said = keel.asked(
-        &["-X", "POST"],
+        &["-X", "POST", "-H", "X-Evenkeel: 1"],
         &format!("/v1/services/api/backends/{path}"),
     );
     assert!(said.contains("\"state\""), "{said}");

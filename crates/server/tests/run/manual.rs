@@ -186,7 +186,7 @@ fn metrics() {
         "keel.yaml",
         "admin: { bind: \"127.0.0.1:0\" }
 listeners: { web: { bind: \"127.0.0.1:0\" } }
-services: { api: { backends: [\"127.0.0.1:9\"], health: { tcp: , interval: 20ms, timeout: 20ms } } }
+services: { api: { backends: [\"127.0.0.1:9\"], health: { tcp: , interval: 20ms, timeout: 20ms }, affinity: { source: true } } }
 rules: [{ when: { path: /here }, respond: { body: here } }, { forward: api }]
 ",
     );
@@ -287,6 +287,7 @@ fn whole(block: &str) -> String {
 fn every_example_is_fine() {
     let folder = Folder::new("manual-examples");
     folder.write("sorry.html", "<h1>Sorry</h1>\n");
+    folder.write("cookies.key", "12345678901234567890123456789012");
     Authority::new(&folder, "issuer").make("site", &["www.example.com"]);
     let mut seen = 0;
     for (name, text) in chapters() {

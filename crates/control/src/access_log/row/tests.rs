@@ -77,7 +77,7 @@ fn formats() {
         r#"{"time":"1994-11-06T08:49:37.042Z","listener":"web","rule":"all","service":"api","backend":"10.0.0.1:80","#,
         r#""client":"127.0.0.1","peer":"127.0.0.1","method":"GET","host":"example.com","path":"/a\"b","query":"token=***&b=2","#,
         r#""protocol":"HTTP/1.1","scheme":"http","tls_version":null,"tls_cipher":null,"tls_group":null,"tls_resumed":null,"sni":null,"#,
-        r#""client_certificate_subject":null,"client_certificate_fingerprint":null,"status":200,"grpc_status":null,"reason":"served","refused":null,"attempts":1,"received_head_bytes":100,"received_bytes":7,"#,
+        r#""client_certificate_subject":null,"client_certificate_fingerprint":null,"status":200,"grpc_status":null,"reason":"served","refused":null,"affinity":null,"affinity_lost":null,"attempts":1,"received_head_bytes":100,"received_bytes":7,"#,
         r#""sent_head_bytes":90,"sent_bytes":2326,"queue_ms":0.005,"connect_ms":null,"head_ms":1.250,"total_ms":42.000,"#,
         r#""request_id":"abc","trace_id":"11111111111111111111111111111111"}"#,
         "\n"
