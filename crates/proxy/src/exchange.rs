@@ -280,25 +280,7 @@ impl<N: Net> Exchange<'_, N> {
         if let Some(reason) = decide::refused(&desk.request, most) {
             return Ok(reply::refuse(conn, desk, reason).await);
         }
-        let stay = self.begin(conn, desk);
-        let service = &self.seat.live;
-        let within = self.rule.exchange.unwrap_or(service.plan.limits.exchange);
-        let course = Course {
-            introduction: conn.introduction(&service.plan.upstream, desk.forwardable.request_id()),
-            keep: self.keeps(conn, &desk.request),
-            via: self.listener.and_then(|listener| listener.via.as_deref()),
-            body: most,
-            idle: self.rule.idle_body.unwrap_or(self.limits.idle_body),
-            idle_answer: (self.rule.idle_body)
-                .unwrap_or_else(|| self.limits.idle_body.min(service.plan.limits.idle_body)),
-            tunnel: self.tunnel_rest(),
-            half_close: self.listener.is_some_and(|listener| listener.half_close),
-            until: self.began + within,
-            within,
-            call: self.call,
-            key: self.key(&desk.request),
-            stay,
-        };
+        let course = self.course(conn, desk, most);
         let mut tries = Tries::default();
         let tried = &tries.asked.tried;
         let mut pick = match self.pick_or_wait(conn, desk, tried, &course).await {
@@ -344,6 +326,29 @@ impl<N: Net> Exchange<'_, N> {
                     }
                 }
             };
+        }
+    }
+
+    /// What all attempts have in common; the head of the request is written meanwhile.
+    fn course(&self, conn: &Conn<N>, desk: &mut Desk, most: Option<u64>) -> Course<'_> {
+        let stay = self.begin(conn, desk);
+        let service = &self.seat.live;
+        let within = self.rule.exchange.unwrap_or(service.plan.limits.exchange);
+        Course {
+            introduction: conn.introduction(&service.plan.upstream, desk.forwardable.request_id()),
+            keep: self.keeps(conn, &desk.request),
+            via: self.listener.and_then(|listener| listener.via.as_deref()),
+            body: most,
+            idle: self.rule.idle_body.unwrap_or(self.limits.idle_body),
+            idle_answer: (self.rule.idle_body)
+                .unwrap_or_else(|| self.limits.idle_body.min(service.plan.limits.idle_body)),
+            tunnel: self.tunnel_rest(),
+            half_close: self.listener.is_some_and(|listener| listener.half_close),
+            until: self.began + within,
+            within,
+            call: self.call,
+            key: self.key(&desk.request),
+            stay,
         }
     }
 
