@@ -305,6 +305,53 @@ impl<N: Net> Drop for Opened<N> {
     }
 }
 
+/// A client's connection that is counted, and waits to be served.
+pub(crate) struct Client<N: Net> {
+    conn: Box<Conn<N>>,
+    admitted: Admitted,
+    opened: Opened<N>,
+}
+
+impl<N: Net> Client<N> {
+    pub(crate) fn new(
+        worker: Rc<Worker<N>>,
+        door: Rc<Door>,
+        sock: N::Sock,
+        arrival: Arrival,
+        admitted: Admitted,
+    ) -> Self {
+        let opened = Opened::new(&worker);
+        let Arrival { ends, input, .. } = arrival;
+        // On the heap: it goes into each exchange and comes back, and is longer than all else that a turn of it moves.
+        let conn = Box::new(Conn {
+            deadline: worker.deadlines.slot(),
+            worker,
+            door,
+            sock: Carrier::Whole(sock),
+            input,
+            peer: ends.peer(),
+            ends,
+            requests: 0,
+            next: Next::Keep,
+            tunnel: None,
+        });
+        Self {
+            conn,
+            admitted,
+            opened,
+        }
+    }
+
+    /// Serves it until its connection ends.
+    pub(crate) async fn serve<F: Future<Output = Infallible> + 'static>(
+        self,
+        slots: &Rc<Slots<F, N>>,
+    ) {
+        let _counted = (self.admitted, self.opened);
+        requests(self.conn, slots).await;
+    }
+}
+
 /// Serves a client until its connection ends.
 pub async fn serve<N: Net, F: Future<Output = Infallible> + 'static>(
     worker: Rc<Worker<N>>,
@@ -314,22 +361,15 @@ pub async fn serve<N: Net, F: Future<Output = Infallible> + 'static>(
     admitted: Admitted,
     slots: Rc<Slots<F, N>>,
 ) {
-    let _admitted = admitted;
-    let _opened = Opened::new(&worker);
-    let Arrival { ends, input, .. } = arrival.into();
-    // On the heap: it goes into each exchange and comes back, and is longer than all else that a turn of it moves.
-    let mut conn = Box::new(Conn {
-        deadline: worker.deadlines.slot(),
-        worker,
-        door,
-        sock: Carrier::Whole(sock),
-        input,
-        peer: ends.peer(),
-        ends,
-        requests: 0,
-        next: Next::Keep,
-        tunnel: None,
-    });
+    let client = Client::new(worker, door, sock, arrival.into(), admitted);
+    client.serve(&slots).await;
+}
+
+/// Serves one request after another.
+async fn requests<N: Net, F: Future<Output = Infallible> + 'static>(
+    mut conn: Box<Conn<N>>,
+    slots: &Rc<Slots<F, N>>,
+) {
     // On the heap, as all of HTTP/2: a connection of HTTP/1 that waits needs no room for it.
     if conn.sock.secured().is_some_and(Secured::is_http2) {
         return Box::pin(front::serve(conn)).await;
