@@ -106,6 +106,9 @@
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 //!
+//! Or by a table of clients, bounded and forgetting, with any policy: [`keep_clients`](crate::ServiceHandle::keep_clients), then
+//! [`select_for`](crate::ServiceHandle::select_for) a client. A client moves when its backend may not be picked, once, and stays there.
+//!
 //! # Check health
 //! [`spawn_health_checker`](crate::LoadBalancer::spawn_health_checker) asks each backend, at once and then at its interval, by a
 //! [`Probe`]: [`TcpProbe`], [`HttpProbe`] with method, path, statuses and body, or your
@@ -239,6 +242,7 @@
 //! | a pick of a full service that has a queue | a lock and an allocation while it waits |
 //! | an exchange | two clock readings, three counters and a histogram's beyond its picks; a timer where a limit of time is set |
 //! | a call by tower | a lock that clones share, a clone of the inner service, the future's allocation |
+//! | a pick for a kept client | two keyed hashes of its name, and the lock of a sixteenth of the table |
 //! | a listener of service events | nothing on the way of a pick |
 //! | a listener or stream of exchange events | three events for each pick, while there is one |
 //! | a tick | members, ten times a second |

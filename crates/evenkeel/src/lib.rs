@@ -35,6 +35,9 @@ pub mod pick;
 /// A charge that ends with a body.
 pub mod follow;
 
+/// Clients that are kept on their backends, by name.
+mod clients;
+
 /// One exchange over all its attempts.
 pub mod exchange;
 

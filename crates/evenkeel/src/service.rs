@@ -3,8 +3,8 @@
 //! `LoadBalancer` does the same by name and has no other way to do it.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use evenkeel_balance::time::Instant;
 
 use crate::ask::Ask;
 use crate::balancer::Shared;
+use crate::clients::Kept;
 use crate::error::Error;
 use crate::events::Ear;
 use crate::pick::Pick;
@@ -32,6 +33,8 @@ pub(crate) struct Registered {
     pub(crate) core: Service,
     pub(crate) ear: Arc<Ear>,
     pub(crate) requests: Arc<Counted>,
+    /// Where clients are kept, from when that is asked for.
+    pub(crate) kept: OnceLock<Kept>,
     gone: AtomicBool,
 }
 
@@ -41,6 +44,7 @@ impl Registered {
             core,
             ear,
             requests: Arc::default(),
+            kept: OnceLock::new(),
             gone: AtomicBool::new(false),
         }
     }

@@ -162,7 +162,13 @@ pub(crate) fn tick(balancer: &Shared, which: impl Fn(&Registered) -> bool, clock
     // Owned, not borrowed: a tick of many services must not hold one of the swap's few fast slots.
     let services = balancer.services.load_full();
     for service in services.values().filter(|service| which(service)) {
-        let ticked = catch_unwind(AssertUnwindSafe(|| service.core.tick(clock.now())));
+        let ticked = catch_unwind(AssertUnwindSafe(|| {
+            let now = clock.now();
+            service.core.tick(now);
+            if let Some(kept) = service.kept.get() {
+                kept.sweep(now);
+            }
+        }));
         drop(ticked);
     }
 }

@@ -1,0 +1,87 @@
+//! Clients that are kept by name: where they were, for their time, and no longer than their backend is there. Time is paused.
+
+#![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
+
+use std::time::Duration;
+
+use evenkeel::balance::affinity::ClientsSettings;
+use evenkeel::{Ask, LoadBalancer, PolicyChoice, ServiceHandle, ServiceSettings};
+
+const TTL: Duration = Duration::from_secs(300);
+
+fn service() -> ServiceHandle {
+    let balancer = LoadBalancer::new();
+    let settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin);
+    balancer.register("api", settings, ["a", "b", "c"]).unwrap();
+    let service = balancer.service("api").unwrap();
+    let settings = ClientsSettings {
+        most: 1_000,
+        ttl: TTL,
+    };
+    service.keep_clients(settings).unwrap();
+    service
+}
+
+fn sent(service: &ServiceHandle, client: &str) -> String {
+    let pick = service.select_for(client, &Ask::new()).unwrap();
+    pick.id().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_stay_where_they_are_until_their_time_is_over() {
+    let service = service();
+    let all = ["one", "two", "three"];
+    let first = all.map(|client| sent(&service, client));
+    assert_eq!(first, ["a", "b", "c"]);
+    for _ in 0..3 {
+        assert_eq!(all.map(|client| sent(&service, client)), first);
+        // Seen within their time, they are kept on.
+        tokio::time::sleep(TTL * 3 / 4).await;
+    }
+    assert_eq!(service.clients().clients, 3);
+    // R4: theirs never ended.
+    tokio::time::sleep(TTL).await;
+    assert_eq!(service.client_backend("one"), None);
+    assert_eq!(service.clients().clients, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_or_all_are_cleared() {
+    let service = service();
+    for client in ["one", "two", "three"] {
+        sent(&service, client);
+    }
+    assert_eq!(service.client_backend("two").unwrap().as_str(), "b");
+    assert!(service.clear_client("two") && !service.clear_client("two"));
+    assert_eq!(service.client_backend("two"), None);
+    assert_eq!(service.client_backend("one").unwrap().as_str(), "a");
+    assert_eq!((service.clear_clients(), service.clear_clients()), (2, 0));
+    assert_eq!(service.client_backend("one"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_backend_is_lost_moves_once_and_stays_there() {
+    let service = service();
+    assert_eq!(sent(&service, "one"), "a");
+    service.mark_health("a", Some(false), None).unwrap();
+    let moved = sent(&service, "one");
+    assert_ne!(moved, "a");
+    service.mark_health("a", Some(true), None).unwrap();
+    assert_eq!(sent(&service, "one"), moved);
+    service.remove_backend(&moved).unwrap();
+    assert_eq!(service.client_backend("one"), None);
+    assert_ne!(sent(&service, "one"), moved);
+}
+
+#[test]
+fn without_a_table_nobody_is_remembered() {
+    let balancer = LoadBalancer::new();
+    let settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin);
+    balancer.register("api", settings, ["a", "b"]).unwrap();
+    let service = balancer.service("api").unwrap();
+    assert_ne!(sent(&service, "one"), sent(&service, "one"));
+    assert_eq!(
+        (service.client_backend("one"), service.clear_clients()),
+        (None, 0)
+    );
+}
