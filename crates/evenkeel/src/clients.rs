@@ -96,6 +96,22 @@ impl ServiceHandle {
         Ok(pick)
     }
 
+    /// The ask of a client that is seen by this, at the backend that it is kept on.
+    pub(crate) fn at_home<'a>(&self, client: &[u8], ask: Ask<'a>) -> Ask<'a> {
+        let kept = self.service.kept.get();
+        let now = self.shared.clock.now();
+        let home = kept.and_then(|kept| kept.table.get(kept.row(client), now));
+        home.map_or(ask, |home| ask.kept(home))
+    }
+
+    /// Keeps a client from here on, where clients are kept.
+    pub(crate) fn keep_at(&self, client: &[u8], backend: &BackendId) {
+        if let Some(kept) = self.service.kept.get() {
+            let now = self.shared.clock.now();
+            kept.table.put(kept.row(client), identity(backend), now);
+        }
+    }
+
     /// Where a client is kept, without seeing it; none when it is not known, its time is over, or its backend has left.
     #[must_use]
     pub fn client_backend(&self, client: impl AsRef<[u8]>) -> Option<BackendId> {

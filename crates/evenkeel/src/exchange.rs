@@ -29,6 +29,7 @@ pub use failure::{Failed, Failure};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exchange<'a> {
     ask: Ask<'a>,
+    client: Option<&'a [u8]>,
     idempotent: bool,
     deadline: Option<Duration>,
     per_try: Option<Duration>,
@@ -46,6 +47,16 @@ impl<'a> Exchange<'a> {
     #[must_use]
     pub fn ask(self, ask: Ask<'a>) -> Self {
         Self { ask, ..self }
+    }
+
+    /// For this client: on the backend that it is kept on, wherever that may be picked, and it is kept where it succeeds. Heeded
+    /// where [`keep_clients`](ServiceHandle::keep_clients) was asked for.
+    #[must_use]
+    pub fn client(self, client: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self {
+            client: Some(client.as_ref()),
+            ..self
+        }
     }
 
     /// Doing it twice is the same as once, so it may be made again after it was sent (RFC 9110 section 9.2.2). Without
@@ -264,8 +275,16 @@ impl ServiceHandle {
         F: Future<Output = Result<T, E>>,
     {
         let counted = self.service.requests.begin(self.shared.clock);
-        let result = self.attempts(terms, attempt).await;
+        let ask = terms
+            .client
+            .map_or(terms.ask, |client| self.at_home(client, terms.ask));
+        let result = self.attempts(&Exchange { ask, ..*terms }, attempt).await;
         counted.end(result.is_ok());
+        if let (Ok(answered), Some(client)) = (&result, terms.client)
+            && let Some(pick) = answered.pick()
+        {
+            self.keep_at(client, pick.id());
+        }
         result
     }
 

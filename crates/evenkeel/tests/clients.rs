@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use evenkeel::balance::affinity::ClientsSettings;
-use evenkeel::{Ask, LoadBalancer, PolicyChoice, ServiceHandle, ServiceSettings};
+use evenkeel::{
+    Ask, Exchange, Fault, LoadBalancer, PolicyChoice, ServiceHandle, ServiceSettings, Target,
+};
 
 const TTL: Duration = Duration::from_secs(300);
 
@@ -71,6 +73,26 @@ async fn a_client_whose_backend_is_lost_moves_once_and_stays_there() {
     service.remove_backend(&moved).unwrap();
     assert_eq!(service.client_backend("one"), None);
     assert_ne!(sent(&service, "one"), moved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_begins_at_home_and_the_client_stays_where_it_succeeds() {
+    let service = service();
+    let terms = Exchange::new().client("one").idempotent();
+    let went = async |fails_on: &str| {
+        let attempt = async |to: Target| match to.id.as_str() == fails_on {
+            true => Err(Fault::Reset),
+            false => Ok(to.id.to_string()),
+        };
+        service.exchange(&terms, attempt).await.unwrap()
+    };
+    assert_eq!(went("").await, "a");
+    assert_eq!(went("").await, "a");
+    let other = went("a").await;
+    assert_ne!(other, "a");
+    assert_eq!(service.client_backend("one").unwrap().as_str(), other);
+    assert_eq!(went("").await, other);
+    assert_eq!(service.clients().clients, 1);
 }
 
 #[test]
