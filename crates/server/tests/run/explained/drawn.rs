@@ -397,13 +397,29 @@ fn services(random: &mut Rng, mut left: impl Iterator<Item = SocketAddr>) -> Str
             "{ header: X-User }",
             "{ cookie: user }",
         ];
+        let methods = [
+            "maglev",
+            "ring",
+            "rendezvous",
+            "maglev, bounded: on",
+            "rendezvous, bounded: 1.5",
+        ];
         let policy = match random.bool() {
             true => format!(
                 "{{ hash: {{ key: {}, method: {} }} }}",
                 of(random, &keys),
-                of(random, &["maglev", "rendezvous"])
+                of(random, &methods)
             ),
-            false => of(random, &["adaptive", "round_robin", "least_connections"]).to_owned(),
+            false => {
+                let names = [
+                    "adaptive",
+                    "RoundRobin",
+                    "leastconn",
+                    "least_time",
+                    "peak_ewma",
+                ];
+                of(random, &names).to_owned()
+            }
         };
         let _ = writeln!(
             services,
