@@ -106,7 +106,7 @@ pub(crate) fn choose(
     broke: bool,
     now: Instant,
 ) -> Option<usize> {
-    if !table.trials.is_empty() && !table.prepared.keyed() {
+    if table.trials > 0 && !table.prepared.keyed() {
         // Trials come first: a half-open backend is heard while its peers are healthy, not only when all are gone.
         if let Some(trial) = view.trial() {
             return Some(trial);
@@ -141,7 +141,7 @@ fn charge(table: &Table, lane: usize) -> Option<Taken> {
 #[cold]
 fn trial(table: &Table, lane: usize) -> Option<Taken> {
     let probing = table.lane(lane);
-    if lane >= table.lanes.len() + table.trials.len() {
+    if lane >= table.lanes.len() + table.trials {
         // Of those who keep their clients and take no others.
         return probing.backend.charge.take(probing.limit).then_some(Taken {
             lane,
@@ -202,5 +202,5 @@ pub(crate) fn refusal_full(table: &Table, ask: &Ask<'_>) -> Refusal {
 
 fn admitted_lane(table: &Table, member: &crate::table::Member) -> Option<usize> {
     let index = usize::try_from(member.lane).ok()?;
-    (index < table.lanes.len() + table.trials.len()).then_some(index)
+    (index < table.lanes.len() + table.trials).then_some(index)
 }

@@ -87,7 +87,7 @@ pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant)
             .queue
             .map(|queue| (facts.queue.snapshot().waiting, queue)),
         trial: chosen.is_some_and(|index| {
-            (table.lanes.len()..table.lanes.len() + table.trials.len()).contains(&index)
+            (table.lanes.len()..table.lanes.len() + table.trials).contains(&index)
         }),
         kept: kept.map(|lane| lane.map(|_| ())),
         candidates: table

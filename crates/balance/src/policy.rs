@@ -206,8 +206,7 @@ impl<'a> Candidates<'a> {
     #[inline]
     pub(crate) fn of_member(&self, member: usize) -> Option<usize> {
         let index = usize::try_from(self.table.members[member].lane).ok()?;
-        (index < self.table.lanes.len() + self.table.trials.len() && self.may(index))
-            .then_some(index)
+        (index < self.table.lanes.len() + self.table.trials && self.may(index)).then_some(index)
     }
 
     /// Attempts in flight on all, this one included, where the service counts them.
@@ -233,7 +232,7 @@ impl<'a> Candidates<'a> {
     /// The first half-open backend with a trial left that may be picked for this ask.
     pub(crate) fn trial(&self) -> Option<usize> {
         let lanes = self.len();
-        (lanes..lanes + self.table.trials.len()).find(|&index| self.may(index))
+        (lanes..lanes + self.table.trials).find(|&index| self.may(index))
     }
 }
 

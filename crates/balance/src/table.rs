@@ -33,7 +33,7 @@ pub(crate) struct Member {
     pub(crate) standing: Standing,
     pub(crate) admission: Admission,
     pub(crate) tier: u16,
-    /// Where in `lanes` followed by `trials`; `u32::MAX` for nowhere.
+    /// Where in `lanes` followed by `beside`; `u32::MAX` for nowhere.
     pub(crate) lane: u32,
     /// Until when those who are kept there are served, while it drains.
     pub(crate) keeps_until: Instant,
@@ -44,10 +44,10 @@ pub(crate) struct Table {
     pub(crate) members: Box<[Member]>,
     /// Who may be picked, in the order of configuration.
     pub(crate) lanes: Box<[Lane]>,
-    /// Who may be picked for a trial.
-    pub(crate) trials: Box<[Lane]>,
-    /// Who may be had by those who are kept there, and by nobody else.
-    pub(crate) keeping: Box<[Lane]>,
+    /// So many of the first of those beside the lanes may be picked for a trial.
+    pub(crate) trials: usize,
+    /// Behind them, who may be had by those who are kept there, and by nobody else.
+    pub(crate) beside: Box<[Lane]>,
     /// Members by their identities, in the order of these; empty without an affinity.
     pub(crate) identities: Arc<[(u64, u32)]>,
     /// Whether any lane has a limit.
@@ -64,20 +64,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The lane of an index into `lanes` followed by `trials` and `keeping`.
+    /// The lane of an index into `lanes` followed by `beside`.
     #[inline]
     pub(crate) fn lane(&self, index: usize) -> &Lane {
         match self.lanes.get(index) {
             Some(lane) => lane,
-            None => self.other(index - self.lanes.len()),
-        }
-    }
-
-    #[cold]
-    fn other(&self, index: usize) -> &Lane {
-        match self.trials.get(index) {
-            Some(lane) => lane,
-            None => &self.keeping[index - self.trials.len()],
+            None => &self.beside[index - self.lanes.len()],
         }
     }
 }

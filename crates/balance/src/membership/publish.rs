@@ -61,10 +61,12 @@ impl Ledger {
             let barred = matches!(self.admitted(entry), Admission::Barred(_));
             entry.standing == Standing::Probing && !barred
         };
-        let trials: Box<[Lane]> = self.members.iter().filter(on_trial).map(lane).collect();
+        let on_trial = self.members.iter().filter(on_trial);
+        let mut beside: Vec<Lane> = on_trial.map(lane).collect();
+        let trials = beside.len();
         let kept = |entry: &&Entry| self.is_kept(entry);
-        let keeping: Box<[Lane]> = self.members.iter().filter(kept).map(lane).collect();
-        let members = self.placed(lanes.len(), trials.len());
+        beside.extend(self.members.iter().filter(kept).map(lane));
+        let members = self.placed(lanes.len(), trials);
         let prepared = self.prepared(&lanes, before);
         let policy = self.policy.clone();
         Table {
@@ -72,7 +74,7 @@ impl Ledger {
             warming: lanes.iter().any(|lane| lane.warmth != u32::MAX),
             lanes,
             trials,
-            keeping,
+            beside: beside.into(),
             identities: match self.settings.affinity {
                 Some(_) => affinity::identities(&members, before),
                 None => Arc::default(),
