@@ -110,6 +110,9 @@ fn the_readme_says_what_works() {
                     "cargo run --release -p evenkeel-server -- run --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002",
                     "cargo run -p evenkeel --example choose",
                     "cargo run -p evenkeel --example healthy",
+                    "cargo run -p evenkeel --example hyper_client",
+                    "cargo run -p evenkeel --example webhook",
+                    "cargo run -p evenkeel --example nearest",
                 ];
                 assert!(known.contains(&command), "nobody runs `{command}`");
                 continue;

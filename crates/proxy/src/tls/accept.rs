@@ -176,9 +176,10 @@ const BUSY: &[u8] = &[0x15, 3, 3, 0, 2, 2, 80];
 /// Tells a client that it is one too many, as far as that needs no waiting.
 async fn turn_away<S: Sock>(mut sock: S) {
     poll_fn(|cx| {
+        // Before it is read from: one that has just come is waited for from then on, by both.
+        let _ = sock.poll_write(cx, BUSY);
         // What has come and is not read makes an end a cut, which may overtake the alert.
         let _ = sock.poll_read(cx, &mut [0; FIRST]);
-        let _ = sock.poll_write(cx, BUSY);
         let _ = sock.poll_shutdown(cx);
         Poll::Ready(())
     })

@@ -401,8 +401,9 @@ fn services(random: &mut Rng, mut left: impl Iterator<Item = SocketAddr>) -> Str
             "maglev",
             "ring",
             "rendezvous",
-            "maglev, bounded: on",
-            "rendezvous, bounded: 1.5",
+            // Wide: an exchange before may be in flight for a moment after its client has its answer.
+            "maglev, bounded: 8",
+            "rendezvous, bounded: 12",
         ];
         let policy = match random.bool() {
             true => format!(
