@@ -18,7 +18,8 @@ use crate::observation::Stayed;
 use crate::worker::Desk;
 
 impl<N: Net> Exchange<'_, N> {
-    /// Writes the head that backends get. What is known of the client, where the service keeps its clients.
+    /// Writes the head that backends get, which a course is made of: to be asked before the rest of it. What is known of the client, where
+    /// the service keeps its clients.
     pub(super) fn begin(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Stay> {
         let stay = self.stay(conn, desk);
         self.write_head(conn, desk);
