@@ -57,9 +57,8 @@ fn take_again(
     ask: &Ask<'_>,
     now: Instant,
 ) -> Result<Taken, Refusal> {
-    if let Some(identity) = ask.kept
-        && let Ok(lane) = affinity::lane(table, identity, ask, now)
-        && let Some(taken) = charge(table, lane)
+    if ask.kept.is_some()
+        && let Some(taken) = take_kept(table, ask, now)
     {
         return Ok(taken);
     }
@@ -72,6 +71,14 @@ fn take_again(
         }
     }
     Err(refusal(table, ask))
+}
+
+/// The backend that the client is kept on, if it may be had. Apart from the rest, which is dearer with it.
+#[cold]
+#[inline(never)]
+fn take_kept(table: &Table, ask: &Ask<'_>, now: Instant) -> Option<Taken> {
+    let lane = affinity::lane(table, ask.kept?, ask, now).ok()?;
+    charge(table, lane)
 }
 
 /// The same for a service with a limit of its own, or with a policy that broke: a place first, then a backend. A place that is given
