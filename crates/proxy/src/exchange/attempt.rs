@@ -72,7 +72,7 @@ pub(super) struct Course<'a> {
     /// What a hash policy sticks to.
     pub(super) key: Option<u64>,
     /// What is known of a client that the service keeps. None: it keeps none.
-    pub(super) stay: Option<Stay>,
+    pub(super) stay: Option<Box<Stay>>,
     /// What begins every connection that is opened.
     pub(super) introduction: Vec<u8>,
 }

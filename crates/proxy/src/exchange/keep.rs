@@ -20,7 +20,7 @@ use crate::worker::Desk;
 impl<N: Net> Exchange<'_, N> {
     /// Writes the head that backends get, which a course is made of: to be asked before the rest of it. What is known of the client, where
     /// the service keeps its clients.
-    pub(super) fn begin(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Stay> {
+    pub(super) fn begin(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Box<Stay>> {
         let stay = self.stay(conn, desk);
         self.write_head(conn, desk);
         stay
@@ -28,13 +28,13 @@ impl<N: Net> Exchange<'_, N> {
 
     /// What is known of the client, where the service keeps its clients. Our own cookie goes no further: a backend has no use for it.
     #[inline]
-    fn stay(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Stay> {
+    fn stay(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Box<Stay>> {
         let affinity = self.seat.live.affinity.as_ref()?;
         Some(self.stay_by(affinity, conn, desk))
     }
 
     #[cold]
-    fn stay_by(&self, affinity: &Affinity, conn: &Conn<N>, desk: &mut Desk) -> Stay {
+    fn stay_by(&self, affinity: &Affinity, conn: &Conn<N>, desk: &mut Desk) -> Box<Stay> {
         let worker = &conn.worker;
         let (state, request) = (&self.seat.live.state, &desk.request);
         let times = (worker.now(), worker.net.since_1970());
@@ -45,7 +45,8 @@ impl<N: Net> Exchange<'_, N> {
         if let AffinityBy::Cookie(plan) = &affinity.plan.by {
             desk.altered.leave_out_cookie(request, plan.name.as_bytes());
         }
-        stay
+        // On the heap, as all that few need.
+        Box::new(stay)
     }
 
     /// This backend has answered: the client is kept there from now on, and told so if it has to be.
