@@ -31,6 +31,7 @@ use crate::queue::Unpicked;
 use crate::reason::Reason;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
+use crate::turn;
 use crate::worker::{Desk, Seat, View, Worker};
 
 /// What follows from the rule.
@@ -279,6 +280,11 @@ impl<N: Net> Exchange<'_, N> {
         let most = decide::body_most(self.rule, self.limits);
         if let Some(reason) = decide::refused(&desk.request, most) {
             return Ok(reply::refuse(conn, desk, reason).await);
+        }
+        // Streams do not need it: their connection writes.
+        if !conn.sock.is_stream() {
+            conn.input.release(&conn.worker.buffers);
+            turn::give_way().await;
         }
         let course = self.course(conn, desk, most);
         let mut tries = Tries::default();

@@ -5,10 +5,10 @@ use std::task::Poll;
 
 /// Lets everybody else who is ready go first, once.
 ///
-/// Taken between reading an answer and writing it: a worker reads all that is there before it writes the first byte to a client.
-/// The kernel then wakes clients and backends in runs rather than one by one, which at 64 and 512 busy connections is a tenth and more of
-/// a worker's time (`docs/findings.md`, "All answers are read before the first is written"). Costs no system call. No buffer is held
-/// meanwhile, if it can be helped: of 512 that are ready each would fill another. Streams do not need it: their connection writes.
+/// Taken between reading a request and asking a backend: a worker reads all that is there before it writes the first byte to a backend.
+/// The kernel then wakes clients and backends in runs rather than one by one, which with 64 and 512 busy connections is a tenth and more of
+/// a worker's time (`docs/findings.md`, "What TLS costs a small exchange"). Costs no system call. No buffer is held meanwhile, if it can be
+/// helped: of 512 that are ready each would fill another. No pick is either: who waits for its turn keeps no backend from others.
 pub(crate) async fn give_way() {
     let mut gave = false;
     poll_fn(|cx| {

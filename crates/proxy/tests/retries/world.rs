@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
@@ -281,6 +282,16 @@ pub(crate) const GO_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
+/// Whether it was woken: who gives way to others wants another turn, though nothing moved.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -431,12 +442,8 @@ impl World {
     /// Polls everybody until nobody moves.
     pub(crate) fn settle(&self, client: &mut Client) {
         loop {
-            let mut moved = false;
             self.move_frames();
-            if !client.ended {
-                client.ended = client.served.as_mut().poll(&mut cx()).is_ready();
-                moved |= client.ended;
-            }
+            let mut moved = client.turn();
             self.move_frames();
             for backend in self.backends.iter() {
                 moved |= backend.turn(self.now.get());
@@ -523,9 +530,21 @@ fn answered(heard: &[u8]) -> bool {
 }
 
 impl Client {
-    /// Polls what serves it, once, and nobody else.
+    /// Polls what serves it until it waits for somebody, and nobody else.
     pub(crate) fn serve(&mut self) {
-        self.ended = self.served.as_mut().poll(&mut cx()).is_ready();
+        while self.turn() {}
+    }
+
+    /// A turn of whoever serves it. True: it is over, or wants another.
+    fn turn(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        self.ended = self.served.as_mut().poll(&mut cx).is_ready();
+        self.ended || woken.0.load(Ordering::Relaxed)
     }
 
     pub(crate) fn write(&mut self, piece: &str) {

@@ -20,7 +20,6 @@ use crate::http2::mux::asking::reset_by_peer;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::{Break, Pump};
-use crate::turn;
 
 /// How the relaying of a response ended.
 enum Relayed {
@@ -79,7 +78,6 @@ impl<N: Net> Try<'_, '_, N> {
             .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
         if !apart {
             download.gather(&mut self.upstream.input, &self.conn.worker.buffers);
-            turn::give_way().await;
         }
         let relayed = self.relay(&mut download).await;
         let sent_bytes = download.came();
