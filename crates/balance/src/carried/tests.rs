@@ -114,6 +114,34 @@ fn an_open_breaker_stays_open_and_tries_in_time() {
     );
 }
 
+/// Who was out when it went over may have begun anew meanwhile: it returns as cold as one that could not be connected to. Without checks
+/// it is taken for one that serves until what is carried is read.
+#[test]
+fn who_goes_over_while_out_returns_cold() {
+    let check = |gate| {
+        let settings = ServiceSettings::default();
+        assert_eq!(settings.health, None);
+        let backends = ["a", "b", "c", "d"].map(BackendSpec::new).into();
+        let next = Service::new("s", settings, backends, Arc::new(()), at(100)).unwrap();
+        let mut carried = next.carried(at(100));
+        carried.backends[0].gate = gate;
+        next.take_over(&carried, at(100));
+        assert_ne!(standings(&next, at(100))[0].0, Standing::Serving);
+        next.tick(at(101));
+        for chance in 0..100 {
+            let mut pick = next.pick(&Ask::new(chance), at(102)).unwrap();
+            pick.answered(Verdict::Success, at(102));
+            pick.finish(Outcome::Completed, at(102));
+        }
+        next.tick(at(102));
+        let seen = &next.snapshot(at(102)).backends[0];
+        assert_eq!(seen.standing, Standing::Serving, "{gate:?}");
+        assert!((seen.ramp - 0.1).abs() < 1e-6, "{gate:?}: {}", seen.ramp);
+    };
+    check(Gate::Open);
+    check(Gate::HalfOpen);
+}
+
 /// What lasts began when it began, and goes on as if nothing had come in between: a ramp, the time of a standing, an open breaker, a
 /// verdict by hand.
 #[test]

@@ -47,6 +47,8 @@ impl Ledger {
             // Where the owner's time began later: at its start.
             (entry.reason, entry.since) = (one.reason, now - one.since.min(LONGEST));
             entry.warming = one.warming.map(|passed| now - passed.min(LONGEST));
+            // Who was out elsewhere may have begun anew there: that is not known here, so slow start gives nothing back.
+            entry.out = None;
             entry.first = false;
             self.dirty = true;
         }
