@@ -15,8 +15,12 @@ use crate::verdict::Fault;
 use budget::{Budget, BudgetSettings};
 
 /// The most attempts of an exchange that are not counted because they reached nobody: it looks further for somebody who is there, and not
-/// through thousands. With them an exchange connects to 10 backends at most by default.
+/// through thousands. With them an exchange connects to 11 backends at most by default.
 pub const EXCUSED_MOST: u32 = 8;
+
+/// What reaches nobody is known so soon: a port that is closed within a round trip. What took longer cost the client's time, as of a host
+/// that is switched off (3 s on Linux), and is an attempt: [`Progress::Unsent`].
+pub const UNREACHED_WITHIN: Duration = Duration::from_millis(250);
 
 /// What is known of the attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,8 @@ pub struct Attempt {
 /// How far the exchange got when the attempt failed. Each step implies those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
-    /// Nobody took the connection: it was refused, or there is no way to the address. It cost no backend anything.
+    /// Nobody took the connection, and that was known within [`UNREACHED_WITHIN`]: it was refused, or there is no way to the address. It
+    /// cost no backend anything.
     Unreached,
     /// No byte of the request was written; or the backend vouches that it processed nothing
     /// (`REFUSED_STREAM`, or above the last stream of a `GOAWAY`: RFC 9113 section 8.7).

@@ -239,6 +239,13 @@ pub const ATTEMPTS_EXCUSED: u32 = 8;
 
 const _: () = assert!(ATTEMPTS_EXCUSED == evenkeel_balance::retry::EXCUSED_MOST);
 
+/// How soon it must be known that an attempt reached nobody, as the core has it; what takes longer is an attempt that counts.
+pub const ATTEMPT_EXCUSED_WITHIN: Duration = Duration::from_millis(250);
+
+const _: () = assert!(
+    ATTEMPT_EXCUSED_WITHIN.as_nanos() == evenkeel_balance::retry::UNREACHED_WITHIN.as_nanos()
+);
+
 /// What is worth another attempt.
 pub const RETRY_ON: &[&str] = &[
     "connect",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::Tried;
 use evenkeel_balance::backend::BackendId;
-use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason};
+use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason, UNREACHED_WITHIN};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -312,6 +312,7 @@ impl ServiceHandle {
             let left = until.map(|until| until.since(clock.now()));
             let limit = shorter(terms.per_try, left);
             pick.begins();
+            let began = clock.now();
             let cause = match within(limit, attempt(target)).await {
                 Some(Ok(value)) => {
                     pick.answered(Verdict::Success);
@@ -321,6 +322,11 @@ impl ServiceHandle {
                 None => Cause::TimedOut,
             };
             let (verdict, progress, rest) = said(&cause);
+            let progress = match clock.now().since(began) > UNREACHED_WITHIN {
+                // It cost time, if nothing else.
+                true => progress.max(Progress::Unsent),
+                false => progress,
+            };
             let backend = pick.id().clone();
             pick.answered(verdict);
             let stopped = match verdict {

@@ -158,6 +158,22 @@ async fn what_is_tried_again_and_where() {
     check(&abc, &terms, &[reset(), Ok(1)], (&["b", "b"], "ok")).await;
 }
 
+/// What reached nobody, and was known late, cost time: an attempt that counts.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_late_is_an_attempt() {
+    let six = ["a", "b", "c", "d", "e", "f"];
+    // Eight that are excused, and the four of the settings.
+    for (took, most) in [(250, 12), (251, 4)] {
+        let service = service(&six);
+        let nobody = async |_| {
+            tokio::time::sleep(ms(took)).await;
+            Err::<(), _>(Failure::new(Fault::Connect, "off").unreached())
+        };
+        let error = service.exchange(&Exchange::new(), nobody).await;
+        assert_eq!(error.unwrap_err().attempts, most, "{took} ms");
+    }
+}
+
 /// R1: theirs waits the same each time.
 #[tokio::test(start_paused = true)]
 async fn r1_waits_double_up_to_the_longest_and_are_drawn_by_chance() {

@@ -135,7 +135,8 @@ impl<E> Failure<E> {
         }
     }
 
-    /// The same, but nobody took the connection: it cost no backend anything, and does not count as an attempt of the settings.
+    /// The same, but nobody took the connection: it cost no backend anything, and does not count as an attempt of the settings, unless it
+    /// took more than 250 ms.
     #[must_use]
     pub fn unreached(self) -> Self {
         Self {

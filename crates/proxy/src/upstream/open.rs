@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use evenkeel_balance::retry::UNREACHED_WITHIN;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Fault;
 use evenkeel_config::plan::Protocol;
@@ -31,7 +32,7 @@ use super::{Connection, Lane, Permit, Place};
 pub(crate) enum Unopened {
     /// None: not the backend's fault.
     Failed(Option<Fault>, Reason),
-    /// Nobody is there who could take one: a fault that cost the backend nothing.
+    /// Nobody is there who could take one, and that was known soon: a fault that cost the backend nothing, and the client no time.
     Nobody,
     /// The client has gone meanwhile.
     Gone,
@@ -84,7 +85,7 @@ impl Opening<'_> {
                 Poll::Ready(Err(error)) if is_local(&error) => {
                     return failed(None, Reason::LocalResources);
                 }
-                Poll::Ready(Err(error)) if is_nobody(&error) => {
+                Poll::Ready(Err(error)) if is_nobody(&error) && soon(&worker, placed.get()) => {
                     return Poll::Ready(Err(Unopened::Nobody));
                 }
                 Poll::Ready(Err(error)) => {
@@ -234,6 +235,12 @@ fn is_nobody(error: &io::Error) -> bool {
             error.kind(),
             ConnectionRefused | HostUnreachable | NetworkUnreachable | NotFound
         )
+}
+
+/// Whether connecting, begun then, failed soon enough to look further for nothing. Of a host that is switched off the kernel says so after
+/// three seconds of asking who has its address.
+fn soon<N: Net>(worker: &Worker<N>, began: Option<Instant>) -> bool {
+    began.is_none_or(|began| worker.now().since(began) <= UNREACHED_WITHIN)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::plan::plan;
 use crate::world::{Backend, Deed, GO_ON, OK, World, addresses};
 use Deed::{
     Black, Continue, ContinueReset, ContinueSilence, Goes, Refuse, RefuseStream, Reset, ResetAt,
-    Say, SayClose, SayEarly, SayEarlyClose, Silence,
+    Say, SayClose, SayEarly, SayEarlyClose, Silence, SwitchedOff,
 };
 
 const GET: &[&str] = &["GET / HTTP/1.1\r\nHost: a\r\n\r\n"];
@@ -133,6 +133,18 @@ fn who_reaches_nobody_looks_further() {
     let (end, asked, ..) = look(20, &[], GET);
     let nobody = "502 Bad Gateway: connect_failed\n";
     assert_eq!((&*end, asked), (nobody, 9));
+    // With one they count: eight, and three attempts.
+    let refuses: &[Deed] = &[Refuse];
+    let all = world(&[refuses; 20], |_| ());
+    assert!(all.ask(GET).ends_with("connect_failed\n"));
+    assert_eq!(all.got().concat().len(), 11);
+    // What is known late is an attempt.
+    let off: &[Deed] = &[SwitchedOff];
+    let late = world(&[off; 20], |plan| {
+        plan.services[0].limits.connect = Duration::from_secs(5);
+    });
+    assert!(late.ask(GET).ends_with("connect_failed\n"));
+    assert_eq!(late.got().concat().len(), 3);
     // What has reached somebody is an attempt like any other.
     let (end, asked, ..) = look(0, &[Reset, Reset], GET);
     assert_eq!((&*end, asked), ("502 Bad Gateway: backend_reset\n", 1));

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -36,6 +36,9 @@ const STEP: Duration = Duration::from_millis(5);
 /// How long an answer takes that is late.
 const LATE: Duration = Duration::from_millis(100);
 
+/// How long Linux asks who has an address.
+const ARP: Duration = Duration::from_millis(3_070);
+
 /// What a backend does with one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deed {
@@ -51,6 +54,8 @@ pub(crate) enum Deed {
     SayLate(&'static str),
     /// Takes no connection.
     Refuse,
+    /// Nobody has its address, which is known after [`ARP`].
+    SwitchedOff,
     /// This machine has no descriptor for one.
     NoDescriptors,
     /// Takes the connection, and is never done with that.
@@ -321,12 +326,20 @@ impl Net for Memory {
         // The last address is asked first, by this seed.
         let backend = &self.backends[self.backends.len() - usize::from(to.port())];
         let front = backend.deeds.borrow().front().copied().or(backend.then);
-        if let Some(deed @ (Deed::Refuse | Deed::NoDescriptors | Deed::Black)) = front {
+        if let Some(deed @ (Deed::Refuse | Deed::SwitchedOff | Deed::NoDescriptors | Deed::Black)) =
+            front
+        {
             backend.next();
             backend.got.borrow_mut().push(format!("{deed:?}"));
             match deed {
                 Deed::Refuse => return Err(io::ErrorKind::ConnectionRefused.into()),
                 Deed::NoDescriptors => return Err(rustix::io::Errno::MFILE.into()),
+                Deed::SwitchedOff => {
+                    let known = self.now() + ARP;
+                    let passed = || (self.now() >= known).then_some(()).ok_or(());
+                    poll_fn(|_| passed().map_or(Poll::Pending, Poll::Ready)).await;
+                    return Err(io::ErrorKind::HostUnreachable.into());
+                }
                 _ => std::future::pending().await,
             }
         }
