@@ -171,8 +171,8 @@ impl<N: Net> Try<'_, '_, N> {
             let rest = pushback(response)?;
             let number = status.number();
             return match (on.grpc.contains(&number), verdict) {
-                // All of the answer is its status: the call was not begun for its client (gRFC A6), and may be asked anew whatever
-                // it does, where the status is named.
+                // All of the answer is its status: nothing is committed to its client (gRFC A6). Its server may have begun it all the
+                // same, so that it is asked anew whatever it does only where that very status is named, as in a client's policy.
                 (true, _) => Some(Worth {
                     fault: Fault::Grpc(number),
                     progress: Progress::Unsent,
@@ -180,11 +180,8 @@ impl<N: Net> Try<'_, '_, N> {
                 }),
                 (false, Verdict::Failure(fault)) => Some(Worth {
                     fault,
-                    // `overloaded` names a status too.
-                    progress: match fault {
-                        Fault::Overloaded { .. } if on.overloaded => Progress::Unsent,
-                        _ => Progress::Sent,
-                    },
+                    // `overloaded` is no such name: servers say it from within a handler, too.
+                    progress: Progress::Sent,
                     rest,
                 }),
                 (false, _) => None,
