@@ -71,7 +71,8 @@ pub struct Ask<'a> {
     /// The [identity](crate::affinity::identity) of the backend that the client is kept on: it is picked wherever it may be, before
     /// the policy is asked. Heeded where the settings have an affinity.
     pub kept: Option<u64>,
-    /// Only these may be picked; identities that are not members are passed over. Cost: members times subset.
+    /// Only these may be picked; identities that are not members are passed over. Round robin draws from them by weight: it has
+    /// one rotation, and subsets that are asked for in turn would each get the same members of theirs. Cost: members times subset.
     pub subset: Option<&'a [BackendId]>,
 }
 

@@ -101,7 +101,7 @@ impl<'a> Ask<'a> {
         Self(self.0.tried(tried))
     }
 
-    /// Only these; identities that are no members are passed over. Cost: members times subset.
+    /// Only these; identities that are no members are passed over. Round robin draws from them by weight. Cost: members times subset.
     #[must_use]
     pub fn subset(self, subset: &'a [BackendId]) -> Self {
         Self(self.0.subset(subset))

@@ -45,6 +45,23 @@ fn load(view: &Candidates<'_>, index: usize) -> f64 {
     f64::from(view.in_flight(index)) / f64::from(view.share(index))
 }
 
+#[inline]
+fn better(view: &Candidates<'_>, first: usize, second: usize) -> usize {
+    match load(view, second) < load(view, first) {
+        true => second,
+        false => first,
+    }
+}
+
+/// The better of two of those that may be picked. Looks at all, four times. With chances of its own: who drew two that may not has said
+/// much of the chance that came.
+#[cold]
+fn among_some(view: &Candidates<'_>, chance: u64) -> Option<usize> {
+    let first = random::among_allowed(view, hashing::mix(chance, 2))?;
+    let second = random::among(view, hashing::mix(chance, 3), |index| index != first);
+    Some(second.map_or(first, |second| better(view, first, second)))
+}
+
 impl Policy for PowerOfTwo {
     fn name(&self) -> &'static str {
         "power_of_two"
@@ -53,16 +70,10 @@ impl Policy for PowerOfTwo {
     #[inline]
     fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
         let (first, second) = self.draw(view, ask.chance)?;
-        match (view.may(first), view.may(second)) {
-            (true, true) => Some(if load(view, second) < load(view, first) {
-                second
-            } else {
-                first
-            }),
-            (true, false) => Some(first),
-            (false, true) => Some(second),
-            (false, false) => random::among_allowed(view, ask.chance),
+        if view.may(first) && view.may(second) {
+            return Some(better(view, first, second));
         }
+        among_some(view, ask.chance)
     }
 
     fn score(&self, view: &Candidates<'_>, index: usize, _ask: &Ask<'_>) -> Option<f64> {

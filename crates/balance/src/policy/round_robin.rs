@@ -1,6 +1,6 @@
 //! Weighted, smooth rotation without a lock: a static stride over the backends that may be picked.
 //!
-//! The stride is built of the healthy ones alone, so no backend inherits the turns of a down neighbour.
+//! The stride is built of the healthy ones alone, so no backend inherits the turns of a down neighbour. A subset is drawn from by weight.
 
 use crate::ask::Ask;
 use crate::policy::{Candidates, Policy, random};
@@ -32,18 +32,22 @@ impl Policy for RoundRobin {
     #[inline]
     fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
         let stride = self.stride.as_ref()?;
-        let index = stride.pick(|| view.turn());
-        if view.may(index) {
-            return Some(index);
+        if view.is_plain() {
+            return Some(stride.pick(|| view.turn()));
         }
-        passed_on(stride, view, ask)
+        among_some(stride, view, ask)
     }
 }
 
-/// Tried and full ones pass their turn on.
-#[cold]
-fn passed_on(stride: &Stride, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
-    for _ in 1..TURNS {
+/// Where not everybody may be picked. Tried and full ones pass their turn on.
+#[inline(never)]
+fn among_some(stride: &Stride, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
+    // Drawn by weight in a subset: there is one rotation, and lists that take turns in it would each get the same of theirs always.
+    let turns = match ask.subset {
+        Some(_) => 0,
+        None => TURNS,
+    };
+    for _ in 0..turns {
         let index = stride.pick(|| view.turn());
         if view.may(index) {
             return Some(index);

@@ -139,25 +139,61 @@ fn k_msg_w8_a_trial_is_a_pick_like_any_other() {
     );
 }
 
-/// k-msg W11: one round-robin index for all lists skewed each of them.
+/// k-msg W11: one round-robin index for all lists skewed each of them. By weight, whatever the lists and their order.
 #[test]
 fn k_msg_w11_subsets_in_turn_are_each_served_evenly() {
-    let mut stage = Stage::new(by(PolicyChoice::Random), &["a", "b", "c", "d"]);
-    let lists = [vec![id("a"), id("b")], vec![id("c"), id("d")]];
-    let mut counts = std::collections::BTreeMap::new();
-    for round in 0..4000 {
-        let ask = stage.ask();
-        let pick = stage
-            .service
-            .pick(&ask.subset(&lists[round % 2]), stage.now)
-            .unwrap();
-        *counts.entry(pick.backend().id().clone()).or_insert(0) += 1;
-        stage.well(pick);
+    for policy in PolicyChoice::BUILT_IN {
+        for lists in [
+            &["ab", "cd"][..],
+            &["ac"],
+            &["ab", "ac", "ad", "bcd"],
+            &["abd", "abd", "cd"],
+        ] {
+            for weights in [[1; 4], [1, 3, 1, 2]] {
+                each_list_is_served_evenly(&policy, lists, weights);
+            }
+        }
     }
-    assert!(
-        counts.len() == 4 && counts.values().all(|&count| (900..=1100).contains(&count)),
-        "{counts:?}"
-    );
+}
+
+fn each_list_is_served_evenly(policy: &PolicyChoice, lists: &[&str], weights: [u32; 4]) {
+    const ROUNDS: u32 = 2000;
+    let spec =
+        |(name, weight): (&str, u32)| BackendSpec::new(name).weight(Weight::new(weight).unwrap());
+    let names = ["a", "b", "c", "d"];
+    let specs = names.into_iter().zip(weights).map(spec).collect();
+    let mut stage = Stage::of(by(policy.clone()), specs);
+    let weight = |name: char| weights[names.iter().position(|one| one.contains(name)).unwrap()];
+    let mut counts = std::collections::BTreeMap::new();
+    for _ in 0..ROUNDS {
+        for (at, list) in lists.iter().enumerate() {
+            let subset: Vec<_> = list.chars().map(|name| id(&name.to_string())).collect();
+            let ask = stage.ask().subset(&subset);
+            let pick = stage.service.pick(&ask, stage.now).unwrap();
+            *counts.entry((at, pick.backend().id().clone())).or_insert(0) += 1;
+            stage.well(pick);
+        }
+    }
+    // A ring has its shares from 160 points for a unit of weight.
+    let within = match policy.name().starts_with("ring") {
+        true => 0.35,
+        false => 0.15,
+    };
+    for (at, list) in lists.iter().enumerate() {
+        let sum: u32 = list.chars().map(weight).sum();
+        for name in list.chars() {
+            let got = counts
+                .get(&(at, id(&name.to_string())))
+                .copied()
+                .unwrap_or(0);
+            let wanted = f64::from(ROUNDS) * f64::from(weight(name)) / f64::from(sum);
+            assert!(
+                (f64::from(got) - wanted).abs() <= within * wanted,
+                "{} {lists:?} {weights:?}: {name} of {list} got {got}, not {wanted:.0}: {counts:?}",
+                policy.name()
+            );
+        }
+    }
 }
 
 /// k-msg W11 and zlayer: the first of equals won every tie of least-connections.
