@@ -103,6 +103,8 @@ pub(crate) struct Ledger {
     last_tick: Instant,
     /// When members are judged beside their peers.
     court: Court,
+    /// What was usual among those that served at the last tick, for the `peak_ewma` policy.
+    usual_peak: f32,
     /// Retries at the last tick, for the budget.
     retried: u64,
     retries_refused: u64,
@@ -136,6 +138,7 @@ impl Ledger {
             retried: 0,
             retries_refused: 0,
             retired: Vec::new(),
+            usual_peak: 1.0,
         };
         ledger.settings_to_facts();
         ledger
@@ -356,6 +359,7 @@ impl Ledger {
                 self.settings.histograms,
             ))
         });
+        backend.peak.start(self.usual_peak, now);
         let health = Health::joining(self.settings.health.is_some());
         let standing = Standing::of(spec.admin, health.active(), Breaker::default().gate());
         self.tell(EventKind::BackendAdded {

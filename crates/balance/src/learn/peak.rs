@@ -8,7 +8,7 @@ use crate::time::Instant;
 
 /// Faster answers, and silence, lower it with this time constant; Finagle's and linkerd's.
 const SINK_SECONDS: f32 = 10.0;
-/// It lies between these: an idle backend's sinks to where it is tried again, and no odd answer takes minutes to sink.
+/// It lies between these: no odd answer takes minutes to sink.
 const PEAK: std::ops::RangeInclusive<f32> = LEAST..=256.0;
 const LEAST: f32 = 1.0 / 16.0;
 /// A mean is kept as so many of the upper bits of a float above [`LEAST`], exact to 1/4096.
@@ -41,18 +41,30 @@ impl Peak {
         self.learn(sample, now);
     }
 
-    /// Nothing was heard since it was last written.
-    pub(crate) fn sink(&self, now: Instant) {
-        self.learn(0.0, now);
+    /// Nothing was heard since it was last written: it comes nearer to what is usual, from above as from below. An idle backend is tried
+    /// again as soon as another, and not sooner: below the rest, it would have all there is until its first answer.
+    pub(crate) fn forget(&self, usual: f32, now: Instant) {
+        self.towards(usual, now);
+    }
+
+    /// Nothing is known: what is usual among those that are heard, whose peaks lie well above the mean.
+    pub(crate) fn start(&self, usual: f32, now: Instant) {
+        self.0.store(pack(usual, stamp(now)), Ordering::Relaxed);
     }
 
     fn learn(&self, sample: f32, now: Instant) {
+        if sample > self.read() {
+            self.start(sample, now);
+        } else {
+            self.towards(sample, now);
+        }
+    }
+
+    fn towards(&self, sample: f32, now: Instant) {
         let word = self.0.load(Ordering::Relaxed);
         let (was, then, stamp) = (unpack(word), low(word), stamp(now));
         let passed = stamp.wrapping_sub(then);
-        let next = if sample > was {
-            pack(sample, stamp)
-        } else if passed == 0 || passed > u16::MAX / 2 {
+        let next = if passed == 0 || passed > u16::MAX / 2 {
             // Nothing to sink by, or time went back: the stamp stays, or moves along.
             word & !u32::from(u16::MAX) | u32::from(stamp)
         } else {
@@ -95,12 +107,13 @@ mod tests {
 
     /// What it is after these: seconds since the start, and a sample or silence.
     fn check(story: &[(f64, Option<f32>)], expect: f32) {
+        const USUAL: f32 = 2.0;
         let peak = Peak::default();
         for &(seconds, sample) in story {
             let now = Instant::ZERO + Duration::from_secs_f64(seconds);
             match sample {
                 Some(relative) => peak.observe(relative, now),
-                None => peak.sink(now),
+                None => peak.forget(USUAL, now),
             }
         }
         let got = peak.read();
@@ -120,8 +133,11 @@ mod tests {
             &[(0.0, Some(8.0)), (5.0, Some(1.0)), (10.0, Some(1.0))],
             1.0 + 7.0 / e,
         );
-        check(&[(0.0, Some(8.0)), (10.0, None)], 8.0 / e);
-        check(&[(0.0, Some(8.0)), (200.0, None)], 1.0 / 16.0); // and no further
+        check(&[(0.0, Some(8.0)), (10.0, None)], 2.0 + 6.0 / e);
+        check(&[(0.0, Some(8.0)), (200.0, None)], 2.0); // to what is usual
+        check(&[(10.0, None)], 2.0 - 1.0 / e); // from below as well
+        check(&[(200.0, Some(0.0)), (400.0, None)], 2.0);
+        check(&[(200.0, Some(0.0))], 1.0 / 16.0); // and no further
         check(&[(0.0, Some(1e9))], 256.0);
         check(&[(0.0, Some(f32::NAN))], 1.0);
         check(&[(0.0, Some(-1.0)), (200.0, Some(-1.0))], 1.0 / 16.0);

@@ -88,7 +88,7 @@ impl Ledger {
         }
     }
 
-    fn admitted(&self, entry: &Entry) -> Admission {
+    pub(super) fn admitted(&self, entry: &Entry) -> Admission {
         let tier = entry.spec.tier;
         admission(entry.standing, entry.zero_weight(), tier, self.footing)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Entry, Ledger};
 use crate::backend::Admin;
 use crate::breaker::{Charges, Gate, cap, peace};
+use crate::eligibility::Admission;
 use crate::event::{EventKind, Withheld};
 use crate::learn::window::Tally;
 use crate::settings::{BreakerSettings, PolicyChoice};
@@ -36,7 +37,9 @@ impl Ledger {
 
     /// Windows roll; who heard nothing since the last tick is forgiven a little.
     fn learn(&mut self, elapsed: Duration, now: Instant) {
-        let peaks = matches!(self.settings.policy, PolicyChoice::PeakEwma);
+        if matches!(self.settings.policy, PolicyChoice::PeakEwma) {
+            self.peaks(now);
+        }
         for entry in &mut self.members {
             entry.backend.charge.settle();
             let tally = entry.tally();
@@ -44,12 +47,33 @@ impl Ledger {
             let verdicts = tally.total();
             if verdicts == entry.verdicts {
                 entry.backend.speed.forgive(elapsed);
-                if peaks {
-                    entry.backend.peak.sink(now);
-                }
             }
             entry.verdicts = verdicts;
         }
+    }
+
+    /// Who was not heard since the last tick comes nearer to what is usual among those that serve; who is out, or was never heard, begins there.
+    fn peaks(&mut self, now: Instant) {
+        let serves = |entry: &&Entry| self.admitted(entry) == Admission::Lane;
+        let (mut count, mut sum) = (0.0_f32, 0.0_f32);
+        for entry in self.members.iter().filter(serves) {
+            count += 1.0;
+            sum += entry.backend.peak.read().recip();
+        }
+        // The harmonic mean: who has this peak costs as much as the others with as many in flight as they have in the mean.
+        let usual = match count > 0.0 {
+            true => count / sum,
+            false => 1.0,
+        };
+        for entry in &self.members {
+            let (verdicts, peak) = (entry.tally().total(), &entry.backend.peak);
+            if verdicts == 0 || !serves(&entry) {
+                peak.start(usual, now);
+            } else if verdicts == entry.verdicts {
+                peak.forget(usual, now);
+            }
+        }
+        self.usual_peak = usual;
     }
 
     /// Who fails more than its peers together is trusted with less.

@@ -2,7 +2,8 @@
 //!
 //! A slower answer than the mean replaces it at once, faster ones lower it with a time constant of 10 s (`learn::peak`): it leaves a
 //! backend after one bad answer, and also one that is merely unlucky; `adaptive` is calmer. Latency is relative to what the
-//! class of a request usually takes, all up to 64 are compared where linkerd compares two, and failing has its penalty (`scan`).
+//! class of a request usually takes, all up to 64 are compared where linkerd compares two, and failing has its penalty (`scan`). One
+//! that nobody hears of comes nearer to the others, where theirs sinks to nothing: who returned would have all there is.
 
 use crate::ask::Ask;
 use crate::learn::speed::Learned;

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId};
-use evenkeel_balance::backend::BackendId;
+use evenkeel_balance::backend::{BackendId, BackendSpec, Weight};
+use evenkeel_balance::hashing::mix;
+use evenkeel_balance::pick::Pick;
 use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -78,6 +81,96 @@ fn is_known_in_a_second(policy: PolicyChoice) {
     let counts = stage.serve(100, &[], &["a", "b"]);
     assert!(counts[0] > 50, "{counts:?}");
     held.into_iter().for_each(|pick| stage.well(pick));
+}
+
+/// What was learned of a backend while it was out, or before, does not make it look faster than the others when it returns: it has
+/// no more than twice the mean in flight, though it never warms up.
+#[test]
+fn who_was_away_for_a_while_is_not_flooded() {
+    use PolicyChoice::{Adaptive, LeastTime, PeakEwma};
+    for policy in [Adaptive, LeastTime, PeakEwma] {
+        for seconds in [1, 40] {
+            for slow_before in [false, true] {
+                is_not_flooded(policy.clone(), Away::Out, seconds, slow_before);
+            }
+        }
+        is_not_flooded(policy.clone(), Away::Gone, 5, false);
+        is_not_flooded(policy, Away::Weightless, 40, false);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Away {
+    Out,
+    Gone,
+    Weightless,
+}
+
+impl Away {
+    /// Goes, or comes back.
+    fn set(self, away: bool, stage: &Stage) {
+        let (a, service) = (id("0"), &stage.service);
+        let weight = |weight| Weight::new(weight).unwrap();
+        match (self, away) {
+            (Self::Out, _) => stage.mark("0", !away),
+            (Self::Gone, true) => service.remove(&a, stage.now).unwrap(),
+            (Self::Gone, false) => service.add(BackendSpec::new("0"), stage.now).unwrap(),
+            (Self::Weightless, _) => {
+                service
+                    .set_weight(&a, weight(u32::from(!away)), stage.now)
+                    .unwrap();
+            }
+        }
+    }
+}
+
+fn is_not_flooded(policy: PolicyChoice, away: Away, seconds: u64, slow_before: bool) {
+    let case = format!(
+        "{} {away:?} for {seconds} s, slow before: {slow_before}",
+        policy.name()
+    );
+    let mut stage = Stage::new(
+        ServiceSettings { policy, ..plain() },
+        &["0", "1", "2", "3", "4", "5", "6", "7"],
+    );
+    // When each ends, in steps of a millisecond.
+    let mut ends = BTreeMap::<u64, Vec<Pick>>::new();
+    let leaves = 10_000;
+    let returns = leaves + 1000 * seconds;
+    let mut most = 0.0_f64;
+    for step in 0..returns + 2000 {
+        match step {
+            _ if step == leaves => away.set(true, &stage),
+            _ if step == returns => away.set(false, &stage),
+            _ => {}
+        }
+        stage.now = stage.now + Duration::from_millis(1);
+        if step % 100 == 0 {
+            stage.service.tick(stage.now);
+        }
+        for mut pick in ends.remove(&step).into_iter().flatten() {
+            pick.answered(Verdict::Success, stage.now);
+            pick.finish(Outcome::Completed, stage.now);
+        }
+        for of_step in 0..4 {
+            let pick = stage.pick().unwrap();
+            // Exponential, 20 ms in the mean.
+            let unit = (mix(step, of_step) >> 11) as f64 / (1_u64 << 53) as f64;
+            let slow = slow_before && step < leaves && *pick.backend().id() == id("0");
+            let takes = Duration::from_secs_f64(-(1.0 - unit).ln() * if slow { 0.1 } else { 0.02 });
+            let in_flight = pick.backend().in_flight();
+            if step > returns && *pick.backend().id() == id("0") {
+                let all = 1 + ends.values().map(Vec::len).sum::<usize>();
+                most = most.max(f64::from(in_flight) * 8.0 / all as f64);
+            }
+            let end = step + 1 + u64::try_from(takes.as_millis()).unwrap();
+            ends.entry(end).or_default().push(pick);
+        }
+    }
+    assert!(
+        (0.8..=2.0).contains(&most),
+        "{case}: {most:.2} times the mean in flight"
+    );
 }
 
 /// The window, the throughput and the mean that a snapshot tells.
