@@ -47,7 +47,7 @@
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! use evenkeel::{Exchange, LoadBalancer, ServiceSettings};
+//! use evenkeel::{Exchange, Failure, LoadBalancer, ServiceSettings};
 //! use std::time::Duration;
 //! use tokio::net::TcpStream;
 //!
@@ -57,9 +57,10 @@
 //!     .idempotent() // may be sent twice; without it only what was not sent is sent again
 //!     .per_try(Duration::from_secs(1))
 //!     .deadline(Duration::from_secs(5));
-//! // An io::Error says what it is by its kind.
+//! // A bare io::Error may be of a request that was sent; one of connecting is not.
+//! let connect = async |id: &str| TcpStream::connect(id).await.map_err(Failure::connecting);
 //! let connected = balancer
-//!     .exchange("api", &terms, |to| async move { TcpStream::connect(to.id.as_str()).await })
+//!     .exchange("api", &terms, async |to| connect(to.id.as_str()).await)
 //!     .await;
 //! let error = connected.expect_err("nobody listens there");
 //! assert!(error.attempts >= 2);

@@ -507,26 +507,67 @@ async fn statistics_of_a_service_and_of_each_backend() {
 fn errors_say_what_they_are() {
     use evenkeel::{Failed, Verdict};
     use std::io::{Error as Io, ErrorKind};
-    let check = |kind: ErrorKind, fault: Fault, progress: Progress| {
-        let error = Io::from(kind);
+    // Bare, and as that of connecting.
+    let check = |kind: ErrorKind, fault: Fault, connecting: Progress| {
+        let (bare, connect) = (Io::from(kind), Failure::connecting(Io::from(kind)));
         assert_eq!(
-            (error.verdict(), error.progress()),
-            (Verdict::Failure(fault), progress),
+            (bare.verdict(), bare.progress()),
+            (Verdict::Failure(fault), Progress::Sent),
             "{kind}"
         );
+        assert_eq!(
+            (connect.verdict(), connect.progress()),
+            (Verdict::Failure(Fault::Connect), connecting),
+            "{kind}"
+        );
+        let mapped = connect.rest(ms(7)).map(|error| error.kind());
+        assert_eq!(
+            (mapped.error, mapped.progress(), Failed::rest(&mapped)),
+            (kind, connecting, Some(ms(7)))
+        );
     };
-    check(
-        ErrorKind::ConnectionRefused,
-        Fault::Connect,
-        Progress::Unreached,
-    );
-    check(
+    use ErrorKind as Kind;
+    use Progress::{Unreached, Unsent};
+    check(Kind::ConnectionRefused, Fault::Connect, Unreached);
+    check(Kind::HostUnreachable, Fault::Connect, Unreached);
+    check(Kind::NetworkUnreachable, Fault::Connect, Unreached);
+    check(Kind::NotFound, Fault::Reset, Unreached);
+    check(Kind::TimedOut, Fault::Timeout, Unsent);
+    check(Kind::InvalidData, Fault::Protocol, Unsent);
+    check(Kind::ConnectionReset, Fault::Reset, Unsent);
+    check(Kind::UnexpectedEof, Fault::Reset, Unsent);
+}
+
+/// Linux says so to who reads the answer of what was sent; a file that is missing has nothing to do with the backend.
+#[tokio::test(start_paused = true)]
+async fn an_io_error_of_any_kind_does_not_send_again_what_must_not_be_done_twice() {
+    use std::io::{Error as Io, ErrorKind};
+    let posted = async |kind: ErrorKind| {
+        let service = service(&["a", "b", "c"]);
+        let mut posts = 0;
+        let any = Exchange::new();
+        let posted = service.exchange(&any, |_| {
+            posts += 1;
+            std::future::ready(Err::<(), _>(Io::from(kind)))
+        });
+        let error = posted.await.unwrap_err();
+        assert_eq!(error.stopped, Some(Stopped::Not(Reason::NotSafe)), "{kind}");
+        posts
+    };
+    for kind in [
         ErrorKind::HostUnreachable,
-        Fault::Connect,
-        Progress::Unreached,
-    );
-    check(ErrorKind::TimedOut, Fault::Timeout, Progress::Sent);
-    check(ErrorKind::InvalidData, Fault::Protocol, Progress::Sent);
-    check(ErrorKind::ConnectionReset, Fault::Reset, Progress::Sent);
-    check(ErrorKind::UnexpectedEof, Fault::Reset, Progress::Sent);
+        ErrorKind::NetworkUnreachable,
+        ErrorKind::NotFound,
+        ErrorKind::ConnectionRefused,
+    ] {
+        assert_eq!(posted(kind).await, 1, "{kind}");
+    }
+    let service = service(&["a", "b", "c", "d", "e"]);
+    let refused = || Failure::connecting(Io::from(ErrorKind::ConnectionRefused));
+    let any = Exchange::new();
+    let connected = service.exchange(&any, async |to| match to.attempt {
+        5 => Ok(to.attempt),
+        _ => Err(refused()),
+    });
+    assert_eq!(connected.await.ok(), Some(5));
 }

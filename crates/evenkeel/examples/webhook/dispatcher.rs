@@ -104,8 +104,7 @@ impl Dispatcher {
     /// One attempt: 2xx is success; 408, 429 and 5xx are the endpoint's fault; any other status is the message's.
     async fn post(&self, to: &Target, message: &Message) -> Result<(), Failed<Broken>> {
         let stream = TcpStream::connect(to.id.as_str()).await;
-        let stream = stream
-            .map_err(|error| Failed::new(Fault::Connect, Broken::Connection(error)).unreached())?;
+        let stream = stream.map_err(|error| Failed::connecting(error).map(Broken::Connection))?;
         let reset = |error| Failed::new(Fault::Reset, Broken::Http(error));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await

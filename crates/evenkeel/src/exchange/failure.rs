@@ -64,35 +64,21 @@ impl Failed for Fault {
     }
 }
 
-/// By its kind: refused, unreachable and a socket that is not there are [`Fault::Connect`] and reached nobody, `TimedOut` is
-/// [`Fault::Timeout`], `InvalidData` is [`Fault::Protocol`], anything else [`Fault::Reset`].
+/// By its kind: refused and unreachable are [`Fault::Connect`], `TimedOut` is [`Fault::Timeout`], `InvalidData` is
+/// [`Fault::Protocol`], anything else [`Fault::Reset`]. The request was sent, for all that is known: Linux says that a host is
+/// unreachable to who reads from a connection of long ago, too. Who was connecting says so by [`Failure::connecting`].
 impl Failed for io::Error {
     fn verdict(&self) -> Verdict {
+        use io::ErrorKind as Kind;
         Verdict::Failure(match self.kind() {
-            kind if never_connected(kind) => Fault::Connect,
-            io::ErrorKind::TimedOut => Fault::Timeout,
-            io::ErrorKind::InvalidData => Fault::Protocol,
+            Kind::ConnectionRefused | Kind::HostUnreachable | Kind::NetworkUnreachable => {
+                Fault::Connect
+            }
+            Kind::TimedOut => Fault::Timeout,
+            Kind::InvalidData => Fault::Protocol,
             _ => Fault::Reset,
         })
     }
-
-    fn progress(&self) -> Progress {
-        if never_connected(self.kind()) {
-            Progress::Unreached
-        } else {
-            Progress::Sent
-        }
-    }
-}
-
-fn never_connected(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NotFound
-    )
 }
 
 /// An error of any kind with what it says, for those whose type is somebody else's.
@@ -145,12 +131,50 @@ impl<E> Failure<E> {
         }
     }
 
+    /// The same of another error: that of a program's own type, say, which holds this one.
+    pub fn map<T>(self, to: impl FnOnce(E) -> T) -> Failure<T> {
+        Failure {
+            error: to(self.error),
+            verdict: self.verdict,
+            progress: self.progress,
+            rest: self.rest,
+        }
+    }
+
     /// The same, and the backend asks to be left alone for so long.
     #[must_use]
     pub fn rest(self, rest: Duration) -> Self {
         Self {
             rest: Some(rest),
             ..self
+        }
+    }
+}
+
+impl Failure<io::Error> {
+    /// The error of connecting, and of nothing later: no byte of the request was written, so it may be sent elsewhere even if it
+    /// must not be done twice. Refused, unreachable and a socket that is not there reached nobody.
+    ///
+    /// ```
+    /// use evenkeel::{Failed, Failure, Progress};
+    ///
+    /// let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    /// assert_eq!(Failure::connecting(refused()).progress(), Progress::Unreached);
+    /// assert_eq!(refused().progress(), Progress::Sent); // of a connect or of a later read: who knows
+    /// ```
+    pub fn connecting(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let unreached = matches!(
+            error.kind(),
+            Kind::ConnectionRefused
+                | Kind::HostUnreachable
+                | Kind::NetworkUnreachable
+                | Kind::NotFound
+        );
+        let failure = Self::new(Fault::Connect, error);
+        match unreached {
+            true => failure.unreached(),
+            false => failure,
         }
     }
 }
