@@ -134,6 +134,26 @@ fn a_listener_may_change_the_balancer_and_take_itself_off() {
     assert_eq!(balancer.backend_count("api"), 2);
 }
 
+/// What a listener holds is dropped when it is taken off, and may be the owner of another, or call the balancer.
+#[test]
+fn a_listener_may_own_another_that_goes_with_it() {
+    let balancer = balancer();
+    let (calls, count) = counter();
+    let inner = balancer.on(EventName::BackendAdded, count).unwrap();
+    let outer = balancer.on(EventName::Drained, move |_| {
+        let _ = inner.name();
+    });
+    outer.unwrap().forever();
+    let (done, waits) = std::sync::mpsc::sync_channel(1);
+    let clone = balancer.clone();
+    std::thread::spawn(move || done.send(clone.off_all(Some(EventName::Drained))));
+    // Nothing is decided by the time: it only ends a test that hangs.
+    let off = waits.recv_timeout(std::time::Duration::from_secs(10));
+    assert_eq!(off, Ok(1));
+    balancer.add_backend("api", "b:80").unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+}
+
 #[test]
 fn events_of_attempts_are_told_while_one_listener_wants_them() {
     let balancer = balancer();

@@ -67,7 +67,7 @@ impl Listeners {
 
     /// Takes off those that `which` names. How many there were.
     fn take_off(&self, which: impl Fn(&Arc<Listening>) -> bool, tally: &Tally) -> usize {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.all.load_full();
         let (off, left): (Vec<_>, Vec<_>) = before.iter().cloned().partition(|one| which(one));
         for one in &off {
@@ -79,6 +79,8 @@ impl Listeners {
         if !off.is_empty() {
             self.all.store(Arc::new(left));
         }
+        // What listeners held is dropped with the lists, and may be subscriptions that take others off.
+        drop(writer);
         off.len()
     }
 
