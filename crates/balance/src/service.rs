@@ -350,6 +350,18 @@ impl Service {
         affinity::member(&table, identity).map(|member| member.backend.id().clone())
     }
 
+    /// What is configured of one member; none for a stranger. Cost: a search under the writer's lock.
+    #[must_use]
+    pub fn spec(&self, backend: &BackendId) -> Option<BackendSpec> {
+        self.locked(|ledger| ledger.spec(backend).ok().cloned())
+    }
+
+    /// What is configured of each member, in the order of configuration. Cost: members, under the writer's lock.
+    #[must_use]
+    pub fn specs(&self) -> Vec<BackendSpec> {
+        self.locked(|ledger| ledger.specs())
+    }
+
     /// Why a client that is kept was given another backend than its own: as it is now.
     #[must_use]
     pub fn lost(&self, identity: u64, ask: &Ask<'_>, now: Instant) -> Lost {

@@ -1,6 +1,7 @@
 //! Owns the making of a snapshot from the writer's knowledge and the counters of the moment.
 
 use super::{Entry, Ledger};
+use crate::backend::BackendSpec;
 use crate::queue::QueueSnapshot;
 use crate::ramp::ramp;
 use crate::snapshot::{BackendSnapshot, ServiceSnapshot};
@@ -8,6 +9,13 @@ use crate::standing::Standing;
 use crate::time::Instant;
 
 impl Ledger {
+    pub(crate) fn specs(&self) -> Vec<BackendSpec> {
+        self.members
+            .iter()
+            .map(|entry| entry.spec.clone())
+            .collect()
+    }
+
     pub(crate) fn snapshot(&mut self, queue: QueueSnapshot, now: Instant) -> ServiceSnapshot {
         let weights: f64 = self
             .members
