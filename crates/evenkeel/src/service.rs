@@ -11,7 +11,7 @@ use std::time::Duration;
 use evenkeel_balance::backend::{Admin, BackendId, BackendSpec, Weight};
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::health::CheckReport;
-use evenkeel_balance::queue::Entry;
+use evenkeel_balance::queue::{Entry, Waiting};
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
@@ -21,6 +21,7 @@ use evenkeel_balance::time::Instant;
 use crate::ask::Ask;
 use crate::balancer::Shared;
 use crate::clients::Kept;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::events::Ear;
 use crate::pick::Pick;
@@ -74,28 +75,28 @@ impl Registered {
         ask: &Ask<'_>,
         within: Duration,
     ) -> Result<Pick, Error> {
+        match self.enter(shared, ask, within)? {
+            Entry::Picked(pick) => Ok(pick),
+            Entry::Waiting(waiting) => called(waiting, shared.clock).await,
+        }
+    }
+
+    /// Picks, or lines up: from there on it is [`called`].
+    pub(crate) fn enter(
+        &self,
+        shared: &Arc<Shared>,
+        ask: &Ask<'_>,
+        within: Duration,
+    ) -> Result<Entry<Pick>, Error> {
         self.living()?;
         shared.ticker.start_where_possible(shared);
         let clock = shared.clock;
         let ask = ask.with_chance(shared.chance.draw());
         let now = clock.now();
-        let mut waiting = match self.core.pick_or_wait(&ask, now + within, now)? {
-            Entry::Picked(pick) => return Ok(Pick::new(pick, clock)),
-            Entry::Waiting(waiting) => waiting,
-        };
-        loop {
-            let until = waiting.until();
-            let called = poll_fn(|cx| match waiting.poll(cx.waker(), clock.now()) {
-                Poll::Ready(called) => Poll::Ready(Some(called)),
-                // Other settings may have come.
-                Poll::Pending if waiting.until() != until => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            });
-            let rest = until.since(clock.now());
-            if let Ok(Some(called)) = tokio::time::timeout(rest, called).await {
-                return Ok(Pick::new(called?.lasting(), clock));
-            }
-        }
+        Ok(match self.core.pick_or_wait(&ask, now + within, now)? {
+            Entry::Picked(pick) => Entry::Picked(Pick::new(pick, clock)),
+            Entry::Waiting(waiting) => Entry::Waiting(waiting),
+        })
     }
 
     #[inline]
@@ -104,6 +105,23 @@ impl Registered {
             return Err(Error::UnknownService(self.core.name().into()));
         }
         Ok(&self.core)
+    }
+}
+
+/// Waits in the queue until it is called, its time is over, or other settings end it.
+pub(crate) async fn called(mut waiting: Waiting, clock: Clock) -> Result<Pick, Error> {
+    loop {
+        let until = waiting.until();
+        let called = poll_fn(|cx| match waiting.poll(cx.waker(), clock.now()) {
+            Poll::Ready(called) => Poll::Ready(Some(called)),
+            // Other settings may have come.
+            Poll::Pending if waiting.until() != until => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        let rest = until.since(clock.now());
+        if let Ok(Some(called)) = tokio::time::timeout(rest, called).await {
+            return Ok(Pick::new(called?.lasting(), clock));
+        }
     }
 }
 
@@ -233,9 +251,9 @@ impl ServiceHandle {
     /// ```
     #[must_use]
     pub fn backends_where(&self, which: impl Fn(&BackendSpec) -> bool) -> Vec<BackendId> {
-        let members = self.snapshot().backends.into_iter();
-        let wanted = members.filter(|one| which(&one.spec));
-        wanted.map(|one| one.id).collect()
+        let members = self.service.core.specs().into_iter();
+        let wanted = members.filter(|spec| which(spec));
+        wanted.map(|spec| spec.id).collect()
     }
 
     /// The settings in force.

@@ -4,40 +4,37 @@
 //! poll_ready: pick, charge, make or clone the inner service, poll it     call: send     response: the pick follows
 //! ```
 //! Decides nothing: picks are the balancer's. Retries nothing: a request cannot be repeated unless its type says so; see
-//! [`exchange`](crate::ServiceHandle::exchange) for that. Read next: `tower/reading.rs`, what a response says.
+//! [`exchange`](crate::ServiceHandle::exchange) for that. Read next: `tower/readying.rs`, the way to a ready inner service.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use evenkeel_balance::ask::Tried;
-use evenkeel_balance::backend::{BackendId, BackendSpec};
-use evenkeel_balance::pick::Refusal;
-use tokio::sync::watch;
+use evenkeel_balance::backend::BackendSpec;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ask::Ask;
 use crate::error::Error;
-use crate::pick::Pick as Charge;
 use crate::service::ServiceHandle;
 
-/// What a response says, and how the pick follows it.
-mod reading;
+/// What a request asks for.
+mod asking;
+
+/// The way to a ready inner service.
+mod readying;
 
 /// The future of a call.
 mod sending;
 
+/// What a response says, and how the pick follows it.
+mod reading;
+
+pub use asking::{Asking, Keyed, Unkeyed};
 pub use reading::{Http, Reading, Whole};
 pub use sending::Sending;
 
-/// The longest that readiness waits in the queue of a full service before the call is refused; the queue's own `timeout`
-/// ends it sooner.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+use readying::{Common, Readiness};
 
 /// Why a call brought no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +63,6 @@ impl<E: std::error::Error + 'static> std::error::Error for CallError<E> {
     }
 }
 
-/// The inner services, made when they are first needed; shared by the clones of a [`Balance`].
-struct Inner<S> {
-    made: HashMap<BackendId, (BackendSpec, S)>,
-    /// Changes when members do: who left or was configured anew is then forgotten.
-    members: watch::Receiver<()>,
-}
-
 /// A tower service that sends each request to the inner service of a backend that the balancer picked.
 ///
 /// `make` makes the inner service of a backend from its configuration, once; it is cloned for each call, and made again when
@@ -83,88 +73,31 @@ struct Inner<S> {
 /// `Ready` means that a backend is picked and charged for the next call, and that its inner service is ready: backpressure is
 /// real. While the service is full and its settings have a `queue`, readiness waits in it; without one, or when nobody can be
 /// picked, it is ready with the refusal that the call will answer. An inner service that fails to become ready counts as a
-/// connection that failed, is made anew, and another backend is picked; when none is left, or 16 have failed, the call says that all were tried.
-/// So this never fails to become ready, which tower takes for the end of a service. What readiness holds is given back when the `Balance` is dropped; do not park one that is ready.
-/// With [`keyed`](Self::keyed) the request must be known before the pick, so it is ready at once and everything else is done
-/// by the future of the call.
+/// connection that failed, is made anew, and another backend is picked; when none is left, or 16 have failed, the call says
+/// that all were tried. So this never fails to become ready, which tower takes for the end of a service. What readiness holds
+/// is given back when the `Balance` is dropped; do not park one that is ready.
+///
+/// With [`keyed`](Self::keyed), [`asking`](Self::asking) or [`asked_by`](Self::asked_by) the request must be known before the
+/// pick, so it is ready at once and the future of the call does all of it: the queue, and the others where one is broken.
 ///
 /// # Cost
-/// Of a call, beyond a pick: one lock that clones share, one clone of an inner service, the future's allocation.
+/// Of a call, beyond a pick: one lock that clones share, one clone of an inner service, the future's allocation. `make` and the
+/// inner service's `Clone` run under that lock: they must be short, and not call the `Balance`.
 pub struct Balance<M, S, R = Whole, K = Unkeyed> {
-    service: ServiceHandle,
-    make: M,
-    inner: Arc<Mutex<Inner<S>>>,
+    common: Arc<Common<M, S>>,
     reading: R,
-    key: K,
-    next: Next<S>,
-    broke: Broke,
+    asking: K,
+    readiness: Readiness<S>,
 }
 
-/// Those whose inner service did not become ready for the next call: bounded, so that no call looks through thousands.
-#[derive(Clone, Copy, Default)]
-struct Broke {
-    tried: Tried,
-    count: usize,
-}
-
-/// Requests have no key: the backend is picked before the request is known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unkeyed;
-
-/// What the client of a request should stick to, for the hash policies.
-pub trait Key<Req> {
-    /// Hashed (see [`hashing::key`](crate::balance::hashing::key)); none where a request has none. Without `Some` for any
-    /// request there is nothing to wait for, and a backend is picked before it is known.
-    fn key(&self, request: &Req) -> Option<u64>;
-
-    /// Whether picks wait for the request.
-    fn waits(&self) -> bool {
-        true
-    }
-}
-
-impl<Req> Key<Req> for Unkeyed {
-    fn key(&self, _request: &Req) -> Option<u64> {
-        None
-    }
-
-    fn waits(&self) -> bool {
-        false
-    }
-}
-
-impl<Req, F: Fn(&Req) -> u64> Key<Req> for F {
-    fn key(&self, request: &Req) -> Option<u64> {
-        Some(self(request))
-    }
-}
-
-/// A pick that is waited for.
-type Waiting = Pin<Box<dyn Future<Output = Result<Charge, Error>> + Send>>;
-
-/// What is held for the next call.
-enum Next<S> {
-    Nothing,
-    /// In the queue of a full service.
-    Waiting(Waiting),
-    /// Charged; its inner service is not ready yet.
-    Readying(Charge, S),
-    Ready(Charge, S),
-    /// The call will say so.
-    Refused(Error),
-}
-
-impl<M: Clone, S, R: Clone, K: Clone> Clone for Balance<M, S, R, K> {
+impl<M, S, R: Clone, K: Clone> Clone for Balance<M, S, R, K> {
     /// Holds nothing for a next call, whatever this one holds.
     fn clone(&self) -> Self {
         Self {
-            service: self.service.clone(),
-            make: self.make.clone(),
-            inner: self.inner.clone(),
+            common: self.common.clone(),
             reading: self.reading.clone(),
-            key: self.key.clone(),
-            next: Next::Nothing,
-            broke: Broke::default(),
+            asking: self.asking.clone(),
+            readiness: Readiness::default(),
         }
     }
 }
@@ -172,8 +105,8 @@ impl<M: Clone, S, R: Clone, K: Clone> Clone for Balance<M, S, R, K> {
 impl<M, S, R, K> fmt::Debug for Balance<M, S, R, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balance")
-            .field("service", &self.service.name())
-            .field("ready", &matches!(self.next, Next::Ready(..)))
+            .field("service", &self.common.service.name())
+            .field("ready", &self.readiness.is_ready())
             .finish_non_exhaustive()
     }
 }
@@ -184,17 +117,7 @@ where
 {
     /// Balances over what `make` makes. Responses are whole.
     pub fn new(service: ServiceHandle, make: M) -> Self {
-        let members = service.shared.hub.members.subscribe();
-        let made = HashMap::new();
-        Self {
-            service,
-            make,
-            inner: Arc::new(Mutex::new(Inner { made, members })),
-            reading: Whole,
-            key: Unkeyed,
-            next: Next::Nothing,
-            broke: Broke::default(),
-        }
+        BalanceLayer::new(service).layer(make)
     }
 }
 
@@ -202,88 +125,35 @@ impl<M, S, R, K> Balance<M, S, R, K> {
     /// Reads responses otherwise.
     pub fn reading<T>(self, reading: T) -> Balance<M, S, T, K> {
         Balance {
-            service: self.service,
-            make: self.make,
-            inner: self.inner,
+            common: self.common,
             reading,
-            key: self.key,
-            next: Next::Nothing,
-            broke: Broke::default(),
+            asking: self.asking,
+            readiness: Readiness::default(),
         }
     }
 
-    /// Picks by what `key` makes of a request: a function of it to a hash, for the hash policies.
-    pub fn keyed<T>(self, key: T) -> Balance<M, S, R, T> {
+    /// Picks by the key of a request: a function of it to a [hash](crate::balance::hashing::key), for the hash policies.
+    pub fn keyed<F>(self, key: F) -> Balance<M, S, R, Keyed<F>> {
+        self.asked_by(Keyed(key))
+    }
+
+    /// Picks as a function of the request asks: by key, class, class in the queue, or among a subset.
+    pub fn asking<Req, F>(self, asking: F) -> Balance<M, S, R, F>
+    where
+        F: for<'a> Fn(&'a Req) -> Ask<'a>,
+    {
+        self.asked_by(asking)
+    }
+
+    /// The same by a type of the program's, which may also say whose request it is: see [`Asking`].
+    pub fn asked_by<T>(self, asking: T) -> Balance<M, S, R, T> {
         Balance {
-            service: self.service,
-            make: self.make,
-            inner: self.inner,
+            common: self.common,
             reading: self.reading,
-            key,
-            next: Next::Nothing,
-            broke: Broke::default(),
+            asking,
+            readiness: Readiness::default(),
         }
     }
-
-    fn known(&self) -> MutexGuard<'_, Inner<S>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<M, S, R, K> Balance<M, S, R, K>
-where
-    M: Fn(&BackendSpec) -> S,
-    S: Clone,
-{
-    /// The inner service of a backend, made where it must be.
-    fn inner_of(&self, id: &BackendId) -> S {
-        let mut inner = self.known();
-        if inner.members.has_changed().unwrap_or(false) {
-            inner.members.mark_unchanged();
-            let snapshot = self.service.snapshot();
-            let specs: HashMap<&BackendId, &BackendSpec> = snapshot
-                .backends
-                .iter()
-                .map(|one| (&one.id, &one.spec))
-                .collect();
-            inner
-                .made
-                .retain(|id, (spec, _)| specs.get(id).is_some_and(|now| reached_alike(now, spec)));
-        }
-        if let Some((_, made)) = inner.made.get(id) {
-            return made.clone();
-        }
-        // It may have left since it was picked.
-        let member = self.service.backend(id.as_str());
-        let spec = member.map_or_else(|| BackendSpec::new(id.clone()), |member| member.spec);
-        let made = (self.make)(&spec);
-        inner.made.insert(id.clone(), (spec, made.clone()));
-        made
-    }
-
-    fn forget(&self, id: &BackendId) {
-        self.known().made.remove(id);
-    }
-
-    /// Picks, or lines up where the service is full. None: it waits.
-    fn pick(&self, tried: &Tried) -> Next<S> {
-        match self.service.select_with(&Ask::new().tried(tried)) {
-            Ok(pick) => {
-                let inner = self.inner_of(pick.id());
-                Next::Readying(pick, inner)
-            }
-            Err(Error::Refused(Refusal::AllFull)) if self.service.settings().queue.is_some() => {
-                let service = self.service.clone();
-                Next::Waiting(Box::pin(async move { service.acquire(READY_WITHIN).await }))
-            }
-            Err(error) => Next::Refused(error),
-        }
-    }
-}
-
-/// Weight, limit and the operator's wish change nothing about how it is reached.
-fn reached_alike(one: &BackendSpec, other: &BackendSpec) -> bool {
-    one.labels == other.labels
 }
 
 impl<M, S, R, K, Req> Service<Req> for Balance<M, S, R, K>
@@ -291,82 +161,32 @@ where
     M: Fn(&BackendSpec) -> S,
     S: Service<Req> + Clone,
     R: Reading<S::Response, S::Error> + Clone,
-    K: Key<Req>,
+    K: Asking<Req> + Clone,
 {
     type Response = R::Tied;
     type Error = CallError<S::Error>;
-    type Future = Sending<S, R, Req>;
+    type Future = Sending<M, S, R, K, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if self.key.waits() {
+        if self.asking.waits() {
             return Poll::Ready(Ok(()));
         }
-        loop {
-            let refused = match &mut self.next {
-                Next::Ready(..) | Next::Refused(_) => {
-                    self.broke = Broke::default();
-                    return Poll::Ready(Ok(()));
-                }
-                Next::Nothing => {
-                    self.next = self.pick(&self.broke.tried);
-                    continue;
-                }
-                Next::Waiting(waiting) => {
-                    self.next = match ready!(waiting.as_mut().poll(cx)) {
-                        Ok(pick) => {
-                            let inner = self.inner_of(pick.id());
-                            Next::Readying(pick, inner)
-                        }
-                        Err(error) => Next::Refused(error),
-                    };
-                    continue;
-                }
-                Next::Readying(_, inner) => ready!(inner.poll_ready(cx)).err(),
-            };
-            let Next::Readying(pick, inner) = std::mem::replace(&mut self.next, Next::Nothing)
-            else {
-                continue;
-            };
-            let Some(error) = refused else {
-                self.next = Next::Ready(pick, inner);
-                continue;
-            };
-            self.forget(pick.id());
-            self.broke.tried.insert(pick.backend());
-            self.broke.count += 1;
-            pick.failed(self.reading.unready(&error));
-            self.next = match self.broke.count < Tried::MOST {
-                true => self.pick(&self.broke.tried),
-                false => Next::Refused(Error::Refused(Refusal::AllTried)),
-            };
-        }
+        let polled = self
+            .readiness
+            .poll(&self.common, &self.reading, &self.asking, None, cx);
+        polled.map(Ok)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let counted = self
-            .service
-            .service
-            .requests
-            .begin(self.service.shared.clock);
-        let reading = self.reading.clone();
-        match std::mem::replace(&mut self.next, Next::Nothing) {
-            Next::Ready(pick, inner) => Sending::send(inner, request, pick, reading, counted),
-            Next::Refused(error) => Sending::refused(error, reading, counted),
-            // Not polled to readiness, or keyed: the future does it.
-            Next::Nothing | Next::Waiting(_) | Next::Readying(..) => {
-                let ask = match self.key.key(&request) {
-                    Some(key) => Ask::new().key_hash(key),
-                    None => Ask::new(),
-                };
-                match self.service.select_with(&ask) {
-                    Ok(pick) => {
-                        let inner = self.inner_of(pick.id());
-                        Sending::ready_first(inner, request, pick, reading, counted)
-                    }
-                    Err(error) => Sending::refused(error, reading, counted),
-                }
-            }
-        }
+        // What is not ready yet, the future goes on with.
+        let readiness = std::mem::take(&mut self.readiness);
+        Sending::new(
+            self.common.clone(),
+            self.reading.clone(),
+            self.asking.clone(),
+            readiness,
+            request,
+        )
     }
 }
 
@@ -375,7 +195,7 @@ where
 pub struct BalanceLayer<R = Whole, K = Unkeyed> {
     service: ServiceHandle,
     reading: R,
-    key: K,
+    asking: K,
 }
 
 impl BalanceLayer {
@@ -385,7 +205,7 @@ impl BalanceLayer {
         Self {
             service,
             reading: Whole,
-            key: Unkeyed,
+            asking: Unkeyed,
         }
     }
 }
@@ -396,16 +216,29 @@ impl<R, K> BalanceLayer<R, K> {
         BalanceLayer {
             service: self.service,
             reading,
-            key: self.key,
+            asking: self.asking,
         }
     }
 
     /// As [`Balance::keyed`].
-    pub fn keyed<T>(self, key: T) -> BalanceLayer<R, T> {
+    pub fn keyed<F>(self, key: F) -> BalanceLayer<R, Keyed<F>> {
+        self.asked_by(Keyed(key))
+    }
+
+    /// As [`Balance::asking`].
+    pub fn asking<Req, F>(self, asking: F) -> BalanceLayer<R, F>
+    where
+        F: for<'a> Fn(&'a Req) -> Ask<'a>,
+    {
+        self.asked_by(asking)
+    }
+
+    /// As [`Balance::asked_by`].
+    pub fn asked_by<T>(self, asking: T) -> BalanceLayer<R, T> {
         BalanceLayer {
             service: self.service,
             reading: self.reading,
-            key,
+            asking,
         }
     }
 }
@@ -417,16 +250,11 @@ where
     type Service = Balance<M, S, R, K>;
 
     fn layer(&self, make: M) -> Self::Service {
-        let members = self.service.shared.hub.members.subscribe();
-        let made = HashMap::new();
         Balance {
-            service: self.service.clone(),
-            make,
-            inner: Arc::new(Mutex::new(Inner { made, members })),
+            common: Arc::new(Common::new(self.service.clone(), make)),
             reading: self.reading.clone(),
-            key: self.key.clone(),
-            next: Next::Nothing,
-            broke: Broke::default(),
+            asking: self.asking.clone(),
+            readiness: Readiness::default(),
         }
     }
 }

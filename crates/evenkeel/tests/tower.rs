@@ -14,13 +14,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use evenkeel::balance::affinity::ClientsSettings;
 use evenkeel::balance::backend::Counts;
 use evenkeel::balance::hashing;
 use evenkeel::balance::settings::HashMethod;
-use evenkeel::tower::{Balance, BalanceLayer, CallError, Http};
+use evenkeel::tower::{Asking, Balance, BalanceLayer, CallError, Http};
 use evenkeel::{
-    BackendSpec, Error, LoadBalancer, Outcome, PolicyChoice, QueueSettings, Refusal, ServiceHandle,
-    ServiceSettings,
+    Ask, BackendSpec, Error, LoadBalancer, Outcome, PolicyChoice, QueueSettings, Refusal,
+    ServiceHandle, ServiceSettings,
 };
 use http::Response;
 use http_body_util::{BodyExt, Full};
@@ -301,6 +302,145 @@ async fn keyed_calls_go_where_their_key_belongs() {
     }
     assert_eq!(all.len(), 3, "{all:?}");
     assert_eq!(service.stats().attempts.in_flight, 0);
+}
+
+/// By the key of the request: the future of the call does what readiness does without one.
+#[tokio::test]
+async fn a_keyed_call_whose_inner_service_breaks_makes_it_anew_and_asks_another() {
+    let service = service(&["a", "b", "c"], |settings| {
+        settings.policy = PolicyChoice::Hash(HashMethod::Maglev);
+        settings.breaker = None;
+    });
+    let (gates, make) = echoes();
+    let mut balance = Balance::new(service.clone(), make).keyed(|_: &u64| 7);
+    let home = call(&mut balance, 1).await.unwrap();
+    gate(&gates, &home).broken.store(true, Ordering::Relaxed);
+    let next = call(&mut balance, 1).await.unwrap();
+    assert_ne!(next, home);
+    assert_eq!(counts(&service, &home).failed, 1);
+    gate(&gates, &home).broken.store(false, Ordering::Relaxed);
+    assert_eq!(call(&mut balance, 1).await.unwrap(), home);
+    assert_eq!(gate(&gates, &home).made.load(Ordering::Relaxed), 2);
+    for id in ["a", "b", "c"] {
+        gate(&gates, id).broken.store(true, Ordering::Relaxed);
+    }
+    let none = call(&mut balance, 1).await;
+    let all_tried = Error::Refused(Refusal::AllTried);
+    assert_eq!(none, Err(CallError::NoPick(all_tried)));
+    assert_eq!(service.stats().attempts.in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_keyed_call_waits_in_the_queue_of_a_full_service() {
+    let service = service(&["a"], |settings| {
+        settings.max_in_flight = NonZeroU32::new(1);
+        settings.queue = Some(QueueSettings::default());
+    });
+    let mut balance = Balance::new(service.clone(), echoes().1).keyed(|_: &u64| 7);
+    let held = service.select().unwrap();
+    let waits = tokio::spawn(async move { call(&mut balance, 1).await });
+    tokio::task::yield_now().await;
+    assert_eq!(service.snapshot().queue.waiting, 1);
+    held.succeeded();
+    assert_eq!(waits.await.unwrap(), Ok("a".to_owned()));
+}
+
+/// Who waits in the queue behind one that broke is not given that one again.
+#[tokio::test]
+async fn who_waits_is_not_given_what_broke_for_it() {
+    let one_each = |id: &str| BackendSpec::new(id).max_in_flight(1);
+    let service = service(&[], |settings| {
+        settings.breaker = None;
+        settings.queue = Some(QueueSettings::default());
+    });
+    service
+        .update_backends([one_each("a"), one_each("b")])
+        .unwrap();
+    let (gates, make) = echoes();
+    gate(&gates, "a").broken.store(true, Ordering::Relaxed);
+    let mut balance = Balance::new(service.clone(), make);
+    let only_b = [evenkeel::BackendId::from("b")];
+    let held = service.select_with(&Ask::new().subset(&only_b)).unwrap();
+    // a breaks, b is full: it waits for b.
+    assert!(!is_ready(&mut balance));
+    assert_eq!(service.snapshot().queue.waiting, 1);
+    held.succeeded();
+    assert_eq!(call(&mut balance, 1).await, Ok("b".to_owned()));
+    assert_eq!(counts(&service, "a").failed, 1);
+}
+
+#[tokio::test]
+async fn requests_ask_for_what_they_like() {
+    let service = service(&["a", "b", "c"], |_| ());
+    let east = [evenkeel::BackendId::from("b")];
+    let mut balance = BalanceLayer::new(service.clone())
+        .asking(move |request: &u64| match request {
+            1 => Ask::new(),
+            _ => Ask::new().queue_class(7),
+        })
+        .layer(echoes().1);
+    call(&mut balance, 1).await.unwrap();
+
+    #[derive(Clone)]
+    struct Wants([evenkeel::BackendId; 1]);
+    impl Asking<u64> for Wants {
+        fn ask<'a>(&'a self, request: &'a u64) -> Ask<'a> {
+            match request {
+                9 => Ask::new().subset(&self.0),
+                _ => Ask::new(),
+            }
+        }
+        fn client<'a>(&'a self, request: &'a u64) -> Option<&'a [u8]> {
+            (*request < 9).then_some(b"somebody")
+        }
+    }
+    service.keep_clients(ClientsSettings::default()).unwrap();
+    let mut balance = Balance::new(service.clone(), echoes().1).asked_by(Wants(east));
+    for _ in 0..3 {
+        assert_eq!(call(&mut balance, 9).await.unwrap(), "b");
+    }
+    let home = call(&mut balance, 1).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(call(&mut balance, 2).await.unwrap(), home);
+    }
+    let kept = service.client_backend("somebody").unwrap();
+    assert_eq!(kept.to_string(), home);
+}
+
+/// What `make` panics with is the call's; the next one goes on.
+#[tokio::test]
+async fn what_panics_as_it_is_made_leaves_nothing_half_done() {
+    let service = service(&["a"], |settings| {
+        settings.max_in_flight = NonZeroU32::new(1);
+        settings.queue = Some(QueueSettings::default());
+    });
+    let (_, make) = echoes();
+    let first = AtomicBool::new(true);
+    let panics = move |spec: &BackendSpec| {
+        assert!(
+            !first.swap(false, Ordering::Relaxed),
+            "it panics as it is made"
+        );
+        make(spec)
+    };
+    let mut balance = Balance::new(service.clone(), panics);
+    let held = service.select().unwrap();
+    assert!(!is_ready(&mut balance));
+    held.succeeded();
+    let poll = std::panic::AssertUnwindSafe(|| is_ready(&mut balance));
+    assert!(std::panic::catch_unwind(poll).is_err());
+    assert_eq!(counts(&service, "a").in_flight, 0);
+    assert_eq!(call(&mut balance, 1).await, Ok("a".to_owned()));
+}
+
+#[tokio::test]
+#[should_panic(expected = "polled after its end")]
+async fn a_call_that_has_ended_is_not_polled_again() {
+    let service = service(&["a"], |_| ());
+    let mut balance = Balance::new(service, echoes().1);
+    let mut sent = Service::<u64>::call(&mut balance, 1);
+    assert!((&mut sent).await.is_ok());
+    drop(sent.await);
 }
 
 #[tokio::test]

@@ -2,90 +2,83 @@
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::verdict::{Outcome, Verdict};
 use tower_service::Service;
 
-use super::{CallError, Reading};
-use crate::error::Error;
+use super::readying::{Common, Readiness};
+use super::{Asking, CallError, Reading};
 use crate::pick::Pick as Charge;
 use crate::stats::Begun;
 
 /// A call under way. Dropped, it gives its charge back and holds nothing against the backend.
+///
+/// # Panics
+/// Polled after it has ended.
 #[must_use = "a call does nothing unless it is polled"]
-pub struct Sending<S: Service<Req>, R, Req> {
-    step: Step<S, Req>,
+pub struct Sending<M, S: Service<Req>, R, K, Req> {
+    common: Arc<Common<M, S>>,
     reading: R,
+    asking: K,
+    step: Step<S, Req>,
     counted: Option<Begun>,
-    request: PhantomData<fn(Req)>,
 }
 
 enum Step<S: Service<Req>, Req> {
-    Refused(Error),
     Readying {
-        inner: S,
+        readiness: Readiness<S>,
         request: Req,
-        pick: Charge,
     },
     Sent {
         response: Pin<Box<S::Future>>,
         pick: Charge,
+        /// Kept where it is answered well.
+        client: Option<Box<[u8]>>,
     },
     Over,
 }
 
 /// Nothing in it is polled in place: the inner future has a box of its own.
-impl<S: Service<Req>, R, Req> Unpin for Sending<S, R, Req> {}
+impl<M, S: Service<Req>, R, K, Req> Unpin for Sending<M, S, R, K, Req> {}
 
-impl<S: Service<Req>, R, Req> fmt::Debug for Sending<S, R, Req> {
+impl<M, S: Service<Req>, R, K, Req> fmt::Debug for Sending<M, S, R, K, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending").finish_non_exhaustive()
     }
 }
 
-impl<S: Service<Req>, R, Req> Sending<S, R, Req> {
-    fn new(step: Step<S, Req>, reading: R, counted: Begun) -> Self {
-        Self {
-            step,
-            reading,
-            counted: Some(counted),
-            request: PhantomData,
-        }
-    }
-
-    pub(super) fn refused(error: Error, reading: R, counted: Begun) -> Self {
-        Self::new(Step::Refused(error), reading, counted)
-    }
-
-    pub(super) fn ready_first(
-        inner: S,
-        request: Req,
-        pick: Charge,
+impl<M, S, R, K, Req> Sending<M, S, R, K, Req>
+where
+    S: Service<Req>,
+    R: Reading<S::Response, S::Error>,
+    K: Asking<Req>,
+{
+    /// Sends at once where that is ready; else the first poll goes on with it.
+    pub(super) fn new(
+        common: Arc<Common<M, S>>,
         reading: R,
-        counted: Begun,
+        asking: K,
+        mut readiness: Readiness<S>,
+        request: Req,
     ) -> Self {
-        let step = Step::Readying {
-            inner,
-            request,
-            pick,
+        let service = &common.service;
+        let counted = service.service.requests.begin(service.shared.clock);
+        let ready = readiness.is_ready().then(|| readiness.take()).flatten();
+        let step = match ready {
+            Some(Ok((pick, inner))) => sent(&asking, pick, inner, request),
+            _ => Step::Readying { readiness, request },
         };
-        Self::new(step, reading, counted)
-    }
-
-    /// The inner service is ready.
-    pub(super) fn send(
-        mut inner: S,
-        request: Req,
-        mut pick: Charge,
-        reading: R,
-        counted: Begun,
-    ) -> Self {
-        pick.begins();
-        let response = Box::pin(inner.call(request));
-        Self::new(Step::Sent { response, pick }, reading, counted)
+        Self {
+            common,
+            reading,
+            asking,
+            step,
+            counted: Some(counted),
+        }
     }
 
     fn over<T, E>(&mut self, result: Result<T, E>) -> Poll<Result<T, E>> {
@@ -94,75 +87,105 @@ impl<S: Service<Req>, R, Req> Sending<S, R, Req> {
         }
         Poll::Ready(result)
     }
-}
 
-impl<S, R, Req> Future for Sending<S, R, Req>
-where
-    S: Service<Req>,
-    R: Reading<S::Response, S::Error>,
-{
-    type Output = Result<R::Tied, CallError<S::Error>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match std::mem::replace(&mut self.step, Step::Over) {
-                Step::Refused(error) => return self.over(Err(CallError::NoPick(error))),
-                Step::Readying {
-                    mut inner,
-                    request,
-                    mut pick,
-                } => match inner.poll_ready(cx) {
-                    Poll::Pending => {
-                        self.step = Step::Readying {
-                            inner,
-                            request,
-                            pick,
-                        };
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(Ok(())) => {
-                        pick.begins();
-                        let response = Box::pin(inner.call(request));
-                        self.step = Step::Sent { response, pick };
-                    }
-                    Poll::Ready(Err(error)) => {
-                        pick.failed(self.reading.unready(&error));
-                        return self.over(Err(CallError::Inner(error)));
-                    }
-                },
-                Step::Sent { mut response, pick } => {
-                    let Poll::Ready(result) = response.as_mut().poll(cx) else {
-                        self.step = Step::Sent { response, pick };
-                        return Poll::Pending;
-                    };
-                    let result = ended(&self.reading, result, pick);
-                    return self.over(result);
+    fn ended(
+        &self,
+        result: Result<S::Response, S::Error>,
+        mut pick: Charge,
+        client: Option<&[u8]>,
+    ) -> Result<R::Tied, CallError<S::Error>> {
+        match result {
+            Ok(response) => {
+                let verdict = self.reading.answered(&response);
+                pick.answered(verdict);
+                if let (Some(client), Verdict::Success | Verdict::Neutral) = (client, verdict) {
+                    self.common.service.keep_at(client, pick.id());
                 }
-                // It has said what it had to say.
-                Step::Over => return Poll::Pending,
+                Ok(self.reading.tie(response, pick))
+            }
+            Err(error) => {
+                let verdict = self.reading.failed(&error);
+                pick.answered(verdict);
+                match verdict {
+                    Verdict::Failure(fault) => pick.failed(fault),
+                    Verdict::Success | Verdict::Neutral => pick.finish(Outcome::Completed),
+                }
+                Err(CallError::Inner(error))
             }
         }
     }
 }
 
-fn ended<T, E, R: Reading<T, E>>(
-    reading: &R,
-    result: Result<T, E>,
+/// The inner service is ready.
+fn sent<S: Service<Req>, K: Asking<Req>, Req>(
+    asking: &K,
     mut pick: Charge,
-) -> Result<R::Tied, CallError<E>> {
-    match result {
-        Ok(response) => {
-            pick.answered(reading.answered(&response));
-            Ok(reading.tie(response, pick))
-        }
-        Err(error) => {
-            let verdict = reading.failed(&error);
-            pick.answered(verdict);
-            match verdict {
-                Verdict::Failure(fault) => pick.failed(fault),
-                Verdict::Success | Verdict::Neutral => pick.finish(Outcome::Completed),
+    mut inner: S,
+    request: Req,
+) -> Step<S, Req> {
+    let client = asking.client(&request).map(Box::from);
+    pick.begins();
+    let response = Box::pin(inner.call(request));
+    Step::Sent {
+        response,
+        pick,
+        client,
+    }
+}
+
+impl<M, S, R, K, Req> Future for Sending<M, S, R, K, Req>
+where
+    M: Fn(&BackendSpec) -> S,
+    S: Service<Req> + Clone,
+    R: Reading<S::Response, S::Error>,
+    K: Asking<Req>,
+{
+    type Output = Result<R::Tied, CallError<S::Error>>;
+
+    #[expect(
+        clippy::panic,
+        reason = "as with every future: pending would be for ever, and without a word"
+    )]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            match std::mem::replace(&mut this.step, Step::Over) {
+                Step::Readying {
+                    mut readiness,
+                    request,
+                } => {
+                    let (reading, asking) = (&this.reading, &this.asking);
+                    let polled = readiness.poll(&this.common, reading, asking, Some(&request), cx);
+                    if polled.is_pending() {
+                        this.step = Step::Readying { readiness, request };
+                        return Poll::Pending;
+                    }
+                    match readiness.take() {
+                        Some(Ok((pick, inner))) => {
+                            this.step = sent(&this.asking, pick, inner, request);
+                        }
+                        Some(Err(error)) => return this.over(Err(CallError::NoPick(error))),
+                        None => this.step = Step::Readying { readiness, request },
+                    }
+                }
+                Step::Sent {
+                    mut response,
+                    pick,
+                    client,
+                } => {
+                    let Poll::Ready(result) = response.as_mut().poll(cx) else {
+                        this.step = Step::Sent {
+                            response,
+                            pick,
+                            client,
+                        };
+                        return Poll::Pending;
+                    };
+                    let result = this.ended(result, pick, client.as_deref());
+                    return this.over(result);
+                }
+                Step::Over => panic!("a call was polled after its end"),
             }
-            Err(CallError::Inner(error))
         }
     }
 }
