@@ -20,8 +20,11 @@ use crate::signature;
 /// An endpoint that has not answered by then is asked again, or another one.
 const PER_TRY: Duration = Duration::from_millis(300);
 
-/// The longest that one message keeps the others waiting.
+/// The longest that one message keeps the others of its customer waiting.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Statuses that another attempt may change.
+pub(crate) const AGAIN: [u16; 6] = [408, 429, 500, 502, 503, 504];
 
 /// What became of a message.
 pub(crate) enum Ended {
@@ -65,15 +68,16 @@ impl Dispatcher {
     }
 
     pub(crate) async fn deliver(&self, message: Message) -> Ended {
-        if message.until <= clock::now() {
+        let left = message.until.saturating_duration_since(clock::now());
+        if left.is_zero() {
             let why = "expired".to_owned();
             return Ended::Dead(Letter { why, message });
         }
-        // A receiver knows a second delivery by its number, so it may be sent twice.
+        // A receiver knows a second delivery by its id, so it may be sent twice.
         let terms = Exchange::new()
             .idempotent()
             .per_try(PER_TRY)
-            .deadline(DEADLINE);
+            .deadline(DEADLINE.min(left));
         let attempt = async |to: Target| {
             self.post(&to, &message).await?;
             Ok::<u32, Failed<Broken>>(to.attempt)
@@ -101,7 +105,8 @@ impl Dispatcher {
         }
     }
 
-    /// One attempt: 2xx is success; 408, 429 and 5xx are the endpoint's fault; any other status is the message's.
+    /// One attempt: 2xx is success; 408, 429 and 5xx are the endpoint's fault, and tried again where the settings
+    /// name them; any other status is the message's.
     async fn post(&self, to: &Target, message: &Message) -> Result<(), Failed<Broken>> {
         let stream = TcpStream::connect(to.id.as_str()).await;
         let stream = stream.map_err(|error| Failed::connecting(error).map(Broken::Connection))?;
@@ -110,11 +115,16 @@ impl Dispatcher {
             .await
             .map_err(reset)?;
         tokio::spawn(connection);
-        let signed = signature::signature(self.secret, clock::unix_seconds(), &message.body);
+        let signed = signature::signature(
+            self.secret,
+            &message.id,
+            clock::unix_seconds(),
+            &message.body,
+        );
         let request = Request::post("/hook")
             .header("host", to.id.as_str())
             .header("content-type", "application/json")
-            .header("x-webhook-id", message.id)
+            .header(signature::ID, &message.id)
             .header(signature::FIELD, signed)
             .body(Full::new(Bytes::from(message.body.clone())))
             .map_err(|_| Failed::neutral(Broken::Status(StatusCode::BAD_REQUEST)))?;
@@ -125,11 +135,12 @@ impl Dispatcher {
         let rest = rest.and_then(|value| value.to_str().ok()?.parse().ok());
         match status.as_u16() {
             200..=299 => Ok(()),
-            408 | 429 | 500..=599 => {
-                let fault = Fault::Overloaded {
-                    retry_after: rest.map(Duration::from_secs),
-                };
-                Err(Failed::new(fault, broken))
+            code @ (408 | 429 | 500..=599) => {
+                let failed = Failed::new(Fault::Status(code), broken);
+                Err(match rest {
+                    Some(seconds) => failed.rest(Duration::from_secs(seconds)),
+                    None => failed,
+                })
             }
             _ => Err(Failed::neutral(broken)),
         }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::rand;
 use tokio::time::Instant;
 
-use crate::clock;
+use crate::{Failure, clock};
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +20,8 @@ pub(crate) enum Class {
 /// One event for one customer.
 #[derive(Debug)]
 pub(crate) struct Message {
-    pub(crate) id: u64,
+    /// By this the receiver knows a second delivery, also one after the sender was started anew.
+    pub(crate) id: String,
     pub(crate) customer: String,
     pub(crate) class: Class,
     pub(crate) body: String,
@@ -28,14 +30,21 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    pub(crate) fn new(customer: &str, class: Class, body: &str, ttl: Duration) -> Self {
-        Self {
-            id: 0,
+    pub(crate) fn new(
+        customer: &str,
+        class: Class,
+        body: &str,
+        ttl: Duration,
+    ) -> Result<Self, Failure> {
+        let mut id = [0; 16];
+        rand::fill(&mut id).map_err(|_| "no randomness for an id")?;
+        Ok(Self {
+            id: format!("{:032x}", u128::from_ne_bytes(id)),
             customer: customer.to_owned(),
             class,
             body: body.to_owned(),
             until: clock::now() + ttl,
-        }
+        })
     }
 }
 
@@ -56,7 +65,6 @@ impl fmt::Display for Full {
 #[derive(Debug)]
 pub(crate) struct Queue {
     limit: usize,
-    taken: u64,
     waiting: BTreeMap<Class, VecDeque<Message>>,
 }
 
@@ -64,19 +72,15 @@ impl Queue {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            taken: 0,
             waiting: BTreeMap::new(),
         }
     }
 
-    /// Takes it in, and gives it its number: by that the receiver knows a second delivery.
-    pub(crate) fn push(&mut self, mut message: Message) -> Result<(), Box<Full>> {
+    pub(crate) fn push(&mut self, message: Message) -> Result<(), Box<Full>> {
         let limit = self.limit;
         if self.waiting.values().map(VecDeque::len).sum::<usize>() >= limit {
             return Err(Box::new(Full { limit, message }));
         }
-        self.taken += 1;
-        message.id = self.taken;
         self.waiting
             .entry(message.class)
             .or_default()
@@ -84,7 +88,11 @@ impl Queue {
         Ok(())
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Message> {
-        self.waiting.values_mut().find_map(VecDeque::pop_front)
+    /// The first of a customer that may be delivered to now.
+    pub(crate) fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<Message> {
+        self.waiting.values_mut().find_map(|class| {
+            let at = class.iter().position(|message| may(&message.customer))?;
+            class.remove(at)
+        })
     }
 }

@@ -1,19 +1,22 @@
-//! Owns the signature of a delivery: HMAC-SHA256 over the time and the body, as the receiver checks it.
+//! Owns the signature of a delivery: HMAC-SHA256 over id, time and body, as the receiver checks it.
 //!
 //! The time is that of the attempt, not of the event: a late retry is as fresh as a first attempt, and an old one that
-//! somebody recorded is not.
+//! somebody recorded is not. The id is signed with it: who recorded one cannot have it taken again under another.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign, verify};
 
 /// The field that carries it.
 pub(crate) const FIELD: &str = "x-webhook-signature";
 
+/// The field that carries the id.
+pub(crate) const ID: &str = "x-webhook-id";
+
 /// What the receiver tolerates between its clock and the sender's, in seconds.
 pub(crate) const TOLERANCE: u64 = 300;
 
 /// `t=<seconds>,v1=<hex>`.
-pub(crate) fn signature(secret: &[u8], time: u64, body: &str) -> String {
-    let tag = sign(&key(secret), signed(time, body).as_bytes());
+pub(crate) fn signature(secret: &[u8], id: &str, time: u64, body: &str) -> String {
+    let tag = sign(&key(secret), signed(id, time, body).as_bytes());
     let hex: String = tag
         .as_ref()
         .iter()
@@ -22,8 +25,8 @@ pub(crate) fn signature(secret: &[u8], time: u64, body: &str) -> String {
     format!("t={time},v1={hex}")
 }
 
-/// Whether a signature is of this body, by this secret, and fresh. In constant time.
-pub(crate) fn holds(secret: &[u8], text: &str, body: &str, now: u64) -> bool {
+/// Whether a signature is of this id and body, by this secret, and fresh. In constant time.
+pub(crate) fn holds(secret: &[u8], text: &str, id: &str, body: &str, now: u64) -> bool {
     let Some((time, hex)) = text
         .strip_prefix("t=")
         .and_then(|text| text.split_once(",v1="))
@@ -34,15 +37,15 @@ pub(crate) fn holds(secret: &[u8], text: &str, body: &str, now: u64) -> bool {
         return false;
     };
     now.abs_diff(time) <= TOLERANCE
-        && verify(&key(secret), signed(time, body).as_bytes(), &tag).is_ok()
+        && verify(&key(secret), signed(id, time, body).as_bytes(), &tag).is_ok()
 }
 
 fn key(secret: &[u8]) -> Key {
     Key::new(HMAC_SHA256, secret)
 }
 
-fn signed(time: u64, body: &str) -> String {
-    format!("{time}.{body}")
+fn signed(id: &str, time: u64, body: &str) -> String {
+    format!("{id}.{time}.{body}")
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {
