@@ -441,6 +441,7 @@ impl Instance<'_> {
                 }
                 _ = signals.reopen.recv() => self.control.reopen(),
                 _ = signals.hangup.recv() => under_way::reload_elsewhere(succeeded.as_ref()),
+                _ = signals.upgrade.recv() => under_way::refused(None, under_way::ENDS),
                 // Who asks twice does not want to wait.
                 _ = signals.end.interrupt.recv() => break ExitCode::from(UNFINISHED),
             }

@@ -394,6 +394,9 @@ fn a_reload_reaches_who_serves() {
     keel.signal("-HUP");
     keel.until_any("not reloaded: the process that serves is asked to");
     keel.until_any("INFO reloaded: ");
+    // Which of two would be upgraded is for who asks to say.
+    keel.signal("-USR2");
+    keel.until_any("not upgraded: this process ends");
 }
 
 /// What an operator wants of a running instance is wanted of the one that takes its place, over its reloads too.
