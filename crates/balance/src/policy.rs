@@ -14,7 +14,7 @@ use crate::eligibility;
 use crate::hashing;
 use crate::learn::speed::Learned;
 use crate::settings::{HashMethod, LoadBound, PolicyChoice};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::table::{Lane, Table};
 use crate::verdict::{Outcome, Verdict};
 
@@ -209,10 +209,13 @@ impl<'a> Candidates<'a> {
         (index < self.table.lanes.len() + self.table.trials && self.may(index)).then_some(index)
     }
 
-    /// Attempts in flight on all, this one included, where the service counts them.
+    /// Attempts in flight on all candidates, this one included, where the service counts them. Cost: those that are none and have some,
+    /// as who drains or was removed.
     pub(crate) fn in_flight_of_all(&self) -> u32 {
         let counted = |lane: &Lane| lane.backend.facts.places.0.taken();
-        let taken = self.lanes.first().map_or(0, counted);
+        let aside = |sum: u32, backend: &Arc<Backend>| sum.saturating_add(backend.in_flight());
+        let aside = self.table.aside.iter().fold(0, aside);
+        let taken = self.lanes.first().map_or(0, counted).saturating_sub(aside);
         // A pick has its place by now; who looks on has none.
         taken.saturating_add(u32::from(self.is_peek()))
     }

@@ -48,6 +48,8 @@ pub(crate) struct Table {
     pub(crate) trials: usize,
     /// Behind them, who may be had by those who are kept there, and by nobody else.
     pub(crate) beside: Box<[Lane]>,
+    /// Of a policy with a bound: who has no lane, and attempts in flight all the same, or may get some. Those that left, too.
+    pub(crate) aside: Box<[Arc<Backend>]>,
     /// Members by their identities, in the order of these; empty without an affinity.
     pub(crate) identities: Arc<[(u64, u32)]>,
     /// Whether any lane has a limit.

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use super::{Entry, Ledger};
 use crate::affinity;
-use crate::backend::BackendId;
+use crate::backend::{Backend, BackendId};
 use crate::eligibility::{self, Admission, admission};
 use crate::facts::Flags;
 use crate::policy::Prepared;
@@ -75,6 +75,10 @@ impl Ledger {
             lanes,
             trials,
             beside: beside.into(),
+            aside: match self.settings.policy.bound() {
+                Some(_) => self.aside(),
+                None => Box::default(),
+            },
             identities: match self.settings.affinity {
                 Some(_) => affinity::identities(&members, before),
                 None => Arc::default(),
@@ -96,6 +100,24 @@ impl Ledger {
     /// Whether only those who are kept there may have it.
     fn is_kept(&self, entry: &Entry) -> bool {
         self.settings.affinity.is_some() && eligibility::keeps(entry.standing, self.admitted(entry))
+    }
+
+    /// Whose attempts are no part of what those with a lane share. Who is neither on trial nor kept gets no more of them, and is left out
+    /// once it has none.
+    fn aside(&self) -> Box<[Arc<Backend>]> {
+        let gets = |entry: &Entry| entry.standing == Standing::Probing || self.is_kept(entry);
+        let has = |entry: &Entry| entry.backend.in_flight() > 0;
+        let out = self
+            .members
+            .iter()
+            .filter(|entry| self.admitted(entry) != Admission::Lane && (gets(entry) || has(entry)));
+        let out = out.map(|entry| entry.backend.clone());
+        let left = self
+            .departed
+            .values()
+            .filter_map(|backend| backend.upgrade());
+        out.chain(left.filter(|backend| backend.in_flight() > 0))
+            .collect()
     }
 
     /// Members with their places: so many have lanes, so many are on trial, and those who keep their clients follow.

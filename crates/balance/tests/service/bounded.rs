@@ -1,5 +1,5 @@
 use evenkeel_balance::ask::Ask;
-use evenkeel_balance::backend::{BackendSpec, Weight};
+use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice, ServiceSettings};
@@ -52,6 +52,55 @@ fn the_keys_of_one_do_not_crowd_it() {
             }
         }
     }
+}
+
+/// How one goes.
+type Goes = fn(&Stage);
+
+/// What is under way on who drains, is out, or was removed is no part of what the others share.
+#[test]
+fn the_bound_is_of_those_that_serve() {
+    let away: [(&str, Goes); 4] = [
+        ("drains", |stage| admin(stage, Admin::Draining)),
+        ("disabled", |stage| admin(stage, Admin::Disabled)),
+        ("down", |stage| stage.mark("backend-0", false)),
+        ("removed", |stage| {
+            let removed = stage.service.remove(&id("backend-0"), stage.now);
+            removed.unwrap();
+        }),
+    ];
+    for method in HashMethod::ALL {
+        for (name, goes) in away {
+            let stage = stage(PolicyChoice::Bounded(method, LoadBound::DEFAULT), &[1; 4]);
+            let only = [id("backend-0")];
+            let there = |_| {
+                let ask = Ask::new(1).key(1).subset(&only);
+                stage.service.pick(&ask, stage.now).unwrap()
+            };
+            let mut held: Vec<_> = (0..100).map(there).collect();
+            goes(&stage);
+            for all in 1..=40 {
+                let pick = of_key(&stage, 7);
+                let most = (1.25 * f64::from(all) / 3.0).ceil() + 1e-3;
+                let got = pick.backend().in_flight();
+                let case = format!(
+                    "{method:?}, {name}: {} has {got} of {all}",
+                    pick.backend().id()
+                );
+                assert!(f64::from(got) <= most, "{case}");
+                held.push(pick);
+                // They end one by one meanwhile.
+                held.drain(..2).for_each(|pick| stage.well(pick));
+            }
+            held.into_iter().for_each(|pick| stage.well(pick));
+            stage.service.laws().unwrap();
+        }
+    }
+}
+
+fn admin(stage: &Stage, admin: Admin) {
+    let set = stage.service.set_admin(&id("backend-0"), admin, stage.now);
+    set.unwrap();
 }
 
 /// Without load each key is where it would be without a bound, and load moves the keys of who is crowded only.
