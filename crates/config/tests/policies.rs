@@ -176,6 +176,27 @@ fn what_is_none() {
     }
 }
 
+/// What is warned of a name that is read.
+#[test]
+fn what_means_something_else_elsewhere() {
+    let check = |written: &str, expect: bool| {
+        let (loaded, sources) = read(written, &[]);
+        let said = render(&loaded.problems, &sources);
+        assert_eq!(
+            said.contains("none is where ketama has it"),
+            expect,
+            "{written}:\n{said}"
+        );
+        assert!(loaded.plan.is_some(), "{written}");
+    };
+    check("ketama", true);
+    check("Ketama", true);
+    check("${POLICY:-ketama}", true);
+    check("ring", false);
+    check("ring_hash", false);
+    check("{ hash: { method: ring } }", false);
+}
+
 /// Two texts whose plans, and effective configurations, say the same or not.
 #[test]
 fn spellings_change_nothing() {

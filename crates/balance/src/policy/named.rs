@@ -17,14 +17,12 @@ use crate::settings::{HashMethod, LoadBound, PolicyChoice};
 /// robin rotates here, though one of them draws by weight under that name.
 static NAMES: [(PolicyChoice, &[&str]); 14] = [
     (PolicyChoice::Adaptive, &["adaptive", "default", "auto"]),
-    (
-        PolicyChoice::PeakEwma,
-        &["peak_ewma", "ewma", "p2c_peak_ewma"],
-    ),
+    (PolicyChoice::PeakEwma, &["peak_ewma", "p2c_peak_ewma"]),
     (
         PolicyChoice::LeastTime,
         &[
             "least_time",
+            "ewma",
             "response_time",
             "least_response_time",
             "lowest_latency",
@@ -290,6 +288,8 @@ mod tests {
         check("PowerOfTwoChoices", "power_of_two");
         check("HRW", "rendezvous");
         check("peak_ewma", "peak_ewma");
+        check("ewma", "least_time"); // ingress-nginx's, APISIX's and Kong's is a plain mean
+        check("ketama", "ring");
         check("Least Time", "least_time");
     }
 

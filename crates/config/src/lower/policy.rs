@@ -16,9 +16,18 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>
     if matches!(node.value, Value::Map(_)) {
         return with_settings(reading.map(node, &POLICY)?);
     }
-    let policy = reading.parsed(node, "policy", |text| {
-        named::built_in(text.value()).ok_or_else(|| unknown(text))
+    let (policy, ketama) = reading.parsed(node, "policy", |text| {
+        let policy = named::built_in(text.value()).ok_or_else(|| unknown(text))?;
+        Ok((policy, letters(text.value()) == "ketama"))
     })?;
+    // Other names say how keys are spread; this one, where each of them is.
+    if ketama {
+        reading.warning(
+            node.at,
+            "placement",
+            "`ketama` is read as `ring`, whose points are its own: keys are spread as there, and none is where ketama has it; write `ring`",
+        );
+    }
     let key = policy.is_keyed().then_some(HashKey::Source);
     Some((policy, key))
 }
