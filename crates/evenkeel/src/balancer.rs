@@ -332,17 +332,15 @@ impl LoadBalancer {
         self.known(service)?.remove_backend(backend)
     }
 
-    /// A verdict by hand, in force at once. `false` is held against checks and traffic until the verdict `true`, which
-    /// also forgets what checks had counted.
+    /// As [`ServiceHandle::mark_health`].
     ///
     /// # Errors
     /// [`Error::UnknownService`]; [`Error::Membership`] when the backend is no member.
     pub fn mark_health(&self, service: &str, backend: &str, healthy: bool) -> Result<(), Error> {
-        self.known(service)?
-            .mark_health(backend, Some(healthy), None)
+        self.known(service)?.mark_health(backend, healthy)
     }
 
-    /// The same, held for so long only: then checks and traffic decide again.
+    /// As [`ServiceHandle::mark_health_for`].
     ///
     /// # Errors
     /// [`Error::UnknownService`]; [`Error::Membership`] when the backend is no member.
@@ -354,7 +352,15 @@ impl LoadBalancer {
         lasts: Duration,
     ) -> Result<(), Error> {
         self.known(service)?
-            .mark_health(backend, Some(healthy), Some(lasts))
+            .mark_health_for(backend, healthy, lasts)
+    }
+
+    /// As [`ServiceHandle::unmark_health`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Membership`] when the backend is no member.
+    pub fn unmark_health(&self, service: &str, backend: &str) -> Result<(), Error> {
+        self.known(service)?.unmark_health(backend)
     }
 
     /// The members of a service; 0 for an unknown one. Cost: members.

@@ -1,4 +1,4 @@
-//! Owns the closed list of what can go wrong between a caller and its balancer.
+//! Owns the list of what can go wrong between a caller and its balancer.
 
 use std::fmt;
 
@@ -7,6 +7,7 @@ use evenkeel_balance::pick::Refusal;
 
 /// Why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// No service has this name; register it first. The caller's mistake, or the service was unregistered meanwhile.
     UnknownService(Box<str>),

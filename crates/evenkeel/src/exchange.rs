@@ -134,6 +134,7 @@ impl Exchange<'_> {
 
 /// Where one attempt goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Target {
     /// The backend, by default its address. The text of [`Address::of`](crate::Address::of) for others stands in
     /// [`ServiceHandle::backend`].
@@ -144,6 +145,7 @@ pub struct Target {
 
 /// Why an exchange brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExchangeError<E> {
     /// What ended it.
     pub cause: Cause<E>,
@@ -157,6 +159,7 @@ pub struct ExchangeError<E> {
 
 /// What ended an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause<E> {
     /// There was nobody to send it to.
     NoPick(Error),
@@ -168,6 +171,7 @@ pub enum Cause<E> {
 
 /// Why there was no further attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stopped {
     /// It was not to be made.
     Not(Reason),

@@ -357,12 +357,37 @@ impl ServiceHandle {
         Ok(core.set_weights(&weights, self.shared.clock.now())?)
     }
 
-    /// A verdict by hand, in force at once: `Some(false)` is held against checks and traffic, `Some(true)` believes
-    /// the backend again, `None` withdraws an earlier verdict. With `lasts` the verdict is held for so long.
+    /// A verdict by hand, in force at once. `false` is held against checks and traffic until the verdict `true`, which
+    /// also forgets what checks had counted.
     ///
     /// # Errors
     /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
-    pub fn mark_health(
+    pub fn mark_health(&self, backend: &str, healthy: bool) -> Result<(), Error> {
+        self.mark(backend, Some(healthy), None)
+    }
+
+    /// The same, held for so long only: then checks and traffic decide again.
+    ///
+    /// # Errors
+    /// As [`mark_health`](Self::mark_health).
+    pub fn mark_health_for(
+        &self,
+        backend: &str,
+        healthy: bool,
+        lasts: Duration,
+    ) -> Result<(), Error> {
+        self.mark(backend, Some(healthy), Some(lasts))
+    }
+
+    /// Withdraws a verdict by hand: checks and traffic decide again, with what they had counted.
+    ///
+    /// # Errors
+    /// As [`mark_health`](Self::mark_health).
+    pub fn unmark_health(&self, backend: &str) -> Result<(), Error> {
+        self.mark(backend, None, None)
+    }
+
+    fn mark(
         &self,
         backend: &str,
         healthy: Option<bool>,
@@ -378,8 +403,8 @@ impl ServiceHandle {
     ///
     /// # Errors
     /// [`Error::Membership`] when it left while it was checked; [`Error::UnknownService`].
-    pub fn check(&self, backend: &BackendId, report: CheckReport) -> Result<(), Error> {
+    pub fn check(&self, backend: &str, report: CheckReport) -> Result<(), Error> {
         let core = self.service.living()?;
-        Ok(core.check(backend, report, self.shared.clock.now())?)
+        Ok(core.check(&backend.into(), report, self.shared.clock.now())?)
     }
 }

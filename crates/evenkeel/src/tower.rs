@@ -38,6 +38,7 @@ use readying::{Common, Readiness};
 
 /// Why a call brought no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CallError<E> {
     /// There was nobody to send it to.
     NoPick(Error),

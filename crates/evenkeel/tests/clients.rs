@@ -65,10 +65,10 @@ async fn one_or_all_are_cleared() {
 async fn a_client_whose_backend_is_lost_moves_once_and_stays_there() {
     let service = service();
     assert_eq!(sent(&service, "one"), "a");
-    service.mark_health("a", Some(false), None).unwrap();
+    service.mark_health("a", false).unwrap();
     let moved = sent(&service, "one");
     assert_ne!(moved, "a");
-    service.mark_health("a", Some(true), None).unwrap();
+    service.mark_health("a", true).unwrap();
     assert_eq!(sent(&service, "one"), moved);
     service.remove_backend(&moved).unwrap();
     assert_eq!(service.client_backend("one"), None);

@@ -96,6 +96,7 @@ async fn check(
         Err(error) => match &error.stopped {
             Some(Stopped::Not(reason)) => reason.word().to_owned(),
             Some(Stopped::NoPick(error)) => error.to_string(),
+            Some(other) => format!("{other:?}"),
             None => "at once".to_owned(),
         },
     };
@@ -469,7 +470,7 @@ async fn statistics_of_a_service_and_of_each_backend() {
         service.exchange(&Exchange::new(), slow).await.unwrap();
     }
     let held = service.select().unwrap();
-    service.mark_health("b", Some(false), None).unwrap();
+    service.mark_health("b", false).unwrap();
     let stats = service.stats();
     // The five fields of k-msg.
     assert_eq!(

@@ -331,7 +331,7 @@ fn z3_a_check_does_not_undo_a_verdict_by_hand() {
             result,
             status: None,
         };
-        handle.check(&THREE[0].into(), report).unwrap();
+        handle.check(THREE[0], report).unwrap();
     };
     check(CheckResult::Passed);
     balancer.mark_health("api", THREE[0], false).unwrap();
@@ -339,7 +339,7 @@ fn z3_a_check_does_not_undo_a_verdict_by_hand() {
         check(CheckResult::Passed);
         assert_eq!(member(&balancer, THREE[0]).standing, Standing::Down);
     }
-    handle.mark_health(THREE[0], None, None).unwrap();
+    handle.unmark_health(THREE[0]).unwrap();
     assert_eq!(member(&balancer, THREE[0]).standing, Standing::Serving);
     // Z1: a failed check alone brings nobody down before the third.
     for expected in [Standing::Serving, Standing::Serving, Standing::Down] {

@@ -93,11 +93,13 @@ impl Dispatcher {
                     Cause::NoPick(error) => error.to_string(),
                     Cause::Failed(failed) => failed.to_string(),
                     Cause::TimedOut => "no answer in time".to_owned(),
+                    other => format!("{other:?}"),
                 };
                 let last = match &error.stopped {
                     Some(Stopped::Not(reason)) => reason.word().to_owned(),
                     Some(Stopped::NoPick(error)) => error.to_string(),
                     None => "not worth a retry".to_owned(),
+                    Some(other) => format!("{other:?}"),
                 };
                 let why = format!("{what} ({last}), attempts: {}", error.attempts);
                 Ended::Dead(Letter { why, message })
