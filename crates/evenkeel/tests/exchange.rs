@@ -175,6 +175,20 @@ async fn what_is_known_late_is_an_attempt() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_attempt_is_one_attempt() {
+    let one = |settings: &mut ServiceSettings| settings.retry.attempts = 1;
+    let safe = Exchange::new().idempotent();
+    let nobody = || Err(Failure::new(Fault::Connect, "refused").unreached());
+    for answer in [reset(), nobody()] {
+        let service = with(&["a", "b"], one);
+        let seen = run(&service, &safe, &[answer, Ok(1)]).await;
+        let error = seen.result.unwrap_err();
+        let stopped = Some(Stopped::Not(Reason::AttemptsExhausted));
+        assert_eq!((error.attempts, error.stopped), (1, stopped));
+    }
+}
+
 /// R1: theirs waits the same each time.
 #[tokio::test(start_paused = true)]
 async fn r1_waits_double_up_to_the_longest_and_are_drawn_by_chance() {

@@ -75,3 +75,23 @@ fn a_key_keeps_its_client() {
         );
     }
 }
+
+/// Each for itself, and whatever the order in which they were told of the members.
+#[test]
+fn instances_agree_where_a_key_belongs() {
+    for method in HashMethod::ALL {
+        let instance = |servers: [&'static str; 4]| {
+            let balancer = LoadBalancer::new();
+            let settings = ServiceSettings::with_policy(PolicyChoice::Hash(method));
+            balancer.register("web", settings, servers).unwrap();
+            let service = balancer.service("web").unwrap();
+            let of = |client: u32| {
+                let ask = Ask::new().key(client.to_le_bytes());
+                service.select_with(&ask).unwrap().id().to_string()
+            };
+            (0..200).map(of).collect::<Vec<_>>()
+        };
+        let one = instance(["a", "b", "c", "d"]);
+        assert_eq!(instance(["c", "a", "d", "b"]), one, "{method:?}");
+    }
+}

@@ -75,6 +75,13 @@ fn what_stood_stands_and_ends_when_it_was_to_end() {
     let next = service(at(0));
     assert_eq!(next.take_over(&before.carried(at(2)), at(0)), 4);
     assert_eq!(standings(&next, at(0)), standings(&before, at(2)));
+    let means = |service: &Service, now| {
+        let seen = service.snapshot(now).backends.into_iter();
+        seen.map(|one| (one.latency.map(|mean| mean.as_micros()), one.learned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(means(&next, at(0)), means(&before, at(2)));
+    assert_eq!(means(&next, at(0))[3].0, Some(20_000));
     assert_eq!(next.carried(at(0)).classes, before.carried(at(2)).classes);
     // Ten seconds of another clock: a verdict by hand ends.
     next.tick(at(9));
