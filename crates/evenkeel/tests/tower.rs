@@ -18,10 +18,10 @@ use evenkeel::balance::affinity::ClientsSettings;
 use evenkeel::balance::backend::Counts;
 use evenkeel::balance::hashing;
 use evenkeel::balance::settings::HashMethod;
-use evenkeel::tower::{Asking, Balance, BalanceLayer, CallError, Http};
+use evenkeel::tower::{Asking, Balance, BalanceLayer, CallError, Http, Reading};
 use evenkeel::{
-    Ask, BackendSpec, Error, LoadBalancer, Outcome, PolicyChoice, QueueSettings, Refusal,
-    ServiceHandle, ServiceSettings,
+    Ask, BackendSpec, Error, Fault, LoadBalancer, Outcome, PolicyChoice, QueueSettings, Refusal,
+    ServiceHandle, ServiceSettings, Verdict,
 };
 use http::Response;
 use http_body_util::{BodyExt, Full};
@@ -546,6 +546,26 @@ async fn http_answers_teach_by_status_and_hold_the_charge_to_the_last_frame() {
     check(501, 1, (0, 0), (0, 0)).await;
     check(503, 1, (0, 1), (0, 1)).await;
     check(200, 2, (1, 0), (1, 1)).await;
+}
+
+#[test]
+fn a_rest_is_read_in_seconds() {
+    let check = |said: &str, rest: Option<u64>| {
+        let busy = Response::builder().status(503).header("retry-after", said);
+        let response = busy.body(Full::<Bytes>::default()).unwrap();
+        let verdict = Reading::<_, Infallible>::answered(&Http, &response);
+        let retry_after = rest.map(Duration::from_secs);
+        let overloaded = Verdict::Failure(Fault::Overloaded { retry_after });
+        assert_eq!(verdict, overloaded, "{said}");
+    };
+    check("7", Some(7));
+    check(" 120 ", Some(120));
+    check("0", Some(0));
+    check("99999999999999999999999", Some(u64::MAX));
+    check("+7", None);
+    check("", None);
+    check("soon", None);
+    check("Sun, 06 Nov 1994 08:49:37 GMT", None);
 }
 
 #[tokio::test]

@@ -50,7 +50,8 @@ impl<T, E> Reading<T, E> for Whole {
 }
 
 /// HTTP, as the proxy reads it: 5xx is a failure, but 501 and 505, which like 4xx say nothing of the backend; 503 says that it
-/// has too much to do, `Retry-After` in seconds for how long. The charge is held until the body ends, breaks or is dropped.
+/// has too much to do, `Retry-After` for how long, where it is in seconds: a date there would need the time of day, which the library does
+/// not ask for, and says nothing. The charge is held until the body ends, breaks or is dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http;
 
@@ -62,9 +63,8 @@ impl<B: Body + Unpin, E> Reading<Response<B>, E> for Http {
             501 | 505 | 400..=499 => Verdict::Neutral,
             503 => {
                 let said = response.headers().get(RETRY_AFTER);
-                let seconds = said.and_then(|value| value.to_str().ok()?.trim().parse().ok());
                 Verdict::Failure(Fault::Overloaded {
-                    retry_after: seconds.map(Duration::from_secs),
+                    retry_after: said.and_then(|said| seconds(said.as_bytes())),
                 })
             }
             status @ 500..=599 => Verdict::Failure(Fault::Status(status)),
@@ -82,4 +82,12 @@ impl<B: Body + Unpin, E> Reading<Response<B>, E> for Http {
             followed
         })
     }
+}
+
+fn seconds(said: &[u8]) -> Option<Duration> {
+    let said = said.trim_ascii();
+    let digits = !said.is_empty() && said.iter().all(u8::is_ascii_digit);
+    // More than fits is longer than anybody waits.
+    let seconds = || std::str::from_utf8(said).ok()?.parse().ok();
+    digits.then(|| Duration::from_secs(seconds().unwrap_or(u64::MAX)))
 }
