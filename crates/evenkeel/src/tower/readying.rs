@@ -97,14 +97,10 @@ impl<M, S> Common<M, S> {
     }
 
     /// Forgets inner services of who left or is reached otherwise. They are dropped outside the lock.
+    #[cold]
     fn follow_members(&self) {
-        {
-            let mut inner = self.inner();
-            if !inner.members.has_changed().unwrap_or(false) {
-                return;
-            }
-            inner.members.mark_unchanged();
-        }
+        // Before they are looked at: what changes behind that is looked at again.
+        self.inner().members.mark_unchanged();
         let specs = self.service.service.core.specs();
         let specs: HashMap<&BackendId, &BackendSpec> =
             specs.iter().map(|spec| (&spec.id, spec)).collect();
@@ -132,8 +128,12 @@ where
 {
     /// The inner service of a backend, made where it must be.
     fn inner_of(&self, id: &BackendId) -> S {
-        self.follow_members();
         let mut inner = self.inner();
+        if inner.members.has_changed().unwrap_or(false) {
+            drop(inner);
+            self.follow_members();
+            inner = self.inner();
+        }
         if let Some((_, made)) = inner.made.get(id) {
             return made.clone();
         }
