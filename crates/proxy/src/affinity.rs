@@ -174,12 +174,13 @@ impl Affinity {
         Some((&plan.name, value, attributes))
     }
 
-    /// Remembers where a client is served from now on. False: there is nobody to remember.
+    /// Remembers where a client is served from now on; a spilled one goes back, unless the application began anew with it. False: there
+    /// is nobody to remember.
     pub(crate) fn remember(
         &self,
         state: &ServiceState,
         stay: &Stay,
-        backend: u64,
+        (backend, spilled): (u64, bool),
         answer: Option<&ResponseHead>,
         now: Instant,
     ) -> bool {
@@ -201,6 +202,7 @@ impl Affinity {
                         (None, Some(client)) => !clients().clear(client),
                         (None, None) => false,
                     },
+                    None if spilled => true,
                     None => self.moved(clients, stay, backend, now),
                 }
             }
@@ -208,6 +210,7 @@ impl Affinity {
             (AffinityBy::Source, _) => {
                 if let Some(client) = stay.client
                     && stay.home != Some(backend)
+                    && !spilled
                 {
                     clients().put(client, backend, now);
                 }

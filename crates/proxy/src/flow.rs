@@ -281,15 +281,17 @@ fn keep<N: Net>(flow: &mut Flow<N>, way: &Way<N>, pick: &Pick<Held>, tried: &Tri
         return;
     };
     let (now, backend) = (flow.conn.worker.now(), identity(pick.backend().id()));
-    affinity.remember(&way.seat.live.state, stay, backend, None, now);
-    flow.seen.stayed = Some(match stay.home {
+    let stayed = match stay.home {
         None => Stayed::New,
         Some(home) if home == backend => Stayed::Kept,
         Some(home) => {
             let ask = ask(&flow.conn, way, tried);
-            Stayed::Moved(way.seat.handle.lost(home, &ask, now))
+            Stayed::elsewhere(way.seat.handle.lost(home, &ask, now))
         }
-    });
+    };
+    let served = (backend, stayed == Stayed::Spilled);
+    affinity.remember(&way.seat.live.state, stay, served, None, now);
+    flow.seen.stayed = Some(stayed);
 }
 
 /// What other policies hash, a flow has not: its client's address stands for it.

@@ -33,8 +33,7 @@ impl Page {
                 forgotten.push((vec![name, ("reason", "no_room")], counts.evicted));
             }
         }
-        let help =
-            "Exchanges of services that keep their clients, whose client was new or was kept";
+        let help = "Exchanges of services that keep their clients, whose client was new, was kept, or spilled since its backend was full";
         rows(encoder, "affinity", help, MetricType::Counter, stays)?;
         let help = "Clients that another backend than their own has answered, by why; they are kept there from then on";
         rows(encoder, "affinity_moves", help, MetricType::Counter, moves)?;

@@ -1,7 +1,7 @@
 //! Owns where a client is kept: what its request says of that, and what it is told with the answer.
 //!
 //! A client moves where another backend than its own has answered it: once, and it is told so in the same answer. An attempt that
-//! failed moves nobody.
+//! failed moves nobody, nor does a backend that was full.
 
 use evenkeel_balance::affinity::identity;
 use evenkeel_balance::pick::Pick;
@@ -75,17 +75,23 @@ impl<N: Net> Exchange<'_, N> {
     ) {
         let (worker, state) = (&conn.worker, &self.seat.live.state);
         let (now, backend) = (worker.now(), identity(pick.backend().id()));
-        if !affinity.remember(state, stay, backend, Some(&desk.response), now) {
-            return;
-        }
-        desk.seen.stayed = Some(match stay.home {
+        let stayed = match stay.home {
             None => Stayed::New,
             Some(home) if home == backend => Stayed::Kept,
             Some(home) => {
                 let ask = self.ask(conn, &tries.asked.tried, course);
-                Stayed::Moved(self.seat.handle.lost(home, &ask, now))
+                Stayed::elsewhere(self.seat.handle.lost(home, &ask, now))
             }
-        });
+        };
+        let spilled = stayed == Stayed::Spilled;
+        let answer = Some(&desk.response);
+        if !affinity.remember(state, stay, (backend, spilled), answer, now) {
+            return;
+        }
+        desk.seen.stayed = Some(stayed);
+        if spilled {
+            return;
+        }
         let https = forward::scheme(&desk.request, self.trusted, conn.scheme()) == "https";
         let told = affinity.to_tell(stay, backend, worker.net.since_1970(), https);
         if let Some((name, value, attributes)) = told {

@@ -1,6 +1,7 @@
 //! Owns what became of clients that a service keeps, and the counters of it.
 
 use evenkeel_balance::affinity::Lost;
+use evenkeel_balance::eligibility::Bar;
 
 use super::Count;
 use crate::affinity::Ignored;
@@ -14,9 +15,21 @@ pub enum Stayed {
     Kept,
     /// Another one answered, and it is kept there from now on.
     Moved(Lost),
+    /// Another one answered since its own was full. It is kept where it was.
+    Spilled,
 }
 
 impl Stayed {
+    /// That of a client which another backend than its own has answered, since its own was lost to it for this reason. One that is
+    /// full is whole, and has room in a moment.
+    #[must_use]
+    pub const fn elsewhere(lost: Lost) -> Self {
+        match lost {
+            Lost::Barred(Bar::Full) => Self::Spilled,
+            lost => Self::Moved(lost),
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -24,21 +37,23 @@ impl Stayed {
             Self::New => "new",
             Self::Kept => "kept",
             Self::Moved(_) => "moved",
+            Self::Spilled => "spilled",
         }
     }
 
-    /// Why it moved.
+    /// Why it was not served where it was kept.
     #[must_use]
     pub const fn lost(self) -> Option<Lost> {
         match self {
             Self::Moved(lost) => Some(lost),
+            Self::Spilled => Some(Lost::Barred(Bar::Full)),
             Self::New | Self::Kept => None,
         }
     }
 }
 
 /// Why a client moves, by word.
-const LOST: [&str; 13] = [
+const LOST: [&str; 12] = [
     "gone",
     "disabled",
     "draining",
@@ -51,10 +66,9 @@ const LOST: [&str; 13] = [
     "no_trial_left",
     "not_in_subset",
     "tried",
-    "full",
 ];
 
-const STAYS: [&str; 2] = ["new", "kept"];
+const STAYS: [&str; 3] = ["new", "kept", "spilled"];
 
 const IGNORED: [&str; 2] = ["invalid", "expired"];
 
@@ -71,6 +85,7 @@ impl StayCounters {
         match stayed {
             Stayed::New => self.stays[0].add(1),
             Stayed::Kept => self.stays[1].add(1),
+            Stayed::Spilled => self.stays[2].add(1),
             Stayed::Moved(lost) => {
                 let at = LOST.iter().position(|word| *word == lost.word());
                 if let Some(count) = at.and_then(|at| self.moved.get(at)) {
@@ -102,7 +117,7 @@ fn rows<'c, const N: usize>(
     words.into_iter().zip(sums).collect()
 }
 
-/// Exchanges of all workers whose clients were new, or were kept.
+/// Exchanges of all workers whose clients were new, were kept, or were served elsewhere for once.
 #[must_use]
 pub fn stays<'c>(workers: impl Iterator<Item = &'c StayCounters>) -> Vec<(&'static str, u64)> {
     rows(STAYS, workers.map(|one| &one.stays))
@@ -122,7 +137,6 @@ pub fn ignored<'c>(workers: impl Iterator<Item = &'c StayCounters>) -> Vec<(&'st
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_balance::eligibility::Bar;
     use evenkeel_balance::standing::Standing;
 
     use super::*;
@@ -137,7 +151,6 @@ mod tests {
             Bar::NoTrialLeft,
             Bar::NotInSubset,
             Bar::Tried,
-            Bar::Full,
         ];
         let all = standings.into_iter().map(Bar::Standing).chain(bars);
         let all: Vec<_> = [Lost::Gone]
@@ -147,17 +160,18 @@ mod tests {
         let (one, other) = (StayCounters::default(), StayCounters::default());
         for (lost, times) in all.iter().zip(1..) {
             for _ in 0..times {
-                one.observe(Stayed::Moved(*lost));
+                one.observe(Stayed::elsewhere(*lost));
             }
-            other.observe(Stayed::Moved(*lost));
+            other.observe(Stayed::elsewhere(*lost));
         }
         one.observe(Stayed::New);
+        one.observe(Stayed::elsewhere(Lost::Barred(Bar::Full)));
         other.observe(Stayed::Kept);
         other.ignored(Ignored::Expired);
         let both = || [&one, &other].into_iter();
         let expect: Vec<_> = all.iter().map(|lost| lost.word()).zip(2..).collect();
         assert_eq!(moves(both()), expect);
-        assert_eq!(stays(both()), [("new", 1), ("kept", 1)]);
+        assert_eq!(stays(both()), [("new", 1), ("kept", 1), ("spilled", 1)]);
         assert_eq!(ignored(both()), [("invalid", 0), ("expired", 1)]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::process::{Evenkeel, Folder, until};
-use crate::rules_actions::echo::{Client, Echo, Message};
+use crate::rules_actions::echo::{Client, Echo, Gate, Message};
 use crate::upgrade::Line;
 
 const LOGGED: &str = "access_log: { to: access.log }\n";
@@ -453,6 +453,63 @@ fn a_jar_of_cookies_works() {
         };
         let first = asked();
         assert!((0..20).all(|_| asked() == first), "{version}");
+    }
+}
+
+/// A backend that is full has another serve its client, who goes back as soon as there is room: also one that waited in the queue.
+#[test]
+fn a_client_of_a_full_backend_spills() {
+    for affinity in ["{ cookie: { name: keel } }", "{ source: true }"] {
+        let mut scene = Scene::new("affinity-full", affinity);
+        let gates = [Gate::default(), Gate::default()];
+        let names = ["one", "two"].into_iter().zip(&gates);
+        scene.backends = names
+            .map(|(name, gate)| Echo::gated(name, gate.clone()))
+            .collect();
+        let limits = "policy: round_robin\n    limits: { queue: { length: 8, timeout: 1h } }";
+        let text = scene.text().replace("policy: random", limits);
+        let text = text.replace("workers: 2", "workers: 1");
+        let text = text.replace("\" }, {", "\", max_in_flight: 1 }, {");
+        let text = text.replace("\" }]", "\", max_in_flight: 1 }]");
+        let file = scene.folder.write("keel.yaml", &text);
+        let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+        let ask = |cookie: &str| {
+            let (address, fields) = (keel.address, shown(cookie));
+            std::thread::spawn(move || Client::to(address).get("/", &fields))
+        };
+        let served = |gate: &Gate, asked: std::thread::JoinHandle<Message>| {
+            gate.open();
+            let got = asked.join().unwrap();
+            (name(&got), ours(&got))
+        };
+        let told = |backend: &str| (backend.to_owned(), None);
+        let [one, two] = &gates;
+        post(&keel, "two/disable");
+        let first = ask("a=1");
+        one.reached();
+        one.open();
+        let first = first.join().unwrap();
+        assert_eq!(name(&first), "one");
+        post(&keel, "two/enable");
+        let cookie = ours(&first).unwrap_or_else(|| "a=1".into());
+        let held = ask(&cookie);
+        one.reached();
+        let spilled = ask(&cookie);
+        two.reached();
+        // Both are full, and the other one is free first.
+        let waits = ask(&cookie);
+        crate::queue::until(&keel, "evenkeel_queue_waiting{service=\"api\"} 1\n");
+        assert_eq!(served(two, spilled), told("two"));
+        two.reached();
+        assert_eq!(served(two, waits), told("two"));
+        assert_eq!(served(one, held), told("one"));
+        let back = ask(&cookie);
+        one.reached();
+        assert_eq!(served(one, back), told("one"));
+        metric(
+            &keel,
+            "evenkeel_affinity_total{service=\"api\",client=\"spilled\"} 2",
+        );
     }
 }
 

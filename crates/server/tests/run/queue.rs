@@ -84,7 +84,7 @@ fn ask(keel: &Evenkeel, path: &str) -> TcpStream {
 }
 
 /// Until the metrics say so.
-fn until(keel: &Evenkeel, row: &str) {
+pub(crate) fn until(keel: &Evenkeel, row: &str) {
     // Each page is a connection and a process: some twenty seconds.
     for _ in 0..5_000 {
         if keel.page("/metrics").contains(row) {
