@@ -148,6 +148,9 @@ pub const AFFINITY_CLIENTS: usize = 10_000_000;
 /// 100 bytes on the way.
 pub const AFFINITY_CARRIED: usize = 200_000;
 
+/// Values of our cookie that one request may show and that are looked into: more than one stand there where paths or domains differ.
+pub const AFFINITY_TOLD: usize = 4;
+
 /// Bytes of a value of the application's cookie that is remembered; a longer one keeps nobody anywhere.
 pub const AFFINITY_VALUE: usize = 4096;
 
