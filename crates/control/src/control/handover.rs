@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use evenkeel_balance::affinity::CarriedClient;
 use evenkeel_balance::carried::CarriedService;
 use evenkeel_config::limits::AFFINITY_CARRIED;
+use evenkeel_proxy::affinity::Affinity;
 pub use evenkeel_proxy::affinity::keys::Secret as AffinityKey;
 use evenkeel_proxy::clock::{since_1970, since_boot};
 pub use evenkeel_proxy::listener::inherited::{Inherited, address};
@@ -88,15 +89,19 @@ impl Control {
             let carried = terms.as_ref()?.carried(since_1970())?;
             Some((listener.name.to_string(), carried))
         });
-        let affinities = live.services.iter().filter(|one| one.affinity.is_some());
-        let remembering = affinities.clone().count().max(1);
-        let clients = affinities.clone().map(|service| {
-            let most = AFFINITY_CARRIED / remembering;
-            let clients = service.state.carried_clients(most, now);
+        let all = || live.services.iter();
+        let keeps = all().any(|one| one.affinity.is_some());
+        let remembers = |affinity: &Affinity| affinity.plan.by.is_remembered();
+        let remembering = all().filter(|one| one.affinity.as_ref().is_some_and(remembers));
+        // Each has its part of the room that those before it have left.
+        let (mut parts, mut room) = (remembering.clone().count(), AFFINITY_CARRIED);
+        let clients = remembering.map(|service| {
+            let clients = service.state.carried_clients(room / parts.max(1), now);
+            (parts, room) = (parts.saturating_sub(1), room.saturating_sub(clients.len()));
             (service.plan.name.to_string(), clients)
         });
         CarriedState {
-            affinity: affinities.clone().next().and_then(|_| live.own.secret()),
+            affinity: keeps.then(|| live.own.secret()).flatten(),
             clients: clients.collect(),
             wanted: self.overlay.wanted().0.clone(),
             then: since_boot(),

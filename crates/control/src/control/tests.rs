@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::handover::CarriedClient;
 use super::*;
 
 /// So long a test waits for what must come; never decides a test that passes.
@@ -281,5 +282,36 @@ fn a_reload_may_give_a_port_another_listener_and_a_second_instance_may_not_have_
     assert!(
         error.ends_with("another instance, listens there"),
         "{error}"
+    );
+}
+
+/// Who remembers nobody takes no room from who does, and what one leaves is the next one's.
+#[test]
+fn clients_that_are_remembered_share_the_room() {
+    let check = |others: &str, expect: usize| {
+        let table = "{ backends: [\"127.0.0.1:1\"], affinity: { source: { clients: 1000000 } } }";
+        let control = start(&format!("{others} api: {table}"));
+        let (live, now) = (control.published.load(), control.clock.now());
+        let one = |client| CarriedClient {
+            client,
+            backend: 7,
+            left: Duration::from_secs(600),
+        };
+        let service = live.service("api").unwrap();
+        let plan = &service.affinity.as_ref().unwrap().plan;
+        let all = (0..210_000).map(one).collect();
+        service.state.take_over_clients(plan, &live.own, all, now);
+        let carried = control.hand_over().unwrap().state.clients;
+        let (_, clients) = carried.iter().find(|(name, _)| name == "api").unwrap();
+        assert_eq!(clients.len(), expect, "{others}");
+    };
+    check("", 200_000);
+    check(
+        "a: { backends: [\"127.0.0.1:1\"], affinity: { cookie: {} } },",
+        200_000,
+    );
+    check(
+        "a: { backends: [\"127.0.0.1:1\"], affinity: { source: true } },",
+        200_000,
     );
 }
