@@ -15,7 +15,8 @@ use crate::learn::ewma::Ewma;
 use crate::learn::histogram::Histogram;
 use crate::learn::peak::Peak;
 use crate::learn::speed::{Learned, Speed};
-use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
+use crate::row::Row;
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Instant;
 use crate::trials::Trials;
 
@@ -187,7 +188,7 @@ impl From<String> for BackendSpec {
     }
 }
 
-/// What was counted of one backend since it joined; each attempt exactly once.
+/// What was counted of one backend since it joined; each attempt exactly once, and none of it is ever taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Attempts sent here.
@@ -198,11 +199,11 @@ pub struct Counts {
     pub abandoned: u64,
     /// Attempts under way.
     pub in_flight: u32,
-    /// Verdicts of success.
+    /// Attempts that ended with a good response head and did not break behind it.
     pub succeeded: u64,
-    /// Verdicts of failure.
+    /// Attempts that failed, before a response head, by it or behind it.
     pub failed: u64,
-    /// Successes slower than the breaker's `slow` setting.
+    /// Those of `succeeded` whose head took longer than the breaker's `slow` setting.
     pub slow: u64,
 }
 
@@ -225,8 +226,7 @@ pub struct Backend {
     /// When the newest attempt was picked, or check begun, that found no connection, in nanoseconds; 0 for never.
     pub(crate) unreached: AtomicU64,
     pub(crate) trials: Trials,
-    /// Failures since the last success.
-    pub(crate) consecutive: AtomicU32,
+    pub(crate) row: Row,
     /// Mean latency in seconds.
     latency: Ewma,
     serial: u32,
@@ -255,7 +255,7 @@ impl Backend {
             success_picked: AtomicU64::new(0),
             unreached: AtomicU64::new(0),
             trials: Trials::default(),
-            consecutive: AtomicU32::new(0),
+            row: Row::default(),
             latency: Ewma::default(),
             serial,
             id,
@@ -297,10 +297,10 @@ impl Backend {
             .map(|seconds| Duration::from_secs_f32(seconds.max(0.0)))
     }
 
-    /// Failures since the last success.
+    /// Failures in a row: before a response head, since the last good one; behind one, since an attempt last came to its end.
     #[must_use]
     pub fn consecutive_failures(&self) -> u32 {
-        self.consecutive.load(Ordering::Relaxed)
+        self.row.len()
     }
 
     /// The distribution of latency, where the service keeps histograms.

@@ -74,6 +74,9 @@ pub mod pick;
 /// Attempts in flight on one backend, exactly.
 mod charge;
 
+/// How many attempts at one backend failed in a row.
+mod row;
+
 /// The bounded trials of a half-open breaker.
 mod trials;
 

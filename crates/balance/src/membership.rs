@@ -18,7 +18,7 @@ use crate::health::{CheckReport, CheckResult, Health};
 use crate::learn::window::{Tally, Window};
 use crate::settings::ServiceSettings;
 use crate::standing::{Reason, Standing};
-use crate::sync::{Arc, Ordering, Weak};
+use crate::sync::{Arc, Weak};
 use crate::table::Table;
 use crate::time::Instant;
 use crate::trust::{Court, Trust};
@@ -381,7 +381,7 @@ impl Ledger {
             standing,
             reason,
             since: now,
-            verdicts: 0,
+            heard: (0, None),
             picked: backend.counts().picked,
             drain_told: false,
             first,
@@ -423,7 +423,7 @@ impl Ledger {
         let in_flight = entry.backend.in_flight();
         // Who returns is judged anew: late answers of its trials and old failures are not held against it.
         entry.backend.trials.end();
-        entry.backend.consecutive.store(0, Ordering::Relaxed);
+        entry.backend.row.set(0);
         // Ticks forget those that nobody holds; a service whose members come and go faster forgets here.
         if self.departed.len() >= self.forget_at {
             self.forget();

@@ -1,9 +1,10 @@
 //! Owns the right to send one attempt to one backend, and what its end teaches.
 //!
 //! ```text
-//! sent --answered(verdict)--> answered --finish(outcome)--> ended
-//!   \--------------------------------------finish---------/     dropped: the charge is given back, abandoned
+//! sent --answered(verdict)--> well, or answered --finish(outcome)--> ended
+//!   \------------------------------------------------finish---------/     dropped: the charge is given back, abandoned
 //! ```
+//! A failure is counted when it shows, a success when the attempt is over: each attempt is counted once, and as one of them.
 //! A pick records facts and asks for a tick; it never changes a standing or a shared table.
 
 use std::fmt;
@@ -118,6 +119,11 @@ impl std::error::Error for Refusal {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Sent,
+    /// A good head; all of it may yet break.
+    Well,
+    /// The same, later than the settings allow.
+    Slow,
+    /// A head that is none of its backend's successes.
     Answered,
     Ended,
 }
@@ -202,7 +208,8 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         self.trial.is_some()
     }
 
-    /// The response head, or a failure before it. Teaches latency, failing and the breaker. Only the first counts.
+    /// The response head, or a failure before it. Teaches latency, failing and the breaker; a good one counts as a success
+    /// once the attempt is over. Only the first counts.
     #[inline]
     pub fn answered(&mut self, verdict: Verdict, now: Instant) {
         if self.stage != Stage::Sent {
@@ -210,29 +217,12 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         }
         self.stage = Stage::Answered;
         match verdict {
-            Verdict::Success => self.succeeded(now),
-            Verdict::Failure(fault) => self.failed(fault),
+            Verdict::Success => self.began_well(now),
+            Verdict::Failure(fault) => self.failed(fault, false),
             Verdict::Neutral => self.silent(),
         }
         if self.held.facts.answers_heeded() {
             self.heed_answer(verdict, now);
-        }
-    }
-
-    /// A good response head that says little of this attempt: how it went is said at its end, as by the trailers of gRPC. It teaches as
-    /// [`answered`](Self::answered) with a success does, but a row of failures goes on until [`ended_well`](Self::ended_well).
-    #[cold]
-    pub fn answered_in_part(&mut self, now: Instant) {
-        let row = self.held.consecutive.load(Ordering::Relaxed);
-        self.answered(Verdict::Success, now);
-        // Set back rather than left: who ends a row with its head, as most do, pays nothing for this.
-        self.held.consecutive.fetch_max(row, Ordering::Relaxed);
-    }
-
-    /// What was answered in part ended well: a row of failures ends.
-    pub fn ended_well(&self) {
-        if self.held.consecutive.load(Ordering::Relaxed) != 0 {
-            self.held.consecutive.store(0, Ordering::Relaxed);
         }
     }
 
@@ -262,7 +252,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     }
 
     /// The last byte. Closes the charge. Without an answer before, completion counts as success and a break as
-    /// failure; a body that breaks after a good head is a failure too.
+    /// failure; a body that breaks after a good head is a failure, and no success.
     #[inline]
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
         self.end(outcome, now);
@@ -272,19 +262,39 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     /// first end counts.
     #[inline]
     pub fn end(&mut self, outcome: Outcome, now: Instant) {
-        match (self.stage, outcome) {
-            (Stage::Ended, _) => return,
-            (Stage::Sent, Outcome::Completed) => self.answered(Verdict::Success, now),
-            (Stage::Sent, Outcome::Broken(fault)) => self.answered(Verdict::Failure(fault), now),
-            (Stage::Sent, Outcome::ClientLeft) => self.answered(Verdict::Neutral, now),
-            (Stage::Answered, Outcome::Broken(fault)) if !self.failed => self.failed(fault),
-            _ => {}
+        match self.stage {
+            Stage::Well if matches!(outcome, Outcome::Completed) => {
+                self.held.succeeded.fetch_add(1, Ordering::Relaxed);
+                self.held.row.end();
+            }
+            Stage::Ended => return,
+            _ => self.ends(outcome, now),
         }
         self.stage = Stage::Ended;
         self.held.charge.finish();
         // One look for all: it finds nothing nearly always.
         if self.held.facts.flags.any() {
             self.heed_end(outcome, now);
+        }
+    }
+
+    /// What an end says other than that of most: by itself, late, or badly.
+    #[cold]
+    fn ends(&mut self, outcome: Outcome, now: Instant) {
+        if self.stage == Stage::Sent {
+            let verdict = match outcome {
+                Outcome::Completed => Verdict::Success,
+                Outcome::Broken(fault) => Verdict::Failure(fault),
+                Outcome::ClientLeft => Verdict::Neutral,
+            };
+            self.answered(verdict, now);
+        }
+        match outcome {
+            Outcome::Broken(fault) => self.broke(fault),
+            Outcome::Completed if self.succeeded() => self.held.row.end(),
+            Outcome::Completed => {}
+            // Who left says nothing of what he did not read.
+            Outcome::ClientLeft => drop(self.succeeded()),
         }
     }
 
@@ -314,21 +324,19 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         clippy::cast_precision_loss,
         reason = "a latency needs no more than 24 bits"
     )]
-    fn succeeded(&mut self, now: Instant) {
+    fn began_well(&mut self, now: Instant) {
         let backend = &*self.held;
         let nanos = now.nanos_since(self.at);
         let seconds = nanos as f32 * 1e-9;
-        backend.succeeded.fetch_add(1, Ordering::Relaxed);
         backend
             .speed
             .succeeded(backend.facts.relative(self.class, seconds, now));
         backend.learn_latency(seconds, nanos);
-        if backend.facts.is_slow(nanos) {
-            backend.slow.fetch_add(1, Ordering::Relaxed);
-        }
-        if backend.consecutive.load(Ordering::Relaxed) != 0 {
-            backend.consecutive.store(0, Ordering::Relaxed);
-        }
+        self.stage = match backend.facts.is_slow(nanos) {
+            true => Stage::Slow,
+            false => Stage::Well,
+        };
+        backend.row.head();
         // Races may keep an older one: it then proves a little less, never more.
         backend
             .success_picked
@@ -338,8 +346,31 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         }
     }
 
+    /// It is over: whether its head was good, which is counted.
+    fn succeeded(&self) -> bool {
+        let backend = &*self.held;
+        if !matches!(self.stage, Stage::Well | Stage::Slow) {
+            return false;
+        }
+        backend.succeeded.fetch_add(1, Ordering::Relaxed);
+        if self.stage == Stage::Slow {
+            backend.slow.fetch_add(1, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// What was answered breaks, which counts where no failure was counted before.
+    fn broke(&mut self, fault: Fault) {
+        if self.stage != Stage::Answered {
+            self.held.speed.recanted();
+        }
+        if !self.failed {
+            self.failed(fault, true);
+        }
+    }
+
     #[cold]
-    fn failed(&mut self, fault: Fault) {
+    fn failed(&mut self, fault: Fault, behind_head: bool) {
         self.failed = true;
         let backend = &*self.held;
         backend.failed.fetch_add(1, Ordering::Relaxed);
@@ -349,14 +380,33 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         }
         // A backend that says it is overloaded is alive: that counts for the rate, not as a row of failures.
         if !matches!(fault, Fault::Overloaded { .. }) {
-            let row = backend
-                .consecutive
-                .fetch_add(1, Ordering::Relaxed)
-                .saturating_add(1);
-            backend.facts.failures(row);
+            backend.facts.failures(backend.row.failed(behind_head));
         }
         if self.trial.is_some_and(|epoch| backend.trials.failed(epoch)) {
             backend.facts.ask_tick();
+        }
+    }
+
+    #[cold]
+    fn abandon(&self) {
+        let (backend, at) = (&*self.held, self.at);
+        self.succeeded();
+        if let Some(epoch) = self.trial.filter(|_| self.stage == Stage::Sent) {
+            backend.trials.give_back(epoch);
+        }
+        backend.abandoned.fetch_add(1, Ordering::Relaxed);
+        backend.charge.abandon();
+        backend.facts.has_room(self.placed, at);
+        backend
+            .facts
+            .hook(at, |policy| policy.finished(backend, None));
+        if backend.facts.wants_exchanges() {
+            backend.facts.tell(
+                at,
+                EventKind::Abandoned {
+                    backend: backend.id().clone(),
+                },
+            );
         }
     }
 
@@ -373,33 +423,7 @@ impl<H: Deref<Target = Backend>> Drop for Pick<H> {
     #[inline]
     fn drop(&mut self) {
         if self.stage != Stage::Ended {
-            abandon(
-                &self.held,
-                self.trial.filter(|_| self.stage == Stage::Sent),
-                self.placed,
-                self.at,
-            );
+            self.abandon();
         }
-    }
-}
-
-#[cold]
-fn abandon(backend: &Backend, unanswered_trial: Option<Epoch>, placed: bool, at: Instant) {
-    if let Some(epoch) = unanswered_trial {
-        backend.trials.give_back(epoch);
-    }
-    backend.abandoned.fetch_add(1, Ordering::Relaxed);
-    backend.charge.abandon();
-    backend.facts.has_room(placed, at);
-    backend
-        .facts
-        .hook(at, |policy| policy.finished(backend, None));
-    if backend.facts.wants_exchanges() {
-        backend.facts.tell(
-            at,
-            EventKind::Abandoned {
-                backend: backend.id().clone(),
-            },
-        );
     }
 }

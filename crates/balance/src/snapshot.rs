@@ -92,7 +92,7 @@ pub struct BackendSnapshot {
     pub gate: Gate,
     /// When trials begin, while its breaker is open.
     pub open_until: Option<Instant>,
-    /// Failures of traffic in a row.
+    /// Failures of traffic in a row; see [`Backend::consecutive_failures`](crate::backend::Backend::consecutive_failures).
     pub consecutive_failures: u32,
     /// Counted since it joined.
     pub counts: Counts,

@@ -251,7 +251,8 @@
 //!
 //! # Guarantees
 //! - In-flight counts are exact under threads, and limits are never passed.
-//! - Each attempt is counted once: `picked = finished + abandoned + in_flight`; each request too: `started = succeeded + failed + left
+//! - Each attempt is counted once: `picked = finished + abandoned + in_flight`, and as one success or one failure at most, where a body
+//!   that breaks is a failure, whatever its head; each request too: `started = succeeded + failed + left
 //!   + under_way`.
 //! - A pick gives its charge back however it ends: finish, drop, cancellation, panic.
 //! - A change is seen whole or not at all; what cannot be changes nothing.

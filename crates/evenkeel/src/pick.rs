@@ -63,14 +63,14 @@ impl Pick {
     }
 
     /// The response head came, or the attempt failed before it. To be said at once: it is where latency is measured.
-    /// Only the first counts.
+    /// Only the first counts. A good one is a success once the attempt is over.
     #[inline]
     pub fn answered(&mut self, verdict: Verdict) {
         self.core.answered(verdict, self.clock.now());
     }
 
     /// The last byte, or the end before it. Without an answer before, completion counts as success and a break as
-    /// failure; a body that breaks after a good head is a failure too.
+    /// failure; a body that breaks after a good head is a failure, and no success.
     #[inline]
     pub fn finish(self, outcome: Outcome) {
         self.core.finish(outcome, self.clock.now());

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | request | one call of [`exchange`](ServiceHandle::exchange), or of a service for tower, whatever it takes |
 //! | attempt | one pick: of a request, of its retries, and those that the program takes with `select` |
-//! | succeeded | a request whose caller got `Ok`; an attempt whose verdict was success |
+//! | succeeded | a request whose caller got `Ok`; an attempt that ended with a good head and an unbroken body |
 //! | failed | a request whose caller got an error, refusals too; an attempt whose verdict, or broken body, was a failure |
 //! | success rate | succeeded of succeeded and failed; none before the first of either |
 //!

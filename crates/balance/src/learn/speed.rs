@@ -74,6 +74,15 @@ impl Speed {
         });
     }
 
+    /// What succeeded breaks: its success made nothing better.
+    pub(crate) fn recanted(&self) {
+        let was = self.read();
+        self.write(Learned {
+            failing: (was.failing / (1.0 - SAMPLE)).min(1.0),
+            ..was
+        });
+    }
+
     /// A failure. Its latency says nothing about speed: a backend that fails in half a millisecond is not fast.
     pub(crate) fn failed(&self) {
         let was = self.read();

@@ -11,11 +11,11 @@ use crate::time::Instant;
 /// Numbers of finished attempts: totals since the start, or the part of them in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Attempts whose verdict was a success.
+    /// Attempts that succeeded, to their last byte.
     pub succeeded: u64,
-    /// Attempts whose verdict was a failure.
+    /// Attempts that failed, or broke.
     pub failed: u64,
-    /// Those of either kind that took longer than the settings allow.
+    /// Those that succeeded, but took longer to their head than the settings allow.
     pub slow: u64,
 }
 

@@ -5,7 +5,6 @@ use super::{Entry, Ledger};
 use crate::backend::BackendId;
 use crate::breaker::{Breaker, Gate};
 use crate::carried::{CarriedBackend, CarriedService, LONGEST};
-use crate::sync::Ordering;
 use crate::time::Instant;
 
 impl Ledger {
@@ -39,8 +38,7 @@ impl Ledger {
                 if one.gate == Gate::HalfOpen {
                     entry.backend.trials.begin(settings.trials.max(1));
                 }
-                let consecutive = &entry.backend.consecutive;
-                consecutive.store(one.consecutive, Ordering::Relaxed);
+                entry.backend.row.set(one.consecutive);
             }
             self.restand(at, one.reason, now);
             let entry = &mut self.members[at];

@@ -28,8 +28,8 @@ pub(super) struct Entry {
     pub(super) standing: Standing,
     pub(super) reason: Reason,
     pub(super) since: Instant,
-    /// Verdicts at the last tick: as many now means idle.
-    pub(super) verdicts: u64,
+    /// Verdicts at the last tick, and when the newest good head was picked: the same now means idle.
+    pub(super) heard: (u64, Option<Instant>),
     /// Picks at the last tick. One that joins or returns begins with those it has: they were counted before.
     pub(super) picked: u64,
     pub(super) drain_told: bool,
@@ -67,7 +67,7 @@ impl Entry {
 
     /// What failed so far is held against it no more.
     pub(super) fn absolve(&mut self, now: Instant) {
-        self.backend.consecutive.store(0, Ordering::Relaxed);
+        self.backend.row.set(0);
         self.window.restart(now, self.tally());
     }
 

@@ -44,11 +44,11 @@ impl Ledger {
             entry.backend.charge.settle();
             let tally = entry.tally();
             entry.window.roll(now, tally);
-            let verdicts = tally.total();
-            if verdicts == entry.verdicts {
+            let heard = (tally.total(), entry.backend.last_success_picked());
+            if heard == entry.heard {
                 entry.backend.speed.forgive(elapsed);
             }
-            entry.verdicts = verdicts;
+            entry.heard = heard;
         }
     }
 
@@ -66,10 +66,11 @@ impl Ledger {
             false => 1.0,
         };
         for entry in &self.members {
-            let (verdicts, peak) = (entry.tally().total(), &entry.backend.peak);
-            if verdicts == 0 || !serves(&entry) {
+            let success = entry.backend.last_success_picked();
+            let (heard, peak) = ((entry.tally().total(), success), &entry.backend.peak);
+            if heard == (0, None) || !serves(&entry) {
                 peak.start(usual, now);
-            } else if verdicts == entry.verdicts {
+            } else if heard == entry.heard {
                 peak.forget(usual, now);
             }
         }

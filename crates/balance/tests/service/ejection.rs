@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use evenkeel_balance::backend::Admin;
@@ -219,6 +220,80 @@ fn a_trial_whose_body_breaks_has_failed() {
     trial.finish(Outcome::Broken(Fault::Reset), stage.now);
     stage.service.tick(stage.now);
     assert_eq!(stage.backend("a").reason, Reason::TrialFailed);
+}
+
+/// A backend that begins its answers well and breaks them: so many of twenty, with so many under way at a time. Says how many it broke
+/// until it was ejected, and why.
+fn breaks_bodies(of_twenty: usize, under_way: usize) -> (usize, Reason) {
+    let mut stage = Stage::new(plain(), &NAMES);
+    let (mut bodies, mut begun, mut broken) = (VecDeque::new(), 0, 0);
+    while stage.standing("a") != Standing::Ejected {
+        let mut pick = stage.pick_of("a");
+        pick.answered(Verdict::Success, stage.now);
+        begun += 1;
+        bodies.push_back((pick, begun % 20 < of_twenty));
+        stage.pass(0.01);
+        if bodies.len() < under_way {
+            continue;
+        }
+        let Some((pick, breaks)) = bodies.pop_front() else {
+            unreachable!("one was begun")
+        };
+        let outcome = match breaks {
+            true => Outcome::Broken(Fault::Reset),
+            false => Outcome::Completed,
+        };
+        pick.finish(outcome, stage.now);
+        broken += usize::from(breaks);
+        assert!(broken < 200, "{of_twenty} of 20, {under_way} under way");
+        stage.service.tick(stage.now);
+    }
+    (broken, stage.backend("a").reason)
+}
+
+#[test]
+fn who_breaks_bodies_goes_as_who_answers_badly_does() {
+    let in_a_row = (5, Reason::Consecutive);
+    assert_eq!(breaks_bodies(20, 1), in_a_row, "each");
+    assert_eq!(breaks_bodies(20, 10), in_a_row, "each, ten under way");
+    assert_eq!(breaks_bodies(19, 1), in_a_row, "nearly each");
+    assert_eq!(
+        breaks_bodies(19, 10),
+        in_a_row,
+        "nearly each, ten under way"
+    );
+    // Every other one: bodies under way are no successes.
+    for under_way in [1, 10] {
+        let settings = BreakerSettings {
+            consecutive: 0,
+            ..BreakerSettings::default()
+        };
+        let mut stage = Stage::new(
+            ServiceSettings {
+                breaker: Some(settings),
+                ..plain()
+            },
+            &NAMES,
+        );
+        let mut bodies = VecDeque::new();
+        for turn in 0..20 + under_way {
+            let mut pick = stage.pick_of("a");
+            pick.answered(Verdict::Success, stage.now);
+            bodies.push_back(pick);
+            if turn < under_way {
+                continue;
+            }
+            stage.pass(0.01);
+            assert_eq!(stage.standing("a"), Standing::Serving, "{turn}");
+            let outcome = match turn % 2 {
+                0 => Outcome::Completed,
+                _ => Outcome::Broken(Fault::Reset),
+            };
+            bodies.pop_front().unwrap().finish(outcome, stage.now);
+        }
+        stage.pass(0.1);
+        assert_eq!(stage.backend("a").reason, Reason::FailureRate);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use evenkeel_balance::ask::{Ask, ClassId};
 use evenkeel_balance::backend::{BackendId, BackendSpec, Weight};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::pick::Pick;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{BreakerSettings, PolicyChoice, ServiceSettings};
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
 use crate::stage::{Stage, id, plain};
@@ -209,21 +209,21 @@ fn a_snapshot_tells_rates_of_the_last_seconds() {
 #[test]
 fn a_row_of_failures_ends_where_success_shows() {
     let mut stage = Stage::new(plain(), &["a"]);
-    for (at_end, outcome, expect) in [
+    for (head, outcome, expect) in [
         (true, Outcome::Broken(Fault::Grpc(14)), 1),
-        (true, Outcome::Broken(Fault::Grpc(13)), 2),
+        (true, Outcome::Broken(Fault::Reset), 2),
+        (true, Outcome::ClientLeft, 2),
+        (false, Outcome::Broken(Fault::Reset), 3),
+        (false, Outcome::Broken(Fault::Connect), 4),
+        // Reached again; whether its bodies are whole is not yet known.
         (true, Outcome::ClientLeft, 2),
         (true, Outcome::Completed, 0),
-        (false, Outcome::Broken(Fault::Reset), 1),
-        (false, Outcome::Broken(Fault::Reset), 1),
+        (true, Outcome::Broken(Fault::Reset), 1),
+        (false, Outcome::Completed, 0),
     ] {
         let mut pick = stage.pick().unwrap();
-        match at_end {
-            true => pick.answered_in_part(stage.now),
-            false => pick.answered(Verdict::Success, stage.now),
-        }
-        if at_end && outcome == Outcome::Completed {
-            pick.ended_well();
+        if head {
+            pick.answered(Verdict::Success, stage.now);
         }
         pick.finish(outcome, stage.now);
         assert_eq!(
@@ -232,6 +232,73 @@ fn a_row_of_failures_ends_where_success_shows() {
             "{outcome:?}"
         );
     }
+}
+
+/// One attempt is one success or one failure, or neither, however it ends.
+#[test]
+fn each_attempt_is_counted_once() {
+    let check = |head: Option<Verdict>, end: Option<Outcome>, expect: (u64, u64, u64)| {
+        let settings = ServiceSettings {
+            breaker: Some(BreakerSettings {
+                slow: Some(Duration::from_millis(5)),
+                ..BreakerSettings::default()
+            }),
+            ..plain()
+        };
+        let mut stage = Stage::new(settings, &["a"]);
+        let mut pick = stage.pick().unwrap();
+        let later = stage.now + Duration::from_millis(6);
+        if let Some(verdict) = head {
+            pick.answered(verdict, later);
+        }
+        let before = stage.backend("a").counts;
+        assert_eq!((before.succeeded, before.slow), (0, 0), "it may yet break");
+        match end {
+            Some(outcome) => pick.finish(outcome, later),
+            None => drop(pick),
+        }
+        let counts = stage.backend("a").counts;
+        let got = (counts.succeeded, counts.failed, counts.slow);
+        assert_eq!(got, expect, "{head:?} {end:?}");
+    };
+    let (well, badly, neither) = ((1, 0, 1), (0, 1, 0), (0, 0, 0));
+    let broken = Some(Outcome::Broken(Fault::Reset));
+    let good = Some(Verdict::Success);
+    check(good, Some(Outcome::Completed), well);
+    check(good, Some(Outcome::ClientLeft), well);
+    check(good, None, well);
+    check(good, broken, badly);
+    let bad = Some(Verdict::Failure(Fault::Status(500)));
+    for end in [
+        Some(Outcome::Completed),
+        Some(Outcome::ClientLeft),
+        None,
+        broken,
+    ] {
+        check(bad, end, badly);
+    }
+    check(Some(Verdict::Neutral), Some(Outcome::Completed), neither);
+    check(Some(Verdict::Neutral), None, neither);
+    check(Some(Verdict::Neutral), broken, badly);
+    check(None, Some(Outcome::Completed), well);
+    check(None, Some(Outcome::ClientLeft), neither);
+    check(None, None, neither);
+    check(None, broken, badly);
+}
+
+/// Good heads do not hide from a policy that what follows them breaks.
+#[test]
+fn whose_bodies_all_break_fails_entirely() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    for _ in 0..200 {
+        let mut pick = stage.pick().unwrap();
+        pick.answered(Verdict::Success, stage.now);
+        pick.finish(Outcome::Broken(Fault::Reset), stage.now);
+    }
+    stage.pass(0.1);
+    let seen = stage.backend("a");
+    assert!(seen.learned.failing > 0.99, "{:?}", seen.learned);
+    assert_eq!(seen.window.success_ratio(), Some(0.0));
 }
 
 #[test]

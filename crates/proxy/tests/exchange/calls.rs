@@ -250,15 +250,15 @@ fn statuses_are_verdicts() {
         let behind = format!(
             "{head}Transfer-Encoding: chunked\r\n\r\n5\r\n\0\0\0\0\0\r\n0\r\ngrpc-message: x\r\ngrpc-status: {status}\r\n\r\n"
         );
-        // The head was good.
-        judged(behind.leak(), &[], (1, failures), status);
+        // The head was good, and the call is one thing.
+        judged(behind.leak(), &[], (1 - failures, failures), status);
     }
     // The client's own time, which may be as short as it likes.
     let late = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 4\r\nContent-Length: 0\r\n\r\n";
     judged(late, &[("grpc-timeout", "1H")], (0, 0), 4);
     // No status at all.
     let none = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    judged(none, &[], (1, 1), 2);
+    judged(none, &[], (0, 1), 2);
     // HTTP's own: judged as such, and logged as the client's library will read it.
     for (text, expect, status) in [
         (
@@ -401,5 +401,5 @@ fn an_answer_that_breaks_off_never_looks_whole() {
     let proxy = Proxy::over(&[&broken]);
     let (_, _, _, trailers) = call(&proxy, "/", &[]).unwrap();
     assert_eq!(field(&trailers, "grpc-status"), Some("14"));
-    assert_eq!(learned(&proxy, 1), (1, 1));
+    assert_eq!(learned(&proxy, 1), (0, 1));
 }

@@ -86,7 +86,7 @@ fn what_is_held_against_a_backend() {
     check(says("503"), GET, Waits, FAULT);
     check(says("504"), GET, Waits, FAULT);
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nonly this";
-    check(SayClose(half), GET, Waits, (1, 2));
+    check(SayClose(half), GET, Waits, FAULT);
     // What it says of the request, and of what it cannot do.
     check(says("404"), GET, Waits, NOTHING);
     check(says("429"), GET, Waits, NOTHING);

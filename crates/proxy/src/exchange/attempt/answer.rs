@@ -50,7 +50,7 @@ impl<N: Net> Try<'_, '_, N> {
     pub(super) async fn answer(mut self) -> Attempted {
         let now = self.conn.worker.now();
         self.desk.seen.head = Some(now.since(self.ready));
-        let verdict = self.verdict(now);
+        let verdict = self.verdict();
         self.pick.answered(verdict, now);
         if !matches!(verdict, Verdict::Success)
             && let Some(failed) = self.worth_another(verdict)

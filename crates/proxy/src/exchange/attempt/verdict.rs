@@ -22,14 +22,11 @@ use crate::upstream::open::Unopened;
 
 impl<N: Net> Try<'_, '_, N> {
     /// What the head that is here says about its backend; of a call, how that ended.
-    pub(super) fn verdict(&mut self, now: Instant) -> Verdict {
+    pub(super) fn verdict(&mut self) -> Verdict {
         let Some(call) = self.course.call else {
             return verdict_of(&self.desk.response);
         };
         let (status, verdict) = call.head(&self.desk.response);
-        if status.is_none() {
-            self.pick.answered_in_part(now);
-        }
         self.desk.seen.grpc = status;
         verdict.unwrap_or_else(|| verdict_of(&self.desk.response))
     }
@@ -40,9 +37,6 @@ impl<N: Net> Try<'_, '_, N> {
             (Some(call), None) => {
                 let (status, outcome) = call.trailers(trailers);
                 self.desk.seen.grpc = Some(status);
-                if outcome == Outcome::Completed {
-                    self.pick.ended_well();
-                }
                 outcome
             }
             _ => Outcome::Completed,
