@@ -17,7 +17,8 @@ use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
-use shuttle::thread;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, thread};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
@@ -294,8 +295,11 @@ fn a_full_queue_refuses_in_every_schedule() {
 
 /// Runs under random schedules and under those that change threads rarely. A failure prints its schedule.
 fn check(model: fn()) {
-    shuttle::check_random(model, 5_000);
-    shuttle::check_pct(model, 2_000, 3);
+    let mut config = Config::new();
+    // A thread has 32 KiB otherwise, which a service that is made, and what is made of its settings, fills.
+    config.stack_size = 256 * 1024;
+    Runner::new(RandomScheduler::new(5_000), config.clone()).run(model);
+    Runner::new(PctScheduler::new(3, 2_000), config).run(model);
 }
 
 #[test]
