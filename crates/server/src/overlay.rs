@@ -169,6 +169,12 @@ fn clear(folder: &Path) {
 }
 
 fn read(place: &Path) -> Result<Wanted, String> {
+    let bytes = held(place, OVERLAY_BYTES)?;
+    bytes.map_or_else(|| Ok(Wanted::default()), |bytes| understood(&bytes))
+}
+
+/// What a file of the state directory holds, up to so many bytes. None: there is none.
+fn held(place: &Path, most: usize) -> Result<Option<Vec<u8>>, String> {
     let said = |error: std::io::Error| error.to_string();
     let mut options = File::options();
     // Neither a pipe that nobody writes to, nor a way to what only this process may read.
@@ -178,19 +184,20 @@ fn read(place: &Path) -> Result<Wanted, String> {
         .custom_flags(flags.bits().cast_signed())
         .open(place);
     let file = match opened {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Wanted::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(said)?,
     };
     if !file.metadata().map_err(said)?.is_file() {
         return Err("it is no file".into());
     }
     let mut bytes = Vec::new();
-    let most = OVERLAY_BYTES as u64;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(said)?;
-    if bytes.len() > OVERLAY_BYTES {
-        return Err(format!("it has more than {OVERLAY_BYTES} bytes"));
+    file.take(most as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(said)?;
+    if bytes.len() > most {
+        return Err(format!("it has more than {most} bytes"));
     }
-    understood(&bytes)
+    Ok(Some(bytes))
 }
 
 fn understood(bytes: &[u8]) -> Result<Wanted, String> {

@@ -2,7 +2,7 @@
 //! clients hold over a restart.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use evenkeel_control::control::handover::AffinityKey;
 use rustix::fs::OFlags;
 use tracing::warn;
 
-use super::{Flags, Kept};
+use super::{Flags, Kept, held};
 
 const NAME: &str = "affinity.key";
 
@@ -50,21 +50,10 @@ impl Kept {
 }
 
 fn read(place: &Path) -> Result<Option<AffinityKey>, String> {
-    let mut options = File::options();
-    // Neither a pipe that nobody writes to, nor a way to what only this process may read.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = options
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(place);
-    let file = match opened {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|error| error.to_string())?,
-    };
-    let mut bytes = Vec::new();
     let length = size_of::<AffinityKey>();
-    let read = file.take(length as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| error.to_string())?;
+    let Some(bytes) = held(place, length)? else {
+        return Ok(None);
+    };
     let key = bytes
         .try_into()
         .map_err(|_| format!("it is no key: it has not {length} bytes"))?;
