@@ -136,3 +136,16 @@ fn the_binary_is_as_large_as_it_was() {
     };
     within(said.lines().filter_map(size).sum(), 18_400_000, "bytes");
 }
+
+/// Seeds come from the system: a library of cryptography that first watches a clock jitter holds the first request up for tens of
+/// milliseconds (`docs/decisions/0039-seeds-of-the-system.md`). Whether it does is settled when it is built, so the names in the binary tell.
+#[test]
+fn no_start_waits_for_a_clock_to_jitter() {
+    let named = |name| {
+        let mut grep = Command::new("grep");
+        grep.args(["-q", "-a", name, env!("CARGO_BIN_EXE_evenkeel")]);
+        grep.status().unwrap().success()
+    };
+    assert!(named("CRYPTO_sysrand"), "the binary has no names");
+    assert!(!named("jent_read_entropy"), "it measures jitter");
+}
