@@ -7,10 +7,14 @@
 use crate::ask::Ask;
 use crate::backend::BackendId;
 use crate::eligibility::{self, Admission, Bar};
-use crate::hashing;
+use crate::hashing::{self, mix};
+use crate::rendezvous;
 use crate::sync::Arc;
 use crate::table::{Member, Table};
 use crate::time::Instant;
+
+/// The most that are looked at for who moves: what a loss costs is bounded in services of thousands.
+const NEXT_MOST: usize = 256;
 
 /// Who is kept where.
 mod clients;
@@ -95,6 +99,50 @@ pub(crate) fn lane(
         true => Err(Lost::Barred(Bar::NoTrialLeft)),
         false => Ok(index),
     }
+}
+
+/// What a client is had by that is kept: a lane, or nobody's but the policy's; `Err` too says whether its own was full.
+pub(crate) fn settled(table: &Table, ask: &Ask<'_>, now: Instant) -> Result<usize, Option<Lost>> {
+    let home = ask.kept.ok_or(None)?;
+    match lane(table, home, ask, now) {
+        Ok(lane) => Ok(lane),
+        // It stays there: who serves it meanwhile is for the policy to say, which knows who has room.
+        Err(lost @ Lost::Barred(Bar::Full)) => Err(Some(lost)),
+        Err(lost) => next(table, ask).ok_or(Some(lost)),
+    }
+}
+
+/// The lane of the backend that a lost client moves to, as its hash has it: the highest score of all that may be had, by their shares.
+/// Asks that are made at once agree on it, as do processes that know the same of their backends. None: it is the policy's to say.
+///
+/// Half-open ones are left out: their trials are for who has nothing to lose there. Cost: up to 256 members, 20 ns each; beyond, those
+/// behind the client's own place among the identities.
+fn next(table: &Table, ask: &Ask<'_>) -> Option<usize> {
+    let client = ask.client.filter(|_| !table.prepared.is_custom())?;
+    let all = &table.identities;
+    let begin = mix(client, 0);
+    let (before, from) = all.split_at(all.partition_point(|&(identity, _)| identity < begin));
+    let mut best: Option<(f64, usize)> = None;
+    for &(identity, member) in from.iter().chain(before).take(NEXT_MOST) {
+        let member = usize::try_from(member)
+            .ok()
+            .and_then(|at| table.members.get(at));
+        let Some(index) = member.and_then(|member| usize::try_from(member.lane).ok()) else {
+            continue;
+        };
+        let Some(lane) = table
+            .lanes
+            .get(index)
+            .filter(|lane| eligibility::bar(lane, ask).is_none())
+        else {
+            continue;
+        };
+        let score = rendezvous::cost(mix(client, identity)) / f64::from(lane.share);
+        if best.is_none_or(|(least, _)| score < least) {
+            best = Some((score, index));
+        }
+    }
+    best.map(|(_, lane)| lane)
 }
 
 /// Where a client would be kept; who is full only by now is full.

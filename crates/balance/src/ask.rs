@@ -71,6 +71,9 @@ pub struct Ask<'a> {
     /// The [identity](crate::affinity::identity) of the backend that the client is kept on: it is picked wherever it may be, before
     /// the policy is asked. Heeded where the settings have an affinity.
     pub kept: Option<u64>,
+    /// What the client is known by, as a hash that is the same with each of its asks: where its backend is lost to it, all of them go to
+    /// the same next one, in every process, though they come at once. None: the policy chooses for each.
+    pub client: Option<u64>,
     /// Only these may be picked; identities that are not members are passed over. Round robin draws from them by weight: it has
     /// one rotation, and subsets that are asked for in turn would each get the same members of theirs. Cost: members times subset.
     pub subset: Option<&'a [BackendId]>,
@@ -87,6 +90,7 @@ impl<'a> Ask<'a> {
             queue_class: QUEUE_CLASS,
             tried: &NOTHING_TRIED,
             kept: None,
+            client: None,
             subset: None,
         }
     }
@@ -105,6 +109,15 @@ impl<'a> Ask<'a> {
     pub fn kept(self, identity: u64) -> Self {
         Self {
             kept: Some(identity),
+            ..self
+        }
+    }
+
+    /// The same for a client that is known by this hash.
+    #[must_use]
+    pub fn client(self, client: u64) -> Self {
+        Self {
+            client: Some(client),
             ..self
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Takes no lock and allocates nothing.
 
-use crate::affinity;
+use crate::affinity::{self, Lost};
 use crate::ask::Ask;
 use crate::eligibility::{self, Admission, Bar};
 use crate::facts::{Facts, Flags};
@@ -23,6 +23,8 @@ pub(crate) struct Taken {
     pub(crate) trial: Option<Epoch>,
     /// With a place of the service's own limit.
     pub(crate) placed: bool,
+    /// Its client is kept on another one, which was full.
+    pub(crate) spilled: bool,
 }
 
 /// Chooses and charges.
@@ -57,28 +59,31 @@ fn take_again(
     ask: &Ask<'_>,
     now: Instant,
 ) -> Result<Taken, Refusal> {
-    if ask.kept.is_some()
-        && let Some(taken) = take_kept(table, ask, now)
-    {
-        return Ok(taken);
+    let mut spilled = false;
+    if ask.kept.is_some() {
+        match take_kept(table, ask, now) {
+            Ok(taken) => return Ok(taken),
+            Err(lost) => spilled = lost == Some(Lost::Barred(Bar::Full)),
+        }
     }
     for _ in 1..ROUNDS {
         let Some(lane) = choose(table, facts, view, ask, facts.policy_broke(), now) else {
             break;
         };
         if let Some(taken) = charge(table, lane) {
-            return Ok(taken);
+            return Ok(Taken { spilled, ..taken });
         }
     }
     Err(refusal(table, ask))
 }
 
-/// The backend that the client is kept on, if it may be had. Apart from the rest, which is dearer with it.
+/// The backend that the client is kept on, if it may be had, else the one that it moves to. Apart from the rest, which is dearer with it.
 #[cold]
 #[inline(never)]
-fn take_kept(table: &Table, ask: &Ask<'_>, now: Instant) -> Option<Taken> {
-    let lane = affinity::lane(table, ask.kept?, ask, now).ok()?;
-    charge(table, lane)
+fn take_kept(table: &Table, ask: &Ask<'_>, now: Instant) -> Result<Taken, Option<Lost>> {
+    let lane = affinity::settled(table, ask, now)?;
+    // Another took the last charge: as if it had been full before.
+    charge(table, lane).ok_or_else(|| ask.kept.map(|home| affinity::lost(table, home, ask, now)))
 }
 
 /// The same for a service with a limit of its own, or with a policy that broke: a place first, then a backend. A place that is given
@@ -142,6 +147,7 @@ fn charge(table: &Table, lane: usize) -> Option<Taken> {
         lane,
         trial: None,
         placed: false,
+        spilled: false,
     })
 }
 
@@ -154,6 +160,7 @@ fn trial(table: &Table, lane: usize) -> Option<Taken> {
             lane,
             trial: None,
             placed: false,
+            spilled: false,
         });
     }
     let epoch = probing.backend.trials.take()?;
@@ -162,6 +169,7 @@ fn trial(table: &Table, lane: usize) -> Option<Taken> {
             lane,
             trial: Some(epoch),
             placed: false,
+            spilled: false,
         });
     }
     probing.backend.trials.give_back(epoch);

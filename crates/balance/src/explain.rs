@@ -68,10 +68,9 @@ pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant)
     let kept = ask
         .kept
         .map(|identity| affinity::lane(table, identity, ask, now));
-    let chosen = match kept {
-        Some(Ok(lane)) => Some(lane),
-        _ => choice::choose(table, facts, &view, ask, facts.policy_broke(), now),
-    };
+    let chosen = affinity::settled(table, ask, now).ok();
+    let chosen =
+        chosen.or_else(|| choice::choose(table, facts, &view, ask, facts.policy_broke(), now));
     let chosen = chosen.filter(|_| !full);
     Explanation {
         policy: table.policy.clone(),

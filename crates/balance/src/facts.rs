@@ -8,6 +8,7 @@ use std::sync::{Arc as StdArc, PoisonError};
 use std::time::Duration;
 
 use crate::ask::ClassId;
+use crate::backend::Backend;
 use crate::carried::mean;
 use crate::charge::Places;
 use crate::event::{Event, EventKind, Listener};
@@ -313,13 +314,13 @@ impl Facts {
         self.flags.has(Flags::BROKE)
     }
 
-    /// A charge was given back, and with it a place if there was one: who waits for it is told.
-    pub(crate) fn has_room(&self, placed: bool, now: Instant) {
+    /// A charge of this backend was given back, and with it a place if there was one: who waits for it is told.
+    pub(crate) fn has_room(&self, freed: &Backend, placed: bool, now: Instant) {
         if placed {
             self.places.0.give_back();
         }
         if self.flags.has(Flags::WAITING) {
-            self.queue.settle(now);
+            self.queue.settle(Some(freed), now);
         }
     }
 

@@ -143,6 +143,7 @@ pub struct Pick<H: Deref<Target = Backend> = Arc<Backend>> {
     failed: bool,
     /// It has a place of the service's own limit.
     placed: bool,
+    spilled: bool,
 }
 
 impl<H: Deref<Target = Backend>> Pick<H> {
@@ -157,6 +158,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             stage: Stage::Sent,
             failed: false,
             placed: taken.placed,
+            spilled: taken.spilled,
         }
     }
 
@@ -182,6 +184,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             stage,
             failed: self.failed,
             placed: self.placed,
+            spilled: self.spilled,
         }
     }
 
@@ -206,6 +209,13 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     #[must_use]
     pub fn is_trial(&self) -> bool {
         self.trial.is_some()
+    }
+
+    /// Whether its client is kept on another backend ([`Ask::kept`](crate::ask::Ask::kept)), which was full: that one has room in a moment,
+    /// and the client is not to be kept here.
+    #[must_use]
+    pub fn is_spilled(&self) -> bool {
+        self.spilled
     }
 
     /// The response head, or a failure before it. Teaches latency, failing and the breaker; a good one counts as a success
@@ -301,7 +311,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     #[cold]
     fn heed_end(&self, outcome: Outcome, now: Instant) {
         let backend = &*self.held;
-        backend.facts.has_room(self.placed, now);
+        backend.facts.has_room(backend, self.placed, now);
         if !backend.facts.watched() {
             return;
         }
@@ -396,7 +406,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         }
         backend.abandoned.fetch_add(1, Ordering::Relaxed);
         backend.charge.abandon();
-        backend.facts.has_room(self.placed, at);
+        backend.facts.has_room(backend, self.placed, at);
         backend
             .facts
             .hook(at, |policy| policy.finished(backend, None));

@@ -2,7 +2,8 @@
 //!
 //! Waiting is the caller's: it polls a [`Waiting`] and brings the time. The line is touched only while a service is full. Whoever
 //! gives a charge back looks at one flag; while somebody waits he takes the line's lock, picks for the first who may go, and wakes
-//! that one. A pick that nobody waited for comes behind those who wait.
+//! that one: before the others of its class, whoever waits for the very backend that has room again (`homes`). A pick that nobody
+//! waited for comes behind those who wait.
 //!
 //! Nobody misses his turn. Who lines up raises the flag first and then looks for room; who gives back gives first and then looks at
 //! the flag. Of two such pairs, sequentially consistent, at least one sees the other's. Read next: `service`, `choice`.
@@ -29,7 +30,11 @@ use crate::time::Instant;
 /// The way in.
 mod entering;
 
+/// Who waits for its own backend.
+mod homes;
+
 pub(crate) use entering::{enter, take};
+use homes::Homes;
 
 /// A pick, or a place in the queue.
 #[derive(Debug)]
@@ -65,6 +70,8 @@ pub(crate) struct Queue(Mutex<Line>);
 struct Line {
     /// By class, and within it by who came first.
     waiting: BTreeMap<Place, Arc<Ticket>>,
+    /// Those of them whose clients are kept.
+    homes: Homes,
     /// By what they wait. None: nobody has yet, or there is no queue any more.
     settings: Option<QueueSettings>,
     came: u64,
@@ -106,6 +113,7 @@ struct Kept {
     queue_class: u16,
     tried: Tried,
     kept: Option<u64>,
+    client: Option<u64>,
     subset: Option<Box<[BackendId]>>,
 }
 
@@ -243,6 +251,7 @@ impl Kept {
             queue_class: ask.queue_class,
             tried: *ask.tried,
             kept: ask.kept,
+            client: ask.client,
             subset: ask.subset.map(Into::into),
         }
     }
@@ -255,6 +264,7 @@ impl Kept {
             queue_class: self.queue_class,
             tried: &self.tried,
             kept: self.kept,
+            client: self.client,
             subset: self.subset.as_deref(),
         }
     }
@@ -266,28 +276,25 @@ impl Kept {
 }
 
 impl Line {
-    /// Gives what room there is to those who wait, in their order; says whom to wake, once the line is not locked any more.
-    fn settle(&mut self, service: &Service, now: Instant) -> Vec<Waker> {
+    /// Gives what room there is to those who wait, in their order, but the place that was `freed` first to who waits for that; says whom
+    /// to wake, once the line is not locked any more.
+    fn settle(&mut self, service: &Service, freed: Option<&Backend>, now: Instant) -> Vec<Waker> {
         let facts = &*service.shared.facts;
         let table = service.shared.table.load();
-        let (mut wake, mut behind) = (Vec::new(), Bound::Unbounded);
+        let mut wake = Vec::new();
+        if let Some(place) = freed.and_then(|freed| self.at_home(&table, freed, now)) {
+            self.serve(place, (&table, facts), &mut wake, now);
+        }
+        let mut behind = Bound::Unbounded;
         while let Some((&place, ticket)) = self.waiting.range((behind, Bound::Unbounded)).next() {
-            let Some(result) = ticket.serve(&table, facts, now) else {
-                if ticket.ask.is_plain() && !table.prepared.is_custom() {
-                    break;
-                }
-                behind = Bound::Excluded(place);
+            let alike = ticket.ask.is_plain() && !table.prepared.is_custom();
+            if self.serve(place, (&table, facts), &mut wake, now) {
                 continue;
-            };
-            match &result {
-                Ok(_) => {
-                    self.counts.served += 1;
-                    self.counts.waited += now.since(ticket.since);
-                }
-                Err(_) => self.counts.refused += 1,
             }
-            wake.extend(ticket.call(result));
-            self.waiting.remove(&place);
+            if alike {
+                break;
+            }
+            behind = Bound::Excluded(place);
         }
         if self.settings != table.queue {
             self.follow(table.queue, &mut wake);
@@ -296,12 +303,55 @@ impl Line {
         wake
     }
 
+    /// Calls one who waits, with a pick or a refusal. False: it waits on.
+    fn serve(
+        &mut self,
+        place: Place,
+        (table, facts): (&Arc<Table>, &Facts),
+        wake: &mut Vec<Waker>,
+        now: Instant,
+    ) -> bool {
+        let ticket = self.waiting.get(&place);
+        let Some(result) = ticket.and_then(|ticket| ticket.serve(table, facts, now)) else {
+            return false;
+        };
+        let Some(ticket) = self.take_out(place) else {
+            return false;
+        };
+        match &result {
+            Ok(_) => {
+                self.counts.served += 1;
+                self.counts.waited += now.since(ticket.since);
+            }
+            Err(_) => self.counts.refused += 1,
+        }
+        wake.extend(ticket.call(result));
+        true
+    }
+
+    fn put_in(&mut self, place: Place, ticket: Arc<Ticket>) {
+        self.homes.put_in(ticket.ask.kept, place);
+        self.waiting.insert(place, ticket);
+    }
+
+    fn take_out(&mut self, place: Place) -> Option<Arc<Ticket>> {
+        let ticket = self.waiting.remove(&place)?;
+        self.homes.take_out(ticket.ask.kept, place);
+        Some(ticket)
+    }
+
+    /// The last of the line, out of it.
+    fn take_last(&mut self) -> Option<Arc<Ticket>> {
+        let (&place, _) = self.waiting.last_key_value()?;
+        self.take_out(place)
+    }
+
     /// There are other settings: who waits does so by these, or not at all.
     #[cold]
     fn follow(&mut self, settings: Option<QueueSettings>, wake: &mut Vec<Waker>) {
         self.settings = settings;
         let Some(settings) = settings else {
-            while let Some((_, last)) = self.waiting.pop_last() {
+            while let Some(last) = self.take_last() {
                 self.counts.refused += 1;
                 wake.extend(last.call(Err(Refusal::AllFull)));
             }
@@ -318,7 +368,7 @@ impl Line {
     fn shorten(&mut self, settings: QueueSettings, wake: &mut Vec<Waker>) {
         let most = usize::try_from(settings.length).unwrap_or(usize::MAX);
         while self.waiting.len() > most
-            && let Some((_, last)) = self.waiting.pop_last()
+            && let Some(last) = self.take_last()
         {
             self.counts.refused += 1;
             wake.extend(last.call(Err(Refusal::QueueFull)));
@@ -367,20 +417,20 @@ impl Ticket {
 }
 
 impl Queue {
-    /// To be called when there may be room, while somebody waits.
+    /// To be called when there may be room, while somebody waits; `freed`: it was this backend's.
     #[cold]
-    pub(crate) fn settle(&self, now: Instant) {
-        self.settled(now, || ());
+    pub(crate) fn settle(&self, freed: Option<&Backend>, now: Instant) {
+        self.settled(freed, now, || ());
     }
 
     /// Gives what room there is to those who wait, and does something more before anybody else comes.
-    fn settled<R>(&self, now: Instant, more: impl FnOnce() -> R) -> R {
+    fn settled<R>(&self, freed: Option<&Backend>, now: Instant, more: impl FnOnce() -> R) -> R {
         let mut line = self.line();
         // Held beyond the lock: who is served may have been the last to hold it.
         let first = line.waiting.values().next();
         let service = first.map(|first| first.service.clone());
         let wake = match &service {
-            Some(service) => line.settle(service, now),
+            Some(service) => line.settle(service, freed, now),
             None => Vec::new(),
         };
         let result = more();
@@ -414,7 +464,7 @@ impl Queue {
             }
         }
         let mut line = self.line();
-        if line.waiting.remove(&waiting.place).is_some() {
+        if line.take_out(waiting.place).is_some() {
             count(&mut line.counts);
             line.ended(facts);
         }

@@ -62,6 +62,11 @@ impl Rendezvous {
     }
 }
 
+/// What a backend of weight 1 costs for a word that is made of it and of a key; one of another weight, that over its weight.
+pub(crate) fn cost(word: u64) -> f64 {
+    minus_ln(odd(word))
+}
+
 /// 2^-53
 const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
 

@@ -422,7 +422,7 @@ impl Service {
         // What was published may have room. Who lines up looks at the table behind its flag, as this at the flag behind the table.
         fence(Ordering::SeqCst);
         if facts.flags.has(Flags::WAITING) {
-            facts.queue.settle(now);
+            facts.queue.settle(None, now);
         }
         facts.tell_line();
         result

@@ -52,6 +52,8 @@ pub struct ClientsCounts {
     pub expired: u64,
     /// Those that went because there was no room.
     pub evicted: u64,
+    /// Those that were not [learnt](Clients::learn), since there was none.
+    pub unlearned: u64,
 }
 
 /// One that goes over to another process.
@@ -93,7 +95,7 @@ impl Clients {
     pub fn set_settings(&self, settings: ClientsSettings) {
         for part in &self.parts {
             let mut part = locked(part);
-            (part.most, part.ttl) = (part_of(settings.most), settings.ttl);
+            (part.most, part.ttl) = (most_of(settings.most), settings.ttl);
             while part.known.len() > part.most {
                 part.evict();
             }
@@ -130,6 +132,20 @@ impl Clients {
         part.sweep(now);
         let ttl = part.ttl;
         part.put(client, backend, now, ttl);
+    }
+
+    /// The same for one of whom nobody has said that it is kept there: a stranger comes in while there is room, and nobody goes for it.
+    /// False: there was none.
+    pub fn learn(&self, client: u128, backend: u64, now: Instant) -> bool {
+        let mut part = self.part(client);
+        part.sweep(now);
+        let ttl = part.ttl;
+        let may = part.known.len() < part.most || part.known.contains_key(&client);
+        match may {
+            true => part.put(client, backend, now, ttl),
+            false => part.unlearned += 1,
+        }
+        may
     }
 
     /// Forgets a client. False: it was not known.
@@ -173,6 +189,7 @@ impl Clients {
             counts.came += part.came;
             counts.expired += part.expired;
             counts.evicted += part.evicted;
+            counts.unlearned += part.unlearned;
         }
         counts
     }
@@ -215,10 +232,14 @@ impl Clients {
 
     fn part(&self, client: u128) -> MutexGuard<'_, Part> {
         let hash = Seeded(self.seed).hash_one(client);
-        // The high bits: the low ones choose within the part.
-        let at = usize::try_from(hash >> 60).unwrap_or(0);
-        locked(&self.parts[at % PARTS])
+        locked(&self.parts[part_of(hash)])
     }
+}
+
+/// By bits in the middle: within its part a table of `std` looks by the lowest and compares the highest seven, and of those that were the
+/// same for all of a part it would learn nothing.
+fn part_of(hash: u64) -> usize {
+    usize::try_from(hash >> 32).unwrap_or(0) % PARTS
 }
 
 /// A panic under the lock is a bug in the order of the list; what there is may still be asked.
@@ -226,7 +247,7 @@ fn locked(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn part_of(most: usize) -> usize {
+fn most_of(most: usize) -> usize {
     (most / PARTS).max(1)
 }
 
@@ -241,6 +262,7 @@ struct Part {
     came: u64,
     expired: u64,
     evicted: u64,
+    unlearned: u64,
 }
 
 struct Slot {
@@ -259,11 +281,12 @@ impl Part {
             free: Vec::new(),
             oldest: NONE,
             newest: NONE,
-            most: part_of(settings.most),
+            most: most_of(settings.most),
             ttl: settings.ttl,
             came: 0,
             expired: 0,
             evicted: 0,
+            unlearned: 0,
         }
     }
 
@@ -401,5 +424,24 @@ impl Hasher for Hashing {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    /// The highest seven bits, by which a table tells most strangers from those it has, take all their values in each part; so do the
+    /// lowest, by which it looks.
+    #[test]
+    fn parts_leave_a_table_the_bits_that_it_needs() {
+        let mut seen = vec![(0_u128, 0_u128); PARTS];
+        for client in 0..100_000_u128 {
+            let hash = Seeded(7).hash_one(client);
+            let (high, low) = &mut seen[part_of(hash)];
+            *high |= 1 << (hash >> 57);
+            *low |= 1 << (hash & 127);
+        }
+        assert!(seen.iter().all(|&both| both == (u128::MAX, u128::MAX)));
     }
 }

@@ -28,11 +28,11 @@ pub(crate) fn take(
         let taken = choice::take_place(table, facts, ask, turn, now);
         // Its place was taken for a moment, in which somebody may have lined up for it.
         if taken.is_err() && facts.flags.has(Flags::WAITING) {
-            facts.queue.settle(now);
+            facts.queue.settle(None, now);
         }
         return taken;
     }
-    facts.queue.settled(now, || {
+    facts.queue.settled(None, now, || {
         // Those who wait still have no use for what is left.
         choice::take_place(table, facts, ask, turn, now)
     })
@@ -65,9 +65,9 @@ pub(crate) fn enter(
     fence(Ordering::SeqCst);
     line.came += 1;
     let place = (ask.queue_class, line.came);
-    line.waiting.insert(place, ticket.clone());
+    line.put_in(place, ticket.clone());
     line.counts.entered += 1;
-    let mut wake = line.settle(service, now);
+    let mut wake = line.settle(service, None, now);
     if let Some(settings) = line.settings {
         line.shorten(settings, &mut wake);
         line.ended(facts);

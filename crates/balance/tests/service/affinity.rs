@@ -194,6 +194,11 @@ fn a_full_backend_loses_who_comes_then() {
     assert_eq!(held.backend().id(), &id("b"));
     assert_eq!(stage.served("b").as_deref(), Ok("a"));
     assert_eq!(stage.lost("b"), Lost::Barred(Bar::Full));
+    // It says so itself, though there is room by now.
+    let spilled = stage.service.pick(&ask, stage.now).unwrap();
+    assert!(spilled.is_spilled() && !held.is_spilled());
+    let plain = stage.ask();
+    assert!(!stage.service.pick(&plain, stage.now).unwrap().is_spilled());
     stage.well(held);
     assert_eq!(stage.served("b").as_deref(), Ok("b"));
 }
@@ -209,6 +214,90 @@ fn an_attempt_that_was_made_is_not_made_there_again() {
     assert_eq!(pick.backend().id(), &id("a"));
     let lost = stage.service.lost(identity(&id("b")), &ask, stage.now);
     assert_eq!(lost, Lost::Barred(Bar::Tried));
+}
+
+/// Asks of one client that are made at once go to one next backend, the same in every process, each as often as its weight says.
+#[test]
+fn who_is_lost_moves_to_one_place() {
+    let names = ["a", "b", "c", "d", "e"];
+    let spec = |name: &str| {
+        BackendSpec::new(name).weight(Weight::new(if name == "e" { 3 } else { 1 }).unwrap())
+    };
+    let settings = |policy| ServiceSettings {
+        policy,
+        ..keeping()
+    };
+    let mut one = Stage::of(settings(PolicyChoice::RoundRobin), names.map(spec).into());
+    let mut turned = names;
+    turned.reverse();
+    let mut other = Stage::of(settings(PolicyChoice::Adaptive), turned.map(spec).into());
+    for stage in [&mut one, &mut other] {
+        admin(Admin::Disabled)(stage);
+        // Whom the policies would not choose in turn.
+        stage.serve(7, &[], &[]);
+    }
+    let mut counts = BTreeMap::<String, u32>::new();
+    for client in 0..4_000 {
+        let client = mix(client, 7);
+        let mut seen = Vec::new();
+        for stage in [&mut one, &mut other] {
+            let ask = stage.ask().kept(identity(&id("b"))).client(client);
+            let explained = stage.service.explain(&ask, stage.now).result.unwrap();
+            // At once: none has ended when the next comes.
+            let picks: Vec<_> = (0..3)
+                .map(|_| stage.service.pick(&ask, stage.now).unwrap())
+                .collect();
+            for pick in picks {
+                assert!(!pick.is_spilled());
+                assert_eq!(pick.backend().id(), &explained);
+                stage.well(pick);
+            }
+            seen.push(explained.to_string());
+        }
+        assert_eq!(seen[0], seen[1]);
+        *counts.entry(seen.remove(0)).or_default() += 1;
+    }
+    // Six times the deviation of as many fair draws of a sixth: sqrt(4000 / 6 * 5 / 6) is 24; of a half it is 32.
+    let near = |name: &str, expect: u32, away: u32| {
+        let count = counts[name];
+        assert!(count.abs_diff(expect) < away, "{name}: {counts:?}");
+    };
+    ["a", "c", "d"].iter().for_each(|name| near(name, 667, 142));
+    near("e", 2_000, 190);
+}
+
+/// Of those that may be had: what was tried, is full, or out of a subset is passed over; and a retry moves as a first attempt does.
+#[test]
+fn who_moves_moves_where_it_may() {
+    let mut stage = Stage::new(keeping(), &["a", "b", "c", "d"]);
+    let subset = ["a", "b"].map(id);
+    for client in 0..200 {
+        let client = mix(client, 9);
+        let mut tried = Tried::default();
+        let held = stage.pick_of("b");
+        tried.insert(held.backend());
+        stage.well(held);
+        let ask = stage.ask().kept(identity(&id("b"))).client(client);
+        let pick = stage.service.pick(&ask.tried(&tried), stage.now).unwrap();
+        let next = pick.backend().id().clone();
+        assert_ne!(next, id("b"));
+        tried.insert(pick.backend());
+        stage.well(pick);
+        let again = stage.service.explain(&ask.tried(&tried), stage.now);
+        assert!(again.result.is_ok_and(|one| one != next && one != id("b")));
+        let gone = stage.ask().kept(7).client(client);
+        let within = stage.service.explain(&gone.subset(&subset), stage.now);
+        assert!(within.result.is_ok_and(|one| subset.contains(&one)));
+    }
+    // With a limit of its own the one that would be next is full, and another is.
+    let ask = stage.ask().kept(7).client(11);
+    let next = stage.service.explain(&ask, stage.now).result.unwrap();
+    let spec = BackendSpec::new(next.clone()).max_in_flight(1);
+    stage.service.update(spec, stage.now).unwrap();
+    let held = stage.service.pick(&ask, stage.now).unwrap();
+    let other = stage.service.pick(&ask, stage.now).unwrap();
+    assert!(held.backend().id() == &next && other.backend().id() != &next);
+    drop((held, other));
 }
 
 /// One that waits for a full service is kept where it was when it is called.
@@ -236,6 +325,78 @@ fn who_waits_is_kept() {
         assert_eq!(pick.backend().id(), &id(kept));
         pick.finish(evenkeel_balance::verdict::Outcome::Completed, stage.now);
     }
+}
+
+/// A client that waits, and one that is held elsewhere: `front` waits first, of this class, kept there; then one that is kept on `a`.
+/// After `waited` of ten seconds `a` has room. Says who is called, and where.
+fn called(front: (u16, Option<&str>), waited: f64) -> [Option<String>; 2] {
+    use evenkeel_balance::queue::{Entry, Waiting};
+    let queue = QueueSettings {
+        timeout: Duration::from_secs(10),
+        ..QueueSettings::default()
+    };
+    let settings = ServiceSettings {
+        queue: Some(queue),
+        ..keeping()
+    };
+    let one = |name| BackendSpec::new(name).max_in_flight(1);
+    let mut stage = Stage::of(settings, ["a", "b"].map(one).into());
+    let held = ["a", "b"].map(|name| stage.pick_of(name));
+    let wait = |stage: &mut Stage, class: u16, home: Option<&str>| -> Waiting {
+        let ask = stage.ask().queue_class(class);
+        let ask = home.map_or(ask, |home| ask.kept(identity(&id(home))));
+        let until = stage.now + Duration::from_secs(100);
+        match stage.service.pick_or_wait(&ask, until, stage.now).unwrap() {
+            Entry::Waiting(waiting) => waiting,
+            Entry::Picked(_) => unreachable!("it is full"),
+        }
+    };
+    let mut waiting = [
+        wait(&mut stage, front.0, front.1),
+        wait(&mut stage, 100, Some("a")),
+    ];
+    stage.pass(waited);
+    let [of_a, of_b] = held;
+    stage.well(of_a);
+    let waker = std::task::Waker::noop();
+    // Held until all were asked: what one gives back may be the other's.
+    let picks = waiting
+        .each_mut()
+        .map(|waiting| match waiting.poll(waker, stage.now) {
+            std::task::Poll::Ready(pick) => Some(pick.unwrap()),
+            std::task::Poll::Pending => None,
+        });
+    let name = |pick: &Option<_>| {
+        let pick: &evenkeel_balance::pick::Pick<_> = pick.as_ref()?;
+        Some(pick.backend().id().to_string())
+    };
+    let called = picks.each_ref().map(name);
+    drop((picks, waiting));
+    stage.well(of_b);
+    stage.service.laws().unwrap();
+    called
+}
+
+/// A place that becomes free is first of all for who waits for that one.
+#[test]
+fn who_waits_for_its_own_has_it_before_others() {
+    let check = |front: (u16, Option<&str>), waited: f64, expect: [Option<&str>; 2]| {
+        let called = called(front, waited);
+        let called = called.each_ref().map(|name| name.as_deref());
+        assert_eq!(called, expect, "{front:?} after {waited} s");
+    };
+    let (first, second) = ([Some("a"), None], [None, Some("a")]);
+    check((100, Some("b")), 1.0, second);
+    check((100, None), 1.0, second);
+    check((100, Some("zzz")), 1.0, second);
+    check((100, Some("a")), 1.0, first);
+    // A better class is better.
+    check((99, Some("b")), 1.0, first);
+    check((99, None), 1.0, first);
+    // Nobody is refused for it.
+    check((100, Some("b")), 4.9, second);
+    check((100, Some("b")), 5.0, first);
+    check((100, None), 9.9, first);
 }
 
 /// What is explained is what is picked, and says why a client moves.
@@ -404,6 +565,32 @@ fn a_table_is_bounded_and_the_oldest_goes() {
         ttl: Duration::from_secs(1000),
     });
     assert_eq!(clients.counts().clients, 16);
+}
+
+/// Strangers are learnt while there is room, and push nobody out.
+#[test]
+fn strangers_are_learnt_while_there_is_room() {
+    let clients = clients(160, 100);
+    // Few enough that each part has room for its own.
+    for client in 0..40 {
+        clients.put(client, 1, at(1));
+    }
+    assert_eq!(clients.counts().evicted, 0);
+    let learnt = (40..100_000).filter(|&client| clients.learn(client, 2, at(2)));
+    assert_eq!(learnt.count(), 120);
+    let counts = clients.counts();
+    assert_eq!((counts.clients, counts.evicted), (160, 0));
+    assert_eq!(counts.unlearned, 100_000 - 160);
+    assert!((0..40).all(|client| clients.peek(client, at(3)) == Some(1)));
+    // Who is known is seen, and goes where it is said.
+    assert!(clients.learn(5, 3, at(50)));
+    assert_eq!(
+        (clients.peek(5, at(149)), clients.peek(6, at(101))),
+        (Some(3), None)
+    );
+    // Who was set comes in all the same.
+    clients.put(100_001, 4, at(60));
+    assert_eq!(clients.peek(100_001, at(61)), Some(4));
 }
 
 #[test]
