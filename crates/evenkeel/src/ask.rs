@@ -83,6 +83,13 @@ impl<'a> Ask<'a> {
         Self(self.0.kept(identity))
     }
 
+    /// A hash of what the client is known by, beside [`kept`](Self::kept): where its backend is lost, all its asks go to the same next one,
+    /// though they come at once.
+    #[must_use]
+    pub fn client(self, client: u64) -> Self {
+        Self(self.0.client(client))
+    }
+
     /// Latency is judged among exchanges of the same class.
     #[must_use]
     pub fn class(self, class: ClassId) -> Self {

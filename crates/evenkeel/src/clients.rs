@@ -37,6 +37,13 @@ impl Kept {
     }
 }
 
+/// The ask of who has this row, and is kept there.
+fn at_home(row: u128, home: Option<u64>, ask: Ask<'_>) -> Ask<'_> {
+    // Either half of it is a hash.
+    let half = u64::try_from(row >> 64).unwrap_or(0);
+    home.map_or(ask, |home| ask.kept(home).client(half))
+}
+
 impl ServiceHandle {
     /// Remembers from here on where [`select_for`](Self::select_for) sends clients: so many, each for so long since it was seen last.
     /// Puts an affinity into the settings where they have none. Called again, other settings come into force and clients stay.
@@ -76,7 +83,7 @@ impl ServiceHandle {
     }
 
     /// As [`select_with`](Self::select_with), on the backend that this client was sent to last, wherever that may be picked; it is
-    /// kept where it is sent now. Without [`keep_clients`](Self::keep_clients) clients are not remembered. Cost beyond a pick: two
+    /// kept where it is sent now, unless its own was full and has room in a moment. Without [`keep_clients`](Self::keep_clients) clients are not remembered. Cost beyond a pick: two
     /// keyed hashes of the name, and a lock of a part of the table.
     ///
     /// # Errors
@@ -88,9 +95,9 @@ impl ServiceHandle {
         let row = kept.row(client.as_ref());
         let now = self.shared.clock.now();
         let home = kept.table.get(row, now);
-        let pick = self.select_with(&home.map_or(*ask, |home| ask.kept(home)))?;
+        let pick = self.select_with(&at_home(row, home, *ask))?;
         let sent = identity(pick.id());
-        if home != Some(sent) {
+        if home != Some(sent) && !pick.is_spilled() {
             kept.table.put(row, sent, now);
         }
         Ok(pick)
@@ -98,17 +105,19 @@ impl ServiceHandle {
 
     /// The ask of a client that is seen by this, at the backend that it is kept on.
     pub(crate) fn at_home<'a>(&self, client: &[u8], ask: Ask<'a>) -> Ask<'a> {
-        let kept = self.service.kept.get();
-        let now = self.shared.clock.now();
-        let home = kept.and_then(|kept| kept.table.get(kept.row(client), now));
-        home.map_or(ask, |home| ask.kept(home))
+        let Some(kept) = self.service.kept.get() else {
+            return ask;
+        };
+        let row = kept.row(client);
+        let home = kept.table.get(row, self.shared.clock.now());
+        at_home(row, home, ask)
     }
 
-    /// Keeps a client from here on, where clients are kept.
-    pub(crate) fn keep_at(&self, client: &[u8], backend: &BackendId) {
-        if let Some(kept) = self.service.kept.get() {
+    /// Keeps a client from here on where this has succeeded, if clients are kept and its own was not just full.
+    pub(crate) fn keep_at(&self, client: &[u8], pick: &Pick) {
+        if let Some(kept) = self.service.kept.get().filter(|_| !pick.is_spilled()) {
             let now = self.shared.clock.now();
-            kept.table.put(kept.row(client), identity(backend), now);
+            kept.table.put(kept.row(client), identity(pick.id()), now);
         }
     }
 

@@ -287,7 +287,7 @@ impl ServiceHandle {
         if let (Ok(answered), Some(client)) = (&result, terms.client)
             && let Some(pick) = answered.pick()
         {
-            self.keep_at(client, pick.id());
+            self.keep_at(client, pick);
         }
         result
     }

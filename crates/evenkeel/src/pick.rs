@@ -49,6 +49,12 @@ impl Pick {
         self.core.is_trial()
     }
 
+    /// Whether its client is kept on another backend, which was full: it is not to be kept here, but goes back there.
+    #[must_use]
+    pub fn is_spilled(&self) -> bool {
+        self.core.is_spilled()
+    }
+
     /// The attempt begins only now: what was waited since it was taken is not held against the backend. For who picks
     /// before there is anything to send.
     #[inline]

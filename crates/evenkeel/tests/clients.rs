@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use evenkeel::balance::affinity::ClientsSettings;
 use evenkeel::{
-    Ask, Exchange, Fault, LoadBalancer, PolicyChoice, ServiceHandle, ServiceSettings, Target,
+    Ask, BackendSpec, Exchange, Fault, LoadBalancer, PolicyChoice, ServiceHandle, ServiceSettings,
+    Target,
 };
 
 const TTL: Duration = Duration::from_secs(300);
@@ -93,6 +94,29 @@ async fn an_exchange_begins_at_home_and_the_client_stays_where_it_succeeds() {
     assert_eq!(service.client_backend("one").unwrap().as_str(), other);
     assert_eq!(went("").await, other);
     assert_eq!(service.clients().clients, 1);
+}
+
+/// A backend that is full has another serve its client, who is still its.
+#[tokio::test(start_paused = true)]
+async fn a_client_of_a_full_backend_stays_there() {
+    let service = service();
+    assert_eq!(sent(&service, "one"), "a");
+    let full = BackendSpec::new("a").max_in_flight(1);
+    service.update_backend(full).unwrap();
+    let held = service.select_for("one", &Ask::new()).unwrap();
+    assert_eq!((held.id().as_str(), held.is_spilled()), ("a", false));
+    let spilled = service.select_for("one", &Ask::new()).unwrap();
+    assert!(spilled.is_spilled() && spilled.id().as_str() != "a");
+    // By an exchange, too, though there is room when it has succeeded.
+    let terms = Exchange::new().client("one");
+    let mut held = Some(held);
+    let attempt = |to: Target| {
+        held.take().unwrap().succeeded();
+        std::future::ready(Ok::<_, Fault>(to.id.to_string()))
+    };
+    assert_ne!(service.exchange(&terms, attempt).await.unwrap(), "a");
+    assert_eq!(service.client_backend("one").unwrap().as_str(), "a");
+    assert_eq!(sent(&service, "one"), "a");
 }
 
 #[test]

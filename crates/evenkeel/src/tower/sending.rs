@@ -99,7 +99,7 @@ where
                 let verdict = self.reading.answered(&response);
                 pick.answered(verdict);
                 if let (Some(client), Verdict::Success | Verdict::Neutral) = (client, verdict) {
-                    self.common.service.keep_at(client, pick.id());
+                    self.common.service.keep_at(client, &pick);
                 }
                 Ok(self.reading.tie(response, pick))
             }
