@@ -46,6 +46,9 @@ pub mod client;
 /// What a rule makes of heads.
 pub mod altered;
 
+/// What a `Set-Cookie` says of one cookie.
+pub mod set_cookie;
+
 /// Heads as they go on to the next hop.
 pub mod forward;
 

@@ -1,10 +1,12 @@
 //! Owns the laws of response heads. The input is what a backend sends, from its first byte.
 
+use std::time::Duration;
+
 use evenkeel_wire::forward::{self, Reply};
 use evenkeel_wire::http1::response::parse;
 use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use evenkeel_wire::known::{Kind, Known};
-use evenkeel_wire::{Framing, Malformed, ResponseHead, Version};
+use evenkeel_wire::{Framing, Malformed, ResponseHead, Version, set_cookie};
 
 use crate::plainly::{self, Length};
 use crate::show;
@@ -112,6 +114,22 @@ fn says_what_stands_there(head: &ResponseHead, text: &[u8], to_head: bool) {
     assert_eq!(head.keeps_connection(), keeps, "{}", show(text));
 }
 
+/// Of the cookie that a line names, whatever that is, it says a value that stands there, or that it is gone; of another nothing.
+fn says_one_cookie(line: &[u8]) {
+    let now = Duration::from_secs(1_795_219_200);
+    let pair = line.split(|&byte| byte == b';').next().unwrap_or_default();
+    let mut parts = pair.splitn(2, |&byte| byte == b'=');
+    let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+    let said = set_cookie::of(line, name.trim_ascii(), now);
+    assert_eq!(said.is_some(), value.is_some(), "{}", show(line));
+    if let Some((said, value)) = said.zip(value) {
+        assert!(said.value.is_none_or(|said| said == value.trim_ascii()));
+        assert_eq!([pair, said.attributes].concat(), line, "{}", show(line));
+    }
+    let other = [name.trim_ascii(), b"x"].concat();
+    assert_eq!(set_cookie::of(line, &other, now), None);
+}
+
 /// Written for a client and read again, a head says the same, and is one head.
 fn says_the_same_again(head: &ResponseHead, version: Version, keep: bool, to_head: bool) {
     let mut written = Vec::new();
@@ -159,6 +177,9 @@ fn says_the_same_again(head: &ResponseHead, version: Version, keep: bool, to_hea
         all.map(|field| field.value.to_vec()).collect::<Vec<_>>()
     };
     assert_eq!(cookies(&again), cookies(head));
+    for line in cookies(head) {
+        says_one_cookie(&line);
+    }
     if head.status() < 200 {
         return;
     }
