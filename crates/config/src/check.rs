@@ -15,6 +15,9 @@ use crate::plan::{
 use crate::problem::At;
 use crate::read::Reading;
 
+/// Cookies of ours that are in each other's way.
+mod cookies;
+
 /// Rules that are never reached.
 mod reach;
 
@@ -52,6 +55,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     reach::unreachable(parts, reading);
     rules_of_tcp(parts, reading);
     cookies_of_flows(parts, reading);
+    cookies::clashes(parts, reading);
     tried_one_by_one(&parts.rules, reading);
     let forwarded = parts.rules.iter().flat_map(|rule| &rule.part.services);
     let mut forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();

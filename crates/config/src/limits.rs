@@ -148,6 +148,13 @@ pub const AFFINITY_CLIENTS: usize = 10_000_000;
 /// 100 bytes on the way.
 pub const AFFINITY_CARRIED: usize = 200_000;
 
+/// So many bits of an address of IPv6 are one client to an affinity: a provider gives a household or a phone that many, and the rest
+/// changes from day to day.
+pub const AFFINITY_IPV6_PREFIX: u8 = 64;
+
+/// Bytes of the `Path` of a cookie of ours: browsers take no more of an attribute.
+pub const AFFINITY_PATH: usize = 1024;
+
 /// Values of our cookie that one request may show and that are looked into: more than one stand there where paths or domains differ.
 pub const AFFINITY_TOLD: usize = 4;
 

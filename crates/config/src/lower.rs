@@ -138,6 +138,8 @@ pub(crate) struct Parts {
     pub(crate) flows: Vec<(At, Scalar)>,
     /// Every address of a backend, by service.
     pub(crate) addresses: Vec<Written<BackendAddress>>,
+    /// Where a service names its cookie of affinity.
+    pub(crate) cookies: Vec<(At, Arc<str>)>,
     admin: Option<AdminPlan>,
     trusted_proxies: Option<Vec<IpNet>>,
     access_log: Option<AccessLogPlan>,
@@ -297,7 +299,10 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         &SERVICE,
         names,
         &mut parts.services,
-        |name, at, fields| services::read(name, at, fields, &mut parts.addresses),
+        |name, at, fields| {
+            let also = (&mut parts.addresses, &mut parts.cookies);
+            services::read(name, at, fields, also)
+        },
     );
     if let Some(node) = fields.get("rules") {
         names.entry("rules").or_default();

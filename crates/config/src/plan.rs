@@ -50,7 +50,7 @@ pub use actions::{
     Beside, EditsPlan, Expression, FallbackPlan, FieldName, HostRewrite, PathRewrite, Piece,
     RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
 };
-pub use affinity::{AffinityBy, AffinityPlan, CookiePlan};
+pub use affinity::{AffinityBy, AffinityPlan, CookiePlan, is_of_one_host, is_secure_by_name};
 pub use conditions::{
     CertificatePart, Certified, Conditions, Further, HostPattern, Named, Networks, Parameter,
     PathPattern, TextPattern, Wildcard, canonical,

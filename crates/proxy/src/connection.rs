@@ -3,13 +3,12 @@
 //! Between requests only this small future lives; an exchange's future, which is larger, lives in a slot that is lent and given
 //! back (see [`Slots`]).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use evenkeel_config::limits::ListenerLimits;
 use evenkeel_config::plan::{Bind, ListenerPlan};
 use evenkeel_wire::sniff::{HTTP2_PREFACE, Opening, sniff};
 
+use crate::affinity::Shown;
 use crate::buffers::Input;
 use crate::carrier::Carrier;
 use crate::deadline::Deadline;
@@ -33,6 +33,9 @@ use crate::tls::terms::Terms;
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
+/// A place under a listener's limit.
+mod admitted;
+
 /// How a client's going is noticed.
 mod going;
 
@@ -42,6 +45,7 @@ mod ending;
 /// The futures of exchanges.
 mod slots;
 
+pub use admitted::Admitted;
 use ending::end;
 pub(crate) use ending::linger;
 pub(crate) use going::Noticed;
@@ -184,31 +188,6 @@ impl Door {
     }
 }
 
-/// A place under a listener's limit of connections; what [`serve`] takes so that it cannot be forgotten.
-pub struct Admitted(Arc<DoorState>);
-
-impl Admitted {
-    /// A place, if there is one.
-    #[must_use]
-    pub fn take(state: &Arc<DoorState>, most: usize) -> Option<Self> {
-        state
-            .open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-                (open < most).then_some(open + 1)
-            })
-            .ok()?;
-        state.counters.admitted();
-        Some(Self(state.clone()))
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.0.counters.closed();
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What follows an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -235,6 +214,8 @@ pub struct Conn<N: Net> {
     pub(crate) next: Next,
     /// What its last exchange left to go on with.
     pub(crate) tunnel: Option<Box<Tunnel<N::Sock>>>,
+    /// What it was shown last of where its client is kept, once it was.
+    pub(crate) shown: OnceCell<Rc<Shown>>,
 }
 
 impl<N: Net> Conn<N> {
@@ -334,6 +315,7 @@ impl<N: Net> Client<N> {
             requests: 0,
             next: Next::Keep,
             tunnel: None,
+            shown: OnceCell::new(),
         });
         Self {
             conn,

@@ -337,7 +337,7 @@ impl<N: Net> Exchange<'_, N> {
 
     /// What all attempts have in common; the head of the request is written meanwhile.
     fn course(&self, conn: &Conn<N>, desk: &mut Desk, most: Option<u64>) -> Course<'_> {
-        let stay = self.begin(conn, desk);
+        let kept = self.begin(conn, desk);
         let service = &self.seat.live;
         let within = self.rule.exchange.unwrap_or(service.plan.limits.exchange);
         Course {
@@ -354,7 +354,7 @@ impl<N: Net> Exchange<'_, N> {
             within,
             call: self.call,
             key: self.key(&desk.request),
-            stay,
+            kept,
         }
     }
 

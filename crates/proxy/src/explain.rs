@@ -150,6 +150,8 @@ pub struct Routed<'a> {
     pub key: Option<u64>,
     /// The identity of the backend that its client is kept on, as the request says it; none: it is kept nowhere.
     pub home: Option<u64>,
+    /// What that client is known by, which says where it goes when its backend is lost.
+    pub client: Option<u64>,
     class: ClassId,
     falls_back: bool,
 }
@@ -298,7 +300,7 @@ impl Routed<'_> {
     #[must_use]
     pub fn explanation(&self, chance: u64, now: Instant) -> Explanation {
         let mut ask = Ask::new(chance).class(self.class);
-        (ask.key, ask.kept) = (self.key, self.home);
+        (ask.key, ask.kept, ask.client) = (self.key, self.home, self.client);
         self.service.state.service.explain(&ask, now)
     }
 }

@@ -5,6 +5,7 @@
 //! both ends as it came, an end as an end and a break as a break, and to the pick as far as it says something of the backend.
 //! See `docs/decisions/0011-flows.md`.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
 use crate::account::Account;
-use crate::affinity::Stay;
+use crate::affinity::{Kept, Served, Stay};
 use crate::again::{Again, Asked, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
@@ -87,6 +88,7 @@ pub(crate) async fn serve<N: Net>(
             // Whoever drops it, a panic or a drain whose time is over, cuts it.
             next: Next::Cut,
             tunnel: None,
+            shown: OnceCell::new(),
         },
         began,
         seen: Observation {
@@ -280,24 +282,32 @@ fn keep<N: Net>(flow: &mut Flow<N>, way: &Way<N>, pick: &Pick<Held>, tried: &Tri
     let Some((stay, affinity)) = way.stay.as_ref().zip(way.seat.live.affinity.as_ref()) else {
         return;
     };
-    let (now, backend) = (flow.conn.worker.now(), identity(pick.backend().id()));
-    let stayed = match stay.home {
-        None => Stayed::New,
-        Some(home) if home == backend => Stayed::Kept,
-        Some(home) => {
-            let ask = ask(&flow.conn, way, tried);
-            Stayed::elsewhere(way.seat.handle.lost(home, &ask, now))
-        }
+    let now = flow.conn.worker.now();
+    let served = Served {
+        backend: identity(pick.backend().id()),
+        spilled: pick.is_spilled(),
     };
-    let served = (backend, stayed == Stayed::Spilled);
-    affinity.remember(&way.seat.live.state, stay, served, None, now);
-    flow.seen.stayed = Some(stayed);
+    let lost = |home| {
+        let ask = ask(&flow.conn, way, tried);
+        way.seat.handle.lost(home, &ask, now)
+    };
+    flow.seen.stayed = Some(Stayed::of(stay.home, served, lost));
+    // It is not asked what day it is where there is no cookie.
+    affinity.follows(
+        &way.seat.live.state,
+        stay,
+        served,
+        None,
+        (now, Duration::ZERO),
+    );
 }
 
 /// What other policies hash, a flow has not: its client's address stands for it.
 fn ask<'t, N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &'t Tried) -> Ask<'t> {
     let mut ask = Ask::new(conn.worker.chance()).class(CLASS).tried(tried);
-    ask.kept = way.stay.and_then(|stay| stay.home);
+    if let Some(Kept { home, client }) = way.stay.as_ref().and_then(Stay::kept) {
+        ask = ask.kept(home).client(client);
+    }
     if way.seat.live.plan.key.is_some() {
         ask = ask.key(match conn.peer {
             IpAddr::V4(address) => hashing::key(&address.octets()),

@@ -16,8 +16,8 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
 
-use crate::affinity::Affinity;
 use crate::affinity::keys::{Own, Rings};
+use crate::affinity::{Affinity, Names};
 use crate::clock::since_1970;
 use crate::listener::addresses::Addresses;
 use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
@@ -61,6 +61,8 @@ pub struct LiveService {
     pub state: Arc<ServiceState>,
     /// What keeps clients on its backends. None: nothing does.
     pub affinity: Option<Affinity>,
+    /// The cookies that no backend sees, of all services. None: there are none.
+    pub cookies: Option<Arc<Names>>,
     /// What backends are held to. None: it has no TLS, or none that could be loaded.
     pub towards: Option<Arc<Towards>>,
     /// The same for flows, which agree on no protocol.
@@ -148,7 +150,7 @@ impl Live {
         now: Instant,
         members: impl Fn(&ServicePlan) -> Vec<BackendPlan>,
     ) -> Self {
-        let rings = Rings::of(&plan, before);
+        let (rings, cookies) = (Rings::of(&plan, before), Names::of(&plan));
         let services = plan
             .services
             .iter()
@@ -179,6 +181,7 @@ impl Live {
                     .filter(|(now, held)| Arc::ptr_eq(now, held));
                 Arc::new(LiveService {
                     affinity: state.keeps(earlier, service, &rings),
+                    cookies: cookies.clone(),
                     plan: service.clone(),
                     state,
                     towards_flows: match (same, earlier) {

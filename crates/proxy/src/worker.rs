@@ -16,7 +16,7 @@ use evenkeel_wire::altered::Altered;
 use evenkeel_wire::forward::Forwardable;
 use evenkeel_wire::{RequestHead, ResponseHead};
 
-use crate::affinity::Ignored;
+use crate::affinity::{Ignored, Stay};
 use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
 use crate::http2::allowance::Allowed;
@@ -100,6 +100,8 @@ pub(crate) struct Desk {
     pub(crate) response: ResponseHead,
     pub(crate) forwardable: Forwardable,
     pub(crate) altered: Altered,
+    /// What is known of a client that the service keeps. None: it keeps none.
+    pub(crate) stay: Option<Stay>,
     pub(crate) upward: Vec<u8>,
     /// A body that an attempt had begun to send, for the next one.
     pub(crate) replay: Option<Box<Pump>>,
@@ -135,6 +137,7 @@ impl Default for Desk {
             response: ResponseHead::default(),
             forwardable: Forwardable::default(),
             altered: Altered::default(),
+            stay: None,
             upward: Vec::new(),
             replay: None,
             downward: Vec::new(),

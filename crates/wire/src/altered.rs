@@ -4,15 +4,14 @@
 //! more, so that whatever comes out holds no line end and is one path, one host, one value: splitting a message is not for
 //! callers to avoid, it cannot be written down. Buffers are recycled; nothing here allocates once they have grown.
 
-use crate::RequestHead;
 use crate::authority;
 use crate::bytes::{is_target, is_token};
 use crate::http1::request::PathForm;
 use crate::known::{Kind, Known, is_disguised};
 use crate::path;
 
-/// Begins a line of cookies.
-const COOKIE: &[u8] = b"Cookie: ";
+/// Cookies that go no further.
+mod cookies;
 
 /// Why what a rule makes of a request cannot be written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +32,6 @@ pub struct Altered {
     response: Edits,
     /// Beside the fields of a backend's answer.
     cookie: Vec<u8>,
-    /// Where among the request's lines the cookies begin that the backend gets in the place of the request's.
-    cookies: Option<usize>,
 }
 
 impl Altered {
@@ -54,7 +51,6 @@ impl Altered {
         self.request.clear();
         self.response.clear();
         self.cookie.clear();
-        self.cookies = None;
     }
 
     /// Whether anything is altered.
@@ -160,56 +156,6 @@ impl Altered {
         }
     }
 
-    /// The backend does not get the cookies of this name; the others it gets in one line, which stands behind what rules write. Nothing
-    /// is altered where there is none, or where a rule has changed the field.
-    pub fn leave_out_cookie(&mut self, head: &RequestHead, name: &[u8]) {
-        let before = self.cookies.and_then(|at| self.request.lines.get(at..));
-        if before.is_none() && self.takes_from_request(b"cookie") {
-            return;
-        }
-        let fields = head.fields().filter(|field| field.known == Known::Cookie);
-        let lines: Vec<&[u8]> = match before {
-            Some(before) => vec![before.strip_prefix(COOKIE).unwrap_or(before)],
-            None => fields.map(|field| field.value).collect(),
-        };
-        let is_named = |pair: &[u8]| {
-            let at = pair.iter().position(|&byte| byte == b'=');
-            at.is_some_and(|at| &pair[..at] == name)
-        };
-        let (mut left, mut found) = (COOKIE.to_vec(), false);
-        let pairs = lines
-            .iter()
-            .flat_map(|line| line.split(|&byte| byte == b';'));
-        for pair in pairs.map(<[u8]>::trim_ascii) {
-            if is_named(pair) {
-                found = true;
-            } else if !pair.is_empty() {
-                left.extend_from_slice(pair);
-                left.extend_from_slice(b"; ");
-            }
-        }
-        if !found {
-            return;
-        }
-        self.touched = true;
-        let at = match self.cookies {
-            Some(at) => at,
-            None => {
-                self.request.gone.extend_from_slice(b"cookie:");
-                self.request.lines.len()
-            }
-        };
-        self.cookies = Some(at);
-        self.request.lines.truncate(at);
-        if let Some(line) = left
-            .strip_suffix(b"; ")
-            .filter(|line| line.len() >= COOKIE.len())
-        {
-            self.request.lines.extend_from_slice(line);
-            self.request.lines.extend_from_slice(b"\r\n");
-        }
-    }
-
     /// A backend's answer sets a cookie of this name and value, with these attributes (`; Path=/` and such), beside those that it was
     /// told to.
     ///
@@ -282,7 +228,9 @@ impl Altered {
         &self.response.lines
     }
 
-    pub(crate) fn cookie_line(&self) -> &[u8] {
+    /// The cookies that an answer sets beside its own, each a whole line.
+    #[must_use]
+    pub fn cookie_line(&self) -> &[u8] {
         &self.cookie
     }
 }
@@ -536,58 +484,6 @@ mod tests {
             );
             assert_eq!(got, (request, response), "{name:?}");
         }
-    }
-
-    /// Which cookies are left when those named a are gone, and of these those named b.
-    #[test]
-    fn cookies_that_stay_here() {
-        use crate::http1::request::parse;
-        use crate::http1::{HeadEnd, HeadLimits};
-        let check = |fields: &str, first: Option<&str>, second: Option<&str>| {
-            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-            let bounds = HeadLimits {
-                bytes: 1000,
-                fields: 100,
-                target: 100,
-            };
-            let mut head = RequestHead::new();
-            let (bytes, mut end) = (text.as_bytes(), HeadEnd::default());
-            let read = parse(bytes, &mut end, &bounds, PathForm::Normalize, &mut head);
-            assert_eq!(read, Ok(Some(text.len())));
-            let mut altered = Altered::default();
-            altered.request().add(b"x-rule", b"1").unwrap();
-            for (name, expect) in [(b"a", first), (b"b", second)] {
-                altered.leave_out_cookie(&head, name);
-                let line = expect.map(|left| match left {
-                    "" => String::new(),
-                    left => format!("Cookie: {left}\r\n"),
-                });
-                let lines = format!("x-rule: 1\r\n{}", line.unwrap_or_default());
-                assert_eq!(altered.request_lines(), lines.as_bytes(), "{fields}");
-                assert_eq!(altered.takes_from_request(b"Cookie"), expect.is_some());
-            }
-        };
-        check("", None, None);
-        check("Cookie: c=1\r\n", None, None);
-        check("Cookie: aa=1; ba=2; A=3; a\r\n", None, None);
-        check("Cookie: a=1\r\n", Some(""), Some(""));
-        check("Cookie: a=1; b=2\r\n", Some("b=2"), Some(""));
-        check(
-            "Cookie: c=1; a=2;b=3 ;;d\r\n",
-            Some("c=1; b=3; d"),
-            Some("c=1; d"),
-        );
-        check("Cookie: b=1; c=2\r\n", None, Some("c=2"));
-        check(
-            "Cookie: a=\r\ncookie: c=1; a==\r\nCookie: e=\u{fc}\r\n",
-            Some("c=1; e=\u{fc}"),
-            Some("c=1; e=\u{fc}"),
-        );
-        // What a rule makes of the field is the rule's.
-        let mut altered = Altered::default();
-        altered.request().set(b"cookie", b"a=1").unwrap();
-        altered.leave_out_cookie(&RequestHead::new(), b"a");
-        assert_eq!(altered.request_lines(), b"cookie: a=1\r\n");
     }
 
     #[test]

@@ -309,9 +309,7 @@ pub fn response(
         };
         on && !taken(field.name)
     });
-    if let Some(altered) = altered {
-        put(out, &[altered.response_lines(), altered.cookie_line()]);
-    }
+    put_altered(out, altered);
     match reply.framing {
         Framing::Empty => {}
         framing => put_framing(out, framing),
@@ -392,11 +390,20 @@ pub fn opened(
 
 /// What a rule adds to a change of protocol, and `Via`.
 fn put_ours(out: &mut Vec<u8>, head: &ResponseHead, via: Option<&str>, altered: Option<&Altered>) {
-    if let Some(altered) = altered {
-        put(out, &[altered.response_lines(), altered.cookie_line()]);
-    }
+    put_altered(out, altered);
     if let Some(name) = via {
         put_via(out, head.version(), name);
+    }
+}
+
+/// What a rule adds, and cookies of ours. A shared cache that kept those would have others go where one client is.
+fn put_altered(out: &mut Vec<u8>, altered: Option<&Altered>) {
+    let Some(altered) = altered else {
+        return;
+    };
+    put(out, &[altered.response_lines(), altered.cookie_line()]);
+    if !altered.cookie_line().is_empty() {
+        put(out, &[b"Cache-Control: private\r\n"]);
     }
 }
 

@@ -12,6 +12,7 @@ impl Page {
         let (mut stays, mut moves): (Rows<'_>, Rows<'_>) = Default::default();
         let (mut ignored, mut clients): (Rows<'_>, Rows<'_>) = Default::default();
         let (mut most, mut forgotten): (Rows<'_>, Rows<'_>) = Default::default();
+        let mut unlearned: Rows<'_> = Rows::default();
         for service in &self.0.services {
             let name = ("service", &*service.name);
             let Some(affinity) = &service.affinity else {
@@ -31,6 +32,7 @@ impl Page {
                 most.push((vec![name], affinity.most as u64));
                 forgotten.push((vec![name, ("reason", "expired")], counts.expired));
                 forgotten.push((vec![name, ("reason", "no_room")], counts.evicted));
+                unlearned.push((vec![name], counts.unlearned));
             }
         }
         let help = "Exchanges of services that keep their clients, whose client was new, was kept, or spilled since its backend was full";
@@ -48,6 +50,9 @@ impl Page {
         rows(encoder, name, help, MetricType::Gauge, most)?;
         let help = "Clients that are remembered no more, by why";
         let name = "affinity_forgotten";
-        rows(encoder, name, help, MetricType::Counter, forgotten)
+        rows(encoder, name, help, MetricType::Counter, forgotten)?;
+        let help = "Clients that showed a cookie which nobody knew and the table had no room for: our cookie alone says where they are kept";
+        let name = "affinity_unlearned";
+        rows(encoder, name, help, MetricType::Counter, unlearned)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) static AFFINITY: Keys = Keys {
             "app_cookie",
             Shape::Short(Some("name"), &APP_COOKIE),
             Absent::Nothing,
-            "A cookie that the application sets: who shows the same value again is kept where it was set.",
+            "A cookie that the application sets: who shows it again is kept where it was set. Beside it stands one of ours, which says where that is.",
         ),
         key(
             "source",
@@ -113,6 +113,15 @@ pub(crate) static APP_COOKIE: Keys = Keys {
 pub(crate) static AFFINITY_SOURCE: Keys = Keys {
     place: "services.*.affinity.source",
     what: "source",
-    keys: &[TTL, CLIENTS],
+    keys: &[
+        TTL,
+        CLIENTS,
+        key(
+            "ipv6_prefix",
+            Shape::Number(32, 128),
+            Absent::Is(|| limits::AFFINITY_IPV6_PREFIX.to_string()),
+            "So many bits of an address of IPv6 are one client; 128: each address is one.",
+        ),
+    ],
     one_of: &[],
 };

@@ -13,15 +13,18 @@ use super::tls::material;
 use crate::keys::{AFFINITY, AFFINITY_COOKIE, AFFINITY_SOURCE, APP_COOKIE};
 use crate::limits;
 use crate::plan::tls::{Material, ticket_keys};
-use crate::plan::{AffinityBy, AffinityPlan, CookiePlan};
+use crate::plan::{AffinityBy, AffinityPlan, CookiePlan, is_of_one_host, is_secure_by_name};
+use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
-/// What keeps clients, and what those may rely on; `drain` is how long a backend of the service drains.
+/// What keeps clients, and what those may rely on; `drain` is how long a backend of the service drains. Where its cookies are named, or
+/// what has one, is noted in `cookies`.
 pub(super) fn read(
     fields: &Fields<'_>,
-    service: &str,
+    service: &Arc<str>,
     drain: Duration,
+    cookies: &mut Vec<(At, Arc<str>)>,
 ) -> Option<(AffinityPlan, AffinitySettings)> {
     let (reading, node) = (fields.reading, fields.get("affinity")?);
     if !matches!(node.value, Value::Map(_)) {
@@ -30,7 +33,11 @@ pub(super) fn read(
     }
     let map = reading.map(node, &AFFINITY)?;
     let cookie = map.get("cookie").map(|node| cookie(reading, node, service));
-    let app = map.get("app_cookie").map(|node| app_cookie(reading, node));
+    let app = map
+        .get("app_cookie")
+        .map(|node| app_cookie(reading, node, service));
+    let named = map.get("cookie").or(map.get("app_cookie"));
+    cookies.extend(named.map(|node| (name_of(node), service.clone())));
     let source = map.get("source").map(|node| source(reading, node));
     if [&cookie, &app, &source].into_iter().flatten().count() != 1 {
         let message = "an affinity is one of `cookie`, `app_cookie` and `source`";
@@ -44,10 +51,23 @@ pub(super) fn read(
     Some((cookie.or(app).or(source).flatten()?, settings))
 }
 
+/// Where the name of a cookie stands, or what has one.
+fn name_of(node: &Node) -> At {
+    let Value::Map(entries) = &node.value else {
+        return node.at;
+    };
+    let name = entries.iter().find(|(key, _)| key.text == "name");
+    name.map_or(node.at, |(_, name)| name.at)
+}
+
+/// The name of a service's own cookie: two services of one host must not take each other's for theirs.
+fn own_name(service: &str) -> Arc<str> {
+    format!("keel-{:08x}", hashing::key(service.as_bytes()) >> 32).into()
+}
+
 fn cookie(reading: &Reading, node: &Node, service: &str) -> Option<AffinityPlan> {
     let map = reading.map(node, &AFFINITY_COOKIE)?;
-    // Two services of one host must not take each other's for theirs.
-    let mut name: Arc<str> = format!("keel-{:08x}", hashing::key(service.as_bytes()) >> 32).into();
+    let mut name = own_name(service);
     let named = |reading: &Reading, node: &Node| reading.parsed(node, "name", cookie_name);
     map.set("name", named, &mut name);
     let mut ttl = limits::AFFINITY_TTL;
@@ -55,6 +75,10 @@ fn cookie(reading: &Reading, node: &Node, service: &str) -> Option<AffinityPlan>
     let mut attributes = String::from("; Path=");
     let path = map.with("path", |reading, node| {
         reading.parsed(node, "path", |text| match text.value() {
+            path if path.len() > limits::AFFINITY_PATH => Err(format!(
+                "`{text}` is longer than the {} bytes that browsers take of a path",
+                limits::AFFINITY_PATH
+            )),
             path if path.starts_with('/') && path.bytes().all(is_plain) => Ok(path.to_owned()),
             _ => Err(format!(
                 "`{text}` is no path of a cookie: `/`, then letters, no `;`"
@@ -65,12 +89,20 @@ fn cookie(reading: &Reading, node: &Node, service: &str) -> Option<AffinityPlan>
     let domain = map.with("domain", |reading, node| {
         reading.parsed(node, "domain", domain)
     });
+    let domain_said = domain.is_some();
     if let Some(domain) = domain {
         // Writing to a text does not fail.
         let _ = write!(attributes, "; Domain={domain}");
     }
     if map.with("http_only", Reading::boolean) != Some(false) {
         attributes.push_str("; HttpOnly");
+    }
+    let moved = path.as_deref().is_some_and(|path| path != "/") || domain_said;
+    if is_of_one_host(&name) && moved {
+        let message = format!(
+            "browsers take `{name}` without `domain` and with `path: /` only: its name says that it is of one host"
+        );
+        reading.error(name_of(node), "name", message);
     }
     let (site, everywhere) = match map.word("same_site") {
         Some("strict") => ("Strict", false),
@@ -81,10 +113,10 @@ fn cookie(reading: &Reading, node: &Node, service: &str) -> Option<AffinityPlan>
     map.done();
     Some(AffinityPlan {
         by: AffinityBy::Cookie(CookiePlan {
-            name,
             ttl,
+            secure: everywhere || is_secure_by_name(&name),
+            name,
             attributes: attributes.into(),
-            everywhere,
         }),
         clients: ClientsSettings::default(),
     })
@@ -116,9 +148,17 @@ fn domain(written: &Scalar) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn app_cookie(reading: &Reading, node: &Node) -> Option<AffinityPlan> {
+fn app_cookie(reading: &Reading, node: &Node, service: &str) -> Option<AffinityPlan> {
     let by = |name| AffinityPlan {
-        by: AffinityBy::AppCookie(name),
+        by: AffinityBy::AppCookie {
+            name,
+            beside: CookiePlan {
+                name: own_name(service),
+                ttl: Duration::ZERO,
+                attributes: "; Path=/; HttpOnly; SameSite=Lax".into(),
+                secure: false,
+            },
+        },
         clients: ClientsSettings::default(),
     };
     if !matches!(node.value, Value::Map(_)) {
@@ -140,21 +180,21 @@ fn app_cookie(reading: &Reading, node: &Node) -> Option<AffinityPlan> {
 }
 
 fn source(reading: &Reading, node: &Node) -> Option<AffinityPlan> {
-    let mut plan = AffinityPlan {
-        by: AffinityBy::Source,
-        clients: ClientsSettings::default(),
-    };
-    if !matches!(node.value, Value::Map(_)) {
-        if !reading.boolean(node)? {
-            let message = "`source: false` keeps no client anywhere; write `affinity: off`";
-            reading.error(node.at, "affinity", message);
-        }
-        return Some(plan);
+    let mut settings = ClientsSettings::default();
+    let mut ipv6_prefix = limits::AFFINITY_IPV6_PREFIX;
+    if matches!(node.value, Value::Map(_)) {
+        let map = reading.map(node, &AFFINITY_SOURCE)?;
+        settings = clients(&map);
+        map.set_number("ipv6_prefix", &mut ipv6_prefix);
+        map.done();
+    } else if !reading.boolean(node)? {
+        let message = "`source: false` keeps no client anywhere; write `affinity: off`";
+        reading.error(node.at, "affinity", message);
     }
-    let map = reading.map(node, &AFFINITY_SOURCE)?;
-    plan.clients = clients(&map);
-    map.done();
-    Some(plan)
+    Some(AffinityPlan {
+        by: AffinityBy::Source { ipv6_prefix },
+        clients: settings,
+    })
 }
 
 fn clients(map: &Fields<'_>) -> ClientsSettings {

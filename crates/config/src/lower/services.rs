@@ -20,7 +20,7 @@ pub(super) fn read(
     name: Arc<str>,
     at: At,
     fields: Fields<'_>,
-    all: &mut Vec<Written<BackendAddress>>,
+    (all, cookies): (&mut Vec<Written<BackendAddress>>, &mut Vec<(At, Arc<str>)>),
 ) -> Option<ServicePlan> {
     let reading = fields.reading;
     let (policy, key) = policy::read(&fields).unwrap_or_default();
@@ -44,7 +44,7 @@ pub(super) fn read(
     let (retry, told) = retry::read(&fields).unwrap_or_else(retry::absent);
     settings.retry = retry;
     let limits = deadlines(&fields, told);
-    let (affinity, keeps) = affinity::read(&fields, &name, limits.drain).unzip();
+    let (affinity, keeps) = affinity::read(&fields, &name, limits.drain, cookies).unzip();
     settings.affinity = keeps;
     let upstream = fields
         .map("upstream", &UPSTREAM)

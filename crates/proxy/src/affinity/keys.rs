@@ -1,10 +1,12 @@
 //! Owns what seals the cookies of affinity: the keys of a file, or one of the process's own.
 //!
-//! A cookie says the hash of a backend's identity and when it was written. Both are sealed with a synthetic initialization vector: a
-//! tag, which is a keyed hash of them and of the service's name, and behind it they themselves, veiled by a keyed hash of the tag.
-//! Nobody else can write one, or learn from one where it leads; and no chance is needed for it, nor is anything remembered.
+//! A cookie says the hash of a backend's identity, when it was written, and some chance, so that two clients of one backend do not have
+//! the same. All of it is sealed with a synthetic initialization vector: a tag, which is a keyed hash of them and of the service's name,
+//! and behind it they themselves, veiled by a keyed hash of the tag. Nobody else can write one, or learn from one where it leads; and were
+//! the chance no chance, that would be all that is lost.
 
 use std::fmt;
+use std::slice;
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::{constant_time, hmac, rand};
@@ -16,16 +18,41 @@ use crate::live::Live;
 /// A key.
 pub type Secret = [u8; TICKET_KEY];
 
-/// Bytes of the tag, and of what is veiled: an identity and seconds since 1970.
+/// Begins a cookie of this form: another letter is another form.
+const FORM: u8 = b'1';
+
+/// Bytes of the tag, and of what is veiled: an identity, seconds since 1970, and chance.
 const TAG: usize = 16;
-const PLAIN: usize = 12;
+const PLAIN: usize = 16;
 
-/// Characters of a cookie.
-const LENGTH: usize = (TAG + PLAIN) * 8 / 6 + 1;
+/// Characters of a cookie, its form's included.
+pub(super) const LENGTH: usize = 1 + ((TAG + PLAIN) * 8).div_ceil(6);
 
-/// The process's own key: of chance when it is first needed, unless it goes on with another's.
+/// A cookie's value.
+pub(super) type Text = [u8; LENGTH];
+
+/// The process's own key: of chance when it is first needed, unless it goes on with another's. What is made of it is made once.
 #[derive(Default)]
-pub struct Own(OnceLock<Option<Secret>>);
+pub struct Own(OnceLock<Option<Made>>);
+
+struct Made {
+    secret: Secret,
+    keyed: Keyed,
+    row: hmac::Key,
+    seed: hmac::Key,
+}
+
+impl Made {
+    fn new(secret: Secret) -> Self {
+        let parent = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        Self {
+            keyed: Keyed::new(&secret),
+            row: derived(&parent, b"affinity row"),
+            seed: derived(&parent, b"affinity seed"),
+            secret,
+        }
+    }
+}
 
 impl fmt::Debug for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,33 +63,33 @@ impl fmt::Debug for Own {
 impl Own {
     /// Goes on with this key. False: there is one already.
     pub fn take_over(&self, secret: Secret) -> bool {
-        self.0.set(Some(secret)).is_ok()
+        self.0.set(Some(Made::new(secret))).is_ok()
     }
 
     /// The key. None: the system gives no chance.
     #[must_use]
     pub fn secret(&self) -> Option<Secret> {
-        *self.0.get_or_init(|| {
-            let mut secret = [0; TICKET_KEY];
-            rand::fill(&mut secret).ok().map(|()| secret)
-        })
+        self.made().map(|made| made.secret)
     }
 
-    fn hash(&self, label: &[u8], parts: [&[u8]; 2]) -> Option<[u8; 16]> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret()?);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, label).as_ref());
-        tag(&key, parts)
+    fn made(&self) -> Option<&Made> {
+        let made = self.0.get_or_init(|| {
+            let mut secret = [0; TICKET_KEY];
+            rand::fill(&mut secret).ok().map(|()| Made::new(secret))
+        });
+        made.as_ref()
     }
 
     /// The row of a value in the table of a service: nobody can make one up that falls on another's.
     pub(super) fn row(&self, service: &str, value: &[u8]) -> Option<u128> {
-        let hash = self.hash(b"affinity row", [service.as_bytes(), value])?;
+        let hash = tag(&self.made()?.row, [service.as_bytes(), value])?;
         Some(u128::from_le_bytes(hash))
     }
 
     /// Where the places of rows begin.
     pub(crate) fn seed(&self, service: &str) -> u64 {
-        let hash = self.hash(b"affinity seed", [service.as_bytes(), b""]);
+        let made = self.made();
+        let hash = made.and_then(|made| tag(&made.seed, [service.as_bytes(), b""]));
         let half = hash.and_then(|hash| hash.first_chunk().copied());
         half.map_or(0, u64::from_le_bytes)
     }
@@ -110,11 +137,10 @@ impl fmt::Debug for Keyed {
 impl Keyed {
     fn new(secret: &Secret) -> Self {
         let parent = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let derived =
-            |label: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&parent, label).as_ref());
+        // By the form: what one signs, another does not open.
         Self {
-            sign: derived(b"affinity sign"),
-            veil: derived(b"affinity veil"),
+            sign: derived(&parent, &[&b"affinity sign "[..], &[FORM]].concat()),
+            veil: derived(&parent, &[&b"affinity veil "[..], &[FORM]].concat()),
         }
     }
 
@@ -124,6 +150,10 @@ impl Keyed {
             *byte ^= veil;
         }
     }
+}
+
+fn derived(parent: &hmac::Key, label: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(parent, label).as_ref())
 }
 
 /// The first bytes of a keyed hash; the length of the first part is hashed too, so that no two pairs look alike.
@@ -143,6 +173,8 @@ pub(super) struct Opened {
     pub(super) issued: u32,
     /// By the key that seals today.
     pub(super) newest: bool,
+    /// Of the tag: what this cookie has and no other.
+    pub(super) client: u64,
 }
 
 /// What looks like a cookie of ours.
@@ -161,8 +193,6 @@ pub(super) struct Sealer {
     service: Arc<str>,
     file: Option<Arc<[Keyed]>>,
     own: Arc<Own>,
-    /// Made of the process's own when it is first needed.
-    made: OnceLock<Option<Keyed>>,
 }
 
 impl Sealer {
@@ -171,7 +201,6 @@ impl Sealer {
             service: service.clone(),
             file: rings.file.clone(),
             own: rings.own.clone(),
-            made: OnceLock::new(),
         }
     }
 
@@ -179,21 +208,31 @@ impl Sealer {
         match &self.file {
             Some(file) => file,
             None => {
-                let made = || Some(Keyed::new(&self.own.secret()?));
-                self.made.get_or_init(made).as_slice()
+                let made = self.own.made();
+                made.map_or(&[][..], |made| slice::from_ref(&made.keyed))
             }
         }
     }
 
-    /// A cookie's value. None: there is no key.
-    pub(super) fn seal(&self, backend: u64, issued: u32) -> Option<String> {
+    /// A cookie's value, and what opening it will say. None: there is no key.
+    pub(super) fn seal(&self, backend: u64, issued: u32, chance: u32) -> Option<(Text, Opened)> {
         let key = self.keys().first()?;
         let mut plain = [0; PLAIN];
         plain[..8].copy_from_slice(&backend.to_le_bytes());
-        plain[8..].copy_from_slice(&issued.to_le_bytes());
+        plain[8..12].copy_from_slice(&issued.to_le_bytes());
+        plain[12..].copy_from_slice(&chance.to_le_bytes());
         let tag = tag(&key.sign, [self.service.as_bytes(), &plain])?;
         key.veil(&tag, &mut plain);
-        Some(text(&[&tag[..], &plain].concat()))
+        let mut sealed = [0; TAG + PLAIN];
+        sealed[..TAG].copy_from_slice(&tag);
+        sealed[TAG..].copy_from_slice(&plain);
+        let says = Opened {
+            backend,
+            issued,
+            newest: true,
+            client: client(&tag),
+        };
+        Some((text(&sealed), says))
     }
 
     /// What a cookie says. None: it is none of ours. A wrong one costs as much for each key, and tells nothing by its time.
@@ -205,26 +244,33 @@ impl Sealer {
             key.veil(told, &mut plain);
             let tag = tag(&key.sign, [self.service.as_bytes(), &plain])?;
             constant_time::verify_slices_are_equal(&tag, told).ok()?;
-            let (backend, issued) = plain.split_first_chunk::<8>()?;
+            let (backend, rest) = plain.split_first_chunk::<8>()?;
+            let (issued, _chance) = rest.split_first_chunk::<4>()?;
             Some(Opened {
                 backend: u64::from_le_bytes(*backend),
-                issued: u32::from_le_bytes(issued.try_into().ok()?),
+                issued: u32::from_le_bytes(*issued),
                 newest: at == 0,
+                client: client(told),
             })
         })
     }
 }
 
+fn client(tag: &[u8; TAG]) -> u64 {
+    tag.first_chunk()
+        .map_or(0, |half| u64::from_le_bytes(*half))
+}
+
 /// Base64 as addresses have it, without padding (RFC 4648 section 5): nothing in it needs quotes in a cookie.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-fn text(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(LENGTH);
-    for three in bytes.chunks(3) {
+fn text(sealed: &[u8; TAG + PLAIN]) -> Text {
+    let mut out = [FORM; LENGTH];
+    for (three, four) in sealed.chunks(3).zip(out[1..].chunks_mut(4)) {
         let at = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
         let all = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..=three.len() {
-            out.push(char::from(LETTERS[(all >> (18 - 6 * place)) as usize & 63]));
+        for (place, letter) in four.iter_mut().enumerate() {
+            *letter = LETTERS[(all >> (18 - 6 * place)) as usize & 63];
         }
     }
     out
@@ -232,7 +278,8 @@ fn text(bytes: &[u8]) -> String {
 
 /// The other way. One text for each value, and no other: what is left over must be nothing.
 fn bytes(text: &[u8]) -> Option<[u8; TAG + PLAIN]> {
-    if text.len() != LENGTH {
+    let text = text.strip_prefix(&[FORM])?;
+    if text.len() != LENGTH - 1 {
         return None;
     }
     let mut out = [0; TAG + PLAIN];

@@ -7,6 +7,7 @@ use evenkeel_wire::RequestHead;
 
 use super::Exchange;
 use super::attempt::Course;
+use crate::affinity::Kept;
 use crate::connection::Conn;
 use crate::decide;
 use crate::net::Net;
@@ -53,9 +54,9 @@ impl<N: Net> Exchange<'_, N> {
             .queue_class(self.rule.class)
             .tried(tried);
         ask.key = course.key;
-        if let Some(stay) = &course.stay {
-            ask.kept = stay.home;
+        match course.kept {
+            Some(Kept { home, client }) => ask.kept(home).client(client),
+            None => ask,
         }
-        ask
     }
 }

@@ -16,7 +16,7 @@ use evenkeel_wire::{Framing, Malformed, Version};
 
 use super::call::{Call, per_try};
 use super::{Exchange, Tries, reply};
-use crate::affinity::Stay;
+use crate::affinity::Kept;
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
 use crate::net::Net;
@@ -71,8 +71,8 @@ pub(super) struct Course<'a> {
     pub(super) call: Option<Call>,
     /// What a hash policy sticks to.
     pub(super) key: Option<u64>,
-    /// What is known of a client that the service keeps. None: it keeps none.
-    pub(super) stay: Option<Box<Stay>>,
+    /// Where the client is kept. None: nowhere.
+    pub(super) kept: Option<Kept>,
     /// What begins every connection that is opened.
     pub(super) introduction: Vec<u8>,
 }

@@ -3,50 +3,51 @@
 //! A client moves where another backend than its own has answered it: once, and it is told so in the same answer. An attempt that
 //! failed moves nobody, nor does a backend that was full.
 
+use std::rc::Rc;
+
 use evenkeel_balance::affinity::identity;
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::service::Seat as Held;
-use evenkeel_config::plan::AffinityBy;
 use evenkeel_wire::forward;
+use evenkeel_wire::known::Known;
 
 use super::attempt::Course;
 use super::{Exchange, Tries};
-use crate::affinity::{Affinity, Stay};
+use crate::affinity::{Affinity, Follows, Kept, Names, Served, Stay};
 use crate::connection::Conn;
 use crate::net::Net;
 use crate::observation::Stayed;
 use crate::worker::Desk;
 
 impl<N: Net> Exchange<'_, N> {
-    /// Writes the head that backends get, which a course is made of: to be asked before the rest of it. What is known of the client, where
-    /// the service keeps its clients.
-    pub(super) fn begin(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Box<Stay>> {
-        let stay = self.stay(conn, desk);
+    /// Writes the head that backends get, which a course is made of: to be asked before the rest of it. Where the client is kept, if the
+    /// service keeps its clients.
+    pub(super) fn begin(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Kept> {
+        desk.stay = None;
+        if let Some(affinity) = &self.seat.live.affinity {
+            desk.stay = Some(self.stay(affinity, conn, desk));
+        }
+        if let Some(names) = &self.seat.live.cookies
+            && desk.request.first(Known::Cookie).is_some()
+        {
+            leave_out(names, desk);
+        }
         self.write_head(conn, desk);
-        stay
+        desk.stay.as_ref().and_then(Stay::kept)
     }
 
-    /// What is known of the client, where the service keeps its clients. Our own cookie goes no further: a backend has no use for it.
-    #[inline]
-    fn stay(&self, conn: &Conn<N>, desk: &mut Desk) -> Option<Box<Stay>> {
-        let affinity = self.seat.live.affinity.as_ref()?;
-        Some(self.stay_by(affinity, conn, desk))
-    }
-
+    /// What is known of the client.
     #[cold]
-    fn stay_by(&self, affinity: &Affinity, conn: &Conn<N>, desk: &mut Desk) -> Box<Stay> {
+    fn stay(&self, affinity: &Affinity, conn: &Conn<N>, desk: &Desk) -> Stay {
         let worker = &conn.worker;
         let (state, request) = (&self.seat.live.state, &desk.request);
         let times = (worker.now(), worker.net.since_1970());
-        let stay = affinity.of_request(state, request, self.client, times, false);
+        let shown = Some(&**conn.shown.get_or_init(Rc::default));
+        let stay = affinity.of_request(state, request, self.client, times, shown);
         if let Some(ignored) = stay.ignored {
             self.seat.ignored(worker.index, ignored);
         }
-        if let AffinityBy::Cookie(plan) = &affinity.plan.by {
-            desk.altered.leave_out_cookie(request, plan.name.as_bytes());
-        }
-        // On the heap, as all that few need.
-        Box::new(stay)
+        stay
     }
 
     /// This backend has answered: the client is kept there from now on, and told so if it has to be.
@@ -59,48 +60,69 @@ impl<N: Net> Exchange<'_, N> {
         course: &Course<'_>,
         tries: &Tries,
     ) {
-        if let (Some(stay), Some(affinity)) = (&course.stay, &self.seat.live.affinity) {
-            self.keep_by((affinity, stay), conn, desk, pick, (course, tries));
+        if desk.stay.is_some()
+            && let Some(affinity) = &self.seat.live.affinity
+        {
+            self.keep_by(affinity, conn, desk, pick, (course, tries));
         }
     }
 
     #[cold]
     fn keep_by(
         &self,
-        (affinity, stay): (&Affinity, &Stay),
+        affinity: &Affinity,
         conn: &Conn<N>,
         desk: &mut Desk,
         pick: &Pick<Held>,
         (course, tries): (&Course<'_>, &Tries),
     ) {
-        let (worker, state) = (&conn.worker, &self.seat.live.state);
-        let (now, backend) = (worker.now(), identity(pick.backend().id()));
-        let stayed = match stay.home {
-            None => Stayed::New,
-            Some(home) if home == backend => Stayed::Kept,
-            Some(home) => {
-                let ask = self.ask(conn, &tries.asked.tried, course);
-                Stayed::elsewhere(self.seat.handle.lost(home, &ask, now))
-            }
+        let Some(stay) = desk.stay else {
+            return;
         };
-        let spilled = stayed == Stayed::Spilled;
-        let answer = Some(&desk.response);
-        if !affinity.remember(state, stay, (backend, spilled), answer, now) {
+        let (worker, state) = (&conn.worker, &self.seat.live.state);
+        let times = (worker.now(), worker.net.since_1970());
+        let served = Served {
+            backend: identity(pick.backend().id()),
+            spilled: pick.is_spilled(),
+        };
+        let lost = |home| {
+            let ask = self.ask(conn, &tries.asked.tried, course);
+            self.seat.handle.lost(home, &ask, times.0)
+        };
+        let stayed = Stayed::of(stay.home, served, lost);
+        let Desk {
+            seen,
+            request,
+            response,
+            altered,
+            ..
+        } = desk;
+        let follows = affinity.follows(state, &stay, served, Some(&*response), times);
+        if follows == Follows::Nothing {
             return;
         }
-        desk.seen.stayed = Some(stayed);
-        if spilled {
-            return;
-        }
-        let https = forward::scheme(&desk.request, self.trusted, conn.scheme()) == "https";
-        let told = affinity.to_tell(stay, backend, worker.net.since_1970(), https);
-        if let Some((name, value, attributes)) = told {
-            let altered = &mut desk.altered;
-            let set = altered.set_cookie(name.as_bytes(), value.as_bytes(), attributes.as_bytes());
-            debug_assert!(set.is_ok(), "a checked plan names a cookie");
-            // What a shared cache kept would keep others where this client is.
-            let private = altered.response().add(b"cache-control", b"private");
-            debug_assert!(private.is_ok(), "it is a field that may be said");
+        seen.stayed = Some(stayed);
+        match follows {
+            Follows::Tell(attributes) => {
+                if stayed == Stayed::Spilled {
+                    // The application began anew with it.
+                    seen.stayed = Some(Stayed::New);
+                }
+                let https = forward::scheme(request, self.trusted, conn.scheme()) == "https";
+                let how = (times.1, worker.chance(), https);
+                let shown = conn.shown.get_or_init(Rc::default);
+                affinity.tell(altered, (served.backend, attributes), how, shown);
+            }
+            Follows::TakeBack(attributes) => affinity.take_back(altered, attributes),
+            Follows::Known | Follows::Nothing => {}
         }
     }
+}
+
+/// A backend has no use for cookies of ours, whichever service they are of.
+#[cold]
+fn leave_out(names: &Names, desk: &mut Desk) {
+    let request = &desk.request;
+    desk.altered
+        .leave_out_cookies(request, |name| names.has(name));
 }

@@ -7,11 +7,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use evenkeel_balance::hashing;
-use evenkeel_config::plan::{SidePlan, SplitAffinity, SplitPlan};
+use evenkeel_config::limits::AFFINITY_IPV6_PREFIX;
+use evenkeel_config::plan::{SidePlan, SplitAffinity, SplitPlan, is_secure_by_name};
 use evenkeel_wire::RequestHead;
 use evenkeel_wire::altered::Altered;
 
 use super::act::Met;
+use crate::affinity::network;
 use crate::decide::cookie;
 use crate::live::Live;
 
@@ -56,16 +58,17 @@ pub(super) fn remember(
     let Some(token) = of(rule, live, service) else {
         return;
     };
+    let secure = https || is_secure_by_name(name);
     let set = altered.set_cookie(
         name.as_bytes(),
         format!("{token:016x}").as_bytes(),
-        attributes(*ttl, https).as_bytes(),
+        attributes(*ttl, secure).as_bytes(),
     );
     debug_assert!(set.is_ok(), "a checked plan names a cookie");
 }
 
-fn attributes(ttl: Duration, https: bool) -> String {
-    let secure = if https { "; Secure" } else { "" };
+fn attributes(ttl: Duration, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
     let seconds = ttl.as_secs();
     format!("; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}")
 }
@@ -86,8 +89,9 @@ fn told(request: &RequestHead, name: &str) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()
 }
 
+/// Of an address of IPv6 the part that lasts.
 fn client(address: IpAddr) -> u64 {
-    match address {
+    match network(address, AFFINITY_IPV6_PREFIX) {
         IpAddr::V4(address) => hashing::key(&address.octets()),
         IpAddr::V6(address) => hashing::key(&address.octets()),
     }

@@ -6,6 +6,7 @@ use evenkeel_config::plan::{Action, FallbackPlan, RulePlan, SplitAffinity, Split
 use evenkeel_wire::altered::Altered;
 
 use super::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
+use crate::affinity::Stay;
 use crate::clock::since_1970;
 use crate::connection::limits_of;
 use crate::decide;
@@ -168,10 +169,12 @@ impl<'a> Explained<'a> {
         let key = service.plan.key.as_ref();
         let stay = service.affinity.as_ref().map(|affinity| {
             let times = (Instant::ZERO, since_1970());
-            affinity.of_request(&service.state, &self.head, self.client, times, true)
+            affinity.of_request(&service.state, &self.head, self.client, times, None)
         });
+        let kept = stay.as_ref().and_then(Stay::kept);
         Some(Routed {
-            home: stay.and_then(|stay| stay.home),
+            home: kept.map(|kept| kept.home),
+            client: kept.map(|kept| kept.client),
             service,
             share,
             key: key.map(|key| decide::key(key, &self.head, self.client)),

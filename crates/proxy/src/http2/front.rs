@@ -1,6 +1,6 @@
 //! Owns a client's connection of HTTP/2: its requests become exchanges, each on a task of its own, until it ends or is told to.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -16,6 +16,7 @@ use super::mux::{Ended, Mux, Reading, Terms};
 use super::room::{Read, read};
 use super::runner;
 use super::watch::{Budgets, Watch};
+use crate::affinity::Shown;
 use crate::buffers::Input;
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Door, Next, limits_of, linger};
@@ -81,6 +82,7 @@ async fn hold<N: Net>(conn: &mut Conn<N>) -> bool {
         allowance: Allowance::of(worker.allowed.clone()),
         requests: 0,
         limits,
+        shown: Rc::default(),
         state: State::New,
         wrote: None,
     };
@@ -153,6 +155,8 @@ struct Front<'a, N: Net> {
     /// Streams so far.
     requests: u64,
     limits: ListenerLimits,
+    /// What its streams were shown last of where their client is kept.
+    shown: Rc<Shown>,
     state: State,
     /// While answers wait to be taken and nothing else is under way: bytes that had been written when some were taken last.
     wrote: Option<u64>,
@@ -302,6 +306,7 @@ impl<N: Net> Front<'_, N> {
             // Whoever drops it within its exchange cuts it.
             next: Next::Cut,
             tunnel: None,
+            shown: OnceCell::from(self.shown.clone()),
             worker,
         };
         runner::serve(self.worker, conn, open);

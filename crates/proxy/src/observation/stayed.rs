@@ -4,7 +4,7 @@ use evenkeel_balance::affinity::Lost;
 use evenkeel_balance::eligibility::Bar;
 
 use super::Count;
-use crate::affinity::Ignored;
+use crate::affinity::{Ignored, Served};
 
 /// What became of a client that a service keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,16 @@ pub enum Stayed {
 }
 
 impl Stayed {
+    /// What became of one that was kept on this backend, now that one has answered; `lost` says why its own did not.
+    pub(crate) fn of(home: Option<u64>, served: Served, lost: impl FnOnce(u64) -> Lost) -> Self {
+        match home {
+            None => Self::New,
+            Some(home) if home == served.backend => Self::Kept,
+            Some(_) if served.spilled => Self::Spilled,
+            Some(home) => Self::elsewhere(lost(home)),
+        }
+    }
+
     /// That of a client which another backend than its own has answered, since its own was lost to it for this reason. One that is
     /// full is whole, and has room in a moment.
     #[must_use]

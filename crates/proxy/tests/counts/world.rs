@@ -231,7 +231,7 @@ pub(crate) fn keeping(request: &[u8], answer: &[u8]) -> (World, Vec<u8>) {
             name: "keel".into(),
             ttl: Duration::ZERO,
             attributes: "; Path=/".into(),
-            everywhere: false,
+            secure: false,
         }),
         clients: ClientsSettings::default(),
     });

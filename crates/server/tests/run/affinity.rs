@@ -7,6 +7,12 @@ use crate::process::{Evenkeel, Folder, until};
 use crate::rules_actions::echo::{Client, Echo, Gate, Message};
 use crate::upgrade::Line;
 
+/// By cookies of the application, and ours beside them.
+mod followed;
+
+/// Cookies that go no further.
+mod stripped;
+
 const LOGGED: &str = "access_log: { to: access.log }\n";
 
 struct Scene {
@@ -126,7 +132,7 @@ fn a_cookie_keeps_a_client_on_its_backend() {
         // Nobody reads from it where it leads.
         let value = pair.strip_prefix("keel=").unwrap();
         assert!(
-            value.len() == 38
+            value.len() == 44
                 && value
                     .bytes()
                     .all(|one| one.is_ascii_alphanumeric() || b"-_".contains(&one)),
@@ -171,7 +177,7 @@ fn hostile_values_are_nothing() {
         value.to_uppercase(),
         value.chars().rev().collect(),
         String::from_utf8(flipped).unwrap(),
-        "A".repeat(38),
+        format!("1{}", "A".repeat(43)),
         "A".repeat(8000),
         "../../etc/passwd".into(),
         "%00".into(),
@@ -333,58 +339,20 @@ fn the_own_key_lasts_as_long_as_it_can() {
 }
 
 #[test]
-fn a_cookie_of_the_application_is_followed() {
-    let mut scene = Scene::new("affinity-app", "{ app_cookie: JSESSIONID }");
-    scene.backends = vec![
-        Echo::setting("one", "JSESSIONID=of-one; Path=/; HttpOnly"),
-        Echo::setting("two", "JSESSIONID=of-two; Path=/; HttpOnly"),
-        Echo::setting("three", "JSESSIONID=of-three; Path=/; HttpOnly"),
-    ];
-    let mut keel = scene.run(&[]);
-    let address = keel.address;
-    let learned = || {
-        let got = Client::to(address).get("/", "");
-        let cookies = got.all("set-cookie");
-        assert_eq!(cookies.len(), 1, "{cookies:?}");
-        let cookie = cookies[0].split(';').next().unwrap().to_owned();
-        (name(&got), cookie)
-    };
-    let (backend, cookie) = learned();
-    stays(address, &cookie, &backend);
-    // It is the application's, which sees it.
-    let got = Client::to(address).get("/", &shown(&cookie));
-    assert!(
-        got.body.contains(&format!("Cookie: {cookie}")),
-        "{}",
-        got.body
-    );
-    // What nobody has set keeps nobody.
-    let all: BTreeSet<_> = (0..60)
-        .map(|_| name(&Client::to(address).get("/", "Cookie: JSESSIONID=made-up\r\n")))
-        .collect();
-    assert_eq!(all.len(), 3);
-    let mut line = Line::default();
-    line.upgrade(&mut keel, &[]);
-    stays(address, &cookie, &backend);
-    // Lost: it goes on elsewhere, under the same value.
-    post(&keel, &format!("{backend}/disable"));
-    let next = name(&Client::to(address).get("/", &shown(&cookie)));
-    assert_ne!(next, backend);
-    post(&keel, &format!("{backend}/enable"));
-    stays(address, &cookie, &next);
-}
-
-#[test]
 fn an_address_is_kept() {
     let mut scene = Scene::new("affinity-source", "{ source: { clients: 1000, ttl: 1h } }");
     scene.top = "trusted_proxies: 127.0.0.1\n";
     let mut keel = scene.run(&[]);
+    // Every other one by IPv6, whose address within its network is another one each time.
     let of = |keel: &Evenkeel, client: u8| {
         let mut asks = Client::to(keel.address);
-        let fields = format!("X-Forwarded-For: 192.0.2.{client}\r\n");
-        let first = name(&asks.get("/", &fields));
-        for _ in 0..5 {
-            let got = asks.get("/", &fields);
+        let fields = |nth: u8| match client % 2 {
+            0 => format!("X-Forwarded-For: 192.0.2.{client}\r\n"),
+            _ => format!("X-Forwarded-For: 2001:db8:0:{client:x}::{nth:x}\r\n"),
+        };
+        let first = name(&asks.get("/", &fields(0)));
+        for nth in 1..6 {
+            let got = asks.get("/", &fields(nth));
             assert_eq!((name(&got), ours(&got)), (first.clone(), None));
         }
         first
@@ -456,61 +424,158 @@ fn a_jar_of_cookies_works() {
     }
 }
 
-/// A backend that is full has another serve its client, who goes back as soon as there is room: also one that waited in the queue.
-#[test]
-fn a_client_of_a_full_backend_spills() {
-    for affinity in ["{ cookie: { name: keel } }", "{ source: true }"] {
-        let mut scene = Scene::new("affinity-full", affinity);
+/// Two backends that take one at a time, and let it go when they are told to.
+struct Narrow {
+    keel: Evenkeel,
+    gates: [Gate; 2],
+    _scene: Scene,
+}
+
+impl Narrow {
+    fn new(name: &str, affinity: &'static str) -> Self {
+        let mut scene = Scene::new(name, affinity);
         let gates = [Gate::default(), Gate::default()];
         let names = ["one", "two"].into_iter().zip(&gates);
         scene.backends = names
             .map(|(name, gate)| Echo::gated(name, gate.clone()))
             .collect();
-        let limits = "policy: round_robin\n    limits: { queue: { length: 8, timeout: 1h } }";
+        let limits = "policy: round_robin\n    limits: { queue: { length: 8, timeout: 1h } }\n    timeouts: { exchange: 2h, per_try: 1h }";
         let text = scene.text().replace("policy: random", limits);
         let text = text.replace("workers: 2", "workers: 1");
         let text = text.replace("\" }, {", "\", max_in_flight: 1 }, {");
         let text = text.replace("\" }]", "\", max_in_flight: 1 }]");
         let file = scene.folder.write("keel.yaml", &text);
-        let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
-        let ask = |cookie: &str| {
-            let (address, fields) = (keel.address, shown(cookie));
-            std::thread::spawn(move || Client::to(address).get("/", &fields))
-        };
-        let served = |gate: &Gate, asked: std::thread::JoinHandle<Message>| {
-            gate.open();
-            let got = asked.join().unwrap();
-            (name(&got), ours(&got))
-        };
-        let told = |backend: &str| (backend.to_owned(), None);
-        let [one, two] = &gates;
-        post(&keel, "two/disable");
-        let first = ask("a=1");
-        one.reached();
-        one.open();
+        Self {
+            keel: Evenkeel::run(&["-c", file.to_str().unwrap()]),
+            gates,
+            _scene: scene,
+        }
+    }
+
+    fn ask(&self, cookie: &str) -> std::thread::JoinHandle<Message> {
+        let (address, fields) = (self.keel.address, shown(cookie));
+        std::thread::spawn(move || Client::to(address).get("/", &fields))
+    }
+
+    /// Asks, and waits until it waits as one of so many.
+    fn waits(&self, cookie: &str, waiting: usize) -> std::thread::JoinHandle<Message> {
+        let asked = self.ask(cookie);
+        let row = format!("evenkeel_queue_waiting{{service=\"api\"}} {waiting}\n");
+        crate::queue::until(&self.keel, &row);
+        asked
+    }
+
+    /// The cookie of a client that this backend serves, since the other does not.
+    fn cookie_of(&self, at: usize) -> String {
+        let other = ["two", "one"][at];
+        post(&self.keel, &format!("{other}/disable"));
+        let first = self.ask("a=1");
+        self.gates[at].reached();
+        self.gates[at].open();
         let first = first.join().unwrap();
-        assert_eq!(name(&first), "one");
-        post(&keel, "two/enable");
-        let cookie = ours(&first).unwrap_or_else(|| "a=1".into());
-        let held = ask(&cookie);
+        post(&self.keel, &format!("{other}/enable"));
+        assert_eq!(name(&first), ["one", "two"][at]);
+        ours(&first).unwrap_or_else(|| "a=1".into())
+    }
+
+    /// Who answers once this backend lets it go, and what it tells.
+    fn served(
+        &self,
+        at: usize,
+        asked: std::thread::JoinHandle<Message>,
+    ) -> (String, Option<String>) {
+        self.gates[at].open();
+        let got = asked.join().unwrap();
+        (name(&got), ours(&got))
+    }
+}
+
+fn untold(backend: &str) -> (String, Option<String>) {
+    (backend.to_owned(), None)
+}
+
+/// A backend that is full has another serve its client, who goes back as soon as there is room: also one that waited in the queue.
+#[test]
+fn a_client_of_a_full_backend_spills() {
+    for affinity in ["{ cookie: { name: keel } }", "{ source: true }"] {
+        let narrow = Narrow::new("affinity-full", affinity);
+        let [one, two] = &narrow.gates;
+        let cookie = narrow.cookie_of(0);
+        let held = narrow.ask(&cookie);
         one.reached();
-        let spilled = ask(&cookie);
+        let spilled = narrow.ask(&cookie);
         two.reached();
-        // Both are full, and the other one is free first.
-        let waits = ask(&cookie);
-        crate::queue::until(&keel, "evenkeel_queue_waiting{service=\"api\"} 1\n");
-        assert_eq!(served(two, spilled), told("two"));
+        // Both are full, and the other one is free first: nobody else waits for it.
+        let waits = narrow.waits(&cookie, 1);
+        assert_eq!(narrow.served(1, spilled), untold("two"));
         two.reached();
-        assert_eq!(served(two, waits), told("two"));
-        assert_eq!(served(one, held), told("one"));
-        let back = ask(&cookie);
+        assert_eq!(narrow.served(1, waits), untold("two"));
+        assert_eq!(narrow.served(0, held), untold("one"));
+        let back = narrow.ask(&cookie);
         one.reached();
-        assert_eq!(served(one, back), told("one"));
+        assert_eq!(narrow.served(0, back), untold("one"));
         metric(
-            &keel,
+            &narrow.keel,
             "evenkeel_affinity_total{service=\"api\",client=\"spilled\"} 2",
         );
     }
+}
+
+/// Who waits while all is full goes to its own backend when that has room, before those who came earlier for another.
+#[test]
+fn who_waits_goes_home() {
+    let narrow = Narrow::new("affinity-waits", "{ cookie: { name: keel } }");
+    let [one, two] = &narrow.gates;
+    let cookies = [narrow.cookie_of(0), narrow.cookie_of(1)];
+    let held = [0, 1].map(|at| {
+        let asked = narrow.ask(&cookies[at]);
+        narrow.gates[at].reached();
+        asked
+    });
+    let (first, stranger) = (narrow.waits(&cookies[1], 1), narrow.waits("a=1", 2));
+    let second = narrow.waits(&cookies[0], 3);
+    let [of_one, of_two] = held;
+    assert_eq!(narrow.served(0, of_one), untold("one"));
+    one.reached();
+    assert_eq!(narrow.served(0, second), untold("one"));
+    // Nobody else waits for it: whoever came first is served.
+    one.reached();
+    assert_eq!(narrow.served(0, first), untold("one"));
+    one.reached();
+    let (stranger, told) = narrow.served(0, stranger);
+    assert!(stranger == "one" && told.is_some());
+    assert_eq!(narrow.served(1, of_two), untold("two"));
+    let back = narrow.ask(&cookies[1]);
+    two.reached();
+    assert_eq!(narrow.served(1, back), untold("two"));
+}
+
+/// What a client asks at once when its backend is lost goes to one place, by any worker and by every instance that has the key.
+#[test]
+fn a_client_that_asks_at_once_moves_to_one_place() {
+    let mut scene = Scene::new("affinity-at-once", "{ cookie: { name: keel } }");
+    scene.top = "affinity_keys: cookies.key\n";
+    scene
+        .folder
+        .write("cookies.key", "12345678901234567890123456789012");
+    let instances = [scene.run(&[]), scene.run(&[])];
+    let cookies: Vec<_> = std::iter::repeat_with(|| drawn(instances[0].address))
+        .filter(|(backend, _)| backend == "one")
+        .take(12)
+        .collect();
+    instances.iter().for_each(|keel| post(keel, "one/disable"));
+    let mut seen = BTreeSet::new();
+    for (_, cookie) in &cookies {
+        let asks = |keel: &Evenkeel| {
+            let (address, fields) = (keel.address, shown(cookie));
+            std::thread::spawn(move || name(&Client::to(address).get("/", &fields)))
+        };
+        let asked: Vec<_> = (0..6).map(|nth| asks(&instances[nth % 2])).collect();
+        let next: BTreeSet<_> = asked.into_iter().map(|one| one.join().unwrap()).collect();
+        assert_eq!(next.len(), 1, "{next:?}");
+        seen.extend(next);
+    }
+    assert!(!seen.contains("one"));
 }
 
 /// Each side of a split keeps its clients beside the split's own cookie.
@@ -530,6 +595,7 @@ fn a_split_and_its_services_keep_their_own() {
         let got = Client::to(keel.address).get("/", "");
         let lines = got.all("set-cookie");
         assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(got.all("cache-control"), ["private"]);
         let pairs: Vec<_> = lines
             .iter()
             .map(|line| line.split(';').next().unwrap())

@@ -43,7 +43,7 @@ impl Gate {
     }
 }
 
-/// A backend that says who it is and what it was asked.
+/// A backend that says who it is and what it was asked, and sets the cookies that `X-Set` asks it to.
 pub(crate) struct Echo {
     pub(crate) address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -92,6 +92,9 @@ impl Echo {
                             true => String::new(),
                             false => format!("Set-Cookie: {cookie}\r\n"),
                         };
+                        let wanted = asked.all("x-set").into_iter();
+                        let wanted = wanted.map(|one| format!("Set-Cookie: {one}\r\n"));
+                        let set: String = std::iter::once(set).chain(wanted).collect();
                         let answer = format!(
                             "HTTP/1.1 200 OK\r\nServer: echo\r\nX-Powered-By: echo\r\n{set}Content-Length: {length}\r\n\r\n{body}"
                         );
