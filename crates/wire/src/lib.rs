@@ -55,6 +55,9 @@ pub mod forward;
 /// What gRPC adds to HTTP: deadlines, statuses, messages, checks.
 pub mod grpc;
 
+/// What backends report of their load.
+pub mod load;
+
 /// Bytes as text.
 pub mod base64;
 

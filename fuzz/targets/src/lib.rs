@@ -53,6 +53,9 @@ pub mod cases;
 /// What gRPC adds.
 pub mod grpc;
 
+/// Reports of load.
+pub mod load;
+
 /// Distributions of latencies.
 pub mod histogram;
 
@@ -106,6 +109,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "http2",
         check: http2::check,
+    },
+    Target {
+        name: "load",
+        check: load::check,
     },
     Target {
         name: "path",
