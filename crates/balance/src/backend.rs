@@ -15,6 +15,7 @@ use crate::learn::ewma::Ewma;
 use crate::learn::histogram::Histogram;
 use crate::learn::peak::Peak;
 use crate::learn::speed::{Learned, Speed};
+use crate::load::{LoadReport, Reported};
 use crate::row::Row;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Instant;
@@ -223,8 +224,8 @@ pub struct Backend {
     pub(crate) slow: AtomicU64,
     /// When the newest success was picked, in nanoseconds; 0 for never.
     pub(crate) success_picked: AtomicU64,
-    /// When the newest attempt was picked, or check begun, that found no connection, in nanoseconds; 0 for never.
-    pub(crate) unreached: AtomicU64,
+    /// What hardly an attempt touches.
+    pub(crate) cold: Box<Cold>,
     pub(crate) trials: Trials,
     pub(crate) row: Row,
     /// Mean latency in seconds.
@@ -233,6 +234,15 @@ pub struct Backend {
     id: BackendId,
     pub(crate) facts: Arc<Facts>,
     pub(crate) histogram: Option<Histogram>,
+}
+
+/// What of a backend has a line of its own: an attempt that finds no connection writes it, and a report of load.
+#[derive(Debug, Default)]
+pub(crate) struct Cold {
+    /// When the newest attempt was picked, or check begun, that found no connection, in nanoseconds; 0 for never.
+    unreached: AtomicU64,
+    /// Kept for the `weighted_by_load` policy only.
+    pub(crate) reported: Reported,
 }
 
 // A field more, and each backend takes 256 bytes and one line more of what a pick touches. The laws of debug builds have counters of their own.
@@ -253,7 +263,7 @@ impl Backend {
             abandoned: AtomicU64::new(0),
             slow: AtomicU64::new(0),
             success_picked: AtomicU64::new(0),
-            unreached: AtomicU64::new(0),
+            cold: Box::default(),
             trials: Trials::default(),
             row: Row::default(),
             latency: Ewma::default(),
@@ -345,8 +355,20 @@ impl Backend {
 
     /// No connection came about by an attempt or a check that began then.
     pub(crate) fn unreached_at(&self, began: Instant) {
-        self.unreached
+        self.cold
+            .unreached
             .store(began.as_nanos().max(1), Ordering::Relaxed);
+    }
+
+    /// When an attempt or a check began last that found no connection; the owner's start for never.
+    pub(crate) fn last_unreached(&self) -> Instant {
+        Instant::from_nanos(self.cold.unreached.load(Ordering::Relaxed))
+    }
+
+    /// It says this of its load now, which the `weighted_by_load` policy goes by from its next tick on. Of what is said between two
+    /// ticks the last counts. Cost: three stores and a count; no lock.
+    pub fn report_load(&self, report: &LoadReport, now: Instant) {
+        self.cold.reported.report(report, now);
     }
 
     pub(crate) fn last_success_picked(&self) -> Option<Instant> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::breaker::Gate;
 use crate::health::Active;
 use crate::learn::speed::Learned;
+use crate::load::CarriedLoad;
 use crate::service::Service;
 use crate::standing::Reason;
 use crate::time::Instant;
@@ -44,6 +45,8 @@ pub struct CarriedBackend {
     pub latency: Option<f32>,
     /// What the `adaptive` policy learned.
     pub learned: Learned,
+    /// What it reports of its load came to.
+    pub load: Option<CarriedLoad>,
     /// How long ago slow start began, while it lasts.
     pub warming: Option<Duration>,
     /// Why its standing is what it is.
@@ -71,6 +74,9 @@ impl CarriedService {
             one.next = one.next.saturating_sub(passed);
             one.since = older(one.since);
             one.warming = one.warming.map(older);
+            if let Some(load) = &mut one.load {
+                (load.age, load.reporting) = (older(load.age), older(load.reporting));
+            }
             if let Some((_, Some(left))) = &mut one.hand {
                 *left = left.saturating_sub(passed);
             }

@@ -10,6 +10,7 @@ use crate::choice;
 use crate::eligibility::{self, Admission, Bar, Rung};
 use crate::facts::{Facts, Flags};
 use crate::learn::speed::Learned;
+use crate::load::LoadShare;
 use crate::pick::Refusal;
 use crate::policy::{Candidates, Turn};
 use crate::settings::QueueSettings;
@@ -53,8 +54,10 @@ pub struct Candidate {
     pub bar: Option<Bar>,
     /// What the policy holds against it, lower is better; none where it does not compare.
     pub score: Option<f64>,
-    /// Weight times ramp; 0 for those that may not be picked.
+    /// Weight times ramp, and times what the policy makes of it; 0 for those that may not be picked.
     pub share: f32,
+    /// Of that, what its reports make of it, and why; none where the policy goes by none.
+    pub load: Option<LoadShare>,
     /// Attempts under way.
     pub in_flight: u32,
     /// What traffic taught of it.
@@ -123,6 +126,7 @@ fn candidate(table: &Table, view: &Candidates<'_>, member: &Member, ask: &Ask<'_
         } else {
             0.0
         },
+        load: member.load,
         in_flight: member.backend.in_flight(),
         learned: member.backend.learned(),
     }

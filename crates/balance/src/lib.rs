@@ -110,6 +110,9 @@ mod ramp;
 /// How far a backend is trusted beside its peers.
 mod trust;
 
+/// What backends report of their load, and the weights that follow.
+pub mod load;
+
 /// May a backend be picked: the one answer.
 pub mod standing;
 

@@ -16,6 +16,7 @@ use crate::event::EventKind;
 use crate::facts::Facts;
 use crate::health::{CheckReport, CheckResult, Health};
 use crate::learn::window::{Tally, Window};
+use crate::load::{Load, Scales};
 use crate::settings::ServiceSettings;
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Weak};
@@ -31,6 +32,9 @@ mod stand;
 
 /// Turning facts into standing.
 mod tick;
+
+/// Weighing members by what they report of their load.
+mod weigh;
 
 /// Making the table that pickers read.
 mod publish;
@@ -103,6 +107,8 @@ pub(crate) struct Ledger {
     last_tick: Instant,
     /// When members are judged beside their peers.
     court: Court,
+    /// When members are weighed by what they report.
+    scales: Scales,
     /// What was usual among those that served at the last tick, for the `peak_ewma` policy.
     usual_peak: f32,
     /// Retries at the last tick, for the budget.
@@ -135,6 +141,7 @@ impl Ledger {
             events: Vec::new(),
             last_tick: now,
             court: Court::default(),
+            scales: Scales::default(),
             retried: 0,
             retries_refused: 0,
             retired: Vec::new(),
@@ -376,6 +383,7 @@ impl Ledger {
             breaker: Breaker::default(),
             window: Window::new(self.window(), now, Tally::default()),
             trust: Trust::default(),
+            load: Load::default(),
             warming: (!first).then_some(now),
             out: None,
             standing,

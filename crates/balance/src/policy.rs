@@ -48,6 +48,9 @@ pub(crate) mod health_based;
 /// Weighted, smooth rotation.
 pub(crate) mod round_robin;
 
+/// The same, by what backends report of their load.
+pub(crate) mod weighted_by_load;
+
 /// Their names, other systems' names for them, and a program's own.
 pub mod named;
 
@@ -246,6 +249,7 @@ pub(crate) enum Prepared {
     PeakEwma,
     LeastTime,
     HealthBased(health_based::HealthBased),
+    WeightedByLoad(weighted_by_load::WeightedByLoad),
     LeastConnections,
     PowerOfTwo(power_of_two::PowerOfTwo),
     Random(random::Random),
@@ -280,6 +284,9 @@ impl Prepared {
             PolicyChoice::PeakEwma => Self::PeakEwma,
             PolicyChoice::LeastTime => Self::LeastTime,
             PolicyChoice::HealthBased => Self::HealthBased(health_based::HealthBased::new(lanes)),
+            PolicyChoice::WeightedByLoad => {
+                Self::WeightedByLoad(weighted_by_load::WeightedByLoad::new(lanes))
+            }
             PolicyChoice::LeastConnections => Self::LeastConnections,
             PolicyChoice::PowerOfTwo => Self::PowerOfTwo(power_of_two::PowerOfTwo::new(lanes)),
             PolicyChoice::Random => Self::Random(random::Random::new(lanes)),
@@ -329,6 +336,7 @@ impl Prepared {
             Self::PeakEwma => peak_ewma::PeakEwma.choose(view, ask),
             Self::LeastTime => least_time::LeastTime.choose(view, ask),
             Self::HealthBased(policy) => policy.choose(view, ask),
+            Self::WeightedByLoad(policy) => policy.choose(view, ask),
             Self::LeastConnections => least_connections::LeastConnections.choose(view, ask),
             Self::PowerOfTwo(policy) => policy.choose(view, ask),
             Self::Random(policy) => policy.choose(view, ask),
@@ -352,6 +360,7 @@ impl Prepared {
             Self::PeakEwma => peak_ewma::PeakEwma.score(view, index, ask),
             Self::LeastTime => least_time::LeastTime.score(view, index, ask),
             Self::HealthBased(policy) => policy.score(view, index, ask),
+            Self::WeightedByLoad(policy) => policy.score(view, index, ask),
             Self::LeastConnections => least_connections::LeastConnections.score(view, index, ask),
             Self::PowerOfTwo(policy) => policy.score(view, index, ask),
             Self::Random(policy) => policy.score(view, index, ask),

@@ -14,6 +14,7 @@ use crate::event::{EventKind, Listener};
 use crate::explain::{self, Explanation};
 use crate::facts::{Facts, Flags};
 use crate::health::CheckReport;
+use crate::load::LoadReport;
 use crate::membership::{Ledger, MembershipError};
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
@@ -295,6 +296,19 @@ impl Service {
                 .count()
         };
         self.write(now, checked)
+    }
+
+    /// Takes in what a backend says of its load, from wherever it was heard; see [`Backend::report_load`], which spares the look-up.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`].
+    pub fn report_load(
+        &self,
+        backend: &BackendId,
+        report: &LoadReport,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.locked(|ledger| ledger.report_load(backend, report, now))
     }
 
     /// A verdict by hand: at once, held against checks and traffic until `until`, another verdict, or for ever.

@@ -24,6 +24,8 @@ pub enum PolicyChoice {
     LeastTime,
     /// Weighted random; who fails more than its peers gets less, step by step, and slowly more again.
     HealthBased,
+    /// Smooth rotation by weight times what backends can do, as they report it.
+    WeightedByLoad,
     /// Fewest attempts in flight per weight.
     LeastConnections,
     /// The better of two random ones.
@@ -39,7 +41,7 @@ pub enum PolicyChoice {
 
 impl PolicyChoice {
     /// All of the core's own.
-    pub const BUILT_IN: [Self; 14] = [
+    pub const BUILT_IN: [Self; 15] = [
         Self::Adaptive,
         Self::PeakEwma,
         Self::LeastTime,
@@ -48,6 +50,7 @@ impl PolicyChoice {
         Self::RoundRobin,
         Self::Random,
         Self::HealthBased,
+        Self::WeightedByLoad,
         Self::Hash(HashMethod::Maglev),
         Self::Hash(HashMethod::Ring),
         Self::Hash(HashMethod::Rendezvous),
@@ -64,6 +67,7 @@ impl PolicyChoice {
             Self::PeakEwma => "peak_ewma",
             Self::LeastTime => "least_time",
             Self::HealthBased => "health_based",
+            Self::WeightedByLoad => "weighted_by_load",
             Self::RoundRobin => "round_robin",
             Self::Random => "random",
             Self::LeastConnections => "least_connections",
@@ -222,6 +226,41 @@ impl Default for BreakerSettings {
     }
 }
 
+/// How the `weighted_by_load` policy goes by what backends report.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadSettings {
+    /// A backend's reports count from so long after the first: one that has just begun has little load for other reasons.
+    pub blackout: Duration,
+    /// A report counts for so long.
+    pub expiry: Duration,
+    /// A request in `n` that fails counts as so much utilization, by `n`: one that fails each looks fully used with 1.
+    pub penalty: f64,
+    /// A backend gets at most so many times its configured share, and at least such a part of it; 1 to 100. Measured against the middle
+    /// one of those that report.
+    pub bound: f32,
+}
+
+impl Default for LoadSettings {
+    /// The figures of gRFC A58, which knows no bound: ten is more than machines of one service differ by, and what a liar can take.
+    fn default() -> Self {
+        Self {
+            blackout: Duration::from_secs(10),
+            expiry: Duration::from_secs(180),
+            penalty: 1.0,
+            bound: 10.0,
+        }
+    }
+}
+
+impl LoadSettings {
+    /// The bound, in octaves.
+    pub(crate) fn octaves(&self) -> f32 {
+        let bound = self.bound.clamp(1.0, 100.0);
+        // Who sets what is no number has set nothing.
+        if bound.is_nan() { 0.0 } else { bound.log2() }
+    }
+}
+
 /// What happens when no backend is healthy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnAllDown {
@@ -276,6 +315,8 @@ pub struct ServiceSettings {
     pub health: Option<ActiveSettings>,
     /// Whether live traffic ejects; none: never.
     pub breaker: Option<BreakerSettings>,
+    /// How the `weighted_by_load` policy weighs.
+    pub load: LoadSettings,
     /// A backend that joins a serving service, or returns to it, reaches its weight over this time; zero: at once. Policies that
     /// count attempts in flight give it one at a time while all others are busy, however small its share is.
     pub slow_start: Duration,
@@ -304,6 +345,7 @@ impl Default for ServiceSettings {
             policy: PolicyChoice::Adaptive,
             health: None,
             breaker: Some(BreakerSettings::default()),
+            load: LoadSettings::default(),
             slow_start: Duration::from_secs(10),
             on_all_down: OnAllDown::FailClosed,
             max_in_flight: None,

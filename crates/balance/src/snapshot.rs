@@ -10,6 +10,7 @@ use crate::health::{Active, CheckReport};
 use crate::learn::histogram;
 use crate::learn::speed::Learned;
 use crate::learn::window::Tally;
+use crate::load::LoadShare;
 use crate::queue::QueueSnapshot;
 use crate::settings::QueueSettings;
 use crate::standing::{Reason, Standing};
@@ -108,10 +109,31 @@ pub struct BackendSnapshot {
     pub latencies: Option<histogram::Snapshot>,
     /// What the `adaptive` policy learned.
     pub learned: Learned,
+    /// What it reports of its load, and what follows; none where the policy does not go by it.
+    pub load: Option<LoadSnapshot>,
     /// Slow start: the share of its weight that it has, 0.1 to 1.
     pub ramp: f32,
     /// The share of exchanges it should get by weight and standing, 0 to 1; all sum to 1 or 0.
     pub share_wanted: f64,
     /// The share of all picks that it got since the service began, 0 to 1.
     pub share_got: f64,
+}
+
+/// What a backend reports of its load at one moment, and what follows from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadSnapshot {
+    /// The utilization that counts, of the newest report.
+    pub utilization: Option<f32>,
+    /// Requests per second, by its word.
+    pub rps: Option<f32>,
+    /// Of them, those that failed.
+    pub eps: Option<f32>,
+    /// How old the newest report is; none: there was none.
+    pub age: Option<Duration>,
+    /// Reports since it joined.
+    pub reports: u64,
+    /// How many requests a second it can answer, by its word, as weighed last.
+    pub capacity: Option<f32>,
+    /// What that makes of its configured share, and why.
+    pub share: LoadShare,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc as StdArc;
 
 use crate::backend::Backend;
 use crate::eligibility::{Admission, Footing};
+use crate::load::LoadShare;
 use crate::policy::Prepared;
 use crate::settings::QueueSettings;
 use crate::standing::Standing;
@@ -35,6 +36,8 @@ pub(crate) struct Member {
     pub(crate) tier: u16,
     /// Where in `lanes` followed by `beside`; `u32::MAX` for nowhere.
     pub(crate) lane: u32,
+    /// The part of its share that its reports give it, where the policy goes by them.
+    pub(crate) load: Option<LoadShare>,
     /// Until when those who are kept there are served, while it drains.
     pub(crate) keeps_until: Instant,
 }

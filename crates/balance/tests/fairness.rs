@@ -68,7 +68,7 @@ fn check(policy: PolicyChoice, weights: &[u32], at_once: usize, within: f64) {
 fn shares_follow_weights() {
     use PolicyChoice::{
         Adaptive, Bounded, HealthBased, LeastConnections, LeastTime, PeakEwma, PowerOfTwo, Random,
-        RoundRobin,
+        RoundRobin, WeightedByLoad,
     };
     let even: &[u32] = &[1; 20];
     let skew: &[u32] = &[5, 1, 1, 0, 3];
@@ -81,6 +81,7 @@ fn shares_follow_weights() {
         (PeakEwma, 0.05),
         (LeastTime, 0.05),
         (HealthBased, 0.05),
+        (WeightedByLoad, 0.01),
         (PolicyChoice::Hash(HashMethod::Maglev), 0.05),
         (PolicyChoice::Hash(HashMethod::Rendezvous), 0.05),
         // Four standard deviations of 160 points.

@@ -219,6 +219,12 @@ fn what_is_no_number_or_out_of_range_is_left_out() {
                 failing: poison,
             };
             one.next = Duration::MAX;
+            one.load = Some(CarriedLoad {
+                capacity: Some(poison),
+                factor: poison,
+                reporting: Duration::MAX,
+                age: Duration::ZERO,
+            });
             one.openings = u32::MAX;
             one.since = Duration::MAX;
             one.warming = Some(Duration::MAX);
@@ -234,6 +240,8 @@ fn what_is_no_number_or_out_of_range_is_left_out() {
         for one in &seen.backends {
             assert_eq!(one.latency, None, "{poison}");
             assert_eq!((one.learned.slowness, one.learned.failing), (1.0, 0.0));
+            let factor = one.load.unwrap().factor;
+            assert!((0.1..=10.001).contains(&factor), "{poison}: {factor}");
         }
         next.tick(at(4));
         assert!(next.pick(&Ask::new(1), at(4)).is_ok());

@@ -5,6 +5,7 @@ use super::{Entry, Ledger};
 use crate::backend::BackendId;
 use crate::breaker::{Breaker, Gate};
 use crate::carried::{CarriedBackend, CarriedService, LONGEST};
+use crate::load::Load;
 use crate::time::Instant;
 
 impl Ledger {
@@ -44,6 +45,9 @@ impl Ledger {
             let entry = &mut self.members[at];
             // Where the owner's time began later: at its start.
             (entry.reason, entry.since) = (one.reason, now - one.since.min(LONGEST));
+            if let Some(load) = one.load {
+                entry.load = Load::take_over(load, &self.settings.load, now);
+            }
             entry.warming = one.warming.map(|passed| now - passed.min(LONGEST));
             // Who was out elsewhere may have begun anew there: that is not known here, so slow start gives nothing back.
             entry.out = None;
@@ -68,6 +72,7 @@ impl Entry {
             consecutive: self.backend.consecutive_failures(),
             latency: self.backend.latency().map(|mean| mean.as_secs_f32()),
             learned: self.backend.learned(),
+            load: self.load.carried(now),
             warming: self.warming.map(|began| now.since(began)),
             reason: self.reason,
             since: now.since(self.since),

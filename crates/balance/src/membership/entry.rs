@@ -7,8 +7,9 @@ use crate::backend::{Backend, BackendSpec, Counts};
 use crate::breaker::{Breaker, Gate};
 use crate::health::{CheckFault, Health};
 use crate::learn::window::{Tally, Window};
+use crate::load::Load;
 use crate::standing::{Reason, Standing};
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use crate::time::Instant;
 use crate::trust::Trust;
 
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     pub(super) out: Option<Instant>,
     /// For the `health_based` policy.
     pub(super) trust: Trust,
+    /// For the `weighted_by_load` policy.
+    pub(super) load: Load,
     pub(super) standing: Standing,
     pub(super) reason: Reason,
     pub(super) since: Instant,
@@ -79,7 +82,7 @@ impl Entry {
         window: Duration,
         now: Instant,
     ) -> Instant {
-        let unreached = Instant::from_nanos(self.backend.unreached.load(Ordering::Relaxed));
+        let unreached = self.backend.last_unreached();
         match self.out {
             Some(out) if unreached == Instant::ZERO || unreached + window < out => {
                 now - slow_start.saturating_sub(now.since(out))

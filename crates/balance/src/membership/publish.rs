@@ -141,6 +141,7 @@ impl Ledger {
                 admission,
                 tier: entry.spec.tier,
                 lane,
+                load: self.weighs().then(|| entry.load.share()),
                 keeps_until: match (draining, entry.standing) {
                     (Some(draining), Standing::Draining) => entry.since + draining,
                     _ => Instant::from_nanos(u64::MAX),
@@ -150,10 +151,11 @@ impl Ledger {
         members.collect()
     }
 
-    /// The part of its share that the policy trusts it with.
+    /// The part of its share that the policy gives it.
     pub(super) fn trusted(&self, entry: &Entry) -> f32 {
         match self.settings.policy {
             PolicyChoice::HealthBased => entry.trust.part(),
+            PolicyChoice::WeightedByLoad => entry.load.share().factor,
             _ => 1.0,
         }
     }

@@ -24,6 +24,7 @@ impl Ledger {
         self.facts.refresh_classes();
         self.learn(elapsed, now);
         self.judge(now);
+        self.weigh(now);
         self.refill(elapsed);
         self.outvote(now);
         if let Some(settings) = self.settings.breaker {

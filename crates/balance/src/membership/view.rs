@@ -4,7 +4,7 @@ use super::{Entry, Ledger};
 use crate::backend::BackendSpec;
 use crate::queue::QueueSnapshot;
 use crate::ramp::ramp;
-use crate::snapshot::{BackendSnapshot, ServiceSnapshot};
+use crate::snapshot::{BackendSnapshot, LoadSnapshot, ServiceSnapshot};
 use crate::standing::Standing;
 use crate::time::Instant;
 
@@ -52,6 +52,7 @@ impl Ledger {
                     .histogram()
                     .map(crate::learn::histogram::Histogram::snapshot),
                 learned: entry.backend.learned(),
+                load: self.weighs().then(|| entry.seen_load(now)),
                 ramp: ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0),
                 share_wanted: if weights > 0.0 {
                     self.wanted(entry, now) / weights
@@ -86,6 +87,21 @@ impl Ledger {
         f64::from(entry.spec.weight.get())
             * f64::from(ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0))
             * f64::from(self.trusted(entry))
+    }
+}
+
+impl Entry {
+    fn seen_load(&self, now: Instant) -> LoadSnapshot {
+        let said = self.backend.cold.reported.read();
+        LoadSnapshot {
+            utilization: said.utilization,
+            rps: said.rps,
+            eps: said.eps,
+            age: said.at.map(|at| now.since(at)),
+            reports: said.count,
+            capacity: self.load.capacity(),
+            share: self.load.share(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::settings::{HashMethod, LoadBound, PolicyChoice};
 ///
 /// Where a system's word means something else than elsewhere, it has that system's meaning only if nobody else has it: weighted round
 /// robin rotates here, though one of them draws by weight under that name.
-static NAMES: [(PolicyChoice, &[&str]); 14] = [
+static NAMES: [(PolicyChoice, &[&str]); 15] = [
     (PolicyChoice::Adaptive, &["adaptive", "default", "auto"]),
     (PolicyChoice::PeakEwma, &["peak_ewma", "p2c_peak_ewma"]),
     (
@@ -33,6 +33,17 @@ static NAMES: [(PolicyChoice, &[&str]); 14] = [
     (
         PolicyChoice::HealthBased,
         &["health_based", "health", "anomaly_mitigation"],
+    ),
+    (
+        PolicyChoice::WeightedByLoad,
+        &[
+            "weighted_by_load",
+            "client_side_weighted_round_robin",
+            "orca",
+            "orca_wrr",
+            "orca_weighted_round_robin",
+            "backend_reported_load",
+        ],
     ),
     (
         PolicyChoice::LeastConnections,
@@ -291,6 +302,9 @@ mod tests {
         check("ewma", "least_time"); // ingress-nginx's, APISIX's and Kong's is a plain mean
         check("ketama", "ring");
         check("Least Time", "least_time");
+        // Envoy's, of which gRPC makes `weighted_round_robin`: that rotates here.
+        check("CLIENT_SIDE_WEIGHTED_ROUND_ROBIN", "weighted_by_load");
+        check("orca-wrr", "weighted_by_load");
     }
 
     #[test]

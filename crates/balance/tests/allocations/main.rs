@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
 use evenkeel_balance::backend::{BackendId, BackendSpec};
+use evenkeel_balance::load::LoadReport;
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
@@ -33,6 +34,11 @@ fn allocations(policy: PolicyChoice, backends: usize) -> usize {
     .unwrap();
     let handle = service.handle(7);
     let subset: Vec<BackendId> = members(3).into_iter().map(|spec| spec.id).collect();
+    let report = LoadReport {
+        cpu: Some(0.5),
+        rps: Some(100.0),
+        ..LoadReport::default()
+    };
     let once = |exchange: u64| {
         let now = Instant::from_nanos(exchange * 1000);
         let later = now + Duration::from_millis(1);
@@ -42,6 +48,7 @@ fn allocations(policy: PolicyChoice, backends: usize) -> usize {
             .class(ClassId(3));
         let mut pick = service.pick(&ask, now).unwrap();
         tried.insert(pick.backend());
+        pick.backend().report_load(&report, later);
         pick.answered(Verdict::Failure(Fault::Status(500)), later);
         pick.finish(Outcome::Completed, later);
         let mut again = handle.pick(&ask.tried(&tried), now).unwrap();

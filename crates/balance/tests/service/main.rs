@@ -44,6 +44,9 @@ mod retries;
 /// A share that follows health.
 mod trusting;
 
+/// A share that follows reports of load.
+mod weighing;
+
 /// Keys, and no more than a part of the load.
 mod bounded;
 

@@ -9,6 +9,7 @@ use evenkeel_balance::breaker::Gate;
 use evenkeel_balance::carried::{CarriedBackend, CarriedService};
 use evenkeel_balance::health::{Active, CheckFault};
 use evenkeel_balance::learn::speed::Learned;
+use evenkeel_balance::load::CarriedLoad;
 use evenkeel_balance::standing::Reason;
 use evenkeel_control::control::handover::{CarriedClient, CarriedState, CarriedTickets};
 use serde::{Deserialize, Serialize};
@@ -67,9 +68,41 @@ struct Backend {
     slowness: Option<f32>,
     failing: Option<f32>,
     warming_s: Option<f64>,
+    load: Option<Load>,
     reason: String,
     fault: Option<String>,
     since_s: f64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Load {
+    capacity: Option<f32>,
+    factor: f32,
+    reporting_s: f64,
+    age_s: f64,
+}
+
+impl From<CarriedLoad> for Load {
+    fn from(carried: CarriedLoad) -> Self {
+        Self {
+            capacity: carried.capacity,
+            factor: carried.factor,
+            reporting_s: carried.reporting.as_secs_f64(),
+            age_s: carried.age.as_secs_f64(),
+        }
+    }
+}
+
+impl Load {
+    fn carried(&self) -> Option<CarriedLoad> {
+        Some(CarriedLoad {
+            capacity: self.capacity,
+            factor: self.factor,
+            reporting: length(self.reporting_s)?,
+            age: length(self.age_s)?,
+        })
+    }
 }
 
 /// Writes as much as there is room for, and an end. Says how many backends and services were left out.
@@ -271,6 +304,7 @@ impl From<&CarriedBackend> for Backend {
             slowness: Some(one.learned.slowness),
             failing: Some(one.learned.failing),
             warming_s: one.warming.map(|passed| passed.as_secs_f64()),
+            load: one.load.map(Load::from),
             reason: one.reason.word().into(),
             fault,
             since_s: one.since.as_secs_f64(),
@@ -307,6 +341,7 @@ impl Backend {
                 failing: self.failing.unwrap_or(0.0),
             },
             warming: self.warming_s.and_then(length),
+            load: self.load.as_ref().and_then(Load::carried),
             reason: match reason {
                 Reason::ChecksFailed(_) => Reason::ChecksFailed(fault(self.fault.as_deref())),
                 other => other,

@@ -17,6 +17,12 @@ fn backend(reason: Reason) -> CarriedBackend {
             failing: 0.5,
         },
         warming: Some(Duration::from_secs(1)),
+        load: Some(CarriedLoad {
+            capacity: Some(250.5),
+            factor: 1.5,
+            reporting: Duration::from_secs(60),
+            age: Duration::from_millis(500),
+        }),
         reason,
         since: Duration::from_secs(600),
     }
@@ -33,6 +39,7 @@ fn good(id: usize) -> CarriedBackend {
         checked: Active::Up,
         hand: None,
         gate: Gate::Closed,
+        load: None,
         ..backend(Reason::ChecksPassed)
     }
 }
