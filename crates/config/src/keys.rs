@@ -33,6 +33,9 @@ mod queue;
 /// `retry:` of a service.
 mod retry;
 
+/// `load:` of a service.
+mod load;
+
 /// `affinity:` of a service.
 mod affinity;
 
@@ -64,6 +67,7 @@ pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use health::{BODY, GRPC_CHECK, HEALTH, HTTP_CHECK, TCP_CHECK};
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
+pub(crate) use load::{LOAD, LOAD_PAGE, LOAD_REPORT};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
 pub(crate) use queue::{QUEUE, SERVICE_LIMITS};

@@ -188,6 +188,27 @@ pub const CHECK_PATH: &str = "/";
 /// Statuses that pass a check, from and to.
 pub const CHECK_EXPECT: (u16, u16) = (200, 299);
 
+/// Where backends are asked for their load.
+pub const LOAD_PATH: &str = "/load";
+
+/// How often: as often as weights are made anew.
+pub const LOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// The least: what is asked more often is a load of its own, and changes nothing.
+pub const LOAD_EVERY_LEAST: Duration = Duration::from_millis(100);
+
+/// Until a page with a load is there.
+pub const LOAD_WITHIN: Duration = Duration::from_secs(1);
+
+/// Metrics that stand for the utilization of a service's backends: each is compared with each metric of a report.
+pub const LOAD_METRICS: usize = 16;
+
+/// Bytes of a report of load in a field.
+pub const LOAD_FIELD_BYTES: usize = 4 * 1024;
+
+/// The same of one on a page: half of what is read of it, so that what is cut short is too long.
+pub const LOAD_PAGE_BYTES: usize = 32 * 1024;
+
 /// One KiB.
 pub const KIB: u64 = 1024;
 

@@ -65,6 +65,9 @@ mod policy;
 /// `retry:`
 mod retry;
 
+/// `load:` of a service.
+mod load;
+
 /// `affinity:` of a service, and its keys.
 mod affinity;
 

@@ -28,6 +28,9 @@ mod host_map;
 /// `when:` of a rule.
 mod conditions;
 
+/// `load:` of a service.
+mod load;
+
 /// `affinity:` of a service.
 mod affinity;
 
@@ -59,6 +62,7 @@ pub use drain::DrainPlan;
 pub(crate) use flows::HelloName;
 pub use flows::{FlowPlan, HelloPlan, HelloTarget, Unknown};
 pub use host_map::HostMap;
+pub use load::{LoadPage, LoadPlan, LoadSource};
 pub use names::{NamePlan, Question, ResolverPlan};
 pub use proxy_protocol::{ProxyHeader, ProxyPeers, ProxyTlv, ProxyVersion};
 pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
@@ -244,6 +248,8 @@ pub struct ServicePlan {
     pub upstream: UpstreamPlan,
     /// How its backends are checked; none: not at all.
     pub health: Option<HealthPlan>,
+    /// Where its backends report their load; none: its policy does not go by that.
+    pub load: Option<LoadPlan>,
     /// What keeps clients on their backends; none: nothing does.
     pub affinity: Option<AffinityPlan>,
     /// Limits and deadlines.
@@ -263,6 +269,7 @@ impl ServicePlan {
             names: _,
             upstream,
             health,
+            load,
             affinity,
             limits,
         } = self;
@@ -270,6 +277,7 @@ impl ServicePlan {
             policy,
             health: active,
             breaker,
+            load: weighed,
             slow_start,
             on_all_down,
             max_in_flight,
@@ -285,11 +293,13 @@ impl ServicePlan {
             && *key == other.key
             && *upstream == other.upstream
             && *health == other.health
+            && *load == other.load
             && *affinity == other.affinity
             && *limits == other.limits
             && policy.is_same(&theirs.policy)
             && *active == theirs.health
             && *breaker == theirs.breaker
+            && *weighed == theirs.load
             && *slow_start == theirs.slow_start
             && *on_all_down == theirs.on_all_down
             && *max_in_flight == theirs.max_in_flight

@@ -257,6 +257,7 @@ fn service(
         name: SERVICES[at].into(),
         settings,
         key: None,
+        load: None,
         affinity: None,
         backends: (0..backends)
             .filter(|&number| Some(number) != gone)

@@ -3,8 +3,8 @@
 use evenkeel_balance::settings::{BreakerSettings, ServiceSettings};
 
 use super::{
-    AFFINITY, Absent, BACKEND, HEALTH, Key, Keys, RETRY, SERVICE_LIMITS, Shape, UPSTREAM_PROXY,
-    UPSTREAM_TLS, key, written,
+    AFFINITY, Absent, BACKEND, HEALTH, Key, Keys, LOAD, RETRY, SERVICE_LIMITS, Shape,
+    UPSTREAM_PROXY, UPSTREAM_TLS, key, written,
 };
 use crate::limits::ServiceLimits;
 use crate::plan::UpstreamPlan;
@@ -26,6 +26,7 @@ pub(crate) static SERVICE: Keys = Keys {
                     "round_robin",
                     "random",
                     "health_based",
+                    "weighted_by_load",
                     "hash",
                 ],
                 "hash",
@@ -63,6 +64,12 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::WordOr(&["on", "off"], "on", &RETRY),
             Absent::Defaults,
             "Which requests are tried again, how often and how fast.",
+        ),
+        key(
+            "load",
+            Shape::Map(&LOAD),
+            Absent::No("with that policy, the field, and the defaults of all its keys"),
+            "With `weighted_by_load`: where backends report their load, and what follows.",
         ),
         key(
             "timeouts",

@@ -93,18 +93,7 @@ fn period(reading: &Reading, node: &Node) -> Option<Duration> {
 
 fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
     let reading = map.reading;
-    let sound = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    let path = map.with("path", |reading, node| {
-        reading.parsed(node, "path", |text| {
-            if text.value().starts_with('/') && sound(text.value()) {
-                Ok(Arc::from(text.value()))
-            } else {
-                Err(format!(
-                    "a path begins with a slash and is visible ASCII: `{text}`"
-                ))
-            }
-        })
-    });
+    let path = map.with("path", path);
     let method = map.with("method", |reading, node| {
         reading.parsed(node, "method", |text| {
             let value = text.value();
@@ -153,8 +142,22 @@ fn http(map: Fields<'_>) -> Option<HttpCheckPlan> {
     })
 }
 
+/// A path, and perhaps a query, that is asked for.
+pub(super) fn path(reading: &Reading, node: &Node) -> Option<Arc<str>> {
+    reading.parsed(node, "path", |text| {
+        let path = text.value();
+        if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Arc::from(path))
+        } else {
+            Err(format!(
+                "a path begins with a slash and is visible ASCII: `{text}`"
+            ))
+        }
+    })
+}
+
 /// The name in `Host` or `:authority`.
-fn host(reading: &Reading, node: &Node) -> Option<Arc<str>> {
+pub(super) fn host(reading: &Reading, node: &Node) -> Option<Arc<str>> {
     reading.parsed(node, "host", |text| {
         let value = text.value();
         if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()) {

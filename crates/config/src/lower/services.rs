@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::settings::{BreakerSettings, OnAllDown, QueueSettings, ServiceSettings};
 
-use super::{Written, affinity, backends, health, policy, retry};
+use super::{Written, affinity, backends, health, load, policy, retry};
 use crate::keys::{BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
@@ -38,6 +38,7 @@ pub(super) fn read(
         settings.breaker = breaker;
     }
     taken_at_once(&fields, &mut settings);
+    let load = load::read(&fields, &mut settings);
     let health = fields.with("health", health::read);
     let (health, active) = health.unzip();
     settings.health = active;
@@ -79,6 +80,7 @@ pub(super) fn read(
         names,
         upstream,
         health,
+        load,
         affinity,
         limits,
     })

@@ -50,6 +50,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
             ..ServiceSettings::with_policy(PolicyChoice::RoundRobin)
         },
         key: None,
+        load: None,
         affinity: None,
         backends: backends
             .iter()
