@@ -33,6 +33,9 @@ mod retries;
 /// Those of affinity.
 mod affinity;
 
+/// Those of reports of load.
+mod load;
+
 /// Those of TLS.
 mod tls;
 
@@ -77,6 +80,7 @@ impl Collector for Page {
         self.latency(&mut encoder)?;
         self.retries(&mut encoder)?;
         self.affinity(&mut encoder)?;
+        self.load(&mut encoder)?;
         self.passed(&mut encoder)?;
         self.queues(&mut encoder)?;
         self.names(&mut encoder)?;

@@ -103,6 +103,20 @@ struct Member {
     picked: u64,
     failed: u64,
     latency_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<Load>,
+}
+
+/// What it reports, and what follows.
+#[derive(Serialize)]
+struct Load {
+    utilization: Option<f32>,
+    age_seconds: Option<f64>,
+    reports: u64,
+    factor: f32,
+    reason: &'static str,
+    /// The share of the service's attempts that it should get, with its weight, its standing and slow start.
+    share: f64,
 }
 
 #[derive(Serialize)]
@@ -212,5 +226,13 @@ fn member(backend: Backend) -> Member {
         picked: backend.picked,
         failed: backend.failed,
         latency_ms: backend.latency.map(|latency| latency.as_secs_f64() * 1e3),
+        load: backend.load.map(|load| Load {
+            utilization: load.utilization,
+            age_seconds: load.age.map(|age| age.as_secs_f64()),
+            reports: load.reports,
+            factor: load.factor,
+            reason: load.reason,
+            share: backend.share_wanted,
+        }),
     }
 }

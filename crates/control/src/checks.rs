@@ -37,6 +37,9 @@ mod http2;
 /// The call of gRPC's health check.
 mod grpc;
 
+/// Pages of load, which run as checks do.
+pub(crate) mod load;
+
 /// The checks of one service, and what they were begun with.
 pub(crate) struct Checker {
     state: Arc<ServiceState>,
@@ -282,9 +285,18 @@ impl Asks {
     /// What it may speak, as a handshake names it.
     const fn protocols(&self) -> &'static [&'static [u8]] {
         match self {
-            Self::Tcp(_) | Self::Http(_, Protocol::Http1) => &[HTTP1],
-            Self::Http(_, Protocol::Http2) | Self::Grpc(_) => &[HTTP2],
-            Self::Http(_, Protocol::Auto) => &[HTTP2, HTTP1],
+            Self::Tcp(_) => &[HTTP1],
+            Self::Http(_, protocol) => Self::spoken(*protocol),
+            Self::Grpc(_) => &[HTTP2],
+        }
+    }
+
+    /// The same of what traffic speaks.
+    const fn spoken(protocol: Protocol) -> &'static [&'static [u8]] {
+        match protocol {
+            Protocol::Http1 => &[HTTP1],
+            Protocol::Http2 => &[HTTP2],
+            Protocol::Auto => &[HTTP2, HTTP1],
         }
     }
 

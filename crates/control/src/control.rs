@@ -21,6 +21,7 @@ use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 use crate::access_log::{AccessLog, Opened};
 use crate::certificates;
 use crate::changes::Changes;
+use crate::checks::load::{self, Poller};
 use crate::checks::{self, Checker};
 use crate::command::{self, Line, Orders};
 use crate::drains::Drains;
@@ -55,6 +56,7 @@ pub struct Control {
     events: Arc<dyn Listener>,
     open: HashMap<Arc<str>, Open>,
     checkers: HashMap<Arc<str>, Checker>,
+    pollers: HashMap<Arc<str>, Poller>,
     names: Names,
     opened: u64,
     /// It says that it is not ready any more.
@@ -137,6 +139,7 @@ impl Control {
         let outlet = log.follow(live.plan.access_log.as_ref(), opened);
         live.outlet = outlet.map_err(StartError::Thread)?;
         let checkers = start_checks(HashMap::new(), &live, clock)?;
+        let pollers = start_polls(HashMap::new(), &live, clock)?;
         let published = Arc::new(Published::new(live));
         let workers = (0..count)
             .map(|index| spawn(index, published.clone(), clock, Arc::default()))
@@ -155,6 +158,7 @@ impl Control {
             events,
             open: HashMap::new(),
             checkers,
+            pollers,
             names,
             opened: 0,
             draining: Arc::default(),
@@ -204,6 +208,7 @@ impl Control {
         for service in &plan.services {
             // Before the join, which changes the core's services: a plan that cannot be checked changes nothing.
             checks::asks(service).map_err(|why| StartError::Check(service.name.clone(), why))?;
+            load::asked(service).map_err(|why| StartError::Check(service.name.clone(), why))?;
         }
         let outlet = self.log.follow(plan.access_log.as_ref(), opened);
         let outlet = outlet.map_err(StartError::Thread)?;
@@ -221,6 +226,8 @@ impl Control {
         live.outlet = outlet;
         let checkers = std::mem::take(&mut self.checkers);
         self.checkers = start_checks(checkers, &live, self.clock)?;
+        let pollers = std::mem::take(&mut self.pollers);
+        self.pollers = start_polls(pollers, &live, self.clock)?;
         for service in &before.services {
             if live.service(&service.plan.name).is_none() {
                 service.state.service.stop(self.clock.now());
@@ -285,6 +292,9 @@ impl Control {
                 self.bring(service);
                 if let Some(checker) = self.checkers.get(&service.plan.name) {
                     checker.look_again();
+                }
+                if let Some(poller) = self.pollers.get(&service.plan.name) {
+                    poller.look_again();
                 }
             }
         }
@@ -387,6 +397,7 @@ impl Control {
         self.announce();
         self.ending = true;
         self.checkers.clear();
+        self.pollers.clear();
         self.names.stop();
         self.open.clear();
         let patience = self.published.load().plan.drain.last_patience();
@@ -442,6 +453,28 @@ fn start_checks(
         }
     }
     Ok(checkers)
+}
+
+fn start_polls(
+    mut before: HashMap<Arc<str>, Poller>,
+    live: &Live,
+    clock: Clock,
+) -> Result<HashMap<Arc<str>, Poller>, StartError> {
+    let mut pollers = HashMap::new();
+    for service in &live.services {
+        let name = &service.plan.name;
+        let earlier = before.remove(name);
+        let poller = match earlier.and_then(|earlier| earlier.go_on(service)) {
+            None => {
+                load::start(service, clock).map_err(|why| StartError::Check(name.clone(), why))?
+            }
+            goes_on => goes_on,
+        };
+        if let Some(poller) = poller {
+            pollers.insert(name.clone(), poller);
+        }
+    }
+    Ok(pollers)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
     BUCKETS, PASSED_BUCKETS, PassedCounters, ServiceCounters, bodies_unkept, by_reason, by_status,
-    ignored, moves, refused_retries, retries, stays,
+    ignored, moves, refused_retries, reports, retries, stays,
 };
 use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::room::Room;
@@ -27,7 +27,7 @@ mod backend;
 
 pub(crate) use backend::fault_word;
 use backend::of_core;
-pub use backend::{Backend, reason};
+pub use backend::{Backend, Load, reason};
 
 /// An instance at one moment.
 #[derive(Clone, Debug)]
@@ -166,6 +166,8 @@ pub struct ServiceSnapshot {
     pub retry_bodies_unkept: u64,
     /// Retries that the budget has left.
     pub retry_budget: u64,
+    /// Reports of its backends' load by what became of them. None: its policy does not go by that.
+    pub reports: Option<Vec<(&'static str, u64)>>,
     /// Its clients that are kept. None: it keeps none.
     pub affinity: Option<AffinitySnapshot>,
     /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
@@ -387,6 +389,8 @@ impl Watch {
             retries_refused: refused_retries(rows.iter().map(|row| &row.retries)),
             retry_bodies_unkept: bodies_unkept(rows.iter().map(|row| &row.retries)),
             retry_budget: core.retry_budget,
+            reports: (live.plan.load.as_ref())
+                .map(|_| reports(rows.iter().map(|row| &row.reports), &live.state.polls)),
             affinity: live.affinity.as_ref().map(|affinity| {
                 let stays_of = || rows.iter().map(|row| &row.stays);
                 AffinitySnapshot {

@@ -100,6 +100,9 @@ mod turn;
 /// Why an answer is what it is.
 pub mod reason;
 
+/// What backends report of their load.
+pub mod load;
+
 /// What is remembered of an exchange.
 pub mod observation;
 

@@ -20,7 +20,7 @@ use crate::affinity::keys::{Own, Rings};
 use crate::affinity::{Affinity, Names};
 use crate::clock::since_1970;
 use crate::listener::addresses::Addresses;
-use crate::observation::{CheckCounters, DoorCounters, ServiceCounters};
+use crate::observation::{CheckCounters, DoorCounters, PollCounters, ServiceCounters};
 use crate::outlet::Outlet;
 use crate::proxy_protocol::Received;
 use crate::rules::Rules;
@@ -80,6 +80,8 @@ pub struct ServiceState {
     members: AtomicUsize,
     /// A row per worker.
     pub counters: Box<[ServiceCounters]>,
+    /// Pages of load that were asked for.
+    pub polls: PollCounters,
     /// Who is kept where, once somebody was to be.
     clients: OnceLock<Clients>,
 }
@@ -324,6 +326,7 @@ impl ServiceState {
             backends: Mutex::new(Arc::new(backends)),
             version: AtomicU64::new(0),
             members: AtomicUsize::new(members.len()),
+            polls: PollCounters::default(),
             counters: (0..workers).map(|_| ServiceCounters::default()).collect(),
             clients: OnceLock::new(),
         })

@@ -10,9 +10,14 @@ pub use evenkeel_wire::grpc::Status;
 use crate::reason::{REASONS, Reason};
 use crate::tls::secured::Agreed;
 
+pub use reported::{PollCounters, ReportCounters, reports};
+
 pub use retried::{RetryCounters, bodies_unkept, refused_retries, retries};
 
 pub use stayed::{StayCounters, Stayed, ignored, moves, stays};
+
+/// What became of reports of load.
+mod reported;
 
 /// What became of attempts that failed.
 mod retried;
@@ -170,6 +175,8 @@ pub struct ServiceCounters {
     pub retries: RetryCounters,
     /// Its clients that are kept.
     pub stays: StayCounters,
+    /// What its backends report of their load.
+    pub reports: ReportCounters,
 }
 
 /// One worker's counters of what one service's tunnels, or its flows, pass on as it comes.
@@ -216,6 +223,7 @@ impl Default for ServiceCounters {
             flows: PassedCounters::default(),
             retries: RetryCounters::default(),
             stays: StayCounters::default(),
+            reports: ReportCounters::default(),
         }
     }
 }

@@ -9,12 +9,16 @@ use evenkeel_wire::{Framing, Malformed};
 use crate::buffers::{Buffers, Input, Kept};
 use crate::conduits::Lent;
 use crate::sock::Sock;
+use trailers::Trailers;
 
 /// Bytes that do not come to us.
 mod passing;
 
 /// A body that may have to be sent again.
 mod replay;
+
+/// What stands behind a body.
+mod trailers;
 
 /// Both directions at once, without a protocol.
 pub(crate) mod tunnel;
@@ -80,7 +84,7 @@ pub(crate) struct Pump {
     /// What stands behind the piece.
     after: Vec<u8>,
     /// Lines for whoever takes them apart from the bytes.
-    trailers: Vec<u8>,
+    trailers: Trailers,
     /// The end is said.
     ended: bool,
     /// Of all three, what is written.
@@ -141,7 +145,7 @@ impl Pump {
             piece: 0,
             dropped: 0,
             after: Vec::new(),
-            trailers: Vec::new(),
+            trailers: Trailers::default(),
             ended: false,
             written: 0,
             source,
@@ -195,6 +199,12 @@ impl Pump {
         Self { last, ..self }
     }
 
+    /// The same, which keeps from its reader what trailers say of load, if so.
+    pub(crate) fn hiding_load(mut self, hides_load: bool) -> Self {
+        self.trailers.hides_load = hides_load;
+        self
+    }
+
     /// The same with a limit on the body.
     pub(crate) fn at_most(self, most: Option<u64>) -> Self {
         Self {
@@ -215,9 +225,9 @@ impl Pump {
         self.came
     }
 
-    /// The trailers that came behind the body, as lines, where they were taken apart from its bytes.
+    /// The trailers that came behind the body, as lines, where they were taken apart from its bytes; and those that are hidden.
     pub(crate) fn trailers(&self) -> &[u8] {
-        &self.trailers
+        self.trailers.all()
     }
 
     /// Gives the memory of a head back that was written.
@@ -357,11 +367,11 @@ impl Pump {
                 self.dropped = passed.consumed - passed.kept;
                 ended = passed.ended;
                 if passed.ended {
-                    let tail = match chunked.keeps() {
-                        Keep::Chunks => &mut self.after,
-                        Keep::Data | Keep::Apart => &mut self.trailers,
-                    };
-                    tail.extend_from_slice(chunked.tail());
+                    let tail = chunked.tail();
+                    match chunked.keeps() {
+                        Keep::Chunks => self.trailers.pass(tail, &mut self.after),
+                        Keep::Data | Keep::Apart => self.trailers.take(tail),
+                    }
                     self.source = None;
                 }
                 if passed.kept == 0 {
@@ -399,7 +409,7 @@ impl Pump {
             self.after.extend_from_slice(b"\r\n");
         }
         if ended {
-            put_last(&self.trailers, &mut self.after);
+            put_last(self.trailers.told(), &mut self.after);
         }
     }
 
@@ -408,9 +418,9 @@ impl Pump {
         match self.source.take() {
             Some(Source::UntilEnd(None | Some(0))) => {
                 // Where chunks say the end, whoever asks the sender's words for it does nothing.
-                self.trailers.extend_from_slice(trailers);
+                self.trailers.take(trailers);
                 if self.wrap {
-                    put_last(trailers, &mut self.before);
+                    put_last(self.trailers.told(), &mut self.before);
                 }
                 Ok(())
             }
@@ -423,7 +433,7 @@ impl Pump {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
-        to.end(&self.trailers).map_err(Break::Write)
+        to.end(self.trailers.told()).map_err(Break::Write)
     }
 
     fn poll_write<W: Sock>(

@@ -14,6 +14,7 @@ use evenkeel_balance::service::Handle;
 use evenkeel_balance::time::Instant;
 use evenkeel_wire::altered::Altered;
 use evenkeel_wire::forward::Forwardable;
+use evenkeel_wire::load::Unread;
 use evenkeel_wire::{RequestHead, ResponseHead};
 
 use crate::affinity::{Ignored, Stay};
@@ -445,6 +446,13 @@ impl<N: Net> Seat<N> {
     pub(crate) fn ignored(&self, worker: usize, ignored: Ignored) {
         if let Some(counters) = self.live.state.counters.get(worker) {
             counters.stays.ignored(ignored);
+        }
+    }
+
+    /// A report of load was read, or was none.
+    pub(crate) fn reported(&self, worker: usize, unread: Option<Unread>) {
+        if let Some(counters) = self.live.state.counters.get(worker) {
+            counters.reports.count(unread);
         }
     }
 

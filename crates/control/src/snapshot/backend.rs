@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_balance::health::{CheckFault, CheckResult};
-use evenkeel_balance::snapshot::BackendSnapshot;
+use evenkeel_balance::snapshot::{BackendSnapshot, LoadSnapshot};
 use evenkeel_balance::standing::{Reason, Standing};
 
 /// A backend at one moment.
@@ -47,6 +47,35 @@ pub struct Backend {
     pub ramp: f32,
     /// The share of attempts that it should get by weight and standing, 0 to 1.
     pub share_wanted: f64,
+    /// What it reports of its load. None: the policy does not go by that.
+    pub load: Option<Load>,
+}
+
+/// What a backend reports of its load, and what follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// The utilization that counts, of the newest report.
+    pub utilization: Option<f32>,
+    /// How old that is. None: there was none.
+    pub age: Option<Duration>,
+    /// Reports since it joined.
+    pub reports: u64,
+    /// Times its configured weight.
+    pub factor: f32,
+    /// Why, by word.
+    pub reason: &'static str,
+}
+
+impl From<LoadSnapshot> for Load {
+    fn from(core: LoadSnapshot) -> Self {
+        Self {
+            utilization: core.utilization,
+            age: core.age,
+            reports: core.reports,
+            factor: core.share.factor,
+            reason: core.share.reason.word(),
+        }
+    }
 }
 
 pub(super) fn of_core(backend: &BackendSnapshot) -> Backend {
@@ -81,6 +110,7 @@ pub(super) fn of_core(backend: &BackendSnapshot) -> Backend {
         tier: backend.spec.tier,
         ramp: backend.ramp,
         share_wanted: backend.share_wanted,
+        load: backend.load.map(Load::from),
     }
 }
 

@@ -43,6 +43,9 @@ mod tunnel;
 /// What a head says of its backend.
 mod verdict;
 
+/// What an answer says of its backend's load.
+mod load;
+
 /// What is said of an attempt that failed.
 mod fail;
 

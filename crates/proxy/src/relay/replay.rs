@@ -78,7 +78,7 @@ impl Pump {
             self.before.extend_from_slice(b"\r\n");
         }
         if wrap && self.source.is_none() {
-            put_last(&self.trailers, &mut self.before);
+            put_last(self.trailers.told(), &mut self.before);
         }
         self.after.clear();
         Self {

@@ -37,7 +37,11 @@ mod reloads;
 /// Exchanges that are written down.
 mod recorded;
 
+use std::sync::Arc;
+
 use counting::{allocations, bytes_kept};
+use evenkeel_balance::settings::PolicyChoice;
+use evenkeel_config::plan::{LoadPlan, LoadSource};
 use evenkeel_proxy::deadline::SWEEP_EVERY;
 use evenkeel_proxy::rules::Rules;
 use world::World;
@@ -92,6 +96,46 @@ fn an_exchange_of_a_client_that_is_kept_is_as_many_calls() {
     });
     assert_eq!(world.calls() - before, 400);
     assert_eq!(asked, 0, "allocations in 100 exchanges");
+}
+
+/// A service that goes by what its backends report of their load.
+fn weighing() -> World {
+    let mut plan = plan::plan(&[([127, 0, 0, 1], 1).into()]);
+    plan.services[0].settings.policy = PolicyChoice::WeightedByLoad;
+    plan.services[0].load = Some(LoadPlan {
+        from: LoadSource::Header,
+        keeps: false,
+        metrics: Arc::from([Arc::from("named_metrics.queue")]),
+    });
+    World::over(world::published(plan))
+}
+
+/// In each spelling, also of one that is wrong; nor is there a call more.
+#[test]
+fn an_answer_with_a_report_allocates_nothing() {
+    for report in [
+        "TEXT application_utilization=0.5,rps_fractional=120,named_metrics.queue=0.7",
+        "JSON {\"cpuUtilization\":\"0.5\",\"named_metrics\":{\"queue\":0.7}}",
+        "BIN CTMzMzMzM9M/",
+        "TEXT cpu_utilization=NaN",
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nendpoint-load-metrics: {report}\r\n");
+        let answer = [head.as_bytes(), b"Content-Length: 5\r\n\r\nhello"].concat();
+        let mut world = weighing();
+        let mut client = world.connect();
+        for _ in 0..10 {
+            world.exchange(&mut client, REQUEST, &answer);
+        }
+        let before = world.calls();
+        let asked = allocations(|| {
+            for _ in 0..100 {
+                world.exchange(&mut client, REQUEST, &answer);
+            }
+        });
+        assert_eq!((asked, world.calls() - before), (0, 400), "{report}");
+        let told = String::from_utf8_lossy(&world.room);
+        assert!(!told.contains("endpoint-load"), "{told}");
+    }
 }
 
 #[test]

@@ -10,10 +10,10 @@ use http::{HeaderMap, Request};
 use crate::world::{Backend, Client, Proxy, plan};
 
 /// How a call ended: the status of its head, that head's fields, its messages, its trailers. An error: the stream was reset.
-type Ended = Result<(u16, HeaderMap, Bytes, HeaderMap), h2::Reason>;
+pub(crate) type Ended = Result<(u16, HeaderMap, Bytes, HeaderMap), h2::Reason>;
 
 /// Makes a call with these fields beside those of every call.
-fn call(proxy: &Proxy, path: &str, fields: &[(&str, &str)]) -> Ended {
+pub(crate) fn call(proxy: &Proxy, path: &str, fields: &[(&str, &str)]) -> Ended {
     call_as(proxy, ("POST", "application/grpc+proto"), path, fields)
 }
 

@@ -22,6 +22,9 @@ mod retried;
 /// Calls of gRPC.
 mod calls;
 
+/// What answers say of their backend's load.
+mod loads;
+
 /// Unix sockets.
 mod unix;
 

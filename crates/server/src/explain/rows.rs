@@ -157,7 +157,7 @@ fn service(routed: &Routed<'_>) -> Value {
 }
 
 fn candidate(one: &Candidate) -> Value {
-    json!({
+    let mut row = json!({
         "backend": one.id.as_str(),
         "standing": one.standing.word(),
         "tier": one.tier,
@@ -165,5 +165,9 @@ fn candidate(one: &Candidate) -> Value {
         "score": one.score,
         "share": one.share,
         "in_flight": one.in_flight,
-    })
+    });
+    if let Some(load) = one.load {
+        row["load"] = json!({ "factor": load.factor, "reason": load.reason.word() });
+    }
+    row
 }

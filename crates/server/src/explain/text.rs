@@ -278,7 +278,7 @@ fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most:
             cell(one.id.as_str()),
             one.standing.word().into(),
             score,
-            one.share.to_string(),
+            share(one),
             excluded(one),
         ]);
     }
@@ -288,6 +288,14 @@ fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most:
         let _ = writeln!(out, "  and {hidden} more; --all shows them");
     }
     winner(out, routed, &explanation, follows);
+}
+
+/// Weight times ramp; where reports have a part in it, why it is so.
+fn share(one: &Candidate) -> String {
+    match one.load {
+        Some(load) => format!("{} ({})", one.share, load.reason.word()),
+        None => one.share.to_string(),
+    }
 }
 
 /// Why it may not be picked.

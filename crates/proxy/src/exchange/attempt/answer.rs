@@ -75,6 +75,7 @@ impl<N: Net> Try<'_, '_, N> {
             .download()
             .before(head)
             .ending(!keep)
+            .hiding_load(self.hides_load())
             .wrapping(came == Framing::UntilClose && framing == Framing::Chunked);
         if !apart {
             download.gather(&mut self.upstream.input, &self.conn.worker.buffers);

@@ -21,6 +21,7 @@ impl<N: Net> Try<'_, '_, N> {
         if !self.is_asked_for() {
             return self.failed(Heard::Malformed(Malformed::Status));
         }
+        self.hear_load();
         let now = self.conn.worker.now();
         self.pick.answered(Verdict::Success, now);
         let desk = &mut *self.desk;

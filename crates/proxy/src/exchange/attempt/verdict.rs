@@ -23,6 +23,7 @@ use crate::upstream::open::Unopened;
 impl<N: Net> Try<'_, '_, N> {
     /// What the head that is here says about its backend; of a call, how that ended.
     pub(super) fn verdict(&mut self) -> Verdict {
+        self.hear_load();
         let Some(call) = self.course.call else {
             return verdict_of(&self.desk.response);
         };
@@ -33,6 +34,7 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// What the end of a whole answer says, with these trailers.
     pub(super) fn ended(&mut self, trailers: &[u8]) -> Outcome {
+        self.hear_load_behind(trailers);
         match (self.course.call, self.desk.seen.grpc) {
             (Some(call), None) => {
                 let (status, outcome) = call.trailers(trailers);
