@@ -11,6 +11,7 @@
 //! | see numbers | [Read statistics](#read-statistics) |
 //! | hear what happens | [Listen](#listen) |
 //! | change things while it runs | [Change it](#change-it) |
+//! | have backends say how much they have to do | [Go by load](#go-by-load) |
 //! | put it below a stack of tower layers | [Use tower](#use-tower) |
 //! | decide otherwise than we do | [Write a policy](#write-a-policy) |
 //! | run it without tokio | [Without a runtime](#without-a-runtime) |
@@ -191,6 +192,24 @@
 //! service.update_settings(|settings| settings.policy = PolicyChoice::LeastConnections)?;
 //! service.remove_backend("b:80")?;
 //! balancer.stop(); // for good; picks in flight end in peace
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Go by load
+//! With [`PolicyChoice::WeightedByLoad`](crate::PolicyChoice) shares follow what backends say that they can do. Tell it with the
+//! answer ([`Pick::report_load`]) or whenever you hear it ([`ServiceHandle::report_load`]). A backend of your own measures itself with a
+//! [`LoadMeter`](crate::load::LoadMeter); the example `reporting` has both sides.
+//!
+//! ```
+//! use evenkeel::{LoadBalancer, LoadReport, PolicyChoice, ServiceSettings};
+//!
+//! let balancer = LoadBalancer::new();
+//! let settings = ServiceSettings::with_policy(PolicyChoice::WeightedByLoad);
+//! balancer.register("api", settings, ["10.0.0.1:80", "10.0.0.2:80"])?;
+//! let service = balancer.service("api").expect("it was registered");
+//! // Half of what it can do, at 120 requests a second: weighed from its tenth second on.
+//! let report = LoadReport { cpu: Some(0.5), rps: Some(120.0), ..LoadReport::default() };
+//! service.report_load("10.0.0.1:80", &report)?;
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 //!

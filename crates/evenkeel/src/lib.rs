@@ -45,6 +45,9 @@ pub mod exchange;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+/// What a backend measures of itself, for balancers that go by it.
+pub mod load;
+
 /// What is counted, and what each number means.
 pub mod stats;
 
@@ -79,6 +82,7 @@ pub use ask::Ask;
 pub use balance::ask::{ClassId, Tried};
 pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
 pub use balance::event::{Event, EventKind};
+pub use balance::load::LoadReport;
 pub use balance::pick::Refusal;
 pub use balance::policy::named::Policies;
 pub use balance::retry::Progress;

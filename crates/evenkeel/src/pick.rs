@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use evenkeel_balance::backend::{Backend, BackendId};
+use evenkeel_balance::load::LoadReport;
 use evenkeel_balance::pick::Pick as CorePick;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -73,6 +74,11 @@ impl Pick {
     #[inline]
     pub fn answered(&mut self, verdict: Verdict) {
         self.core.answered(verdict, self.clock.now());
+    }
+
+    /// The backend says this of its load, with its answer: for the `weighted_by_load` policy.
+    pub fn report_load(&self, report: &LoadReport) {
+        self.backend().report_load(report, self.clock.now());
     }
 
     /// The last byte, or the end before it. Without an answer before, completion counts as success and a break as

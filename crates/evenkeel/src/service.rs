@@ -11,6 +11,7 @@ use std::time::Duration;
 use evenkeel_balance::backend::{Admin, BackendId, BackendSpec, Weight};
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::health::CheckReport;
+use evenkeel_balance::load::LoadReport;
 use evenkeel_balance::queue::{Entry, Waiting};
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
@@ -397,6 +398,16 @@ impl ServiceHandle {
         let now = self.shared.clock.now();
         let until = lasts.map(|lasts| now + lasts);
         Ok(core.mark(&backend.into(), healthy, until, now)?)
+    }
+
+    /// Takes in what a backend says of its load, from wherever it was heard, for the `weighted_by_load` policy. Where the answer to a pick
+    /// says it, [`Pick::report_load`] spares the look-up.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
+    pub fn report_load(&self, backend: &str, report: &LoadReport) -> Result<(), Error> {
+        let core = self.service.living()?;
+        Ok(core.report_load(&backend.into(), report, self.shared.clock.now())?)
     }
 
     /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing.

@@ -30,8 +30,12 @@ mod sending;
 /// What a response says, and how the pick follows it.
 mod reading;
 
+/// The layer of a backend that reports its load.
+mod reporting;
+
 pub use asking::{Asking, Keyed, Unkeyed};
 pub use reading::{Http, Reading, Whole};
+pub use reporting::{Answering, Measuring, PAGE, Report, ReportLayer};
 pub use sending::Sending;
 
 use readying::{Common, Readiness};

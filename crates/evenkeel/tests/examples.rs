@@ -62,6 +62,19 @@ fn nearest_is_a_policy_of_the_programs_own() {
     );
 }
 
+/// Two thirds of five hundred, to within the rounding of what is reported.
+#[test]
+fn reporting_sends_twice_as_much_to_who_can_do_twice_as_much() {
+    let told = run("reporting");
+    let large = told
+        .split("large: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    let large: u32 = large.unwrap().parse().unwrap();
+    assert!((320..=346).contains(&large), "{told}");
+    assert!(told.ends_with("\n/load is application/json\n"), "{told}");
+}
+
 #[test]
 fn hyper_client_follows_bodies_and_leaves_the_dead_alone() {
     assert_eq!(
