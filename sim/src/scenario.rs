@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::time::Instant;
+
 /// How much work an exchange is, in seconds on a server of speed 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Demand {
@@ -49,6 +51,32 @@ pub struct Strike {
     pub fault: Fault,
 }
 
+/// What a server says of its load that is not so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Zeros.
+    Zero,
+    /// No numbers.
+    NoNumber,
+    /// Nothing any more.
+    Silent,
+    /// That it has next to nothing to do, whatever it has.
+    Idle,
+    /// That it can do no more, whatever it has.
+    Full,
+}
+
+/// Servers that lie, those behind all others, and from when on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lying {
+    /// After the start of the world.
+    pub from: Duration,
+    /// This share of all; one at least.
+    pub share: f64,
+    /// What they say.
+    pub lie: Lie,
+}
+
 /// A world to try a policy in.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -82,6 +110,10 @@ pub struct Scenario {
     pub deadline: Option<Duration>,
     /// Faults.
     pub strikes: Vec<Strike>,
+    /// Whether answers say how much of what it can do their server did in the last second, and how many it answered.
+    pub reports: bool,
+    /// Whose answers say something else.
+    pub lying: Option<Lying>,
     /// Whether failed attempts are made again, within the budget.
     pub retries: bool,
     /// Whether the breaker is on.
@@ -108,6 +140,8 @@ impl Scenario {
             exchanges: 60_000,
             deadline: Some(Duration::from_secs(5)),
             strikes: Vec::new(),
+            reports: false,
+            lying: None,
             retries: false,
             breaker: false,
         }
@@ -130,6 +164,14 @@ impl Scenario {
         self
     }
 
+    /// What this server says that is not so, if anything.
+    #[must_use]
+    pub fn lie_of(&self, server: usize, now: Instant) -> Option<Lie> {
+        let lying = self.lying?;
+        let honest = self.servers - self.servers_of(lying.share).max(1);
+        (server >= honest && now >= Instant::ZERO + lying.from).then_some(lying.lie)
+    }
+
     /// How many servers a share means.
     #[must_use]
     #[expect(
@@ -147,6 +189,7 @@ impl Scenario {
     pub fn all() -> Vec<Self> {
         Self::in_peace()
             .into_iter()
+            .chain([Self::reported()])
             .chain(Self::with_faults())
             .collect()
     }
@@ -208,6 +251,24 @@ impl Scenario {
                 )
             },
         ]
+    }
+
+    /// Half of the servers has half of the speed, and each says how much it has to do; sixteen balancers send to them, each of which sees
+    /// a sixteenth of what is in flight. Long enough for what is reported to count.
+    #[must_use]
+    pub fn reported() -> Self {
+        Self {
+            slow_share: 0.5,
+            slots: 8,
+            instances: 16,
+            reports: true,
+            exchanges: 300_000,
+            ..Self::plain(
+                "reported-70-by-16",
+                "half of the servers is slow, all report their load, load .7, sixteen independent balancers",
+                0.7,
+            )
+        }
     }
 
     fn with_faults() -> Vec<Self> {

@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::scenario::Fault;
+use evenkeel_balance::backend::Backend;
+use evenkeel_balance::load::LoadReport;
+use evenkeel_balance::time::Instant;
+
+use crate::scenario::{Fault, Lie};
 
 /// An attempt, by its place and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,8 +28,21 @@ pub struct Server {
     pub fault: Option<Fault>,
     /// Nothing moves before this.
     pub stalled_until: u64,
+    /// What it did in the second before.
+    did: Did,
+    /// Seconds of work begun, and answers, in this one.
+    doing: (f64, u32),
     working: Vec<AttemptId>,
     waiting: VecDeque<Work>,
+}
+
+/// What a server did in a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Did {
+    /// Of what it can do.
+    utilization: f64,
+    /// How many it answered.
+    answers: f64,
 }
 
 /// An attempt and the seconds of work it is; a server does it whether or not somebody still waits for the answer.
@@ -50,6 +67,11 @@ impl Server {
             crowded: false,
             fault: None,
             stalled_until: 0,
+            did: Did {
+                utilization: 0.0,
+                answers: 0.0,
+            },
+            doing: (0.0, 0),
             working: Vec::new(),
             waiting: VecDeque::new(),
         }
@@ -63,6 +85,39 @@ impl Server {
         } else {
             self.speed
         }
+    }
+
+    /// Work began that keeps a slot for so many seconds.
+    pub const fn works(&mut self, seconds: f64) {
+        self.doing.0 += seconds;
+    }
+
+    /// Says with an answer what it did, or lies.
+    pub fn reports(&self, lie: Option<Lie>, to: &Backend, now: Instant) {
+        let (utilization, rps) = match lie {
+            None => (self.did.utilization, self.did.answers),
+            Some(Lie::Zero) => (0.0, 0.0),
+            Some(Lie::NoNumber) => (f64::NAN, f64::NAN),
+            Some(Lie::Silent) => return,
+            Some(Lie::Idle) => (0.001, self.did.answers),
+            Some(Lie::Full) => (1.0, 0.001),
+        };
+        let report = LoadReport {
+            application: Some(utilization),
+            rps: Some(rps),
+            ..LoadReport::default()
+        };
+        to.report_load(&report, now);
+    }
+
+    /// A second is over.
+    #[expect(clippy::cast_precision_loss, reason = "a handful of slots")]
+    pub fn second(&mut self) {
+        let (seconds, answers) = std::mem::take(&mut self.doing);
+        self.did = Did {
+            utilization: (seconds / self.slots as f64).min(1.0),
+            answers: answers.into(),
+        };
     }
 
     /// Takes work in. True: it begins at once.
@@ -81,6 +136,7 @@ impl Server {
         let at = self.working.iter().position(|&working| working == attempt);
         if let Some(at) = at {
             self.working.swap_remove(at);
+            self.doing.1 += 1;
         }
         at.is_some()
     }

@@ -24,6 +24,7 @@ use crate::server::{AttemptId, Server, Work};
 
 /// What a failing server takes to fail, and what it says.
 const FAST: Duration = Duration::from_micros(500);
+const SECOND: u64 = 1_000_000_000;
 const ERROR: Verdict = Verdict::Failure(Failure::Status(500));
 /// One exchange, as far as its present attempt.
 #[derive(Debug)]
@@ -304,9 +305,10 @@ impl<'a> World<'a> {
     }
 
     fn begin(&mut self, server: usize, work: Work) {
-        let pace = self.servers[server].pace();
+        let seconds = work.seconds / self.servers[server].pace();
+        self.servers[server].works(seconds);
         self.after(
-            Duration::from_secs_f64(work.seconds / pace),
+            Duration::from_secs_f64(seconds),
             Happening::Done(server, work.attempt),
         );
     }
@@ -340,6 +342,11 @@ impl<'a> World<'a> {
         };
         let (instance, server) = (exchange.instance, exchange.server);
         let made = (exchange.made, exchange.excused);
+        let answered = matches!(verdict, Verdict::Success) || verdict == ERROR;
+        if answered && self.scenario.reports {
+            let lie = self.scenario.lie_of(server, now);
+            self.servers[server].reports(lie, pick.backend(), now);
+        }
         pick.answered(verdict, now);
         let backend = pick.backend().counts().in_flight;
         let failure = match verdict {
@@ -404,6 +411,9 @@ impl<'a> World<'a> {
             );
         }
         self.servers_agree();
+        if self.now.is_multiple_of(SECOND) {
+            self.servers.iter_mut().for_each(Server::second);
+        }
         assert_eq!(
             self.arrived as u64,
             self.live + self.closed,
