@@ -123,6 +123,7 @@ async fn who_goes_on() {
         plan: other.plan.clone(),
         state: first.state.clone(),
         affinity: None,
+        cookies: None,
         towards: None,
         towards_flows: None,
     };
