@@ -64,6 +64,9 @@ pub mod base64;
 /// Dates as they are written.
 pub mod date;
 
+/// How long a backend asks to be left alone.
+pub mod retry_after;
+
 pub use framing::Framing;
 pub use head::{RequestHead, ResponseHead, Version};
 pub use malformed::Malformed;

@@ -6,7 +6,7 @@ use evenkeel_wire::forward::{self, Reply};
 use evenkeel_wire::http1::response::parse;
 use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use evenkeel_wire::known::{Kind, Known};
-use evenkeel_wire::{Framing, Malformed, ResponseHead, Version, set_cookie};
+use evenkeel_wire::{Framing, Malformed, ResponseHead, Version, retry_after, set_cookie};
 
 use crate::plainly::{self, Length};
 use crate::show;
@@ -72,6 +72,7 @@ fn under(input: &[u8], limits: &HeadLimits, to_head: bool) -> Option<ResponseHea
     assert_eq!(whole(text, limits, to_head).0, read, "{}", show(input));
     assert!(length <= limits.bytes && head.fields().count() <= limits.fields);
     says_what_stands_there(&head, text, to_head);
+    rests_are_bounded(&head);
     for version in [Version::Old, Version::Current] {
         for keep in [false, true] {
             says_the_same_again(&head, version, keep, to_head);
@@ -128,6 +129,17 @@ fn says_one_cookie(line: &[u8]) {
     }
     let other = [name.trim_ascii(), b"x"].concat();
     assert_eq!(set_cookie::of(line, &other, now), None);
+}
+
+/// Any value is read as what `Retry-After` may say: nothing that was said is longer than the longest, and a date is no less than nothing.
+fn rests_are_bounded(head: &ResponseHead) {
+    for now in [0, 784_111_777, u64::MAX] {
+        let now = Duration::from_secs(now);
+        let rests = head
+            .fields()
+            .map(|field| retry_after::read(field.value, || now));
+        assert!(rests.flatten().all(|rest| rest <= retry_after::LONGEST));
+    }
 }
 
 /// Written for a client and read again, a head says the same, and is one head.

@@ -474,6 +474,10 @@ fn rests_are_kept_to() {
         after("Retry-After: 99999999999999999999999", 10),
         (false, 0)
     );
+    assert_eq!(
+        after("Retry-After: Fri, 31 Dec 9999 23:59:59 GMT", 300),
+        (false, 0)
+    );
     assert_eq!(after("Retry-After: soon", 0), (true, 0));
     // The exchange would be over before.
     assert_eq!(after("Retry-After: 61", 100), (false, 0));

@@ -8,7 +8,7 @@ use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_wire::grpc::Status;
-use evenkeel_wire::{Framing, ResponseHead, date};
+use evenkeel_wire::{Framing, ResponseHead, retry_after};
 
 use super::{Attempted, Course, Ended, Failed, Try, unsent};
 use crate::carrier::Carrier;
@@ -191,7 +191,9 @@ impl<N: Net> Try<'_, '_, N> {
         Some(Worth {
             fault,
             progress: Progress::Sent,
-            rest: retry_after(response, || self.conn.worker.net.since_1970()),
+            rest: values(response, b"retry-after")
+                .next()
+                .and_then(|said| retry_after::read(said, || self.conn.worker.net.since_1970())),
         })
     }
 }
@@ -225,16 +227,4 @@ fn verdict_of(response: &ResponseHead) -> Verdict {
         status @ 500..=599 => Verdict::Failure(Fault::Status(status)),
         _ => Verdict::Success,
     }
-}
-
-/// `Retry-After`: seconds, or a date.
-fn retry_after(response: &ResponseHead, now: impl FnOnce() -> Duration) -> Option<Duration> {
-    let said = values(response, b"retry-after").next()?;
-    if !said.is_empty() && said.iter().all(u8::is_ascii_digit) {
-        // More than fits is longer than anybody waits.
-        let seconds = std::str::from_utf8(said).ok()?.parse();
-        return Some(Duration::from_secs(seconds.unwrap_or(u64::MAX)));
-    }
-    let now = now();
-    Some(date::read(said, now)?.saturating_sub(now))
 }
