@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use crate::carried::LONGEST;
+use crate::setters::setters;
 use crate::settings::ActiveSettings;
 use crate::standing::Reason;
 use crate::time::Instant;
@@ -68,6 +69,21 @@ pub struct CheckReport {
     /// The status it saw, where it saw one.
     pub status: Option<u16>,
 }
+
+impl CheckReport {
+    /// A check that began then and ended so, at once and without a status.
+    #[must_use]
+    pub const fn new(result: CheckResult, began: Instant) -> Self {
+        Self {
+            began,
+            latency: Duration::ZERO,
+            result,
+            status: None,
+        }
+    }
+}
+
+setters!(CheckReport { latency: Duration, ; status: u16, });
 
 /// The active fact of one backend and what it is made of.
 #[derive(Clone, Debug, Default)]

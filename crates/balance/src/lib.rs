@@ -32,6 +32,9 @@ pub mod backend;
 /// The question before a pick.
 pub mod ask;
 
+/// How settings are told.
+mod setters;
+
 /// Keeping a client on its backend.
 pub mod affinity;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::ask::ClassId;
 use crate::hashing::scale;
+use crate::setters::setters;
 use crate::verdict::Fault;
 use budget::{Budget, BudgetSettings};
 
@@ -51,6 +52,43 @@ pub struct Attempt {
     /// How long the backend asked to be left alone, whatever the fault: `Retry-After`, or gRPC's pushback.
     pub rest: Option<Duration>,
 }
+
+impl Attempt {
+    /// The first attempt, which failed so: it was sent, can be made again, must not be done twice, and may go to another backend. Nothing
+    /// limits its time.
+    #[must_use]
+    pub fn new(fault: Fault) -> Self {
+        Self {
+            fault,
+            idempotent: false,
+            progress: Progress::Sent,
+            replayable: true,
+            reused: false,
+            made: 1,
+            excused: 0,
+            deadline_left: None,
+            expected: Duration::ZERO,
+            class: ClassId(0),
+            untried: true,
+            rest: None,
+        }
+    }
+}
+
+setters!(Attempt {
+    idempotent: bool,
+    progress: Progress,
+    replayable: bool,
+    reused: bool,
+    made: u32,
+    excused: u32,
+    expected: Duration,
+    class: ClassId,
+    untried: bool,
+    ;
+    deadline_left: Duration,
+    rest: Duration,
+});
 
 /// How far the exchange got when the attempt failed. Each step implies those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +136,16 @@ impl Default for RetrySettings {
         }
     }
 }
+
+setters!(RetrySettings {
+    attempts: u32,
+    on: RetryOn,
+    backoff_base: Duration,
+    backoff_max: Duration,
+    retry_after_max: Duration,
+    budget: BudgetSettings,
+    ;
+});
 
 /// The faults and statuses that are worth another attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,6 +207,17 @@ impl Default for RetryOn {
         }
     }
 }
+
+setters!(RetryOn {
+    connect: bool,
+    reset: bool,
+    timeout: bool,
+    protocol: bool,
+    overloaded: bool,
+    statuses: Vec<u16>,
+    grpc: Vec<u8>,
+    ;
+});
 
 /// May the attempt be made again.
 #[must_use]

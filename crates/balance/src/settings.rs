@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::policy::Policy;
 use crate::retry::RetrySettings;
+use crate::setters::setters;
 
 /// Which policy chooses.
 #[derive(Clone, Default)]
@@ -182,6 +183,8 @@ impl Default for ActiveSettings {
     }
 }
 
+setters!(ActiveSettings { rise: u32, fall: u32, ; });
+
 /// When live traffic ejects a backend, and how it returns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BreakerSettings {
@@ -226,6 +229,20 @@ impl Default for BreakerSettings {
     }
 }
 
+setters!(BreakerSettings {
+    consecutive: u32,
+    failure_rate: f64,
+    slow_rate: f64,
+    least: u32,
+    window: Duration,
+    open: Duration,
+    open_max: Duration,
+    trials: u16,
+    cap: f64,
+    ;
+    slow: Duration,
+});
+
 /// How the `weighted_by_load` policy goes by what backends report.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadSettings {
@@ -261,6 +278,14 @@ impl LoadSettings {
     }
 }
 
+setters!(LoadSettings {
+    blackout: Duration,
+    expiry: Duration,
+    penalty: f64,
+    bound: f32,
+    ;
+});
+
 /// What happens when no backend is healthy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnAllDown {
@@ -290,6 +315,8 @@ impl Default for QueueSettings {
     }
 }
 
+setters!(QueueSettings { length: u32, timeout: Duration, ; });
+
 /// What clients that are kept on a backend may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinitySettings {
@@ -306,7 +333,21 @@ impl Default for AffinitySettings {
     }
 }
 
+setters!(AffinitySettings { draining: Duration, ; });
+
 /// All settings of one service.
+///
+/// ```
+/// use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, QueueSettings, ServiceSettings};
+///
+/// let settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin)
+///     .health(ActiveSettings::default().fall(1))
+///     .breaker(None)
+///     .max_in_flight(100)
+///     .queue(QueueSettings::default().length(50))
+///     .on_all_down(OnAllDown::FailOpen);
+/// assert_eq!(settings.queue.map(|queue| queue.length), Some(50));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
     /// Who is chosen among the eligible.
@@ -367,5 +408,30 @@ impl ServiceSettings {
             policy,
             ..Self::default()
         }
+    }
+}
+
+setters!(ServiceSettings {
+    policy: PolicyChoice,
+    slow_start: Duration,
+    on_all_down: OnAllDown,
+    load: LoadSettings,
+    retry: RetrySettings,
+    histograms: bool,
+    classes: u16,
+    max_backends: u32,
+    ;
+    health: ActiveSettings,
+    breaker: BreakerSettings,
+    queue: QueueSettings,
+    affinity: AffinitySettings,
+});
+
+impl ServiceSettings {
+    /// The same with at most `limit` attempts in flight on all backends together; 0 is no limit.
+    #[must_use]
+    pub fn max_in_flight(mut self, limit: u32) -> Self {
+        self.max_in_flight = NonZeroU32::new(limit);
+        self
     }
 }

@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::hashing::mix;
+use crate::setters::setters;
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::Instant;
 
@@ -40,6 +41,8 @@ impl Default for ClientsSettings {
         }
     }
 }
+
+setters!(ClientsSettings { most: usize, ttl: Duration, ; });
 
 /// What became of clients, since the table was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

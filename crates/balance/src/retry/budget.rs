@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::setters::setters;
 use crate::sync::{AtomicU64, Ordering};
 
 /// One retry, in the unit of the balance.
@@ -35,6 +36,14 @@ impl Default for BudgetSettings {
         }
     }
 }
+
+setters!(BudgetSettings {
+    ratio_permille: u32,
+    floor_per_second: u32,
+    keep: Duration,
+    keep_earned: Duration,
+    ;
+});
 
 /// The retries that a service has left. Shared by all workers; refilled by its one tick.
 ///
