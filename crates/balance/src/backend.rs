@@ -3,6 +3,7 @@
 //! State outlives configuration: an update of weight or position never touches a counter. Standing is not here
 //! (see `standing`); who may be picked is not here (see `eligibility`).
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -42,6 +43,13 @@ impl From<&str> for BackendId {
 impl From<String> for BackendId {
     fn from(text: String) -> Self {
         Self(text.into())
+    }
+}
+
+/// So that maps by identity are asked by text.
+impl Borrow<str> for BackendId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

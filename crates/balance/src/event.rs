@@ -210,7 +210,8 @@ pub enum Withheld {
     MedianFails,
 }
 
-/// Who wants to know. Called outside the core's locks, on the thread where it happened; must not block.
+/// Who wants to know. Called outside the core's locks, on the thread where it happened; must not block. It may do with the service what it
+/// likes: what it changes it hears after what it is hearing.
 pub trait Listener: Send + Sync {
     /// Something happened.
     fn hear(&self, event: &Event);

@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     /// Events of changes that are still to be told, in order.
     outbox: Mutex<VecDeque<Event>>,
     telling: AtomicBool,
+    /// A policy broke, and its listener has not been told.
+    owed: AtomicBool,
     classes: Box<[Class]>,
     /// A success at or beyond this is slow; `u64::MAX` for none.
     slow_nanos: AtomicU64,
@@ -134,7 +136,8 @@ impl Facts {
             name,
             outbox: Mutex::new(VecDeque::new()),
             telling: AtomicBool::new(false),
-            exchanges: AtomicBool::new(listener.wants_exchanges()),
+            owed: AtomicBool::new(false),
+            exchanges: AtomicBool::new(wants_exchanges(&*listener)),
             listener,
             classes: (0..settings.classes.max(1))
                 .map(|_| Class::default())
@@ -284,16 +287,21 @@ impl Facts {
         }
     }
 
-    pub(crate) fn tick_came(&self) {
+    /// Whether the listener wants single attempts. Its own code: to be asked outside all locks.
+    pub(crate) fn ask_listener(&self) -> bool {
+        wants_exchanges(&*self.listener)
+    }
+
+    /// A tick, with what the listener said before it.
+    pub(crate) fn tick_came(&self, exchanges: bool) {
+        self.exchanges.store(exchanges, Ordering::Relaxed);
         self.watch();
         self.prompt.store(false, Ordering::Relaxed);
     }
 
-    /// Asks who watches single attempts, so that a pick looks at one flag.
-    pub(crate) fn watch(&self) {
-        let exchanges = self.listener.wants_exchanges();
-        self.exchanges.store(exchanges, Ordering::Relaxed);
-        let watched = exchanges || self.hooked.load(Ordering::Relaxed);
+    /// Who watches single attempts, in one flag for a pick to look at. Under the writer's lock.
+    fn watch(&self) {
+        let watched = self.wants_exchanges() || self.hooked.load(Ordering::Relaxed);
         self.flags.set(Flags::WATCHED, watched);
     }
 
@@ -320,7 +328,7 @@ impl Facts {
             self.places.0.give_back();
         }
         if self.flags.has(Flags::WAITING) {
-            self.queue.settle(Some(freed), now);
+            self.queue.settle(self, Some(freed), now);
         }
     }
 
@@ -355,7 +363,8 @@ impl Facts {
         drop(catch_unwind(heard));
     }
 
-    /// Puts the events of a change in line. Called under the writer's lock, so that the line has the order of the changes.
+    /// Puts the events of a change in line. Called under the writer's lock where they are of a change, so that the line has the order of
+    /// the changes.
     pub(crate) fn line_up(&self, at: Instant, kinds: Vec<EventKind>) {
         if kinds.is_empty() {
             return;
@@ -372,14 +381,30 @@ impl Facts {
     /// thread or from within a listener, leaves its events to that one.
     pub(crate) fn tell_line(&self) {
         while !self.outbox().is_empty() && !self.telling.swap(true, Ordering::Acquire) {
-            loop {
-                let Some(event) = self.outbox().pop_front() else {
-                    break;
-                };
-                self.hear(&event);
-            }
-            self.telling.store(false, Ordering::Release);
+            self.tell_on();
         }
+    }
+
+    /// Tells as who tells, and ceases.
+    fn tell_on(&self) {
+        loop {
+            let Some(event) = self.outbox().pop_front() else {
+                break;
+            };
+            self.hear(&event);
+        }
+        self.telling.store(false, Ordering::Release);
+    }
+
+    /// Keeps what comes in line untold until it is let go. False: somebody tells just now, and goes on.
+    pub(crate) fn hold_line(&self) -> bool {
+        !self.telling.swap(true, Ordering::Acquire)
+    }
+
+    /// Lets go of what was held, and tells it.
+    pub(crate) fn let_go(&self) {
+        self.tell_on();
+        self.tell_line();
     }
 
     fn outbox(&self) -> MutexGuard<'_, VecDeque<Event>> {
@@ -408,16 +433,32 @@ impl Facts {
         }
     }
 
-    /// The program's own policy panicked or named a backend that may not be picked: its stand-in takes over.
+    /// The program's own policy panicked or named a backend that may not be picked: its stand-in takes over. It may have been choosing
+    /// for those who wait, under the lock of their line: then who holds that tells, once it is let go.
     pub(crate) fn policy_failed(&self, policy: &str, at: Instant) {
-        if !self.flags.set(Flags::BROKE, true) {
-            self.tell(
-                at,
-                EventKind::PolicyFailed {
-                    policy: policy.into(),
-                },
-            );
+        if self.flags.set(Flags::BROKE, true) {
+            return;
+        }
+        let policy = policy.into();
+        self.line_up(at, vec![EventKind::PolicyFailed { policy }]);
+        // Sequentially consistent, as is the end of the holding: here or there, one sees the other.
+        self.owed.store(true, Ordering::SeqCst);
+        if !self.queue.is_settling() {
+            self.pay();
+        }
+    }
+
+    /// Tells that a policy broke, where that was not to be told under a lock. To be called outside all.
+    pub(crate) fn pay(&self) {
+        if self.owed.load(Ordering::SeqCst) && self.owed.swap(false, Ordering::SeqCst) {
+            self.tell_line();
             self.ask_tick();
         }
     }
+}
+
+/// A listener that panics at the question wants nothing.
+fn wants_exchanges(listener: &dyn Listener) -> bool {
+    let asked = AssertUnwindSafe(|| listener.wants_exchanges());
+    catch_unwind(asked).unwrap_or(false)
 }

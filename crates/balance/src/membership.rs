@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
-use self::entry::{Entry, Tiers};
+use self::entry::{Entry, Tiers, Totals};
 use crate::backend::{Admin, Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
 use crate::eligibility::{Footing, Rung};
@@ -47,6 +47,7 @@ mod carry;
 
 /// Why a membership cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MembershipError {
     /// Two members, or one and a new one, share an identity.
     Duplicate(BackendId),
@@ -109,6 +110,7 @@ pub(crate) struct Ledger {
     court: Court,
     /// When members are weighed by what they report.
     scales: Scales,
+    totals: Totals,
     /// What was usual among those that served at the last tick, for the `peak_ewma` policy.
     usual_peak: f32,
     /// Retries at the last tick, for the budget.
@@ -142,6 +144,7 @@ impl Ledger {
             last_tick: now,
             court: Court::default(),
             scales: Scales::default(),
+            totals: Totals::default(),
             retried: 0,
             retries_refused: 0,
             retired: Vec::new(),

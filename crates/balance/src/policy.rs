@@ -59,10 +59,12 @@ pub mod named;
 /// Implement it for a policy of the program's own. One that panics, or names a candidate that may not be picked, is
 /// replaced by round robin for its service and reported ([`EventKind::PolicyFailed`](crate::event::EventKind)).
 pub trait Policy: Send + Sync {
-    /// The word for it in logs and events.
+    /// The word for it in logs and events. Asked once for each change of settings, under the writer's lock: a text that it has.
     fn name(&self) -> &str;
 
-    /// The index of the chosen candidate; none when none may be picked. Runs at each pick: no locks, no allocation.
+    /// The index of the chosen candidate; none when none may be picked. Runs at each pick: no locks, no allocation. It may look at its
+    /// service (a snapshot, statistics), and must neither pick from it nor change it: for who waits in a queue it runs under the lock of
+    /// that, and would wait for itself.
     fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize>;
 
     /// What it holds against candidate `index` (lower is better), for explanations; none when it does not compare.
@@ -70,7 +72,7 @@ pub trait Policy: Send + Sync {
         None
     }
 
-    /// A pick was taken.
+    /// A pick was taken. The three hooks run where that happened, under no lock, and delay it.
     fn picked(&self, _backend: &Backend, _ask: &Ask<'_>) {}
 
     /// A pick was answered.

@@ -5,6 +5,9 @@
 //! that one: before the others of its class, whoever waits for the very backend that has room again (`homes`). A pick that nobody
 //! waited for comes behind those who wait.
 //!
+//! A policy of the program's own chooses while the line is held, so nothing is told then: what it breaks is told by whoever held the line,
+//! once it holds it no more, and a snapshot does not need the line.
+//!
 //! Nobody misses his turn. Who lines up raises the flag first and then looks for room; who gives back gives first and then looks at
 //! the flag. Of two such pairs, sequentially consistent, at least one sees the other's. Read next: `service`, `choice`.
 
@@ -23,12 +26,15 @@ use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
 use crate::service::{Service, told};
 use crate::settings::QueueSettings;
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::table::Table;
 use crate::time::Instant;
 
 /// The way in.
 mod entering;
+
+/// The line while it is held.
+mod holding;
 
 /// Who waits for its own backend.
 mod homes;
@@ -64,7 +70,13 @@ pub struct QueueSnapshot {
 
 /// Who waits for one service.
 #[derive(Debug, Default)]
-pub(crate) struct Queue(Mutex<Line>);
+pub(crate) struct Queue {
+    line: Mutex<Line>,
+    /// Somebody holds the line, and a policy of the program's own may run under it.
+    settling: AtomicBool,
+    /// What the line came to when it was held last. A lock of its own, under which nothing else runs: a policy may look too.
+    seen: Mutex<QueueSnapshot>,
+}
 
 #[derive(Debug, Default)]
 struct Line {
@@ -419,13 +431,19 @@ impl Ticket {
 impl Queue {
     /// To be called when there may be room, while somebody waits; `freed`: it was this backend's.
     #[cold]
-    pub(crate) fn settle(&self, freed: Option<&Backend>, now: Instant) {
-        self.settled(freed, now, || ());
+    pub(crate) fn settle(&self, facts: &Facts, freed: Option<&Backend>, now: Instant) {
+        self.settled(facts, freed, now, || ());
     }
 
     /// Gives what room there is to those who wait, and does something more before anybody else comes.
-    fn settled<R>(&self, freed: Option<&Backend>, now: Instant, more: impl FnOnce() -> R) -> R {
-        let mut line = self.line();
+    fn settled<R>(
+        &self,
+        facts: &Facts,
+        freed: Option<&Backend>,
+        now: Instant,
+        more: impl FnOnce() -> R,
+    ) -> R {
+        let mut line = self.line(facts);
         // Held beyond the lock: who is served may have been the last to hold it.
         let first = line.waiting.values().next();
         let service = first.map(|first| first.service.clone());
@@ -439,13 +457,14 @@ impl Queue {
         result
     }
 
-    /// What there is to tell.
+    /// What there is to tell. Needs no line, so that a policy that chooses for those who wait may ask.
     pub(crate) fn snapshot(&self) -> QueueSnapshot {
-        let line = self.line();
-        QueueSnapshot {
-            waiting: line.waiting.len(),
-            ..line.counts
-        }
+        *self.seen()
+    }
+
+    /// Whether somebody holds the line, and pays what is owed when he lets go.
+    pub(crate) fn is_settling(&self) -> bool {
+        self.settling.load(Ordering::SeqCst)
     }
 
     /// Out of the line, and counted so, if it is in there; else what it was called with.
@@ -463,7 +482,7 @@ impl Queue {
                 return over(&mut state).called();
             }
         }
-        let mut line = self.line();
+        let mut line = self.line(facts);
         if line.take_out(waiting.place).is_some() {
             count(&mut line.counts);
             line.ended(facts);
@@ -471,8 +490,8 @@ impl Queue {
         over(&mut waiting.ticket.state()).called()
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, QueueSnapshot> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -29,10 +29,17 @@ use crate::time::Instant;
 /// A worker's own view.
 mod handle;
 
+/// Looking at a part of it.
+mod looking;
+
 /// Changes of several things as one.
 mod together;
 
+/// Changes that are told later.
+mod untold;
+
 pub use handle::{Handle, Seat};
+pub use untold::Untold;
 
 /// How often a service wants its [`tick`](Service::tick).
 pub const TICK: Duration = Duration::from_millis(100);
@@ -72,10 +79,26 @@ impl Service {
         listener: StdArc<dyn Listener>,
         now: Instant,
     ) -> Result<Self, MembershipError> {
+        let begun = Self::new_untold(name, settings, backends, listener, now);
+        begun.map(|(service, _told_here)| service)
+    }
+
+    /// The same, its first event kept untold: for who holds a lock of its own, and may not call listeners under it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn new_untold(
+        name: impl Into<StdArc<str>>,
+        settings: ServiceSettings,
+        backends: Vec<BackendSpec>,
+        listener: StdArc<dyn Listener>,
+        now: Instant,
+    ) -> Result<(Self, Untold), MembershipError> {
         let facts = Arc::new(Facts::new(name.into(), listener, &settings));
         let mut ledger = Ledger::new(facts.clone(), settings, now);
         ledger.replace(backends, now)?;
         ledger.begun();
+        ledger.weigh(now);
         let table = Published::new(Arc::new(ledger.table(now, None)));
         ledger.take_dirty();
         let service = Self {
@@ -85,8 +108,9 @@ impl Service {
                 ledger: Mutex::new(ledger),
             }),
         };
+        let untold = service.untold();
         service.write(now, |_| ());
-        Ok(service)
+        Ok((service, untold))
     }
 
     /// Its name.
@@ -263,7 +287,8 @@ impl Service {
     /// Turns what picks recorded into standing, refreshes means, budget and ramps, and publishes what changed.
     /// To be called by one task every [`TICK`], and when [`Listener::tick_wanted`] says so. Cost: members.
     pub fn tick(&self, now: Instant) {
-        self.write(now, |ledger| ledger.tick(now));
+        let exchanges = self.shared.facts.ask_listener();
+        self.write(now, |ledger| ledger.tick(exchanges, now));
     }
 
     /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing. Picks see a change
@@ -393,10 +418,13 @@ impl Service {
 
     /// Says that the service ends. Picks in flight end in peace.
     pub fn stop(&self, now: Instant) {
-        let (members, in_flight) = self.locked(|ledger| ledger.load());
-        self.shared
-            .facts
-            .tell(now, EventKind::ServiceStopped { members, in_flight });
+        let facts = &self.shared.facts;
+        self.locked(|ledger| {
+            let (members, in_flight) = ledger.load();
+            let stopped = EventKind::ServiceStopped { members, in_flight };
+            facts.line_up(now, vec![stopped]);
+        });
+        facts.tell_line();
     }
 
     /// One change by the one writer: published, then told, outside the lock and in the order of the changes.
@@ -423,6 +451,7 @@ impl Service {
             let later = ledger.is_dirty() && !at_once(ledger);
             if !later && ledger.take_dirty() {
                 let before = self.shared.table.load();
+                ledger.weigh(now);
                 let next = ledger.table(now, Some(&before));
                 self.shared.table.store(Arc::new(next));
                 ledger.retire(before);
@@ -436,7 +465,7 @@ impl Service {
         // What was published may have room. Who lines up looks at the table behind its flag, as this at the flag behind the table.
         fence(Ordering::SeqCst);
         if facts.flags.has(Flags::WAITING) {
-            facts.queue.settle(None, now);
+            facts.queue.settle(facts, None, now);
         }
         facts.tell_line();
         result

@@ -55,17 +55,19 @@ impl ServiceSnapshot {
     /// How many may be picked without failing open.
     #[must_use]
     pub fn healthy(&self) -> usize {
-        let least = if self.rung == Rung::Unproven {
-            Standing::Unproven
-        } else {
-            Standing::Serving
-        };
-        self.backends
-            .iter()
-            .filter(|backend| backend.standing >= least)
-            .filter(|backend| self.tier.is_none_or(|tier| backend.spec.tier <= tier))
-            .count()
+        let healthy =
+            |one: &&BackendSnapshot| is_healthy(one.standing, one.spec.tier, self.rung, self.tier);
+        self.backends.iter().filter(healthy).count()
     }
+}
+
+/// Whether a member may be picked without failing open.
+pub(crate) fn is_healthy(standing: Standing, tier: u16, rung: Rung, serves: Option<u16>) -> bool {
+    let least = match rung {
+        Rung::Unproven => Standing::Unproven,
+        _ => Standing::Serving,
+    };
+    standing >= least && serves.is_none_or(|serves| tier <= serves)
 }
 
 /// A backend at one moment.
@@ -113,9 +115,11 @@ pub struct BackendSnapshot {
     pub load: Option<LoadSnapshot>,
     /// Slow start: the share of its weight that it has, 0.1 to 1.
     pub ramp: f32,
-    /// The share of exchanges it should get by weight and standing, 0 to 1; all sum to 1 or 0.
+    /// The share of exchanges it should get by weight and standing, 0 to 1; all sum to 1 or 0. Of a member that is looked at alone
+    /// ([`Service::backend`](crate::service::Service::backend)), beside what the others were given when the service changed last.
     pub share_wanted: f64,
-    /// The share of all picks that it got since the service began, 0 to 1.
+    /// The share of all picks that it got since the service began, 0 to 1. Of a member that is looked at alone, beside the picks of the
+    /// others at the last tick.
     pub share_got: f64,
 }
 

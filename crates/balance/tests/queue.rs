@@ -4,14 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{Admin, BackendId, BackendSpec};
+use evenkeel_balance::event::{Event, EventKind, Listener};
 use evenkeel_balance::pick::{Pick, Refusal};
+use evenkeel_balance::policy::{Candidates, Policy};
 use evenkeel_balance::queue::{Entry, Waiting};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{OnAllDown, PolicyChoice, QueueSettings, ServiceSettings};
@@ -403,6 +406,108 @@ fn explaining_says_that_it_would_wait() {
     assert_eq!(told.result, Err(Refusal::AllFull));
     assert_eq!(told.queue.unwrap().0, 1);
     assert_eq!(stage.service.snapshot(stage.now).places, Some((1, 1)));
+}
+
+/// A policy that looks at its service each time and breaks at its second choice, and who hears of that and does what it likes.
+#[derive(Default)]
+struct Meddles {
+    service: Mutex<Option<Service>>,
+    choices: AtomicU32,
+    heard: Mutex<Vec<String>>,
+}
+
+const THEN: Instant = Instant::from_nanos(2_000_000_000);
+
+impl Meddles {
+    fn service(&self) -> Option<Service> {
+        self.service.lock().unwrap().clone()
+    }
+
+    fn heard(&self, what: String) {
+        self.heard.lock().unwrap().push(what);
+    }
+}
+
+impl Policy for Meddles {
+    fn name(&self) -> &'static str {
+        "meddles"
+    }
+
+    fn choose(&self, view: &Candidates<'_>, _: &Ask<'_>) -> Option<usize> {
+        if let Some(service) = self.service() {
+            let waiting = service.snapshot(THEN).queue.waiting;
+            self.heard(format!("chooses, {waiting} wait"));
+        }
+        let choices = self.choices.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(choices, 1, "on purpose");
+        view.iter().next()
+    }
+}
+
+impl Listener for Meddles {
+    fn hear(&self, event: &Event) {
+        let (Some(service), EventKind::PolicyFailed { .. }) = (self.service(), &event.kind) else {
+            return;
+        };
+        let queue = service.snapshot(THEN).queue;
+        let refused = service.pick(&Ask::new(1), THEN).unwrap_err();
+        let weight = evenkeel_balance::backend::Weight::ONE;
+        service
+            .set_weight(&BackendId::from("x"), weight, THEN)
+            .unwrap();
+        let (served, waiting) = (queue.served, queue.waiting);
+        self.heard(format!(
+            "failed, {served} served, {waiting} wait, {refused:?}"
+        ));
+    }
+
+    fn tick_wanted(&self) {
+        if let Some(service) = self.service() {
+            service.tick(THEN);
+            self.heard("ticked".to_owned());
+        }
+    }
+}
+
+/// What breaks while those who wait are chosen for is told when the line is held no more: a listener may ask for it.
+#[test]
+fn a_policy_that_breaks_under_the_line_is_told_outside_it() {
+    let (done, waits) = sync_channel(1);
+    std::thread::spawn(move || {
+        let meddles = Arc::new(Meddles::default());
+        let settings = ServiceSettings {
+            policy: PolicyChoice::Custom(meddles.clone()),
+            ..settings(1, 9)
+        };
+        let backends = specs("x:0");
+        let service = Service::new("queue", settings, backends, meddles.clone(), THEN).unwrap();
+        *meddles.service.lock().unwrap() = Some(service.clone());
+        let ask = |chance| service.pick_or_wait(&Ask::new(chance), THEN + TIMEOUT, THEN);
+        let (Ok(Entry::Picked(first)), Ok(Entry::Waiting(mut second)), Ok(Entry::Waiting(third))) =
+            (ask(1), ask(2), ask(3))
+        else {
+            panic!("one place, and two wait for it");
+        };
+        first.finish(Outcome::Completed, THEN);
+        let Poll::Ready(Ok(pick)) = second.poll(Waker::noop(), THEN) else {
+            panic!("the stand-in chose for it");
+        };
+        drop((pick, third));
+        service.laws().unwrap();
+        let _ = done.send(std::mem::take(&mut *meddles.heard.lock().unwrap()));
+    });
+    // Nothing is decided by the time: it only ends a test that hangs.
+    let heard = waits.recv_timeout(Duration::from_secs(10));
+    let heard = heard.expect("a lock was asked for by who held it");
+    assert_eq!(
+        heard,
+        [
+            "chooses, 0 wait",
+            "chooses, 2 wait",
+            "failed, 1 served, 1 wait, AllFull",
+            "ticked"
+        ]
+    );
 }
 
 #[test]

@@ -103,6 +103,15 @@ impl Entry {
     }
 }
 
+/// What one member's shares are shares of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    /// Of all weights that the operator and the standings give, when it was published last.
+    pub(super) wanted: f64,
+    /// Picks of all members, at the last tick or change of membership.
+    pub(super) picked: u64,
+}
+
 /// How many members of some weight in one tier have each standing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Census([usize; 7]);

@@ -20,6 +20,7 @@ impl Ledger {
         for at in 0..self.members.len() {
             self.restand(at, Reason::Operator, now);
         }
+        self.totals.picked = self.members.iter().map(|entry| entry.picked).sum();
         self.dirty = true;
     }
 

@@ -16,11 +16,12 @@ use crate::sync::Ordering;
 use crate::time::Instant;
 
 impl Ledger {
-    pub(crate) fn tick(&mut self, now: Instant) {
+    /// `exchanges`: whether the listener wants single attempts, as it said before the lock was taken.
+    pub(crate) fn tick(&mut self, exchanges: bool, now: Instant) {
         let elapsed = now.since(self.last_tick);
         // Time that went back and comes again was counted.
         self.last_tick = self.last_tick.max(now);
-        self.facts.tick_came();
+        self.facts.tick_came(exchanges);
         self.facts.refresh_classes();
         self.learn(elapsed, now);
         self.judge(now);
@@ -103,12 +104,14 @@ impl Ledger {
 
     /// The retry budget grows with the exchanges since the last tick: picks, less those that were retries.
     fn refill(&mut self, elapsed: Duration) {
-        let mut picked = 0_u64;
+        let (mut picked, mut all) = (0_u64, 0_u64);
         for entry in &mut self.members {
             let now = entry.backend.counts().picked;
             picked = picked.saturating_add(now.saturating_sub(entry.picked));
+            all = all.saturating_add(now);
             entry.picked = now;
         }
+        self.totals.picked = all;
         let retried = self.facts.retried.load(Ordering::Relaxed);
         // Each counter against itself: who leaves takes picks of this tick along, and nothing of earlier ones.
         // A retry given back lowers its counter; in one tick or in the next, the sum is the same.

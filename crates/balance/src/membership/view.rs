@@ -1,10 +1,12 @@
 //! Owns the making of a snapshot from the writer's knowledge and the counters of the moment.
 
+use super::entry::Totals;
 use super::{Entry, Ledger};
 use crate::backend::BackendSpec;
+use crate::eligibility::Footing;
 use crate::queue::QueueSnapshot;
 use crate::ramp::ramp;
-use crate::snapshot::{BackendSnapshot, LoadSnapshot, ServiceSnapshot};
+use crate::snapshot::{BackendSnapshot, LoadSnapshot, ServiceSnapshot, is_healthy};
 use crate::standing::Standing;
 use crate::time::Instant;
 
@@ -16,52 +18,15 @@ impl Ledger {
             .collect()
     }
 
-    pub(crate) fn snapshot(&mut self, queue: QueueSnapshot, now: Instant) -> ServiceSnapshot {
-        let weights: f64 = self
-            .members
-            .iter()
-            .map(|entry| self.wanted(entry, now))
-            .sum();
-        let picked: u64 = self
-            .members
-            .iter()
-            .map(|entry| entry.backend.counts().picked)
-            .sum();
-        let backends = self.members.iter().map(|entry| {
-            let counts = entry.backend.counts();
-            BackendSnapshot {
-                id: entry.spec.id.clone(),
-                spec: entry.spec.clone(),
-                standing: entry.standing,
-                reason: entry.reason,
-                since: entry.since,
-                active: entry.health.active(),
-                checks_passed: entry.health.passes,
-                checks_failed: entry.health.failures,
-                last_check: entry.health.last,
-                gate: entry.breaker.gate(),
-                open_until: entry.breaker.until(),
-                consecutive_failures: entry.backend.consecutive_failures(),
-                counts,
-                window: entry.window.tally(),
-                window_length: entry.window.covered(),
-                per_second: entry.window.per_second(),
-                latency: entry.backend.latency(),
-                latencies: entry
-                    .backend
-                    .histogram()
-                    .map(crate::learn::histogram::Histogram::snapshot),
-                learned: entry.backend.learned(),
-                load: self.weighs().then(|| entry.seen_load(now)),
-                ramp: ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0),
-                share_wanted: if weights > 0.0 {
-                    self.wanted(entry, now) / weights
-                } else {
-                    0.0
-                },
-                share_got: share(counts.picked, picked),
-            }
-        });
+    /// All of it, its shares exact.
+    pub(crate) fn snapshot(&self, queue: QueueSnapshot, now: Instant) -> ServiceSnapshot {
+        let picks = |entry: &Entry| entry.backend.counts().picked;
+        let totals = Totals {
+            wanted: self.members.iter().map(|one| self.wanted(one, now)).sum(),
+            picked: self.members.iter().map(picks).sum(),
+        };
+        let backends = self.members.iter();
+        let backends = backends.map(|entry| self.seen(entry, totals, now));
         ServiceSnapshot {
             departed: self.departed.len(),
             name: self.facts.name.clone(),
@@ -75,6 +40,69 @@ impl Ledger {
             queue,
             queue_settings: self.settings.queue,
             backends: backends.collect(),
+        }
+    }
+
+    /// One member, without a look at the others: its shares are of what they came to at the last tick.
+    pub(crate) fn backend(&self, id: &str, now: Instant) -> Option<BackendSnapshot> {
+        let entry = &self.members[*self.index.get(id)?];
+        let own = entry.backend.counts().picked;
+        let others = self.totals.picked.saturating_sub(entry.picked);
+        let totals = Totals {
+            picked: others.saturating_add(own),
+            ..self.totals
+        };
+        Some(self.seen(entry, totals, now))
+    }
+
+    /// Members, and those of them that may be picked without failing open.
+    pub(crate) fn census(&self) -> (usize, usize) {
+        let Footing { rung, tier } = self.footing;
+        let healthy = |entry: &&Entry| is_healthy(entry.standing, entry.spec.tier, rung, tier);
+        let healthy = self.members.iter().filter(healthy).count();
+        (self.members.len(), healthy)
+    }
+
+    /// What weights come to, for the shares of members that are looked at one by one.
+    pub(crate) fn weigh(&mut self, now: Instant) {
+        let members = self.members.iter();
+        self.totals.wanted = members.map(|entry| self.wanted(entry, now)).sum();
+    }
+
+    fn seen(&self, entry: &Entry, totals: Totals, now: Instant) -> BackendSnapshot {
+        let counts = entry.backend.counts();
+        let wanted = self.wanted(entry, now);
+        BackendSnapshot {
+            id: entry.spec.id.clone(),
+            spec: entry.spec.clone(),
+            standing: entry.standing,
+            reason: entry.reason,
+            since: entry.since,
+            active: entry.health.active(),
+            checks_passed: entry.health.passes,
+            checks_failed: entry.health.failures,
+            last_check: entry.health.last,
+            gate: entry.breaker.gate(),
+            open_until: entry.breaker.until(),
+            consecutive_failures: entry.backend.consecutive_failures(),
+            counts,
+            window: entry.window.tally(),
+            window_length: entry.window.covered(),
+            per_second: entry.window.per_second(),
+            latency: entry.backend.latency(),
+            latencies: entry
+                .backend
+                .histogram()
+                .map(crate::learn::histogram::Histogram::snapshot),
+            learned: entry.backend.learned(),
+            load: self.weighs().then(|| entry.seen_load(now)),
+            ramp: ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0),
+            // A ramp may have moved since the others were weighed.
+            share_wanted: match totals.wanted > 0.0 {
+                true => (wanted / totals.wanted).min(1.0),
+                false => 0.0,
+            },
+            share_got: share(counts.picked, totals.picked),
         }
     }
 

@@ -28,11 +28,11 @@ pub(crate) fn take(
         let taken = choice::take_place(table, facts, ask, turn, now);
         // Its place was taken for a moment, in which somebody may have lined up for it.
         if taken.is_err() && facts.flags.has(Flags::WAITING) {
-            facts.queue.settle(None, now);
+            facts.queue.settle(facts, None, now);
         }
         return taken;
     }
-    facts.queue.settled(None, now, || {
+    facts.queue.settled(facts, None, now, || {
         // Those who wait still have no use for what is left.
         choice::take_place(table, facts, ask, turn, now)
     })
@@ -57,7 +57,7 @@ pub(crate) fn enter(
         state: Mutex::new(State::Waiting(None)),
     });
     ticket.wait_by(settings);
-    let mut line = facts.queue.line();
+    let mut line = facts.queue.line(facts);
     // Others may be in force by now, and are then followed.
     line.settings = Some(settings);
     facts.flags.set(Flags::WAITING, true);

@@ -118,6 +118,27 @@ fn a_hundred_thousand_members_cost_less_than_2_kib_each() {
     pick.finish(Outcome::Completed, Instant::ZERO);
 }
 
+#[test]
+fn looking_at_one_member_costs_alike_among_ten_and_ten_thousand() {
+    for count in [10, 10_000] {
+        let settings = ServiceSettings::default();
+        let service = Service::new(
+            "look",
+            settings,
+            members(count),
+            Arc::new(()),
+            Instant::ZERO,
+        );
+        let service = service.unwrap();
+        let look = || service.backend("10.0.0.7:8080", Instant::ZERO).is_some();
+        assert!(look());
+        let looks = counting::allocations(|| {
+            std::hint::black_box((look(), service.census()));
+        });
+        assert_eq!(looks, 0, "of {count}");
+    }
+}
+
 /// What a change of many members leaves behind is freed by who made it: a worker that did would hold up its other exchanges.
 #[test]
 fn a_worker_frees_nothing_of_a_table_that_was_replaced() {

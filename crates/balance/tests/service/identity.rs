@@ -252,6 +252,41 @@ fn a_handle_sees_a_change_at_its_next_pick_and_its_old_picks_stay_whole() {
     stage.service.laws().unwrap();
 }
 
+/// Looked at alone, a member is told as among all; but its shares are beside what the others had at the last tick.
+#[test]
+fn one_member_alone_is_told_as_among_all() {
+    let mut stage = Stage::new(plain(), &["a", "b", "c"]);
+    let weight = Weight::new(3).unwrap();
+    let set = stage.service.set_weight(&id("a"), weight, stage.now);
+    set.unwrap();
+    stage.serve(40, &["b"], &[]);
+    let _held = stage.pick_of("c");
+    stage.mark("b", false);
+    stage.pass(0.1);
+    let both = |stage: &Stage, name: &str| {
+        let alone = stage.service.backend(name, stage.now).unwrap();
+        [alone, stage.backend(name)].map(|one| format!("{one:?}"))
+    };
+    for name in ["a", "b", "c"] {
+        let [alone, among] = both(&stage, name);
+        assert_eq!(alone, among);
+    }
+    assert!(stage.service.backend("x", stage.now).is_none());
+    assert_eq!(stage.service.census(), (3, 2));
+    // What the others got since the tick is not looked at.
+    let before = stage.service.backend("c", stage.now).unwrap();
+    stage.serve(9, &[], &[]);
+    let alone = stage.service.backend("c", stage.now).unwrap();
+    let (picked, was) = (alone.counts.picked as f64, before.counts.picked as f64);
+    let others = was / before.share_got - was;
+    assert!(picked > was, "{picked}");
+    assert!((alone.share_got - picked / (picked + others)).abs() < 1e-9);
+    stage.service.remove(&id("b"), stage.now).unwrap();
+    assert!(stage.service.backend("b", stage.now).is_none());
+    let wanted = |name: &str| stage.service.backend(name, stage.now).unwrap().share_wanted;
+    assert_eq!((wanted("a"), wanted("c")), (0.75, 0.25));
+}
+
 #[test]
 fn the_shares_wanted_sum_to_one() {
     let mut stage = Stage::new(plain(), &["a", "b", "c"]);
