@@ -1,9 +1,10 @@
-//! Owns the two questions to the operating system: what time is it, and a random word.
+//! Owns the questions to the operating system: what time is it, what date, and a random word.
 //!
-//! Everything else of the crate is told. Time is tokio's, so a paused clock pauses the balancer too.
+//! Everything else of the crate is told. Time is tokio's, so a paused clock pauses the balancer too; the date is not.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use evenkeel_balance::hashing;
 use evenkeel_balance::time::Instant;
@@ -35,6 +36,16 @@ impl Clock {
         let elapsed = tokio::time::Instant::now().saturating_duration_since(self.start);
         Instant::ZERO + elapsed
     }
+}
+
+/// Time since the begin of 1970, for dates that a backend names.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that asks for the date"
+)]
+pub(crate) fn since_1970() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// Where random words come from.

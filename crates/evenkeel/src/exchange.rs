@@ -3,13 +3,12 @@
 //! Sends nothing itself: what an attempt does is the caller's. Whether there is another attempt, and after which wait, is
 //! the core's [`retry`](evenkeel_balance::retry). Read next: `exchange/failure.rs`, what an error says.
 
-use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use evenkeel_balance::ask::Tried;
 use evenkeel_balance::backend::BackendId;
-use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason, UNREACHED_WITHIN};
+use evenkeel_balance::retry::{Attempt, Decision, Progress, UNREACHED_WITHIN};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -20,10 +19,20 @@ use crate::follow::Followed;
 use crate::pick::Pick;
 use crate::service::ServiceHandle;
 
+/// Why an exchange brought nothing.
+mod error;
+
 /// What an error says.
 mod failure;
 
-pub use failure::{Failed, Failure};
+/// A retry on its way.
+mod granted;
+
+pub use error::{Cause, ExchangeError, Stopped};
+pub use failure::{Failed, Failure, retry_after};
+
+use error::no_pick;
+use granted::Granted;
 
 /// What one exchange asks for, over all its attempts. The default: any backend, not idempotent, no limit of time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +113,8 @@ struct Made {
     attempts: u32,
     /// Those of them that reached nobody, and do not count.
     excused: u32,
+    /// All backends were tried, and a new round has begun.
+    again: bool,
 }
 
 impl Exchange<'_> {
@@ -126,7 +137,7 @@ impl Exchange<'_> {
             deadline_left: None,
             expected: Duration::ZERO,
             class: self.ask.class_id(),
-            untried: true,
+            untried: !made.again,
             rest,
         }
     }
@@ -141,81 +152,6 @@ pub struct Target {
     pub id: BackendId,
     /// Which attempt of the exchange it is: 1 is the first.
     pub attempt: u32,
-}
-
-/// Why an exchange brought nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ExchangeError<E> {
-    /// What ended it.
-    pub cause: Cause<E>,
-    /// Attempts made; 0 when nobody could be picked.
-    pub attempts: u32,
-    /// Where the last attempt went.
-    pub backend: Option<BackendId>,
-    /// Why there was no further attempt; none when none was made, or its error said nothing against the backend.
-    pub stopped: Option<Stopped>,
-}
-
-/// What ended an exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cause<E> {
-    /// There was nobody to send it to.
-    NoPick(Error),
-    /// The error of the last attempt.
-    Failed(E),
-    /// The last attempt had no result in its time, or in that of the exchange.
-    TimedOut,
-}
-
-/// Why there was no further attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stopped {
-    /// It was not to be made.
-    Not(Reason),
-    /// It might have been made, by nobody.
-    NoPick(Error),
-}
-
-impl<E> ExchangeError<E> {
-    /// The error of the last attempt, if that is what ended it.
-    pub fn into_failed(self) -> Option<E> {
-        match self.cause {
-            Cause::Failed(error) => Some(error),
-            Cause::NoPick(_) | Cause::TimedOut => None,
-        }
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for ExchangeError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::NoPick(error) => return error.fmt(f),
-            Cause::Failed(error) => error.fmt(f)?,
-            Cause::TimedOut => f.write_str("no result in time")?,
-        }
-        write!(f, " (attempts: {}", self.attempts)?;
-        if let Some(backend) = &self.backend {
-            write!(f, ", the last by {backend}")?;
-        }
-        match &self.stopped {
-            Some(Stopped::Not(reason)) => write!(f, "; no other: {})", reason.word()),
-            Some(Stopped::NoPick(error)) => write!(f, "; no other: {error})"),
-            None => f.write_str(")"),
-        }
-    }
-}
-
-impl<E: std::error::Error + 'static> std::error::Error for ExchangeError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.cause {
-            Cause::NoPick(error) => Some(error),
-            Cause::Failed(error) => Some(error),
-            Cause::TimedOut => None,
-        }
-    }
 }
 
 impl ServiceHandle {
@@ -266,6 +202,23 @@ impl ServiceHandle {
 
     /// The same for results that go on: `Ok` is the response head, and the charge is held until the [`Followed`] is read
     /// to its end, finished or dropped. A body that breaks counts against its backend; the exchange has succeeded.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use evenkeel::{Exchange, Fault, LoadBalancer, ServiceSettings};
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// balancer.register("api", ServiceSettings::default(), ["a:80"])?;
+    /// let api = balancer.service("api").expect("it was registered");
+    /// let head = async |_| Ok::<_, Fault>(&b"what follows the head"[..]);
+    /// let mut body = api.exchange_followed(&Exchange::new(), head).await?;
+    /// let mut text = String::new();
+    /// body.read_to_string(&mut text).await?;
+    /// assert_eq!(api.stats().attempts.succeeded, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`exchange`](Self::exchange).
@@ -337,9 +290,9 @@ impl ServiceHandle {
                 Verdict::Failure(fault) => {
                     pick.failed(fault);
                     let failed = terms.failed(fault, progress, rest, made);
-                    match self.again(failed, terms, &mut tried, until).await {
-                        Ok((next, excused)) => {
-                            made.excused += u32::from(excused);
+                    let again = self.again(failed, terms, &mut made, &mut tried, until);
+                    match again.await {
+                        Ok(next) => {
                             pick = next;
                             continue;
                         }
@@ -361,14 +314,15 @@ impl ServiceHandle {
     }
 
     /// Waits as the core says, and picks for the next attempt: one that was not tried, if there is any; when all were, a
-    /// new round begins, in which the last one comes last. Also whether the failed attempt is excused.
+    /// new round begins, in which the last one comes last. From then on nobody is excused for being asked first.
     async fn again(
         &self,
         mut failed: Attempt,
         terms: &Exchange<'_>,
+        made: &mut Made,
         tried: &mut Tried,
         until: Option<Instant>,
-    ) -> Result<(Pick, bool), Stopped> {
+    ) -> Result<Pick, Stopped> {
         let clock = self.shared.clock;
         let mut waited = Duration::ZERO;
         loop {
@@ -378,7 +332,7 @@ impl ServiceHandle {
                 Decision::Again { after, excused } => (after, excused),
                 Decision::No(reason) => return Err(Stopped::Not(reason)),
             };
-            let granted = Granted(Some((self, decision)));
+            let granted = Granted::new(self, decision);
             // Who waits holds no charge: a backend that is picked before the wait may be down when it is over.
             let rest = after.saturating_sub(waited);
             if !rest.is_zero() {
@@ -399,10 +353,11 @@ impl ServiceHandle {
             match picked {
                 Ok(pick) => {
                     granted.made();
-                    return Ok((pick, excused));
+                    made.excused += u32::from(excused);
+                    return Ok(pick);
                 }
                 // Others cannot be picked; those that were tried may be asked again.
-                Err(_) if std::mem::take(&mut failed.untried) => {}
+                Err(_) if std::mem::take(&mut failed.untried) => made.again = true,
                 Err(error) => return Err(Stopped::NoPick(error)),
             }
         }
@@ -444,32 +399,6 @@ impl LoadBalancer {
         let known = self.service(service);
         let known = known.ok_or_else(|| no_pick(Error::UnknownService(service.into())))?;
         known.exchange(terms, attempt).await
-    }
-}
-
-/// A retry that was granted: given back unless it is made.
-struct Granted<'a>(Option<(&'a ServiceHandle, Decision)>);
-
-impl Granted<'_> {
-    fn made(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Granted<'_> {
-    fn drop(&mut self) {
-        if let Some((service, granted)) = self.0.take() {
-            service.retry_not_made(granted);
-        }
-    }
-}
-
-fn no_pick<E>(error: Error) -> ExchangeError<E> {
-    ExchangeError {
-        cause: Cause::NoPick(error),
-        attempts: 0,
-        backend: None,
-        stopped: None,
     }
 }
 

@@ -91,7 +91,7 @@ pub use balance::verdict::{Fault, Outcome, Verdict};
 pub use balancer::{BalancerSettings, LoadBalancer, WeakLoadBalancer};
 pub use error::Error;
 pub use events::{EventName, Events, Subscription};
-pub use exchange::{Exchange, ExchangeError, Failed, Failure, Target};
+pub use exchange::{Exchange, ExchangeError, Failed, Failure, Target, retry_after};
 pub use follow::Followed;
 pub use pick::Pick;
 pub use probe::{HttpCheck, HttpProbe, Probe, TcpProbe};

@@ -549,7 +549,7 @@ async fn http_answers_teach_by_status_and_hold_the_charge_to_the_last_frame() {
 }
 
 #[test]
-fn a_rest_is_read_in_seconds() {
+fn a_rest_is_read_in_seconds_and_as_a_date() {
     let check = |said: &str, rest: Option<u64>| {
         let busy = Response::builder().status(503).header("retry-after", said);
         let response = busy.body(Full::<Bytes>::default()).unwrap();
@@ -561,11 +561,15 @@ fn a_rest_is_read_in_seconds() {
     check("7", Some(7));
     check(" 120 ", Some(120));
     check("0", Some(0));
-    check("99999999999999999999999", Some(u64::MAX));
+    let year = 365 * 24 * 60 * 60;
+    check("99999999999999999999999", Some(year));
     check("+7", None);
     check("", None);
     check("soon", None);
-    check("Sun, 06 Nov 1994 08:49:37 GMT", None);
+    // What is past, and what lies ahead of every clock.
+    check("Sun, 06 Nov 1994 08:49:37 GMT", Some(0));
+    check("Fri, 31 Dec 9999 23:59:59 GMT", Some(year));
+    check("Fri, 31 Dec 9999", None);
 }
 
 #[tokio::test]

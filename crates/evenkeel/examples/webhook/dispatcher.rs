@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel::exchange::{Cause, Stopped};
-use evenkeel::{Exchange, Failure as Failed, Fault, LoadBalancer, Target};
+use evenkeel::{Exchange, Failure as Failed, Fault, LoadBalancer, Target, retry_after};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -134,13 +134,13 @@ impl Dispatcher {
         let status = answer.status();
         let broken = Broken::Status(status);
         let rest = answer.headers().get("retry-after");
-        let rest = rest.and_then(|value| value.to_str().ok()?.parse().ok());
+        let rest = rest.and_then(retry_after);
         match status.as_u16() {
             200..=299 => Ok(()),
             code @ (408 | 429 | 500..=599) => {
                 let failed = Failed::new(Fault::Status(code), broken);
                 Err(match rest {
-                    Some(seconds) => failed.rest(Duration::from_secs(seconds)),
+                    Some(rest) => failed.rest(rest),
                     None => failed,
                 })
             }

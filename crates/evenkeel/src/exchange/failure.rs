@@ -9,6 +9,31 @@ use std::time::Duration;
 use evenkeel_balance::retry::Progress;
 use evenkeel_balance::verdict::{Fault, Verdict};
 
+use crate::clock;
+
+/// How long the field `Retry-After` asks for: seconds, or a date by the clock of this machine. Nothing where the date is past, and a year
+/// at most; none where it is neither. What comes of it is bounded by `retry_after_max` of the settings.
+///
+/// ```
+/// use evenkeel::{Failure, Fault, retry_after};
+/// use std::time::Duration;
+///
+/// assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
+/// assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+/// assert_eq!(retry_after("soon"), None);
+///
+/// let busy = Failure::new(Fault::Status(503), "busy");
+/// let busy = match retry_after("2") {
+///     Some(rest) => busy.rest(rest),
+///     None => busy,
+/// };
+/// # let _ = busy;
+/// ```
+#[must_use]
+pub fn retry_after(field: impl AsRef<[u8]>) -> Option<Duration> {
+    evenkeel_wire::retry_after::read(field.as_ref(), clock::since_1970)
+}
+
 /// What the error of an attempt says. Implement it for the errors of your client, or wrap them in [`Failure`].
 ///
 /// ```
@@ -43,7 +68,7 @@ pub trait Failed {
         Progress::Sent
     }
 
-    /// How long the backend asked to be left alone (`Retry-After`), whatever went wrong. It is honoured when the same
+    /// How long the backend asked to be left alone ([`retry_after`]), whatever went wrong. It is honoured when the same
     /// backend is tried again; another owes it nothing.
     fn rest(&self) -> Option<Duration> {
         None

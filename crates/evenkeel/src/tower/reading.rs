@@ -1,12 +1,11 @@
 //! Owns what a response of an inner service says of its backend, and how the pick follows it.
 
-use std::time::Duration;
-
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use http::Response;
 use http::header::RETRY_AFTER;
 use http_body::Body;
 
+use crate::exchange::retry_after;
 use crate::follow::Followed;
 use crate::pick::Pick;
 
@@ -50,8 +49,7 @@ impl<T, E> Reading<T, E> for Whole {
 }
 
 /// HTTP, as the proxy reads it: 5xx is a failure, but 501 and 505, which like 4xx say nothing of the backend; 503 says that it
-/// has too much to do, `Retry-After` for how long, where it is in seconds: a date there would need the time of day, which the library does
-/// not ask for, and says nothing. The charge is held until the body ends, breaks or is dropped.
+/// has too much to do, and [`Retry-After`](crate::retry_after) for how long. The charge is held until the body ends, breaks or is dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http;
 
@@ -64,7 +62,7 @@ impl<B: Body + Unpin, E> Reading<Response<B>, E> for Http {
             503 => {
                 let said = response.headers().get(RETRY_AFTER);
                 Verdict::Failure(Fault::Overloaded {
-                    retry_after: said.and_then(|said| seconds(said.as_bytes())),
+                    retry_after: said.and_then(retry_after),
                 })
             }
             status @ 500..=599 => Verdict::Failure(Fault::Status(status)),
@@ -82,12 +80,4 @@ impl<B: Body + Unpin, E> Reading<Response<B>, E> for Http {
             followed
         })
     }
-}
-
-fn seconds(said: &[u8]) -> Option<Duration> {
-    let said = said.trim_ascii();
-    let digits = !said.is_empty() && said.iter().all(u8::is_ascii_digit);
-    // More than fits is longer than anybody waits.
-    let seconds = || std::str::from_utf8(said).ok()?.parse().ok();
-    digits.then(|| Duration::from_secs(seconds().unwrap_or(u64::MAX)))
 }
