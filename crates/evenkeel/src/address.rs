@@ -33,6 +33,17 @@ const MOST_UNIX_BYTES: usize = 103;
 /// | Unix socket | `unix:/run/api.sock` |
 ///
 /// Clones share the text.
+///
+/// ```
+/// use evenkeel::{Address, BackendSpec, address::AddressError};
+///
+/// let address: Address = "http://api.internal/v1".parse()?;
+/// assert_eq!((address.authority(), address.path()), ("api.internal", Some("/v1")));
+/// assert!(matches!("http://user:word@api/".parse::<Address>(), Err(AddressError::UserInfo)));
+/// let named = BackendSpec::new("first").label("address", "10.0.0.1:80");
+/// assert_eq!(Address::of(&named)?.to_string(), "10.0.0.1:80");
+/// # Ok::<(), AddressError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     text: Arc<str>,
@@ -102,6 +113,7 @@ pub enum Endpoint<'a> {
 
 /// Why a text is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum AddressError {
     /// Nothing was written.
     Empty,

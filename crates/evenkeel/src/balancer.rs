@@ -3,12 +3,10 @@
 //! Readers take no lock: the map of services is published whole. One writer at a time changes it. What is done to one
 //! service stands in `service`.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::retry::{Attempt, Decision};
@@ -18,40 +16,40 @@ use evenkeel_balance::snapshot::ServiceSnapshot;
 use evenkeel_balance::time::Instant;
 
 use crate::ask::Ask;
-use crate::clock::{Chance, Clock};
 use crate::error::Error;
-use crate::events::{Ear, Events, Hub};
+use crate::events::{Ear, Events};
 use crate::pick::Pick;
 use crate::service::{Registered, ServiceHandle};
-use crate::sweep::Checks;
-use crate::ticker::{self, Ticker};
+use crate::ticker;
 
-type Services = HashMap<Arc<str>, Arc<Registered>>;
+/// What it may be told.
+mod settings;
 
-/// What a balancer may be told, for all its services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BalancerSettings {
-    /// So many events are kept for a slow subscriber, rounded up to a power of two; 1 to
-    /// [`MOST_KEPT`](crate::events::MOST_KEPT). About 200 bytes each, twice.
-    pub events_kept: usize,
-    /// Fixes the row of random words, for tests. `None`: a generator per thread, which is also faster.
-    pub seed: Option<u64>,
-    /// Never start the ticker: the program calls [`LoadBalancer::tick`].
-    pub tick_by_hand: bool,
-}
+/// What clones and handles share.
+mod shared;
 
-impl Default for BalancerSettings {
-    /// 1,024 events: a burst of every backend of a large service changing standing.
-    fn default() -> Self {
-        Self {
-            events_kept: 1_024,
-            seed: None,
-            tick_by_hand: false,
-        }
-    }
-}
+pub use settings::BalancerSettings;
+pub(crate) use shared::Shared;
+
+use shared::Services;
 
 /// Services by name. Clones are the same balancer.
+///
+/// By name it does what programs do most; all of it is done to a [`ServiceHandle`] ([`service`](Self::service)), which also spares each
+/// call the look-up.
+///
+/// ```
+/// use evenkeel::{LoadBalancer, ServiceSettings};
+///
+/// let balancer = LoadBalancer::new();
+/// balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
+/// balancer.mark_health("api", "a:80", false)?;
+/// assert_eq!((balancer.backend_count("api"), balancer.healthy_count("api")), (2, 1));
+/// assert_eq!(balancer.select("api")?.id().as_str(), "b:80");
+/// balancer.unregister("api")?;
+/// assert!(balancer.select("api").is_err());
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
 ///
 /// # The ticker
 /// What picks record becomes standing at a tick: breakers open and close, ramps move, verdicts by hand expire. One task
@@ -79,21 +77,6 @@ impl WeakLoadBalancer {
     }
 }
 
-/// What all clones and handles share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) clock: Clock,
-    pub(crate) chance: Chance,
-    pub(crate) services: ArcSwap<Services>,
-    pub(crate) hub: Arc<Hub>,
-    /// Those that were spawned and may still run.
-    pub(crate) checkers: Mutex<Vec<Checks>>,
-    pub(crate) ticker: Ticker,
-    stopped: AtomicBool,
-    /// Held by whoever changes which services there are.
-    writer: Mutex<()>,
-}
-
 impl Default for LoadBalancer {
     fn default() -> Self {
         Self::with_settings(&BalancerSettings::default())
@@ -111,16 +94,7 @@ impl LoadBalancer {
     #[must_use]
     pub fn with_settings(settings: &BalancerSettings) -> Self {
         let balancer = Self {
-            shared: Arc::new(Shared {
-                clock: Clock::start(),
-                chance: Chance::new(settings.seed),
-                services: ArcSwap::default(),
-                hub: Arc::new(Hub::new(settings.events_kept)),
-                checkers: Mutex::default(),
-                ticker: Ticker::new(settings.tick_by_hand),
-                stopped: AtomicBool::new(false),
-                writer: Mutex::default(),
-            }),
+            shared: Arc::new(Shared::new(settings)),
         };
         balancer
             .shared
@@ -188,7 +162,18 @@ impl LoadBalancer {
         settings: ServiceSettings,
         backends: impl IntoIterator<Item = impl Into<BackendSpec>>,
     ) -> Result<(), Error> {
-        let backends: Vec<BackendSpec> = backends.into_iter().map(Into::into).collect();
+        let backends = backends.into_iter().map(Into::into).collect();
+        let registered = self.registered(service, settings, backends);
+        self.shared.untold.tell();
+        registered
+    }
+
+    fn registered(
+        &self,
+        service: &str,
+        settings: ServiceSettings,
+        backends: Vec<BackendSpec>,
+    ) -> Result<(), Error> {
         let _writer = self.shared.write();
         if self.shared.is_stopped() {
             return Err(Error::Stopped);
@@ -197,15 +182,16 @@ impl LoadBalancer {
         let now = self.now();
         let published = self.shared.services.load();
         if let Some(known) = published.get(service) {
+            self.shared.untold.push(known.core.untold());
             known.core.reconfigure(settings, backends, now)?;
         } else {
             let ear = Arc::new(Ear::new(self.shared.hub.clone()));
-            let core = Service::new(service, settings, backends, ear.clone(), now)?;
+            let (core, untold) =
+                Service::new_untold(service, settings, backends, ear.clone(), now)?;
+            self.shared.untold.push(untold);
             let mut services = Services::clone(&published);
             services.insert(service.into(), Arc::new(Registered::new(core, ear)));
             self.shared.services.store(Arc::new(services));
-            // Its events were told before it could be found here.
-            self.shared.hub.members.send_replace(());
         }
         Ok(())
     }
@@ -215,21 +201,31 @@ impl LoadBalancer {
     /// # Errors
     /// [`Error::UnknownService`].
     pub fn unregister(&self, service: &str) -> Result<(), Error> {
-        // Told under the lock: who registers the name again is heard after the end of this one.
+        let ended = self.unregistered(service)?;
+        self.shared.untold.tell();
+        drop(ended);
+        Ok(())
+    }
+
+    /// What is dropped with the service may be the program's: not here.
+    fn unregistered(&self, service: &str) -> Result<Arc<Registered>, Error> {
         let _writer = self.shared.write();
         let mut services = Services::clone(&self.shared.services.load());
         let ended = services.remove(service).ok_or_else(|| unknown(service))?;
         self.shared.services.store(Arc::new(services));
-        ended.end(&self.shared);
-        Ok(())
+        self.shared.end(&ended);
+        Ok(ended)
     }
 
     /// Ends all services and the ticker, for good. Subscribers hear of each service. Picks in flight end in peace.
     pub fn stop(&self) {
-        let _writer = self.shared.write();
+        let writer = self.shared.write();
         self.shared.stopped.store(true, Ordering::Relaxed);
         self.shared.ticker.stop();
-        self.shared.end_all();
+        let ended = self.shared.end_all();
+        drop(writer);
+        self.shared.untold.tell();
+        drop(ended);
     }
 
     /// The service of this name, for hot paths without the look-up.
@@ -275,11 +271,19 @@ impl LoadBalancer {
         known.select(&self.shared, ask)
     }
 
+    /// As [`ServiceHandle::acquire`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`]; [`Error::Refused`] says why there is nobody.
+    pub async fn acquire(&self, service: &str, within: Duration) -> Result<Pick, Error> {
+        self.known(service)?.acquire(within).await
+    }
+
     /// As [`ServiceHandle::acquire_with`].
     ///
     /// # Errors
     /// [`Error::UnknownService`]; [`Error::Refused`] says why there is nobody.
-    pub async fn acquire(
+    pub async fn acquire_with(
         &self,
         service: &str,
         ask: &Ask<'_>,
@@ -289,6 +293,20 @@ impl LoadBalancer {
     }
 
     /// What [`select_with`](Self::select_with) would do now, and why. Charges and turns nothing. Cost: members.
+    ///
+    /// ```
+    /// use evenkeel::{Admin, Ask, LoadBalancer, ServiceSettings};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
+    /// let api = balancer.service("api").expect("it was registered");
+    /// api.set_admin("a:80", Admin::Draining)?;
+    /// let why = balancer.explain("api", &Ask::new())?;
+    /// assert_eq!(why.result.map(|id| id.to_string()), Ok("b:80".to_owned()));
+    /// assert!(why.candidates[0].bar.is_some() && why.candidates[1].bar.is_none());
+    /// assert_eq!(api.stats().attempts.picked, 0);
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownService`].
@@ -363,18 +381,22 @@ impl LoadBalancer {
         self.known(service)?.unmark_health(backend)
     }
 
-    /// The members of a service; 0 for an unknown one. Cost: members.
+    /// The members of a service; 0 for an unknown one. Cost: a look at each.
     #[must_use]
     pub fn backend_count(&self, service: &str) -> usize {
-        self.group_snapshot(service)
-            .map_or(0, |group| group.backends.len())
+        self.census(service).0
     }
 
-    /// Those members that may be picked without failing open; 0 for an unknown service. Cost: members.
+    /// Those members that may be picked without failing open; 0 for an unknown service. Cost: a look at each.
     #[must_use]
     pub fn healthy_count(&self, service: &str) -> usize {
-        self.group_snapshot(service)
-            .map_or(0, |group| group.healthy())
+        self.census(service).1
+    }
+
+    fn census(&self, service: &str) -> (usize, usize) {
+        let services = self.shared.services.load();
+        let known = services.get(service);
+        known.map_or((0, 0), |known| known.core.census())
     }
 
     /// A service at one moment; none for an unknown one. Cost: members.
@@ -391,7 +413,7 @@ impl LoadBalancer {
         Ok(self.known(service)?.settings())
     }
 
-    /// What happens to services from here on. Exchanges are not in it.
+    /// What happens to services from here on, as a stream. Exchanges are not in it.
     #[must_use]
     pub fn subscribe(&self) -> Events {
         self.shared.hub.subscribe()
@@ -422,31 +444,6 @@ impl LoadBalancer {
             shared: self.shared.clone(),
             service: known.clone(),
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    fn write(&self) -> MutexGuard<'_, ()> {
-        // What it guards is published whole, so a panic elsewhere leaves nothing half done.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Unpublished first: who finds a service afterwards holds it already.
-    fn end_all(&self) {
-        for service in self.services.swap(Arc::default()).values() {
-            service.end(self);
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.end_all();
-        self.hub.bell.notify_one();
     }
 }
 

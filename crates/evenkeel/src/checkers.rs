@@ -87,6 +87,26 @@ impl LoadBalancer {
     /// Checks now, by every health checker that runs, one after the other, and waits for the results. See
     /// [`Checks::check_now`].
     ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use evenkeel::probe::{ProbeError, Target};
+    /// use evenkeel::{CheckerSettings, LoadBalancer, ServiceSettings, Whom};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
+    /// let probe = |target: Target| async move {
+    ///     match target.backend.as_str() {
+    ///         "a:80" => Ok(()),
+    ///         _ => Err(ProbeError::Other("under repair".into())),
+    ///     }
+    /// };
+    /// let _checker = balancer.spawn_health_checker(CheckerSettings::default(), probe)?;
+    /// let checks = balancer.check_now(Whom::Backend("api", "b:80")).await?;
+    /// assert_eq!(checks[0].error.as_ref().map(|error| error.to_string()).as_deref(), Some("under repair"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`CheckNowError::Ended`] when no checker runs; [`CheckNowError::Unknown`] when none of them checks such a
     /// backend.

@@ -151,6 +151,21 @@ impl Listener for Ear {
 ///
 /// Events of one service come in the order in which its changes were told; two threads that change it at once may
 /// tell in either order.
+///
+/// ```
+/// use evenkeel::{EventKind, LoadBalancer, ServiceSettings};
+///
+/// let balancer = LoadBalancer::new();
+/// let mut events = balancer.subscribe();
+/// balancer.register("api", ServiceSettings::default(), ["a:80"])?;
+/// balancer.mark_health("api", "a:80", false)?;
+/// let mut next = || events.try_recv().map(|event| event.kind); // `recv` waits
+/// assert!(matches!(next(), Ok(EventKind::ServiceStarted { members: 1 })));
+/// assert!(matches!(next(), Ok(EventKind::StandingChanged { .. })));
+/// assert!(matches!(next(), Ok(EventKind::AllDown { .. })));
+/// assert!(next().is_err());
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Events {
     from: broadcast::Receiver<Event>,

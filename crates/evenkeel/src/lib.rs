@@ -54,6 +54,9 @@ pub mod stats;
 /// What happens, for subscribers.
 pub mod events;
 
+/// The order in which services that come and go are told of.
+mod untold;
+
 /// Where a backend is reached.
 pub mod address;
 

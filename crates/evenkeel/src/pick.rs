@@ -104,6 +104,25 @@ impl Pick {
     /// [`answered`](Self::answered) first, else the length of the body is taken for the backend's latency.
     ///
     /// A body that is no `AsyncRead` can be tied too: whoever reads it says [`Followed::finish`].
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use evenkeel::{LoadBalancer, ServiceSettings, Verdict};
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// balancer.register("api", ServiceSettings::default(), ["a:80"])?;
+    /// let api = balancer.service("api").expect("it was registered");
+    /// let mut pick = api.select()?;
+    /// pick.answered(Verdict::Success);
+    /// let mut body = pick.follow(&b"a body"[..]);
+    /// assert_eq!(api.stats().attempts.in_flight, 1);
+    /// let mut text = String::new();
+    /// body.read_to_string(&mut text).await?;
+    /// assert_eq!(api.stats().attempts.in_flight, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn follow<B>(self, body: B) -> Followed<B> {
         Followed::new(body, self)
     }

@@ -146,6 +146,22 @@ impl Checked for Registered {
 ///
 /// Keeps its balancer alive, and so its ticker. After the service was unregistered everything that can fail says
 /// [`Error::UnknownService`], even when another one was registered under the name.
+///
+/// ```
+/// use evenkeel::{BackendSpec, LoadBalancer, ServiceSettings, balance::standing::Standing};
+///
+/// let balancer = LoadBalancer::new();
+/// balancer.register("api", ServiceSettings::default(), [BackendSpec::new("a:80").max_in_flight(1)])?;
+/// let api = balancer.service("api").expect("it was registered");
+/// let pick = api.select()?;
+/// assert_eq!(api.select().map_err(|no| no.to_string()).err().as_deref(), Some(
+///     "the service, or every backend of it, has as many attempts in flight as it may"
+/// ));
+/// pick.succeeded();
+/// let status = api.backend("a:80").expect("it is a member");
+/// assert_eq!((status.standing, status.counts.succeeded), (Standing::Serving, 1));
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServiceHandle {
     pub(crate) shared: Arc<Shared>,
@@ -204,7 +220,29 @@ impl ServiceHandle {
         Ok(core.explain(&ask, self.shared.clock.now()))
     }
 
-    /// Whether a failed attempt is made again, and after which wait; a yes is charged to the budget.
+    /// Whether a failed attempt is made again, and after which wait; a yes is charged to the budget. For who runs attempts himself;
+    /// [`exchange`](Self::exchange) asks it too.
+    ///
+    /// ```
+    /// use evenkeel::{Ask, Fault, LoadBalancer, ServiceSettings, Tried, balance::retry::{Attempt, Decision}};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
+    /// let api = balancer.service("api").expect("it was registered");
+    /// let mut tried = Tried::default();
+    /// let first = api.select()?;
+    /// tried.insert(first.backend());
+    /// first.failed(Fault::Timeout);
+    /// match api.retry(&Attempt::new(Fault::Timeout).idempotent(true))? {
+    ///     // `after` is nothing: the first retry goes to another backend at once.
+    ///     Decision::Again { after, .. } => {
+    ///         assert!(after.is_zero());
+    ///         api.select_with(&Ask::new().tried(&tried))?.succeeded();
+    ///     }
+    ///     Decision::No(why) => println!("not again: {}", why.word()),
+    /// }
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownService`].
@@ -218,21 +256,17 @@ impl ServiceHandle {
         self.service.core.retry_not_made(granted);
     }
 
-    /// The service at one moment. Cost: members.
+    /// The service at one moment. Cost: a copy of each member, under the writer's lock.
     #[must_use]
     pub fn snapshot(&self) -> ServiceSnapshot {
         self.service.core.snapshot(self.shared.clock.now())
     }
 
-    /// One member at one moment, its status and all that is configured of it; none for a stranger. Cost: members.
+    /// One member at one moment, its status and all that is configured of it; none for a stranger. Its shares are beside what the others had
+    /// at the last tick. Cost: a look-up under the writer's lock and a copy, however many members there are.
     #[must_use]
     pub fn backend(&self, id: &str) -> Option<BackendSnapshot> {
-        let mut snapshot = self.snapshot();
-        let at = snapshot
-            .backends
-            .iter()
-            .position(|one| one.id.as_str() == id)?;
-        Some(snapshot.backends.swap_remove(at))
+        self.service.core.backend(id, self.shared.clock.now())
     }
 
     /// Those members that `which` holds of, by labels, tier or whatever is configured: for [`Ask::subset`]. Work it out when
@@ -263,7 +297,7 @@ impl ServiceHandle {
         self.service.core.settings()
     }
 
-    /// Puts other settings in force; all state is kept. `classes` stays what it was.
+    /// Puts other settings in force; all state is kept. `classes` stays what it was. Cost: members.
     ///
     /// # Errors
     /// [`Error::UnknownService`].
@@ -317,7 +351,7 @@ impl ServiceHandle {
         Ok(core.update(backend.into(), self.shared.clock.now())?)
     }
 
-    /// Removes one backend; its attempts in flight end in peace.
+    /// Removes one backend; its attempts in flight end in peace. Cost: members.
     ///
     /// # Errors
     /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
@@ -326,7 +360,7 @@ impl ServiceHandle {
         Ok(core.remove(&backend.into(), self.shared.clock.now())?)
     }
 
-    /// Enables, drains or disables one backend.
+    /// Enables, drains or disables one backend. Cost: members.
     ///
     /// # Errors
     /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
@@ -335,7 +369,7 @@ impl ServiceHandle {
         Ok(core.set_admin(&backend.into(), admin, self.shared.clock.now())?)
     }
 
-    /// Gives one backend another weight.
+    /// Gives one backend another weight. Cost: members.
     ///
     /// # Errors
     /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
@@ -359,7 +393,7 @@ impl ServiceHandle {
     }
 
     /// A verdict by hand, in force at once. `false` is held against checks and traffic until the verdict `true`, which
-    /// also forgets what checks had counted.
+    /// also forgets what checks had counted. Cost: members.
     ///
     /// # Errors
     /// [`Error::Membership`] when it is no member; [`Error::UnknownService`].
@@ -410,7 +444,23 @@ impl ServiceHandle {
         Ok(core.report_load(&backend.into(), report, self.shared.clock.now())?)
     }
 
-    /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing.
+    /// Takes the result of a check in, for programs that check by themselves. Without checks in the settings it is told, and decides
+    /// nothing. Cost: members where it changes a standing, and nothing that grows with them where it does not.
+    ///
+    /// ```
+    /// use evenkeel::balance::health::{CheckFault, CheckReport, CheckResult};
+    /// use evenkeel::balance::{settings::ActiveSettings, standing::Standing};
+    /// use evenkeel::{LoadBalancer, ServiceSettings};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// let settings = ServiceSettings::default().health(ActiveSettings::default().fall(1));
+    /// balancer.register("api", settings, ["a:80", "b:80"])?;
+    /// let api = balancer.service("api").expect("it was registered");
+    /// let timed_out = CheckResult::Failed(CheckFault::Timeout);
+    /// api.check("a:80", CheckReport::new(timed_out, balancer.now()))?;
+    /// assert_eq!(api.backend("a:80").map(|one| one.standing), Some(Standing::Down));
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Membership`] when it left while it was checked; [`Error::UnknownService`].

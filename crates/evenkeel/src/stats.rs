@@ -32,6 +32,7 @@ use crate::service::ServiceHandle;
 
 /// A service in numbers. Present members count; what was sent to those that left is forgotten with them.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServiceStats {
     /// Its name.
     pub service: Arc<str>,
@@ -57,6 +58,7 @@ pub struct ServiceStats {
 
 /// Requests of a service. `started` is the sum of the other four, also while they are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Requests {
     /// All of them.
     pub started: u64,
@@ -89,6 +91,7 @@ impl Requests {
 
 /// A backend in numbers.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct BackendStats {
     /// Its identity.
     pub id: BackendId,

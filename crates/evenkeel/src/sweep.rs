@@ -79,6 +79,7 @@ pub trait Services: Send + 'static {
 
 /// One check that was made by hand.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Check {
     /// Of a backend of this service.
     pub service: Arc<str>,
@@ -92,6 +93,7 @@ pub struct Check {
 
 /// Why nothing was checked by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CheckNowError {
     /// No checked backend is named so: the service or backend is unknown, is disabled, or is not this checker's.
     Unknown,

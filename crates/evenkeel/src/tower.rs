@@ -196,6 +196,23 @@ where
 }
 
 /// Makes a [`Balance`] of a function that makes the inner service of a backend: for builders of layers.
+///
+/// ```
+/// use evenkeel::tower::BalanceLayer;
+/// use evenkeel::{BackendSpec, LoadBalancer, ServiceSettings, balance::hashing};
+/// use tower_layer::Layer;
+///
+/// #[derive(Clone)]
+/// struct Client(String);
+///
+/// let balancer = LoadBalancer::new();
+/// balancer.register("api", ServiceSettings::default(), ["a:80"])?;
+/// let api = balancer.service("api").expect("it was registered");
+/// let layer = BalanceLayer::new(api).keyed(|user: &String| hashing::key(user.as_bytes()));
+/// let balance = layer.layer(|backend: &BackendSpec| Client(backend.id.to_string()));
+/// # let _ = balance;
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct BalanceLayer<R = Whole, K = Unkeyed> {
     service: ServiceHandle,

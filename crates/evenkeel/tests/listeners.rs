@@ -5,8 +5,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use evenkeel::balance::policy::{Candidates, Policy};
 use evenkeel::events::MOST_LISTENERS;
-use evenkeel::{Error, Event, EventKind, EventName, LoadBalancer, ServiceSettings};
+use evenkeel::{
+    Error, Event, EventKind, EventName, LoadBalancer, PolicyChoice, QueueSettings, ServiceSettings,
+    balance,
+};
 
 fn balancer() -> LoadBalancer {
     let balancer = LoadBalancer::new();
@@ -132,6 +136,110 @@ fn a_listener_may_change_the_balancer_and_take_itself_off() {
     assert_eq!(balancer.backend_count("api"), 1);
     balancer.add_backend("api", "c:80").unwrap();
     assert_eq!(balancer.backend_count("api"), 2);
+}
+
+/// Ends a test that would hang for ever; nothing else is decided by the time.
+fn ends<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, waits) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || done.send(test()));
+    let ended = waits.recv_timeout(std::time::Duration::from_secs(10));
+    ended.expect("a lock was asked for by who held it, or the test failed above")
+}
+
+/// Under no lock of the balancer's, that of which services there are included.
+#[test]
+fn a_listener_may_register_unregister_and_stop() {
+    let heard = ends(|| {
+        let balancer = balancer();
+        let mut events = balancer.subscribe();
+        let on = |name, then: fn(&LoadBalancer)| {
+            let weak = balancer.downgrade();
+            let then = move |_: &Event| then(&weak.upgrade().unwrap());
+            balancer.once(name, then).unwrap().forever();
+        };
+        on(EventName::BackendAdded, |balancer| {
+            balancer.unregister("api").unwrap();
+        });
+        on(EventName::ServiceStopped, |balancer| {
+            let settings = ServiceSettings::default();
+            balancer.register("api", settings, ["c:80"]).unwrap();
+        });
+        on(EventName::ServiceStarted, |balancer| balancer.stop());
+        let settings = ServiceSettings::default();
+        balancer
+            .register("api", settings, ["a:80", "b:80"])
+            .unwrap();
+        let told = std::iter::from_fn(|| events.try_recv().ok());
+        let told: Vec<EventName> = told.map(|event| EventName::of(&event.kind)).collect();
+        assert!(balancer.list_service_names().is_empty());
+        told
+    });
+    assert_eq!(
+        heard,
+        [
+            EventName::SettingsChanged,
+            EventName::BackendAdded,
+            EventName::ServiceStopped,
+            EventName::ServiceStarted,
+            EventName::ServiceStopped,
+        ]
+    );
+}
+
+/// A policy breaks while it chooses for those who wait; who hears of it looks at the service.
+#[test]
+fn a_listener_of_a_policy_that_broke_may_look_at_who_waits() {
+    struct Breaks(AtomicUsize);
+    impl Policy for Breaks {
+        fn name(&self) -> &'static str {
+            "breaks"
+        }
+        fn choose(&self, view: &Candidates<'_>, _: &balance::ask::Ask<'_>) -> Option<usize> {
+            assert_eq!(self.0.fetch_add(1, Ordering::Relaxed), 0, "on purpose");
+            view.iter().next()
+        }
+    }
+    let waiting = ends(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let balancer = LoadBalancer::new();
+            let policy = PolicyChoice::Custom(Arc::new(Breaks(AtomicUsize::new(0))));
+            let mut settings = ServiceSettings::with_policy(policy);
+            settings.max_in_flight = std::num::NonZeroU32::new(1);
+            settings.queue = Some(QueueSettings::default());
+            balancer.register("api", settings, ["a:80"]).unwrap();
+            let service = balancer.service("api").unwrap();
+            let (looked, seen) = (service.clone(), Arc::new(Mutex::new(Vec::new())));
+            let see = seen.clone();
+            let failed = balancer.on(EventName::PolicyFailed, move |_| {
+                let (stats, queue) = (looked.stats(), looked.snapshot().queue);
+                let seen = (stats.attempts.in_flight, queue.waiting);
+                see.lock().unwrap().push(seen);
+            });
+            failed.unwrap().forever();
+            let held = service.select().unwrap();
+            let minute = std::time::Duration::from_secs(60);
+            let (one, two, ()) = tokio::join!(
+                service.acquire(minute),
+                async {
+                    let second = service.acquire(std::time::Duration::from_millis(1)).await;
+                    second.unwrap_err()
+                },
+                async {
+                    held.succeeded();
+                }
+            );
+            drop(one.unwrap());
+            assert_eq!(two, Error::Refused(evenkeel::Refusal::QueueTimeout));
+            balancer.off_all(None);
+            std::mem::take(&mut *seen.lock().unwrap())
+        })
+    });
+    assert_eq!(waiting, [(1, 1)]);
 }
 
 /// What a listener holds is dropped when it is taken off, and may be the owner of another, or call the balancer.

@@ -52,7 +52,7 @@ async fn waiting_ends_with_the_shorter_time() {
     let _held = balancer.select("api").unwrap();
     for (within, waited) in [(1, 1), (60, 5)] {
         let ask = Ask::new();
-        let waits = balancer.acquire("api", &ask, Duration::from_secs(within));
+        let waits = balancer.acquire_with("api", &ask, Duration::from_secs(within));
         let mut waits = std::pin::pin!(waits);
         // Not before, and soon after.
         let early = Duration::from_millis(waited * 1000 - 10);

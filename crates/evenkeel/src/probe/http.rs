@@ -36,6 +36,20 @@ pub const USER_AGENT: &str = concat!("evenkeel-check/", env!("CARGO_PKG_VERSION"
 const READ_BYTES: usize = 4096;
 
 /// What is asked of a backend, and what must come back. Plain settings; [`HttpProbe::new`] checks them.
+///
+/// ```
+/// use evenkeel::{HttpCheck, HttpProbe};
+///
+/// let check = HttpCheck::default()
+///     .method("POST")
+///     .path("/hook?check")
+///     .header("x-check", "1")
+///     .expect("200-299,405".parse()?);
+/// let probe = HttpProbe::new(check)?;
+/// assert!(HttpProbe::new(HttpCheck::default().header("x-check", "1\r\nx-other: 2")).is_err());
+/// # let _ = probe;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCheck {
     /// `GET` by default. `HEAD` spares the body, but a backend that knows only other methods answers it with 405, which
@@ -68,8 +82,52 @@ impl Default for HttpCheck {
     }
 }
 
+impl HttpCheck {
+    /// The same by another method.
+    #[must_use]
+    pub fn method(self, method: impl Into<String>) -> Self {
+        let method = method.into();
+        Self { method, ..self }
+    }
+
+    /// The same of this path and query.
+    #[must_use]
+    pub fn path(self, path: impl Into<String>) -> Self {
+        let path = Some(path.into());
+        Self { path, ..self }
+    }
+
+    /// The same of this host.
+    #[must_use]
+    pub fn host(self, host: impl Into<String>) -> Self {
+        let host = Some(host.into());
+        Self { host, ..self }
+    }
+
+    /// The same with one more field.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The same with other statuses that pass.
+    #[must_use]
+    pub fn expect(self, expect: StatusRanges) -> Self {
+        Self { expect, ..self }
+    }
+
+    /// The same with a text that the body must hold.
+    #[must_use]
+    pub fn body(self, body: impl Into<String>) -> Self {
+        let body = Some(body.into());
+        Self { body, ..self }
+    }
+}
+
 /// Why a check cannot be made as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HttpCheckError {
     /// Not a method name of at most 32 letters and marks, or `CONNECT`.
     Method(String),

@@ -49,8 +49,63 @@ impl Default for CheckerSettings {
     }
 }
 
+impl CheckerSettings {
+    /// The same with another interval; 10 ms to a day.
+    #[must_use]
+    pub fn interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// The same with another timeout; 1 ms to a day.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The same with so many checks at once; 1 to 4096.
+    #[must_use]
+    pub fn at_once(self, at_once: usize) -> Self {
+        Self { at_once, ..self }
+    }
+
+    /// The same with another interval while a backend is unproven or its standing is in question, or with none.
+    #[must_use]
+    pub fn interval_unsure(self, interval: impl Into<Option<Duration>>) -> Self {
+        Self {
+            interval_unsure: interval.into(),
+            ..self
+        }
+    }
+
+    /// The same with another interval while a backend is down, or with none.
+    #[must_use]
+    pub fn interval_down(self, interval: impl Into<Option<Duration>>) -> Self {
+        Self {
+            interval_down: interval.into(),
+            ..self
+        }
+    }
+
+    /// The same for services of these names alone.
+    #[must_use]
+    pub fn services(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = names.into_iter().map(Into::into);
+        Self {
+            services: Some(names.collect()),
+            ..self
+        }
+    }
+
+    /// The same, spread by another seed.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+}
+
 /// Why a health checker does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CheckerError {
     /// An interval below 10 ms or above a day.
     Interval(Duration),

@@ -32,6 +32,7 @@ impl Default for StatusRanges {
 
 /// Why a text is no set of statuses; holds the part that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StatusRangesError {
     /// Not a status or two with `-` between them.
     Part(String),
