@@ -15,6 +15,9 @@
 //! | put it below a stack of tower layers | [Use tower](#use-tower) |
 //! | decide otherwise than we do | [Write a policy](#write-a-policy) |
 //! | run it without tokio | [Without a runtime](#without-a-runtime) |
+//! | know what a drop or a cancelled future does | [Drop and cancel](#drop-and-cancel) |
+//! | know what a call costs, and what holds | [Costs](#costs), [Guarantees](#guarantees) |
+//! | keep up with new versions | [What may change](#what-may-change) |
 //!
 //! Examples that run: `choose`, `healthy`, `hyper_client`, `webhook` (a dispatcher that delivers a queue), `nearest` (a policy).
 //! Who comes from another system finds each of its methods in `docs/coverage-systems.md`.
@@ -255,6 +258,26 @@
 //! ```
 //! A program with a clock of its own, or a simulator, uses [`balance`] itself: time and chance are arguments there.
 //!
+//! # Drop and cancel
+//! Nothing has to be closed. Each future may be dropped at any time:
+//!
+//! | dropped | does |
+//! |---|---|
+//! | [`Pick`](crate::Pick) | gives its charge back, counts as abandoned, teaches nothing |
+//! | [`Followed`](crate::Followed), before the body's end | ends the attempt: its client left; held against nobody |
+//! | the future of [`acquire`](crate::ServiceHandle::acquire) | leaves the queue; a turn that it was given meanwhile goes to the next |
+//! | the future of [`exchange`](crate::ServiceHandle::exchange), or of a call by tower | drops the attempt, gives charge and retry back, counts the request as left |
+//! | the future of [`Events::recv`](crate::Events::recv) | loses no event |
+//! | the future of [`check_now`](crate::LoadBalancer::check_now) | checks that have begun end and count; nobody is told of them here |
+//! | [`Subscription`](crate::Subscription) | takes the listener off; `forever()` leaves it on |
+//! | [`HealthChecker`](crate::HealthChecker) | stops the checks, those under way too; `detach()` lets them run |
+//! | the last [`LoadBalancer`](crate::LoadBalancer) and [`ServiceHandle`](crate::ServiceHandle) | ends services and ticker; picks go on, and are given back as ever |
+//!
+//! All of these may be sent to other threads, and all but futures and streams be used by several at once. Listeners, probes, hooks of
+//! policies and attempts run under no lock of ours, and may call what they like. Three run under one, and say so:
+//! [`choose`](crate::balance::policy::Policy::choose) of a policy, the function given to
+//! [`update_settings`](crate::ServiceHandle::update_settings), and `make` of a `tower::Balance`.
+//!
 //! # Costs
 //! | what | costs |
 //! |---|---|
@@ -266,6 +289,10 @@
 //! | a listener of service events | nothing on the way of a pick |
 //! | a listener or stream of exchange events | three events for each pick, while there is one |
 //! | a tick | members, ten times a second |
+//! | [`backend`](crate::ServiceHandle::backend) | a lock that the writer and other looks share, a look-up and a copy, however many members there are |
+//! | [`stats`](crate::ServiceHandle::stats), [`snapshot`](crate::ServiceHandle::snapshot) | the same lock, a copy of every member; 4 KiB for each with `histograms` |
+//! | `backend_count`, `healthy_count` | the same lock, a look at every member |
+//! | a change of members, weights or settings | the same lock, members; picks go on meanwhile by what was published before |
 //! | memory | beyond a backend's counters: 4 KiB each with `histograms`, 4 KiB a service from its first exchange on |
 //!
 //! # Guarantees
@@ -278,3 +305,13 @@
 //! - A no says which no it is ([`Refusal`], [`Reason`](crate::balance::retry::Reason)).
 //! - Code of yours that panics (a policy, a listener, a probe, an attempt) takes nothing down with it.
 //! - Every queue and table has a limit. Nothing is printed or logged.
+//!
+//! # What may change
+//! - Settings, errors and numbers grow: their types are `#[non_exhaustive]`. Settings begin with `default()` and are told by a method for
+//!   each field, or by writing to the fields; errors are matched with a `_`.
+//! - Closed lists are part of the API: [`EventKind`](crate::EventKind), [`Refusal`](crate::Refusal), [`Fault`](crate::Fault),
+//!   [`Verdict`](crate::Verdict), [`Outcome`](crate::Outcome), [`PolicyChoice`](crate::PolicyChoice) and the words of standing. A new entry is
+//!   a new minor version before 1.0 and a new major one after, so that who maps them all is told by the compiler.
+//! - [`balance`] is part of the API: its version is this one's.
+//! - Defaults are decided by measurement and may move with a minor version; the changelog says which. What must not move is set.
+//! - The feature `tower` adds and changes nothing else. Rust 1.95 is the oldest that builds it, and a newer one asked for is a minor version.

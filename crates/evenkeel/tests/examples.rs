@@ -113,6 +113,51 @@ fn webhook_delivers_its_queue_and_keeps_what_it_cannot_deliver() {
 }
 
 #[test]
+fn the_readme_and_the_guide_name_each_example_and_no_other() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let entries = std::fs::read_dir(folder).unwrap();
+    let stem = |path: std::path::PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
+    let mut examples: Vec<String> = entries.map(|entry| stem(entry.unwrap().path())).collect();
+    examples.sort_unstable();
+    let readme = include_str!("../../../README.md");
+    let mut named: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo run -p evenkeel --example "))
+        .collect();
+    named.sort_unstable();
+    assert_eq!(named, examples);
+    let guide = include_str!("../src/guide.rs");
+    for example in examples {
+        assert!(guide.contains(&format!("`{example}`")), "{example}");
+    }
+}
+
+/// What the README says of the library can be called so.
+#[tokio::test]
+async fn what_the_readme_says_of_the_library_is_so() {
+    let balancer = evenkeel::LoadBalancer::new();
+    let settings = evenkeel::ServiceSettings::default();
+    assert_eq!(settings.policy.name(), "adaptive");
+    balancer.register("api", settings, ["a:80"]).unwrap();
+    let api = balancer.service("api").unwrap();
+    drop(api.select().unwrap());
+    let body = api.select().unwrap().follow(&b"body"[..]);
+    assert_eq!(api.stats().attempts.in_flight, 1);
+    drop(body);
+    let terms = evenkeel::Exchange::new().idempotent();
+    let again = async |to: evenkeel::Target| match to.attempt {
+        1 => Err(evenkeel::Fault::Connect),
+        _ => Ok(()),
+    };
+    api.exchange(&terms, again).await.unwrap();
+    let stats = api.stats();
+    let counted = (stats.requests.started, stats.attempts.picked);
+    assert_eq!((counted, stats.attempts.in_flight), ((1, 4), 0));
+    let added = balancer.on(evenkeel::EventName::BackendAdded, |_| ());
+    added.unwrap().off();
+}
+
+#[test]
 fn the_readme_quotes_the_example_to_the_letter() {
     let block = include_str!("../../../README.md")
         .split("```rust\n")
