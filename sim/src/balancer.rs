@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evenkeel_balance::ask::ClassId;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::event::{Event, Listener};
 use evenkeel_balance::pick::Refusal;
@@ -50,23 +49,14 @@ impl Balancer {
         (made, excused): (u32, u32),
         chance: u64,
     ) -> Option<(Duration, bool)> {
-        let attempt = Attempt {
-            fault,
-            idempotent: true,
-            progress: match fault {
+        let attempt = Attempt::new(fault)
+            .idempotent(true)
+            .progress(match fault {
                 Fault::Connect => Progress::Unreached,
                 _ => Progress::Sent,
-            },
-            replayable: true,
-            reused: false,
-            made,
-            excused,
-            deadline_left: None,
-            expected: Duration::ZERO,
-            untried: true,
-            class: ClassId(0),
-            rest: None,
-        };
+            })
+            .made(made)
+            .excused(excused);
         match self.service.retry(&attempt, chance) {
             Decision::Again { after, excused } => Some((after, excused)),
             Decision::No(_) => None,

@@ -264,11 +264,9 @@ fn the_dead_and_the_silent_cost_no_exchange() {
 #[test]
 fn a_backend_marked_down_moves_no_other_key() {
     for method in HashMethod::ALL {
-        let settings = ServiceSettings {
-            // With it they return one by one: `keys_come_home_with_the_ramp` of the core.
-            slow_start: Duration::ZERO,
-            ..ServiceSettings::with_policy(PolicyChoice::Hash(method))
-        };
+        // With slow start they return one by one: `keys_come_home_with_the_ramp` of the core.
+        let settings =
+            ServiceSettings::with_policy(PolicyChoice::Hash(method)).slow_start(Duration::ZERO);
         let backends = (0..20)
             .map(|at| BackendSpec::new(format!("backend-{at}")))
             .collect();

@@ -4,7 +4,6 @@
 #![expect(clippy::print_stdout, reason = "the rows are its output")]
 
 use std::error::Error;
-use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,12 +82,9 @@ fn run(
     backends: usize,
     repetitions: u64,
 ) -> Result<(), Box<dyn Error>> {
-    let one = NonZeroU32::new(1).filter(|_| matches!(way, Way::Refused));
+    let one = u32::from(matches!(way, Way::Refused));
     let backends = (0..backends)
-        .map(|at| BackendSpec {
-            max_in_flight: one,
-            ..BackendSpec::new(format!("backend-{at}"))
-        })
+        .map(|at| BackendSpec::new(format!("backend-{at}")).max_in_flight(one))
         .collect();
     let service = Service::new(
         "count",
@@ -107,7 +103,7 @@ fn run(
     );
     service.tick(Instant::from_nanos(1));
     let mut held = Vec::new();
-    while one.is_some()
+    while one > 0
         && let Ok(pick) = service.pick(&Ask::new(0), Instant::ZERO)
     {
         held.push(pick);

@@ -120,6 +120,7 @@ pub enum Admin {
 
 /// What was configured of one backend.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BackendSpec {
     /// Identity; unique within the service.
     pub id: BackendId,

@@ -59,6 +59,7 @@ pub enum CheckResult {
 
 /// One check of one backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// When it began.
     pub began: Instant,

@@ -25,6 +25,7 @@ pub const UNREACHED_WITHIN: Duration = Duration::from_millis(250);
 
 /// What is known of the attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attempt {
     /// What went wrong.
     pub fault: Fault,
@@ -107,6 +108,7 @@ pub enum Progress {
 
 /// When a service retries, how often and how fast.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetrySettings {
     /// Attempts per exchange, the first included; 1 (or 0) is off.
     pub attempts: u32,
@@ -149,6 +151,7 @@ setters!(RetrySettings {
 
 /// The faults and statuses that are worth another attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryOn {
     /// No connection came about.
     pub connect: bool,

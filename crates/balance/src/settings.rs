@@ -169,6 +169,7 @@ impl LoadBound {
 
 /// When a checked backend comes and goes. Counts are of consecutive results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ActiveSettings {
     /// Passed checks that bring a down backend up; at least 1. An unproven one needs a single success.
     pub rise: u32,
@@ -187,6 +188,7 @@ setters!(ActiveSettings { rise: u32, fall: u32, ; });
 
 /// When live traffic ejects a backend, and how it returns.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BreakerSettings {
     /// So many failures in a row open it; 0 never does.
     pub consecutive: u32,
@@ -298,6 +300,7 @@ pub enum OnAllDown {
 
 /// Whether asks wait while a service is full, and how many for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueSettings {
     /// The most that wait at once. One more turns the last of the line away, which may be itself. About 300 bytes each.
     pub length: u32,
@@ -319,6 +322,7 @@ setters!(QueueSettings { length: u32, timeout: Duration, ; });
 
 /// What clients that are kept on a backend may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AffinitySettings {
     /// A backend that drains still serves those who are kept there, for so long from when it began to; zero: they move at once.
     pub draining: Duration,
@@ -349,6 +353,7 @@ setters!(AffinitySettings { draining: Duration, ; });
 /// assert_eq!(settings.queue.map(|queue| queue.length), Some(50));
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServiceSettings {
     /// Who is chosen among the eligible.
     pub policy: PolicyChoice,
@@ -428,6 +433,40 @@ setters!(ServiceSettings {
 });
 
 impl ServiceSettings {
+    /// Whether all of it is the same; programs' own policies are told apart by their names alone.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        // Named one by one, so that a new setting is not forgotten here.
+        let Self {
+            policy,
+            health,
+            breaker,
+            load,
+            slow_start,
+            on_all_down,
+            max_in_flight,
+            queue,
+            affinity,
+            retry,
+            histograms,
+            classes,
+            max_backends,
+        } = self;
+        policy.is_same(&other.policy)
+            && *health == other.health
+            && *breaker == other.breaker
+            && *load == other.load
+            && *slow_start == other.slow_start
+            && *on_all_down == other.on_all_down
+            && *max_in_flight == other.max_in_flight
+            && *queue == other.queue
+            && *affinity == other.affinity
+            && *retry == other.retry
+            && *histograms == other.histograms
+            && *classes == other.classes
+            && *max_backends == other.max_backends
+    }
+
     /// The same with at most `limit` attempts in flight on all backends together; 0 is no limit.
     #[must_use]
     pub fn max_in_flight(mut self, limit: u32) -> Self {

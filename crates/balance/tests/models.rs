@@ -4,7 +4,6 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
@@ -167,14 +166,13 @@ impl Bell {
 }
 
 fn queue(limit: u32, length: u32, of_backend: u32) -> Service {
-    let settings = ServiceSettings {
-        max_in_flight: NonZeroU32::new(limit),
-        queue: Some(QueueSettings {
-            length,
-            timeout: Duration::from_secs(1),
-        }),
-        ..ServiceSettings::with_policy(PolicyChoice::LeastConnections)
-    };
+    let settings = ServiceSettings::with_policy(PolicyChoice::LeastConnections)
+        .max_in_flight(limit)
+        .queue(
+            QueueSettings::default()
+                .length(length)
+                .timeout(Duration::from_secs(1)),
+        );
     let backends = vec![BackendSpec::new("a").max_in_flight(of_backend)];
     Service::new("model", settings, backends, Arc::new(()), NOW).unwrap()
 }
@@ -245,10 +243,7 @@ fn a_limit_is_raised() {
         let service = service.clone();
         thread::spawn(move || drop(served(&service, 2, false)))
     };
-    let settings = ServiceSettings {
-        max_in_flight: NonZeroU32::new(2),
-        ..service.settings()
-    };
+    let settings = service.settings().max_in_flight(2);
     service.set_settings(settings, NOW);
     waiter.join().unwrap();
     drop(held);

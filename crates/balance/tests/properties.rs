@@ -119,16 +119,14 @@ fn tier(name: u8) -> u16 {
 }
 
 fn settings(which: usize, fail_open: bool, checks: bool) -> ServiceSettings {
-    ServiceSettings {
-        policy: PolicyChoice::BUILT_IN[which].clone(),
-        on_all_down: if fail_open {
+    ServiceSettings::default()
+        .policy(PolicyChoice::BUILT_IN[which].clone())
+        .on_all_down(if fail_open {
             OnAllDown::FailOpen
         } else {
             OnAllDown::FailClosed
-        },
-        health: checks.then(ActiveSettings::default),
-        ..ServiceSettings::default()
-    }
+        })
+        .health(checks.then(ActiveSettings::default))
 }
 
 /// The service and, beside it, what anybody could keep with a pencil.
@@ -211,12 +209,7 @@ impl Model {
                 let _ = self.service.mark(&id(name), healthy, None, self.now);
             }
             Operation::Check { name, result } => {
-                let report = CheckReport {
-                    began: self.now,
-                    latency: Duration::ZERO,
-                    result,
-                    status: None,
-                };
+                let report = CheckReport::new(result, self.now);
                 let _ = self.service.check(&id(name), report, self.now);
             }
             Operation::Policy {

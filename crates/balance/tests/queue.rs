@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
@@ -50,15 +49,10 @@ struct Stage {
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn settings(limit: u32, length: u32) -> ServiceSettings {
-    ServiceSettings {
-        max_in_flight: NonZeroU32::new(limit),
-        queue: (length > 0).then_some(QueueSettings {
-            length,
-            timeout: TIMEOUT,
-        }),
-        slow_start: Duration::ZERO,
-        ..ServiceSettings::with_policy(PolicyChoice::LeastConnections)
-    }
+    ServiceSettings::with_policy(PolicyChoice::LeastConnections)
+        .max_in_flight(limit)
+        .queue((length > 0).then_some(QueueSettings::default().length(length).timeout(TIMEOUT)))
+        .slow_start(Duration::ZERO)
 }
 
 impl Stage {
@@ -140,10 +134,11 @@ impl Stage {
             '@' => {
                 let (length, timeout) = step[1..].split_once(':').unwrap();
                 let mut settings = self.service.settings();
-                settings.queue = Some(QueueSettings {
-                    length: length.parse().unwrap(),
-                    timeout: Duration::from_secs_f64(timeout.parse().unwrap()),
-                });
+                settings.queue = Some(
+                    QueueSettings::default()
+                        .length(length.parse().unwrap())
+                        .timeout(Duration::from_secs_f64(timeout.parse().unwrap())),
+                );
                 settings.queue = settings.queue.filter(|queue| queue.length > 0);
                 self.service.set_settings(settings, self.now);
             }
@@ -295,13 +290,7 @@ fn whatever_makes_room_lets_go() {
 
 #[test]
 fn a_backend_that_comes_back_is_room() {
-    let mut stage = Stage::new(
-        ServiceSettings {
-            on_all_down: OnAllDown::FailClosed,
-            ..settings(0, 9)
-        },
-        "x:1,y:1",
-    );
+    let mut stage = Stage::new(settings(0, 9).on_all_down(OnAllDown::FailClosed), "x:1,y:1");
     let (y, now) = (BackendId::from("y"), stage.now);
     stage.service.set_admin(&y, Admin::Draining, now).unwrap();
     stage.step("a");
@@ -475,10 +464,7 @@ fn a_policy_that_breaks_under_the_line_is_told_outside_it() {
     let (done, waits) = sync_channel(1);
     std::thread::spawn(move || {
         let meddles = Arc::new(Meddles::default());
-        let settings = ServiceSettings {
-            policy: PolicyChoice::Custom(meddles.clone()),
-            ..settings(1, 9)
-        };
+        let settings = settings(1, 9).policy(PolicyChoice::Custom(meddles.clone()));
         let backends = specs("x:0");
         let service = Service::new("queue", settings, backends, meddles.clone(), THEN).unwrap();
         *meddles.service.lock().unwrap() = Some(service.clone());

@@ -273,22 +273,6 @@ impl ServicePlan {
             affinity,
             limits,
         } = self;
-        let ServiceSettings {
-            policy,
-            health: active,
-            breaker,
-            load: weighed,
-            slow_start,
-            on_all_down,
-            max_in_flight,
-            queue,
-            affinity: kept,
-            retry,
-            histograms,
-            classes,
-            max_backends,
-        } = settings;
-        let theirs = &other.settings;
         *name == other.name
             && *key == other.key
             && *upstream == other.upstream
@@ -296,19 +280,7 @@ impl ServicePlan {
             && *load == other.load
             && *affinity == other.affinity
             && *limits == other.limits
-            && policy.is_same(&theirs.policy)
-            && *active == theirs.health
-            && *breaker == theirs.breaker
-            && *weighed == theirs.load
-            && *slow_start == theirs.slow_start
-            && *on_all_down == theirs.on_all_down
-            && *max_in_flight == theirs.max_in_flight
-            && *queue == theirs.queue
-            && *kept == theirs.affinity
-            && *retry == theirs.retry
-            && *histograms == theirs.histograms
-            && *classes == theirs.classes
-            && *max_backends == theirs.max_backends
+            && settings.is_same(&other.settings)
     }
 }
 

@@ -86,10 +86,9 @@ fn a_cookie() {
 #[test]
 fn a_table() {
     let default = ClientsSettings::default();
-    let small = ClientsSettings {
-        most: 1000,
-        ttl: Duration::from_secs(60),
-    };
+    let small = ClientsSettings::default()
+        .most(1000)
+        .ttl(Duration::from_secs(60));
     let check = |affinity: &str, by: AffinityBy, clients: ClientsSettings| {
         assert_eq!(of(affinity).0, AffinityPlan { by, clients });
     };

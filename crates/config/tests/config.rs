@@ -165,13 +165,7 @@ fn retries() {
     // What the core has for programs, but for a client that is kept waiting.
     let core = evenkeel_balance::retry::RetrySettings::default();
     assert_eq!(retry.retry_after_max, Duration::from_secs(1));
-    assert_eq!(
-        retry,
-        evenkeel_balance::retry::RetrySettings {
-            retry_after_max: retry.retry_after_max,
-            ..core
-        }
-    );
+    assert_eq!(retry, core.retry_after_max(retry.retry_after_max));
     assert_eq!(of("retry: off").0.attempts, 1);
     let (named, _) = of("retry: { on: 500 }");
     assert!(!named.on.connect && !named.on.reset && !named.on.timeout && !named.on.overloaded);

@@ -125,14 +125,12 @@ pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Checke
     let (Some(plan), Some(asks)) = (&service.plan.health, asks(&service.plan)?) else {
         return Ok(None);
     };
-    let settings = CheckerSettings {
-        interval: plan.interval,
-        timeout: plan.timeout,
-        interval_unsure: Some(plan.interval_unsure),
-        interval_down: Some(plan.interval_down),
-        seed: seed(),
-        ..CheckerSettings::default()
-    };
+    let settings = CheckerSettings::default()
+        .interval(plan.interval)
+        .timeout(plan.timeout)
+        .interval_unsure(plan.interval_unsure)
+        .interval_down(plan.interval_down)
+        .seed(seed());
     let follows = plan.check.follows_tls() && service.plan.upstream.tls.is_some();
     let towards = held(service);
     let secured = match (&towards, follows) {
@@ -202,21 +200,18 @@ fn check_of(plan: &HttpCheckPlan) -> Result<HttpCheck, String> {
         .join(",")
         .parse::<StatusRanges>()
         .map_err(|error| error.to_string())?;
-    Ok(HttpCheck {
-        method: plan.method.to_string(),
-        path: Some(plan.path.to_string()),
-        host: plan.host.as_deref().map(str::to_owned),
-        headers: plan
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect(),
-        expect,
-        body: match &plan.body {
-            Some(BodyMatch::Contains(text)) => Some(text.to_string()),
-            Some(BodyMatch::Regex(_)) | None => None,
-        },
-    })
+    let mut check = HttpCheck::default()
+        .method(&*plan.method)
+        .path(&*plan.path)
+        .expect(expect);
+    check.host = plan.host.as_deref().map(str::to_owned);
+    let headers = plan.headers.iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_string()));
+    check.headers = headers.collect();
+    if let Some(BodyMatch::Contains(text)) = &plan.body {
+        check = check.body(&**text);
+    }
+    Ok(check)
 }
 
 /// One service, as the runner sees it.

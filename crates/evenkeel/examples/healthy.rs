@@ -31,17 +31,12 @@ async fn story() -> Result<(), Failure> {
     let (two, dies) = backend().await?;
     let balancer = LoadBalancer::new();
     let mut events = balancer.subscribe();
-    let settings = ServiceSettings {
-        // One failed check is enough here; three in a row are the default.
-        health: Some(ActiveSettings { rise: 2, fall: 1 }),
-        slow_start: Duration::ZERO,
-        ..ServiceSettings::default()
-    };
+    // One failed check is enough here; three in a row are the default.
+    let settings = ServiceSettings::default()
+        .health(ActiveSettings::default().fall(1))
+        .slow_start(Duration::ZERO);
     balancer.register("api", settings, [one.as_str(), two.as_str()])?;
-    let every = CheckerSettings {
-        interval: Duration::from_millis(200),
-        ..CheckerSettings::default()
-    };
+    let every = CheckerSettings::default().interval(Duration::from_millis(200));
     let _checker = balancer.spawn_health_checker(every, HttpProbe::get("/health")?)?;
 
     let (mut seen_one, mut seen_two) = (false, false);

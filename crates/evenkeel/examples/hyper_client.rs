@@ -66,15 +66,9 @@ async fn main() -> Result<(), Failure> {
     let (one, _one) = backend("one").await?;
     let (two, dies) = backend("two").await?;
     let balancer = LoadBalancer::new();
-    let settings = ServiceSettings {
-        policy: PolicyChoice::RoundRobin,
-        breaker: Some(BreakerSettings {
-            // Longer than this takes on any machine.
-            open: Duration::from_secs(60),
-            ..BreakerSettings::default()
-        }),
-        ..ServiceSettings::default()
-    };
+    // Longer than this takes on any machine.
+    let breaker = BreakerSettings::default().open(Duration::from_secs(60));
+    let settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin).breaker(breaker);
     balancer.register("api", settings, [one.as_str(), two.as_str()])?;
     let service = balancer.service("api").ok_or("it was registered")?;
     let mut api = Balance::new(service.clone(), Client::to).reading(Http);

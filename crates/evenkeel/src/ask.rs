@@ -58,10 +58,10 @@ impl<'a> Ask<'a> {
     ///
     /// let balancer = LoadBalancer::new();
     /// let affinity = Some(AffinitySettings::default());
-    /// let settings = ServiceSettings { affinity, ..ServiceSettings::default() };
+    /// let settings = ServiceSettings::default().affinity(affinity);
     /// balancer.register("api", settings, ["a:80", "b:80", "c:80"])?;
     /// let ttl = Duration::from_secs(300);
-    /// let clients = Clients::new(ClientsSettings { most: 10_000, ttl }, 0x5EED);
+    /// let clients = Clients::new(ClientsSettings::default().most(10_000).ttl(ttl), 0x5EED);
     ///
     /// let select = |client: u128| {
     ///     let now = balancer.now();

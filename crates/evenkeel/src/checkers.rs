@@ -58,7 +58,7 @@ impl LoadBalancer {
     /// use evenkeel::{CheckerSettings, HttpProbe, LoadBalancer, ServiceSettings, balance::settings::ActiveSettings};
     ///
     /// let balancer = LoadBalancer::new();
-    /// let settings = ServiceSettings { health: Some(ActiveSettings::default()), ..ServiceSettings::default() };
+    /// let settings = ServiceSettings::default().health(ActiveSettings::default());
     /// balancer.register("api", settings, ["10.0.0.1:80", "10.0.0.2:80"])?;
     /// let checker = balancer.spawn_health_checker(CheckerSettings::default(), HttpProbe::get("/health")?)?;
     /// # drop(checker); Ok(()) }

@@ -56,7 +56,7 @@ impl ServiceHandle {
     /// let balancer = LoadBalancer::new();
     /// balancer.register("api", ServiceSettings::default(), ["a:80", "b:80"])?;
     /// let api = balancer.service("api").expect("it was registered");
-    /// api.keep_clients(ClientsSettings { most: 10_000, ttl: Duration::from_secs(300) })?;
+    /// api.keep_clients(ClientsSettings::default().most(10_000).ttl(Duration::from_secs(300)))?;
     /// let first = api.select_for("client 7", &Ask::new())?.id().clone();
     /// assert_eq!(api.select_for("client 7", &Ask::new())?.id(), &first);
     /// assert_eq!(api.client_backend("client 7"), Some(first));

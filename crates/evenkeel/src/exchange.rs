@@ -125,21 +125,14 @@ impl Exchange<'_> {
         rest: Option<Duration>,
         made: Made,
     ) -> Attempt {
-        Attempt {
-            fault,
-            idempotent: self.idempotent,
-            progress,
-            // What is sent is the closure's to make again.
-            replayable: true,
-            reused: false,
-            made: made.attempts,
-            excused: made.excused,
-            deadline_left: None,
-            expected: Duration::ZERO,
-            class: self.ask.class_id(),
-            untried: !made.again,
-            rest,
-        }
+        Attempt::new(fault)
+            .idempotent(self.idempotent)
+            .progress(progress)
+            .made(made.attempts)
+            .excused(made.excused)
+            .class(self.ask.class_id())
+            .untried(!made.again)
+            .rest(rest)
     }
 }
 

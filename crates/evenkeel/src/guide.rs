@@ -131,7 +131,7 @@
 //! use std::time::Duration;
 //!
 //! let balancer = LoadBalancer::new();
-//! let settings = ServiceSettings { queue: Some(QueueSettings::default()), ..ServiceSettings::default() };
+//! let settings = ServiceSettings::default().queue(QueueSettings::default());
 //! balancer.register("api", settings, [BackendSpec::new("a:80").max_in_flight(1)])?;
 //! let service = balancer.service("api").expect("it was registered");
 //! let held = service.select()?;
@@ -151,7 +151,7 @@
 //! use evenkeel::{LoadBalancer, ServiceSettings};
 //!
 //! let balancer = LoadBalancer::new();
-//! let settings = ServiceSettings { histograms: true, ..ServiceSettings::default() };
+//! let settings = ServiceSettings::default().histograms(true);
 //! balancer.register("api", settings, ["a:80"])?;
 //! balancer.select("api")?.succeeded();
 //! let stats = balancer.stats("api").expect("it was registered");
@@ -251,7 +251,7 @@
 //! ```
 //! use evenkeel::{BalancerSettings, LoadBalancer, ServiceSettings};
 //!
-//! let balancer = LoadBalancer::with_settings(&BalancerSettings { tick_by_hand: true, ..BalancerSettings::default() });
+//! let balancer = LoadBalancer::with_settings(&BalancerSettings::default().tick_by_hand(true));
 //! balancer.register("api", ServiceSettings::default(), ["a:80"])?;
 //! balancer.tick();
 //! # Ok::<(), evenkeel::Error>(())

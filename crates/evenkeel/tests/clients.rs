@@ -17,10 +17,7 @@ fn service() -> ServiceHandle {
     let settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin);
     balancer.register("api", settings, ["a", "b", "c"]).unwrap();
     let service = balancer.service("api").unwrap();
-    let settings = ClientsSettings {
-        most: 1_000,
-        ttl: TTL,
-    };
+    let settings = ClientsSettings::default().most(1_000).ttl(TTL);
     service.keep_clients(settings).unwrap();
     service
 }

@@ -35,10 +35,7 @@ fn words(events: &mut Events) -> Vec<String> {
 }
 
 fn keeping(events_kept: usize) -> LoadBalancer {
-    LoadBalancer::with_settings(&BalancerSettings {
-        events_kept,
-        ..BalancerSettings::default()
-    })
+    LoadBalancer::with_settings(&BalancerSettings::default().events_kept(events_kept))
 }
 
 fn settings() -> ServiceSettings {

@@ -30,17 +30,15 @@ fn service(backends: &[&str]) -> ServiceHandle {
 
 fn with(backends: &[&str], change: impl FnOnce(&mut ServiceSettings)) -> ServiceHandle {
     let balancer = LoadBalancer::new();
-    let mut settings = ServiceSettings {
-        policy: PolicyChoice::RoundRobin,
-        breaker: None,
-        retry: RetrySettings {
-            attempts: 4,
-            backoff_base: ms(40),
-            backoff_max: ms(100),
-            ..RetrySettings::default()
-        },
-        ..ServiceSettings::default()
-    };
+    let mut settings = ServiceSettings::default()
+        .policy(PolicyChoice::RoundRobin)
+        .breaker(None)
+        .retry(
+            RetrySettings::default()
+                .attempts(4)
+                .backoff_base(ms(40))
+                .backoff_max(ms(100)),
+        );
     change(&mut settings);
     let backends = backends.iter().copied();
     balancer.register("api", settings, backends).unwrap();

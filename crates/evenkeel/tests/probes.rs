@@ -77,19 +77,11 @@ async fn ask(probe: &impl Probe, address: impl ToString) -> Finding {
 }
 
 fn wanting(body: &str) -> HttpProbe {
-    let body = Some(body.into());
-    HttpProbe::new(HttpCheck {
-        body,
-        ..HttpCheck::default()
-    })
-    .unwrap()
+    HttpProbe::new(HttpCheck::default().body(body)).unwrap()
 }
 
 fn checked() -> ServiceSettings {
-    ServiceSettings {
-        health: Some(ActiveSettings { rise: 2, fall: 1 }),
-        ..ServiceSettings::default()
-    }
+    ServiceSettings::default().health(ActiveSettings::default().rise(2).fall(1))
 }
 
 #[tokio::test]
@@ -185,10 +177,7 @@ async fn a_silent_server_passes_tcp_and_runs_into_the_timeout_of_http() {
     balancer
         .register("api", checked(), [at.to_string()].map(BackendSpec::new))
         .unwrap();
-    let settings = CheckerSettings {
-        timeout: Duration::from_millis(50),
-        ..CheckerSettings::default()
-    };
+    let settings = CheckerSettings::default().timeout(Duration::from_millis(50));
     let checker = balancer
         .spawn_health_checker(settings, HttpProbe::get("/").unwrap())
         .unwrap();
@@ -275,11 +264,11 @@ async fn post_only() -> SocketAddr {
 async fn w6_a_405_to_head_is_told_as_such_and_method_and_statuses_can_be_chosen() {
     let at = post_only().await;
     let probe = |method: &str, expect: &str| {
-        HttpProbe::new(HttpCheck {
-            method: method.into(),
-            expect: expect.parse().unwrap(),
-            ..HttpCheck::default()
-        })
+        HttpProbe::new(
+            HttpCheck::default()
+                .method(method)
+                .expect(expect.parse().unwrap()),
+        )
         .unwrap()
     };
     let found = ask(&probe("HEAD", "200-299"), at).await;
@@ -309,10 +298,7 @@ async fn r2_only_the_answer_decides_so_a_slow_answer_in_time_does_not_flap() {
     balancer
         .register("api", checked(), [at.to_string()].map(BackendSpec::new))
         .unwrap();
-    let settings = CheckerSettings {
-        timeout: Duration::from_secs(60),
-        ..CheckerSettings::default()
-    };
+    let settings = CheckerSettings::default().timeout(Duration::from_secs(60));
     let checker = balancer
         .spawn_health_checker(settings, HttpProbe::get("/").unwrap())
         .unwrap();
@@ -345,10 +331,7 @@ async fn a_backend_without_the_route_is_down_by_404_and_comes_in_after_the_set_r
     let good = answering("HTTP/1.1 200 OK\r\n\r\n").await;
     let (without, with) = (at.to_string(), good.to_string());
     let balancer = LoadBalancer::new();
-    let settings = ServiceSettings {
-        health: Some(ActiveSettings { rise: 3, fall: 2 }),
-        ..ServiceSettings::default()
-    };
+    let settings = ServiceSettings::default().health(ActiveSettings::default().rise(3).fall(2));
     balancer
         .register(
             "api",
@@ -365,11 +348,9 @@ async fn a_backend_without_the_route_is_down_by_404_and_comes_in_after_the_set_r
             .standing
     };
     assert_eq!(standing(&with), Standing::Unproven);
-    let settings = CheckerSettings {
-        interval: Duration::from_secs(24 * 3_600),
-        timeout: Duration::from_secs(60),
-        ..CheckerSettings::default()
-    };
+    let settings = CheckerSettings::default()
+        .interval(Duration::from_secs(24 * 3_600))
+        .timeout(Duration::from_secs(60));
     let checker = balancer
         .spawn_health_checker(settings, HttpProbe::get("/health").unwrap())
         .unwrap();

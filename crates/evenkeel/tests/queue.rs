@@ -1,21 +1,17 @@
 //! Waiting for a full service, in paused time.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use evenkeel::{Ask, Error, LoadBalancer, QueueSettings, Refusal, ServiceSettings};
 
 fn balancer(length: u32) -> LoadBalancer {
     let balancer = LoadBalancer::new();
-    let settings = ServiceSettings {
-        max_in_flight: NonZeroU32::new(1),
-        queue: Some(QueueSettings {
-            length,
-            timeout: Duration::from_secs(5),
-        }),
-        ..ServiceSettings::default()
-    };
+    let settings = ServiceSettings::default().max_in_flight(1).queue(
+        QueueSettings::default()
+            .length(length)
+            .timeout(Duration::from_secs(5)),
+    );
     balancer.register("api", settings, ["a:80"]).unwrap();
     balancer
 }
@@ -78,10 +74,11 @@ async fn who_gives_up_leaves_the_queue() {
 #[tokio::test(start_paused = true)]
 async fn other_settings_are_followed_by_who_waits() {
     let waits = |millis| {
-        (millis > 0).then_some(QueueSettings {
-            length: 9,
-            timeout: Duration::from_millis(millis),
-        })
+        (millis > 0).then_some(
+            QueueSettings::default()
+                .length(9)
+                .timeout(Duration::from_millis(millis)),
+        )
     };
     for (queue, ends, refusal) in [
         (waits(1_000), 1_000, Refusal::QueueTimeout),
@@ -91,13 +88,12 @@ async fn other_settings_are_followed_by_who_waits() {
         let balancer = balancer(9);
         let api = balancer.service("api").unwrap();
         let _held = api.select().unwrap();
-        let mut waits = std::pin::pin!(api.acquire(Duration::MAX));
+        // In a task of its own: it is woken, or it is not polled.
+        let waiting = api.clone();
+        let mut waits = tokio::spawn(async move { waiting.acquire(Duration::MAX).await });
         let early = Duration::from_millis(500);
         assert!(tokio::time::timeout(early, &mut waits).await.is_err());
-        let settings = ServiceSettings {
-            queue,
-            ..api.settings()
-        };
+        let settings = api.settings().queue(queue);
         api.set_settings(settings).unwrap();
         let rest = Duration::from_millis(ends) - early;
         let until = rest.saturating_sub(Duration::from_millis(10));
@@ -107,7 +103,7 @@ async fn other_settings_are_followed_by_who_waits() {
             assert!(early.is_err(), "{queue:?}");
         }
         let soon = tokio::time::timeout(Duration::from_millis(20), waits).await;
-        let refused = soon.unwrap().unwrap_err();
+        let refused = soon.unwrap().unwrap().unwrap_err();
         assert_eq!(refused, Error::Refused(refusal), "{queue:?}");
     }
 }

@@ -29,16 +29,16 @@ fn weights(service: &ServiceHandle) -> Vec<u16> {
 #[test]
 fn some_settings_change_and_the_others_stay() {
     let (balancer, service) = service(["a", "b"]);
+    let slow_start = std::time::Duration::from_secs(7);
+    let settings = service.settings().slow_start(slow_start);
+    service.set_settings(settings).unwrap();
     service.select().unwrap().succeeded();
     let now = service
         .update_settings(|settings| settings.policy = PolicyChoice::LeastConnections)
         .unwrap();
     assert_eq!(now.policy.name(), "least_connections");
     assert_eq!(service.settings().policy.name(), "least_connections");
-    assert_eq!(
-        service.settings().slow_start,
-        ServiceSettings::default().slow_start
-    );
+    assert_eq!(service.settings().slow_start, slow_start);
     assert_eq!(service.stats().attempts.picked, 1);
     balancer.unregister("api").unwrap();
     let gone = service.update_settings(|_| ()).unwrap_err();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use evenkeel::{
-    BackendSpec, Error, Events, Fault, Followed, LoadBalancer, Outcome, Pick, PolicyChoice,
-    Refusal, ServiceHandle, ServiceSettings, Verdict,
+    BackendSpec, BalancerSettings, Error, Events, Fault, Followed, LoadBalancer, Outcome, Pick,
+    PolicyChoice, Refusal, ServiceHandle, ServiceSettings, Verdict,
 };
 
 const TASKS: u64 = 16;
@@ -23,10 +23,7 @@ const _: fn() = || {
 };
 
 fn quiet(policy: PolicyChoice) -> ServiceSettings {
-    ServiceSettings {
-        breaker: None,
-        ..ServiceSettings::with_policy(policy)
-    }
+    ServiceSettings::with_policy(policy).breaker(None)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -152,10 +149,10 @@ async fn selecting_and_counting_are_one_step() {
     assert_eq!(picked, served);
 }
 
-/// Four held picks of four idle backends are four backends: the original gave ties to the first.
+/// Of four idle backends each gets its part, and four held picks are four backends: the original gave ties to the first.
 #[test]
 fn ties_of_least_connections_go_to_everybody() {
-    let balancer = LoadBalancer::new();
+    let balancer = LoadBalancer::with_settings(&BalancerSettings::default().seed(7));
     let settings = quiet(PolicyChoice::LeastConnections);
     balancer
         .register("api", settings, ["a", "b", "c", "d"])
@@ -164,6 +161,14 @@ fn ties_of_least_connections_go_to_everybody() {
     let mut who: Vec<_> = held.iter().map(|pick| pick.id().to_string()).collect();
     who.sort();
     assert_eq!(who, ["a", "b", "c", "d"]);
+    drop(held);
+    for _ in 0..400 {
+        balancer.select("api").unwrap().succeeded();
+    }
+    for backend in balancer.group_snapshot("api").unwrap().backends {
+        let finished = backend.counts.finished;
+        assert!((60..=140).contains(&finished), "{finished}");
+    }
 }
 
 /// A pick that a panicking task held is given back.

@@ -240,10 +240,7 @@ fn without_a_runtime_the_program_ticks() {
 
 #[tokio::test(start_paused = true)]
 async fn ticks_by_hand_only_where_the_program_wants_it() {
-    let balancer = LoadBalancer::with_settings(&BalancerSettings {
-        tick_by_hand: true,
-        ..BalancerSettings::default()
-    });
+    let balancer = LoadBalancer::with_settings(&BalancerSettings::default().tick_by_hand(true));
     balancer.register("api", settings(), TWO).unwrap();
     fail(&balancer, "a:80", 5);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -288,10 +285,7 @@ async fn a_service_whose_tick_panics_does_not_keep_the_others_from_theirs() {
 #[test]
 fn a_seed_fixes_the_choices() {
     let choices = |seed| {
-        let balancer = LoadBalancer::with_settings(&BalancerSettings {
-            seed: Some(seed),
-            ..BalancerSettings::default()
-        });
+        let balancer = LoadBalancer::with_settings(&BalancerSettings::default().seed(seed));
         let settings = ServiceSettings::with_policy(PolicyChoice::Random);
         balancer.register("api", settings, TWO).unwrap();
         (0..32)
@@ -306,10 +300,7 @@ fn a_seed_fixes_the_choices() {
 #[test]
 fn explaining_draws_nothing() {
     for seed in [Some(7), None] {
-        let balancer = LoadBalancer::with_settings(&BalancerSettings {
-            seed,
-            ..BalancerSettings::default()
-        });
+        let balancer = LoadBalancer::with_settings(&BalancerSettings::default().seed(seed));
         let random = ServiceSettings::with_policy(PolicyChoice::Random);
         balancer.register("api", random, TWO).unwrap();
         for _ in 0..32 {

@@ -422,20 +422,16 @@ impl<N: Net> Exchange<'_, N> {
         tries: &Tries,
         course: &Course<'_>,
     ) -> Option<Again<'_, N>> {
-        let attempt = Attempt {
-            fault: failed.fault?,
-            idempotent: request.is_idempotent(),
-            progress: failed.progress,
-            replayable: failed.whole,
-            reused: failed.reused,
-            made: tries.made,
-            excused: tries.asked.excused,
-            deadline_left: None,
-            expected: Duration::ZERO,
-            class: decide::class(self.class),
-            untried: (tries.made as usize) < self.seat.live.state.members(),
-            rest: failed.rest,
-        };
+        let attempt = Attempt::new(failed.fault?)
+            .idempotent(request.is_idempotent())
+            .progress(failed.progress)
+            .replayable(failed.whole)
+            .reused(failed.reused)
+            .made(tries.made)
+            .excused(tries.asked.excused)
+            .class(decide::class(self.class))
+            .untried((tries.made as usize) < self.seat.live.state.members())
+            .rest(failed.rest);
         Some(Again {
             seat: &self.seat,
             failed: attempt,

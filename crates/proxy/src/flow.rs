@@ -240,20 +240,13 @@ async fn connected<N: Net>(
         let (Some(fault), reason, progress) = failed else {
             return Err(failed.1);
         };
-        let failed = Attempt {
-            fault,
-            idempotent: false,
-            progress,
-            replayable: true,
-            reused: false,
-            made: flow.seen.attempts,
-            excused: asked.excused,
-            deadline_left: None,
-            expected: Duration::ZERO,
-            class: CLASS,
-            untried: (flow.seen.attempts as usize) < service.state.members(),
-            rest: None,
-        };
+        let failed = Attempt::new(fault)
+            .idempotent(false)
+            .progress(progress)
+            .made(flow.seen.attempts)
+            .excused(asked.excused)
+            .class(CLASS)
+            .untried((flow.seen.attempts as usize) < service.state.members());
         let mut again = Again {
             seat: &way.seat,
             failed,

@@ -236,21 +236,16 @@ fn service(
         1 => PolicyChoice::LeastConnections,
         _ => PolicyChoice::Adaptive,
     };
-    let mut settings = ServiceSettings {
-        on_all_down: OnAllDown::FailOpen,
-        ..ServiceSettings::with_policy(policy)
-    };
+    let mut settings = ServiceSettings::with_policy(policy).on_all_down(OnAllDown::FailOpen);
     // Who is checked is unproven at first, and taken out while it cannot be reached.
     settings.health = (kind != Kind::Calm && chance.below(2) == 0).then(ActiveSettings::default);
     if kind == Kind::Hidden {
         // What is promised here is that the other attempts hide a fault, not that they are affordable.
         settings.retry.on.protocol = true;
         settings.retry.attempts = 4;
-        settings.retry.budget = BudgetSettings {
-            ratio_permille: 1_000,
-            floor_per_second: 1_000,
-            ..BudgetSettings::default()
-        };
+        settings.retry.budget = BudgetSettings::default()
+            .ratio_permille(1_000)
+            .floor_per_second(1_000);
     }
     let tight = kind == Kind::Wild && chance.below(4) == 0;
     ServicePlan {

@@ -89,12 +89,7 @@ fn checks(world: &World) {
                     (Reach::Refuses, false) => CheckResult::Failed(CheckFault::Refused),
                     _ => CheckResult::Failed(CheckFault::Timeout),
                 };
-                let report = CheckReport {
-                    began,
-                    latency: stage.now().since(began),
-                    result,
-                    status: None,
-                };
+                let report = CheckReport::new(result, began).latency(stage.now().since(began));
                 let id = BackendId::from(setting::id(backend.number));
                 let live = published.load();
                 for service in &live.services {

@@ -25,6 +25,7 @@ const SWEPT: usize = 2;
 
 /// How many, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClientsSettings {
     /// The most at once, 16 or more; some 100 bytes each. Beyond, the one goes that was not seen for longest.
     pub most: usize,

@@ -14,6 +14,7 @@ const RETRY: u64 = 1_000;
 
 /// How much a service may spend on retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BudgetSettings {
     /// Retries earned by a thousand requests, 0..=1000 (more counts as more). 200 is 20 %.
     pub ratio_permille: u32,

@@ -1,7 +1,6 @@
 //! Who is kept where, and who moves: on a loss, once, to one place; at no other time.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use evenkeel_balance::affinity::{CarriedClient, Clients, ClientsSettings, Lost, identity};
@@ -24,10 +23,7 @@ use crate::stage::{Stage, id, plain};
 const DRAINING: Duration = Duration::from_secs(60);
 
 fn keeping() -> ServiceSettings {
-    ServiceSettings {
-        affinity: Some(AffinitySettings { draining: DRAINING }),
-        ..plain()
-    }
+    plain().affinity(AffinitySettings::default().draining(DRAINING))
 }
 
 impl Stage {
@@ -128,10 +124,7 @@ fn clients_move_on_a_loss_and_at_no_other_time() {
         None,
     );
     check(keeping(), spec(|spec| spec.tier(3)), None);
-    let checked = ServiceSettings {
-        health: Some(ActiveSettings::default()),
-        ..keeping()
-    };
+    let checked = keeping().health(ActiveSettings::default());
     let proven = |stage: &mut Stage| {
         for name in ["a", "c"] {
             stage.check(name, CheckResult::Passed);
@@ -139,10 +132,7 @@ fn clients_move_on_a_loss_and_at_no_other_time() {
     };
     check(checked.clone(), proven, None);
     // Nobody is healthy: all serve, this one too.
-    let open = ServiceSettings {
-        on_all_down: OnAllDown::FailOpen,
-        ..keeping()
-    };
+    let open = keeping().on_all_down(OnAllDown::FailOpen);
     let all_down = |stage: &mut Stage| {
         for name in ["a", "b", "c"] {
             stage
@@ -163,12 +153,7 @@ fn clients_move_on_a_loss_and_at_no_other_time() {
         stage.pass(DRAINING.as_secs_f64() - 0.1);
     };
     check(keeping(), just_so, None);
-    let at_once = ServiceSettings {
-        affinity: Some(AffinitySettings {
-            draining: Duration::ZERO,
-        }),
-        ..plain()
-    };
+    let at_once = plain().affinity(AffinitySettings::default().draining(Duration::ZERO));
     check(
         at_once,
         admin(Admin::Draining),
@@ -303,11 +288,7 @@ fn who_moves_moves_where_it_may() {
 /// One that waits for a full service is kept where it was when it is called.
 #[test]
 fn who_waits_is_kept() {
-    let settings = ServiceSettings {
-        max_in_flight: NonZeroU32::new(1),
-        queue: Some(QueueSettings::default()),
-        ..keeping()
-    };
+    let settings = keeping().max_in_flight(1).queue(QueueSettings::default());
     let mut stage = Stage::new(settings, &["a", "b", "c"]);
     for kept in ["c", "a", "b", "b", "c"] {
         let held = stage.pick().unwrap();
@@ -403,10 +384,7 @@ fn who_waits_for_its_own_has_it_before_others() {
 #[test]
 fn it_is_explained() {
     for policy in PolicyChoice::BUILT_IN {
-        let settings = ServiceSettings {
-            policy,
-            ..keeping()
-        };
+        let settings = keeping().policy(policy);
         let mut stage = Stage::new(settings, &["a", "b", "c"]);
         for (admin, kept) in [
             (Admin::Enabled, Ok(())),
@@ -449,10 +427,7 @@ proptest! {
     #[test]
     fn one_move_on_a_loss(acts in prop::collection::vec((0..6_usize, 0..7_u8), 1..40), policy in 0..7_usize) {
         let names = ["a", "b", "c", "d", "e", "f"];
-        let settings = ServiceSettings {
-            policy: PolicyChoice::BUILT_IN[policy].clone(),
-            ..keeping()
-        };
+        let settings = keeping().policy(PolicyChoice::BUILT_IN[policy].clone());
         let mut stage = Stage::new(settings, &names);
         let mut homes: BTreeMap<u64, String> = BTreeMap::new();
         for (which, act) in acts {
@@ -497,7 +472,7 @@ fn at(seconds: u64) -> Instant {
 
 fn clients(most: usize, ttl: u64) -> Clients {
     let ttl = Duration::from_secs(ttl);
-    Clients::new(ClientsSettings { most, ttl }, 7)
+    Clients::new(ClientsSettings::default().most(most).ttl(ttl), 7)
 }
 
 #[test]
@@ -560,10 +535,11 @@ fn a_table_is_bounded_and_the_oldest_goes() {
     assert_eq!(known.len(), 160);
     assert!(known.iter().all(|&one| one > 99_000), "{known:?}");
     // A smaller one holds the newest of them.
-    clients.set_settings(ClientsSettings {
-        most: 16,
-        ttl: Duration::from_secs(1000),
-    });
+    clients.set_settings(
+        ClientsSettings::default()
+            .most(16)
+            .ttl(Duration::from_secs(1000)),
+    );
     assert_eq!(clients.counts().clients, 16);
 }
 

@@ -2,7 +2,7 @@ use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::pick::Pick;
-use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice};
 
 use crate::stage::{Stage, id, plain};
 
@@ -11,7 +11,7 @@ fn stage(policy: PolicyChoice, weights: &[u32]) -> Stage {
         BackendSpec::new(format!("backend-{at}")).weight(Weight::new(*weight).unwrap())
     };
     let specs = weights.iter().enumerate().map(spec).collect();
-    Stage::of(ServiceSettings { policy, ..plain() }, specs)
+    Stage::of(plain().policy(policy), specs)
 }
 
 fn of_key(stage: &Stage, key: u64) -> Pick {
@@ -158,11 +158,10 @@ fn bounds() {
 /// What fails ends at once and has room: the keys of others stay away from it.
 #[test]
 fn nobody_is_sent_on_to_who_fails() {
-    let settings = ServiceSettings {
-        breaker: None,
-        policy: PolicyChoice::Bounded(HashMethod::Maglev, LoadBound::DEFAULT),
-        ..plain()
-    };
+    let settings = plain().breaker(None).policy(PolicyChoice::Bounded(
+        HashMethod::Maglev,
+        LoadBound::DEFAULT,
+    ));
     let mut stage = Stage::new(settings, &["a", "b", "c", "d"]);
     let mut under_way = std::collections::VecDeque::new();
     let mut failed = 0;

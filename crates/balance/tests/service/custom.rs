@@ -60,10 +60,7 @@ impl Policy for Last {
 fn stage(policy: Last) -> (Stage, Arc<Last>) {
     let policy = Arc::new(policy);
     let stage = Stage::new(
-        ServiceSettings {
-            policy: PolicyChoice::Custom(policy.clone()),
-            ..plain()
-        },
+        plain().policy(PolicyChoice::Custom(policy.clone())),
         &["a", "b", "c"],
     );
     (stage, policy)

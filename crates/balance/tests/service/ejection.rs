@@ -62,13 +62,7 @@ fn five_failures_in_a_row_open_and_ask_for_a_tick_at_once() {
 
 #[test]
 fn a_rate_opens_and_a_row_is_not_needed() {
-    let settings = ServiceSettings {
-        breaker: Some(BreakerSettings {
-            consecutive: 0,
-            ..BreakerSettings::default()
-        }),
-        ..plain()
-    };
+    let settings = plain().breaker(BreakerSettings::default().consecutive(0));
     let mut stage = Stage::new(settings, &NAMES);
     for round in 0..30 {
         let bad: &[&str] = if round % 2 == 0 { &["a"] } else { &[] };
@@ -83,17 +77,8 @@ fn a_rate_opens_and_a_row_is_not_needed() {
 
 #[test]
 fn slow_successes_open_where_slow_is_set() {
-    let breaker = BreakerSettings {
-        slow: Some(Duration::from_millis(5)),
-        ..BreakerSettings::default()
-    };
-    let mut stage = Stage::new(
-        ServiceSettings {
-            breaker: Some(breaker),
-            ..plain()
-        },
-        &NAMES,
-    );
+    let breaker = BreakerSettings::default().slow(Duration::from_millis(5));
+    let mut stage = Stage::new(plain().breaker(breaker), &NAMES);
     for _ in 0..100 {
         let mut pick = stage.pick().unwrap();
         let slow = *pick.backend().id() == id("a");
@@ -159,14 +144,8 @@ fn a_failed_trial_opens_again_for_twice_as_long() {
 
 #[test]
 fn trials_are_bounded_and_all_must_pass() {
-    let breaker = BreakerSettings {
-        trials: 3,
-        ..BreakerSettings::default()
-    };
-    let mut stage = ejected(ServiceSettings {
-        breaker: Some(breaker),
-        ..plain()
-    });
+    let breaker = BreakerSettings::default().trials(3);
+    let mut stage = ejected(plain().breaker(breaker));
     stage.pass(10.0);
     let mut trials: Vec<_> = (0..3).map(|_| stage.pick().unwrap()).collect();
     assert!(trials.iter().all(|pick| pick.is_trial()));
@@ -264,17 +243,8 @@ fn who_breaks_bodies_goes_as_who_answers_badly_does() {
     );
     // Every other one: bodies under way are no successes.
     for under_way in [1, 10] {
-        let settings = BreakerSettings {
-            consecutive: 0,
-            ..BreakerSettings::default()
-        };
-        let mut stage = Stage::new(
-            ServiceSettings {
-                breaker: Some(settings),
-                ..plain()
-            },
-            &NAMES,
-        );
+        let settings = BreakerSettings::default().consecutive(0);
+        let mut stage = Stage::new(plain().breaker(settings), &NAMES);
         let mut bodies = VecDeque::new();
         for turn in 0..20 + under_way {
             let mut pick = stage.pick_of("a");
@@ -369,7 +339,7 @@ fn when_everybody_fails_nobody_is_ejected() {
         PolicyChoice::PowerOfTwo,
     ] {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-        let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &names);
+        let mut stage = Stage::new(plain().policy(policy), &names);
         stage.serve(1000, &[], &[]);
         stage.pass(1.0);
         let mut ejected = 0;
@@ -394,10 +364,7 @@ fn when_everybody_fails_nobody_is_ejected() {
 
 #[test]
 fn a_backend_that_returns_warms_up() {
-    let mut stage = ejected(ServiceSettings {
-        slow_start: Duration::from_secs(10),
-        ..plain()
-    });
+    let mut stage = ejected(plain().slow_start(Duration::from_secs(10)));
     stage.pass(10.0);
     let trial = stage.pick().unwrap();
     stage.well(trial);
@@ -422,13 +389,7 @@ fn a_backend_that_returns_warms_up() {
 #[test]
 fn who_was_away_for_a_moment_is_warm() {
     let ramp = |faults: &[Fault], away: f64| {
-        let mut stage = Stage::new(
-            ServiceSettings {
-                slow_start: Duration::from_secs(10),
-                ..plain()
-            },
-            &NAMES,
-        );
+        let mut stage = Stage::new(plain().slow_start(Duration::from_secs(10)), &NAMES);
         stage.pass(60.0);
         stage.serve(40, &[], &NAMES);
         for fault in faults {
@@ -462,20 +423,13 @@ fn who_was_away_for_a_moment_is_warm() {
 fn who_checks_had_out_for_a_moment_is_warm() {
     let ramp = |fault: CheckFault, by_hand: bool| {
         let mut stage = Stage::new(
-            ServiceSettings {
-                slow_start: Duration::from_secs(10),
-                health: Some(ActiveSettings { rise: 1, fall: 1 }),
-                ..plain()
-            },
+            plain()
+                .slow_start(Duration::from_secs(10))
+                .health(ActiveSettings::default().rise(1).fall(1)),
             &NAMES,
         );
         let check = |stage: &Stage, name: &str, result| {
-            let report = CheckReport {
-                began: stage.now,
-                latency: Duration::ZERO,
-                result,
-                status: None,
-            };
+            let report = CheckReport::new(result, stage.now);
             stage.service.check(&id(name), report, stage.now).unwrap();
         };
         for name in NAMES {
@@ -513,20 +467,13 @@ fn who_checks_had_out_for_a_moment_is_warm() {
 #[test]
 fn who_checks_bring_back_is_judged_anew() {
     let mut stage = Stage::new(
-        ServiceSettings {
-            health: Some(ActiveSettings { rise: 1, fall: 1 }),
-            on_all_down: OnAllDown::FailOpen,
-            ..plain()
-        },
+        plain()
+            .health(ActiveSettings::default().rise(1).fall(1))
+            .on_all_down(OnAllDown::FailOpen),
         &NAMES,
     );
     let check = |stage: &Stage, name: &str, result| {
-        let report = CheckReport {
-            began: stage.now,
-            latency: Duration::ZERO,
-            result,
-            status: None,
-        };
+        let report = CheckReport::new(result, stage.now);
         stage.service.check(&id(name), report, stage.now).unwrap();
     };
     for name in NAMES {
@@ -556,13 +503,7 @@ fn who_checks_bring_back_is_judged_anew() {
 #[test]
 fn switched_off_it_lets_everybody_go() {
     let mut stage = ejected(plain());
-    stage.service.set_settings(
-        ServiceSettings {
-            breaker: None,
-            ..plain()
-        },
-        stage.now,
-    );
+    stage.service.set_settings(plain().breaker(None), stage.now);
     assert_eq!(stage.standing("a"), Standing::Serving);
     stage.serve(100, &["a"], &[]);
     stage.pass(1.0);
@@ -618,14 +559,8 @@ fn what_is_withheld_is_told_again_in_the_next_episode() {
 /// The worst go first where not all may: the longest row, then the highest rate.
 #[test]
 fn where_one_may_go_it_is_the_worst() {
-    let one_of_four = BreakerSettings {
-        cap: 0.25,
-        ..BreakerSettings::default()
-    };
-    let by_rate = BreakerSettings {
-        consecutive: 0,
-        ..one_of_four
-    };
+    let one_of_four = BreakerSettings::default().cap(0.25);
+    let by_rate = one_of_four.consecutive(0);
     let row = |name: &'static str, well: usize, badly: usize| (name, well, badly);
     let cases = [
         (one_of_four, [row("a", 0, 6), row("b", 0, 9)], "b"),
@@ -635,7 +570,7 @@ fn where_one_may_go_it_is_the_worst() {
     ];
     for (breaker, rows, worst) in cases {
         let breaker = Some(breaker);
-        let mut stage = Stage::new(ServiceSettings { breaker, ..plain() }, &NAMES);
+        let mut stage = Stage::new(plain().breaker(breaker), &NAMES);
         for (name, well, badly) in rows {
             for turn in 0..well + badly {
                 let subset = [id(name)];

@@ -1,7 +1,7 @@
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::eligibility::Bar;
 use evenkeel_balance::pick::Refusal;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::PolicyChoice;
 use evenkeel_balance::standing::Standing;
 
 use crate::stage::{Stage, id, plain};
@@ -15,7 +15,7 @@ fn it_names_whom_the_pick_takes_and_changes_nothing() {
                 .weight(Weight::new(at % 4).unwrap())
                 .max_in_flight(at)
         });
-        let mut stage = Stage::of(ServiceSettings { policy, ..plain() }, specs.collect());
+        let mut stage = Stage::of(plain().policy(policy), specs.collect());
         stage.mark("backend-7", false);
         let mut held = Vec::new();
         for round in 0..1000 {

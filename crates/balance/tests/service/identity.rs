@@ -4,7 +4,7 @@ use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{BackendSpec, Weight};
 use evenkeel_balance::event::EventKind;
 use evenkeel_balance::membership::MembershipError;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::PolicyChoice;
 use evenkeel_balance::standing::Standing;
 
 use crate::stage::{Stage, id, plain};
@@ -69,13 +69,9 @@ fn an_update_keeps_counters_verdicts_and_means() {
         .service
         .set_weight(&id("c"), Weight::new(7).unwrap(), stage.now)
         .unwrap();
-    stage.service.set_settings(
-        ServiceSettings {
-            policy: PolicyChoice::Adaptive,
-            ..plain()
-        },
-        stage.now,
-    );
+    stage
+        .service
+        .set_settings(plain().policy(PolicyChoice::Adaptive), stage.now);
     for before in before {
         let after = stage.backend(before.id.as_str());
         assert_eq!(
@@ -136,13 +132,7 @@ fn who_leaves_idle_and_returns_is_new() {
 
 #[test]
 fn what_cannot_be_changes_nothing() {
-    let mut stage = Stage::new(
-        ServiceSettings {
-            max_backends: 3,
-            ..plain()
-        },
-        &["a", "b"],
-    );
+    let mut stage = Stage::new(plain().max_backends(3), &["a", "b"]);
     stage.serve(10, &[], &[]);
     let before = stage.backend("a").counts;
     let duplicate = Err(MembershipError::Duplicate(id("c")));
@@ -150,10 +140,7 @@ fn what_cannot_be_changes_nothing() {
         stage.service.replace(specs(&["c", "d", "c"]), stage.now),
         duplicate
     );
-    let settings = ServiceSettings {
-        policy: PolicyChoice::Random,
-        ..plain()
-    };
+    let settings = plain().policy(PolicyChoice::Random);
     assert_eq!(
         stage
             .service
@@ -204,10 +191,7 @@ fn what_cannot_be_changes_nothing() {
 
 #[test]
 fn a_newcomer_among_others_warms_up_and_the_first_ones_do_not() {
-    let settings = ServiceSettings {
-        slow_start: Duration::from_secs(10),
-        ..plain()
-    };
+    let settings = plain().slow_start(Duration::from_secs(10));
     let mut stage = Stage::new(settings, &["a", "b"]);
     assert!((stage.backend("a").ramp - 1.0).abs() < 1e-6);
     stage.service.add(BackendSpec::new("c"), stage.now).unwrap();

@@ -5,7 +5,7 @@ use evenkeel_balance::ask::{Ask, ClassId};
 use evenkeel_balance::backend::{BackendId, BackendSpec, Weight};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::pick::Pick;
-use evenkeel_balance::settings::{BreakerSettings, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{BreakerSettings, PolicyChoice};
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
 use crate::stage::{Stage, id, plain};
@@ -25,13 +25,7 @@ fn exchange(stage: &mut Stage, class: u16, subset: &[BackendId], millis: u64) {
 /// Backend `a` serves the expensive class alone, `b` the cheap one, `c` both. Nobody is slow for that.
 #[test]
 fn latency_is_judged_against_its_class() {
-    let mut stage = Stage::new(
-        ServiceSettings {
-            policy: PolicyChoice::Adaptive,
-            ..plain()
-        },
-        &["a", "b", "c"],
-    );
+    let mut stage = Stage::new(plain().policy(PolicyChoice::Adaptive), &["a", "b", "c"]);
     for _ in 0..2000 {
         exchange(&mut stage, 1, &[id("a")], 500);
         exchange(&mut stage, 2, &[id("b")], 5);
@@ -58,7 +52,7 @@ fn who_is_slow_within_a_class_is_known_in_a_second() {
 
 fn is_known_in_a_second(policy: PolicyChoice) {
     let alone = !matches!(policy, PolicyChoice::Adaptive);
-    let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &["a", "b"]);
+    let mut stage = Stage::new(plain().policy(policy), &["a", "b"]);
     for _ in 0..200 {
         exchange(&mut stage, 0, &[id("a")], 30);
         exchange(&mut stage, 0, &[id("b")], 10);
@@ -130,7 +124,7 @@ fn is_not_flooded(policy: PolicyChoice, away: Away, seconds: u64, slow_before: b
         policy.name()
     );
     let mut stage = Stage::new(
-        ServiceSettings { policy, ..plain() },
+        plain().policy(policy),
         &["0", "1", "2", "3", "4", "5", "6", "7"],
     );
     // When each ends, in steps of a millisecond.
@@ -176,14 +170,7 @@ fn is_not_flooded(policy: PolicyChoice, away: Away, seconds: u64, slow_before: b
 /// The window, the throughput and the mean that a snapshot tells.
 #[test]
 fn a_snapshot_tells_rates_of_the_last_seconds() {
-    let mut stage = Stage::new(
-        ServiceSettings {
-            histograms: true,
-            breaker: None,
-            ..plain()
-        },
-        &["a"],
-    );
+    let mut stage = Stage::new(plain().histograms(true).breaker(None), &["a"]);
     for _ in 0..100 {
         stage.serve(9, &[], &[]);
         stage.serve(1, &["a"], &[]);
@@ -238,13 +225,7 @@ fn a_row_of_failures_ends_where_success_shows() {
 #[test]
 fn each_attempt_is_counted_once() {
     let check = |head: Option<Verdict>, end: Option<Outcome>, expect: (u64, u64, u64)| {
-        let settings = ServiceSettings {
-            breaker: Some(BreakerSettings {
-                slow: Some(Duration::from_millis(5)),
-                ..BreakerSettings::default()
-            }),
-            ..plain()
-        };
+        let settings = plain().breaker(BreakerSettings::default().slow(Duration::from_millis(5)));
         let mut stage = Stage::new(settings, &["a"]);
         let mut pick = stage.pick().unwrap();
         let later = stage.now + Duration::from_millis(6);

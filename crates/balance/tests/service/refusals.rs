@@ -2,7 +2,7 @@ use evenkeel_balance::ask::Tried;
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::hashing;
 use evenkeel_balance::pick::Refusal;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::PolicyChoice;
 
 use crate::stage::{Stage, id, plain};
 
@@ -61,11 +61,7 @@ fn down_draining_disabled_and_weight_0_are_all_down() {
 fn a_small_subset_of_many_avoids_who_fails() {
     let names: Vec<String> = (0..100).map(|at| at.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let settings = ServiceSettings {
-        policy: PolicyChoice::Adaptive,
-        breaker: None,
-        ..plain()
-    };
+    let settings = plain().policy(PolicyChoice::Adaptive).breaker(None);
     let mut stage = Stage::new(settings, &names);
     let subset = ["3", "30", "60", "90"].map(id);
     let mut failed = 0;
@@ -126,7 +122,7 @@ fn a_small_subset_of_many_is_found_and_shared() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let subset = [id("7"), id("8"), id("250")];
     for policy in PolicyChoice::BUILT_IN {
-        let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &names);
+        let mut stage = Stage::new(plain().policy(policy), &names);
         let mut picked = [0; 3];
         for key in 0..300 {
             let ask = stage.ask().key(hashing::mix(5, key)).subset(&subset);
@@ -146,7 +142,7 @@ fn a_small_subset_of_many_is_found_and_shared() {
 #[test]
 fn tried_backends_are_excluded_under_every_policy() {
     for policy in PolicyChoice::BUILT_IN {
-        let mut stage = Stage::new(ServiceSettings { policy, ..plain() }, &["a", "b", "c"]);
+        let mut stage = Stage::new(plain().policy(policy), &["a", "b", "c"]);
         let mut tried = Tried::default();
         let mut seen = Vec::new();
         let ask = stage.ask();

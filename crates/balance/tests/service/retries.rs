@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use evenkeel_balance::ask::ClassId;
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::event::EventKind;
 use evenkeel_balance::retry::{Attempt, Decision, Progress, Reason};
@@ -9,20 +8,9 @@ use evenkeel_balance::verdict::Fault;
 use crate::stage::{Stage, id, plain};
 
 fn attempt() -> Attempt {
-    Attempt {
-        fault: Fault::Connect,
-        idempotent: true,
-        progress: Progress::Unsent,
-        replayable: true,
-        reused: false,
-        made: 1,
-        excused: 0,
-        deadline_left: None,
-        expected: Duration::ZERO,
-        untried: true,
-        class: ClassId(0),
-        rest: None,
-    }
+    Attempt::new(Fault::Connect)
+        .idempotent(true)
+        .progress(Progress::Unsent)
 }
 
 /// What a retry that is paid for is granted by.
@@ -124,10 +112,7 @@ fn no_more_is_given_back_than_was_granted() {
 fn what_reached_nobody_costs_nothing_and_earns_nothing() {
     let mut stage = Stage::new(plain(), &["a", "b"]);
     assert_eq!(granted(&stage, 100), 30);
-    let nobody = Attempt {
-        progress: Progress::Unreached,
-        ..attempt()
-    };
+    let nobody = attempt().progress(Progress::Unreached);
     let further = Decision::Again {
         after: Duration::ZERO,
         excused: true,
@@ -149,11 +134,7 @@ fn what_reached_nobody_costs_nothing_and_earns_nothing() {
 #[test]
 fn what_is_not_safe_costs_nothing() {
     let stage = Stage::new(plain(), &["a"]);
-    let unsafe_one = Attempt {
-        idempotent: false,
-        progress: Progress::Sent,
-        ..attempt()
-    };
+    let unsafe_one = attempt().idempotent(false).progress(Progress::Sent);
     assert_eq!(
         stage.service.retry(&unsafe_one, 1),
         Decision::No(Reason::NotSafe)
@@ -175,7 +156,7 @@ fn amplification_is_bounded_when_everything_fails() {
                 stage.badly(pick);
                 attempts += 1;
                 if !matches!(
-                    stage.service.retry(&Attempt { made, ..attempt() }, 1),
+                    stage.service.retry(&attempt().made(made), 1),
                     Decision::Again { .. }
                 ) {
                     break;

@@ -42,10 +42,7 @@ pub(crate) struct Stage {
 
 /// Round robin, no slow start: what is picked is plain to see.
 pub(crate) fn plain() -> ServiceSettings {
-    ServiceSettings {
-        slow_start: Duration::ZERO,
-        ..ServiceSettings::with_policy(PolicyChoice::RoundRobin)
-    }
+    ServiceSettings::with_policy(PolicyChoice::RoundRobin).slow_start(Duration::ZERO)
 }
 
 pub(crate) fn id(name: &str) -> BackendId {
@@ -137,12 +134,7 @@ impl Stage {
     }
 
     pub(crate) fn check(&self, name: &str, result: CheckResult) {
-        let report = CheckReport {
-            began: self.now,
-            latency: Duration::from_millis(5),
-            result,
-            status: None,
-        };
+        let report = CheckReport::new(result, self.now).latency(Duration::from_millis(5));
         self.service.check(&id(name), report, self.now).unwrap();
     }
 

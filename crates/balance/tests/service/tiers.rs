@@ -4,7 +4,7 @@ use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::eligibility::{Bar, Rung};
 use evenkeel_balance::event::EventKind;
 use evenkeel_balance::pick::Refusal;
-use evenkeel_balance::settings::{OnAllDown, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{OnAllDown, PolicyChoice};
 
 use crate::stage::{Stage, id, plain};
 
@@ -51,11 +51,7 @@ fn done(stage: &Stage, to: &str) {
 fn check(to: &str, expect: &str, standby: &str) {
     for policy in PolicyChoice::BUILT_IN {
         let name = policy.name().to_owned();
-        let settings = ServiceSettings {
-            policy,
-            on_all_down: OnAllDown::FailOpen,
-            ..plain()
-        };
+        let settings = plain().policy(policy).on_all_down(OnAllDown::FailOpen);
         let mut stage = Stage::of(settings, tiered());
         done(&stage, to);
         let counts = stage.serve(400, &[], &ALL);
@@ -124,10 +120,7 @@ fn a_tier_that_is_full_does_not_spill() {
 
 #[test]
 fn each_move_between_tiers_is_told_once_and_failing_open_apart() {
-    let settings = ServiceSettings {
-        on_all_down: OnAllDown::FailOpen,
-        ..plain()
-    };
+    let settings = plain().on_all_down(OnAllDown::FailOpen);
     let mut stage = Stage::of(settings, tiered());
     let moves = |stage: &Stage| -> Vec<EventKind> {
         let told = stage.heard().into_iter();
@@ -192,10 +185,7 @@ fn a_breaker_of_a_tier_that_waits_gets_no_trial_and_one_of_a_tier_before_does() 
 
 #[test]
 fn who_returns_warms_up_beside_its_own_tier_only() {
-    let settings = ServiceSettings {
-        slow_start: Duration::from_secs(10),
-        ..plain()
-    };
+    let settings = plain().slow_start(Duration::from_secs(10));
     let backends = vec![
         BackendSpec::new("a"),
         BackendSpec::new("b"),

@@ -1,17 +1,13 @@
 use std::time::Duration;
 
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::PolicyChoice;
 
 use crate::stage::{Stage, plain};
 
 const ALL: [&str; 4] = ["a", "b", "c", "d"];
 
 fn stage() -> Stage {
-    let settings = ServiceSettings {
-        policy: PolicyChoice::HealthBased,
-        breaker: None,
-        ..plain()
-    };
+    let settings = plain().policy(PolicyChoice::HealthBased).breaker(None);
     Stage::new(settings, &ALL)
 }
 
@@ -88,11 +84,11 @@ fn another_policy_asks_for_no_trust() {
         second(&mut stage, &["a"]);
     }
     let mut by = |policy: PolicyChoice| {
-        let settings = ServiceSettings {
-            policy,
-            slow_start: Duration::ZERO,
-            ..stage.service.settings()
-        };
+        let settings = stage
+            .service
+            .settings()
+            .policy(policy)
+            .slow_start(Duration::ZERO);
         stage.service.set_settings(settings, stage.now);
         stage.serve(400, &[], &ALL)[0]
     };

@@ -23,11 +23,7 @@ fn homes(stage: &Stage) -> Vec<String> {
 }
 
 fn warming(policy: PolicyChoice) -> ServiceSettings {
-    ServiceSettings {
-        slow_start: Duration::from_secs(100),
-        policy,
-        ..plain()
-    }
+    plain().slow_start(Duration::from_secs(100)).policy(policy)
 }
 
 const ALL: [&str; 4] = ["a", "b", "c", "d"];
@@ -111,10 +107,8 @@ fn who_is_alone_is_warm_enough() {
 /// A trial is a backend's own keys', whatever its ramp.
 #[test]
 fn trials_want_no_coin() {
-    let settings = ServiceSettings {
-        breaker: ServiceSettings::default().breaker,
-        ..warming(PolicyChoice::Hash(HashMethod::Maglev))
-    };
+    let settings =
+        warming(PolicyChoice::Hash(HashMethod::Maglev)).breaker(ServiceSettings::default().breaker);
     let mut stage = Stage::new(settings, &ALL);
     while stage.backend("d").open_until.is_none() {
         let mut pick = stage.pick_of("d");

@@ -21,14 +21,11 @@ const PASS: CheckResult = CheckResult::Passed;
 const REFUSED: CheckResult = CheckResult::Failed(CheckFault::Refused);
 
 fn checked(fall: u32) -> ServiceSettings {
-    ServiceSettings {
-        health: Some(ActiveSettings { rise: 2, fall }),
-        ..plain()
-    }
+    plain().health(ActiveSettings::default().rise(2).fall(fall))
 }
 
 fn by(policy: PolicyChoice) -> ServiceSettings {
-    ServiceSettings { policy, ..plain() }
+    plain().policy(policy)
 }
 
 /// k-msg W2: five failures spread among 500 successes opened the breaker.
@@ -211,12 +208,7 @@ fn zlayer_ties_of_least_connections_are_not_the_first_ones() {
 #[test]
 fn k_msg_w12_nobody_reports_for_a_stranger() {
     let mut stage = Stage::new(checked(3), &["a"]);
-    let report = evenkeel_balance::health::CheckReport {
-        began: stage.now,
-        latency: Duration::ZERO,
-        result: PASS,
-        status: None,
-    };
+    let report = evenkeel_balance::health::CheckReport::new(PASS, stage.now);
     assert_eq!(
         stage.service.check(&id("x"), report, stage.now),
         Err(MembershipError::Unknown(id("x")))
@@ -233,16 +225,19 @@ fn k_msg_w12_nobody_reports_for_a_stranger() {
 /// k-msg W13: the success of a request that was under way made an endpoint healthy that probes had just failed.
 #[test]
 fn k_msg_w13_a_stale_success_does_not_undo_a_failed_check() {
-    let mut stage = Stage::new(checked(1), &["a", "b"]);
-    ["a", "b"].iter().for_each(|name| stage.check(name, PASS));
-    let stale = stage.pick_of("a");
-    stage.pass(1.0);
-    for fault in [CheckFault::Timeout, CheckFault::Refused] {
-        stage.check("a", CheckResult::Failed(fault));
+    use CheckFault::{Refused, Timeout};
+    for faults in [&[Timeout][..], &[Refused], &[Timeout, Refused]] {
+        let mut stage = Stage::new(checked(1), &["a", "b"]);
+        ["a", "b"].iter().for_each(|name| stage.check(name, PASS));
+        let stale = stage.pick_of("a");
+        stage.pass(1.0);
+        for fault in faults {
+            stage.check("a", CheckResult::Failed(*fault));
+        }
+        stage.well(stale);
+        stage.pass(1.0);
+        assert_eq!(stage.standing("a"), Standing::Down, "{faults:?}");
     }
-    stage.well(stale);
-    stage.pass(1.0);
-    assert_eq!(stage.standing("a"), Standing::Down);
 }
 
 /// TypeScript R3: maxConnections was promised and never enforced.
@@ -350,10 +345,7 @@ fn typescript_r8_counters_agree_with_each_other() {
 /// TypeScript R12: a breaker closed at once and fully: a thundering return.
 #[test]
 fn typescript_r12_who_returns_warms_up() {
-    let settings = ServiceSettings {
-        slow_start: Duration::from_secs(10),
-        ..plain()
-    };
+    let settings = plain().slow_start(Duration::from_secs(10));
     let mut stage = Stage::new(settings, &["a", "b"]);
     stage.serve(10, &["a"], &[]);
     stage.pass(10.1);
@@ -509,10 +501,7 @@ fn nginx_fast_failures_do_not_attract() {
 
 fn fast_failures_do_not_attract(policy: PolicyChoice) {
     let name = policy.name().to_owned();
-    let settings = ServiceSettings {
-        breaker: None,
-        ..by(policy)
-    };
+    let settings = by(policy).breaker(None);
     let mut stage = Stage::new(settings, &["a", "b", "c", "d"]);
     let mut counts = 0;
     for exchange in 0..2000 {

@@ -45,9 +45,7 @@ pub(super) fn read(
     }
     let moves = map.word("draining") == Some("move");
     map.done();
-    let settings = AffinitySettings {
-        draining: if moves { Duration::ZERO } else { drain },
-    };
+    let settings = AffinitySettings::default().draining(if moves { Duration::ZERO } else { drain });
     Some((cookie.or(app).or(source).flatten()?, settings))
 }
 

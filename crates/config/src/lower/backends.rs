@@ -130,14 +130,12 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
     map.done();
     let (written, reached) = reached?;
     let id = own_id.clone().unwrap_or_else(|| written.clone());
-    let spec = BackendSpec {
-        weight: weight?,
-        tier: tier.unwrap_or_default(),
-        max_in_flight,
-        admin,
-        labels: labels.unwrap_or_default(),
-        ..BackendSpec::new(id.value())
-    };
+    let mut spec = BackendSpec::new(id.value())
+        .weight(weight?)
+        .tier(tier.unwrap_or_default())
+        .admin(admin);
+    spec.max_in_flight = max_in_flight;
+    spec.labels = labels.unwrap_or_default();
     let is = match reached {
         Reached::At(address) => Is::Backend(BackendPlan {
             spec,

@@ -21,11 +21,7 @@ fn settings() -> RetrySettings {
     for word in RETRY_ON {
         name(word, &mut on);
     }
-    RetrySettings {
-        on,
-        retry_after_max: RETRY_AFTER,
-        ..RetrySettings::default()
-    }
+    RetrySettings::default().on(on).retry_after_max(RETRY_AFTER)
 }
 
 /// The settings, and what it says of the time of one attempt.

@@ -24,12 +24,8 @@ pub(super) fn read(
 ) -> Option<ServicePlan> {
     let reading = fields.reading;
     let (policy, key) = policy::read(&fields).unwrap_or_default();
-    let mut settings = ServiceSettings {
-        policy,
-        // The proxy serves rather than refuses when every verdict is against everybody.
-        on_all_down: OnAllDown::FailOpen,
-        ..ServiceSettings::default()
-    };
+    // The proxy serves rather than refuses when every verdict is against everybody.
+    let mut settings = ServiceSettings::with_policy(policy).on_all_down(OnAllDown::FailOpen);
     fields.set("slow_start", Reading::duration, &mut settings.slow_start);
     if fields.word("on_all_down") == Some("fail_closed") {
         settings.on_all_down = OnAllDown::FailClosed;

@@ -41,13 +41,12 @@ impl NamePlan {
         let weight =
             u32::from(weight.unwrap_or(Weight::ONE).get()) * u32::from(self.spec.weight.get());
         let weight = Weight::new(weight.min(Weight::MOST.into()));
+        let mut spec = self.spec.clone();
+        spec.id = id;
+        spec.weight = weight.unwrap_or(spec.weight);
+        spec.tier = spec.tier.saturating_add(behind);
         BackendPlan {
-            spec: BackendSpec {
-                id,
-                weight: weight.unwrap_or(self.spec.weight),
-                tier: self.spec.tier.saturating_add(behind),
-                ..self.spec.clone()
-            },
+            spec,
             address: BackendAddress::Tcp(address),
             max_connections: self.max_connections,
             zone: self.zone.clone(),

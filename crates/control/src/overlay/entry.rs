@@ -105,6 +105,8 @@ impl Said {
             admin,
             tier,
             labels,
+            // What is added there is to be said here, too.
+            ..
         } = spec;
         let said = self.text("identity", Some(id.as_str()));
         let weight = (*weight != Weight::ONE).then(|| weight.get().into());

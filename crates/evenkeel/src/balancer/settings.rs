@@ -2,6 +2,7 @@
 
 /// What a balancer may be told, for all its services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BalancerSettings {
     /// So many events are kept for a slow subscriber, rounded up to a power of two; 1 to
     /// [`MOST_KEPT`](crate::events::MOST_KEPT). About 200 bytes each, twice.

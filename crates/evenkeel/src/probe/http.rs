@@ -51,6 +51,7 @@ const READ_BYTES: usize = 4096;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HttpCheck {
     /// `GET` by default. `HEAD` spares the body, but a backend that knows only other methods answers it with 405, which
     /// is reported as such and fails unless expected: then ask with the method that it knows. `POST`, `PUT` and `PATCH`

@@ -250,12 +250,9 @@ impl<S: Services> Runner<S> {
             over: now,
             finding: ProbeError::Panicked.into(),
         });
-        let report = CheckReport {
-            began: ended.began,
-            latency: ended.over.since(ended.began),
-            result: ended.finding.result(),
-            status: ended.finding.status,
-        };
+        let report = CheckReport::new(ended.finding.result(), ended.began)
+            .latency(ended.over.since(ended.began))
+            .status(ended.finding.status);
         // A listener that panics when it hears of the check must not end the others.
         let reached = self.schedule.stands(&begun)
             && catch_unwind(AssertUnwindSafe(|| {

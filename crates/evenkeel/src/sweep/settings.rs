@@ -15,6 +15,7 @@ pub const AT_ONCE_MOST: usize = 4096;
 /// How often and how hard to look. What follows from a check stands in the service's own settings
 /// ([`ActiveSettings`](evenkeel_balance::settings::ActiveSettings)).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckerSettings {
     /// From the begin of one check of a backend to the begin of its next, however long the check takes. 10 ms to a day.
     pub interval: Duration,

@@ -45,10 +45,8 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
     };
     let service = ServicePlan {
         name: "api".into(),
-        settings: ServiceSettings {
-            on_all_down: OnAllDown::FailOpen,
-            ..ServiceSettings::with_policy(PolicyChoice::RoundRobin)
-        },
+        settings: ServiceSettings::with_policy(PolicyChoice::RoundRobin)
+            .on_all_down(OnAllDown::FailOpen),
         key: None,
         load: None,
         affinity: None,

@@ -32,7 +32,7 @@ fn one_at_once(backend: &Backend, length: u32, timeout: Duration) -> Plan {
     let mut plan = plan(&[backend.address]);
     let service = &mut plan.services[0];
     service.settings.max_in_flight = NonZeroU32::new(1);
-    service.settings.queue = Some(QueueSettings { length, timeout });
+    service.settings.queue = Some(QueueSettings::default().length(length).timeout(timeout));
     service.limits.exchange = Duration::from_secs(1000);
     service.limits.per_try = Duration::from_secs(1000);
     plan

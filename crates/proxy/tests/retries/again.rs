@@ -567,10 +567,11 @@ fn an_answer_whose_place_another_has_is_its_client_s() {
         let settings = &mut plan.services[0].settings;
         settings.max_in_flight = std::num::NonZeroU32::new(1);
         settings.retry.backoff_base = Duration::ZERO;
-        settings.queue = Some(evenkeel_balance::settings::QueueSettings {
-            length: 9,
-            timeout: Duration::from_secs(100),
-        });
+        settings.queue = Some(
+            evenkeel_balance::settings::QueueSettings::default()
+                .length(9)
+                .timeout(Duration::from_secs(100)),
+        );
     });
     let [mut first, mut second] = [world.client(), world.client()];
     first.write(GET[0]);
@@ -603,10 +604,11 @@ fn who_leaves_the_queue_too_late_is_not_sent() {
             let service = &mut plan.services[0];
             service.limits.exchange = Duration::from_secs(1);
             service.settings.max_in_flight = std::num::NonZeroU32::new(1);
-            service.settings.queue = Some(evenkeel_balance::settings::QueueSettings {
-                length: 9,
-                timeout: Duration::from_secs(100),
-            });
+            service.settings.queue = Some(
+                evenkeel_balance::settings::QueueSettings::default()
+                    .length(9)
+                    .timeout(Duration::from_secs(100)),
+            );
         });
         let [mut first, mut second] = [world.client(), world.client()];
         first.write(GET[0]);

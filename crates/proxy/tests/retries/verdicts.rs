@@ -221,10 +221,11 @@ fn our_own_limits_are_held_against_nobody() {
         &|plan| {
             let settings = &mut plan.services[0].settings;
             settings.max_in_flight = std::num::NonZeroU32::new(2);
-            settings.queue = Some(QueueSettings {
-                length: 9,
-                timeout: Duration::from_millis(100),
-            });
+            settings.queue = Some(
+                QueueSettings::default()
+                    .length(9)
+                    .timeout(Duration::from_millis(100)),
+            );
             plan.services[0].limits.per_try = Duration::from_secs(1000);
             plan.services[0].limits.exchange = Duration::from_secs(1000);
         },
