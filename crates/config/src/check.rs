@@ -146,7 +146,7 @@ fn loops(parts: &Parts, reading: &Reading) {
         Bind::Unix(_) => None,
     });
     let own: HashSet<SocketAddr> = own.collect();
-    for one in &parts.addresses {
+    for one in &parts.noted.addresses {
         let BackendAddress::Tcp(address) = one.address else {
             continue;
         };

@@ -13,8 +13,8 @@ use crate::keys::{Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::tls::Material;
 use crate::plan::{
-    AccessLogPlan, AdminPlan, BackendAddress, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan,
-    ResolverPlan, RulePlan, ServicePlan, Workers,
+    AccessLogPlan, AdminPlan, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan, ResolverPlan,
+    RulePlan, ServicePlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
 use crate::read::{Fields, Files, Reading, Scalar};
@@ -94,6 +94,7 @@ pub struct Loaded {
 
 use places::{Places, found, places, resolve};
 pub(crate) use rules::is_split;
+use services::Noted;
 
 /// A part of the plan with the place of its name.
 pub(crate) struct Placed<T> {
@@ -139,10 +140,7 @@ pub(crate) struct Parts {
     pub(crate) binds: Vec<Written<Bind>>,
     /// Services that listeners name; their flows say which by their number here.
     pub(crate) flows: Vec<(At, Scalar)>,
-    /// Every address of a backend, by service.
-    pub(crate) addresses: Vec<Written<BackendAddress>>,
-    /// Where a service names its cookie of affinity.
-    pub(crate) cookies: Vec<(At, Arc<str>)>,
+    pub(crate) noted: Noted,
     admin: Option<AdminPlan>,
     trusted_proxies: Option<Vec<IpNet>>,
     access_log: Option<AccessLogPlan>,
@@ -302,10 +300,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         &SERVICE,
         names,
         &mut parts.services,
-        |name, at, fields| {
-            let also = (&mut parts.addresses, &mut parts.cookies);
-            services::read(name, at, fields, also)
-        },
+        |name, at, fields| services::read(name, at, fields, &mut parts.noted),
     );
     if let Some(node) = fields.get("rules") {
         names.entry("rules").or_default();

@@ -5,7 +5,6 @@
 //! both ends as it came, an end as an end and a break as a break, and to the pick as far as it says something of the backend.
 //! See `docs/decisions/0011-flows.md`.
 
-use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -88,7 +87,7 @@ pub(crate) async fn serve<N: Net>(
             // Whoever drops it, a panic or a drain whose time is over, cuts it.
             next: Next::Cut,
             tunnel: None,
-            shown: OnceCell::new(),
+            shown: std::cell::OnceCell::new(),
         },
         began,
         seen: Observation {
@@ -285,7 +284,6 @@ fn keep<N: Net>(flow: &mut Flow<N>, way: &Way<N>, pick: &Pick<Held>, tried: &Tri
         way.seat.handle.lost(home, &ask, now)
     };
     flow.seen.stayed = Some(Stayed::of(stay.home, served, lost));
-    // It is not asked what day it is where there is no cookie.
     affinity.follows(
         &way.seat.live.state,
         stay,

@@ -203,11 +203,10 @@ impl Live {
                     .unwrap_or_default()
             })
             .collect();
-        let left = before.map(|before| before.leaving(&plan));
         Self {
             terms: terms(&plan, before),
             own: rings.own,
-            left: left.unwrap_or_default(),
+            left: before.map_or_else(Vec::new, |before| before.leaving(&plan)),
             rules: Rules::new(&plan.rules),
             plan,
             services,

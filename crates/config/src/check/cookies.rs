@@ -27,7 +27,12 @@ struct Setter<'p> {
 }
 
 pub(super) fn clashes(parts: &Parts, reading: &Reading) {
-    let places: HashMap<&str, At> = parts.cookies.iter().map(|(at, of)| (&**of, *at)).collect();
+    let places: HashMap<&str, At> = parts
+        .noted
+        .cookies
+        .iter()
+        .map(|(at, of)| (&**of, *at))
+        .collect();
     let setters = setters(parts, &places);
     for placed in &parts.services {
         if let Some(AffinityBy::AppCookie { name, .. }) =

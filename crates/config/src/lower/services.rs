@@ -16,11 +16,20 @@ use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
+/// What stands in services and is looked at once all are read.
+#[derive(Default)]
+pub(crate) struct Noted {
+    /// Every address of a backend, by service.
+    pub(crate) addresses: Vec<Written<BackendAddress>>,
+    /// Where a service names its cookie of affinity.
+    pub(crate) cookies: Vec<(At, Arc<str>)>,
+}
+
 pub(super) fn read(
     name: Arc<str>,
     at: At,
     fields: Fields<'_>,
-    (all, cookies): (&mut Vec<Written<BackendAddress>>, &mut Vec<(At, Arc<str>)>),
+    noted: &mut Noted,
 ) -> Option<ServicePlan> {
     let reading = fields.reading;
     let (policy, key) = policy::read(&fields).unwrap_or_default();
@@ -41,14 +50,15 @@ pub(super) fn read(
     let (retry, told) = retry::read(&fields).unwrap_or_else(retry::absent);
     settings.retry = retry;
     let limits = deadlines(&fields, told);
-    let (affinity, keeps) = affinity::read(&fields, &name, limits.drain, cookies).unzip();
+    let (affinity, keeps) =
+        affinity::read(&fields, &name, limits.drain, &mut noted.cookies).unzip();
     settings.affinity = keeps;
     let upstream = fields
         .map("upstream", &UPSTREAM)
         .map(upstream)
         .unwrap_or_default();
     let backends = fields.get("backends");
-    let members = backends.map(|node| backends::read(reading, node, &name, all));
+    let members = backends.map(|node| backends::read(reading, node, &name, &mut noted.addresses));
     fields.done();
     match &members {
         None => reading.error(
