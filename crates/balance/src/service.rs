@@ -98,7 +98,7 @@ impl Service {
         let mut ledger = Ledger::new(facts.clone(), settings, now);
         ledger.replace(backends, now)?;
         ledger.begun();
-        ledger.weigh(now);
+        ledger.add_up(now);
         let table = Published::new(Arc::new(ledger.table(now, None)));
         ledger.take_dirty();
         let service = Self {
@@ -451,7 +451,7 @@ impl Service {
             let later = ledger.is_dirty() && !at_once(ledger);
             if !later && ledger.take_dirty() {
                 let before = self.shared.table.load();
-                ledger.weigh(now);
+                ledger.add_up(now);
                 let next = ledger.table(now, Some(&before));
                 self.shared.table.store(Arc::new(next));
                 ledger.retire(before);

@@ -247,6 +247,7 @@ setters!(BreakerSettings {
 
 /// How the `weighted_by_load` policy goes by what backends report.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LoadSettings {
     /// A backend's reports count from so long after the first: one that has just begun has little load for other reasons.
     pub blackout: Duration,

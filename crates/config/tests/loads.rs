@@ -56,12 +56,11 @@ fn what_it_means() {
     assert!(plan.keeps && plan.from == LoadSource::Header);
     let metrics: Vec<_> = plan.metrics.iter().map(|name| &**name).collect();
     assert_eq!(metrics, ["named_metrics.queue", "mem_utilization"]);
-    let settings = LoadSettings {
-        blackout: Duration::ZERO,
-        expiry: Duration::from_secs(60),
-        penalty: 0.5,
-        bound: 3.0,
-    };
+    let settings = LoadSettings::default()
+        .blackout(Duration::ZERO)
+        .expiry(Duration::from_secs(60))
+        .penalty(0.5)
+        .bound(3.0);
     assert_eq!(all.settings.load, settings);
     assert!(!all.same_but_backends(&absent));
     let one = service("weighted_by_load", "load: { metrics: cpu_utilization }");

@@ -64,7 +64,7 @@ impl Ledger {
     }
 
     /// What weights come to, for the shares of members that are looked at one by one.
-    pub(crate) fn weigh(&mut self, now: Instant) {
+    pub(crate) fn add_up(&mut self, now: Instant) {
         let members = self.members.iter();
         self.totals.wanted = members.map(|entry| self.wanted(entry, now)).sum();
     }

@@ -208,10 +208,7 @@ fn who_is_lost_moves_to_one_place() {
     let spec = |name: &str| {
         BackendSpec::new(name).weight(Weight::new(if name == "e" { 3 } else { 1 }).unwrap())
     };
-    let settings = |policy| ServiceSettings {
-        policy,
-        ..keeping()
-    };
+    let settings = |policy| keeping().policy(policy);
     let mut one = Stage::of(settings(PolicyChoice::RoundRobin), names.map(spec).into());
     let mut turned = names;
     turned.reverse();
@@ -312,14 +309,8 @@ fn who_waits_is_kept() {
 /// After `waited` of ten seconds `a` has room. Says who is called, and where.
 fn called(front: (u16, Option<&str>), waited: f64) -> [Option<String>; 2] {
     use evenkeel_balance::queue::{Entry, Waiting};
-    let queue = QueueSettings {
-        timeout: Duration::from_secs(10),
-        ..QueueSettings::default()
-    };
-    let settings = ServiceSettings {
-        queue: Some(queue),
-        ..keeping()
-    };
+    let queue = QueueSettings::default().timeout(Duration::from_secs(10));
+    let settings = keeping().queue(queue);
     let one = |name| BackendSpec::new(name).max_in_flight(1);
     let mut stage = Stage::of(settings, ["a", "b"].map(one).into());
     let held = ["a", "b"].map(|name| stage.pick_of(name));

@@ -10,11 +10,7 @@ use crate::stage::{Stage, id, plain};
 const ALL: [&str; 4] = ["a", "b", "c", "d"];
 
 fn settings() -> ServiceSettings {
-    ServiceSettings {
-        policy: PolicyChoice::WeightedByLoad,
-        breaker: None,
-        ..plain()
-    }
+    plain().policy(PolicyChoice::WeightedByLoad).breaker(None)
 }
 
 fn stage() -> Stage {
@@ -260,10 +256,7 @@ fn another_policy_goes_by_no_reports() {
     let mut stage = stage();
     seconds(&mut stage, 60, &unlike());
     let mut by = |policy: PolicyChoice| {
-        let settings = ServiceSettings {
-            policy,
-            ..stage.service.settings()
-        };
+        let settings = stage.service.settings().policy(policy);
         stage.service.set_settings(settings, stage.now);
         stage.serve(400, &[], &ALL)[3]
     };

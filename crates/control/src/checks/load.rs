@@ -86,12 +86,11 @@ pub(crate) fn asked(service: &ServicePlan) -> Result<(), String> {
 }
 
 fn check_of(page: &LoadPage) -> HttpCheck {
-    HttpCheck {
-        path: Some(page.path.to_string()),
-        host: page.host.as_deref().map(str::to_owned),
-        headers: vec![("Accept".into(), "application/json".into())],
-        ..HttpCheck::default()
-    }
+    let mut check = HttpCheck::default()
+        .path(&*page.path)
+        .header("Accept", "application/json");
+    check.host = page.host.as_deref().map(str::to_owned);
+    check
 }
 
 /// Begins to ask. None: the plan's reports come otherwise.
@@ -103,12 +102,10 @@ pub(crate) fn start(service: &LiveService, clock: Clock) -> Result<Option<Poller
         return Ok(None);
     };
     asked(&service.plan)?;
-    let settings = CheckerSettings {
-        interval: page.interval,
-        timeout: page.timeout,
-        seed: seed(),
-        ..CheckerSettings::default()
-    };
+    let settings = CheckerSettings::default()
+        .interval(page.interval)
+        .timeout(page.timeout)
+        .seed(seed());
     let protocol = service.plan.upstream.protocol;
     let secured = match (&service.towards, &service.plan.upstream.tls) {
         (_, None) => Secured::Off,
