@@ -37,6 +37,11 @@ fn seconds(stage: &mut Stage, count: u32, says: &[(&str, LoadReport)]) {
 }
 
 /// Shares in hundredths, rounded, and why they are so.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "0 to 100"
+)]
 fn shares(stage: &Stage) -> Vec<(u32, LoadReason)> {
     let seen = stage.service.snapshot(stage.now).backends;
     let of = |one: &evenkeel_balance::snapshot::BackendSnapshot| {

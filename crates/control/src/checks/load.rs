@@ -248,9 +248,7 @@ impl Probe for Asking {
                 Ok(probe) => Arc::new(Asks::Http(probe, self.protocol)),
                 // It was tried when this began.
                 Err(why) => {
-                    return Box::pin(async {
-                        evenkeel::probe::ProbeError::Other(why.into()).into()
-                    });
+                    return Box::pin(async { evenkeel::probe::ProbeError::Other(why).into() });
                 }
             },
             first: self.first.clone(),
