@@ -29,37 +29,20 @@ fn ratio(row: &Row) -> f64 {
     .mean
 }
 
-/// Balancers that each see a little of what is in flight: by reports, servers of half the speed get half. The 99th percentile relative to
-/// round robin and least connections.
-fn check_hardware(load: f64, of_round_robin: f64, of_least_connections: f64) {
+/// Balancers that each see a little of what is in flight: by reports, servers of half the speed get half, and nobody waits longer for it.
+#[test]
+fn shares_follow_the_hardware() {
     use PolicyChoice::{LeastConnections, RoundRobin, WeightedByLoad};
     let policies = [WeightedByLoad, RoundRobin, LeastConnections];
-    let scenario = Scenario {
-        load,
-        ..Scenario::reported()
-    };
-    let rows = rows(&scenario, &policies, 5);
+    let rows = rows(&Scenario::reported(), &policies, 5);
     let [weighted, round, least] = [&rows[0], &rows[1], &rows[2]];
     let [skew, of_round, of_least] = [weighted, round, least].map(ratio);
-    println!("load {load}, fast to slow: {skew:.2}, {of_round:.2}, {of_least:.2}");
+    println!("fast to slow: {skew:.2}, {of_round:.2}, {of_least:.2}");
     assert!((1.85..=2.15).contains(&skew), "{skew}");
-    assert!((of_round - 1.0).abs() < 0.01 && of_least < 1.8);
+    assert!((of_round - 1.0).abs() < 0.01 && of_least < 1.7);
     let [weighted, round, least] = [weighted, round, least].map(p99);
-    assert!(weighted <= of_round_robin * round, "{weighted} {round}");
-    assert!(
-        weighted <= of_least_connections * least,
-        "{weighted} {least}"
-    );
-}
-
-#[test]
-fn shares_follow_the_hardware_at_70() {
-    check_hardware(0.7, 0.1, 1.0);
-}
-
-#[test]
-fn shares_follow_the_hardware_at_90() {
-    check_hardware(0.9, 0.1, 0.8);
+    assert!(weighted <= 0.1 * round, "{weighted} {round}");
+    assert!(weighted <= least, "{weighted} {least}");
 }
 
 /// Where all are alike, going by reports costs no more than its smallest share: it is round robin, and stays it.
