@@ -29,6 +29,9 @@ pub mod settings;
 /// Backends: identity, configuration, running state.
 pub mod backend;
 
+/// Who may pass, before anybody is picked: token buckets by key.
+pub mod rate;
+
 /// The question before a pick.
 pub mod ask;
 

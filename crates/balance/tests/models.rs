@@ -4,6 +4,7 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::queue::Entry;
+use evenkeel_balance::rate::{Key, Limit, RateSettings, Secret, Together};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
 use evenkeel_balance::time::Instant;
@@ -310,4 +312,111 @@ fn no_charge_is_lost_when_a_backend_leaves_and_returns() {
 #[test]
 fn nobody_sees_an_old_table_after_a_change() {
     check(publishing);
+}
+
+// --- Rate limits.
+
+fn limit(burst: u32, keys: usize) -> Limit {
+    let settings = RateSettings {
+        allow: NonZeroU32::new(1).unwrap(),
+        per: Duration::from_secs(1),
+        burst: NonZeroU32::new(burst).unwrap(),
+        keys: NonZeroUsize::new(keys).unwrap(),
+    };
+    Limit::new(settings, Secret::new([1, 2]))
+}
+
+/// The one set of a limit for one key: in the model it has two places.
+fn key(limit: &Limit, number: u8) -> Key {
+    limit.keying().part(Some(&[number])).key()
+}
+
+/// Three threads take of one bucket that nobody has taken of yet, and a token is given back on the way: as many pass as it holds.
+fn a_bucket() {
+    let limit = limit(2, 1);
+    let workers: Vec<_> = (0..3)
+        .map(|worker| {
+            let limit = limit.clone();
+            thread::spawn(move || {
+                let key = key(&limit, 0);
+                let mut passed = 0;
+                for turn in 0..2 {
+                    if let Ok(taken) = limit.take(key, NOW) {
+                        match (worker, turn) {
+                            (0, 0) => limit.give_back(taken, NOW),
+                            _ => passed += 1,
+                        }
+                    }
+                }
+                passed
+            })
+        })
+        .collect();
+    let passed: u32 = workers.into_iter().map(|one| one.join().unwrap()).sum();
+    let left = limit.look(key(&limit, 0), NOW).left;
+    assert_eq!(passed + left, 2, "{passed} passed, {left} are left");
+}
+
+/// Two threads take of the bucket of one key, while others come to the same set of two places, whose buckets were taken of long ago: they
+/// take each other's place and never that of the first, nor a token of it.
+fn a_set() {
+    let limit = limit(2, 1);
+    for old in [1, 2] {
+        assert!(limit.take(key(&limit, old), Instant::ZERO).is_ok());
+    }
+    let workers: Vec<_> = (0..3_u8)
+        .map(|worker| {
+            let limit = limit.clone();
+            thread::spawn(move || {
+                let of = |number| limit.take(key(&limit, number), NOW).is_ok();
+                match worker {
+                    // Both use up what there is, one after the other or at once.
+                    0 | 1 => u32::from(of(0)) + u32::from(of(0)),
+                    _ => {
+                        assert!(of(1), "its bucket was full");
+                        0
+                    }
+                }
+            })
+        })
+        .collect();
+    let passed: u32 = workers.into_iter().map(|one| one.join().unwrap()).sum();
+    assert_eq!(passed, 2, "of one bucket");
+    assert!(limit.take(key(&limit, 0), NOW).is_err());
+    assert_eq!(limit.look(key(&limit, 1), NOW).left, 1);
+    assert_eq!(limit.evicted(), 0, "full buckets are places for nothing");
+}
+
+/// Two threads ask two limits together, of which one has room for one: it passes once, and who was refused has taken nothing.
+fn all_or_none() {
+    let (wide, narrow) = (limit(9, 1), limit(1, 1));
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let (wide, narrow) = (wide.clone(), narrow.clone());
+            thread::spawn(move || {
+                let mut together = Together::default();
+                assert!(together.add(&wide, Key::ONE, false));
+                assert!(together.add(&narrow, Key::ONE, false));
+                together.take(NOW).passes
+            })
+        })
+        .collect();
+    let passed = workers.into_iter().map(|one| one.join().unwrap());
+    assert_eq!(passed.filter(|passes| *passes).count(), 1);
+    assert_eq!(wide.look(Key::ONE, NOW).left, 8);
+}
+
+#[test]
+fn a_bucket_is_exact_in_every_schedule() {
+    check(a_bucket);
+}
+
+#[test]
+fn no_key_charges_another_in_any_schedule() {
+    check(a_set);
+}
+
+#[test]
+fn several_limits_take_all_or_nothing_in_every_schedule() {
+    check(all_or_none);
 }

@@ -3,12 +3,14 @@
 
 mod counting;
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::load::LoadReport;
+use evenkeel_balance::rate::{Limit, RateSettings, Secret, Together};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
@@ -77,6 +79,43 @@ fn a_pick_allocates_nothing() {
             );
         }
     }
+}
+
+/// Keys that are known, keys that are new, and keys that drive others out.
+#[test]
+fn a_rate_limit_allocates_once() {
+    let settings = RateSettings {
+        allow: NonZeroU32::new(10).unwrap(),
+        per: Duration::from_secs(1),
+        burst: NonZeroU32::new(100).unwrap(),
+        keys: NonZeroUsize::new(100_000).unwrap(),
+    };
+    let mut made = None;
+    let kept = counting::bytes_kept(|| made = Some(Limit::new(settings, Secret::new([1, 2]))));
+    let limit = made.unwrap();
+    assert!(
+        (limit.bytes()..=4_000_000).contains(&kept),
+        "{kept} bytes for 100,000 keys"
+    );
+    let small = RateSettings {
+        keys: NonZeroUsize::MIN,
+        ..settings
+    };
+    let small = Limit::new(small, Secret::new([3, 4]));
+    let asked = counting::allocations(|| {
+        for number in 0..100_000_u64 {
+            let key = |limit: &Limit, number: u64| {
+                let bytes = number.to_le_bytes();
+                limit.keying().part(Some(&bytes)).part(None).key()
+            };
+            let mut together = Together::default();
+            assert!(together.add(&limit, key(&limit, number % 1_000), false));
+            assert!(together.add(&small, key(&small, number), true));
+            std::hint::black_box(together.take(Instant::from_nanos(number)));
+        }
+    });
+    assert_eq!(asked, 0);
+    assert!(small.evicted() > 90_000, "{}", small.evicted());
 }
 
 #[test]
