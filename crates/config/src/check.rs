@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
-use crate::limits::TRIED_RULES;
+use crate::limits::{RATE_KEYS_MOST, TRIED_RULES};
 use crate::lower::{Parts, Placed, RawRule, Written, listeners_most};
 use crate::plan::tls::ClientAuth;
 use crate::plan::{
@@ -57,6 +57,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     cookies_of_flows(parts, reading);
     cookies::clashes(parts, reading);
     tried_one_by_one(&parts.rules, reading);
+    keys_of_rates(parts, reading);
     let forwarded = parts.rules.iter().flat_map(|rule| &rule.part.services);
     let mut forwarded: HashSet<&str> = forwarded.map(|(_, name)| name.value()).collect();
     let maps = parts.rules.iter().filter_map(|rule| rule.part.map.as_ref());
@@ -74,6 +75,27 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
         }
     }
     loops(parts, reading);
+}
+
+/// All rate limits together have so many keys: their memory is taken when the configuration is.
+fn keys_of_rates(parts: &Parts, reading: &Reading) {
+    let of_rules = parts.rules.iter();
+    let of_rules = of_rules.map(|rule| (rule.at, rule.part.rule.rates.as_deref()));
+    let of_listeners = parts.listeners.iter();
+    let of_listeners = of_listeners.map(|one| (one.at, Some(&*one.part.rates)));
+    let mut all = 0_usize;
+    for (at, rates) in of_listeners.chain(of_rules) {
+        let before = all;
+        for rate in rates.into_iter().flatten() {
+            all = all.saturating_add(rate.settings.keys.get());
+        }
+        if before <= RATE_KEYS_MOST && all > RATE_KEYS_MOST {
+            let message = format!(
+                "all rate limits up to here have more than {RATE_KEYS_MOST} keys, some 40 bytes each; write `keys` in some of them"
+            );
+            reading.error(at, "too_many_keys", message);
+        }
+    }
 }
 
 /// A flow shows no cookie.

@@ -446,6 +446,10 @@ fn same(shape: &Shape, value: &str) -> String {
             })
         }
         Shape::Rate => units::rate(&written).ok().map(keys::written::rate),
+        Shape::Allowance => {
+            let read = units::allowance(&written).ok();
+            read.map(|(count, per)| keys::written::allowance(count.get(), per))
+        }
         Shape::Number(..) => value.parse::<u64>().ok().map(|number| number.to_string()),
         _ => None,
     };

@@ -30,6 +30,9 @@ mod health;
 /// A service's limits and its queue.
 mod queue;
 
+/// `rate:` of a rule and of a listener.
+mod rates;
+
 /// `retry:` of a service.
 mod retry;
 
@@ -71,6 +74,7 @@ pub(crate) use load::{LOAD, LOAD_PAGE, LOAD_REPORT};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
 pub(crate) use queue::{QUEUE, SERVICE_LIMITS};
+pub(crate) use rates::{RATE, RATE_PER, RATE_WORDS};
 pub(crate) use retry::{RETRY, RETRY_BACKOFF, RETRY_BUDGET};
 pub(crate) use rules::{
     CLIENT_CERTIFICATE, HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN,
@@ -120,6 +124,8 @@ pub(crate) enum Shape {
     Factor(&'static [&'static str]),
     /// `3/s`.
     Rate,
+    /// `100/s`, `100/min`, `100/h`; not zero.
+    Allowance,
     Boolean,
     /// A whole number, from and to.
     Number(u64, u64),

@@ -170,6 +170,29 @@ pub const TEMPLATE_BYTES: usize = 16 * 1024;
 /// Bytes of where a redirect leads, as ALB has it: what browsers and proxies take.
 pub const REDIRECT_BYTES: usize = 8 * 1024;
 
+/// Rate limits of one rule or listener, as the core has it: each is asked with each request.
+pub const RATES: usize = 8;
+
+const _: () = assert!(RATES == evenkeel_balance::rate::LIMITS_MOST);
+
+/// Whom a rate limit tells apart: 4 MB.
+pub const RATE_KEYS: usize = 100_000;
+
+/// The same of all rate limits of a configuration: 400 MB.
+pub const RATE_KEYS_MOST: usize = 10_000_000;
+
+/// The largest burst of a rate limit.
+pub const RATE_BURST: u32 = 1_000_000;
+
+/// The longest that the burst of a rate limit takes to come back: a year.
+pub const RATE_FILLS: Duration = Duration::from_secs(31_622_400);
+
+/// What one customer has of IPv6, and can change at will within: a /64.
+pub const RATE_IPV6_PREFIX: u8 = 64;
+
+/// Segments of a path by which a rate limit counts: each request is read so far.
+pub const RATE_SEGMENTS: u8 = 16;
+
 /// From one check to the next.
 pub const CHECK_EVERY: Duration = Duration::from_secs(5);
 

@@ -62,6 +62,9 @@ mod services;
 /// `policy:` of a service.
 mod policy;
 
+/// `rate:` of a rule and of a listener.
+mod rates;
+
 /// `retry:`
 mod retry;
 

@@ -43,6 +43,9 @@ mod flows;
 /// Names whose backends DNS tells.
 mod names;
 
+/// Rate limits, of rules and listeners.
+mod rates;
+
 /// The PROXY protocol, of listeners and to backends.
 mod proxy_protocol;
 
@@ -65,6 +68,7 @@ pub use host_map::HostMap;
 pub use load::{LoadPage, LoadPlan, LoadSource};
 pub use names::{NamePlan, Question, ResolverPlan};
 pub use proxy_protocol::{ProxyHeader, ProxyPeers, ProxyTlv, ProxyVersion};
+pub use rates::{RateBy, RatePlan};
 pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
 
 /// A checked configuration.
@@ -185,6 +189,8 @@ pub struct ListenerPlan {
     pub flows: Option<FlowPlan>,
     /// Limits and deadlines.
     pub limits: ListenerLimits,
+    /// How many requests pass of rules that say nothing of it, and of those without a rule; or how many flows. All must let them.
+    pub rates: Arc<[RatePlan]>,
     /// HTTP/2 is spoken too: over TLS if the client wants it, else with clients that begin so.
     pub http2: bool,
     /// What is done with a request's path before rules see it.
@@ -205,8 +211,8 @@ pub struct ListenerPlan {
 pub type ErrorPages = BTreeMap<u16, ErrorPage>;
 
 /// The statuses of answers that are made here: what may be configured.
-pub const ERROR_STATUSES: [u16; 15] = [
-    400, 403, 404, 408, 413, 414, 417, 421, 431, 500, 501, 502, 503, 504, 505,
+pub const ERROR_STATUSES: [u16; 16] = [
+    400, 403, 404, 408, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504, 505,
 ];
 
 /// A configured answer.

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -407,6 +408,10 @@ impl Reading {
 
     pub(crate) fn rate(&self, node: &Node) -> Option<u32> {
         self.parsed(node, "rate", units::rate)
+    }
+
+    pub(crate) fn allowance(&self, node: &Node) -> Option<(NonZeroU32, Duration)> {
+        self.parsed(node, "rate", units::allowance)
     }
 
     pub(crate) fn boolean(&self, node: &Node) -> Option<bool> {

@@ -90,6 +90,7 @@ fn takes(shape: &Shape) -> String {
         Shape::Share => "percentage".into(),
         Shape::Factor(all) => format!("{}, number 1.05 to 100", words(all)),
         Shape::Rate => "rate like `3/s`".into(),
+        Shape::Allowance => "rate like `100/s`, `100/min`, `100/h`".into(),
         Shape::Boolean => "`true`, `false`".into(),
         Shape::Number(least, most) => number(*least, *most),
         Shape::NumberOr(word, least, most) => format!("`{word}`, {}", number(*least, *most)),

@@ -38,6 +38,7 @@ fn definitions() -> Value {
         "size": written("[0-9]+(B|kB|KiB|MB|MiB|GB|GiB)"),
         "share": written("[0-9.]+%"),
         "rate": written("[0-9]+/s"),
+        "allowance": written("[0-9]+/(s|min|h)"),
         "when": map(&WHEN),
     })
 }
@@ -101,6 +102,7 @@ fn shape(of: &Shape) -> Value {
         Shape::Size => scalar("size"),
         Shape::Share => scalar("share"),
         Shape::Rate => scalar("rate"),
+        Shape::Allowance => scalar("allowance"),
         Shape::Factor(all) => {
             let number = json!({ "type": "number", "minimum": 1.05, "maximum": 100 });
             json!({ "anyOf": [words(all), number, written("[0-9.]+")] })

@@ -263,6 +263,7 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         idle_body,
         body,
         class,
+        rates,
     } = one;
     let listeners = |plan: &Plan, rule: &RulePlan| -> Vec<Option<Arc<str>>> {
         let name = |at: &usize| plan.listeners.get(*at).map(|one| one.name.clone());
@@ -281,6 +282,7 @@ fn same_rule(before: &Plan, one: &RulePlan, after: &Plan, other: &RulePlan) -> b
         && *idle_body == other.idle_body
         && *body == other.body
         && *class == other.class
+        && *rates == other.rates
         && listeners(before, one) == listeners(after, other)
 }
 

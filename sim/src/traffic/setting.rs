@@ -131,6 +131,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
             connections: [2, 4, 1_000][chance.below(3)],
             ..ListenerLimits::default()
         },
+        rates: [].into(),
         path: PathHandling::Normalize,
         via: None,
         real_ip: false,
@@ -221,6 +222,7 @@ fn rules(chance: &mut Chance) -> Vec<RulePlan> {
         idle_body: None,
         body: None,
         class: evenkeel_balance::ask::QUEUE_CLASS,
+        rates: None,
     })
     .collect()
 }

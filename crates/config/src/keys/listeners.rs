@@ -1,6 +1,6 @@
 //! Owns the keys of `listeners:`.
 
-use super::{Absent, Keys, LISTENER_PROXY, PAGES, Shape, TLS, key, written};
+use super::{Absent, Keys, LISTENER_PROXY, PAGES, RATE, Shape, TLS, key, written};
 use crate::limits::{self, ListenerLimits};
 
 /// One listener.
@@ -184,6 +184,12 @@ pub(crate) static LISTENER_LIMITS: Keys = Keys {
             Shape::Number(1, u64::MAX),
             Absent::No("no limit"),
             "Requests on one connection.",
+        ),
+        key(
+            "rate",
+            Shape::List(&Shape::Map(&RATE)),
+            Absent::No("no limit"),
+            "How many requests pass that meet no rule with a `rate` of its own; with `protocol: tcp`, how many connections.",
         ),
     ],
     one_of: &[],

@@ -15,6 +15,7 @@ pub(crate) static PAGES: Keys = Keys {
         page("414"),
         page("417"),
         page("421"),
+        page("429"),
         page("431"),
         page("500"),
         page("501"),

@@ -1,6 +1,6 @@
 //! Owns the keys of `rules:`.
 
-use super::{Absent, DENY, FALLBACK, Keys, REDIRECT, RESPOND, REWRITE, SPLIT, Shape, key};
+use super::{Absent, DENY, FALLBACK, Keys, RATE, REDIRECT, RESPOND, REWRITE, SPLIT, Shape, key};
 use crate::limits;
 
 /// One rule.
@@ -316,6 +316,12 @@ pub(crate) static RULE_LIMITS: Keys = Keys {
             Shape::Number(0, u16::MAX as u64),
             Absent::Is(|| evenkeel_balance::ask::QUEUE_CLASS.to_string()),
             "Its requests' class in the queue of a full service: lower goes first.",
+        ),
+        key(
+            "rate",
+            Shape::List(&Shape::Map(&RATE)),
+            Absent::No("the listener's"),
+            "How many requests pass; of several limits all must let them. `[]`: no limit, whatever the listener's.",
         ),
     ],
     one_of: &[],

@@ -36,6 +36,16 @@ pub(crate) fn rate(per_second: u32) -> String {
     format!("{per_second}/s")
 }
 
+/// So many in each such unit.
+pub(crate) fn allowance(count: u32, per: Duration) -> String {
+    let unit = match per.as_secs() {
+        60 => "min",
+        3600 => "h",
+        _ => "s",
+    };
+    format!("{count}/{unit}")
+}
+
 /// As a percentage.
 pub(crate) fn share(share: f64) -> String {
     format!("{}%", share * 100.0)

@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::rules::Services;
-use super::{Written, address, flows, proxy_protocol, tls};
+use super::{Written, address, flows, proxy_protocol, rates, tls};
 use crate::keys::{LISTENER_LIMITS, LISTENER_TIMEOUTS};
 use crate::limits::{self, ListenerLimits};
-use crate::plan::{Bind, ListenerPlan, PathHandling};
+use crate::plan::{Bind, ListenerPlan, PathHandling, RatePlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading};
 use crate::tree::Node;
@@ -28,7 +28,7 @@ pub(super) fn read(
     }
     let tcp = fields.word("protocol") == Some("tcp");
     let flows = flows::read(&fields, tcp, at, services);
-    let limits = limits_of(&fields, tcp);
+    let (limits, rates) = limits_of(&fields, tcp);
     let from = proxy_protocol::listener(&fields, binds.as_deref().unwrap_or_default());
     let path = match fields.word("path") {
         Some("refuse") => PathHandling::Refuse,
@@ -66,6 +66,7 @@ pub(super) fn read(
         // One that cannot be read is not left out: what was to be secret would be plain.
         tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         limits,
+        rates: rates.unwrap_or_default(),
         http2,
         path,
         via,
@@ -148,13 +149,18 @@ fn binds(
     own.map(|one| one.address.clone()).collect()
 }
 
-fn limits_of(fields: &Fields<'_>, tcp: bool) -> ListenerLimits {
-    let mut limits = ListenerLimits::default();
+fn limits_of(fields: &Fields<'_>, tcp: bool) -> (ListenerLimits, Option<Arc<[RatePlan]>>) {
+    let (mut limits, mut rates) = (ListenerLimits::default(), None);
     if let Some(map) = fields.map("limits", &LISTENER_LIMITS) {
         if tcp {
             let keys = ["streams", "head", "target", "fields", "body", "requests"];
             flows::of_requests(&map, &keys);
         }
+        let of = match tcp {
+            true => rates::Of::Flows,
+            false => rates::Of::Listener,
+        };
+        rates = rates::read(&map, of);
         read_limits(map, &mut limits);
     }
     if let Some(map) = fields.map("timeouts", &LISTENER_TIMEOUTS) {
@@ -163,7 +169,7 @@ fn limits_of(fields: &Fields<'_>, tcp: bool) -> ListenerLimits {
         }
         read_timeouts(map, &mut limits);
     }
-    limits
+    (limits, rates)
 }
 
 fn read_timeouts(map: Fields<'_>, limits: &mut ListenerLimits) {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use evenkeel_balance::ask::QUEUE_CLASS;
 
 use super::paths::Unusual;
-use super::{Placed, RawRule, host_map};
+use super::{Placed, RawRule, host_map, rates};
 use crate::keys::{RULE, RULE_LIMITS, RULE_TIMEOUTS, WHEN};
 use crate::limits;
-use crate::plan::{Action, Beside, Conditions, Further, RulePlan};
+use crate::plan::{Action, Beside, Conditions, Further, RatePlan, RulePlan};
 use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::Node;
@@ -73,6 +73,7 @@ pub(super) fn everything(service: &str) -> RawRule {
             idle_body: None,
             body: None,
             class: QUEUE_CLASS,
+            rates: None,
         },
         shown: limits::RULE_NAME.into(),
         services: vec![(
@@ -134,7 +135,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
         ..Beside::default()
     };
     let (exchange, idle_body) = waits(&fields, &mut beside);
-    let (body, class) = limits_of(&fields);
+    let (body, class, rates) = limits_of(&fields);
     fields.done();
     Some(RawRule {
         rule: RulePlan {
@@ -148,6 +149,7 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
             idle_body,
             body,
             class,
+            rates,
         },
         shown: name.to_string(),
         services,
@@ -158,15 +160,16 @@ fn rule(number: usize, fields: Fields<'_>) -> Option<RawRule> {
     })
 }
 
-/// `limits:`; of a body, and the class in queues.
-fn limits_of(fields: &Fields<'_>) -> (Option<u64>, u16) {
-    let (mut body, mut class) = (None, QUEUE_CLASS);
+/// `limits:`; of a body, the class in queues, and how many pass.
+fn limits_of(fields: &Fields<'_>) -> (Option<u64>, u16, Option<Arc<[RatePlan]>>) {
+    let (mut body, mut class, mut rates) = (None, QUEUE_CLASS, None);
     if let Some(map) = fields.map("limits", &RULE_LIMITS) {
         body = map.with("body", Reading::size);
         map.set_number("class", &mut class);
+        rates = rates::read(&map, rates::Of::Rule);
         map.done();
     }
-    (body, class)
+    (body, class, rates)
 }
 
 /// `timeouts:`; of the exchange and of a body, the others beside.

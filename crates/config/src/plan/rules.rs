@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Beside, Conditions, FallbackPlan, HostMap, SplitPlan, Template};
+use super::{Beside, Conditions, FallbackPlan, HostMap, RatePlan, SplitPlan, Template};
 
 /// Conditions and one action.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct RulePlan {
     pub body: Option<u64>,
     /// Its requests' class in the queue of a full service; lower goes first.
     pub class: u16,
+    /// How many pass; all must let them. None: the listener's.
+    pub rates: Option<Arc<[RatePlan]>>,
 }
 
 impl RulePlan {

@@ -1,5 +1,6 @@
 //! Owns values that are written with their unit.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Scalar;
@@ -107,6 +108,30 @@ pub(crate) fn rate(written: &Scalar) -> Result<u32, String> {
         .ok_or_else(wrong)
 }
 
+/// `100/s`, `100/min`, `100/h`: how many in which time, at least one.
+pub(crate) fn allowance(written: &Scalar) -> Result<(NonZeroU32, Duration), String> {
+    const UNITS: [(&str, u64); 3] = [("s", 1), ("min", 60), ("h", 3600)];
+    let wrong = || {
+        format!(
+            "how many pass is written like `100/s`, `100/min` or `100/h`, at most a million, not `{written}`"
+        )
+    };
+    let (number, unit) = written.value().split_once('/').ok_or_else(wrong)?;
+    let (_, seconds) = UNITS
+        .iter()
+        .find(|(known, _)| *known == unit)
+        .ok_or_else(wrong)?;
+    let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: Option<u32> = number.parse().ok();
+    let number = number.filter(|number| plain && *number <= 1_000_000);
+    match NonZeroU32::new(number.ok_or_else(wrong)?) {
+        Some(number) => Ok((number, Duration::from_secs(*seconds))),
+        None => Err(format!(
+            "`{written}` lets nobody pass; a rule that refuses is written `deny: true`"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +196,35 @@ mod tests {
         ] {
             assert!(rate(&written(text)).is_err(), "{text}");
         }
+        let allowed = |text| {
+            let read = allowance(&written(text));
+            read.map(|(count, per)| (count.get(), per.as_secs()))
+        };
+        for (text, expect) in [
+            ("1/s", (1, 1)),
+            ("90/min", (90, 60)),
+            ("1000000/h", (1_000_000, 3600)),
+        ] {
+            assert_eq!(allowed(text), Ok(expect), "{text}");
+        }
+        for text in [
+            "",
+            "1",
+            "/s",
+            "1/",
+            "-1/s",
+            "+1/s",
+            "1.5/s",
+            "1/m",
+            "1/d",
+            "1/ s",
+            "1 /s",
+            "1000001/s",
+            "99999999999/s",
+        ] {
+            assert!(allowed(text).is_err(), "{text}");
+        }
+        assert!(allowed("0/s").unwrap_err().contains("deny"));
         for text in ["", "50", "%", "101%", "-1%", "NaN%", "inf%", "1e1%"] {
             assert!(share(&written(text)).is_err(), "{text}");
         }

@@ -60,6 +60,7 @@ fn rule_of(
         idle_body: None,
         body: None,
         class: 0,
+        rates: None,
     }
 }
 

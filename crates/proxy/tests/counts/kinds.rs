@@ -228,5 +228,6 @@ fn rule(kind: &str, at: usize) -> RulePlan {
         idle_body: None,
         body: None,
         class: evenkeel_balance::ask::QUEUE_CLASS,
+        rates: None,
     }
 }

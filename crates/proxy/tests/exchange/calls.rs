@@ -151,6 +151,7 @@ fn ruled(path: &str, action: Action) -> RulePlan {
         idle_body: None,
         body: None,
         class: evenkeel_balance::ask::QUEUE_CLASS,
+        rates: None,
     }
 }
 

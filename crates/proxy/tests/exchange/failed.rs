@@ -329,6 +329,7 @@ fn responds(path: &str, status: u16) -> RulePlan {
         idle_body: None,
         body: None,
         class: evenkeel_balance::ask::QUEUE_CLASS,
+        rates: None,
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         flows: None,
         proxy_protocol: None,
         limits: ListenerLimits::default(),
+        rates: [].into(),
         path: PathHandling::Normalize,
         via: None,
         real_ip: false,
@@ -42,6 +43,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         idle_body: None,
         body: None,
         class: evenkeel_balance::ask::QUEUE_CLASS,
+        rates: None,
     };
     let service = ServicePlan {
         name: "api".into(),
