@@ -27,6 +27,9 @@ mod queue;
 /// Those of the ladder.
 mod tiers;
 
+/// Those of rate limits.
+mod rates;
+
 /// Those of retries.
 mod retries;
 
@@ -89,6 +92,7 @@ impl Collector for Page {
         self.tiers(&mut encoder)?;
         self.listeners(&mut encoder)?;
         self.addresses(&mut encoder)?;
+        self.rates(&mut encoder)?;
         self.headers(&mut encoder)?;
         self.tls(&mut encoder)?;
         self.reloads(&mut encoder)?;

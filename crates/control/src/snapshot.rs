@@ -25,9 +25,13 @@ use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 /// One backend.
 mod backend;
 
+/// Rate limits.
+mod rates;
+
 pub(crate) use backend::fault_word;
 use backend::of_core;
 pub use backend::{Backend, Load, reason};
+pub use rates::{RateCounts, RateSnapshot};
 
 /// An instance at one moment.
 #[derive(Clone, Debug)]
@@ -54,6 +58,8 @@ pub struct Snapshot {
     pub taken_at: Duration,
     /// What became of the access log's rows.
     pub access_log: AccessLogSnapshot,
+    /// Rate limits: of listeners, then of rules, in the order of the plan.
+    pub rates: Vec<RateSnapshot>,
     /// In the order of the plan.
     pub listeners: Vec<ListenerSnapshot>,
     /// In the order of the plan.
@@ -331,6 +337,7 @@ impl Watch {
                 failed: self.log.0.failed(),
             },
             taken_at: Duration::from_millis(self.reloads.taken_at.load(Ordering::Relaxed)),
+            rates: rates::all(&live, self.clock.now()),
             listeners: listeners
                 .map(|(at, (plan, door))| ListenerSnapshot {
                     name: plan.name.clone(),

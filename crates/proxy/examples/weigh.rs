@@ -23,13 +23,17 @@ mod world;
 use std::error::Error;
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
+use evenkeel_balance::rate::RateSettings;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::tls::Policy;
+use evenkeel_config::plan::{RateBy, RatePlan};
 use evenkeel_proxy::deadline::SWEEP_EVERY;
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::rules::Rules;
@@ -45,6 +49,7 @@ fn list() {
     println!("exchange-post/64k");
     println!("sealed/20");
     println!("exchange-kept");
+    println!("exchange-limited");
     println!("brought/1000");
     for kind in kinds::KINDS {
         let counts: &[usize] = match kind {
@@ -136,6 +141,32 @@ fn kept(repetitions: u64) {
     black_box(world.calls());
 }
 
+/// The same, counted by a rate limit for its client, which lets all of them pass.
+fn limited(repetitions: u64) {
+    let mut plan = plan::plan(&[([127, 0, 0, 1], 1).into()]);
+    let most = NonZeroU32::MAX;
+    let rate = RatePlan {
+        name: "client".into(),
+        per: vec![RateBy::Client],
+        settings: RateSettings {
+            allow: most,
+            per: Duration::from_secs(1),
+            burst: most,
+            keys: NonZeroUsize::MIN,
+        },
+        ipv6_prefix: 64,
+        shadow: false,
+        fields: false,
+    };
+    plan.rules[0].rates = Some([rate].into());
+    let mut world = World::over(world::published(plan));
+    let mut client = world.connect();
+    for _ in 0..repetitions {
+        world.exchange(&mut client, REQUEST, ANSWER);
+    }
+    black_box(world.calls());
+}
+
 /// The same, written down and taken out again, unread.
 fn recorded(repetitions: u64) {
     let (mut world, recorded) = World::recording();
@@ -181,6 +212,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["exchange-post/64k", repetitions] => posts(repetitions.parse()?),
         ["sealed/20", repetitions] => sealed(repetitions.parse()?),
         ["exchange-kept", repetitions] => kept(repetitions.parse()?),
+        ["exchange-limited", repetitions] => limited(repetitions.parse()?),
         ["brought/1000", repetitions] => brought(repetitions.parse()?),
         [name, repetitions] => {
             let name = name.strip_prefix("rules/").ok_or("there is no such row")?;

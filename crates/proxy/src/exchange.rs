@@ -37,6 +37,9 @@ use crate::worker::{Desk, Seat, View, Worker};
 /// What follows from the rule.
 pub(crate) mod act;
 
+/// Whether it may pass.
+mod limited;
+
 /// Which service of a split.
 pub(crate) mod split;
 
@@ -67,6 +70,7 @@ mod reply;
 use act::Met;
 use attempt::{Attempted, Course, Failed};
 use call::Call;
+use limited::passes;
 
 /// An exchange that is under way. Dropped so, the worker ends: it was cut, and is observed all the same.
 struct Begun<N: Net> {
@@ -161,7 +165,15 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
     );
     desk.seen.client = decision.client;
     let Some(rule) = decision.rule else {
-        return reply::refuse(conn, desk, Reason::NoRule).await;
+        // Who looks for what is there is counted too.
+        let rates = view.live.rates.as_deref();
+        let passes = rates.is_none_or(|rates| passes(rates, conn, desk, decision.client));
+        let reason = if passes {
+            Reason::NoRule
+        } else {
+            Reason::RateLimited
+        };
+        return reply::refuse(conn, desk, reason).await;
     };
     desk.seen.rule = Some(rule.0);
     let met = Met {

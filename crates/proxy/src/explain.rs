@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use evenkeel_balance::ask::{Ask, ClassId};
 use evenkeel_balance::explain::Explanation;
+use evenkeel_balance::rate::Room;
 use evenkeel_balance::time::Instant;
-use evenkeel_config::plan::RespondPlan;
 use evenkeel_config::plan::tls::ClientAuth;
+use evenkeel_config::plan::{RatePlan, RespondPlan};
 use evenkeel_wire::RequestHead;
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
@@ -19,6 +20,7 @@ use evenkeel_wire::http1::request::parse;
 use crate::connection::limits_of;
 use crate::decide::{self, decide};
 use crate::live::{Live, LiveService};
+use crate::rates::{self, Owner, Who};
 use crate::reason::Reason;
 use crate::rules::conditions::unmet;
 use crate::rules::{Asked, shown};
@@ -156,6 +158,24 @@ pub struct Routed<'a> {
     falls_back: bool,
 }
 
+/// A rate limit that a request meets.
+pub struct Limited<'a> {
+    /// As it was checked.
+    pub plan: &'a RatePlan,
+    /// Where it stands.
+    pub owner: &'a Owner,
+    /// What is left for the like of it.
+    pub room: Room,
+}
+
+impl Limited<'_> {
+    /// Whether it lets the request pass.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        self.room.left > 0 || self.plan.shadow
+    }
+}
+
 /// A rule that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
@@ -278,6 +298,27 @@ impl<'a> Explained<'a> {
             certificate: self.certificate,
             ..decide::asked(Some(self.listener), &self.head, self.peer, self.client)
         }
+    }
+
+    /// The rate limits that it meets, and what is left of each: nothing is taken.
+    #[must_use]
+    pub fn limited(&self, now: Instant) -> Vec<Limited<'a>> {
+        let rates = self.live.rates.as_deref();
+        let (Some(rates), Ok(rule)) = (rates, self.read) else {
+            return Vec::new();
+        };
+        let who = Who {
+            request: Some(&self.head),
+            client: self.client,
+        };
+        let rates = rates.of(Some(self.listener), rule);
+        let rooms = rates::look(rates, who, now);
+        let limited = rates.iter().zip(rooms).map(|(rate, room)| Limited {
+            plan: &rate.plan,
+            owner: &rate.owner,
+            room,
+        });
+        limited.collect()
     }
 
     /// Why a rule does not hold. None: it does, or there is no head or no such rule.

@@ -137,6 +137,12 @@ async fn way<N: Net>(flow: &mut Flow<N>, spent: Duration) -> Result<Way<N>, Reas
         .plan(&view.live, view.version)
         .ok_or(Reason::ListenerGone)?;
     flow.seen.listener = Some(at);
+    let (worker, peer) = (&flow.conn.worker, flow.conn.peer);
+    if let Some(rates) = &view.live.rates
+        && !rates.let_flow(at, peer, worker.index, worker.now())
+    {
+        return Err(Reason::RateLimited);
+    }
     let mut first = Vec::new();
     let limits = &plan.limits;
     let sides = match plan.flows.as_ref().ok_or(Reason::ListenerGone)? {

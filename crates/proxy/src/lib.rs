@@ -64,6 +64,9 @@ pub mod rules;
 /// What is decided of a request: client, rule, what it sticks to.
 mod decide;
 
+/// How many requests of whom may pass.
+pub mod rates;
+
 /// Keeping a client on its backend.
 pub mod affinity;
 

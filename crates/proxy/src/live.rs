@@ -23,6 +23,7 @@ use crate::listener::addresses::Addresses;
 use crate::observation::{CheckCounters, DoorCounters, PollCounters, ServiceCounters};
 use crate::outlet::Outlet;
 use crate::proxy_protocol::Received;
+use crate::rates::Rates;
 use crate::rules::Rules;
 use crate::tls::accept::Handshakes;
 use crate::tls::terms::Terms;
@@ -46,6 +47,8 @@ pub struct Live {
     pub outlet: Option<Arc<Outlet>>,
     /// What clients are held to, in the order of the plan's listeners. None: it has no TLS, or none that could be loaded.
     pub terms: Vec<Option<Arc<Terms>>>,
+    /// How many requests may pass. None: as many as come.
+    pub rates: Option<Box<Rates>>,
     /// The process's own key of affinity.
     pub own: Arc<Own>,
     /// Services that have left and may have something under way: one that returns goes on with what is counted of it. Nothing of one is
@@ -203,8 +206,10 @@ impl Live {
                     .unwrap_or_default()
             })
             .collect();
+        let earlier = before.and_then(|before| before.rates.as_deref());
         Self {
             terms: terms(&plan, before),
+            rates: Rates::join(&plan, earlier, workers, now),
             own: rings.own,
             left: before.map_or_else(Vec::new, |before| before.leaving(&plan)),
             rules: Rules::new(&plan.rules),

@@ -166,6 +166,7 @@ reasons! {
     TooManyHellos "too_many_hellos" 503 ResourceExhausted Operator "As many TLS hellos are waited for as may be.",
     UnknownName "unknown_name" 421 Unknown Client "The name that a client asks for in its TLS hello has no service here.",
     UnknownProtocol "unknown_protocol" 421 Unknown Client "What stands at the name of a TLS hello is for none of the protocols that the client offers.",
+    RateLimited "rate_limited" 429 ResourceExhausted Client "The client, or all together, asked more often than a rate limit allows.",
     Denied "denied" 403 PermissionDenied Client "A rule denies it.",
     RewriteFailed "rewrite_failed" 500 Internal Operator "What a rule makes of the path or the host is none, or is too long.",
     RedirectFailed "redirect_failed" 500 Internal Operator "What a rule makes of the host is none.",
@@ -258,7 +259,7 @@ mod tests {
                 // Somebody's time.
                 (408 | 504, Status::DeadlineExceeded) => true,
                 // Out of something.
-                (413 | 503, Status::ResourceExhausted) => true,
+                (413 | 429 | 503, Status::ResourceExhausted) => true,
                 // Messages and settings that are none (`statuscodes.md`: errors in parsing).
                 (400..=599, Status::Internal) => true,
                 _ => false,

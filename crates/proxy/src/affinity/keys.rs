@@ -13,6 +13,7 @@ use aws_lc_rs::{constant_time, hmac, rand};
 use evenkeel_config::Plan;
 use evenkeel_config::plan::tls::TICKET_KEY;
 
+use crate::clock::seed;
 use crate::live::Live;
 
 /// A key.
@@ -93,6 +94,17 @@ impl Own {
         let half = hash.and_then(|hash| hash.first_chunk().copied());
         half.map_or(0, u64::from_le_bytes)
     }
+}
+
+/// Chance that nobody can guess, for a hash that strangers must not foresee.
+pub(crate) fn chance() -> [u64; 2] {
+    let mut bytes = [0; 16];
+    if rand::fill(&mut bytes).is_err() {
+        return [seed(), seed()];
+    }
+    let word = |word: Option<&[u8; 8]>| word.map_or(0, |word| u64::from_le_bytes(*word));
+    let (words, _) = bytes.as_chunks();
+    [word(words.first()), word(words.last())]
 }
 
 /// Which keys seal in a plan.

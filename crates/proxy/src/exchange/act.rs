@@ -12,6 +12,7 @@ use evenkeel_wire::{Malformed, RequestHead, forward};
 
 use super::call::{Call, given};
 use super::fill::Source;
+use super::limited::passes;
 use super::{Exchange, Unserved, alter, redirect, reply, split};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
@@ -110,6 +111,11 @@ impl Met<'_> {
     ) -> Next {
         if let Err(reason) = self.alter_answers(&desk.request, &mut desk.altered) {
             return reply::refuse(conn, desk, reason).await;
+        }
+        if let Some(rates) = &view.live.rates
+            && !passes(rates, conn, desk, self.client)
+        {
+            return reply::refuse(conn, desk, Reason::RateLimited).await;
         }
         let service = match &self.rule.action {
             Action::Forward(service) => *service,

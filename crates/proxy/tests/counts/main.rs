@@ -15,6 +15,9 @@ mod world;
 /// Requests with bodies.
 mod bodies;
 
+/// Requests that a rate limit counts.
+mod limited;
+
 /// Clients of HTTP/2.
 mod http2;
 

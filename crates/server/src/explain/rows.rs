@@ -4,7 +4,9 @@ use evenkeel_balance::affinity::Lost;
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
-use evenkeel_proxy::explain::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
+use evenkeel_proxy::explain::{
+    Affinity, Done, Edited, Explained, Forwarded, Instead, Limited, Routed,
+};
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
 use serde_json::{Value, json};
@@ -31,6 +33,7 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, value
         "rule": explained.rule().map(|at| named(live, at)),
         "passed": passed.rules.iter().map(|&at| passed_over(live, explained, at)).collect::<Vec<_>>(),
         "passed_all": passed.all,
+        "limits": explained.limited(Instant::ZERO).iter().map(limited).collect::<Vec<_>>(),
         "answer_fields": edited(&explained.answer_fields(), true),
     });
     let done = match explained.done() {
@@ -62,6 +65,20 @@ fn named(live: &Live, at: usize) -> Value {
         "name": rule.map(|rule| &*rule.name),
         "priority": rule.map(|rule| rule.priority),
         "place": at + 1,
+    })
+}
+
+fn limited(limited: &Limited<'_>) -> Value {
+    let (plan, (of, name)) = (limited.plan, limited.owner.words());
+    json!({
+        "of": of,
+        "name": name,
+        "limit": &*plan.name,
+        "allow": plan.allowance(),
+        "burst": plan.settings.burst,
+        "shadow": plan.shadow,
+        "left": limited.room.left,
+        "passes": limited.passes(),
     })
 }
 

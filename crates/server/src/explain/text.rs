@@ -49,6 +49,7 @@ pub(super) fn text(
             "rule {name} holds: priority {priority}, number {place} of {all}"
         );
     }
+    limits(&mut out, explained);
     match explained.done() {
         Done::Refused { status, reason } => {
             let why = match reason {
@@ -78,6 +79,26 @@ pub(super) fn text(
     }
     edited(&mut out, "answer", &explained.answer_fields(), true);
     out
+}
+
+/// The rate limits that it meets.
+fn limits(out: &mut String, explained: &Explained<'_>) {
+    for limited in explained.limited(Instant::ZERO) {
+        let plan = limited.plan;
+        let (of, name) = limited.owner.words();
+        let (by, name) = (plainly(&plan.name), plainly(name));
+        let (allow, burst, left) = (plan.allowance(), plan.settings.burst, limited.room.left);
+        let (passes, shadow) = match (limited.room.left > 0, plan.shadow) {
+            (true, false) => ("passes", ""),
+            (true, true) => ("passes", ", shadow"),
+            (false, true) => ("would be refused", ", shadow"),
+            (false, false) => ("refused with 429, rate_limited", ""),
+        };
+        let _ = writeln!(
+            out,
+            "rate limit {by} of {of} {name}, {allow}, burst {burst}{shadow}: {passes}, {left} left"
+        );
+    }
 }
 
 fn forward(out: &mut String, forwarded: &Forwarded<'_>, asked: &Asked) {

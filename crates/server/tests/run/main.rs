@@ -28,6 +28,7 @@ mod privileges;
 mod process;
 mod proxy_protocol;
 mod queue;
+mod rates;
 mod reloads;
 mod rules_actions;
 mod rules_conditions;

@@ -187,7 +187,7 @@ fn metrics() {
         "admin: { bind: \"127.0.0.1:0\" }
 listeners: { web: { bind: \"127.0.0.1:0\" } }
 services: { api: { backends: [\"127.0.0.1:9\"], health: { tcp: , interval: 20ms, timeout: 20ms }, affinity: { source: true } } }
-rules: [{ when: { path: /here }, respond: { body: here } }, { forward: api }]
+rules: [{ when: { path: /here }, respond: { body: here }, limits: { rate: { allow: 100/s } } }, { forward: api }]
 ",
     );
     let keel = Evenkeel::run(&[file.to_str().unwrap()]);
@@ -216,7 +216,7 @@ rules: [{ when: { path: /here }, respond: { body: here } }, { forward: api }]
     }
     assert!(out.lines().count() > 15, "{out}");
     let begin = "What `/metrics` says, as a running instance says it. Labels are bounded by the configuration: services,
-backends, listeners, and words of closed lists ([reasons](../reasons.md)).";
+backends, listeners, rules with rate limits, and words of closed lists ([reasons](../reasons.md)).";
     holds("metrics.md", "Metrics", begin, &out);
 }
 
