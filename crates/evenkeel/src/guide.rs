@@ -6,6 +6,7 @@
 //! | have a call made again elsewhere when it fails | [Run an exchange](#run-an-exchange) |
 //! | choose among some of the backends, by labels or a list | [Choose among some](#choose-among-some) |
 //! | keep a client where it was | [Keep clients](#keep-clients) |
+//! | let only so many pass | [Limit rates](#limit-rates) |
 //! | know who is well | [Check health](#check-health) |
 //! | wait instead of being refused | [Wait for room](#wait-for-room) |
 //! | see numbers | [Read statistics](#read-statistics) |
@@ -113,6 +114,41 @@
 //!
 //! Or by a table of clients, bounded and forgetting, with any policy: [`keep_clients`](crate::ServiceHandle::keep_clients), then
 //! [`select_for`](crate::ServiceHandle::select_for) a client. A client moves when its backend may not be picked, once, and stays there.
+//!
+//! # Limit rates
+//! [`balance::rate`] has token buckets by key, exact over all threads: a bounded table, made once, in which a key that is known costs one
+//! exchange of a word. Time is an argument, and so is the secret that keeps strangers from making up keys that share a bucket.
+//!
+//! ```
+//! use evenkeel::balance::rate::{Limit, RateSettings, Secret, Together};
+//! use evenkeel::balance::time::Instant;
+//! use std::num::{NonZeroU32, NonZeroUsize};
+//! use std::time::Duration;
+//!
+//! let of = |allow, burst, keys| RateSettings {
+//!     allow: NonZeroU32::new(allow).expect("not zero"),
+//!     per: Duration::from_secs(1),
+//!     burst: NonZeroU32::new(burst).expect("not zero"),
+//!     keys: NonZeroUsize::new(keys).expect("not zero"),
+//! };
+//! let chance = [0x5EED, 0x5A17]; // of the system, in a program
+//! let clients = Limit::new(of(10, 2, 100_000), Secret::new(chance));
+//! let all = Limit::new(of(1_000, 1_000, 1), Secret::new(chance));
+//!
+//! let ask = |client: &str, now| {
+//!     let mut limits = Together::default();
+//!     limits.add(&clients, clients.keying().part(Some(client.as_bytes())).key(), false);
+//!     limits.add(&all, all.keying().key(), false);
+//!     limits.take(now) // a token of each, or of none
+//! };
+//! let now = Instant::from_nanos(0);
+//! assert!(ask("7", now).passes && ask("7", now).passes && ask("8", now).passes);
+//! let refused = ask("7", now);
+//! assert!(!refused.passes);
+//! let said = refused.said().next().expect("of clients");
+//! assert_eq!((said.room.left, said.room.next), (0, Duration::from_millis(100)));
+//! assert!(ask("7", now + said.room.next).passes);
+//! ```
 //!
 //! # Check health
 //! [`spawn_health_checker`](crate::LoadBalancer::spawn_health_checker) asks each backend, at once and then at its interval, by a
