@@ -165,7 +165,6 @@ impl Limit {
     }
 
     /// Begins the key of somebody: no two limits have the same for the same parts, unless they share their secret.
-    #[must_use]
     pub const fn keying(&self) -> Keying {
         self.secret.begin()
     }

@@ -147,11 +147,9 @@ fn shape(of: &Shape) -> Value {
         Shape::NameOr(all, _, keys) => {
             json!({ "anyOf": [words(all), scalar("text"), map(keys)] })
         }
-        Shape::TrueOr(keys) => json!({ "anyOf": [
-            { "const": true },
-            written("true"),
-            map(keys),
-        ] }),
+        Shape::TrueOr(keys) => {
+            json!({ "anyOf": [{ "const": true }, written("true"), map(keys)] })
+        }
         Shape::Forward(keys) => {
             let [services, ..] = keys.keys else {
                 return map(keys);

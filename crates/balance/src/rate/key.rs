@@ -21,7 +21,6 @@ impl Secret {
     }
 
     /// Begins a key.
-    #[must_use]
     pub const fn begin(&self) -> Keying {
         Keying(self.0)
     }

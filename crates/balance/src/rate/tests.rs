@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
 use proptest::prelude::*;
 
 use super::*;
