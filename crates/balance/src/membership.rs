@@ -359,7 +359,7 @@ impl Ledger {
         // Where nobody serves, there is nobody to warm up beside.
         let first = self.tiers.count(spec.tier, Standing::Serving) == 0;
         let held = self.departed.remove(&spec.id);
-        let backend = held.and_then(|held| held.upgrade()).unwrap_or_else(|| {
+        let state = held.and_then(|held| held.upgrade()).unwrap_or_else(|| {
             let serial = self.next_serial;
             self.next_serial = self.next_serial.wrapping_add(1).max(1);
             Arc::new(Backend::new(
@@ -369,13 +369,11 @@ impl Ledger {
                 self.settings.histograms,
             ))
         });
-        backend.peak.start(self.usual_peak, now);
+        state.peak.start(self.usual_peak, now);
         let health = Health::joining(self.settings.health.is_some());
         let standing = Standing::of(spec.admin, health.active(), Breaker::default().gate());
-        self.tell(EventKind::BackendAdded {
-            backend: spec.id.clone(),
-            standing,
-        });
+        let backend = spec.id.clone();
+        self.tell(EventKind::BackendAdded { backend, standing });
         let reason = match spec.admin {
             Admin::Enabled => Reason::Joined,
             Admin::Draining | Admin::Disabled => Reason::Operator,
@@ -393,11 +391,11 @@ impl Ledger {
             reason,
             since: now,
             heard: (0, None),
-            picked: backend.counts().picked,
+            picked: state.counts().picked,
             drain_told: false,
             first,
             joined: now,
-            backend,
+            backend: state,
         };
         entry.window.restart(now, entry.tally());
         entry

@@ -429,34 +429,6 @@ impl Ticket {
 }
 
 impl Queue {
-    /// To be called when there may be room, while somebody waits; `freed`: it was this backend's.
-    #[cold]
-    pub(crate) fn settle(&self, facts: &Facts, freed: Option<&Backend>, now: Instant) {
-        self.settled(facts, freed, now, || ());
-    }
-
-    /// Gives what room there is to those who wait, and does something more before anybody else comes.
-    fn settled<R>(
-        &self,
-        facts: &Facts,
-        freed: Option<&Backend>,
-        now: Instant,
-        more: impl FnOnce() -> R,
-    ) -> R {
-        let mut line = self.line(facts);
-        // Held beyond the lock: who is served may have been the last to hold it.
-        let first = line.waiting.values().next();
-        let service = first.map(|first| first.service.clone());
-        let wake = match &service {
-            Some(service) => line.settle(service, freed, now),
-            None => Vec::new(),
-        };
-        let result = more();
-        drop(line);
-        wake.into_iter().for_each(Waker::wake);
-        result
-    }
-
     /// What there is to tell. Needs no line, so that a policy that chooses for those who wait may ask.
     pub(crate) fn snapshot(&self) -> QueueSnapshot {
         *self.seen()

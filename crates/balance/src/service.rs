@@ -6,7 +6,6 @@
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
-use crate::affinity::{self, Lost};
 use crate::ask::Ask;
 use crate::backend::{Admin, Backend, BackendId, BackendSpec, Weight};
 use crate::choice;
@@ -380,31 +379,6 @@ impl Service {
     #[must_use]
     pub fn explain(&self, ask: &Ask<'_>, now: Instant) -> Explanation {
         explain::explain(&self.shared.table.load(), &self.shared.facts, ask, now)
-    }
-
-    /// The member of this [identity](affinity::identity), where the settings have an affinity. Cost: a search.
-    #[must_use]
-    pub fn member(&self, identity: u64) -> Option<BackendId> {
-        let table = self.shared.table.load();
-        affinity::member(&table, identity).map(|member| member.backend.id().clone())
-    }
-
-    /// What is configured of one member; none for a stranger. Cost: a search under the writer's lock.
-    #[must_use]
-    pub fn spec(&self, backend: &BackendId) -> Option<BackendSpec> {
-        self.locked(|ledger| ledger.spec(backend).ok().cloned())
-    }
-
-    /// What is configured of each member, in the order of configuration. Cost: members, under the writer's lock.
-    #[must_use]
-    pub fn specs(&self) -> Vec<BackendSpec> {
-        self.locked(|ledger| ledger.specs())
-    }
-
-    /// Why a client that is kept was given another backend than its own: as it is now.
-    #[must_use]
-    pub fn lost(&self, identity: u64, ask: &Ask<'_>, now: Instant) -> Lost {
-        affinity::lost(&self.shared.table.load(), identity, ask, now)
     }
 
     /// Checks the law of all members: picks = finished + abandoned + in flight. Exact while no pick is taken or ended.

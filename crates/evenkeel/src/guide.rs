@@ -20,7 +20,7 @@
 //! | know what a call costs, and what holds | [Costs](#costs), [Guarantees](#guarantees) |
 //! | keep up with new versions | [What may change](#what-may-change) |
 //!
-//! Examples that run: `choose`, `healthy`, `hyper_client`, `webhook` (a dispatcher that delivers a queue), `nearest` (a policy).
+//! Examples that run: `choose`, `healthy`, `hyper_client`, `webhook` (a dispatcher that delivers a queue), `nearest` (a policy), `reporting` (backends that say their load).
 //! Who comes from another system finds each of its methods in `docs/coverage-systems.md`.
 //!
 //! # Pick by hand

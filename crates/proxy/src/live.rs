@@ -14,11 +14,10 @@ use evenkeel_balance::event::Listener;
 use evenkeel_balance::service::Service;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ListenerPlan, ServicePlan};
+use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ServicePlan};
 
 use crate::affinity::keys::{Own, Rings};
 use crate::affinity::{Affinity, Names};
-use crate::clock::since_1970;
 use crate::listener::addresses::Addresses;
 use crate::observation::{CheckCounters, DoorCounters, PollCounters, ServiceCounters};
 use crate::outlet::Outlet;
@@ -29,6 +28,9 @@ use crate::tls::accept::Handshakes;
 use crate::tls::terms::Terms;
 use crate::tls::upstream::Towards;
 use crate::upstream::Sockets;
+
+/// What listeners keep when the plan changes.
+mod listeners;
 
 /// Who is kept where.
 mod clients;
@@ -197,25 +199,15 @@ impl Live {
                 })
             })
             .collect();
-        let doors = plan
-            .listeners
-            .iter()
-            .map(|listener| {
-                before
-                    .and_then(|before| before.door_of(listener, &plan))
-                    .unwrap_or_default()
-            })
-            .collect();
-        let earlier = before.and_then(|before| before.rates.as_deref());
         Self {
-            terms: terms(&plan, before),
-            rates: Rates::join(&plan, earlier, workers, now),
+            terms: listeners::terms(&plan, before),
+            rates: Rates::join(&plan, before, workers, now),
             own: rings.own,
             left: before.map_or_else(Vec::new, |before| before.leaving(&plan)),
             rules: Rules::new(&plan.rules),
+            doors: listeners::doors(&plan, before),
             plan,
             services,
-            doors,
             outlet: None,
         }
     }
@@ -246,25 +238,6 @@ impl Live {
             .collect()
     }
 
-    /// What is counted of a listener of the next plan: what was counted under its name, or under the name that it had.
-    fn door_of(&self, listener: &ListenerPlan, next: &Plan) -> Option<Arc<DoorState>> {
-        let listeners = &self.plan.listeners;
-        let renamed = |earlier: &ListenerPlan| {
-            let gone = next.listeners.iter().all(|one| one.name != earlier.name);
-            let heir = |bind| listener_of(next, &earlier.name, Some(bind));
-            gone && earlier.binds.first().and_then(heir).is_some_and(|at| {
-                next.listeners
-                    .get(at)
-                    .is_some_and(|heir| heir.name == listener.name)
-            })
-        };
-        let at = listeners
-            .iter()
-            .position(|earlier| earlier.name == listener.name)
-            .or_else(|| listeners.iter().position(renamed))?;
-        self.doors.get(at).cloned()
-    }
-
     /// Whether forwarding fields of this peer are believed.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
@@ -273,21 +246,6 @@ impl Live {
             .iter()
             .any(|network| network.contains(&peer))
     }
-}
-
-/// What each listener's clients are held to. Who made the plan has seen that it loads; where it does not all the same, nobody is
-/// let in.
-fn terms(plan: &Plan, before: Option<&Live>) -> Vec<Option<Arc<Terms>>> {
-    let listeners = plan.listeners.iter();
-    let each = listeners.map(|listener| {
-        let earlier = before.and_then(|before| {
-            let same = |one: &ListenerPlan| one.name == listener.name;
-            let at = before.plan.listeners.iter().position(same)?;
-            before.terms.get(at)?.as_ref()
-        });
-        Terms::new(listener.tls.as_ref()?, earlier, since_1970()).ok()
-    });
-    each.collect()
 }
 
 /// Which listener of a plan takes the connections of a socket that was opened for a listener of this name: the one of this

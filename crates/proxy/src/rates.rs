@@ -15,6 +15,7 @@ use evenkeel_wire::RequestHead;
 
 use crate::affinity::keys::chance;
 use crate::decide;
+use crate::live::Live;
 use crate::observation::Count;
 
 /// Where a limit stands.
@@ -198,7 +199,7 @@ impl Rates {
     /// Those of a plan, which go on with what those before it have counted. None: it has none.
     pub(crate) fn join(
         plan: &Plan,
-        before: Option<&Self>,
+        before: Option<&Live>,
         workers: usize,
         now: Instant,
     ) -> Option<Box<Self>> {
@@ -208,6 +209,7 @@ impl Rates {
             return None;
         }
         let mut known: HashMap<&Owner, Vec<&Rate>> = HashMap::new();
+        let before = before.and_then(|before| before.rates.as_deref());
         for rate in before.iter().flat_map(|before| before.all()) {
             known.entry(&rate.owner).or_default().push(rate);
         }

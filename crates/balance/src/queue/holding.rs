@@ -4,10 +4,13 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
+use std::task::Waker;
 
 use super::{Line, Queue, QueueSnapshot};
+use crate::backend::Backend;
 use crate::facts::Facts;
 use crate::sync::{MutexGuard, Ordering};
+use crate::time::Instant;
 
 /// The line, held; and what is owed to listeners once it is held no more. Fields end from first to last.
 pub(super) struct Held<'a> {
@@ -31,6 +34,34 @@ impl Queue {
             line: HeldLine { line, queue: self },
             _owed: Owed(facts),
         }
+    }
+
+    /// To be called when there may be room, while somebody waits; `freed`: it was this backend's.
+    #[cold]
+    pub(crate) fn settle(&self, facts: &Facts, freed: Option<&Backend>, now: Instant) {
+        self.settled(facts, freed, now, || ());
+    }
+
+    /// Gives what room there is to those who wait, and does something more before anybody else comes.
+    pub(super) fn settled<R>(
+        &self,
+        facts: &Facts,
+        freed: Option<&Backend>,
+        now: Instant,
+        more: impl FnOnce() -> R,
+    ) -> R {
+        let mut line = self.line(facts);
+        // Held beyond the lock: who is served may have been the last to hold it.
+        let first = line.waiting.values().next();
+        let service = first.map(|first| first.service.clone());
+        let wake = match &service {
+            Some(service) => line.settle(service, freed, now),
+            None => Vec::new(),
+        };
+        let result = more();
+        drop(line);
+        wake.into_iter().for_each(Waker::wake);
+        result
     }
 }
 
