@@ -278,7 +278,12 @@ fn streams_and_calls_are_counted_as_any_request() {
     assert_eq!(refused.body, "429 Too Many Requests: rate_limited\n");
     about_an_hour(&refused.field("retry-after").unwrap());
     assert!(refused.field("ratelimit").is_some());
-    let call = two(&["--data", "x", "--header", "Content-Type: application/grpc"]);
+    let call = two(&[
+        "--request",
+        "POST",
+        "--header",
+        "Content-Type: application/grpc",
+    ]);
     assert_eq!(call.status(), 200, "{}", call.head);
     assert_eq!(call.field("grpc-status").unwrap(), "8");
     assert_eq!(call.field("grpc-message").unwrap(), "rate_limited");
