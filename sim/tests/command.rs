@@ -113,6 +113,7 @@ fn the_readme_says_what_works() {
                     "cargo run -p evenkeel --example hyper_client",
                     "cargo run -p evenkeel --example webhook",
                     "cargo run -p evenkeel --example nearest",
+                    "cargo run -p evenkeel --example reporting",
                 ];
                 assert!(known.contains(&command), "nobody runs `{command}`");
                 continue;
