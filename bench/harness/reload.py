@@ -45,7 +45,7 @@ def first_answer(stand, proxy):
 
 
 def said_so(running, begin):
-    """Does the log say it behind this place? It grows by half a megabyte with each reload, which is not read again."""
+    """Does the log say it behind this place? What stands before is not read again."""
     with open(running.log, "rb") as log:
         log.seek(begin)
         return TAKEN in log.read()

@@ -8,6 +8,11 @@ use std::sync::Arc;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendPlan, ListenerPlan, NamePlan, RulePlan, ServicePlan};
 
+/// Changes that a line of the log names: of ten thousand, half a megabyte would be written at each reload.
+const SAID: usize = 50;
+
+const NOTHING: &str = "nothing changes";
+
 /// What lies between two plans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -64,6 +69,21 @@ impl Effect {
 }
 
 impl Changes {
+    /// In one line, of which the log can hold many: the first [`SAID`], and how many more there are.
+    #[must_use]
+    pub fn line(&self) -> String {
+        if self.all.is_empty() {
+            return NOTHING.to_owned();
+        }
+        let said = self.all.iter().take(SAID);
+        let said: Vec<_> = said.map(|change| &*change.words).collect();
+        let line = said.join("; ");
+        match self.all.len().saturating_sub(SAID) {
+            0 => line,
+            more => format!("{line}; and {more} more"),
+        }
+    }
+
     /// From one plan to another.
     #[must_use]
     pub fn between(before: &Plan, after: &Plan) -> Self {
@@ -224,7 +244,7 @@ impl Changes {
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.all.is_empty() {
-            return f.write_str("nothing changes");
+            return f.write_str(NOTHING);
         }
         let words: Vec<_> = self.all.iter().map(|change| &*change.words).collect();
         f.write_str(&words.join("\n"))
@@ -309,6 +329,25 @@ mod tests {
         let changes = Changes::between(&plan(before), &plan(after));
         let words: Vec<_> = changes.all.iter().map(|change| &*change.words).collect();
         assert_eq!(words, expect);
+    }
+
+    #[test]
+    fn a_line_names_so_many() {
+        let of = |backends: usize| {
+            let backends: Vec<_> = (1..=backends).map(|port| format!("a:{port}")).collect();
+            plan(&format!(
+                "listeners: {{ web: {{ bind: 127.0.0.1:1 }} }}\nservices: {{ api: {{ backends: [{}] }} }}\n",
+                backends.join(", ")
+            ))
+        };
+        let line = |to: usize| Changes::between(&of(1), &of(to)).line();
+        assert_eq!(line(1), "nothing changes");
+        let most = line(SAID + 1);
+        assert_eq!(most.matches("; ").count(), SAID - 1);
+        assert!(!most.contains(" more"), "{most}");
+        let beyond = line(SAID + 3);
+        assert_eq!(beyond.matches(" is added").count(), SAID);
+        assert!(beyond.ends_with(" is added; and 2 more"), "{beyond}");
     }
 
     #[test]

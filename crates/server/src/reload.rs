@@ -38,7 +38,7 @@ pub(crate) fn reload(
     };
     match control.reload(plan) {
         Ok(changes) => {
-            info!("reloaded: {}", changes.to_string().replace('\n', "; "));
+            info!("reloaded: {}", changes.line());
             warned::of_files(&control.live().plan);
             warned::of_running(control);
         }

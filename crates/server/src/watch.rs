@@ -59,8 +59,7 @@ impl Watch {
         };
         match taken {
             Ok(changes) => {
-                let changes = changes.to_string().replace('\n', "; ");
-                info!("reloaded, as files have changed: {changes}");
+                info!("reloaded, as files have changed: {}", changes.line());
             }
             Err(why) => error!("changed files are not taken: {why}; what was read before goes on"),
         }
