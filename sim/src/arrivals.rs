@@ -12,6 +12,10 @@ pub(crate) fn demand(demand: Demand, chance: &mut Chance) -> f64 {
     match demand {
         Demand::Exponential(mean) => chance.exponential(mean),
         Demand::Fixed(mean) => mean,
+        Demand::Tailed(mean) => match chance.meets(0.02) {
+            true => 25.0 * mean,
+            false => mean * 0.5 / 0.98,
+        },
         Demand::Paper(mean) => (mean * 0.92 * (1.0 + chance.normal())).max(mean / 100.0),
     }
 }

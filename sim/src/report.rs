@@ -24,6 +24,10 @@ pub struct Report {
     pub picks: Vec<u64>,
     /// The most that was in flight on a struck server in the 5 s after, relative to the mean of all servers then.
     pub peak: f64,
+    /// Exchanges that succeeded in each second.
+    pub served: Vec<u64>,
+    /// The adaptive limit of the first server at each tick, where there is one.
+    pub limits: Vec<u32>,
 }
 
 impl Report {
@@ -44,6 +48,8 @@ pub(crate) struct Recorder {
     picks: Vec<u64>,
     struck: Vec<Option<u64>>,
     peak: f64,
+    served: Vec<u64>,
+    limits: Vec<u32>,
     /// A failure that took so long is a latency too: somebody waited.
     waited: u64,
 }
@@ -57,6 +63,8 @@ impl Recorder {
             picks: vec![0; scenario.servers],
             struck: vec![None; scenario.servers],
             peak: 0.0,
+            served: Vec::new(),
+            limits: Vec::new(),
             waited: scenario.deadline.map_or(u64::MAX, |deadline| {
                 u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX)
             }),
@@ -75,6 +83,18 @@ impl Recorder {
             let mean = f64::from(all) / in_flight.len() as f64;
             self.peak = self.peak.max(f64::from(in_flight[server]) / mean);
         }
+    }
+
+    pub(crate) fn served(&mut self, now: u64, succeeded: bool) {
+        let second = usize::try_from(now / 1_000_000_000).unwrap_or(usize::MAX);
+        if self.served.len() <= second {
+            self.served.resize(second + 1, 0);
+        }
+        self.served[second] += u64::from(succeeded);
+    }
+
+    pub(crate) fn limited(&mut self, limit: u32) {
+        self.limits.push(limit);
     }
 
     pub(crate) fn closed(&mut self, latency: u64, succeeded: bool) {
@@ -111,6 +131,8 @@ impl Recorder {
             failed: self.failed as f64 * 100.0 / self.closed.max(1) as f64,
             picks: self.picks,
             peak: self.peak,
+            served: self.served,
+            limits: self.limits,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::settings::AdaptiveLimit;
 use evenkeel_balance::time::Instant;
 
 /// How much work an exchange is, in seconds on a server of speed 1.
@@ -13,6 +14,8 @@ pub enum Demand {
     Fixed(f64),
     /// `mean x .92 (1 + N(0, 1))`, at least a hundredth of the mean: the distribution of the Prequal paper.
     Paper(f64),
+    /// One in fifty takes 25 times the mean, the others about half of it.
+    Tailed(f64),
 }
 
 impl Demand {
@@ -20,7 +23,10 @@ impl Demand {
     #[must_use]
     pub const fn mean(self) -> f64 {
         match self {
-            Self::Exponential(mean) | Self::Fixed(mean) | Self::Paper(mean) => mean,
+            Self::Exponential(mean)
+            | Self::Fixed(mean)
+            | Self::Paper(mean)
+            | Self::Tailed(mean) => mean,
         }
     }
 }
@@ -38,6 +44,8 @@ pub enum Fault {
     Stall(Duration),
     /// What was in flight is reset; then it is as new.
     Restart,
+    /// It works at so many percent of its speed from now on.
+    Pace(u32),
 }
 
 /// A fault and when it strikes.
@@ -88,6 +96,9 @@ pub struct Scenario {
     pub servers: usize,
     /// Exchanges that a server works on at once; the rest waits in order of arrival.
     pub slots: usize,
+    /// None: who comes beyond the slots waits. Else a server works on all at once, each in its part of the whole, and for each time that the
+    /// slots are exceeded so much of a whole is lost: switching, locks, caches.
+    pub crowding: Option<f64>,
     /// Work of an exchange, one per route; routes are as likely as each other.
     pub routes: Vec<Demand>,
     /// This share of the servers is slower than the rest.
@@ -118,6 +129,8 @@ pub struct Scenario {
     pub retries: bool,
     /// Whether the breaker is on.
     pub breaker: bool,
+    /// Whether each server has a limit that follows its latency.
+    pub limit: Option<AdaptiveLimit>,
 }
 
 impl Scenario {
@@ -129,6 +142,7 @@ impl Scenario {
             about,
             servers: 20,
             slots: 4,
+            crowding: None,
             routes: vec![Demand::Paper(0.02)],
             slow_share: 0.0,
             slow_speed: 0.5,
@@ -144,6 +158,7 @@ impl Scenario {
             lying: None,
             retries: false,
             breaker: false,
+            limit: None,
         }
     }
 

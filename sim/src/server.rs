@@ -21,6 +21,8 @@ pub struct AttemptId {
 #[derive(Debug)]
 pub struct Server {
     slots: usize,
+    /// See [`Scenario::crowding`](crate::scenario::Scenario::crowding).
+    crowding: Option<f64>,
     speed: f64,
     /// A neighbour takes most of the machine.
     pub crowded: bool,
@@ -60,9 +62,10 @@ pub const CROWDED: f64 = 0.3;
 impl Server {
     /// A server of some speed; 1 is the standard.
     #[must_use]
-    pub const fn new(slots: usize, speed: f64) -> Self {
+    pub const fn new(slots: usize, crowding: Option<f64>, speed: f64) -> Self {
         Self {
             slots,
+            crowding,
             speed,
             crowded: false,
             fault: None,
@@ -79,11 +82,17 @@ impl Server {
 
     /// How fast work goes now; fixed for an exchange when it begins.
     #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
     pub fn pace(&self) -> f64 {
-        if self.crowded {
-            self.speed * CROWDED
-        } else {
-            self.speed
+        let speed = match self.fault {
+            Some(Fault::Pace(percent)) => self.speed * f64::from(percent) / 100.0,
+            _ => self.speed,
+        };
+        let speed = if self.crowded { speed * CROWDED } else { speed };
+        let times = self.working.len() as f64 / self.slots as f64;
+        match self.crowding {
+            Some(lost) if times > 1.0 => speed / (times * (1.0 + lost * (times - 1.0))),
+            _ => speed,
         }
     }
 
@@ -122,7 +131,7 @@ impl Server {
 
     /// Takes work in. True: it begins at once.
     pub fn accept(&mut self, work: Work) -> bool {
-        let free = self.working.len() < self.slots;
+        let free = self.crowding.is_some() || self.working.len() < self.slots;
         if free {
             self.working.push(work.attempt);
         } else {

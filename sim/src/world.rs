@@ -96,11 +96,13 @@ impl<'a> World<'a> {
         if !scenario.breaker {
             settings.breaker = None;
         }
+        settings.adaptive_limit = scenario.limit;
         let slow = scenario.servers_of(scenario.slow_share);
         let servers: Vec<Server> = (0..scenario.servers)
             .map(|at| {
                 Server::new(
                     scenario.slots,
+                    scenario.crowding,
                     if at < slow { scenario.slow_speed } else { 1.0 },
                 )
             })
@@ -395,6 +397,7 @@ impl<'a> World<'a> {
             self.live -= 1;
             self.closed += 1;
             self.free.push(id.at);
+            self.recorder.served(self.now, succeeded);
             if exchange.counted {
                 self.recorder.closed(self.now - exchange.began, succeeded);
             }
@@ -413,6 +416,11 @@ impl<'a> World<'a> {
         self.servers_agree();
         if self.now.is_multiple_of(SECOND) {
             self.servers.iter_mut().for_each(Server::second);
+        }
+        if self.scenario.limit.is_some() {
+            let seen = self.balancers[0].service.snapshot(now);
+            let limit = seen.backends[0].limit.map_or(0, |limit| limit.in_use);
+            self.recorder.limited(limit);
         }
         assert_eq!(
             self.arrived as u64,
@@ -466,7 +474,9 @@ impl<'a> World<'a> {
                     self.servers[server].reset();
                     self.servers[server].fault = Some(strike.fault);
                 }
-                Fault::FastErrors => self.servers[server].fault = Some(strike.fault),
+                Fault::FastErrors | Fault::Pace(_) => {
+                    self.servers[server].fault = Some(strike.fault);
+                }
             }
         }
     }

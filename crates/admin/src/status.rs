@@ -98,7 +98,15 @@ struct Member {
     /// While it warms up.
     #[serde(skip_serializing_if = "Option::is_none")]
     ramp: Option<f32>,
+    /// Under the `health_based` policy, the part of its share that it is trusted with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust: Option<f32>,
     in_flight: u32,
+    /// Where limits are adaptive: what holds now, and what it comes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_wanted: Option<f64>,
     connections: usize,
     picked: u64,
     failed: u64,
@@ -221,7 +229,10 @@ fn member(backend: Backend) -> Member {
         weight: backend.weight,
         tier: backend.tier,
         ramp: Some(backend.ramp).filter(|ramp| *ramp < 1.0),
+        trust: backend.trust,
         in_flight: backend.in_flight,
+        limit: backend.limit.map(|(in_use, _)| in_use),
+        limit_wanted: backend.limit.map(|(_, wanted)| wanted),
         connections: backend.connections,
         picked: backend.picked,
         failed: backend.failed,

@@ -14,6 +14,7 @@ use crate::charge::Charge;
 use crate::facts::Facts;
 use crate::learn::ewma::Ewma;
 use crate::learn::histogram::Histogram;
+use crate::learn::pace::Pace;
 use crate::learn::peak::Peak;
 use crate::learn::speed::{Learned, Speed};
 use crate::load::{LoadReport, Reported};
@@ -242,7 +243,15 @@ pub struct Backend {
     serial: u32,
     id: BackendId,
     pub(crate) facts: Arc<Facts>,
+    pub(crate) apart: Box<Apart>,
+}
+
+/// What the answers of some services teach besides: a flag of theirs says so, and who has not raised it does not come here.
+#[derive(Debug, Default)]
+pub(crate) struct Apart {
     pub(crate) histogram: Option<Histogram>,
+    /// For an adaptive limit.
+    pub(crate) pace: Pace,
 }
 
 /// What of a backend has a line of its own: an attempt that finds no connection writes it, and a report of load.
@@ -279,7 +288,10 @@ impl Backend {
             serial,
             id,
             facts,
-            histogram: histogram.then(Histogram::default),
+            apart: Box::new(Apart {
+                histogram: histogram.then(Histogram::default),
+                pace: Pace::default(),
+            }),
         }
     }
 
@@ -325,7 +337,7 @@ impl Backend {
     /// The distribution of latency, where the service keeps histograms.
     #[must_use]
     pub fn histogram(&self) -> Option<&Histogram> {
-        self.histogram.as_ref()
+        self.apart.histogram.as_ref()
     }
 
     /// What was counted. `picked` is the sum of finished, abandoned and in flight.
@@ -350,11 +362,8 @@ impl Backend {
     }
 
     #[inline]
-    pub(crate) fn learn_latency(&self, seconds: f32, nanos: u64) {
+    pub(crate) fn learn_latency(&self, seconds: f32) {
         self.latency.observe(seconds, LATENCY_SAMPLE);
-        if let Some(histogram) = &self.histogram {
-            histogram.record(Duration::from_nanos(nanos));
-        }
     }
 
     /// The mean begins here.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::breaker::Gate;
 use crate::health::Active;
 use crate::learn::speed::Learned;
+pub use crate::limit::CarriedLimit;
 use crate::load::CarriedLoad;
 use crate::service::Service;
 use crate::standing::Reason;
@@ -19,6 +20,8 @@ use crate::time::Instant;
 pub struct CarriedService {
     /// Mean latency of each class, in seconds; none where nothing is known.
     pub classes: Vec<Option<f32>>,
+    /// The same as it was when the class became known, which adaptive limits measure by.
+    pub first_classes: Vec<Option<f32>>,
     /// Its members, in no order.
     pub backends: Vec<CarriedBackend>,
 }
@@ -47,6 +50,11 @@ pub struct CarriedBackend {
     pub learned: Learned,
     /// What it reports of its load came to.
     pub load: Option<CarriedLoad>,
+    /// Its adaptive limit, where the service has one.
+    pub limit: Option<CarriedLimit>,
+    /// The part of its share that the `health_based` policy trusts it with, 1/64 to 1. Only as long as it is not all: what is lowered
+    /// rises by itself.
+    pub trust: Option<f32>,
     /// How long ago slow start began, while it lasts.
     pub warming: Option<Duration>,
     /// Why its standing is what it is.

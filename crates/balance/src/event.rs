@@ -144,6 +144,15 @@ pub enum EventKind {
         /// Which.
         backend: BackendId,
     },
+    /// A backend's adaptive limit came to one of its ends. Once until it has left there.
+    LimitReached {
+        /// Which backend.
+        backend: BackendId,
+        /// Which end.
+        end: LimitEnd,
+        /// The limit.
+        limit: u32,
+    },
     /// The program's own policy panicked or chose who may not be chosen; round robin stands in.
     PolicyFailed {
         /// Its name.
@@ -208,6 +217,15 @@ pub enum Withheld {
     Cap,
     /// The service's median backend fails too: the fault is not this backend's.
     MedianFails,
+}
+
+/// The ends of an adaptive limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitEnd {
+    /// It would be lower still: the backend is slow with the fewest that it may be given.
+    Least,
+    /// It would be higher: as many as it may be given are in flight, and it answers at its ease.
+    Most,
 }
 
 /// Who wants to know. Called outside the core's locks, on the thread where it happened; must not block. It may do with the service what it

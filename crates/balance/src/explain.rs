@@ -60,6 +60,8 @@ pub struct Candidate {
     pub load: Option<LoadShare>,
     /// Attempts under way.
     pub in_flight: u32,
+    /// The limit on them that follows its latency, where that is the one that holds.
+    pub adaptive_limit: Option<u32>,
     /// What traffic taught of it.
     pub learned: Learned,
 }
@@ -128,6 +130,8 @@ fn candidate(table: &Table, view: &Candidates<'_>, member: &Member, ask: &Ask<'_
         },
         load: member.load,
         in_flight: member.backend.in_flight(),
+        adaptive_limit: (admitted && table.lane(index).limit < member.configured)
+            .then(|| table.lane(index).limit),
         learned: member.backend.learned(),
     }
 }

@@ -26,6 +26,8 @@ use crate::time::Instant;
 
 /// Weight of one sample in the running mean of a class: 0.01 for each of eight exchanges.
 const CLASS_SAMPLE: f32 = 0.08;
+/// A class of so many answers is known: one of eight teaches, and the first of them alone may be far off.
+const CLASS_KNOWN: u32 = 32;
 
 pub(crate) struct Facts {
     pub(crate) name: StdArc<str>,
@@ -84,11 +86,17 @@ impl Flags {
     pub(crate) const PEAKS: u32 = 16;
     /// Clients are kept on their backends: a pick's matter alone.
     pub(crate) const KEEPS: u32 = 32;
+    /// Backends have histograms, or had: those that have one go on. An answer's matter alone.
+    pub(crate) const HISTOGRAMS: u32 = 64;
+    /// Adaptive limits learn from answers.
+    pub(crate) const PACES: u32 = 128;
+    /// What answers alone heed.
+    pub(crate) const ANSWERS: u32 = Self::PEAKS | Self::HISTOGRAMS | Self::PACES;
 
     /// Sequentially consistent, as is the setting: see `queue` for why.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::SeqCst) & !(Self::PEAKS | Self::KEEPS) != 0
+        self.0.load(Ordering::SeqCst) & !(Self::ANSWERS | Self::KEEPS) != 0
     }
 
     #[inline]
@@ -99,7 +107,7 @@ impl Flags {
     /// Whether a pick has more to heed than who watches it.
     #[inline]
     pub(crate) fn any_but_watched(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & !(Self::WATCHED | Self::PEAKS) != 0
+        self.0.load(Ordering::Relaxed) & !(Self::WATCHED | Self::ANSWERS) != 0
     }
 
     /// Says what it was.
@@ -124,6 +132,10 @@ struct Class {
     running: Ewma,
     /// 1 / mean, as the tick copied it: the scale stands still between two ticks, and no pick divides.
     inverse: Ewma,
+    /// 1 / the mean when it became known, which stays: what an overload makes of all answers alike is to be seen beside it.
+    first_inverse: Ewma,
+    /// So many answers were heard before that.
+    heard: AtomicU32,
 }
 
 impl Facts {
@@ -183,6 +195,36 @@ impl Facts {
         inverse.map_or(1.0, |inverse| seconds.max(1e-9) * inverse)
     }
 
+    /// Latency relative to what its class took when it became known; none: it is not known yet.
+    pub(crate) fn paced(&self, class: ClassId, seconds: f32) -> Option<f32> {
+        let last = self.classes.len() - 1;
+        let class = &self.classes[usize::from(class.0).min(last)];
+        let first = class.first_inverse.value();
+        if first.is_none() {
+            class.heard.fetch_add(1, Ordering::Relaxed);
+        }
+        first.map(|first| seconds * first)
+    }
+
+    /// Classes of which enough was heard are known from now on.
+    pub(crate) fn know_classes(&self) {
+        for class in &self.classes {
+            let heard = class.heard.load(Ordering::Relaxed);
+            if heard >= CLASS_KNOWN
+                && class.first_inverse.value().is_none()
+                && let Some(mean) = class.running.value()
+            {
+                class.first_inverse.set(mean.recip());
+            }
+        }
+    }
+
+    /// What each class took when it became known, in seconds.
+    pub(crate) fn first_means(&self) -> Vec<Option<f32>> {
+        let first = |class: &Class| class.first_inverse.value().map(f32::recip);
+        self.classes.iter().map(first).collect()
+    }
+
     /// Mean latency of each class, in seconds.
     pub(crate) fn class_means(&self) -> Vec<Option<f32>> {
         let classes = self.classes.iter();
@@ -190,10 +232,15 @@ impl Facts {
     }
 
     /// Begins with means of another process, as far as they are means.
-    pub(crate) fn learn_classes(&self, means: &[Option<f32>]) {
+    pub(crate) fn learn_classes(&self, means: &[Option<f32>], first: &[Option<f32>]) {
         for (class, seconds) in self.classes.iter().zip(means) {
             if let Some(seconds) = seconds.and_then(mean) {
                 class.running.set(seconds);
+            }
+        }
+        for (class, seconds) in self.classes.iter().zip(first) {
+            if let Some(seconds) = seconds.and_then(mean) {
+                class.first_inverse.set(seconds.recip());
             }
         }
         self.refresh_classes();
@@ -314,7 +361,7 @@ impl Facts {
     /// Whether an answer is heeded by anybody besides what every answer teaches.
     #[inline]
     pub(crate) fn answers_heeded(&self) -> bool {
-        self.flags.has(Flags::WATCHED | Flags::PEAKS)
+        self.flags.has(Flags::WATCHED | Flags::ANSWERS)
     }
 
     /// Whether the program's own policy broke: its stand-in chooses until other settings come.

@@ -9,6 +9,9 @@ pub mod speed;
 /// What it teaches the `peak_ewma` policy.
 pub(crate) mod peak;
 
+/// What it teaches an adaptive limit.
+pub(crate) mod pace;
+
 /// A mean that forgets, in one word.
 pub mod ewma;
 

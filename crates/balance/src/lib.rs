@@ -80,6 +80,9 @@ pub mod pick;
 /// Attempts in flight on one backend, exactly.
 mod charge;
 
+/// How many attempts at once one backend takes well.
+pub(crate) mod limit;
+
 /// How many attempts at one backend failed in a row.
 mod row;
 

@@ -36,6 +36,9 @@ mod tick;
 /// Weighing members by what they report of their load.
 mod weigh;
 
+/// Limits that follow latency.
+mod limits;
+
 /// Making the table that pickers read.
 mod publish;
 
@@ -295,6 +298,7 @@ impl Ledger {
                 entry.backend.trials.end();
             }
         }
+        self.limits_switched(now);
         for at in 0..self.members.len() {
             self.restand(at, Reason::SettingsChanged, now);
         }
@@ -385,6 +389,7 @@ impl Ledger {
             window: Window::new(self.window(), now, Tally::default()),
             trust: Trust::default(),
             load: Load::default(),
+            limit: self.first_limit(now),
             warming: (!first).then_some(now),
             out: None,
             standing,

@@ -240,9 +240,8 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     fn heed_answer(&self, verdict: Verdict, now: Instant) {
         let backend = &*self.held;
         let latency = now.since(self.at);
-        if backend.facts.flags.has(Flags::PEAKS) && verdict == Verdict::Success {
-            let relative = backend.facts.compared(self.class, latency.as_secs_f32());
-            backend.peak.observe(relative, now);
+        if backend.facts.flags.has(Flags::ANSWERS) {
+            self.learn_apart(verdict, latency, now);
         }
         if !backend.facts.watched() {
             return;
@@ -258,6 +257,37 @@ impl<H: Deref<Target = Backend>> Pick<H> {
                 mean: backend.latency(),
             };
             backend.facts.tell(now, kind);
+        }
+    }
+
+    /// What the answers of some services teach besides.
+    fn learn_apart(&self, verdict: Verdict, latency: Duration, now: Instant) {
+        let (backend, facts) = (&*self.held, &self.held.facts);
+        let (flags, seconds) = (&facts.flags, latency.as_secs_f32());
+        if verdict == Verdict::Success {
+            if flags.has(Flags::PEAKS) {
+                backend
+                    .peak
+                    .observe(facts.compared(self.class, seconds), now);
+            }
+            if let Some(histogram) = backend.histogram() {
+                histogram.record(latency);
+            }
+        }
+        if !flags.has(Flags::PACES) {
+            return;
+        }
+        let pace = &backend.apart.pace;
+        match verdict {
+            Verdict::Success => {
+                if let Some(relative) = facts.paced(self.class, seconds) {
+                    pace.answered(relative, backend.in_flight());
+                }
+            }
+            Verdict::Failure(Fault::Timeout | Fault::Overloaded { .. }) => {
+                pace.lost(backend.in_flight());
+            }
+            Verdict::Failure(_) | Verdict::Neutral => {}
         }
     }
 
@@ -341,7 +371,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         backend
             .speed
             .succeeded(backend.facts.relative(self.class, seconds, now));
-        backend.learn_latency(seconds, nanos);
+        backend.learn_latency(seconds);
         self.stage = match backend.facts.is_slow(nanos) {
             true => Stage::Slow,
             false => Stage::Well,

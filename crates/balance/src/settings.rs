@@ -321,6 +321,45 @@ impl Default for QueueSettings {
 
 setters!(QueueSettings { length: u32, timeout: Duration, ; });
 
+/// Between which ends each backend's limit moves, and by what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct AdaptiveLimit {
+    /// No backend is given fewer at once, whatever is heard of it.
+    pub min: NonZeroU32,
+    /// None is given more.
+    pub max: NonZeroU32,
+    /// Where it begins; where that is not between the two, at the nearer one.
+    pub start: NonZeroU32,
+    /// Answers may take so much longer than while a backend is at its ease, as a share of that: 0.5 is half more.
+    pub tolerance: f64,
+}
+
+impl AdaptiveLimit {
+    /// Fewer than ten at once are told from too many by chance alone; small backends say how few it is. Netflix's start and tolerance. A
+    /// thousand is what Envoy's goes up to.
+    pub const DEFAULT: Self = Self {
+        min: NonZeroU32::new(10).expect("ten is not zero"),
+        max: NonZeroU32::new(1000).expect("a thousand is not zero"),
+        start: NonZeroU32::new(20).expect("twenty is not zero"),
+        tolerance: 0.5,
+    };
+}
+
+impl Default for AdaptiveLimit {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+setters!(AdaptiveLimit {
+    min: NonZeroU32,
+    max: NonZeroU32,
+    start: NonZeroU32,
+    tolerance: f64,
+    ;
+});
+
 /// What clients that are kept on a backend may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -372,6 +411,8 @@ pub struct ServiceSettings {
     /// At most so many attempts at once on all backends together, kept exactly; none is no limit. Where a service gets its first
     /// limit while it serves, attempts that began before are not counted.
     pub max_in_flight: Option<NonZeroU32>,
+    /// Whether each backend has a limit that follows its latency, beneath its own; none: it has not.
+    pub adaptive_limit: Option<AdaptiveLimit>,
     /// Whether asks may wait while the service is full; none: they are refused at once.
     pub queue: Option<QueueSettings>,
     /// Whether clients are kept on their backends; none: [`Ask::kept`](crate::ask::Ask::kept) is not heeded.
@@ -396,6 +437,7 @@ impl Default for ServiceSettings {
             slow_start: Duration::from_secs(10),
             on_all_down: OnAllDown::FailClosed,
             max_in_flight: None,
+            adaptive_limit: None,
             queue: None,
             affinity: None,
             retry: RetrySettings::default(),
@@ -429,6 +471,7 @@ setters!(ServiceSettings {
     ;
     health: ActiveSettings,
     breaker: BreakerSettings,
+    adaptive_limit: AdaptiveLimit,
     queue: QueueSettings,
     affinity: AffinitySettings,
 });
@@ -446,6 +489,7 @@ impl ServiceSettings {
             slow_start,
             on_all_down,
             max_in_flight,
+            adaptive_limit,
             queue,
             affinity,
             retry,
@@ -460,6 +504,7 @@ impl ServiceSettings {
             && *slow_start == other.slow_start
             && *on_all_down == other.on_all_down
             && *max_in_flight == other.max_in_flight
+            && *adaptive_limit == other.adaptive_limit
             && *queue == other.queue
             && *affinity == other.affinity
             && *retry == other.retry

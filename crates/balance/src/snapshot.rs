@@ -70,6 +70,16 @@ pub(crate) fn is_healthy(standing: Standing, tier: u16, rung: Rung, serves: Opti
     standing >= least && serves.is_none_or(|serves| tier <= serves)
 }
 
+/// An adaptive limit at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LimitSnapshot {
+    /// What holds: no more attempts at once, by it or by the backend's own limit, if that is lower.
+    pub in_use: u32,
+    /// What it comes to by what was heard. `in_use` follows the larger steps, and is half of it while it looks whether answers are
+    /// faster then.
+    pub wanted: f64,
+}
+
 /// A backend at one moment.
 #[derive(Clone, Debug)]
 pub struct BackendSnapshot {
@@ -113,6 +123,10 @@ pub struct BackendSnapshot {
     pub learned: Learned,
     /// What it reports of its load, and what follows; none where the policy does not go by it.
     pub load: Option<LoadSnapshot>,
+    /// Its adaptive limit; none: the service has none.
+    pub limit: Option<LimitSnapshot>,
+    /// The part of its share that the `health_based` policy trusts it with, above 0 and at most 1; none under others.
+    pub trust: Option<f32>,
     /// Slow start: the share of its weight that it has, 0.1 to 1.
     pub ramp: f32,
     /// The share of exchanges it should get by weight and standing, 0 to 1; all sum to 1 or 0. Of a member that is looked at alone

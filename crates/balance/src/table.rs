@@ -38,6 +38,8 @@ pub(crate) struct Member {
     pub(crate) lane: u32,
     /// The part of its share that its reports give it, where the policy goes by them.
     pub(crate) load: Option<LoadShare>,
+    /// The limit that it was configured with; that of its lane may be lower. `u32::MAX` is none.
+    pub(crate) configured: u32,
     /// Until when those who are kept there are served, while it drains.
     pub(crate) keeps_until: Instant,
 }

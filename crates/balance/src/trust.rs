@@ -38,6 +38,25 @@ impl Trust {
         (-f32::from(self.steps) / 4.0).exp2()
     }
 
+    /// The part, as long as it is not all.
+    pub(crate) fn carried(self) -> Option<f32> {
+        (self.steps > 0).then(|| self.part())
+    }
+
+    /// As another process trusted it; a part that cannot be is all. `totals` are those of the process that it serves from now on.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 24; what is no number is 0"
+    )]
+    pub(crate) fn carried_in(part: f32, totals: Tally) -> Self {
+        let steps = (-4.0 * part.log2()).round();
+        Self {
+            steps: steps.clamp(0.0, f32::from(LEAST)) as u8,
+            served: totals,
+        }
+    }
+
     /// Judges by what the window holds of it and of its peers; `totals` are its own since the start. Says whether that changed anything.
     pub(crate) fn judge(&mut self, window: Tally, peers: Tally, totals: Tally) -> bool {
         let (before, served) = (self.steps, self.served);
@@ -152,5 +171,24 @@ mod tests {
         check("fwwww", 1.0);
         check("fffffffffwwwwwwwwwwwwwwwwwwwwwwww", 1.0);
         check("fffffffffwwwwf", 1.0 / 64.0);
+    }
+
+    #[test]
+    fn what_went_over_is_what_it_was() {
+        let check = |part: f32, expect: f32| {
+            let got = Trust::carried_in(part, tally(0, 0)).part();
+            assert!((got - expect).abs() < 1e-6, "{part}: {got}, not {expect}");
+        };
+        for steps in 0..=LEAST {
+            let part = (-f32::from(steps) / 4.0).exp2();
+            check(part, part);
+        }
+        for odd in [f32::NAN, f32::INFINITY, -1.0, 2.0] {
+            check(odd, 1.0);
+        }
+        for small in [0.0, 1e-9] {
+            check(small, 1.0 / 64.0);
+        }
+        assert_eq!(Trust::default().carried(), None);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use evenkeel_balance::ask::Ask;
+use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::{BackendSpec, Weight};
 use evenkeel_balance::hashing;
 use evenkeel_balance::service::Service;
@@ -108,4 +108,65 @@ fn shares_follow_weights_among_many() {
     check(PolicyChoice::Adaptive, &zones, 10_000, 0.1);
     check(PolicyChoice::Adaptive, &[1; 65], 1, 0.1);
     check(PolicyChoice::Adaptive, &[1; 100], 1, 0.1);
+}
+
+/// Whoever may not be picked, its turns are everybody's: no neighbour gets more of them than others do.
+#[test]
+fn nobody_inherits_the_turns_of_who_is_full_or_was_tried() {
+    use PolicyChoice::{HealthBased, PowerOfTwo, Random, RoundRobin};
+    let weights = [1_u32, 1, 2, 1, 1, 2, 1, 1];
+    for policy in [RoundRobin, Random, HealthBased, PowerOfTwo] {
+        for out in 0..weights.len() {
+            for full in [true, false] {
+                let name = policy.name().to_owned();
+                let limit = |at: usize| u32::from(full && at == out);
+                let spec = |(at, weight): (usize, &u32)| {
+                    BackendSpec::new(format!("backend-{at}"))
+                        .weight(Weight::new(*weight).unwrap())
+                        .max_in_flight(limit(at))
+                };
+                let service = Service::new(
+                    "fair",
+                    ServiceSettings::with_policy(policy.clone()),
+                    weights.iter().enumerate().map(spec).collect(),
+                    Arc::new(()),
+                    Instant::ZERO,
+                )
+                .unwrap();
+                // One attempt holds the one that is out for as long as all others take; the rest has it tried.
+                let mut drawn = (0..).map(|chance| Ask::new(hashing::mix(9, chance)));
+                let hold = loop {
+                    let pick = service.pick(&drawn.next().unwrap(), Instant::ZERO).unwrap();
+                    if pick.backend().id().as_str() == format!("backend-{out}") {
+                        break pick;
+                    }
+                };
+                let mut tried = Tried::default();
+                if !full {
+                    tried.insert(hold.backend());
+                }
+                let mut counts = [0.0_f64; 8];
+                for ask in drawn.by_ref().take(40_000) {
+                    let pick = service.pick(&ask.tried(&tried), Instant::ZERO).unwrap();
+                    let id = pick.backend().id().as_str();
+                    let at: usize = id.strip_prefix("backend-").unwrap().parse().unwrap();
+                    counts[at] += 1.0;
+                    pick.finish(Outcome::Completed, Instant::ZERO);
+                }
+                let others: u32 = weights.iter().sum::<u32>() - weights[out];
+                for (at, (got, weight)) in counts.iter().zip(weights).enumerate() {
+                    let part = match at == out {
+                        true => 0.0,
+                        false => f64::from(weight) / f64::from(others),
+                    };
+                    let share = got / 40_000.0;
+                    assert!(
+                        (share - part).abs() <= 0.1 * part,
+                        "{name}, {out} {}: {at} got {share:.4}, not {part:.4}",
+                        if full { "full" } else { "tried" }
+                    );
+                }
+            }
+        }
+    }
 }

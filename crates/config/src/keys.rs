@@ -73,7 +73,7 @@ pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use load::{LOAD, LOAD_PAGE, LOAD_REPORT};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
-pub(crate) use queue::{QUEUE, SERVICE_LIMITS};
+pub(crate) use queue::{ADAPTIVE_LIMIT, QUEUE, SERVICE_LIMITS};
 pub(crate) use rates::{RATE, RATE_PER, RATE_WORDS};
 pub(crate) use retry::{RETRY, RETRY_BACKOFF, RETRY_BUDGET};
 pub(crate) use rules::{

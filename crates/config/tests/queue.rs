@@ -51,6 +51,43 @@ fn limits_of_a_service() {
     check(queue, None, Some((1000, 50)));
 }
 
+/// Its ends, where it begins, and how much longer answers may take.
+#[track_caller]
+fn check_adaptive(limits: &str, expect: Option<(u32, u32, u32, f64)>) {
+    let plan = plan("", &format!("}}], limits: {{ {limits} }}"), "");
+    let got = plan.services[0].settings.adaptive_limit;
+    let got = got.map(|one| {
+        let [min, max, start] = [one.min, one.max, one.start].map(NonZeroU32::get);
+        (min, max, start, one.tolerance)
+    });
+    assert_eq!(got, expect, "{limits}");
+}
+
+#[test]
+fn a_limit_may_be_found() {
+    check_adaptive("", None);
+    check_adaptive("adaptive: off", None);
+    check_adaptive("adaptive: on", Some((10, 1000, 20, 0.5)));
+    check_adaptive("adaptive: {}", Some((10, 1000, 20, 0.5)));
+    let all = "{ min: 2, max: 60, start: 4, tolerance: 25% }";
+    check_adaptive(&format!("adaptive: {all}"), Some((2, 60, 4, 0.25)));
+    check_adaptive("adaptive: { max: 10 }", Some((10, 10, 20, 0.5)));
+    check_adaptive("adaptive: { tolerance: 100% }", Some((10, 1000, 20, 1.0)));
+    // It is enough to wait for.
+    check_adaptive(
+        "adaptive: on, queue: { length: 5 }",
+        Some((10, 1000, 20, 0.5)),
+    );
+    let same = |one: &str, other: &str| {
+        let of = |limits: &str| plan("", &format!("}}], limits: {{ {limits} }}"), "");
+        let (one, other) = (of(one), of(other));
+        one.services[0].same_but_backends(&other.services[0])
+    };
+    assert!(same("adaptive: on", "adaptive: { min: 10 }"));
+    assert!(!same("adaptive: on", "adaptive: off"));
+    assert!(!same("adaptive: on", "adaptive: { min: 9 }"));
+}
+
 #[test]
 fn limits_of_an_address_and_classes_of_rules() {
     let plan = plan(
@@ -81,6 +118,33 @@ fn what_cannot_be_is_told() {
             "unknown_key",
         ),
         ("", "}], limits: { queue: { length: 1 } }", "", "queue"),
+        ("", "}], limits: { adaptive: maybe }", "", "value"),
+        ("", "}], limits: { adaptive: { min: 0 } }", "", "range"),
+        ("", "}], limits: { adaptive: { max: 9 } }", "", "range"),
+        (
+            "",
+            "}], limits: { adaptive: { min: 30, max: 20 } }",
+            "",
+            "range",
+        ),
+        (
+            "",
+            "}], limits: { adaptive: { tolerance: 1% } }",
+            "",
+            "range",
+        ),
+        (
+            "",
+            "}], limits: { adaptive: { tolerance: 101% } }",
+            "",
+            "percentage",
+        ),
+        (
+            "",
+            "}], limits: { adaptive: { least: 1 } }",
+            "",
+            "unknown_key",
+        ),
         (
             ", limits: { connections_per_address: 0 }",
             "}]",

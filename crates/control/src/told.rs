@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel_balance::event::{Event, EventKind, Listener, Withheld};
+use evenkeel_balance::event::{Event, EventKind, LimitEnd, Listener, Withheld};
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
 use tokio::sync::Notify;
@@ -131,6 +131,16 @@ impl Listener for Told {
                     "backend fails and stays in"
                 );
             }
+            EventKind::LimitReached {
+                backend,
+                end: LimitEnd::Least,
+                limit,
+            } => warn!(
+                service,
+                backend = backend.as_str(),
+                limit,
+                "backend is slow with as few attempts as its adaptive limit goes down to"
+            ),
             EventKind::PolicyFailed { policy } => {
                 error!(
                     service,
@@ -199,6 +209,12 @@ fn lesser(service: &str, kind: &EventKind) {
         EventKind::Drained { backend } => {
             info!(service, backend = backend.as_str(), "backend is drained");
         }
+        EventKind::LimitReached { backend, limit, .. } => info!(
+            service,
+            backend = backend.as_str(),
+            limit,
+            "backend has as many attempts as its adaptive limit goes up to"
+        ),
         kind => detail(service, kind),
     }
 }

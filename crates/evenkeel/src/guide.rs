@@ -178,6 +178,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Where nobody knows the limit, [`adaptive_limit`](crate::ServiceSettings::adaptive_limit) finds one for each backend from how long its
+//! answers take.
+//!
 //! # Read statistics
 //! [`stats`](crate::ServiceHandle::stats) tells requests from attempts, of the service and of each backend, with success rates and
 //! quantiles; [`stats`] defines each number. [`snapshot`](crate::ServiceHandle::snapshot) has standing, reasons, breakers,

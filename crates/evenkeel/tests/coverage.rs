@@ -22,7 +22,7 @@ macro_rules! events {
 
 events! {
     ServiceStarted ServiceStopped BackendAdded BackendRemoved BackendUpdated SettingsChanged StandingChanged Checked
-    BreakerOpened BreakerHalfOpened BreakerClosed BreakerWithheld AllDown Recovered TierChanged Drained
+    BreakerOpened BreakerHalfOpened BreakerClosed BreakerWithheld AllDown Recovered TierChanged Drained LimitReached
     PolicyFailed RetryBudgetSpent Picked Refused Answered Finished Abandoned
 }
 

@@ -24,6 +24,7 @@ impl Page {
                 .collect()
         };
         let (counter, gauge) = (MetricType::Counter, MetricType::Gauge);
+        self.learned(encoder)?;
         rows(
             encoder,
             "backend_up",
@@ -71,6 +72,42 @@ impl Page {
             "Attempts that failed",
             counter,
             each(|backend| backend.failed),
+        )
+    }
+
+    /// What some services learn of theirs. Others have no such rows.
+    fn learned(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let some = |value: fn(&Backend) -> Option<f64>| {
+            let services = self.0.services.iter();
+            services
+                .flat_map(|service| {
+                    let of = |backend| [("service", &*service.name), ("backend", backend)];
+                    let backends = service.backends.iter();
+                    backends.filter_map(move |one| Some((of(&*one.id), value(one)?)))
+                })
+                .collect::<Vec<_>>()
+        };
+        let mut gauges = |name, help, rows: Vec<([(&str, &str); 2], f64)>| {
+            let mut row = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (labels, value) in rows {
+                row.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+            Ok(())
+        };
+        gauges(
+            "backend_limit",
+            "Attempts at once that its adaptive limit allows",
+            some(|backend| backend.limit.map(|(in_use, _)| in_use.into())),
+        )?;
+        gauges(
+            "backend_limit_wanted",
+            "What its adaptive limit comes to by what was heard of it",
+            some(|backend| backend.limit.map(|(_, wanted)| wanted)),
+        )?;
+        gauges(
+            "backend_trust",
+            "The part of its share that health_based trusts it with, 0 to 1",
+            some(|backend| backend.trust.map(f64::from)),
         )
     }
 }

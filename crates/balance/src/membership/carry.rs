@@ -5,13 +5,16 @@ use super::{Entry, Ledger};
 use crate::backend::BackendId;
 use crate::breaker::{Breaker, Gate};
 use crate::carried::{CarriedBackend, CarriedService, LONGEST};
+use crate::limit::Limit;
 use crate::load::Load;
 use crate::time::Instant;
+use crate::trust::Trust;
 
 impl Ledger {
     pub(crate) fn carried(&self, now: Instant) -> CarriedService {
         CarriedService {
             classes: self.facts.class_means(),
+            first_classes: self.facts.first_means(),
             backends: self
                 .members
                 .iter()
@@ -23,7 +26,8 @@ impl Ledger {
     /// Takes in what is known of members; others are passed over. What the operator wants is the configuration's to say, or the
     /// caller's. Says how many were known.
     pub(crate) fn take_over(&mut self, carried: &CarriedService, now: Instant) -> usize {
-        self.facts.learn_classes(&carried.classes);
+        (self.facts).learn_classes(&carried.classes, &carried.first_classes);
+        let limits = self.settings.adaptive_limit;
         let mut known = 0;
         for one in &carried.backends {
             let Some(&at) = self.index.get(&BackendId::from(&*one.id)) else {
@@ -33,6 +37,9 @@ impl Ledger {
             let (checks, breaker) = (self.settings.health.is_some(), self.settings.breaker);
             let entry = &mut self.members[at];
             entry.learn(one);
+            if let Some((settings, carried)) = limits.as_ref().zip(one.limit) {
+                entry.limit = Some(Limit::carried_in(carried, settings, now));
+            }
             entry.health.take_over(one.checked, one.hand, checks, now);
             if let Some(settings) = breaker {
                 entry.breaker = Breaker::carried(one, now);
@@ -73,14 +80,19 @@ impl Entry {
             latency: self.backend.latency().map(|mean| mean.as_secs_f32()),
             learned: self.backend.learned(),
             load: self.load.carried(now),
+            limit: self.limit.as_ref().map(Limit::carried),
+            trust: self.trust.carried(),
             warming: self.warming.map(|began| now.since(began)),
             reason: self.reason,
             since: now.since(self.since),
         }
     }
 
-    fn learn(&self, one: &CarriedBackend) {
+    fn learn(&mut self, one: &CarriedBackend) {
         self.backend.speed.take_over(one.learned);
+        if let Some(part) = one.trust {
+            self.trust = Trust::carried_in(part, self.tally());
+        }
         if let Some(mean) = one.latency.and_then(crate::carried::mean) {
             self.backend.start_latency(mean);
         }

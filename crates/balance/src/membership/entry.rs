@@ -7,6 +7,7 @@ use crate::backend::{Backend, BackendSpec, Counts};
 use crate::breaker::{Breaker, Gate};
 use crate::health::{CheckFault, Health};
 use crate::learn::window::{Tally, Window};
+use crate::limit::Limit;
 use crate::load::Load;
 use crate::standing::{Reason, Standing};
 use crate::sync::Arc;
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     pub(super) trust: Trust,
     /// For the `weighted_by_load` policy.
     pub(super) load: Load,
+    /// Where the settings have one.
+    pub(super) limit: Option<Limit>,
     pub(super) standing: Standing,
     pub(super) reason: Reason,
     pub(super) since: Instant,

@@ -9,6 +9,7 @@ use crate::affinity;
 use crate::backend::{Backend, BackendId};
 use crate::eligibility::{self, Admission, admission};
 use crate::facts::Flags;
+use crate::limit::Limit;
 use crate::policy::Prepared;
 use crate::ramp::ramp;
 use crate::settings::PolicyChoice;
@@ -19,6 +20,10 @@ use crate::time::Instant;
 
 fn most(limit: Option<NonZeroU32>) -> u32 {
     limit.map_or(u32::MAX, NonZeroU32::get)
+}
+
+fn configured(entry: &Entry) -> u32 {
+    most(entry.spec.max_in_flight)
 }
 
 /// A ramp in parts of 2^32.
@@ -45,27 +50,32 @@ impl Ledger {
             shares += share(entry);
         }
         let mean = shares / count.max(1.0);
-        let lane = |entry: &Entry| {
+        let lane = |entry: &Entry, limit: u32| {
             let share = share(entry);
             Lane {
                 backend: entry.backend.clone(),
                 share,
                 per_share: mean / share,
-                limit: most(entry.spec.max_in_flight),
+                limit,
                 warmth: warmth(entry).map_or(u32::MAX, parts),
             }
         };
-        let lanes: Box<[Lane]> = self.members.iter().filter(in_lanes).map(lane).collect();
+        let adaptive = |entry: &Entry| entry.limit.as_ref().map_or(u32::MAX, Limit::in_use);
+        let in_lane = |entry: &Entry| lane(entry, adaptive(entry).min(configured(entry)));
+        let lanes = self.members.iter().filter(in_lanes).map(in_lane);
+        let lanes: Box<[Lane]> = lanes.collect();
+        // A trial is one of few already, and who is kept has been served there: what others made of its latency bars neither.
+        let aside = |entry: &Entry| lane(entry, configured(entry));
         // Who fails open has its trials all the same.
         let on_trial = |entry: &&Entry| {
             let barred = matches!(self.admitted(entry), Admission::Barred(_));
             entry.standing == Standing::Probing && !barred
         };
         let on_trial = self.members.iter().filter(on_trial);
-        let mut beside: Vec<Lane> = on_trial.map(lane).collect();
+        let mut beside: Vec<Lane> = on_trial.map(aside).collect();
         let trials = beside.len();
         let kept = |entry: &&Entry| self.is_kept(entry);
-        beside.extend(self.members.iter().filter(kept).map(lane));
+        beside.extend(self.members.iter().filter(kept).map(aside));
         let members = self.placed(lanes.len(), trials);
         let prepared = self.prepared(&lanes, before);
         let policy = self.policy.clone();
@@ -142,6 +152,7 @@ impl Ledger {
                 tier: entry.spec.tier,
                 lane,
                 load: self.weighs().then(|| entry.load.share()),
+                configured: configured(entry),
                 keeps_until: match (draining, entry.standing) {
                     (Some(draining), Standing::Draining) => entry.since + draining,
                     _ => Instant::from_nanos(u64::MAX),
@@ -179,6 +190,11 @@ impl Ledger {
         self.facts.flags.set(Flags::PEAKS, peaks);
         let keeps = self.settings.affinity.is_some();
         self.facts.flags.set(Flags::KEEPS, keeps);
+        let paces = self.settings.adaptive_limit.is_some();
+        self.facts.flags.set(Flags::PACES, paces);
+        if self.settings.histograms {
+            self.facts.flags.set(Flags::HISTOGRAMS, true);
+        }
         self.facts.set_hooks(match policy {
             PolicyChoice::Custom(policy) => Some(policy.clone()),
             _ => None,

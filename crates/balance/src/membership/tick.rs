@@ -22,8 +22,12 @@ impl Ledger {
         // Time that went back and comes again was counted.
         self.last_tick = self.last_tick.max(now);
         self.facts.tick_came(exchanges);
+        if self.settings.adaptive_limit.is_some() {
+            self.facts.know_classes();
+        }
         self.facts.refresh_classes();
         self.learn(elapsed, now);
+        self.follow_latency(now);
         self.judge(now);
         self.weigh(now);
         self.refill(elapsed);

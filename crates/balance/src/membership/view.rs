@@ -6,7 +6,8 @@ use crate::backend::BackendSpec;
 use crate::eligibility::Footing;
 use crate::queue::QueueSnapshot;
 use crate::ramp::ramp;
-use crate::snapshot::{BackendSnapshot, LoadSnapshot, ServiceSnapshot, is_healthy};
+use crate::settings::PolicyChoice;
+use crate::snapshot::{BackendSnapshot, LimitSnapshot, LoadSnapshot, ServiceSnapshot, is_healthy};
 use crate::standing::Standing;
 use crate::time::Instant;
 
@@ -96,6 +97,15 @@ impl Ledger {
                 .map(crate::learn::histogram::Histogram::snapshot),
             learned: entry.backend.learned(),
             load: self.weighs().then(|| entry.seen_load(now)),
+            limit: entry.limit.map(|limit| LimitSnapshot {
+                in_use: entry
+                    .spec
+                    .max_in_flight
+                    .map_or(limit.in_use(), |most| most.get().min(limit.in_use())),
+                wanted: limit.wanted(),
+            }),
+            trust: matches!(self.settings.policy, PolicyChoice::HealthBased)
+                .then(|| entry.trust.part()),
             ramp: ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0),
             // A ramp may have moved since the others were weighed.
             share_wanted: match totals.wanted > 0.0 {

@@ -12,7 +12,7 @@ use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::load::LoadReport;
 use evenkeel_balance::rate::{Limit, RateSettings, Secret, Together};
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{AdaptiveLimit, PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 
@@ -25,10 +25,10 @@ fn members(count: usize) -> Vec<BackendSpec> {
 }
 
 /// Sends attempts of every kind and says how often memory was asked for meanwhile.
-fn allocations(policy: PolicyChoice, backends: usize) -> usize {
+fn allocations(settings: ServiceSettings, backends: usize) -> usize {
     let service = Service::new(
         "lean",
-        ServiceSettings::with_policy(policy),
+        settings,
         members(backends),
         Arc::new(()),
         Instant::ZERO,
@@ -73,7 +73,7 @@ fn a_pick_allocates_nothing() {
         for backends in [3, 100] {
             let name = policy.name().to_owned();
             assert_eq!(
-                allocations(policy.clone(), backends),
+                allocations(ServiceSettings::with_policy(policy.clone()), backends),
                 0,
                 "{name} with {backends} backends"
             );
@@ -116,6 +116,16 @@ fn a_rate_limit_allocates_once() {
     });
     assert_eq!(asked, 0);
     assert!(small.evicted() > 90_000, "{}", small.evicted());
+}
+
+/// Nor does one whose answer a limit learns from.
+#[test]
+fn an_adaptive_limit_allocates_nothing() {
+    for policy in PolicyChoice::BUILT_IN {
+        let name = policy.name().to_owned();
+        let settings = ServiceSettings::with_policy(policy).adaptive_limit(AdaptiveLimit::DEFAULT);
+        assert_eq!(allocations(settings, 20), 0, "{name}");
+    }
 }
 
 #[test]

@@ -47,6 +47,9 @@ mod trusting;
 /// A share that follows reports of load.
 mod weighing;
 
+/// Limits that follow latency.
+mod limits;
+
 /// Keys, and no more than a part of the load.
 mod bounded;
 

@@ -95,3 +95,27 @@ fn another_policy_asks_for_no_trust() {
     assert!(by(PolicyChoice::Random) > 60);
     assert!(by(PolicyChoice::HealthBased) < 40);
 }
+
+/// What was learned slowly is not lost at an upgrade, and is seen.
+#[test]
+fn trust_goes_over_to_another_process() {
+    let mut before = stage();
+    for _ in 0..4 {
+        second(&mut before, &["a"]);
+    }
+    let trust = |stage: &Stage, name| stage.backend(name).trust.unwrap();
+    assert!(trust(&before, "a") < 0.5 && trust(&before, "b") > 0.99);
+    let next = stage();
+    let carried = before.service.carried(before.now);
+    next.service.take_over(&carried, next.now);
+    for name in ALL {
+        let (was, is) = (trust(&before, name), trust(&next, name));
+        assert!((was - is).abs() < 1e-6, "{name}: {was}, now {is}");
+    }
+    assert!(next.backend("a").share_wanted < 0.15);
+    // Under another policy nobody is trusted, or not.
+    let other = Stage::new(plain(), &ALL);
+    other.service.take_over(&carried, other.now);
+    assert_eq!(other.backend("a").trust, None);
+    assert!((other.backend("a").share_wanted - 0.25).abs() < 1e-6);
+}

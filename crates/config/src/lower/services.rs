@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
-use evenkeel_balance::settings::{BreakerSettings, OnAllDown, QueueSettings, ServiceSettings};
+use evenkeel_balance::settings::{
+    AdaptiveLimit, BreakerSettings, OnAllDown, QueueSettings, ServiceSettings,
+};
 
 use super::{Written, affinity, backends, health, load, policy, retry};
-use crate::keys::{BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
+use crate::keys::{ADAPTIVE_LIMIT, BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
 use crate::plan::{BackendAddress, Protocol, ServicePlan, UpstreamPlan};
@@ -75,7 +77,7 @@ pub(super) fn read(
         reading.warning(
             at,
             "queue",
-            "nobody ever waits in its `queue`: neither the service nor a backend of it has `max_in_flight`",
+            "nobody ever waits in its `queue`: neither the service nor a backend of it has `max_in_flight`, nor are limits `adaptive`",
         );
     }
     Some(ServicePlan {
@@ -127,9 +129,36 @@ fn deadlines(fields: &Fields<'_>, told: Option<(At, Duration)>) -> ServiceLimits
 fn taken_at_once(fields: &Fields<'_>, settings: &mut ServiceSettings) {
     if let Some(map) = fields.map("limits", &SERVICE_LIMITS) {
         settings.max_in_flight = map.number("max_in_flight").and_then(NonZeroU32::new);
+        settings.adaptive_limit = adaptive_limit(&map);
         settings.queue = map.map("queue", &QUEUE).map(queue);
         map.done();
     }
+}
+
+/// `adaptive:`
+fn adaptive_limit(limits: &Fields<'_>) -> Option<AdaptiveLimit> {
+    let (reading, node) = (limits.reading, limits.get("adaptive")?);
+    if !matches!(node.value, Value::Map(_)) {
+        return (limits.word("adaptive") == Some("on")).then(AdaptiveLimit::default);
+    }
+    let map = reading.map(node, &ADAPTIVE_LIMIT)?;
+    let mut limit = AdaptiveLimit::default();
+    let count = |key, absent| map.number(key).and_then(NonZeroU32::new).unwrap_or(absent);
+    limit.min = count("min", limit.min);
+    limit.max = count("max", limit.max);
+    limit.start = count("start", limit.start);
+    map.set("tolerance", Reading::share, &mut limit.tolerance);
+    if limit.min > limit.max {
+        let (min, max) = (limit.min, limit.max);
+        let message = format!("`min` is {min}, and `max`, {max}, is less");
+        reading.error(map.at, "range", message);
+    }
+    if !(0.05..=1.0).contains(&limit.tolerance) {
+        let message = "`tolerance` is 5% to 100%: chance alone makes answers differ by less";
+        reading.error(map.at, "range", message);
+    }
+    map.done();
+    Some(limit)
 }
 
 /// Whether it is ever full.
@@ -137,7 +166,9 @@ fn is_limited<'a>(
     settings: &ServiceSettings,
     mut backends: impl Iterator<Item = &'a BackendSpec>,
 ) -> bool {
-    settings.max_in_flight.is_some() || backends.any(|spec| spec.max_in_flight.is_some())
+    settings.max_in_flight.is_some()
+        || settings.adaptive_limit.is_some()
+        || backends.any(|spec| spec.max_in_flight.is_some())
 }
 
 fn queue(map: Fields<'_>) -> QueueSettings {

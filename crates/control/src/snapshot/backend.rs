@@ -43,6 +43,10 @@ pub struct Backend {
     pub weight: u16,
     /// Its tier.
     pub tier: u16,
+    /// Its adaptive limit: what holds, and what it comes to. None: the service has none.
+    pub limit: Option<(u32, f64)>,
+    /// The part of its share that the `health_based` policy trusts it with. None under other policies.
+    pub trust: Option<f32>,
     /// Slow start: the share of its weight that it has, 0.1 to 1.
     pub ramp: f32,
     /// The share of attempts that it should get by weight and standing, 0 to 1.
@@ -108,6 +112,8 @@ pub(super) fn of_core(backend: &BackendSnapshot) -> Backend {
         latency: backend.latency,
         weight: backend.spec.weight.get(),
         tier: backend.spec.tier,
+        limit: backend.limit.map(|limit| (limit.in_use, limit.wanted)),
+        trust: backend.trust,
         ramp: backend.ramp,
         share_wanted: backend.share_wanted,
         load: backend.load.map(Load::from),

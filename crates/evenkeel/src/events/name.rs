@@ -60,6 +60,7 @@ names! {
     Recovered "recovered" false,
     TierChanged "tier_changed" false,
     Drained "drained" false,
+    LimitReached "limit_reached" false,
     PolicyFailed "policy_failed" false,
     RetryBudgetSpent "retry_budget_spent" false,
     Picked "picked" true,

@@ -182,6 +182,7 @@ fn candidate(one: &Candidate) -> Value {
         "score": one.score,
         "share": one.share,
         "in_flight": one.in_flight,
+        "adaptive_limit": one.adaptive_limit,
     });
     if let Some(load) = one.load {
         row["load"] = json!({ "factor": load.factor, "reason": load.reason.word() });

@@ -321,10 +321,13 @@ fn share(one: &Candidate) -> String {
 
 /// Why it may not be picked.
 fn excluded(one: &Candidate) -> String {
-    match one.bar {
-        Some(bar @ Bar::Standby) => format!("{}, tier {}", bar.word(), one.tier),
-        Some(bar) => bar.word().into(),
-        None => String::new(),
+    match (one.bar, one.adaptive_limit) {
+        (Some(bar @ Bar::Standby), _) => format!("{}, tier {}", bar.word(), one.tier),
+        (Some(bar @ Bar::Full), Some(limit)) => {
+            format!("{} (adaptive limit {limit})", bar.word())
+        }
+        (Some(bar), _) => bar.word().into(),
+        (None, _) => String::new(),
     }
 }
 

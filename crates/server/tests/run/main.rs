@@ -17,6 +17,7 @@ mod explain;
 mod explained;
 mod grpc;
 mod http2;
+mod limit;
 mod loads;
 mod logs;
 mod manual;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::time::Duration;
 
 use evenkeel_balance::breaker::Gate;
-use evenkeel_balance::carried::{CarriedBackend, CarriedService};
+use evenkeel_balance::carried::{CarriedBackend, CarriedLimit, CarriedService};
 use evenkeel_balance::health::{Active, CheckFault};
 use evenkeel_balance::learn::speed::Learned;
 use evenkeel_balance::load::CarriedLoad;
@@ -35,6 +35,8 @@ struct Line {
     service: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes_s: Option<Vec<Option<f32>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_classes_s: Option<Vec<Option<f32>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<Backend>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,12 @@ struct Backend {
     latency_s: Option<f32>,
     slowness: Option<f32>,
     failing: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_ease: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust: Option<f32>,
     warming_s: Option<f64>,
     load: Option<Load>,
     reason: String,
@@ -149,6 +157,7 @@ fn write_within(most: usize, to: &mut impl Write, state: &CarriedState) -> io::R
         line(&Line {
             service: Some(service.clone()),
             classes_s: Some(learned.classes.clone()),
+            first_classes_s: Some(learned.first_classes.clone()),
             ..Line::default()
         })?;
     }
@@ -276,6 +285,9 @@ fn take(
     if let Some(classes) = line.classes_s {
         service.classes = classes;
     }
+    if let Some(first) = line.first_classes_s {
+        service.first_classes = first;
+    }
     match line.backend.map(Backend::carried) {
         Some(Some(backend)) => service.backends.push(backend),
         Some(None) => return false,
@@ -303,6 +315,9 @@ impl From<&CarriedBackend> for Backend {
             latency_s: one.latency,
             slowness: Some(one.learned.slowness),
             failing: Some(one.learned.failing),
+            limit: one.limit.map(|limit| limit.wanted),
+            limit_ease: one.limit.and_then(|limit| limit.ease),
+            trust: one.trust,
             warming_s: one.warming.map(|passed| passed.as_secs_f64()),
             load: one.load.map(Load::from),
             reason: one.reason.word().into(),
@@ -340,6 +355,11 @@ impl Backend {
                 slowness: self.slowness.unwrap_or(1.0),
                 failing: self.failing.unwrap_or(0.0),
             },
+            limit: self.limit.map(|wanted| CarriedLimit {
+                wanted,
+                ease: self.limit_ease,
+            }),
+            trust: self.trust,
             warming: self.warming_s.and_then(length),
             load: self.load.as_ref().and_then(Load::carried),
             reason: match reason {

@@ -16,6 +16,11 @@ fn backend(reason: Reason) -> CarriedBackend {
             slowness: 2.0,
             failing: 0.5,
         },
+        limit: Some(CarriedLimit {
+            wanted: 37.5,
+            ease: Some(1.25),
+        }),
+        trust: Some(0.25),
         warming: Some(Duration::from_secs(1)),
         load: Some(CarriedLoad {
             capacity: Some(250.5),
@@ -30,7 +35,13 @@ fn backend(reason: Reason) -> CarriedBackend {
 
 fn service(name: &str, backends: Vec<CarriedBackend>) -> (String, CarriedService) {
     let classes = vec![Some(0.5), None];
-    (name.into(), CarriedService { classes, backends })
+    let first_classes = vec![Some(0.25), None];
+    let learned = CarriedService {
+        classes,
+        first_classes,
+        backends,
+    };
+    (name.into(), learned)
 }
 
 fn good(id: usize) -> CarriedBackend {
