@@ -16,6 +16,7 @@ pub(crate) enum Happening {
     Return(AttemptId, Verdict),
     Deadline(AttemptId),
     Again(AttemptId),
+    Hedge(AttemptId),
     Tick,
     Crowd(usize),
     Strike(usize),
@@ -35,6 +36,7 @@ impl Happening {
             }
             Self::Deadline(id) => attempt(5, id),
             Self::Again(id) => attempt(6, id),
+            Self::Hedge(id) => attempt(10, id),
             Self::Tick => 7,
             Self::Crowd(server) => mix(8, server as u64),
             Self::Strike(which) => mix(9, which as u64),

@@ -20,6 +20,8 @@ pub struct Report {
     pub mean: f64,
     /// Failed exchanges, percent.
     pub failed: f64,
+    /// Exchanges that had a second attempt beside a slow one, percent.
+    pub hedged: f64,
     /// Attempts per server.
     pub picks: Vec<u64>,
     /// The most that was in flight on a struck server in the 5 s after, relative to the mean of all servers then.
@@ -44,6 +46,7 @@ impl Report {
 pub(crate) struct Recorder {
     latencies: Vec<u64>,
     failed: u64,
+    hedged: u64,
     closed: u64,
     picks: Vec<u64>,
     struck: Vec<Option<u64>>,
@@ -59,6 +62,7 @@ impl Recorder {
         Self {
             latencies: Vec::with_capacity(scenario.exchanges),
             failed: 0,
+            hedged: 0,
             closed: 0,
             picks: vec![0; scenario.servers],
             struck: vec![None; scenario.servers],
@@ -97,6 +101,10 @@ impl Recorder {
         self.limits.push(limit);
     }
 
+    pub(crate) fn hedged(&mut self, counted: bool) {
+        self.hedged += u64::from(counted);
+    }
+
     pub(crate) fn closed(&mut self, latency: u64, succeeded: bool) {
         self.closed += 1;
         self.failed += u64::from(!succeeded);
@@ -129,6 +137,7 @@ impl Recorder {
                 .sum::<f64>()
                 / count.max(1) as f64,
             failed: self.failed as f64 * 100.0 / self.closed.max(1) as f64,
+            hedged: self.hedged as f64 * 100.0 / self.closed.max(1) as f64,
             picks: self.picks,
             peak: self.peak,
             served: self.served,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::hedge::HedgeSettings;
 use evenkeel_balance::settings::AdaptiveLimit;
 use evenkeel_balance::time::Instant;
 
@@ -131,6 +132,8 @@ pub struct Scenario {
     pub breaker: bool,
     /// Whether each server has a limit that follows its latency.
     pub limit: Option<AdaptiveLimit>,
+    /// Whether a slow attempt gets another beside it.
+    pub hedge: Option<HedgeSettings>,
 }
 
 impl Scenario {
@@ -159,6 +162,7 @@ impl Scenario {
             retries: false,
             breaker: false,
             limit: None,
+            hedge: None,
         }
     }
 

@@ -289,6 +289,10 @@ impl World {
                 worker.sweep();
             }
         });
+        let (stage, worker) = (self.stage.clone(), self.worker.clone());
+        self.stage.spawn(async move {
+            worker.keep_ringing(|wait| stage.sleep(wait)).await;
+        });
         let (stage, published) = (self.stage.clone(), self.published.clone());
         let (ledger, worker) = (self.ledger.clone(), self.worker.clone());
         self.stage.spawn(async move {

@@ -22,6 +22,9 @@ use crate::report::{Recorder, Report};
 use crate::scenario::{Fault, Scenario};
 use crate::server::{AttemptId, Server, Work};
 
+/// A second attempt beside one that is slow.
+mod hedging;
+
 /// What a failing server takes to fail, and what it says.
 const FAST: Duration = Duration::from_micros(500);
 const SECOND: u64 = 1_000_000_000;
@@ -41,6 +44,9 @@ struct Exchange {
     /// None while it waits for its next attempt.
     pick: Option<Pick>,
     server: usize,
+    /// It has, or had, a second attempt; and where that is while both are under way.
+    hedged: bool,
+    twin: Option<usize>,
 }
 
 struct Streams {
@@ -97,6 +103,7 @@ impl<'a> World<'a> {
             settings.breaker = None;
         }
         settings.adaptive_limit = scenario.limit;
+        settings.hedge = scenario.hedge;
         let slow = scenario.servers_of(scenario.slow_share);
         let servers: Vec<Server> = (0..scenario.servers)
             .map(|at| {
@@ -172,6 +179,7 @@ impl<'a> World<'a> {
             Happening::Return(id, verdict) => self.conclude(id, verdict),
             Happening::Deadline(id) => self.conclude(id, Verdict::Failure(Failure::Timeout)),
             Happening::Again(id) => self.attempt(id),
+            Happening::Hedge(id) => self.hedge(id),
             Happening::Tick => self.tick(),
             Happening::Crowd(server) => self.crowd(server),
             Happening::Strike(which) => self.strike(which),
@@ -196,6 +204,8 @@ impl<'a> World<'a> {
             excused: 0,
             pick: None,
             server: 0,
+            hedged: false,
+            twin: None,
         };
         let id = self.keep(exchange);
         self.attempt(id);
@@ -275,6 +285,7 @@ impl<'a> World<'a> {
         if let Some(deadline) = self.scenario.deadline {
             self.after(deadline, Happening::Deadline(id));
         }
+        self.may_hedge(id);
     }
 
     fn reach(&mut self, id: AttemptId) {
@@ -375,6 +386,13 @@ impl<'a> World<'a> {
             generation: slot.0,
             ..id
         };
+        if let Some(twin) = self.parted(id) {
+            match failure {
+                None => self.outrun(twin),
+                // The other is the exchange from here on.
+                Some(_) => return self.release(id.at),
+            }
+        }
         let chance = self.scenario.retries.then_some(&mut self.streams.picks);
         let again = failure.zip(chance).and_then(|(failure, chance)| {
             self.balancers[instance].again(failure, made, chance.word())

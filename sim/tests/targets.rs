@@ -6,12 +6,13 @@ use std::time::Duration;
 use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::hashing::mix;
+use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
 use evenkeel_sim::report::Report;
-use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::scenario::{Fault, Scenario};
 use evenkeel_sim::table::{self, Row};
 
 const SEEDS: u64 = 5;
@@ -309,5 +310,111 @@ fn a_backend_marked_down_moves_no_other_key() {
             .mark(&down, Some(true), None, Instant::ZERO)
             .unwrap();
         assert_eq!(homes(), before, "{method:?}: they return");
+    }
+}
+
+/// One of twenty servers pauses for a second out of four: what is under way there, or comes, waits.
+fn pausing(hedge: Option<HedgeSettings>) -> Scenario {
+    let mut scenario = Scenario {
+        hedge,
+        exchanges: 80_000,
+        ..Scenario::plain("pausing", "a server that pauses, load .5", 0.5)
+    };
+    for at in (6..40).step_by(4) {
+        let stall = Fault::Stall(Duration::from_secs(1));
+        scenario = scenario.strike(Duration::from_secs(at), 0.05, stall);
+    }
+    scenario
+}
+
+fn hedged_at(permille: u16, most_permille: u32) -> HedgeSettings {
+    let quantile = Quantile::new(permille).expect("a quantile");
+    HedgeSettings {
+        at: HedgeAt::Quantile(quantile),
+        most_permille,
+    }
+}
+
+/// Where a policy does not look at what is in flight, a pause is felt by all who are sent there; a second attempt takes that away, and costs
+/// what it may at most. Where it does, hedges must not make the one that pauses look good.
+#[test]
+fn hedges_take_the_tail_of_pauses_away() {
+    let policies = [PolicyChoice::RoundRobin, PolicyChoice::Adaptive];
+    let without = rows(&pausing(None), &policies);
+    let with = rows(&pausing(Some(hedged_at(950, 50))), &policies);
+    for (without, with) in without.iter().zip(&with) {
+        let hedged = with.figure(|report| report.hedged);
+        println!(
+            "{}: p99 {:.1} ms, hedged {:.1} ms, {:.2} % of them",
+            with.policy,
+            p99(without),
+            p99(with),
+            hedged.mean
+        );
+        // What a second of the warm-up has earned is spent behind it.
+        assert!(hedged.least > 0.5 && hedged.most <= 5.2, "{hedged:?}");
+        assert_eq!(without.figure(|report| report.hedged).most, 0.0);
+    }
+    assert!(p99(&with[0]) <= 0.4 * p99(&without[0]), "round robin");
+    assert!(p99(&with[1]) <= 1.05 * p99(&without[1]), "adaptive");
+}
+
+/// Work that cannot be done is not made more than was allowed, with everybody overloaded too. It is felt where little is to spare: who is late
+/// here is so since it is much work, which is done twice, by servers that notice nobody leave and have no limits.
+#[test]
+fn hedges_add_little_to_an_overload() {
+    let busy = |load, hedge| Scenario {
+        hedge,
+        ..Scenario::plain("busy", "as much as all can do, or more", load)
+    };
+    let policies = [PolicyChoice::RoundRobin, PolicyChoice::Adaptive];
+    for (load, permille, most, slower) in [
+        (0.5, 950, 20, 1.05),
+        (0.8, 950, 20, 1.15),
+        (0.95, 950, 20, 1.9),
+        (1.2, 950, 20, 1.25),
+        (1.2, 500, 200, 2.5),
+    ] {
+        let without = rows(&busy(load, None), &policies);
+        let with = rows(&busy(load, Some(hedged_at(permille, most))), &policies);
+        for (without, with) in without.iter().zip(&with) {
+            let (hedged, most) = (with.figure(|report| report.hedged), f64::from(most) / 10.0);
+            let [before, after] = [without, with].map(|row| {
+                let failed = row.figure(|report| report.failed).mean;
+                (row.figure(|report| report.p50).mean, p99(row), failed)
+            });
+            println!(
+                "load {load}, {}: {before:.1?} before, {after:.1?} with {:.2} % of at most {most} %",
+                with.policy, hedged.mean
+            );
+            assert!(
+                hedged.least > 0.0 && hedged.most <= most * 1.05,
+                "{hedged:?}"
+            );
+            assert!(after.0 <= slower * before.0 && after.1 <= slower * before.1);
+        }
+    }
+}
+
+/// A server that never answers is hedged away for a while; it must end up with no more than it has without hedges.
+#[test]
+fn hedges_do_not_keep_the_silent_in_business() {
+    let silent = |hedge| Scenario {
+        hedge,
+        ..named("black-hole-70")
+    };
+    let policies = [PolicyChoice::RoundRobin, PolicyChoice::Adaptive];
+    let without = rows(&silent(None), &policies);
+    let with = rows(&silent(Some(hedged_at(950, 50))), &policies);
+    for (without, with) in without.iter().zip(&with) {
+        let picks = |row: &Row| row.figure(|report| report.picks[0] as f64).mean;
+        println!(
+            "{}: {:.0} picks of the silent, {:.0} with hedges",
+            with.policy,
+            picks(without),
+            picks(with)
+        );
+        assert_eq!(with.figure(|report| report.failed).most, 0.0);
+        assert!(picks(with) <= 2.0 * picks(without), "{}", with.policy);
     }
 }

@@ -366,6 +366,12 @@ impl Backend {
         self.latency.observe(seconds, LATENCY_SAMPLE);
     }
 
+    /// It took at least so long: no mean sinks by that.
+    pub(crate) fn outlasted(&self, seconds: f32) {
+        let known = self.latency.value().unwrap_or(seconds);
+        self.latency.observe(seconds.max(known), LATENCY_SAMPLE);
+    }
+
     /// The mean begins here.
     pub(crate) fn start_latency(&self, seconds: f32) {
         self.latency.set(seconds);

@@ -22,6 +22,8 @@ pub struct CarriedService {
     pub classes: Vec<Option<f32>>,
     /// The same as it was when the class became known, which adaptive limits measure by.
     pub first_classes: Vec<Option<f32>>,
+    /// After how many seconds an attempt of each class may have another beside it; none where nothing is known, or nothing is measured.
+    pub hedges: Vec<Option<f32>>,
     /// Its members, in no order.
     pub backends: Vec<CarriedBackend>,
 }

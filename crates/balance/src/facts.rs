@@ -13,6 +13,7 @@ use crate::carried::mean;
 use crate::charge::Places;
 use crate::event::{Event, EventKind, Listener};
 use crate::hashing;
+use crate::hedge::{self, Hedging, NoHedge, Slow};
 use crate::learn::ewma::Ewma;
 use crate::pick::Refusal;
 use crate::policy::Policy;
@@ -51,6 +52,8 @@ pub(crate) struct Facts {
     pub(crate) retried: AtomicU64,
     pub(crate) retries_refused: AtomicU64,
     pub(crate) retry: Published<RetrySettings>,
+    /// Second attempts beside slow ones.
+    pub(crate) hedging: Hedging,
     hooked: AtomicBool,
     /// What a pick and its end have to heed.
     pub(crate) flags: Flags,
@@ -90,8 +93,10 @@ impl Flags {
     pub(crate) const HISTOGRAMS: u32 = 64;
     /// Adaptive limits learn from answers.
     pub(crate) const PACES: u32 = 128;
+    /// It is measured how long answers take, for hedges.
+    pub(crate) const HEDGES: u32 = 256;
     /// What answers alone heed.
-    pub(crate) const ANSWERS: u32 = Self::PEAKS | Self::HISTOGRAMS | Self::PACES;
+    pub(crate) const ANSWERS: u32 = Self::PEAKS | Self::HISTOGRAMS | Self::PACES | Self::HEDGES;
 
     /// Sequentially consistent, as is the setting: see `queue` for why.
     #[inline]
@@ -163,6 +168,7 @@ impl Facts {
             retried: AtomicU64::new(0),
             retries_refused: AtomicU64::new(0),
             retry: Published::new(Arc::new(settings.retry.clone())),
+            hedging: Hedging::default(),
             hooked: AtomicBool::new(false),
             flags: Flags::default(),
             places: OwnLine::default(),
@@ -323,6 +329,35 @@ impl Facts {
         {
             self.budget.refund();
         }
+    }
+
+    /// Decides about a hedge, and has both budgets pay for a yes. `kept`: its client is kept on its backend; `room`: attempts that the
+    /// service's own limit counts, and that limit.
+    pub(crate) fn hedge(
+        &self,
+        slow: &Slow,
+        class: ClassId,
+        kept: bool,
+        room: Option<(u32, u32)>,
+    ) -> Result<(), NoHedge> {
+        let usual = self.usual(class).unwrap_or_default();
+        self.retry
+            .read(|settings| hedge::decide(slow, kept, settings, usual))?;
+        let full = |(taken, most): (u32, u32)| hedge::is_crowded(taken.into(), most.into());
+        if self.flags.has(Flags::WAITING) || room.is_some_and(full) {
+            return Err(NoHedge::Overloaded);
+        }
+        self.hedging.calm()?;
+        self.hedging.withdraw(&self.budget)?;
+        // It is a pick that no exchange asked for, as a retry is.
+        self.retried.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Undoes a yes: there was nobody to make it on.
+    pub(crate) fn hedge_not_made(&self) {
+        self.retried.fetch_sub(1, Ordering::Relaxed);
+        self.hedging.refund(&self.budget);
     }
 
     /// Asks the owner for a tick before its time. Says so once until the tick came.

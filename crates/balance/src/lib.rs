@@ -98,6 +98,9 @@ pub mod verdict;
 /// Whether a failed attempt is tried again.
 pub mod retry;
 
+/// Whether another is begun beside one that is slow.
+pub mod hedge;
+
 /// What picks record about their service.
 mod facts;
 

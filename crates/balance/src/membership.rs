@@ -15,6 +15,7 @@ use crate::eligibility::{Footing, Rung};
 use crate::event::EventKind;
 use crate::facts::Facts;
 use crate::health::{CheckReport, CheckResult, Health};
+use crate::hedge::pace::Readings;
 use crate::learn::window::{Tally, Window};
 use crate::load::{Load, Scales};
 use crate::settings::ServiceSettings;
@@ -38,6 +39,9 @@ mod weigh;
 
 /// Limits that follow latency.
 mod limits;
+
+/// Turning facts into delays.
+mod hedging;
 
 /// Making the table that pickers read.
 mod publish;
@@ -119,6 +123,8 @@ pub(crate) struct Ledger {
     /// Retries at the last tick, for the budget.
     retried: u64,
     retries_refused: u64,
+    /// How long answers took, for hedges.
+    readings: Readings,
     /// Tables that were replaced, as long as somebody reads them.
     retired: Vec<Arc<Table>>,
 }
@@ -150,6 +156,7 @@ impl Ledger {
             totals: Totals::default(),
             retried: 0,
             retries_refused: 0,
+            readings: Readings::default(),
             retired: Vec::new(),
             usual_peak: 1.0,
         };

@@ -243,6 +243,9 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         if backend.facts.flags.has(Flags::ANSWERS) {
             self.learn_apart(verdict, latency, now);
         }
+        if backend.facts.flags.has(Flags::HEDGES) && verdict == Verdict::Success {
+            backend.facts.hedging.answered(self.class, latency);
+        }
         if !backend.facts.watched() {
             return;
         }
@@ -326,6 +329,10 @@ impl<H: Deref<Target = Backend>> Pick<H> {
                 Outcome::Completed => Verdict::Success,
                 Outcome::Broken(fault) => Verdict::Failure(fault),
                 Outcome::ClientLeft => Verdict::Neutral,
+                Outcome::Outrun => {
+                    self.outlasted(now);
+                    Verdict::Neutral
+                }
             };
             self.answered(verdict, now);
         }
@@ -334,8 +341,22 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             Outcome::Completed if self.succeeded() => self.held.row.end(),
             Outcome::Completed => {}
             // Who left says nothing of what he did not read.
-            Outcome::ClientLeft => drop(self.succeeded()),
+            Outcome::ClientLeft | Outcome::Outrun => drop(self.succeeded()),
         }
+    }
+
+    /// It was given up for another: how long it would have taken nobody knows, but that it was longer.
+    fn outlasted(&self, now: Instant) {
+        let backend = &*self.held;
+        let latency = now.since(self.at);
+        let seconds = latency.as_secs_f32();
+        let relative = backend.facts.compared(self.class, seconds);
+        backend.speed.outlasted(relative);
+        backend.outlasted(seconds);
+        if backend.facts.flags.has(Flags::PEAKS) {
+            backend.peak.outlasted(relative, now);
+        }
+        backend.facts.hedging.outlasted(self.class, latency);
     }
 
     #[cold]

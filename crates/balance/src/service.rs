@@ -31,6 +31,9 @@ mod handle;
 /// Looking at a part of it.
 mod looking;
 
+/// A second attempt beside a slow one.
+mod hedging;
+
 /// Changes of several things as one.
 mod together;
 

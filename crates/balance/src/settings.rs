@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hedge::HedgeSettings;
 use crate::policy::Policy;
 use crate::retry::RetrySettings;
 use crate::setters::setters;
@@ -419,6 +420,8 @@ pub struct ServiceSettings {
     pub affinity: Option<AffinitySettings>,
     /// What is tried again, and how often.
     pub retry: RetrySettings,
+    /// Whether a second attempt is begun beside one that is slow; none: never. Its quantile is measured for each class, in 4 KiB.
+    pub hedge: Option<HedgeSettings>,
     /// Keep a latency histogram per backend (about 3.3 KiB each). Takes effect for backends that join later.
     pub histograms: bool,
     /// So many classes have a mean of their own (128 bytes each); fixed when the service is made.
@@ -441,6 +444,7 @@ impl Default for ServiceSettings {
             queue: None,
             affinity: None,
             retry: RetrySettings::default(),
+            hedge: None,
             histograms: false,
             classes: 64,
             max_backends: 1_000_000,
@@ -474,6 +478,7 @@ setters!(ServiceSettings {
     adaptive_limit: AdaptiveLimit,
     queue: QueueSettings,
     affinity: AffinitySettings,
+    hedge: HedgeSettings,
 });
 
 impl ServiceSettings {
@@ -493,6 +498,7 @@ impl ServiceSettings {
             queue,
             affinity,
             retry,
+            hedge,
             histograms,
             classes,
             max_backends,
@@ -508,6 +514,7 @@ impl ServiceSettings {
             && *queue == other.queue
             && *affinity == other.affinity
             && *retry == other.retry
+            && *hedge == other.hedge
             && *histograms == other.histograms
             && *classes == other.classes
             && *max_backends == other.max_backends

@@ -31,6 +31,8 @@ pub struct ServiceSnapshot {
     pub down_since: Option<Instant>,
     /// Retries that the budget would allow now.
     pub retry_budget: u64,
+    /// Hedges that their allowance would allow now, as far as the retry budget does; none: there are no hedges.
+    pub hedge_budget: Option<u64>,
     /// Backends that left, as far as remembered: those with attempts under way, and others until the next tick.
     pub departed: usize,
     /// Attempts in flight that its own limit counts, and that limit. None: it has none.

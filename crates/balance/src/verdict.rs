@@ -25,6 +25,9 @@ pub enum Outcome {
     Broken(Fault),
     /// The client went away. Nothing is held against the backend.
     ClientLeft,
+    /// Another attempt of the same exchange was answered first, and this one is given up. No failure, and no success: of the backend it
+    /// says that it takes at least so long.
+    Outrun,
 }
 
 /// What the backend did wrong.

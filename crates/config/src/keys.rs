@@ -39,6 +39,9 @@ mod retry;
 /// `load:` of a service.
 mod load;
 
+/// `hedge:` of a service.
+mod hedge;
+
 /// `affinity:` of a service.
 mod affinity;
 
@@ -69,6 +72,7 @@ pub(crate) use affinity::{AFFINITY, AFFINITY_COOKIE, AFFINITY_SOURCE, APP_COOKIE
 pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use health::{BODY, GRPC_CHECK, HEALTH, HTTP_CHECK, TCP_CHECK};
+pub(crate) use hedge::HEDGE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use load::{LOAD, LOAD_PAGE, LOAD_REPORT};
 pub(crate) use pages::{PAGE, PAGES};

@@ -71,6 +71,9 @@ mod retry;
 /// `load:` of a service.
 mod load;
 
+/// `hedge:`
+mod hedge;
+
 /// `affinity:` of a service, and its keys.
 mod affinity;
 

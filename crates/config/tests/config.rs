@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_balance::backend::Admin;
+use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::settings::OnAllDown;
 use evenkeel_config::plan::{
     AccessLogPlan, Action, BackendAddress, Bind, CheckPlan, HashKey, LogTarget, PathHandling,
@@ -148,6 +149,38 @@ fn everything_that_works_today() {
         (retry.budget.ratio_permille, retry.budget.floor_per_second),
         (100, 5)
     );
+    let hedge = service.settings.hedge.unwrap();
+    assert_eq!(hedge.most_permille, 10);
+    assert_eq!(
+        hedge.at,
+        HedgeAt::Quantile(Quantile::new(995).unwrap()),
+        "of a thousand"
+    );
+}
+
+#[test]
+fn hedges() {
+    let of = |rest: &str| {
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:1 }} }}\nservices: {{ api: {{ backends: [a:1], {rest} }} }}\n"
+        );
+        plan(&text).services[0].settings.hedge
+    };
+    assert_eq!((of(""), of("hedge: off")), (None, None));
+    let quantile = |permille| HedgeAt::Quantile(Quantile::new(permille).unwrap());
+    for (text, at, most_permille) in [
+        ("at: p95", quantile(950), 20),
+        ("at: p50, most: 0.1%", quantile(500), 1),
+        ("at: p99.9, most: 100%", quantile(999), 1000),
+        (
+            "after: 50ms, most: 2%",
+            HedgeAt::After(Duration::from_millis(50)),
+            20,
+        ),
+    ] {
+        let expect = HedgeSettings { at, most_permille };
+        assert_eq!(of(&format!("hedge: {{ {text} }}")), Some(expect), "{text}");
+    }
 }
 
 #[test]
@@ -247,7 +280,7 @@ fn what_is_not_built_yet_is_said_with_its_place_all_at_once() {
     }
     keys.sort_unstable();
     keys.dedup();
-    let later = ["hedge", "tokens"];
+    let later = ["tokens"];
     assert_eq!(keys, later, "{shown}");
 }
 
@@ -640,7 +673,43 @@ fn services() {
         "backends: [a:1], timeouts: { per_try: 2m, exchange: 1m }",
         &["3:37 deadlines"],
     );
-    check("backends: [a:1], hedge: { at: p95 }", &["3:27 not_yet"]);
+    check("backends: [a:1], hedge: { at: p95, most: 0.1% }", &[]);
+    check("backends: [a:1], hedge: off", &[]);
+    check("backends: [a:1], hedge: on", &["3:34 value"]);
+    check("backends: [a:1], hedge: {}", &["3:34 hedge"]);
+    check(
+        "backends: [a:1], hedge: { at: p95, after: 1ms }",
+        &["3:34 hedge"],
+    );
+    for (at, column) in [
+        ("p49.9", 40),
+        ("p99.95", 40),
+        ("p100", 40),
+        ("p5", 40),
+        ("p95.", 40),
+        ("p", 40),
+        ("95", 40),
+        ("p+9", 40),
+        ("95%", 40),
+    ] {
+        check(
+            &format!("backends: [a:1], hedge: {{ at: {at} }}"),
+            &[&format!("3:{column} quantile")],
+        );
+    }
+    check("backends: [a:1], hedge: { after: 0s }", &["3:43 range"]);
+    check(
+        "backends: [a:1], hedge: { after: 1ms, most: 0% }",
+        &["3:54 range"],
+    );
+    check(
+        "backends: [a:1], hedge: { after: 1ms, most: 0.2 }",
+        &["3:54 percentage"],
+    );
+    check(
+        "backends: [a:1], retry: off, hedge: { at: p95 }",
+        &["3:46 hedge"],
+    );
     check(
         "backends: [a:1], retry: { atempts: 3, on: [conect, 200, 5xx, unavailble, zzzzzzzz] }",
         &[

@@ -11,7 +11,7 @@ use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
     BUCKETS, PASSED_BUCKETS, PassedCounters, ServiceCounters, bodies_unkept, by_reason, by_status,
-    ignored, moves, refused_retries, reports, retries, stays,
+    hedges, ignored, moves, refused_hedges, refused_retries, reports, retries, stays,
 };
 use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::room::Room;
@@ -174,6 +174,12 @@ pub struct ServiceSnapshot {
     pub retry_budget: u64,
     /// Reports of its backends' load by what became of them. None: its policy does not go by that.
     pub reports: Option<Vec<(&'static str, u64)>>,
+    /// Hedges that their allowance has left. None: it has no hedges.
+    pub hedge_budget: Option<u64>,
+    /// Second attempts beside slow ones, and those of them that were answered first.
+    pub hedges: (u64, u64),
+    /// Slow attempts that had no other beside them by why, by word; those that never were are left out.
+    pub hedges_refused: Vec<(&'static str, u64)>,
     /// Its clients that are kept. None: it keeps none.
     pub affinity: Option<AffinitySnapshot>,
     /// Exchanges by latency: bound in seconds and count, not cumulative; the last bound is infinite.
@@ -398,6 +404,9 @@ impl Watch {
             retry_budget: core.retry_budget,
             reports: (live.plan.load.as_ref())
                 .map(|_| reports(rows.iter().map(|row| &row.reports), &live.state.polls)),
+            hedge_budget: core.hedge_budget,
+            hedges: hedges(rows.iter().map(|row| &row.hedges)),
+            hedges_refused: refused_hedges(rows.iter().map(|row| &row.hedges)),
             affinity: live.affinity.as_ref().map(|affinity| {
                 let stays_of = || rows.iter().map(|row| &row.stays);
                 AffinitySnapshot {

@@ -28,6 +28,9 @@ mod failure;
 /// A retry on its way.
 mod granted;
 
+/// A second attempt beside one that is slow.
+mod hedging;
+
 pub use error::{Cause, ExchangeError, Stopped};
 pub use failure::{Failed, Failure, retry_after};
 
@@ -115,6 +118,8 @@ struct Made {
     excused: u32,
     /// All backends were tried, and a new round has begun.
     again: bool,
+    /// One of them was begun beside another.
+    hedged: bool,
 }
 
 impl Exchange<'_> {
@@ -152,6 +157,10 @@ impl ServiceHandle {
     /// [`retry`](evenkeel_balance::settings::ServiceSettings::retry) settings and budget allow it. Backends that were
     /// tried come last. The wait before a retry doubles from `backoff_base` up to `backoff_max`, with full jitter; the
     /// first retry on an untried backend does not wait.
+    ///
+    /// Where the settings have a [`hedge`](evenkeel_balance::settings::ServiceSettings::hedge) and the exchange is
+    /// [idempotent](Exchange::idempotent), an attempt that is slow gets another beside it, on another backend: the closure
+    /// is called while the first future runs, the first good result is returned, and the other future is dropped.
     ///
     /// `Ok` ends the charge: for results that are whole. Where a body follows, [`exchange_followed`](Self::exchange_followed).
     /// What `Err` says of the backend is the error's word ([`Failed`]). A future that is dropped, or an attempt that
@@ -253,17 +262,10 @@ impl ServiceHandle {
         let mut made = Made::default();
         let mut pick = self.pick_for(terms, &tried, until).await.map_err(no_pick)?;
         loop {
-            made.attempts += 1;
-            tried.insert(pick.backend());
-            let target = Target {
-                id: pick.id().clone(),
-                attempt: made.attempts,
-            };
-            let left = until.map(|until| until.since(clock.now()));
-            let limit = shorter(terms.per_try, left);
-            pick.begins();
-            let began = clock.now();
-            let cause = match within(limit, attempt(target)).await {
+            let result;
+            let so_far = (&mut tried, &mut made);
+            (pick, result) = (self.attempt(terms, pick, until, so_far, &mut attempt)).await;
+            let cause = match result {
                 Some(Ok(value)) => {
                     pick.answered(Verdict::Success);
                     return Ok(pick.follow(value));
@@ -272,7 +274,7 @@ impl ServiceHandle {
                 None => Cause::TimedOut,
             };
             let (verdict, progress, rest) = said(&cause);
-            let progress = match clock.now().since(began) > UNREACHED_WITHIN {
+            let progress = match pick.age() > UNREACHED_WITHIN {
                 // It cost time, if nothing else.
                 true => progress.max(Progress::Unsent),
                 false => progress,

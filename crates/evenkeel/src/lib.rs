@@ -85,6 +85,7 @@ pub use ask::Ask;
 pub use balance::ask::{ClassId, Tried};
 pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
 pub use balance::event::{Event, EventKind};
+pub use balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 pub use balance::load::LoadReport;
 pub use balance::pick::Refusal;
 pub use balance::policy::named::Policies;

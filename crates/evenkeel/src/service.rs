@@ -11,6 +11,7 @@ use std::time::Duration;
 use evenkeel_balance::backend::{Admin, BackendId, BackendSpec, Weight};
 use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::health::CheckReport;
+use evenkeel_balance::hedge::Slow;
 use evenkeel_balance::load::LoadReport;
 use evenkeel_balance::queue::{Entry, Waiting};
 use evenkeel_balance::retry::{Attempt, Decision};
@@ -98,6 +99,14 @@ impl Registered {
             Entry::Picked(pick) => Entry::Picked(Pick::new(pick, clock)),
             Entry::Waiting(waiting) => Entry::Waiting(waiting),
         })
+    }
+
+    /// A second pick beside one that is slow, if there may be one.
+    pub(crate) fn hedge(&self, shared: &Shared, slow: &Slow, ask: &Ask<'_>) -> Option<Pick> {
+        let ask = ask.with_chance(shared.chance.draw());
+        let core = self.living().ok()?;
+        let pick = core.hedge(slow, &ask, shared.clock.now()).ok()?;
+        Some(Pick::new(pick, shared.clock))
     }
 
     #[inline]

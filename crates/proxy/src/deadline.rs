@@ -13,6 +13,11 @@ use evenkeel_balance::time::Instant;
 
 use crate::spare::Spare;
 
+/// Times that are kept to the millisecond.
+mod alarms;
+
+use alarms::Alarms;
+
 /// How often [`Deadlines::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
@@ -33,6 +38,7 @@ pub struct Deadlines {
     slots: RefCell<Vec<Weak<Slot>>>,
     /// Of connections that have ended: what was made for each would lie about until the next sweep.
     spare: Rc<Spare<Rc<Slot>>>,
+    alarms: Alarms,
 }
 
 impl Default for Deadlines {
@@ -40,6 +46,7 @@ impl Default for Deadlines {
         Self {
             slots: RefCell::default(),
             spare: Rc::new(Spare::new(KEPT)),
+            alarms: Alarms::default(),
         }
     }
 }
@@ -60,6 +67,12 @@ struct Slot {
     cut: Cell<bool>,
     /// Its owner wants to have waited for a while.
     lasts: Cell<Lasts>,
+    /// When its owner is to be woken between two sweeps.
+    alarm: Cell<u64>,
+    /// The time for which it stands in line for that.
+    lined_up: Cell<u64>,
+    /// Its owner was woken so.
+    rang: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Where it goes when its connection has ended.
     spare: Weak<Spare<Rc<Slot>>>,
@@ -94,6 +107,9 @@ impl Deadlines {
             serves: Cell::new(0),
             cut: Cell::new(false),
             lasts: Cell::new(Lasts::NotAsked),
+            alarm: Cell::new(NEVER),
+            lined_up: Cell::new(NEVER),
+            rang: Cell::new(false),
             waker: RefCell::new(None),
             spare: Rc::downgrade(&self.spare),
         });
@@ -213,6 +229,7 @@ impl Drop for Deadline {
         {
             self.clear();
             self.0.lasts.set(Lasts::NotAsked);
+            self.no_alarm();
             self.0.waker.take();
             spare.give(self.0.clone());
         }
@@ -246,6 +263,11 @@ impl Deadline {
         let cut = self.0.cut.get();
         self.serves(0);
         cut
+    }
+
+    /// Whether it has: to be asked by who goes on with another backend.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.cut.get()
     }
 
     /// From `now` on, waiting ends after `within`, or at any time before, and nothing is lost.

@@ -100,6 +100,11 @@ pub(crate) fn refused(request: &RequestHead, body_most: Option<u64>) -> Option<R
     }
 }
 
+/// Whether a request may be with two backends at once: what may be done twice, and asks for no tunnel.
+pub(crate) fn is_repeatable(request: &RequestHead) -> bool {
+    request.is_idempotent() && request.upgrade().is_none()
+}
+
 /// The class of an exchange: its rule.
 pub(crate) fn class(rule: usize) -> ClassId {
     ClassId(u16::try_from(rule).unwrap_or(u16::MAX))

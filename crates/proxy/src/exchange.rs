@@ -68,6 +68,7 @@ mod call;
 mod reply;
 
 use act::Met;
+use attempt::race::Race;
 use attempt::{Attempted, Course, Failed};
 use call::Call;
 use limited::passes;
@@ -252,8 +253,7 @@ async fn read_head<N: Net>(
 }
 
 /// The attempts of an exchange so far.
-#[derive(Default)]
-struct Tries {
+struct Tries<N: Net> {
     asked: Asked,
     made: u32,
     /// Part of the request may be with a backend.
@@ -262,6 +262,23 @@ struct Tries {
     continued: bool,
     /// A kept connection had ended, and another took its place: no attempt.
     anew: bool,
+    /// There was a second attempt beside one that was slow.
+    hedged: bool,
+    race: Race<N>,
+}
+
+impl<N: Net> Default for Tries<N> {
+    fn default() -> Self {
+        Self {
+            asked: Asked::default(),
+            made: 0,
+            seen: false,
+            continued: false,
+            anew: false,
+            hedged: false,
+            race: Race::Off,
+        }
+    }
 }
 
 /// No other attempt follows one that failed.
@@ -416,7 +433,7 @@ impl<N: Net> Exchange<'_, N> {
         conn: &mut Conn<N>,
         request: &RequestHead,
         failed: &Failed,
-        tries: &mut Tries,
+        tries: &mut Tries<N>,
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Never> {
         let mut again = self
@@ -431,7 +448,7 @@ impl<N: Net> Exchange<'_, N> {
         &self,
         request: &RequestHead,
         failed: &Failed,
-        tries: &Tries,
+        tries: &Tries<N>,
         course: &Course<'_>,
     ) -> Option<Again<'_, N>> {
         let attempt = Attempt::new(failed.fault?)
@@ -458,7 +475,7 @@ impl<N: Net> Exchange<'_, N> {
         conn: &mut Conn<N>,
         again: Again<'_, N>,
         granted: Granted,
-        tries: &mut Tries,
+        tries: &mut Tries<N>,
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Never> {
         let pick = |conn: &Conn<N>, tried: &Tried| self.pick(conn, tried, course);

@@ -6,9 +6,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, ClassId};
 use evenkeel_balance::explain::Explanation;
+use evenkeel_balance::hedge::{NoHedge, Quantile};
 use evenkeel_balance::rate::Room;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::tls::ClientAuth;
@@ -154,6 +156,8 @@ pub struct Routed<'a> {
     pub home: Option<u64>,
     /// What that client is known by, which says where it goes when its backend is lost.
     pub client: Option<u64>,
+    /// Whether a slow attempt has another beside it; none: the service has no hedges.
+    pub hedge: Option<Hedge>,
     class: ClassId,
     falls_back: bool,
 }
@@ -174,6 +178,17 @@ impl Limited<'_> {
     pub const fn passes(&self) -> bool {
         self.room.left > 0 || self.plan.shadow
     }
+}
+
+/// Whether an attempt that is slow has another beside it, where the service can bear it and there is another backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hedge {
+    /// After so long.
+    After(Duration),
+    /// Once enough answers of its rule were measured, after what this share of them does not exceed.
+    Unmeasured(Quantile),
+    /// Not for this request.
+    No(NoHedge),
 }
 
 /// A rule that does not hold.

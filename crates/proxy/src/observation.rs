@@ -10,6 +10,7 @@ pub use evenkeel_wire::grpc::Status;
 use crate::reason::{REASONS, Reason};
 use crate::tls::secured::Agreed;
 
+pub use hedged::{HedgeCounters, hedges, refused_hedges};
 pub use reported::{PollCounters, ReportCounters, reports};
 
 pub use retried::{RetryCounters, bodies_unkept, refused_retries, retries};
@@ -21,6 +22,9 @@ mod reported;
 
 /// What became of attempts that failed.
 mod retried;
+
+/// What became of attempts that were slow.
+mod hedged;
 
 /// What became of clients that are kept.
 mod stayed;
@@ -173,6 +177,8 @@ pub struct ServiceCounters {
     pub flows: PassedCounters,
     /// Its retries.
     pub retries: RetryCounters,
+    /// Its hedges.
+    pub hedges: HedgeCounters,
     /// Its clients that are kept.
     pub stays: StayCounters,
     /// What its backends report of their load.
@@ -222,6 +228,7 @@ impl Default for ServiceCounters {
             tunnels: PassedCounters::default(),
             flows: PassedCounters::default(),
             retries: RetryCounters::default(),
+            hedges: HedgeCounters::default(),
             stays: StayCounters::default(),
             reports: ReportCounters::default(),
         }

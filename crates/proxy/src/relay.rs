@@ -166,6 +166,11 @@ impl Pump {
         }
     }
 
+    /// No body, and no text before it.
+    pub(crate) fn nothing() -> Self {
+        Self::of(None)
+    }
+
     /// A direction of a tunnel, or of a flow: who ends it need not say so.
     pub(crate) fn both_ways() -> Self {
         Self {

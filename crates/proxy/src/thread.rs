@@ -158,6 +158,10 @@ async fn run(
             closing = sweeping.is_closing();
         }
     });
+    let ringing = worker.clone();
+    tokio::task::spawn_local(async move {
+        ringing.keep_ringing(tokio::time::sleep).await;
+    });
     let mut doors = Doors::new();
     while let Some(command) = told.recv().await {
         match command {

@@ -4,9 +4,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_balance::backend::Backend;
@@ -338,6 +342,28 @@ impl<N: Net> Worker<N> {
     /// Sweeps this with all else, as long as there is another owner.
     pub(crate) fn sweeps(&self, one: Weak<dyn Swept>) {
         self.swept.borrow_mut().push(one);
+    }
+
+    /// Wakes who wants a finer time than sweeps have, where that has come.
+    pub fn ring(&self) {
+        self.deadlines.ring(self.now());
+    }
+
+    /// Does so at all such times, for ever. `sleep` ends after so long, or a little later.
+    pub async fn keep_ringing<F: Future<Output = ()>>(
+        &self,
+        sleep: impl Fn(Duration) -> F,
+    ) -> Infallible {
+        loop {
+            let first = poll_fn(|cx| self.deadlines.poll_alarm(cx, None)).await;
+            let mut rest = pin!(sleep(first.since(self.now())));
+            poll_fn(|cx| match rest.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => self.deadlines.poll_alarm(cx, Some(first)).map(drop),
+            })
+            .await;
+            self.ring();
+        }
     }
 
     /// To be called every [`SWEEP_EVERY`](crate::deadline::SWEEP_EVERY).

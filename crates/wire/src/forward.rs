@@ -45,7 +45,7 @@ pub struct Forwarding<'a> {
 }
 
 /// A request's head, ready for a backend. The bytes live in a recycled buffer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Forwardable {
     bytes: Vec<u8>,
     /// Where the request's id stands.

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use evenkeel_balance::service::Service;
 use evenkeel_balance::time::Instant;
-use evenkeel_proxy::observation::Count;
+use evenkeel_proxy::live::LiveService;
+use evenkeel_proxy::observation::{Count, hedges};
 
 use super::ledger::{Ledger, Outcome};
 use super::spoken::{Asked, Body, Met};
@@ -15,8 +16,13 @@ pub(super) fn at_a_tick(service: &Service, now: Instant, connections: usize, led
     if let Err(id) = service.laws() {
         ledger.finding(format!("a law is broken at {}", id.as_str()));
     }
+    // An exchange has one attempt, or two where slow ones are hedged.
+    let each = match service.settings().hedge {
+        Some(_) => 2,
+        None => 1,
+    };
     let in_flight = in_flight(service, now);
-    if in_flight > connections {
+    if in_flight > each * connections {
         ledger.finding(format!(
             "{in_flight} in flight with {connections} connections"
         ));
@@ -60,9 +66,9 @@ fn given_back(world: &World) {
         world.door.state().open.load(Ordering::Relaxed),
     );
     nothing("connections held by backends", ledger.held.get());
-    // The worker here, and in the tasks that sweep and tick; every connection would hold one more.
+    // The worker here, and in the tasks that sweep, ring and tick; every connection would hold one more.
     let tasks = std::rc::Rc::strong_count(&world.worker);
-    nothing("owners of the worker too many", tasks.saturating_sub(5));
+    nothing("owners of the worker too many", tasks.saturating_sub(6));
 }
 
 fn sum(counts: &[Count]) -> u64 {
@@ -86,6 +92,7 @@ fn counted(world: &World) {
         }
         received += row.received.get();
         sent += row.sent.get();
+        hedged(world, service, here);
         let snapshot = state.service.snapshot(world.stage.now());
         let picks = snapshot.backends.iter().map(|one| one.counts.picked);
         let picked: u64 = picks.sum();
@@ -121,6 +128,29 @@ fn counted(world: &World) {
     }
     if world.plain {
         bytes(&outcomes, (received, sent), ledger);
+    }
+}
+
+/// Second attempts: no more than a service of so many exchanges could afford.
+fn hedged(world: &World, service: &LiveService, exchanges: u64) {
+    let ledger = &world.ledger;
+    let (begun, won) = hedges(service.state.counters.iter().map(|row| &row.hedges));
+    (0..begun).for_each(|_| ledger.fault("hedged"));
+    (0..won).for_each(|_| ledger.fault("hedge won"));
+    let name = &service.plan.name;
+    if won > begun {
+        ledger.finding(format!("{name}: {won} hedges won, {begun} begun"));
+    }
+    // Each plan has terms of its own.
+    if world.reloaded.get() {
+        return;
+    }
+    let most = match service.plan.settings.hedge {
+        Some(hedge) => 1 + exchanges * u64::from(hedge.most_permille) / 1000,
+        None => 0,
+    };
+    if begun > most {
+        ledger.finding(format!("{name}: {begun} hedges, {most} at most"));
     }
 }
 

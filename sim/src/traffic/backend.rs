@@ -332,7 +332,8 @@ impl Talk {
             _ => 200,
         };
         let closes = matches!(asked.answer, Body::UntilClose(_)) || self.chance.below(12) == 0;
-        let mut wire = format!("HTTP/1.1 {status} So\r\nX-Exchange: {id}\r\n");
+        let from = self.backend.number;
+        let mut wire = format!("HTTP/1.1 {status} So\r\nX-Exchange: {id}\r\nX-From: {from}\r\n");
         match asked.answer {
             Body::Exact(length) => wire += &format!("Content-Length: {length}\r\n"),
             Body::Chunked(_) => wire += "Transfer-Encoding: chunked\r\n",
@@ -352,7 +353,7 @@ impl Talk {
             wire.extend(on_the_wire(
                 asked.answer,
                 id,
-                Direction::Down,
+                Direction::Down(from),
                 &mut self.chance,
             ));
         }

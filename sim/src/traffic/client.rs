@@ -323,7 +323,7 @@ impl Client {
             .got
             .set(self.ledger.got.get() + body.len() as u64);
         if from.is_some() {
-            self.check(id, &asked, &body, read.is_ok());
+            self.check(id, &asked, (head.from(), &body), read.is_ok());
         }
         read.map_err(|stop| Broke {
             stop,
@@ -351,13 +351,17 @@ impl Client {
     }
 
     /// The body is this exchange's and no other's, and all of it where it looks whole.
-    fn check(&self, id: usize, asked: &Asked, body: &[u8], whole: bool) {
+    fn check(&self, id: usize, asked: &Asked, (from, body): (Option<usize>, &[u8]), whole: bool) {
+        let Some(from) = from else {
+            let what = format!("request {id} got an answer of two backends, or of none");
+            return self.ledger.finding(what);
+        };
         let length = match asked.answer {
             _ if asked.method == "HEAD" => 0,
             Body::Exact(length) | Body::Chunked(length) | Body::UntilClose(length) => length,
             Body::None | Body::Broken(_) => 0,
         };
-        let expected = pattern(id, Direction::Down, length);
+        let expected = pattern(id, Direction::Down(from), length);
         if !expected.starts_with(body) {
             self.ledger
                 .finding(format!("the answer of request {id} is not its own"));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::backend::{BackendSpec, Weight};
+use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::retry::budget::BudgetSettings;
 use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_config::Plan;
@@ -240,6 +241,16 @@ fn service(
     };
     let mut settings = ServiceSettings::with_policy(policy).on_all_down(OnAllDown::FailOpen);
     // Who is checked is unproven at first, and taken out while it cannot be reached.
+    // Nearly every answer is late for one of these: races are what is on trial here, not when they are worth it.
+    settings.hedge = (chance.below(2) == 0).then(|| HedgeSettings {
+        at: match chance.below(4) {
+            0 => HedgeAt::Quantile(Quantile::new(500).expect("half of them")),
+            1 => HedgeAt::After(ms(1)),
+            2 => HedgeAt::After(ms(30)),
+            _ => HedgeAt::After(ms(300)),
+        },
+        most_permille: [50, 300, 1_000][chance.below(3)],
+    });
     settings.health = (kind != Kind::Calm && chance.below(2) == 0).then(ActiveSettings::default);
     if kind == Kind::Hidden {
         // What is promised here is that the other attempts hide a fault, not that they are affordable.

@@ -207,12 +207,17 @@ fn length(chance: &mut Chance) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Up,
-    Down,
+    /// From the backend with this number: two that answer the same request say other bytes.
+    Down(usize),
 }
 
 /// The bytes of a body: of this exchange, this direction and this place in it, and of nothing else.
 pub(super) fn pattern(id: usize, direction: Direction, length: usize) -> Vec<u8> {
-    let key = mix(id as u64, 1 + u64::from(direction == Direction::Down));
+    let from = match direction {
+        Direction::Up => 1,
+        Direction::Down(backend) => 2 + backend as u64,
+    };
+    let key = mix(id as u64, from);
     let mut bytes: Vec<u8> = (0..length.div_ceil(8) as u64)
         .flat_map(|word| mix(key, word).to_le_bytes())
         .collect();
@@ -285,6 +290,11 @@ impl Head {
     /// The exchange that it names.
     pub(super) fn id(&self) -> Option<usize> {
         self.field("x-exchange")?.parse().ok()
+    }
+
+    /// The backend that it comes from.
+    pub(super) fn from(&self) -> Option<usize> {
+        self.field("x-from")?.parse().ok()
     }
 
     /// How its body ends; none: two ways, or one that nobody knows.

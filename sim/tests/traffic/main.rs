@@ -24,6 +24,8 @@ fn nothing_is_found_in_any_world() {
         "drain",
         "end before the answer",
         "garbage",
+        "hedge won",
+        "hedged",
         "idle connection closed",
         "killed",
         "killed within the body",

@@ -41,6 +41,13 @@ impl Peak {
         self.learn(sample, now);
     }
 
+    /// It took at least so long: a peak where it is one, and else nothing.
+    pub(crate) fn outlasted(&self, relative: f32, now: Instant) {
+        if relative.is_finite() && relative > self.read() {
+            self.start(relative, now);
+        }
+    }
+
     /// Nothing was heard since it was last written: it comes nearer to what is usual, from above as from below. An idle backend is tried
     /// again as soon as another, and not sooner: below the rest, it would have all there is until its first answer.
     pub(crate) fn forget(&self, usual: f32, now: Instant) {

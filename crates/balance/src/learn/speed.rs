@@ -92,6 +92,20 @@ impl Speed {
         });
     }
 
+    /// It was given up after `relative` time without an answer. Where waits have no memory, what was left of it is as long as a whole
+    /// one: so it is as slow as it was, and that beside. A sample that is never below the mean: no such backend gets to look fast.
+    pub(crate) fn outlasted(&self, relative: f32) {
+        let was = self.read();
+        let sample = match relative.is_finite() {
+            true => (was.slowness + relative).clamp(*SLOWNESS.start(), *SLOWNESS.end()),
+            false => was.slowness,
+        };
+        self.write(Learned {
+            slowness: was.slowness + SAMPLE * (sample - was.slowness),
+            ..was
+        });
+    }
+
     /// Forgives over `idle` time without an answer.
     pub(crate) fn forgive(&self, idle: Duration) {
         let was = self.read();

@@ -15,6 +15,7 @@ impl Ledger {
         CarriedService {
             classes: self.facts.class_means(),
             first_classes: self.facts.first_means(),
+            hedges: self.hedges_carried(),
             backends: self
                 .members
                 .iter()
@@ -27,6 +28,7 @@ impl Ledger {
     /// caller's. Says how many were known.
     pub(crate) fn take_over(&mut self, carried: &CarriedService, now: Instant) -> usize {
         (self.facts).learn_classes(&carried.classes, &carried.first_classes);
+        self.hedges_take_over(&carried.hedges);
         let limits = self.settings.adaptive_limit;
         let mut known = 0;
         for one in &carried.backends {

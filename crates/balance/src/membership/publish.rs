@@ -195,10 +195,12 @@ impl Ledger {
         if self.settings.histograms {
             self.facts.flags.set(Flags::HISTOGRAMS, true);
         }
+        self.facts.flags.set(Flags::HEDGES, self.measures());
         self.facts.set_hooks(match policy {
             PolicyChoice::Custom(policy) => Some(policy.clone()),
             _ => None,
         });
+        self.hedges_follow();
     }
 
     /// Keeps a table that was replaced until nobody reads it any more. A worker that let go of it last would free all of it between two

@@ -36,6 +36,7 @@ impl Ledger {
             self.trials(&settings, now);
             self.eject(&settings, now);
         }
+        self.hedges(now);
         self.warm(now);
         self.drained();
         self.forget();
@@ -124,6 +125,9 @@ impl Ledger {
         self.facts
             .budget
             .refill(since, elapsed, &self.settings.retry.budget);
+        if let Some(hedge) = &self.settings.hedge {
+            self.facts.hedging.refill(since, elapsed, hedge);
+        }
         let refused = self.facts.retries_refused.load(Ordering::Relaxed);
         if refused != self.retries_refused {
             self.tell(EventKind::RetryBudgetSpent {
@@ -281,7 +285,7 @@ impl Ledger {
 }
 
 impl Entry {
-    fn charges(&self) -> Charges {
+    pub(super) fn charges(&self) -> Charges {
         Charges {
             consecutive: self.backend.consecutive_failures(),
             window: self.window.tally(),

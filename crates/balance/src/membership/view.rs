@@ -36,6 +36,7 @@ impl Ledger {
             tier: self.footing.tier,
             down_since: self.down_since,
             retry_budget: self.facts.budget.left(),
+            hedge_budget: (self.settings.hedge).map(|_| self.facts.hedging.left()),
             places: (self.settings.max_in_flight)
                 .map(|most| (self.facts.places.0.taken(), most.get())),
             queue,

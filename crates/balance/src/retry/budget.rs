@@ -81,9 +81,23 @@ impl Budget {
     /// The balance is capped at `keep` of deposits of the floor, and `keep_earned` of those of requests, as they faded over that time: a missed
     /// tick changes nothing.
     pub fn refill(&self, requests: u64, elapsed: Duration, settings: &BudgetSettings) {
+        self.refill_to(requests, elapsed, settings, 0);
+    }
+
+    /// The same, where one may be saved up for, however few the requests are.
+    pub(crate) fn refill_to_one_at_least(
+        &self,
+        requests: u64,
+        elapsed: Duration,
+        settings: &BudgetSettings,
+    ) {
+        self.refill_to(requests, elapsed, settings, RETRY);
+    }
+
+    fn refill_to(&self, requests: u64, elapsed: Duration, settings: &BudgetSettings, least: u64) {
         let by_requests = requests.saturating_mul(settings.ratio_permille.into());
         let deposit = by_requests.saturating_add(self.floor(elapsed, settings));
-        let cap = self.cap(by_requests, elapsed, settings);
+        let cap = self.cap(by_requests, elapsed, settings).max(least);
         // Ordering: only the number matters. Nothing else is published by it.
         let mut balance = self.balance.load(Ordering::Relaxed);
         while let Err(now) = self.balance.compare_exchange_weak(

@@ -3,12 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::{Service, told};
+use super::{Service, hedging, told};
 use crate::affinity::{self, Lost};
-use crate::ask::Ask;
+use crate::ask::{Ask, ClassId};
 use crate::backend::Backend;
 use crate::choice::{self, Taken};
+use crate::hedge::{NoHedge, Slow};
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
 use crate::queue::{self, Called, Entry};
@@ -108,6 +110,31 @@ impl Handle {
             Entry::Picked(pick) => Entry::Picked(self.seat(pick)),
             Entry::Waiting(waiting) => Entry::Waiting(waiting),
         })
+    }
+
+    /// As [`Service::hedge_after`].
+    #[must_use]
+    pub fn hedge_after(&self, class: ClassId) -> Option<Duration> {
+        self.service.hedge_after(class)
+    }
+
+    /// As [`Service::hedge`], by the slow way of a pick: with a third one inlined the compiler makes the other two dearer.
+    ///
+    /// # Errors
+    /// Why there is none, which costs nothing.
+    #[cold]
+    pub fn hedge(&self, slow: &Slow, ask: &Ask<'_>, now: Instant) -> Result<Pick<Seat>, NoHedge> {
+        let facts = &*self.service.shared.facts;
+        let table = self.current();
+        let room = hedging::room(&table.0, facts);
+        facts.hedge(slow, ask.class, ask.kept.is_some(), room)?;
+        match queue::take(&table.0, facts, ask, Turn::Own(&self.turn), now) {
+            Ok(taken) => Ok(self.seated(table, ask, taken, now)),
+            Err(refusal) => {
+                facts.hedge_not_made();
+                Err(refusal.into())
+            }
+        }
     }
 
     /// Why a client that is kept was given another backend than its own: as it is now.

@@ -41,6 +41,9 @@ mod listening;
 /// Retries and their budget.
 mod retries;
 
+/// Second picks beside slow ones.
+mod hedging;
+
 /// A share that follows health.
 mod trusting;
 

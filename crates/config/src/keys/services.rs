@@ -3,7 +3,7 @@
 use evenkeel_balance::settings::{BreakerSettings, ServiceSettings};
 
 use super::{
-    AFFINITY, Absent, BACKEND, HEALTH, Key, Keys, LOAD, RETRY, SERVICE_LIMITS, Shape,
+    AFFINITY, Absent, BACKEND, HEALTH, HEDGE, Key, Keys, LOAD, RETRY, SERVICE_LIMITS, Shape,
     UPSTREAM_PROXY, UPSTREAM_TLS, key, written,
 };
 use crate::limits::ServiceLimits;
@@ -70,6 +70,12 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::Map(&LOAD),
             Absent::No("with that policy, the field, and the defaults of all its keys"),
             "With `weighted_by_load`: where backends report their load, and what follows.",
+        ),
+        key(
+            "hedge",
+            Shape::WordOr(&["off"], "", &HEDGE),
+            Absent::Is(|| "off".into()),
+            "Whether a slow attempt gets a second one beside it, on another backend: whoever answers first is heard.",
         ),
         key(
             "timeouts",

@@ -71,7 +71,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<(RetrySettings, Option<(At, Du
     clippy::cast_sign_loss,
     reason = "a part of 1"
 )]
-fn permille(share: f64) -> u32 {
+pub(super) fn permille(share: f64) -> u32 {
     (share * 1000.0).round() as u32
 }
 

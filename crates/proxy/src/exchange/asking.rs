@@ -12,7 +12,7 @@ use crate::connection::Conn;
 use crate::decide;
 use crate::net::Net;
 use crate::queue::{self, Unpicked};
-use crate::worker::Desk;
+use crate::worker::{Desk, Worker};
 
 impl<N: Net> Exchange<'_, N> {
     /// What a hash policy sticks to.
@@ -28,7 +28,7 @@ impl<N: Net> Exchange<'_, N> {
         tried: &Tried,
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Refusal> {
-        let ask = self.ask(conn, tried, course);
+        let ask = self.ask(&conn.worker, tried, course);
         self.seat.handle.pick(&ask, conn.worker.now())
     }
 
@@ -41,15 +41,20 @@ impl<N: Net> Exchange<'_, N> {
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Unpicked> {
         let (handle, until) = (&self.seat.handle, course.by(course.until));
-        let ask = self.ask(conn, tried, course);
+        let ask = self.ask(&conn.worker, tried, course);
         let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
         let queued = &mut desk.seen.queue;
         let bounds = (until, course.half_close);
         queue::picked(conn, handle, asked, bounds, queued).await
     }
 
-    pub(super) fn ask<'t>(&self, conn: &Conn<N>, tried: &'t Tried, course: &Course<'_>) -> Ask<'t> {
-        let mut ask = Ask::new(conn.worker.chance())
+    pub(super) fn ask<'t>(
+        &self,
+        worker: &Worker<N>,
+        tried: &'t Tried,
+        course: &Course<'_>,
+    ) -> Ask<'t> {
+        let mut ask = Ask::new(worker.chance())
             .class(decide::class(self.class))
             .queue_class(self.rule.class)
             .tried(tried);

@@ -49,7 +49,14 @@ mod load;
 /// What is said of an attempt that failed.
 mod fail;
 
+/// A second attempt beside one that is slow.
+mod second;
+
+/// Which of both is answered first.
+pub(super) mod race;
+
 use hear::Heard;
+use race::Opened;
 
 /// What holds for every attempt of an exchange.
 pub(super) struct Course<'a> {
@@ -148,9 +155,9 @@ pub(super) async fn make<N: Net>(
     desk: &mut Desk,
     pick: Pick<Held>,
     course: &Course<'_>,
-    tries: &mut Tries,
+    tries: &mut Tries<N>,
 ) -> Attempted {
-    let Some(lane) = exchange.seat.lane(pick.backend()) else {
+    let Some(mut lane) = exchange.seat.lane(pick.backend()) else {
         drop(pick);
         return Attempted::Failed(unsent(None, Reason::ConnectFailed));
     };
@@ -163,6 +170,9 @@ pub(super) async fn make<N: Net>(
     let limits = &exchange.seat.live.plan.limits;
     let per_try = per_try(&exchange.rule.beside, limits, course.call);
     let mut now = pick.at();
+    if exchange.seat.live.plan.settings.hedge.is_some() {
+        exchange.may_race(conn, desk, now, tries);
+    }
     (desk.seen.connect, desk.seen.head) = (None, None);
     let (mut pick, mut idle, mut fresh) = (
         pick,
@@ -174,11 +184,28 @@ pub(super) async fn make<N: Net>(
             Some(idle) => (idle, now),
             None => {
                 let opening = opening(exchange, course, per_try, fresh);
-                match opening.open(conn, &mut desk.seen, &lane, now).await {
-                    Ok(opened) => opened,
-                    Err(unopened) => {
-                        let took = (desk.seen.connect, opening.within);
+                let opened = match tries.race.is_off() {
+                    true => {
+                        let opened = opening.open(conn, &mut desk.seen, &lane, now);
+                        Opened::First(opened.await)
+                    }
+                    // On the heap: most services have no races.
+                    false => {
+                        let with = (&mut *conn, &mut *desk, &mut *tries);
+                        Box::pin(exchange.open_in_race(with, &opening, (&lane, now), course)).await
+                    }
+                };
+                let took = (desk.seen.connect, opening.within);
+                match opened {
+                    Opened::First(Ok(opened)) => opened,
+                    Opened::First(Err(unopened)) => {
                         return exchange.unopened(conn, pick, &unopened, took, course);
+                    }
+                    Opened::Second(won, unopened) => {
+                        exchange.outrun(conn, pick, unopened, took, course);
+                        (pick, lane) = (won.pick, won.lane);
+                        desk.seen.connect = won.connect;
+                        (won.upstream, won.ready)
                     }
                 }
             }
@@ -260,7 +287,7 @@ struct Try<'a, 'b, N: Net> {
     lane: Rc<Lane<N::Sock>>,
     /// What connecting has left of it.
     per_try: Duration,
-    tries: &'a mut Tries,
+    tries: &'a mut Tries<N>,
 }
 
 impl<'a, 'b, N: Net> Try<'a, 'b, N> {
@@ -271,7 +298,7 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         course: &'a Course<'a>,
         (upstream, ready, per_try): (Connection<N::Sock>, Instant, Duration),
-        tries: &'a mut Tries,
+        tries: &'a mut Tries<N>,
     ) -> Self {
         let upload = match desk.request.framing() {
             Framing::Empty => {
@@ -300,16 +327,20 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
     }
 
     async fn run(mut self) -> Result<Attempted, Stale> {
-        let bodyless = self.desk.request.framing() == Framing::Empty;
-        let until = match bodyless || self.is_awaited() {
-            true => (self.ready + self.per_try).min(self.course.until),
-            false => self.ready + self.course.idle,
-        };
-        self.conn.deadline.set(self.course.by(until));
-        match self.ask().await {
-            Ok(true) => {}
-            Ok(false) => return self.failed(Heard::Unseen),
-            Err(malformed) => return Ok(self.unsayable(malformed)),
+        if self.tries.race.has_said() {
+            self.go_on();
+        } else {
+            let bodyless = self.desk.request.framing() == Framing::Empty;
+            let until = match bodyless || self.is_awaited() {
+                true => (self.ready + self.per_try).min(self.course.until),
+                false => self.ready + self.course.idle,
+            };
+            self.conn.deadline.set(self.course.by(until));
+            match self.ask().await {
+                Ok(true) => {}
+                Ok(false) => return self.failed(Heard::Unseen),
+                Err(malformed) => return Ok(self.unsayable(malformed)),
+            }
         }
         for _ in 0..=INTERIM_MOST {
             let length = match self.hear().await {

@@ -58,7 +58,7 @@ impl<N: Net> Exchange<'_, N> {
         desk: &mut Desk,
         pick: &Pick<Held>,
         course: &Course<'_>,
-        tries: &Tries,
+        tries: &Tries<N>,
     ) {
         if desk.stay.is_some()
             && let Some(affinity) = &self.seat.live.affinity
@@ -74,7 +74,7 @@ impl<N: Net> Exchange<'_, N> {
         conn: &Conn<N>,
         desk: &mut Desk,
         pick: &Pick<Held>,
-        (course, tries): (&Course<'_>, &Tries),
+        (course, tries): (&Course<'_>, &Tries<N>),
     ) {
         let Some(stay) = desk.stay else {
             return;
@@ -86,7 +86,7 @@ impl<N: Net> Exchange<'_, N> {
             spilled: pick.is_spilled(),
         };
         let lost = |home| {
-            let ask = self.ask(conn, &tries.asked.tried, course);
+            let ask = self.ask(worker, &tries.asked.tried, course);
             self.seat.handle.lost(home, &ask, times.0)
         };
         let stayed = Stayed::of(stay.home, served, lost);

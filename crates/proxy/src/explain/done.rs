@@ -1,17 +1,21 @@
 //! Owns what would follow from the rule, by the functions that an exchange asks.
 
+use evenkeel_balance::ask::ClassId;
+use evenkeel_balance::hedge::{HedgeAt, NoHedge};
 use evenkeel_balance::time::Instant;
-use evenkeel_config::limits::ListenerLimits;
+use evenkeel_config::limits::{ListenerLimits, REPLAY_BYTES};
 use evenkeel_config::plan::{Action, FallbackPlan, RulePlan, SplitAffinity, SplitPlan};
+use evenkeel_wire::Framing;
 use evenkeel_wire::altered::Altered;
 
-use super::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
+use super::{Affinity, Done, Edited, Explained, Forwarded, Hedge, Instead, Routed};
 use crate::affinity::Stay;
 use crate::clock::since_1970;
 use crate::connection::limits_of;
 use crate::decide;
 use crate::exchange::act::Met;
 use crate::exchange::split;
+use crate::live::LiveService;
 use crate::reason::Reason;
 
 impl<'a> Explained<'a> {
@@ -175,11 +179,34 @@ impl<'a> Explained<'a> {
         Some(Routed {
             home: kept.map(|kept| kept.home),
             client: kept.map(|kept| kept.client),
+            hedge: self.hedge(service, decide::class(met.class), kept.is_some()),
             service,
             share,
             key: key.map(|key| decide::key(key, &self.head, self.client)),
             class: decide::class(met.class),
             falls_back: met.instead(at).is_some(),
+        })
+    }
+}
+
+impl Explained<'_> {
+    /// Whether a slow attempt of it has another beside it.
+    fn hedge(&self, service: &LiveService, class: ClassId, kept: bool) -> Option<Hedge> {
+        let settings = &service.plan.settings;
+        let at = settings.hedge?.at;
+        let repeatable = decide::is_repeatable(&self.head);
+        let kept_body = match self.head.framing() {
+            Framing::Exact(length) => length <= REPLAY_BYTES as u64,
+            _ => true,
+        };
+        Some(match (service.state.service.hedge_after(class), at) {
+            _ if !repeatable => Hedge::No(NoHedge::NotSafe),
+            _ if !kept_body => Hedge::No(NoHedge::NotReplayable),
+            _ if kept => Hedge::No(NoHedge::Kept),
+            _ if settings.retry.attempts < 2 => Hedge::No(NoHedge::AttemptsExhausted),
+            _ if service.state.members() < 2 => Hedge::No(NoHedge::NoOther),
+            (Some(after), _) | (None, HedgeAt::After(after)) => Hedge::After(after),
+            (None, HedgeAt::Quantile(quantile)) => Hedge::Unmeasured(quantile),
         })
     }
 }

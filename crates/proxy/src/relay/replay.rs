@@ -57,6 +57,12 @@ impl Pump {
         self
     }
 
+    /// All of a body that came and is kept, and its trailers, for whoever asks with it beside this one.
+    pub(crate) fn copied(&self) -> (Vec<u8>, Vec<u8>) {
+        let kept = self.kept.as_ref().map(|kept| kept.bytes().to_vec());
+        (kept.unwrap_or_default(), self.trailers.told().to_vec())
+    }
+
     /// The same body from its begin, behind another head; `wrap`: in chunks that are made here. What is not kept goes on as it did.
     pub(crate) fn again(mut self, head: &[u8], wrap: bool, input: &mut Input) -> Self {
         let Some(kept) = &self.kept else {

@@ -15,6 +15,7 @@ use evenkeel_config::plan::Protocol;
 use rustix::io::Errno;
 
 use crate::connection::Conn;
+use crate::deadline::Deadline;
 use crate::http2::back::Way;
 use crate::live::LiveService;
 use crate::net::Net;
@@ -115,6 +116,32 @@ impl Opening<'_> {
         seen.queue += placed.unwrap_or(ended).since(now);
         seen.connect = placed.map(|placed| ended.since(placed));
         opened.map(|connection| (connection, ended))
+    }
+
+    /// The same for an attempt beside another, by a deadline of its own: of what comes of it no client is told. The error: what is held
+    /// against the backend.
+    pub(crate) async fn open_beside<N: Net>(
+        &self,
+        worker: &Worker<N>,
+        deadline: &Deadline,
+        lane: &Lane<N::Sock>,
+        now: Instant,
+    ) -> Result<Connection<N::Sock>, Option<Fault>> {
+        deadline.set((now + self.within).min(self.until));
+        let placed = Cell::new(None);
+        let mut connecting = pin!(self.connect(worker, lane, &placed, now));
+        poll_fn(|cx| match connecting.as_mut().poll(cx) {
+            Poll::Ready(opened) => {
+                Poll::Ready(opened.map_err(|error| (!is_local(&error)).then_some(Fault::Connect)))
+            }
+            Poll::Pending => deadline.poll_passed(cx).map(|()| {
+                let waited = placed.get().filter(|_| !deadline.take_cut());
+                // The time of the exchange may have been over before its own was.
+                let whole = waited.filter(|placed| worker.now() >= *placed + self.within);
+                Err(whole.map(|_| Fault::Connect))
+            }),
+        })
+        .await
     }
 
     /// Connects once there may be another socket; says when that was in `placed`.

@@ -28,6 +28,9 @@ mod going;
 #[cfg(target_os = "linux")]
 mod alone;
 
+/// Services whose slow attempts have others beside them.
+mod hedged;
+
 /// Deadlines, in a time that tests move, and other ends of what takes too long.
 mod late;
 

@@ -317,6 +317,7 @@ impl World {
     pub(crate) fn pass(&self, time: Duration) {
         self.now.set(self.now.get() + time);
         self.worker.sweep();
+        self.worker.ring();
     }
 
     pub(crate) fn calls(&self) -> usize {

@@ -25,6 +25,8 @@ pub(crate) enum Came {
     Told(Vec<u8>),
     /// This stream has all of its request.
     Request(u32),
+    /// This stream is not wanted any more, with the code for that.
+    TakenBack(u32, u32),
 }
 
 impl Asked {
@@ -42,8 +44,12 @@ impl Asked {
             if input.len() < 9 + length {
                 return None;
             }
-            input.drain(..9 + length);
+            let whole: Vec<u8> = input.drain(..9 + length).collect();
             match kind {
+                RST_STREAM => {
+                    let code = u32::from_be_bytes(whole[9..13].try_into().unwrap());
+                    return Some(Came::TakenBack(stream, code));
+                }
                 SETTINGS if flags & ACK == 0 => {
                     return Some(Came::Told(frame(SETTINGS, ACK, 0, b"")));
                 }

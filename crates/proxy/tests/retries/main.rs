@@ -9,5 +9,8 @@ mod world;
 /// Which attempts are made again, and what the next one gets.
 mod again;
 
+/// Which attempts have another beside them, and whose answer is heard.
+mod hedged;
+
 /// What each end of an attempt says of its backend.
 mod verdicts;

@@ -229,6 +229,11 @@ impl Link {
                     continue;
                 }
                 Came::Request(stream) => stream,
+                Came::TakenBack(stream, code) => {
+                    let back = format!("stream {stream} is taken back for {code}");
+                    backend.got.borrow_mut().push(back);
+                    continue;
+                }
             };
             backend.got.borrow_mut().push(format!("stream {stream}"));
             match backend.next() {
@@ -447,6 +452,7 @@ impl World {
         let before = self.elapsed().as_millis() / 100;
         self.now.set(self.now.get() + time);
         self.worker.sweep();
+        self.worker.ring();
         if self.elapsed().as_millis() / 100 > before {
             self.state.service.tick(self.now.get());
         }

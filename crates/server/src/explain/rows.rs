@@ -5,7 +5,7 @@ use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
 use evenkeel_proxy::explain::{
-    Affinity, Done, Edited, Explained, Forwarded, Instead, Limited, Routed,
+    Affinity, Done, Edited, Explained, Forwarded, Hedge, Instead, Limited, Routed,
 };
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
@@ -169,8 +169,18 @@ fn service(routed: &Routed<'_>) -> Value {
             "kept": kept == Some(Ok(())),
             "lost": kept.and_then(Result::err).map(Lost::word),
         })),
+        "hedge": routed.hedge.map(hedge),
         "candidates": candidates.iter().map(candidate).collect::<Vec<_>>(),
     })
+}
+
+fn hedge(hedge: Hedge) -> Value {
+    let (after, at, refused) = match hedge {
+        Hedge::After(after) => (Some(after.as_secs_f64()), None, None),
+        Hedge::Unmeasured(quantile) => (None, Some(quantile.to_string()), None),
+        Hedge::No(no) => (None, None, Some(no.word())),
+    };
+    json!({ "after_s": after, "at": at, "refused": refused })
 }
 
 fn candidate(one: &Candidate) -> Value {

@@ -8,7 +8,9 @@ use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::problem::plainly;
-use evenkeel_proxy::explain::{Affinity, Done, Edited, Explained, Forwarded, Instead, Routed};
+use evenkeel_proxy::explain::{
+    Affinity, Done, Edited, Explained, Forwarded, Hedge, Instead, Routed,
+};
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
 
@@ -309,6 +311,23 @@ fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most:
         let _ = writeln!(out, "  and {hidden} more; --all shows them");
     }
     winner(out, routed, &explanation, follows);
+    hedge(out, routed);
+}
+
+/// Whether a slow attempt has another beside it.
+fn hedge(out: &mut String, routed: &Routed<'_>) {
+    let _ = match routed.hedge {
+        None => Ok(()),
+        Some(Hedge::After(after)) => {
+            let millis = after.as_secs_f64() * 1000.0;
+            writeln!(out, "hedged on another after {millis} ms without an answer")
+        }
+        Some(Hedge::Unmeasured(quantile)) => writeln!(
+            out,
+            "hedged on another at the {quantile} of the rule's answers, once enough are measured"
+        ),
+        Some(Hedge::No(no)) => writeln!(out, "not hedged: {}", no.word()),
+    };
 }
 
 /// Weight times ramp; where reports have a part in it, why it is so.

@@ -16,6 +16,7 @@ mod drains;
 mod explain;
 mod explained;
 mod grpc;
+mod hedge;
 mod http2;
 mod limit;
 mod loads;

@@ -18,6 +18,8 @@ use crate::exchange::call::fair;
 use crate::net::Net;
 use crate::reason::Reason;
 use crate::relay::Break;
+use crate::sock::Sock;
+use crate::upstream::Connection;
 
 impl<N: Net> Try<'_, '_, N> {
     /// Nothing of an answer was passed on: says what went wrong, to the pick and to the exchange.
@@ -49,27 +51,14 @@ impl<N: Net> Try<'_, '_, N> {
             Heard::Nothing { client: false } if self.is_hurried(now) => {
                 return Ok(self.nobodys(Reason::BackendTimeout));
             }
-            Heard::Nothing { client: false } => (Fault::Timeout, Reason::BackendTimeout),
-            Heard::Malformed(malformed) => (Fault::Protocol, Reason::BackendMalformed(malformed)),
-            Heard::Refused => (
-                Fault::Overloaded { retry_after: None },
-                Reason::BackendReset,
-            ),
-            Heard::Reset(error) => {
-                self.desk.seen.grpc = self.course.call.map(|_| Status::of_reset(error));
-                (Fault::Reset, Reason::BackendReset)
-            }
-            Heard::End | Heard::Head(_) | Heard::Unseen | Heard::Ended => {
-                (Fault::Reset, Reason::BackendReset)
+            heard => {
+                if let Heard::Reset(error) = heard {
+                    self.desk.seen.grpc = self.course.call.map(|_| Status::of_reset(error));
+                }
+                blamed(&heard)
             }
         };
-        if let Carrier::Stream(stream) = &self.upstream.sock {
-            match fault {
-                Fault::Timeout => stream.doubt(false),
-                Fault::Protocol => stream.doubt(true),
-                _ => {}
-            }
-        }
+        doubt(&self.upstream, fault);
         let failed = Failed {
             fault: Some(fault),
             // A stream's head is written apart from what is uploaded; what was not looked at counts as unsent, its body too.
@@ -115,6 +104,16 @@ impl<N: Net> Try<'_, '_, N> {
             && usual.is_none_or(|usual| waited < fair(Some(usual), self.per_try))
     }
 
+    /// Whether what was heard says nothing of the backend.
+    pub(super) fn is_nobodys(&self, heard: &Heard, now: Instant) -> bool {
+        match heard {
+            Heard::Nothing { client } => {
+                *client || self.is_hurried(now) || self.conn.deadline.is_cut()
+            }
+            heard => self.is_stale(heard),
+        }
+    }
+
     /// It came to nothing for this reason, which says nothing of the backend.
     fn nobodys(self, reason: Reason) -> Attempted {
         self.ended_by(reason, Outcome::ClientLeft)
@@ -146,13 +145,8 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// Whether a connection that had been used before ended before a byte of an answer: its backend may have ended it before it saw the
     /// request. How long that took is not asked: a backend that is busy tells of an end as late as of an answer.
-    fn is_stale(&self, heard: &Heard) -> bool {
-        self.reused
-            && match (heard, &self.upstream.sock) {
-                (Heard::End, Carrier::Whole(_)) => self.upstream.input.is_empty(),
-                (Heard::Ended, Carrier::Stream(stream)) => stream.is_unheard(),
-                _ => false,
-            }
+    pub(super) fn is_stale(&self, heard: &Heard) -> bool {
+        self.reused && ended_unheard(heard, &self.upstream)
     }
 
     /// A kept connection ended, and no other takes its place unasked. Nothing is held against the backend, which was free to end it:
@@ -202,6 +196,39 @@ impl<N: Net> Try<'_, '_, N> {
             received,
             sent: bytes,
         })
+    }
+}
+
+/// What is held against a backend of which this was heard in the place of a head.
+pub(super) fn blamed(heard: &Heard) -> (Fault, Reason) {
+    match heard {
+        Heard::Nothing { .. } => (Fault::Timeout, Reason::BackendTimeout),
+        Heard::Malformed(malformed) => (Fault::Protocol, Reason::BackendMalformed(*malformed)),
+        Heard::Refused => (
+            Fault::Overloaded { retry_after: None },
+            Reason::BackendReset,
+        ),
+        _ => (Fault::Reset, Reason::BackendReset),
+    }
+}
+
+/// Whether a connection ended before anything came on it.
+pub(super) fn ended_unheard<S: Sock>(heard: &Heard, upstream: &Connection<S>) -> bool {
+    match (heard, &upstream.sock) {
+        (Heard::End, Carrier::Whole(_)) => upstream.input.is_empty(),
+        (Heard::Ended, Carrier::Stream(stream)) => stream.is_unheard(),
+        _ => false,
+    }
+}
+
+/// Who broke the rules, or was silent, is doubted by whoever else asks on the same connection.
+pub(super) fn doubt<S: Sock>(upstream: &Connection<S>, fault: Fault) {
+    if let Carrier::Stream(stream) = &upstream.sock {
+        match fault {
+            Fault::Timeout => stream.doubt(false),
+            Fault::Protocol => stream.doubt(true),
+            _ => {}
+        }
     }
 }
 

@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use evenkeel_config::limits::ServiceLimits;
 use evenkeel_wire::http1::response::parse;
 use evenkeel_wire::http1::{HeadEnd, HeadLimits};
 use evenkeel_wire::{Framing, Malformed, ResponseHead};
 
 use super::Try;
+use super::race::{Beside, copied};
 use crate::buffers::Buffers;
 use crate::carrier::Carrier;
 use crate::connection::Noticed;
@@ -44,15 +46,28 @@ pub(super) enum Heard {
 }
 
 /// A head that is under way, and what bounds it.
-struct Coming {
+pub(super) struct Coming {
     end: HeadEnd,
     bounds: HeadLimits,
     to_head: bool,
 }
 
 impl Coming {
+    /// Nothing of it is here; `to_head`: it answers a request that has no body in its answer.
+    pub(super) fn new(limits: &ServiceLimits, to_head: bool) -> Self {
+        Self {
+            end: HeadEnd::default(),
+            bounds: HeadLimits {
+                bytes: limits.head,
+                fields: limits.fields,
+                target: 0,
+            },
+            to_head,
+        }
+    }
+
     /// Reads until the head is whole, or will never be.
-    fn poll<S: Sock>(
+    pub(super) fn poll<S: Sock>(
         &mut self,
         cx: &mut Context<'_>,
         upstream: &mut Connection<S>,
@@ -94,20 +109,23 @@ impl Coming {
 impl<N: Net> Try<'_, '_, N> {
     /// Sends the request, and listens for a head meanwhile.
     pub(super) async fn hear(&mut self) -> Heard {
+        if self.next_head() {
+            return Heard::Head(0);
+        }
         let limits = &self.exchange.seat.live.plan.limits;
-        let mut coming = Coming {
-            end: HeadEnd::default(),
-            bounds: HeadLimits {
-                bytes: limits.head,
-                fields: limits.fields,
-                target: 0,
-            },
-            to_head: self.desk.request.is_head(),
-        };
+        let mut coming = Coming::new(limits, self.desk.request.is_head());
         let heard = poll_fn(|cx| self.poll_hear(cx, &mut coming)).await;
-        match heard {
+        let heard = match heard {
             Some(heard) => heard,
             None => self.hear_deaf(&mut coming).await,
+        };
+        match self.tries.race.is_off() {
+            true => heard,
+            // On the heap: few are late.
+            false => match self.settled(heard) {
+                Ok(heard) => heard,
+                Err(heard) => Box::pin(self.other(heard)).await,
+            },
         }
     }
 
@@ -121,6 +139,9 @@ impl<N: Net> Try<'_, '_, N> {
                         self.turned = self.conn.worker.now();
                         let until = self.course.by(self.turned + within);
                         self.conn.deadline.set(until);
+                        if !self.tries.race.is_off() {
+                            self.exchange.set_alarm(self.conn, self.turned);
+                        }
                     }
                 }
                 Poll::Ready(Err(broke)) => return Poll::Ready(Some(Heard::Client(broke))),
@@ -131,6 +152,9 @@ impl<N: Net> Try<'_, '_, N> {
         let heard = coming.poll(cx, &mut self.upstream, buffers, &mut self.desk.response);
         if let Poll::Ready(heard) = heard {
             return Poll::Ready(Some(heard));
+        }
+        if self.tries.race.is_on(&self.conn.deadline) && self.poll_race(cx).is_ready() {
+            return Poll::Ready(Some(Heard::Head(0)));
         }
         if self.may_ask_going() {
             match self.conn.poll_going(cx, self.course.half_close) {
@@ -169,21 +193,41 @@ impl<N: Net> Try<'_, '_, N> {
 
     /// Listens for a head, while reading tells nothing more of the client.
     async fn hear_deaf(&mut self, coming: &mut Coming) -> Heard {
-        let conn = &*self.conn;
-        let mut left = pin!(conn.left(self.course.half_close));
-        poll_fn(|cx| {
-            let buffers = &conn.worker.buffers;
-            let heard = coming.poll(cx, &mut self.upstream, buffers, &mut self.desk.response);
-            if heard.is_ready() {
-                return heard;
-            }
-            if left.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Heard::Gone);
-            }
-            let nothing = Heard::Nothing { client: false };
-            conn.deadline.poll_passed(cx).map(|()| nothing)
-        })
-        .await
+        let bodyless = self.desk.request.framing() == Framing::Empty;
+        let (heard, won) = {
+            let conn = &*self.conn;
+            let mut left = pin!(conn.left(self.course.half_close));
+            poll_fn(|cx| {
+                let buffers = &conn.worker.buffers;
+                let heard = coming.poll(cx, &mut self.upstream, buffers, &mut self.desk.response);
+                if let Poll::Ready(heard) = heard {
+                    return Poll::Ready((heard, None));
+                }
+                if self.tries.race.is_on(&conn.deadline) {
+                    let beside = Beside {
+                        worker: &conn.worker,
+                        deadline: &conn.deadline,
+                        desk: &mut *self.desk,
+                        course: self.course,
+                        tries: &mut *self.tries,
+                    };
+                    let body = || copied(&self.upload, bodyless, !self.upload_broken);
+                    if let Some(won) = self.exchange.poll_second(cx, beside, body) {
+                        return Poll::Ready((Heard::Head(0), Some(won)));
+                    }
+                }
+                if left.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready((Heard::Gone, None));
+                }
+                let nothing = Heard::Nothing { client: false };
+                conn.deadline.poll_passed(cx).map(|()| (nothing, None))
+            })
+            .await
+        };
+        if let Some(won) = won {
+            self.take_over(*won);
+        }
+        heard
     }
 
     /// Moves the request on. Ready with an error: the client's.

@@ -219,7 +219,7 @@ fn pushback(response: &ResponseHead) -> Option<Option<Duration>> {
 }
 
 /// What a response head says about its backend: 5xx is a failure, but for what it does not know how to do; 4xx is the client's.
-fn verdict_of(response: &ResponseHead) -> Verdict {
+pub(super) fn verdict_of(response: &ResponseHead) -> Verdict {
     match response.status() {
         501 | 505 | 400..=499 => Verdict::Neutral,
         // How long it asks to be left alone is asked where that is wanted.

@@ -35,6 +35,8 @@ struct Line {
     service: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes_s: Option<Vec<Option<f32>>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hedges_s: Vec<Option<f32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_classes_s: Option<Vec<Option<f32>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,6 +160,7 @@ fn write_within(most: usize, to: &mut impl Write, state: &CarriedState) -> io::R
             service: Some(service.clone()),
             classes_s: Some(learned.classes.clone()),
             first_classes_s: Some(learned.first_classes.clone()),
+            hedges_s: learned.hedges.clone(),
             ..Line::default()
         })?;
     }
@@ -284,6 +287,7 @@ fn take(
     let service = services.entry(service).or_default();
     if let Some(classes) = line.classes_s {
         service.classes = classes;
+        service.hedges = line.hedges_s;
     }
     if let Some(first) = line.first_classes_s {
         service.first_classes = first;

@@ -39,6 +39,7 @@ fn service(name: &str, backends: Vec<CarriedBackend>) -> (String, CarriedService
     let learned = CarriedService {
         classes,
         first_classes,
+        hedges: vec![None, Some(0.25)],
         backends,
     };
     (name.into(), learned)
