@@ -1,3 +1,9 @@
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small positive numbers of a model"
+)]
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
