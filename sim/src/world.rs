@@ -22,6 +22,9 @@ use crate::report::{Recorder, Report};
 use crate::scenario::{Fault, Scenario};
 use crate::server::{AttemptId, Server, Work};
 
+/// What goes wrong with servers.
+mod faults;
+
 /// A second attempt beside one that is slow.
 mod hedging;
 
@@ -460,41 +463,6 @@ impl<'a> World<'a> {
                     *in_flight as usize,
                     "a server and the core disagree"
                 );
-            }
-        }
-    }
-
-    fn crowd(&mut self, server: usize) {
-        let crowded = !self.servers[server].crowded;
-        self.servers[server].crowded = crowded;
-        let mean = if crowded { 1.0 } else { APART };
-        let wait = Duration::from_secs_f64(self.streams.neighbours.exponential(mean));
-        self.after(wait, Happening::Crowd(server));
-    }
-
-    fn strike(&mut self, which: usize) {
-        let strike = self.scenario.strikes[which];
-        for server in 0..self.scenario.servers_of(strike.share).max(1) {
-            self.recorder.struck(server, self.now);
-            match strike.fault {
-                Fault::Stall(wait) => {
-                    self.servers[server].stalled_until =
-                        self.now + u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-                }
-                Fault::Kill | Fault::Restart => {
-                    for attempt in self.servers[server].reset() {
-                        self.answer(attempt, Duration::ZERO, Verdict::Failure(Failure::Reset));
-                    }
-                    self.servers[server].fault =
-                        (strike.fault == Fault::Kill).then_some(strike.fault);
-                }
-                Fault::BlackHole => {
-                    self.servers[server].reset();
-                    self.servers[server].fault = Some(strike.fault);
-                }
-                Fault::FastErrors | Fault::Pace(_) => {
-                    self.servers[server].fault = Some(strike.fault);
-                }
             }
         }
     }

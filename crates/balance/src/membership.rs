@@ -34,11 +34,10 @@ mod stand;
 /// Turning facts into standing.
 mod tick;
 
-/// Weighing members by what they report of their load.
-mod weigh;
-
 /// Limits that follow latency.
 mod limits;
+/// Weighing members by what they report of their load.
+mod weigh;
 
 /// Turning facts into delays.
 mod hedging;

@@ -21,7 +21,7 @@ use evenkeel_wire::forward::{self, Forwarding};
 use evenkeel_wire::http1::HeadEnd;
 use evenkeel_wire::http1::request::parse;
 
-use crate::again::{Again, Asked, Granted, Never};
+use crate::again::{Again, Granted, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next, limits_of};
 use crate::decide::{self, decide};
@@ -58,6 +58,9 @@ mod asking;
 /// Where a client is kept.
 mod keep;
 
+/// What was tried so far.
+mod tries;
+
 /// One try on one backend.
 mod attempt;
 
@@ -68,10 +71,10 @@ mod call;
 mod reply;
 
 use act::Met;
-use attempt::race::Race;
 use attempt::{Attempted, Course, Failed};
 use call::Call;
 use limited::passes;
+use tries::Tries;
 
 /// An exchange that is under way. Dropped so, the worker ends: it was cut, and is observed all the same.
 struct Begun<N: Net> {
@@ -248,35 +251,6 @@ async fn read_head<N: Net>(
             }
             None if end.is_untouched(conn.input.data()) => return Err(HeadFault::Gone),
             None => return Err(HeadFault::Refused(Reason::HeadTimeout)),
-        }
-    }
-}
-
-/// The attempts of an exchange so far.
-struct Tries<N: Net> {
-    asked: Asked,
-    made: u32,
-    /// Part of the request may be with a backend.
-    seen: bool,
-    /// The client was told to send its body.
-    continued: bool,
-    /// A kept connection had ended, and another took its place: no attempt.
-    anew: bool,
-    /// There was a second attempt beside one that was slow.
-    hedged: bool,
-    race: Race<N>,
-}
-
-impl<N: Net> Default for Tries<N> {
-    fn default() -> Self {
-        Self {
-            asked: Asked::default(),
-            made: 0,
-            seen: false,
-            continued: false,
-            anew: false,
-            hedged: false,
-            race: Race::Off,
         }
     }
 }

@@ -47,11 +47,10 @@ mod hedging;
 /// A share that follows health.
 mod trusting;
 
-/// A share that follows reports of load.
-mod weighing;
-
 /// Limits that follow latency.
 mod limits;
+/// A share that follows reports of load.
+mod weighing;
 
 /// Keys, and no more than a part of the load.
 mod bounded;
