@@ -32,6 +32,7 @@ mod hedging;
 const FAST: Duration = Duration::from_micros(500);
 const SECOND: u64 = 1_000_000_000;
 const ERROR: Verdict = Verdict::Failure(Failure::Status(500));
+
 /// One exchange, as far as its present attempt.
 #[derive(Debug)]
 struct Exchange {

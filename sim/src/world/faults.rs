@@ -38,7 +38,9 @@ impl World<'_> {
                     self.servers[server].reset();
                     self.servers[server].fault = Some(strike.fault);
                 }
-                Fault::FastErrors => self.servers[server].fault = Some(strike.fault),
+                Fault::FastErrors | Fault::Pace(_) => {
+                    self.servers[server].fault = Some(strike.fault);
+                }
             }
         }
     }
