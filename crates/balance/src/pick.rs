@@ -21,6 +21,9 @@ use crate::time::Instant;
 use crate::trials::Epoch;
 use crate::verdict::{Fault, Outcome, Verdict};
 
+/// What is learned of who was given up for another.
+mod outrun;
+
 /// Why there is no pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u64)]
@@ -343,20 +346,6 @@ impl<H: Deref<Target = Backend>> Pick<H> {
             // Who left says nothing of what he did not read.
             Outcome::ClientLeft | Outcome::Outrun => drop(self.succeeded()),
         }
-    }
-
-    /// It was given up for another: how long it would have taken nobody knows, but that it was longer.
-    fn outlasted(&self, now: Instant) {
-        let backend = &*self.held;
-        let latency = now.since(self.at);
-        let seconds = latency.as_secs_f32();
-        let relative = backend.facts.compared(self.class, seconds);
-        backend.speed.outlasted(relative);
-        backend.outlasted(seconds);
-        if backend.facts.flags.has(Flags::PEAKS) {
-            backend.peak.outlasted(relative, now);
-        }
-        backend.facts.hedging.outlasted(self.class, latency);
     }
 
     #[cold]

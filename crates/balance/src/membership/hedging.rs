@@ -1,10 +1,13 @@
 //! Owns what a tick does for hedges: delays are read off what was measured, and whether the service can bear more is said.
 
+use std::num::NonZeroU32;
+
 use super::{Entry, Ledger};
 use crate::backend::Admin;
 use crate::breaker::Gate;
 use crate::hedge::pace::{Paces, Readings};
 use crate::hedge::{HedgeAt, Mood, is_crowded};
+use crate::limit::Limit;
 use crate::standing::Standing;
 use crate::time::Instant;
 
@@ -58,8 +61,8 @@ impl Ledger {
         }
     }
 
-    /// Where most fail, another attempt is no more likely to go well; where those with limits have most of what they may have, it is not theirs
-    /// to bear.
+    /// Where most fail, another attempt is no more likely to go well; where those with limits, set or found, have most of what they may
+    /// have, it is not theirs to bear.
     fn mood(&self) -> Mood {
         let breaker = self.settings.breaker.unwrap_or_default();
         let fails = |entry: &Entry| {
@@ -74,9 +77,11 @@ impl Ledger {
             }
             count += 1;
             failing += usize::from(fails(entry));
-            if let Some(limit) = entry.spec.max_in_flight {
+            let own = entry.spec.max_in_flight.map(NonZeroU32::get);
+            let found = entry.limit.as_ref().map(Limit::in_use);
+            if let Some(limit) = own.into_iter().chain(found).min() {
                 taken += u64::from(entry.backend.in_flight());
-                most += u64::from(limit.get());
+                most += u64::from(limit);
             }
         }
         match () {

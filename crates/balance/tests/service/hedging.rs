@@ -1,10 +1,13 @@
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, NoHedge, Quantile, Slow};
 use evenkeel_balance::pick::Pick;
-use evenkeel_balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
+use evenkeel_balance::settings::{
+    AdaptiveLimit, PolicyChoice, QueueSettings, ServiceSettings,
+};
 use evenkeel_balance::verdict::{Outcome, Verdict};
 
 use crate::stage::{Stage, plain};
@@ -125,20 +128,28 @@ fn where_there_is_much_to_do_there_is_none() {
         "four of five"
     );
     drop(held);
-    // The same where backends have limits: the tick says it.
+    // The same where backends have limits, or limits are found: the tick says it.
     limited.max_in_flight = None;
-    let backends = ["a", "b"].map(|id| BackendSpec::new(id).max_in_flight(5));
-    let mut stage = Stage::of(limited, backends.into());
-    stage.serve(100, &[], &[]);
-    stage.pass(0.1);
-    let held: Vec<Pick> = (0..8).map(|_| stage.pick().unwrap()).collect();
-    drop(hedge(&mut stage, &held[0]).unwrap());
-    stage.service.tick(stage.now);
-    assert_eq!(hedge(&mut stage, &held[0]).err(), Some(NoHedge::Overloaded));
-    drop(held);
-    stage.service.tick(stage.now);
-    let first = stage.pick().unwrap();
-    drop(hedge(&mut stage, &first).unwrap());
+    let five = NonZeroU32::new(5).unwrap();
+    let found = AdaptiveLimit::DEFAULT.min(five).max(five).start(five);
+    let set = ["a", "b"].map(|id| BackendSpec::new(id).max_in_flight(5));
+    let free = ["a", "b"].map(BackendSpec::new);
+    for (settings, backends) in [
+        (limited.clone(), set),
+        (limited.clone().adaptive_limit(found), free),
+    ] {
+        let mut stage = Stage::of(settings, backends.into());
+        stage.serve(100, &[], &[]);
+        stage.pass(0.1);
+        let held: Vec<Pick> = (0..8).map(|_| stage.pick().unwrap()).collect();
+        drop(hedge(&mut stage, &held[0]).unwrap());
+        stage.service.tick(stage.now);
+        assert_eq!(hedge(&mut stage, &held[0]).err(), Some(NoHedge::Overloaded));
+        drop(held);
+        stage.service.tick(stage.now);
+        let first = stage.pick().unwrap();
+        drop(hedge(&mut stage, &first).unwrap());
+    }
 }
 
 #[test]

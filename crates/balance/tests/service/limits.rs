@@ -40,6 +40,17 @@ fn limit(stage: &Stage, name: &str) -> u32 {
 /// So many seconds in which as many are under way as may be, up to `at_once`. Each of `a` takes 50 ms for as many as `knee`, and its part
 /// of that for more; each of the others 50 ms. Says how many were refused.
 fn crowd(stage: &mut Stage, seconds: f64, at_once: usize, knee: f64) -> usize {
+    impatient_crowd(stage, seconds, at_once, knee, f64::INFINITY)
+}
+
+/// The same, where what takes more than so many times 50 ms is outrun then.
+fn impatient_crowd(
+    stage: &mut Stage,
+    seconds: f64,
+    at_once: usize,
+    knee: f64,
+    given_up: f64,
+) -> usize {
     let mut refused = 0;
     // Of this tick and the last one; what takes longer than a tick is told by its times alone.
     for _ in 0..(seconds * 10.0) as usize {
@@ -62,10 +73,14 @@ fn crowd(stage: &mut Stage, seconds: f64, at_once: usize, knee: f64) -> usize {
                     false => 1.0,
                 };
                 // Each at another time: by that it is told who teaches the mean of his class.
-                let then = stage.now + Duration::from_secs_f64(0.05 * times);
+                let then = stage.now + Duration::from_secs_f64(0.05 * times.min(given_up));
                 let then = then + Duration::from_nanos(apart);
-                pick.answered(Verdict::Success, then);
-                pick.finish(Outcome::Completed, then);
+                if times > given_up {
+                    pick.finish(Outcome::Outrun, then);
+                } else {
+                    pick.answered(Verdict::Success, then);
+                    pick.finish(Outcome::Completed, then);
+                }
             }
         }
         stage.pass(0.1);
@@ -87,6 +102,20 @@ fn what_is_over_the_limit_goes_to_others() {
     let others = stage.backend("b").counts.picked;
     assert!(more < others, "{more} and {others}");
     assert!(refused < 60, "{refused} were refused");
+    stage.service.laws().unwrap();
+}
+
+/// What was given up for another's answer is none, but it took long: it counts with what it took by then. Left out, a backend of which all
+/// that is late is given up would look as if it had room.
+#[test]
+fn a_limit_hears_of_what_was_outrun() {
+    let mut stage = Stage::new(limited(2, 20, 100), &["a", "b", "c"]);
+    crowd(&mut stage, 2.0, 30, 1e9);
+    impatient_crowd(&mut stage, 30.0, 60, 5.0, 2.0);
+    let (a, b) = (limit(&stage, "a"), limit(&stage, "b"));
+    assert!((4..=14).contains(&a), "{a} of a knee of 5");
+    assert!(b > 20, "{b} where nothing is slow");
+    assert_eq!(stage.backend("a").counts.failed, 0);
     stage.service.laws().unwrap();
 }
 

@@ -49,6 +49,7 @@ mod trusting;
 
 /// Limits that follow latency.
 mod limits;
+
 /// A share that follows reports of load.
 mod weighing;
 
