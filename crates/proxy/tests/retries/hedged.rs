@@ -11,8 +11,8 @@ use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
 
 use crate::plan::plan;
-use crate::world::{Backend, Client, Deed, OK, World, addresses};
-use Deed::{Black, Reset, Say, SayLate, Silence};
+use crate::world::{Backend, Client, Deed, GO_ON, OK, World, addresses};
+use Deed::{Black, ContinueSilence, Goes, Reset, Say, SayLate, Silence};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbody!";
@@ -161,6 +161,52 @@ fn a_failure_does_not_win_while_the_other_may_do_well() {
         &[2, 1],
         (1, 0),
     );
+}
+
+/// Whose kept connection had ended is asked anew, and may be slow then as ever.
+#[test]
+fn who_is_asked_anew_may_be_outrun() {
+    for request in [GET, PUT] {
+        check(
+            &[&[Reset, Silence], &[Say(TWO)]],
+            request,
+            "two",
+            &[2, 1],
+            (1, 1),
+        );
+    }
+}
+
+/// What one connection has carried carries the next: of the client, and of who won. That of the other ends.
+#[test]
+fn connections_go_on_behind_a_race() {
+    for (request, wins, deeds) in [
+        (GET, 1, [&[Silence][..], &[Say(TWO), Say(TWO)]]),
+        (PUT, 1, [&[Silence][..], &[Say(TWO), Say(TWO)]]),
+        (GET, 0, [&[SayLate(ONE)][..], &[Silence]]),
+        (PUT, 0, [&[SayLate(ONE)][..], &[Silence]]),
+    ] {
+        let world = world(&deeds, |_| ());
+        let mut client = world.client();
+        client.write(request);
+        world.hear(&mut client);
+        world.settle(&mut client);
+        let told = format!("{request:?}: {}", client.heard);
+        assert_eq!(counted(&world).0, 1, "{told}");
+        let closes = told.to_ascii_lowercase().contains("connection: close");
+        assert!(!closes, "{told}");
+        let before: usize = world.got().iter().map(Vec::len).sum();
+        assert_eq!(before, 2, "{told}");
+        let mut expect = [(1, 0), (1, 0)];
+        expect[wins].1 = 1;
+        assert_eq!(world.connected(), expect, "{told}");
+        // Another one, on the same connection.
+        client.heard.clear();
+        client.write(GET);
+        world.hear(&mut client);
+        assert!(client.heard.starts_with("HTTP/1.1 200 "), "{told}");
+        assert_eq!(client.heard.matches("HTTP/1.1").count(), 1, "{told}");
+    }
 }
 
 /// Requests that are to be made once more as they came, in whatever they are framed.
@@ -379,6 +425,56 @@ fn slow(world: &World) -> Vec<f32> {
     all.iter().map(|one| one.learned.slowness).collect()
 }
 
+/// The same where the first has come to nothing, and the other is waited for.
+#[test]
+fn a_client_that_goes_ends_the_one_that_is_left() {
+    for first in [SayLate(BAD), Silence] {
+        let world = world(&[&[first], &[Silence]], |plan| {
+            plan.services[0].limits.per_try = ms(200);
+            plan.services[0].upstream.idle_most = 0;
+        });
+        let mut client = racing(&world);
+        for _ in 0..19 {
+            world.pass(ms(10));
+            world.settle(&mut client);
+        }
+        assert_eq!(client.heard, "", "{first:?}: the other is waited for");
+        client.pipe.cut();
+        client.pipe = Pipe::pair(1).0;
+        world.settle(&mut client);
+        let after = counts(&world);
+        assert!(after.iter().all(|one| one.in_flight == 0), "{first:?}");
+        world.state.service.laws().unwrap();
+        assert!(world.connected().iter().all(|(_, stand)| *stand == 0));
+    }
+}
+
+/// A client that waits for a word before it sends its body gets one word; and the second attempt, which begins behind the body, has it all.
+#[test]
+fn a_body_that_was_asked_for_is_with_both() {
+    let head =
+        "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    for second in [Say(TWO), Deed::Continue(TWO)] {
+        let world = world(&[&[ContinueSilence], &[second]], |_| ());
+        let heard = world.ask_first(head, "body!", ms(300));
+        assert!(heard.ends_with("two"), "{heard}");
+        assert_eq!(heard.matches(GO_ON).count(), 1, "{heard}");
+        assert_eq!(counted(&world), (1, 1, vec![]));
+        let got = world.got();
+        assert!(got[1][0].ends_with("\r\n\r\nbody!"), "{got:?}");
+        world.state.service.laws().unwrap();
+    }
+    // Who is not told so owes nobody a body, and is not slow.
+    let world = world(&[&[Silence], &[Say(TWO)]], |_| ());
+    let mut client = world.client();
+    client.write(head);
+    for _ in 0..20 {
+        world.settle(&mut client);
+        world.pass(ms(10));
+    }
+    assert_eq!(counted(&world), (0, 0, vec![]));
+}
+
 /// With nobody answering, the first fails at its time and the second at its own; then the exchange's time is over.
 #[test]
 fn deadlines_hold_for_both() {
@@ -438,6 +534,30 @@ fn a_stream_is_taken_back() {
     assert!(world.ask(&[GET]).starts_with("HTTP/1.1 200 "));
     let all = world.got();
     assert!(all.iter().flatten().all(|one| one == "stream 5"), "{all:?}");
+}
+
+/// Who goes, and has not seen a second request, has done no wrong: it is asked anew, once.
+#[test]
+fn a_backend_that_goes_is_asked_anew_beside_the_first() {
+    let world = world(&[&[Silence], &[Goes, Say(OK)]], |plan| {
+        plan.services[0].upstream.protocol = Protocol::Http2;
+    });
+    let before = counts(&world);
+    let mut client = racing(&world);
+    world.hear(&mut client);
+    assert!(
+        client.heard.starts_with("HTTP/1.1 200 "),
+        "{}",
+        client.heard
+    );
+    assert_eq!(counted(&world), (1, 1, vec![]));
+    let all = counts(&world);
+    for (before, after) in before.iter().zip(&all) {
+        assert_eq!((before.failed, 0), (after.failed, after.in_flight));
+    }
+    // That of the first stays, without the stream.
+    let took: Vec<_> = world.connected().iter().map(|(took, _)| *took).collect();
+    assert_eq!(took, [1, 2]);
 }
 
 /// Nothing is hedged before enough was measured; then at what was measured.

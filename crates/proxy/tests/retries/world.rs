@@ -89,6 +89,8 @@ pub(crate) struct Backend {
     links: RefCell<Vec<Link>>,
     /// Requests, or what it read of them.
     got: RefCell<Vec<String>>,
+    /// Connections that it took.
+    took: Cell<usize>,
 }
 
 struct Link {
@@ -349,6 +351,7 @@ impl Net for Memory {
             }
         }
         let (ours, theirs) = Pipe::pair(ROOM);
+        backend.took.set(backend.took.get() + 1);
         backend.links.borrow_mut().push(Link {
             pipe: theirs,
             input: Vec::new(),
@@ -531,6 +534,13 @@ impl World {
     pub(crate) fn got(&self) -> Vec<Vec<String>> {
         let all = self.backends.iter();
         all.map(|backend| backend.got.take()).collect()
+    }
+
+    /// Connections that each backend took so far, and how many of them stand.
+    pub(crate) fn connected(&self) -> Vec<(usize, usize)> {
+        let all = self.backends.iter();
+        all.map(|backend| (backend.took.get(), backend.links.borrow().len()))
+            .collect()
     }
 
     /// Retries that were made, by fault.

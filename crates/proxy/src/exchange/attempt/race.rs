@@ -176,9 +176,12 @@ impl<N: Net> Exchange<'_, N> {
         };
         let ask = self.ask(worker, &tried, course);
         let picked = self.seat.handle.hedge(&slow, &ask, now);
-        let pick =
+        let picked = picked.and_then(|pick| match self.seat.lane(pick.backend()) {
+            Some(lane) => Ok((pick, lane)),
+            None => Err(NoHedge::NoOther),
+        });
+        let (pick, lane) =
             picked.inspect_err(|no| self.count_hedge(worker, |hedges| hedges.refused(*no)))?;
-        let lane = self.seat.lane(pick.backend()).ok_or(NoHedge::NoOther)?;
         self.count_hedge(worker, HedgeCounters::sent);
         let limits = &self.seat.live.plan.limits;
         let per_try = per_try(&self.rule.beside, limits, course.call);
@@ -382,9 +385,16 @@ impl<N: Net> Try<'_, '_, N> {
         match self.tries.race {
             Race::Off | Race::Said { .. } => Ok(heard),
             _ if is_head && status < 200 && status != 101 => Ok(heard),
-            Race::Waits => {
+            Race::Waits if is_head => {
                 self.conn.deadline.no_alarm();
                 self.tries.race = Race::Off;
+                Ok(heard)
+            }
+            // It may be asked anew on a fresh connection, and be as slow there; of one with a body that has to be there first.
+            Race::Waits => {
+                if self.desk.request.framing() != Framing::Empty {
+                    self.conn.deadline.no_alarm();
+                }
                 Ok(heard)
             }
             Race::Runs(_) if is_head && status == 101 => Err(Heard::Malformed(Malformed::Status)),

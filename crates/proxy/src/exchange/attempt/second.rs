@@ -194,10 +194,11 @@ impl<N: Net> Attempt<N> {
     async fn run(mut self) -> Answer<N> {
         let now = self.worker.now();
         let mut kept = self.lane.take_idle(&self.seat.live.plan.upstream, now);
+        let mut anew = false;
         loop {
-            let (mut upstream, fresh) = match kept.take() {
+            let (mut upstream, opened) = match kept.take() {
                 Some(upstream) => (upstream, false),
-                None => (self.open().await?, true),
+                None => (self.open(anew).await?, true),
             };
             let ready = self.worker.now();
             let spent = ready.since(now);
@@ -206,18 +207,22 @@ impl<N: Net> Attempt<N> {
             let mut said = Said::default();
             match self.asked(&mut upstream, &mut said).await {
                 Ok(()) => {}
-                // It had ended, by its backend's right.
-                Err(heard) if !fresh && ended_unheard(&heard, &upstream) => continue,
+                // It had ended, by its backend's right: once, as with the first.
+                Err(heard) if !anew && is_passed_by(&heard, &upstream) => {
+                    anew = true;
+                    continue;
+                }
                 Err(heard) => {
                     self.failed(&heard, &upstream, ready);
                     return None;
                 }
             }
-            return self.won(upstream, said, (ready, fresh.then_some(spent)));
+            return self.won(upstream, said, (ready, opened.then_some(spent)));
         }
     }
 
-    async fn open(&mut self) -> Option<Connection<N::Sock>> {
+    /// Where a kept connection had ended, a `fresh` one.
+    async fn open(&mut self, fresh: bool) -> Option<Connection<N::Sock>> {
         let service = &self.seat.live;
         let opening = Opening {
             service,
@@ -227,7 +232,7 @@ impl<N: Net> Attempt<N> {
             until: self.bounds.until,
             half_close: true,
             protocol: service.plan.upstream.protocol,
-            fresh: true,
+            fresh,
         };
         let now = self.worker.now();
         let opened = opening.open_beside(&self.worker, &self.deadline, &self.lane, now);
@@ -344,6 +349,12 @@ impl<N: Net> Attempt<N> {
             heads: said.heads,
         }))
     }
+}
+
+/// Whether a connection that was kept ended, or its backend goes, before it saw the request.
+fn is_passed_by<S: Sock>(heard: &Heard, upstream: &Connection<S>) -> bool {
+    let unseen = matches!(heard, Heard::Unseen) || ended_unheard(heard, upstream);
+    upstream.is_reused() && unseen
 }
 
 /// Whether another attempt's answer would be better than this: one that says that its backend failed, or is named to be tried again.
