@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
+use crate::http2::backends::{OK, asked};
+use crate::http2::configuration;
+use crate::http2::frames::{CANCEL, Connection, DATA, END_STREAM, asks, frame, headers};
 use crate::process::{Evenkeel, Folder, PATIENCE, hold, rest};
 use crate::queue::until;
 
@@ -233,6 +236,102 @@ fn a_stream_is_hedged_as_a_connection_is() {
     assert!(said.contains("x-attempts: 2\r\n"), "{said}");
     assert!(said.ends_with(NAMES[1 - first]), "{said}");
     scene.metric("evenkeel_hedges_won_total{service=\"api\"} 1\n");
+}
+
+#[test]
+fn a_client_that_leaves_ends_both() {
+    let scene = Scene::new("hedge-left");
+    let client = scene.ask(&get("/left"));
+    for backend in &scene.backends {
+        backend.came.recv_timeout(PATIENCE).unwrap();
+    }
+    let in_flight = |count: u32| {
+        for backend in &scene.backends {
+            let of = format!("{{service=\"api\",backend=\"{}\"}}", backend.address);
+            scene.metric(&format!("evenkeel_backend_in_flight{of} {count}\n"));
+        }
+    };
+    in_flight(1);
+    drop(client);
+    in_flight(0);
+    scene.metric("evenkeel_hedges_won_total{service=\"api\"} 0\n");
+}
+
+/// The next connection to either.
+fn accepted(behind: &[TcpListener]) -> (usize, Connection) {
+    loop {
+        for (at, listener) in behind.iter().enumerate() {
+            listener.set_nonblocking(true).unwrap();
+            if let Ok((stream, _)) = listener.accept() {
+                stream.set_nonblocking(false).unwrap();
+                return (at, Connection::accepted(stream, &[]).unwrap());
+            }
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// By HTTP/2 on both sides: the stream that is not heard is taken back, and its connection carries the next.
+#[test]
+fn a_stream_that_is_outrun_is_taken_back() {
+    let (folder, behind) = (
+        Folder::new("hedge-streams"),
+        [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()),
+    );
+    let addresses: Vec<_> = behind
+        .iter()
+        .map(|one| format!("\"{}\"", one.local_addr().unwrap()))
+        .collect();
+    let service = "policy: round_robin, upstream: { protocol: http2, idle: 1h }, hedge: { after: 20ms, most: 100% }, timeouts: { per_try: 1h, exchange: 2h }";
+    let text = configuration("", &addresses.join(", "), service);
+    let file = folder.write("keel.yaml", &text);
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut client = Connection::to(keel.address, &[]);
+    let mut both = Vec::new();
+    for _ in &behind {
+        let warm = client.ask(END_STREAM, &asks("GET", "/warm", &[]));
+        let (at, mut one) = accepted(&behind);
+        let stream = asked(&mut one, 1)[0];
+        one.write(&headers(stream, END_STREAM, OK));
+        assert_eq!(client.answer(warm).status(), 200);
+        both.push((at, one));
+    }
+    both.sort_by_key(|(at, _)| *at);
+    for (round, method, body) in [(1, "GET", ""), (2, "PUT", "a body"), (3, "GET", "")] {
+        until(&keel, "evenkeel_hedge_budget{service=\"api\"} 1\n");
+        let ends = if body.is_empty() { END_STREAM } else { 0 };
+        let stream = client.ask(ends, &asks(method, "/raced", &[]));
+        if ends == 0 {
+            client.write(&frame(DATA, END_STREAM, stream, body.as_bytes()));
+        }
+        let mut streams = Vec::new();
+        for (_, one) in &mut both {
+            let last = *asked(one, 1 + round).last().unwrap();
+            assert!(one.until(|own| own.streams[&last].ended));
+            assert_eq!(one.streams[&last].body, body.as_bytes());
+            streams.push(last);
+        }
+        let (winner, loser) = (round % 2, 1 - round % 2);
+        both[winner].1.write(&headers(streams[winner], 0, OK));
+        let said = NAMES[winner].as_bytes();
+        both[winner]
+            .1
+            .write(&frame(DATA, END_STREAM, streams[winner], said));
+        let answer = client.answer(stream);
+        assert_eq!((answer.status(), &*answer.body), (200, said));
+        let lost = streams[loser];
+        assert!(
+            both[loser]
+                .1
+                .until(|own| own.streams[&lost].reset == Some(CANCEL))
+        );
+        until(
+            &keel,
+            &format!("evenkeel_hedges_total{{service=\"api\"}} {round}\n"),
+        );
+    }
+    let row = "evenkeel_requests_total{service=\"api\",code=\"2xx\"} 5\n";
+    until(&keel, row);
 }
 
 #[test]
