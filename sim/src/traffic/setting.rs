@@ -240,7 +240,6 @@ fn service(
         _ => PolicyChoice::Adaptive,
     };
     let mut settings = ServiceSettings::with_policy(policy).on_all_down(OnAllDown::FailOpen);
-    // Who is checked is unproven at first, and taken out while it cannot be reached.
     // Nearly every answer is late for one of these: races are what is on trial here, not when they are worth it.
     settings.hedge = (chance.below(2) == 0).then(|| HedgeSettings {
         at: match chance.below(4) {
@@ -251,6 +250,7 @@ fn service(
         },
         most_permille: [50, 300, 1_000][chance.below(3)],
     });
+    // Who is checked is unproven at first, and taken out while it cannot be reached.
     settings.health = (kind != Kind::Calm && chance.below(2) == 0).then(ActiveSettings::default);
     if kind == Kind::Hidden {
         // What is promised here is that the other attempts hide a fault, not that they are affordable.
