@@ -71,9 +71,6 @@ mod retry;
 /// `load:` of a service.
 mod load;
 
-/// `hedge:`
-mod hedge;
-
 /// `affinity:` of a service, and its keys.
 mod affinity;
 

@@ -385,7 +385,6 @@ impl Watch {
         let core = service.snapshot(now);
         let rows = &live.state.counters;
         let sum = |count: fn(&ServiceCounters) -> u64| rows.iter().map(count).sum::<u64>();
-        let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
         ServiceSnapshot {
             name: live.plan.name.clone(),
             policy: core.policy.clone(),
@@ -419,10 +418,7 @@ impl Watch {
                     most: affinity.plan.clients.most,
                 }
             }),
-            latency: bounds
-                .enumerate()
-                .map(|(at, bound)| (bound, rows.iter().map(|row| row.latency[at].get()).sum()))
-                .collect(),
+            latency: by_bound(rows),
             latency_sum: Duration::from_nanos(sum(|row| row.latency_sum.get())),
             received: sum(|row| row.received.get()),
             sent: sum(|row| row.sent.get()),
@@ -451,6 +447,15 @@ impl Watch {
                 .collect(),
         }
     }
+}
+
+/// Exchanges by what they took, up to each bound.
+fn by_bound(rows: &[ServiceCounters]) -> Vec<(f64, u64)> {
+    let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
+    bounds
+        .enumerate()
+        .map(|(at, bound)| (bound, rows.iter().map(|row| row.latency[at].get()).sum()))
+        .collect()
 }
 
 fn passed(rows: &[ServiceCounters], flows: bool) -> PassedSnapshot {

@@ -228,6 +228,19 @@ fn rules(chance: &mut Chance) -> Vec<RulePlan> {
     .collect()
 }
 
+/// Nearly every answer is late for one of these: races are what is on trial here, not when they are worth it.
+fn hedge(chance: &mut Chance) -> Option<HedgeSettings> {
+    (chance.below(2) == 0).then(|| HedgeSettings {
+        at: match chance.below(4) {
+            0 => HedgeAt::Quantile(Quantile::new(500).expect("half of them")),
+            1 => HedgeAt::After(ms(1)),
+            2 => HedgeAt::After(ms(30)),
+            _ => HedgeAt::After(ms(300)),
+        },
+        most_permille: [50, 300, 1_000][chance.below(3)],
+    })
+}
+
 fn service(
     kind: Kind,
     at: usize,
@@ -240,16 +253,7 @@ fn service(
         _ => PolicyChoice::Adaptive,
     };
     let mut settings = ServiceSettings::with_policy(policy).on_all_down(OnAllDown::FailOpen);
-    // Nearly every answer is late for one of these: races are what is on trial here, not when they are worth it.
-    settings.hedge = (chance.below(2) == 0).then(|| HedgeSettings {
-        at: match chance.below(4) {
-            0 => HedgeAt::Quantile(Quantile::new(500).expect("half of them")),
-            1 => HedgeAt::After(ms(1)),
-            2 => HedgeAt::After(ms(30)),
-            _ => HedgeAt::After(ms(300)),
-        },
-        most_permille: [50, 300, 1_000][chance.below(3)],
-    });
+    settings.hedge = hedge(chance);
     // Who is checked is unproven at first, and taken out while it cannot be reached.
     settings.health = (kind != Kind::Calm && chance.below(2) == 0).then(ActiveSettings::default);
     if kind == Kind::Hidden {

@@ -11,6 +11,9 @@ use crate::problem::At;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
+/// `hedge:` of a service.
+pub(super) mod hedge;
+
 /// What holds without it.
 pub(super) fn absent() -> (RetrySettings, Option<(At, Duration)>) {
     (settings(), None)
@@ -71,7 +74,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<(RetrySettings, Option<(At, Du
     clippy::cast_sign_loss,
     reason = "a part of 1"
 )]
-pub(super) fn permille(share: f64) -> u32 {
+fn permille(share: f64) -> u32 {
     (share * 1000.0).round() as u32
 }
 

@@ -9,7 +9,7 @@ use evenkeel_balance::settings::{
     AdaptiveLimit, BreakerSettings, OnAllDown, QueueSettings, ServiceSettings,
 };
 
-use super::{Written, affinity, backends, health, hedge, load, policy, retry};
+use super::{Written, affinity, backends, health, load, policy, retry};
 use crate::keys::{ADAPTIVE_LIMIT, BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
@@ -50,7 +50,7 @@ pub(super) fn read(
     let (health, active) = health.unzip();
     settings.health = active;
     let (retry, told) = retry::read(&fields).unwrap_or_else(retry::absent);
-    settings.hedge = hedge::read(&fields, &retry);
+    settings.hedge = retry::hedge::read(&fields, &retry);
     settings.retry = retry;
     let limits = deadlines(&fields, told);
     let (affinity, keeps) =

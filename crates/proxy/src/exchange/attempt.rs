@@ -26,7 +26,7 @@ use crate::relay::Pump;
 use crate::sock::Sock;
 use crate::upstream::open::Opening;
 use crate::upstream::{Connection, Lane};
-use crate::worker::Desk;
+use crate::worker::{Desk, Worker};
 
 /// The request on its way, and the wait for a head.
 mod hear;
@@ -153,7 +153,7 @@ pub(super) async fn make<N: Net>(
     exchange: &Exchange<'_, N>,
     conn: &mut Conn<N>,
     desk: &mut Desk,
-    pick: Pick<Held>,
+    mut pick: Pick<Held>,
     course: &Course<'_>,
     tries: &mut Tries<N>,
 ) -> Attempted {
@@ -161,11 +161,7 @@ pub(super) async fn make<N: Net>(
         drop(pick);
         return Attempted::Failed(unsent(None, Reason::ConnectFailed));
     };
-    if conn.worker.is_recording() {
-        desk.backend.clear();
-        desk.backend
-            .extend_from_slice(pick.backend().id().as_str().as_bytes());
-    }
+    note_backend(&conn.worker, desk, &pick);
     conn.deadline.serves(lane.number);
     let limits = &exchange.seat.live.plan.limits;
     let per_try = per_try(&exchange.rule.beside, limits, course.call);
@@ -174,21 +170,15 @@ pub(super) async fn make<N: Net>(
         exchange.may_race(conn, desk, now, tries);
     }
     (desk.seen.connect, desk.seen.head) = (None, None);
-    let (mut pick, mut idle, mut fresh) = (
-        pick,
-        lane.take_idle(&exchange.seat.live.plan.upstream, now),
-        false,
-    );
+    let mut idle = lane.take_idle(&exchange.seat.live.plan.upstream, now);
+    let mut fresh = false;
     loop {
         let (upstream, ready) = match idle.take() {
             Some(idle) => (idle, now),
             None => {
                 let opening = opening(exchange, course, per_try, fresh);
                 let opened = match tries.race.is_off() {
-                    true => {
-                        let opened = opening.open(conn, &mut desk.seen, &lane, now);
-                        Opened::First(opened.await)
-                    }
+                    true => Opened::First(opening.open(conn, &mut desk.seen, &lane, now).await),
                     // On the heap: most services have no races.
                     false => {
                         let with = (&mut *conn, &mut *desk, &mut *tries);
@@ -210,20 +200,10 @@ pub(super) async fn make<N: Net>(
                 }
             }
         };
-        let attempt = Try::new(
-            exchange,
-            conn,
-            desk,
-            (pick, lane.clone()),
-            course,
-            (
-                upstream,
-                ready,
-                // Connecting is part of it; waiting for one of our own places is not.
-                per_try.saturating_sub(desk.seen.connect.unwrap_or_default()),
-            ),
-            tries,
-        );
+        // Connecting is part of it; waiting for one of our own places is not.
+        let left = per_try.saturating_sub(desk.seen.connect.unwrap_or_default());
+        let (held, given) = ((pick, lane.clone()), (upstream, ready, left));
+        let attempt = Try::new(exchange, conn, desk, held, course, given, tries);
         match attempt.run().await {
             Ok(attempted) => return attempted,
             // Not a kept one again: a backend that ends what it kept would be asked as often as there are kept ones.
@@ -231,6 +211,15 @@ pub(super) async fn make<N: Net>(
         }
         exchange.seat.asked_anew(conn.worker.index);
         now = conn.worker.now();
+    }
+}
+
+/// Whom the access log names.
+fn note_backend<N: Net>(worker: &Worker<N>, desk: &mut Desk, pick: &Pick<Held>) {
+    if worker.is_recording() {
+        let id = pick.backend().id().as_str();
+        desk.backend.clear();
+        desk.backend.extend_from_slice(id.as_bytes());
     }
 }
 

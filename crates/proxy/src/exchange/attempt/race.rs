@@ -22,7 +22,7 @@ use super::fail::{blamed, doubt};
 use super::hear::Heard;
 use super::second::{Bounds, Copied, Second, Won, is_worse};
 use super::verdict::verdict_of;
-use super::{Course, Try};
+use super::{Course, Try, note_backend};
 use crate::connection::Conn;
 use crate::deadline::Deadline;
 use crate::decide;
@@ -370,11 +370,7 @@ impl<N: Net> Try<'_, '_, N> {
         self.conn.deadline.serves(self.lane.number);
         let until = self.course.by(self.course.until);
         self.conn.deadline.set(until);
-        if worker.is_recording() {
-            let id = self.pick.backend().id().as_str();
-            self.desk.backend.clear();
-            self.desk.backend.extend_from_slice(id.as_bytes());
-        }
+        note_backend(worker, self.desk, &self.pick);
     }
 
     /// What is heard of the first where another may run, or does. The error: the other is to be waited for.

@@ -3,13 +3,13 @@
 use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::retry::RetrySettings;
 
-use super::retry::permille;
+use super::permille;
 use crate::keys::HEDGE;
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
 /// The settings; none: there are no hedges.
-pub(super) fn read(fields: &Fields<'_>, retry: &RetrySettings) -> Option<HedgeSettings> {
+pub(in crate::lower) fn read(fields: &Fields<'_>, retry: &RetrySettings) -> Option<HedgeSettings> {
     let (reading, node) = (fields.reading, fields.get("hedge")?);
     if !matches!(node.value, Value::Map(_)) {
         fields.word("hedge");
