@@ -115,10 +115,15 @@ pub(crate) fn settled(table: &Table, ask: &Ask<'_>, now: Instant) -> Result<usiz
 /// The lane of the backend that a lost client moves to, as its hash has it: the highest score of all that may be had, by their shares.
 /// Asks that are made at once agree on it, as do processes that know the same of their backends. None: it is the policy's to say.
 ///
-/// Half-open ones are left out: their trials are for who has nothing to lose there. Cost: up to 256 members, 20 ns each; beyond, those
-/// behind the client's own place among the identities.
+/// Where there are tiers or zones, it is one of the part that its hash says. Half-open ones are left out: their trials are for who has
+/// nothing to lose there. Cost: up to 256 members, 20 ns each; beyond, those behind the client's own place among the identities.
 fn next(table: &Table, ask: &Ask<'_>) -> Option<usize> {
     let client = ask.client.filter(|_| !table.prepared.is_custom())?;
+    let part = match &table.parts {
+        Some(parts) => Some(parts.way(ask, client).next()?.part),
+        None => None,
+    };
+    let here = |index: usize| part.is_none_or(|part| (part.from..part.to).contains(&index));
     let all = &table.identities;
     let begin = mix(client, 0);
     let (before, from) = all.split_at(all.partition_point(|&(identity, _)| identity < begin));
@@ -133,7 +138,7 @@ fn next(table: &Table, ask: &Ask<'_>) -> Option<usize> {
         let Some(lane) = table
             .lanes
             .get(index)
-            .filter(|lane| eligibility::bar(lane, ask).is_none())
+            .filter(|lane| here(index) && eligibility::bar(lane, ask).is_none())
         else {
             continue;
         };

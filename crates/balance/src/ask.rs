@@ -1,6 +1,7 @@
 //! Owns the question: what a caller says of an attempt before a backend is chosen.
 
 use crate::backend::{Backend, BackendId};
+use crate::zone::ZoneId;
 
 /// The class of an exchange, by custom the index of its rule. Latency is judged against the mean of the class, so an
 /// expensive rule does not brand the backends that happen to serve it. Classes beyond the service's limit share one.
@@ -74,6 +75,8 @@ pub struct Ask<'a> {
     /// What the client is known by, as a hash that is the same with each of its asks: where its backend is lost to it, all of them go to
     /// the same next one, in every process, though they come at once. None: the policy chooses for each.
     pub client: Option<u64>,
+    /// The zone that its client is nearest to; none: the service's own, if it has one. Heeded where the settings have zones.
+    pub zone: Option<ZoneId>,
     /// Only these may be picked; identities that are not members are passed over. Round robin draws from them by weight: it has
     /// one rotation, and subsets that are asked for in turn would each get the same members of theirs. Cost: members times subset.
     pub subset: Option<&'a [BackendId]>,
@@ -91,6 +94,7 @@ impl<'a> Ask<'a> {
             tried: &NOTHING_TRIED,
             kept: None,
             client: None,
+            zone: None,
             subset: None,
         }
     }
@@ -118,6 +122,15 @@ impl<'a> Ask<'a> {
     pub fn client(self, client: u64) -> Self {
         Self {
             client: Some(client),
+            ..self
+        }
+    }
+
+    /// The same of a client that is nearest to this zone.
+    #[must_use]
+    pub fn zone(self, zone: ZoneId) -> Self {
+        Self {
+            zone: Some(zone),
             ..self
         }
     }

@@ -22,6 +22,7 @@ use crate::row::Row;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Instant;
 use crate::trials::Trials;
+use crate::zone::Zone;
 
 /// The identity of a backend within its service: any text, by default its address. Never its weight or position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,8 +132,10 @@ pub struct BackendSpec {
     pub max_in_flight: Option<NonZeroU32>,
     /// What the operator wants.
     pub admin: Admin,
-    /// Members of a tier serve only while no member of a tier with a smaller number is healthy; 0 is the first.
+    /// Members of a tier serve as far as those of tiers with smaller numbers lack healthy capacity, or can take no more; 0 is the first.
     pub tier: u16,
+    /// Where it stands; heeded where the settings have zones.
+    pub zone: Option<Zone>,
     /// Free words of the operator, kept and shown, never interpreted.
     pub labels: BTreeMap<String, String>,
 }
@@ -146,6 +149,7 @@ impl BackendSpec {
             max_in_flight: None,
             admin: Admin::Enabled,
             tier: 0,
+            zone: None,
             labels: BTreeMap::new(),
         }
     }
@@ -175,6 +179,15 @@ impl BackendSpec {
     #[must_use]
     pub fn tier(self, tier: u16) -> Self {
         Self { tier, ..self }
+    }
+
+    /// The same in a zone.
+    #[must_use]
+    pub fn zone(self, zone: impl Into<Zone>) -> Self {
+        Self {
+            zone: Some(zone.into()),
+            ..self
+        }
     }
 
     /// The same with one more label, or another text for one that it has.

@@ -6,8 +6,9 @@ use crate::affinity::{self, Lost};
 use crate::ask::Ask;
 use crate::eligibility::{self, Admission, Bar};
 use crate::facts::{Facts, Flags};
+use crate::parts;
 use crate::pick::Refusal;
-use crate::policy::{Candidates, Turn};
+use crate::policy::{Candidates, Prepared, Turn};
 use crate::queue;
 use crate::table::Table;
 use crate::time::Instant;
@@ -41,7 +42,7 @@ pub(crate) fn take(
     }
     let view = Candidates::new(table, ask, turn);
     // The first round stands apart from the loop: a loop makes the compiler prepare what hardly a pick needs.
-    match choose(table, facts, &view, ask, false, now) {
+    match choose(table, &table.prepared, facts, &view, ask, false, now) {
         Some(lane) => match charge(table, lane) {
             Some(taken) => Ok(taken),
             None => take_again(table, facts, &view, ask, now),
@@ -63,18 +64,37 @@ fn take_again(
     if ask.kept.is_some() {
         match take_kept(table, ask, now) {
             Ok(taken) => return Ok(taken),
-            Err(lost) => spilled = lost == Some(Lost::Barred(Bar::Full)),
+            Err(lost) => spilled = was_full(lost),
         }
     }
+    let taken = take_of(table, &table.prepared, facts, view, ask, now);
+    taken
+        .map(|taken| Taken { spilled, ..taken })
+        .ok_or_else(|| refusal(table, ask))
+}
+
+/// Whether a client stays where it is kept, and is served elsewhere meanwhile.
+fn was_full(lost: Option<Lost>) -> bool {
+    lost == Some(Lost::Barred(Bar::Full))
+}
+
+/// One of these candidates, by the policy that is prepared for them. None: nobody of them can be had.
+pub(crate) fn take_of(
+    table: &Table,
+    prepared: &Prepared,
+    facts: &Facts,
+    view: &Candidates<'_>,
+    ask: &Ask<'_>,
+    now: Instant,
+) -> Option<Taken> {
     for _ in 1..ROUNDS {
-        let Some(lane) = choose(table, facts, view, ask, facts.policy_broke(), now) else {
-            break;
-        };
-        if let Some(taken) = charge(table, lane) {
-            return Ok(Taken { spilled, ..taken });
+        let broke = facts.policy_broke();
+        let index = choose(table, prepared, facts, view, ask, broke, now)?;
+        if let Some(taken) = charge(table, view.global(index)) {
+            return Some(taken);
         }
     }
-    Err(refusal(table, ask))
+    None
 }
 
 /// The backend that the client is kept on, if it may be had, else the one that it moves to. Apart from the rest, which is dearer with it.
@@ -86,8 +106,8 @@ fn take_kept(table: &Table, ask: &Ask<'_>, now: Instant) -> Result<Taken, Option
     charge(table, lane).ok_or_else(|| ask.kept.map(|home| affinity::lost(table, home, ask, now)))
 }
 
-/// The same for a service with a limit of its own, or with a policy that broke: a place first, then a backend. A place that is given
-/// back may be one that somebody waits for; who calls looks.
+/// The same for a service with a limit of its own, with tiers or zones, or with a policy that broke: a place first, then a backend. A
+/// place that is given back may be one that somebody waits for; who calls looks.
 #[cold]
 pub(crate) fn take_place(
     table: &Table,
@@ -100,8 +120,14 @@ pub(crate) fn take_place(
     if placed && !facts.places.0.take(table.most) {
         return Err(refusal_full(table, ask));
     }
-    let view = Candidates::new(table, ask, turn);
-    let taken = take_again(table, facts, &view, ask, now);
+    let taken = match &table.parts {
+        None => take_again(table, facts, &Candidates::new(table, ask, turn), ask, now),
+        Some(parts) => take_kept(table, ask, now).or_else(|lost| {
+            let taken = parts::take(parts, table, facts, ask, now)?;
+            let spilled = was_full(lost);
+            Ok(Taken { spilled, ..taken })
+        }),
+    };
     if placed && taken.is_err() {
         facts.places.0.give_back();
     }
@@ -112,28 +138,29 @@ pub(crate) fn take_place(
 #[inline]
 pub(crate) fn choose(
     table: &Table,
+    prepared: &Prepared,
     facts: &Facts,
     view: &Candidates<'_>,
     ask: &Ask<'_>,
     broke: bool,
     now: Instant,
 ) -> Option<usize> {
-    if table.trials > 0 && !table.prepared.keyed() {
+    if table.trials > 0 && !prepared.keyed() {
         // Trials come first: a half-open backend is heard while its peers are healthy, not only when all are gone.
         if let Some(trial) = view.trial() {
             return Some(trial);
         }
     }
     if broke {
-        return table.prepared.stand_in(view, ask);
+        return prepared.stand_in(view, ask);
     }
-    match table.prepared.choose(view, ask) {
+    match prepared.choose(view, ask) {
         Ok(chosen) => chosen,
         Err(_broke) => {
             if !view.is_peek() {
                 facts.policy_failed(&table.policy, now);
             }
-            table.prepared.stand_in(view, ask)
+            prepared.stand_in(view, ask)
         }
     }
 }
@@ -189,11 +216,12 @@ pub(crate) fn refusal(table: &Table, ask: &Ask<'_>) -> Refusal {
         if let Some(index) = admitted_lane(table, member) {
             let bar = eligibility::bar(table.lane(index), ask);
             // A half-open backend whose trials are all under way is out for this ask, not full.
-            if member.admission == Admission::Lane || bar == Some(Bar::Tried) {
+            let has_lane = member.admission != Admission::Trial;
+            if has_lane || bar == Some(Bar::Tried) {
                 admitted += 1;
             }
-            full |= member.admission == Admission::Lane && bar != Some(Bar::Tried);
-            free |= member.admission == Admission::Lane && bar.is_none();
+            full |= has_lane && bar != Some(Bar::Tried);
+            free |= has_lane && bar.is_none();
         }
     }
     match (members, admitted, full) {

@@ -14,7 +14,7 @@ pub enum Bar {
     Standing(Standing),
     /// Its weight is 0.
     ZeroWeight,
-    /// A tier before its own serves.
+    /// Tiers before its own serve: only who finds nobody there comes here.
     Standby,
     /// It is half-open and its trials are all under way.
     NoTrialLeft,
@@ -72,16 +72,27 @@ impl Rung {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Footing {
     pub(crate) rung: Rung,
-    /// Those behind it stand by. None: no tier is healthy, and none stands by.
+    /// The first one that serves. None: no tier is healthy, and none stands by.
     pub(crate) tier: Option<u16>,
+    /// The last one that has a share; those behind it stand by. Not before it.
+    pub(crate) last: Option<u16>,
 }
 
 /// Where a member stands in a published table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Lane,
+    /// A lane that only who finds nobody in the tiers before comes to: it stands by.
+    Reserve,
     Trial,
     Barred(Bar),
+}
+
+impl Admission {
+    /// Whether it has a lane.
+    pub(crate) const fn has_lane(self) -> bool {
+        matches!(self, Self::Lane | Self::Reserve)
+    }
 }
 
 /// The half that is the same for all exchanges.
@@ -96,9 +107,12 @@ pub(crate) fn admission(
     match standing {
         Disabled | Draining => Admission::Barred(Bar::Standing(standing)),
         _ if zero_weight => Admission::Barred(Bar::ZeroWeight),
-        // Not even for a trial: whoever stands by hears of no traffic that others can take.
-        Serving | Unproven | Probing if footing.tier.is_some_and(|serves| tier > serves) => {
-            Admission::Barred(Bar::Standby)
+        Serving | Unproven | Probing if footing.last.is_some_and(|last| tier > last) => {
+            match (standing, rung) {
+                (Serving, _) | (Unproven, Rung::Unproven) => Admission::Reserve,
+                // Not even for a trial: whoever stands by hears of no traffic that others can take.
+                _ => Admission::Barred(Bar::Standby),
+            }
         }
         Serving => Admission::Lane,
         Unproven | Down | Ejected | Probing if rung == Rung::FailOpen => Admission::Lane,
@@ -145,6 +159,11 @@ mod tests {
         use Standing::{Disabled, Down, Draining, Ejected, Probing, Serving, Unproven};
         let barred = |standing| Admission::Barred(Bar::Standing(standing));
         let standby = Admission::Barred(Bar::Standby);
+        let footing = |rung, last| Footing {
+            rung,
+            tier: last,
+            last,
+        };
         let rows = [
             (Serving, false, Proven, Admission::Lane),
             (Serving, true, Proven, Admission::Barred(Bar::ZeroWeight)),
@@ -166,14 +185,14 @@ mod tests {
         for (standing, zero, rung, expected) in rows {
             let tier = (rung < FailOpen).then_some(0);
             assert_eq!(
-                admission(standing, zero, 0, Footing { rung, tier }),
+                admission(standing, zero, 0, footing(rung, tier)),
                 expected,
                 "{standing} zero={zero} {rung:?}"
             );
         }
         // In tier 1, by the tier that serves.
         let rows = [
-            (Serving, false, Proven, Some(0), standby),
+            (Serving, false, Proven, Some(0), Admission::Reserve),
             (Serving, false, Proven, Some(1), Admission::Lane),
             (Serving, false, Proven, Some(2), Admission::Lane),
             (
@@ -183,7 +202,8 @@ mod tests {
                 Some(0),
                 Admission::Barred(Bar::ZeroWeight),
             ),
-            (Unproven, false, Rung::Unproven, Some(0), standby),
+            (Unproven, false, Rung::Unproven, Some(0), Admission::Reserve),
+            (Unproven, false, Proven, Some(0), standby),
             (Unproven, false, Rung::Unproven, Some(1), Admission::Lane),
             (Probing, false, Proven, Some(0), standby),
             (Probing, false, Proven, Some(1), Admission::Trial),
@@ -195,7 +215,7 @@ mod tests {
         ];
         for (standing, zero, rung, tier, expected) in rows {
             assert_eq!(
-                admission(standing, zero, 1, Footing { rung, tier }),
+                admission(standing, zero, 1, footing(rung, tier)),
                 expected,
                 "{standing} zero={zero} {rung:?} {tier:?}"
             );

@@ -11,13 +11,17 @@ use crate::eligibility::{self, Admission, Bar, Rung};
 use crate::facts::{Facts, Flags};
 use crate::learn::speed::Learned;
 use crate::load::LoadShare;
+use crate::parts::{self, Parts, Step};
 use crate::pick::Refusal;
 use crate::policy::{Candidates, Turn};
 use crate::settings::QueueSettings;
+use crate::shares::WHOLE;
+use crate::spill::Spill;
 use crate::standing::Standing;
 use crate::sync::Ordering;
 use crate::table::{Member, Table};
 use crate::time::Instant;
+use crate::zone::{Zone, ZoneId};
 
 /// What a pick would do, and why.
 #[derive(Clone, Debug)]
@@ -26,8 +30,13 @@ pub struct Explanation {
     pub policy: StdArc<str>,
     /// On which rung of the ladder the service stands.
     pub rung: Rung,
-    /// The tier that serves, those behind it standing by; none: no tier is healthy.
+    /// The first tier that serves; none: no tier is healthy.
     pub tier: Option<u16>,
+    /// The tiers of whom somebody could be picked, with the share that each gets; none: the service has one tier and heeds no zones, or
+    /// none is healthy.
+    pub tiers: Vec<(u16, f64)>,
+    /// Where among them the ask comes to: where it is served, or was to be first; none as above, or its client is kept.
+    pub place: Option<Place>,
     /// Who would be picked, or why nobody.
     pub result: Result<BackendId, Refusal>,
     /// Who waits and how many may, where the service has a queue: one that is refused with
@@ -41,6 +50,21 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
 }
 
+/// Where among tiers and zones an ask comes to, and why there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The tier.
+    pub tier: u16,
+    /// Why it is not the first one.
+    pub tier_spill: Option<Spill>,
+    /// The zone that is preferred; none: zones are not heeded, or the ask prefers none.
+    pub preferred: Option<ZoneId>,
+    /// The part of those who prefer it that this zone keeps in this tier, 0 to 1; none: none of its backends serves there.
+    pub keeps: Option<f64>,
+    /// Whether it serves, or why not.
+    pub zone_spill: Option<Spill>,
+}
+
 /// One member in an explanation.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -50,6 +74,8 @@ pub struct Candidate {
     pub standing: Standing,
     /// Its tier.
     pub tier: u16,
+    /// Its zone, where zones are heeded.
+    pub zone: Option<Zone>,
     /// Why it may not be picked; none: it may.
     pub bar: Option<Bar>,
     /// What the policy holds against it, lower is better; none where it does not compare.
@@ -67,20 +93,28 @@ pub struct Candidate {
 }
 
 pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant) -> Explanation {
-    let turn = Turn::Peek(Cell::new(facts.turn.0.load(Ordering::Relaxed)));
-    let view = Candidates::new(table, ask, turn);
     let full = facts.flags.has(Flags::PLACES) && facts.places.0.taken() >= table.most;
     let kept = ask
         .kept
         .map(|identity| affinity::lane(table, identity, ask, now));
-    let chosen = affinity::settled(table, ask, now).ok();
-    let chosen =
-        chosen.or_else(|| choice::choose(table, facts, &view, ask, facts.policy_broke(), now));
+    let turn = Turn::Peek(Cell::new(facts.turn.0.load(Ordering::Relaxed)));
+    let view = Candidates::new(table, ask, turn);
+    let (chosen, step) = match (affinity::settled(table, ask, now), &table.parts) {
+        (Ok(lane), _) => (Some(lane), None),
+        (Err(_), Some(parts)) => parts::look(parts, table, facts, ask, now),
+        (Err(_), None) => {
+            let (prepared, broke) = (&table.prepared, facts.policy_broke());
+            let chosen = choice::choose(table, prepared, facts, &view, ask, broke, now);
+            (chosen, None)
+        }
+    };
     let chosen = chosen.filter(|_| !full);
     Explanation {
         policy: table.policy.clone(),
         rung: table.footing.rung,
         tier: table.footing.tier,
+        tiers: table.parts.as_ref().map_or_else(Vec::new, Parts::shares),
+        place: step.map(|step| place(table, &step, ask)),
         result: chosen
             .map(|index| table.lane(index).backend.id().clone())
             .ok_or_else(|| match full {
@@ -97,16 +131,51 @@ pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant)
         candidates: table
             .members
             .iter()
-            .map(|member| candidate(table, &view, member, ask))
+            .map(|member| candidate(table, (&view, step.as_ref()), member, ask))
             .collect(),
     }
 }
 
-fn candidate(table: &Table, view: &Candidates<'_>, member: &Member, ask: &Ask<'_>) -> Candidate {
+#[expect(clippy::cast_precision_loss, reason = "at most 2^32")]
+fn place(table: &Table, step: &Step<'_>, ask: &Ask<'_>) -> Place {
+    let parts = table.parts.as_ref();
+    let preferred = parts.and_then(|parts| parts.preferred(ask));
+    let zone = preferred.and_then(|preferred| step.tier.zone(preferred));
+    Place {
+        tier: step.tier.tier,
+        tier_spill: step.tier_spill(),
+        preferred,
+        keeps: zone.map(|zone| match zone.few {
+            true => 0.0,
+            false => zone.keeps as f64 / WHOLE as f64,
+        }),
+        zone_spill: step.zone,
+    }
+}
+
+/// What the policy of its own tier, or of all, holds against it.
+fn score(table: &Table, view: &Candidates<'_>, member: &Member, ask: &Ask<'_>) -> Option<f64> {
+    let lane = usize::try_from(member.lane).ok()?;
+    let Some(parts) = &table.parts else {
+        return table.prepared.score(view, lane, ask);
+    };
+    let part = &parts.tier(member.tier)?.whole;
+    let view = Candidates::peek_part(table, part, ask);
+    part.prepared.score(&view, view.local(lane), ask)
+}
+
+fn candidate(
+    table: &Table,
+    (view, step): (&Candidates<'_>, Option<&Step<'_>>),
+    member: &Member,
+    ask: &Ask<'_>,
+) -> Candidate {
     let index = usize::try_from(member.lane).unwrap_or(usize::MAX);
+    let comes_here = step.is_some_and(|step| step.tier.tier == member.tier);
     let bar = match member.admission {
         Admission::Barred(bar) => Some(bar),
-        Admission::Lane => eligibility::bar(table.lane(index), ask),
+        Admission::Reserve if !comes_here => Some(Bar::Standby),
+        Admission::Reserve | Admission::Lane => eligibility::bar(table.lane(index), ask),
         Admission::Trial => {
             eligibility::bar(table.lane(index), ask)
                 .or((!member.backend.trials.available()).then_some(Bar::NoTrialLeft))
@@ -117,9 +186,10 @@ fn candidate(table: &Table, view: &Candidates<'_>, member: &Member, ask: &Ask<'_
         id: member.backend.id().clone(),
         standing: member.standing,
         tier: member.tier,
+        zone: member.zone.clone(),
         bar,
         score: if bar.is_none() {
-            table.prepared.score(view, index, ask)
+            score(table, view, member, ask)
         } else {
             None
         },

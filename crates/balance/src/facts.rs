@@ -22,6 +22,7 @@ use crate::retry::RetrySettings;
 use crate::retry::budget::Budget;
 use crate::retry::{self, Attempt, Decision};
 use crate::settings::ServiceSettings;
+use crate::spill::Spills;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, Published};
 use crate::time::Instant;
 
@@ -54,6 +55,7 @@ pub(crate) struct Facts {
     pub(crate) retry: Published<RetrySettings>,
     /// Second attempts beside slow ones.
     pub(crate) hedging: Hedging,
+    pub(crate) spills: OwnLine<Spills>,
     hooked: AtomicBool,
     /// What a pick and its end have to heed.
     pub(crate) flags: Flags,
@@ -95,13 +97,15 @@ impl Flags {
     pub(crate) const PACES: u32 = 128;
     /// It is measured how long answers take, for hedges.
     pub(crate) const HEDGES: u32 = 256;
+    /// A table that somebody reads may have parts: a pick's matter alone. Set before the first such table is published.
+    pub(crate) const PARTS: u32 = 512;
     /// What answers alone heed.
     pub(crate) const ANSWERS: u32 = Self::PEAKS | Self::HISTOGRAMS | Self::PACES | Self::HEDGES;
 
     /// Sequentially consistent, as is the setting: see `queue` for why.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::SeqCst) & !(Self::ANSWERS | Self::KEEPS) != 0
+        self.0.load(Ordering::SeqCst) & !(Self::ANSWERS | Self::KEEPS | Self::PARTS) != 0
     }
 
     #[inline]
@@ -169,6 +173,7 @@ impl Facts {
             retries_refused: AtomicU64::new(0),
             retry: Published::new(Arc::new(settings.retry.clone())),
             hedging: Hedging::default(),
+            spills: OwnLine::default(),
             hooked: AtomicBool::new(false),
             flags: Flags::default(),
             places: OwnLine::default(),

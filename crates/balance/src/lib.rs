@@ -32,6 +32,12 @@ pub mod backend;
 /// Who may pass, before anybody is picked: token buckets by key.
 pub mod rate;
 
+/// Zones, by name and number.
+pub mod zone;
+
+/// Which zone a client's address is nearest to.
+pub mod regions;
+
 /// The question before a pick.
 pub mod ask;
 
@@ -52,6 +58,15 @@ mod table;
 
 /// From an ask to a charged backend.
 mod choice;
+
+/// How exchanges are shared among tiers and zones.
+mod shares;
+
+/// Parts of a table: tiers and zones, and the way of an ask through them.
+mod parts;
+
+/// Where a pick went beside where it would go first.
+pub mod spill;
 
 /// Who may be picked, and why not.
 pub mod eligibility;

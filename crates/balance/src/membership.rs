@@ -9,6 +9,7 @@ use std::sync::Arc as StdArc;
 use std::time::Duration;
 
 use self::entry::{Entry, Tiers, Totals};
+use self::parted::Sharing;
 use crate::backend::{Admin, Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
 use crate::eligibility::{Footing, Rung};
@@ -38,6 +39,9 @@ mod tick;
 mod limits;
 /// Weighing members by what they report of their load.
 mod weigh;
+
+/// What tiers and zones carry, and the parts of a table.
+mod parted;
 
 /// Turning facts into delays.
 mod hedging;
@@ -105,6 +109,7 @@ pub(crate) struct Ledger {
     next_serial: u32,
     tiers: Tiers,
     footing: Footing,
+    sharing: Sharing,
     /// The tier that served last.
     served: Option<u16>,
     down_since: Option<Instant>,
@@ -143,7 +148,9 @@ impl Ledger {
             footing: Footing {
                 rung: Rung::AllDown,
                 tier: None,
+                last: None,
             },
+            sharing: Sharing::default(),
             served: None,
             down_since: None,
             begun: false,
@@ -405,6 +412,7 @@ impl Ledger {
             picked: state.counts().picked,
             drain_told: false,
             first,
+            new: !first,
             joined: now,
             backend: state,
         };
@@ -462,28 +470,6 @@ impl Ledger {
             .retain(|_, backend| backend.strong_count() > 0);
         // Twice the survivors: many that leave together and are still held are not looked through once for each.
         self.forget_at = DEPARTED + 2 * self.departed.len();
-    }
-
-    pub(crate) fn laws(&self) -> Result<(), BackendId> {
-        match self.members.iter().find(|entry| !entry.backend.law()) {
-            Some(entry) => Err(entry.spec.id.clone()),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn members(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Members and what is in flight on them.
-    pub(crate) fn load(&self) -> (usize, u64) {
-        (
-            self.members.len(),
-            self.members
-                .iter()
-                .map(|entry| u64::from(entry.backend.in_flight()))
-                .sum(),
-        )
     }
 }
 

@@ -13,6 +13,7 @@ use crate::backend::{Backend, BackendId};
 use crate::eligibility;
 use crate::hashing;
 use crate::learn::speed::Learned;
+use crate::parts::Part;
 use crate::settings::{HashMethod, LoadBound, PolicyChoice};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::table::{Lane, Table};
@@ -96,6 +97,8 @@ pub struct Candidates<'a> {
     /// Nothing tried, no subset, no limits: whoever has a lane may be picked.
     plain: bool,
     table: &'a Table,
+    /// The part of the table that these are. None: they are all.
+    part: Option<&'a Part>,
     ask: &'a Ask<'a>,
     turn: Turn<'a>,
 }
@@ -107,9 +110,52 @@ impl<'a> Candidates<'a> {
             lanes: &table.lanes,
             plain,
             table,
+            part: None,
             ask,
             turn,
         }
+    }
+
+    /// Those of one part.
+    pub(crate) fn of_part(
+        table: &'a Table,
+        part: &'a Part,
+        ask: &'a Ask<'a>,
+        turn: Turn<'a>,
+    ) -> Self {
+        Self {
+            lanes: table.lanes.get(part.from..part.to).unwrap_or_default(),
+            part: Some(part),
+            ..Self::new(table, ask, turn)
+        }
+    }
+
+    /// The same, to be looked at.
+    pub(crate) fn peek_part(table: &'a Table, part: &'a Part, ask: &'a Ask<'a>) -> Self {
+        let turn = Cell::new(part.turn.0.load(Ordering::Relaxed));
+        Self::of_part(table, part, ask, Turn::Peek(turn))
+    }
+
+    /// The lane of candidate `index`, as tables count them.
+    pub(crate) fn global(&self, index: usize) -> usize {
+        match self.part {
+            Some(part) if index < self.lanes.len() => part.from + index,
+            // Behind the lanes stand those on trial.
+            _ => self.table.lanes.len() + index - self.lanes.len(),
+        }
+    }
+
+    /// The candidate that this lane is, being one of them or on trial.
+    pub(crate) fn local(&self, lane: usize) -> usize {
+        match self.part {
+            Some(part) if lane < self.table.lanes.len() => lane.saturating_sub(part.from),
+            _ => lane + self.lanes.len() - self.table.lanes.len(),
+        }
+    }
+
+    /// The mean share of these by that of those that lanes are compared with.
+    pub(crate) fn scale(&self) -> f32 {
+        self.part.map_or(1.0, |part| part.scale)
     }
 
     /// Whether everybody here may be picked for this ask.
@@ -203,7 +249,7 @@ impl<'a> Candidates<'a> {
     pub(crate) fn lane(&self, index: usize) -> &'a Lane {
         match self.lanes.get(index) {
             Some(lane) => lane,
-            None => self.table.lane(index),
+            None => self.table.lane(self.global(index)),
         }
     }
 
@@ -211,12 +257,31 @@ impl<'a> Candidates<'a> {
     #[inline]
     pub(crate) fn of_member(&self, member: usize) -> Option<usize> {
         let index = usize::try_from(self.table.members[member].lane).ok()?;
+        if self.part.is_some() {
+            return self.of_member_here(member, index);
+        }
         (index < self.table.lanes.len() + self.table.trials && self.may(index)).then_some(index)
+    }
+
+    /// The same in a part.
+    fn of_member_here(&self, member: usize, lane: usize) -> Option<usize> {
+        let (part, lanes) = (self.part?, self.table.lanes.len());
+        let here = match lane < lanes {
+            true => (part.from..part.to).contains(&lane),
+            false => lane < lanes + self.table.trials && part.holds(&self.table.members[member]),
+        };
+        let index = self.local(lane);
+        (here && self.may(index)).then_some(index)
     }
 
     /// Attempts in flight on all candidates, this one included, where the service counts them. Cost: those that are none and have some,
     /// as who drains or was removed.
     pub(crate) fn in_flight_of_all(&self) -> u32 {
+        if self.part.is_some() {
+            // The service counts its parts together: here they are looked at, one by one.
+            let all = self.lanes.iter().map(|lane| lane.backend.in_flight());
+            return all.fold(1, u32::saturating_add);
+        }
         let counted = |lane: &Lane| lane.backend.facts.places.0.taken();
         let aside = |sum: u32, backend: &Arc<Backend>| sum.saturating_add(backend.in_flight());
         let aside = self.table.aside.iter().fold(0, aside);

@@ -29,6 +29,7 @@ use crate::settings::QueueSettings;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::table::Table;
 use crate::time::Instant;
+use crate::zone::ZoneId;
 
 /// The way in.
 mod entering;
@@ -126,6 +127,7 @@ struct Kept {
     tried: Tried,
     kept: Option<u64>,
     client: Option<u64>,
+    zone: Option<ZoneId>,
     subset: Option<Box<[BackendId]>>,
 }
 
@@ -264,6 +266,7 @@ impl Kept {
             tried: *ask.tried,
             kept: ask.kept,
             client: ask.client,
+            zone: ask.zone,
             subset: ask.subset.map(Into::into),
         }
     }
@@ -277,6 +280,7 @@ impl Kept {
             tried: &self.tried,
             kept: self.kept,
             client: self.client,
+            zone: self.zone,
             subset: self.subset.as_deref(),
         }
     }

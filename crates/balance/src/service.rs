@@ -434,7 +434,9 @@ impl Service {
                 ledger.retire(before);
             }
             facts.line_up(now, ledger.take_events());
-            (result, later, ledger.unread())
+            let unread = ledger.unread();
+            ledger.parts_left();
+            (result, later, unread)
         });
         if later {
             facts.ask_tick();

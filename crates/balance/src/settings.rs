@@ -10,6 +10,11 @@ use crate::policy::Policy;
 use crate::retry::RetrySettings;
 use crate::setters::setters;
 
+/// How tiers and zones share.
+mod sharing;
+
+pub use sharing::{Overprovision, ZoneSettings};
+
 /// Which policy chooses.
 #[derive(Clone, Default)]
 pub enum PolicyChoice {
@@ -409,6 +414,10 @@ pub struct ServiceSettings {
     pub slow_start: Duration,
     /// When no backend is healthy.
     pub on_all_down: OnAllDown,
+    /// How much of what is meant for them healthy members of a tier, or of a zone, carry before others do.
+    pub overprovision: Overprovision,
+    /// Whether zones are heeded; none: where a backend stands says nothing.
+    pub zones: Option<ZoneSettings>,
     /// At most so many attempts at once on all backends together, kept exactly; none is no limit. Where a service gets its first
     /// limit while it serves, attempts that began before are not counted.
     pub max_in_flight: Option<NonZeroU32>,
@@ -439,6 +448,8 @@ impl Default for ServiceSettings {
             load: LoadSettings::default(),
             slow_start: Duration::from_secs(10),
             on_all_down: OnAllDown::FailClosed,
+            overprovision: Overprovision::DEFAULT,
+            zones: None,
             max_in_flight: None,
             adaptive_limit: None,
             queue: None,
@@ -467,6 +478,7 @@ setters!(ServiceSettings {
     policy: PolicyChoice,
     slow_start: Duration,
     on_all_down: OnAllDown,
+    overprovision: Overprovision,
     load: LoadSettings,
     retry: RetrySettings,
     histograms: bool,
@@ -479,6 +491,7 @@ setters!(ServiceSettings {
     queue: QueueSettings,
     affinity: AffinitySettings,
     hedge: HedgeSettings,
+    zones: ZoneSettings,
 });
 
 impl ServiceSettings {
@@ -493,6 +506,8 @@ impl ServiceSettings {
             load,
             slow_start,
             on_all_down,
+            overprovision,
+            zones,
             max_in_flight,
             adaptive_limit,
             queue,
@@ -509,6 +524,8 @@ impl ServiceSettings {
             && *load == other.load
             && *slow_start == other.slow_start
             && *on_all_down == other.on_all_down
+            && *overprovision == other.overprovision
+            && *zones == other.zones
             && *max_in_flight == other.max_in_flight
             && *adaptive_limit == other.adaptive_limit
             && *queue == other.queue

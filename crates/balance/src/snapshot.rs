@@ -13,6 +13,7 @@ use crate::learn::window::Tally;
 use crate::load::LoadShare;
 use crate::queue::QueueSnapshot;
 use crate::settings::QueueSettings;
+use crate::spill::Spill;
 use crate::standing::{Reason, Standing};
 use crate::time::Instant;
 
@@ -25,8 +26,14 @@ pub struct ServiceSnapshot {
     pub policy: Arc<str>,
     /// On which rung of the ladder it stands.
     pub rung: Rung,
-    /// The tier that serves, those behind it standing by; none: no tier is healthy.
+    /// The first tier that serves; none: no tier is healthy.
     pub tier: Option<u16>,
+    /// The last one that has a share, as pickers see it; those behind it stand by.
+    pub last_tier: Option<u16>,
+    /// Where there is more than one, the first 16 that were seen, in order.
+    pub tiers: Vec<TierSnapshot>,
+    /// How many picks went where, beside where they would go first.
+    pub spilled: [(Spill, u64); Spill::ALL.len()],
     /// Since when no backend is healthy.
     pub down_since: Option<Instant>,
     /// Retries that the budget would allow now.
@@ -57,19 +64,32 @@ impl ServiceSnapshot {
     /// How many may be picked without failing open.
     #[must_use]
     pub fn healthy(&self) -> usize {
-        let healthy =
-            |one: &&BackendSnapshot| is_healthy(one.standing, one.spec.tier, self.rung, self.tier);
+        let healthy = |one: &&BackendSnapshot| {
+            is_healthy(one.standing, one.spec.tier, self.rung, self.last_tier)
+        };
         self.backends.iter().filter(healthy).count()
     }
 }
 
 /// Whether a member may be picked without failing open.
-pub(crate) fn is_healthy(standing: Standing, tier: u16, rung: Rung, serves: Option<u16>) -> bool {
+pub(crate) fn is_healthy(standing: Standing, tier: u16, rung: Rung, last: Option<u16>) -> bool {
     let least = match rung {
         Rung::Unproven => Standing::Unproven,
         _ => Standing::Serving,
     };
-    standing >= least && serves.is_none_or(|serves| tier <= serves)
+    standing >= least && last.is_none_or(|last| tier <= last)
+}
+
+/// A tier at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TierSnapshot {
+    /// Which.
+    pub tier: u16,
+    /// The share of exchanges that it should get, 0 to 1, as pickers see it.
+    pub share: f64,
+    /// Picks of its members since the service had several tiers; those of trials, and of clients that are kept or lost their backend, apart.
+    pub picked: u64,
 }
 
 /// An adaptive limit at one moment.
@@ -131,7 +151,7 @@ pub struct BackendSnapshot {
     pub trust: Option<f32>,
     /// Slow start: the share of its weight that it has, 0.1 to 1.
     pub ramp: f32,
-    /// The share of exchanges it should get by weight and standing, 0 to 1; all sum to 1 or 0. Of a member that is looked at alone
+    /// The share of exchanges it should get by tier, weight and standing, 0 to 1; all sum to 1 or 0. Of a member that is looked at alone
     /// ([`Service::backend`](crate::service::Service::backend)), beside what the others were given when the service changed last.
     pub share_wanted: f64,
     /// The share of all picks that it got since the service began, 0 to 1. Of a member that is looked at alone, beside the picks of the

@@ -7,11 +7,13 @@ use std::sync::Arc as StdArc;
 use crate::backend::Backend;
 use crate::eligibility::{Admission, Footing};
 use crate::load::LoadShare;
+use crate::parts::Parts;
 use crate::policy::Prepared;
 use crate::settings::QueueSettings;
 use crate::standing::Standing;
 use crate::sync::Arc;
 use crate::time::Instant;
+use crate::zone::Zone;
 
 /// One backend as pickers see it.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(crate) struct Lane {
     pub(crate) backend: Arc<Backend>,
     /// Weight times ramp.
     pub(crate) share: f32,
-    /// The mean share of all lanes / share.
+    /// The mean share of all lanes, or of those of its tier, / share.
     pub(crate) per_share: f32,
     /// Most attempts in flight; `u32::MAX` is no limit.
     pub(crate) limit: u32,
@@ -34,6 +36,8 @@ pub(crate) struct Member {
     pub(crate) standing: Standing,
     pub(crate) admission: Admission,
     pub(crate) tier: u16,
+    /// Where it stands, if zones are heeded.
+    pub(crate) zone: Option<Zone>,
     /// Where in `lanes` followed by `beside`; `u32::MAX` for nowhere.
     pub(crate) lane: u32,
     /// The part of its share that its reports give it, where the policy goes by them.
@@ -47,7 +51,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) members: Box<[Member]>,
-    /// Who may be picked, in the order of configuration.
+    /// Who may be picked, in the order of configuration; by tier and zone first, where there are parts.
     pub(crate) lanes: Box<[Lane]>,
     /// So many of the first of those beside the lanes may be picked for a trial.
     pub(crate) trials: usize,
@@ -66,6 +70,8 @@ pub(crate) struct Table {
     /// Whether asks may wait while it is full.
     pub(crate) queue: Option<QueueSettings>,
     pub(crate) footing: Footing,
+    /// Of a service that has tiers or heeds zones, while a tier is healthy. What is prepared beside is for no lane then.
+    pub(crate) parts: Option<Parts>,
     pub(crate) prepared: Prepared,
     pub(crate) policy: StdArc<str>,
 }

@@ -14,11 +14,14 @@ use evenkeel_balance::hashing::mix;
 use evenkeel_balance::health::{CheckFault, CheckReport, CheckResult};
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, ServiceSettings};
-use evenkeel_balance::snapshot::ServiceSnapshot;
+use evenkeel_balance::settings::{
+    ActiveSettings, OnAllDown, PolicyChoice, ServiceSettings, ZoneSettings,
+};
+use evenkeel_balance::snapshot::{BackendSnapshot, ServiceSnapshot};
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+use evenkeel_balance::zone::Zone;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -73,6 +76,7 @@ enum Operation {
         which: usize,
         fail_open: bool,
         checks: bool,
+        zoned: bool,
     },
 }
 
@@ -105,7 +109,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (name(), admin).prop_map(|(name, admin)| Govern { name, admin }),
         1 => (name(), any::<Option<bool>>()).prop_map(|(name, healthy)| Mark { name, healthy }),
         3 => (name(), result).prop_map(|(name, result)| Check { name, result }),
-        1 => (0..PolicyChoice::BUILT_IN.len(), any::<bool>(), any::<bool>()).prop_map(|(which, fail_open, checks)| Policy { which, fail_open, checks }),
+        1 => (0..PolicyChoice::BUILT_IN.len(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(which, fail_open, checks, zoned)| Policy { which, fail_open, checks, zoned }),
     ]
 }
 
@@ -118,8 +122,23 @@ fn tier(name: u8) -> u16 {
     (u16::from(name) % 4).saturating_sub(1)
 }
 
-fn settings(which: usize, fail_open: bool, checks: bool) -> ServiceSettings {
+/// Two zones, and those that have none.
+fn zone(name: u8) -> Option<Zone> {
+    [None, Some("east"), Some("west")][usize::from(name) % 3].map(Zone::from)
+}
+
+fn spec(name: u8) -> BackendSpec {
+    let spec = BackendSpec::new(id(name)).tier(tier(name));
+    match zone(name) {
+        Some(zone) => spec.zone(zone),
+        None => spec,
+    }
+}
+
+fn settings(which: usize, fail_open: bool, checks: bool, zoned: bool) -> ServiceSettings {
+    let zones = ZoneSettings::default().local(Zone::from("east"));
     ServiceSettings::default()
+        .zones(zoned.then(|| zones.min_backends(2)))
         .policy(PolicyChoice::BUILT_IN[which].clone())
         .on_all_down(if fail_open {
             OnAllDown::FailOpen
@@ -185,8 +204,7 @@ impl Model {
                 weight,
                 limit,
             } => {
-                let spec = BackendSpec::new(id(name))
-                    .tier(tier(name))
+                let spec = spec(name)
                     .weight(Weight::new(weight).unwrap())
                     .max_in_flight(limit);
                 let known = self.snapshot().backend(id(name).as_str()).is_some();
@@ -216,9 +234,10 @@ impl Model {
                 which,
                 fail_open,
                 checks,
+                zoned,
             } => {
                 self.service
-                    .set_settings(settings(which, fail_open, checks), self.now);
+                    .set_settings(settings(which, fail_open, checks, zoned), self.now);
             }
         }
     }
@@ -265,10 +284,7 @@ impl Model {
     }
 
     fn replace(&mut self, names: &[u8]) {
-        let specs: Vec<_> = names
-            .iter()
-            .map(|&name| BackendSpec::new(id(name)).tier(tier(name)))
-            .collect();
+        let specs: Vec<_> = names.iter().map(|&name| spec(name)).collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         let before: Vec<_> = self
             .snapshot()
@@ -307,14 +323,7 @@ impl Model {
             .iter()
             .filter(|backend| asked(&backend.id))
             .count();
-        let healthy = |standing| {
-            let all = snapshot.backends.iter();
-            let healthy = all.filter(|one| one.standing == standing);
-            let weighed = healthy.filter(|one| one.spec.weight != Weight::ZERO);
-            weighed.map(|one| one.spec.tier).min()
-        };
-        let serves = healthy(Standing::Serving).or_else(|| healthy(Standing::Unproven));
-        let admitted = |backend: &&evenkeel_balance::snapshot::BackendSnapshot| {
+        let admitted = |backend: &&BackendSnapshot| {
             let standing = match backend.standing {
                 Standing::Serving | Standing::Probing => true,
                 Standing::Unproven => {
@@ -323,10 +332,14 @@ impl Model {
                 Standing::Down | Standing::Ejected => snapshot.rung == Rung::FailOpen,
                 Standing::Draining | Standing::Disabled => false,
             };
-            let waits = serves.is_some_and(|serves| backend.spec.tier > serves);
+            // Who stands by is come to where nobody else can be had, but for trials.
+            let waits = snapshot
+                .last_tier
+                .is_some_and(|last| backend.spec.tier > last);
+            let waits = waits && backend.standing == Standing::Probing;
             standing && !waits && backend.spec.weight != Weight::ZERO && asked(&backend.id)
         };
-        let full = |backend: &&evenkeel_balance::snapshot::BackendSnapshot| {
+        let full = |backend: &&BackendSnapshot| {
             backend
                 .spec
                 .max_in_flight
@@ -362,6 +375,7 @@ impl Model {
             .for_each(|pick| tried.insert(pick.backend()));
         let (members, admitted, may) = self.eligible(subset.as_deref(), &tried);
         let mut ask = Ask::new(self.chance).key(self.chance).tried(&tried);
+        ask.zone = zone(u8::try_from(self.chance % 3).unwrap()).map(|zone| zone.id());
         if let Some(subset) = &subset {
             ask = ask.subset(subset);
         }
@@ -458,6 +472,34 @@ impl Model {
             wanted.abs() < 1e-9 || (wanted - 1.0).abs() < 1e-9,
             "shares sum to {wanted}"
         );
+        self.tiers_hold(&snapshot);
+    }
+
+    /// The first tier with anybody healthy has a share, none has one that has nobody, and all are 1 together.
+    fn tiers_hold(&self, snapshot: &ServiceSnapshot) {
+        let least = match snapshot.rung {
+            Rung::Proven => Standing::Serving,
+            Rung::Unproven => Standing::Unproven,
+            Rung::FailOpen | Rung::AllDown => return,
+        };
+        let healthy = |tier: u16| {
+            let of_tier = |one: &&BackendSnapshot| one.spec.tier == tier;
+            let all = snapshot.backends.iter().filter(of_tier);
+            let weighed = all.filter(|one| one.spec.weight != Weight::ZERO);
+            weighed.filter(|one| one.standing == least).count()
+        };
+        assert!(snapshot.tier.is_some_and(|tier| healthy(tier) > 0));
+        assert!(snapshot.last_tier >= snapshot.tier);
+        let explained = self.service.explain(&Ask::new(self.chance), self.now);
+        let sum: f64 = explained.tiers.iter().map(|(_, share)| share).sum();
+        let parted = !explained.tiers.is_empty();
+        assert!(!parted || (sum - 1.0).abs() < 1e-9, "{:?}", explained.tiers);
+        for (tier, share) in explained.tiers {
+            assert!(healthy(tier) > 0, "tier {tier} has nobody");
+            let serves = Some(tier) >= snapshot.tier && Some(tier) <= snapshot.last_tier;
+            assert!(serves || share <= 0.0, "tier {tier} stands by");
+            assert!(Some(tier) != snapshot.tier || share > 0.0, "nobody starves");
+        }
     }
 }
 
@@ -480,12 +522,21 @@ proptest! {
 /// Threads pick, finish, drop and panic while another changes the membership; at the end every charge is back.
 #[test]
 fn threads_lose_no_charge_and_pass_no_limit() {
-    let spec = |name: u8| BackendSpec::new(id(name)).max_in_flight(3);
+    threads_lose_nothing(|name| BackendSpec::new(id(name)).max_in_flight(3), false);
+}
+
+/// The same while tiers and zones come and go.
+#[test]
+fn threads_lose_no_charge_between_tiers_and_zones() {
+    threads_lose_nothing(|name| spec(name).max_in_flight(3), true);
+}
+
+fn threads_lose_nothing(spec: impl Fn(u8) -> BackendSpec + Sync, zoned: bool) {
     let now = Instant::from_nanos(1_000_000_000);
     let service = Service::new(
         "threads",
-        settings(0, true, false),
-        (0..4).map(spec).collect(),
+        settings(0, true, false, zoned),
+        (0..4).map(&spec).collect(),
         Arc::new(()),
         now,
     )

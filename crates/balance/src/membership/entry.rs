@@ -39,6 +39,8 @@ pub(super) struct Entry {
     /// Picks at the last tick. One that joins or returns begins with those it has: they were counted before.
     pub(super) picked: u64,
     pub(super) drain_told: bool,
+    /// It joined beside others that served, and has not been out since: as far as it does not serve yet, nobody misses it.
+    pub(super) new: bool,
     /// It joined while nobody served: its first proof is a start, not a return.
     pub(super) first: bool,
     /// A check that began earlier was of somebody else with this identity.
@@ -131,6 +133,12 @@ impl Tiers {
     pub(super) fn count(&self, tier: u16, standing: Standing) -> usize {
         let census = self.0.get(&tier);
         census.map_or(0, |census| census.0[standing as usize])
+    }
+
+    /// The tier, where there is one.
+    pub(super) fn only(&self) -> Option<u16> {
+        let mut tiers = self.0.keys();
+        tiers.next().copied().filter(|_| tiers.next().is_none())
     }
 
     /// The first tier with a member of this standing.

@@ -2,6 +2,7 @@
 //!
 //! The only place where a member becomes a lane; who becomes one is `eligibility`'s to say.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::{Entry, Ledger};
@@ -37,54 +38,31 @@ fn parts(ramp: f32) -> u32 {
 }
 
 impl Ledger {
-    /// The table that pickers read from now on.
-    pub(crate) fn table(&self, now: Instant, before: Option<&Table>) -> Table {
-        let warmth = |entry: &Entry| ramp(entry.warming, self.settings.slow_start, now);
-        let share = |entry: &Entry| {
-            f32::from(entry.spec.weight.get()) * warmth(entry).unwrap_or(1.0) * self.trusted(entry)
-        };
-        let in_lanes = |entry: &&Entry| self.admitted(entry) == Admission::Lane;
-        let (mut count, mut shares) = (0.0_f32, 0.0_f32);
-        for entry in self.members.iter().filter(in_lanes) {
-            count += 1.0;
-            shares += share(entry);
+    /// The table that pickers read from now on, by what was added up.
+    pub(crate) fn table(&mut self, now: Instant, before: Option<&Table>) -> Table {
+        let has_lane = |at: &usize| self.admitted(&self.members[*at]).has_lane();
+        let mut in_lanes: Vec<usize> = (0..self.members.len()).filter(has_lane).collect();
+        let parted = self.is_parted();
+        if parted {
+            self.in_runs(&mut in_lanes);
         }
-        let mean = shares / count.max(1.0);
-        let lane = |entry: &Entry, limit: u32| {
-            let share = share(entry);
-            Lane {
-                backend: entry.backend.clone(),
-                share,
-                per_share: mean / share,
-                limit,
-                warmth: warmth(entry).map_or(u32::MAX, parts),
+        let (lanes, beside, trials) = self.lanes(&in_lanes, now);
+        let members = self.placed(&in_lanes, trials);
+        // Of a table with parts, each of them has its own, but for the table of keys.
+        let prepared = self.prepared(if parted { &[][..] } else { &lanes[..] }, before);
+        let parts = match parted {
+            true => Some(self.parts(&in_lanes, &lanes, &prepared, before, now)),
+            false => {
+                self.no_parts();
+                None
             }
         };
-        let adaptive = |entry: &Entry| entry.limit.as_ref().map_or(u32::MAX, Limit::in_use);
-        let in_lane = |entry: &Entry| lane(entry, adaptive(entry).min(configured(entry)));
-        let lanes = self.members.iter().filter(in_lanes).map(in_lane);
-        let lanes: Box<[Lane]> = lanes.collect();
-        // A trial is one of few already, and who is kept has been served there: what others made of its latency bars neither.
-        let aside = |entry: &Entry| lane(entry, configured(entry));
-        // Who fails open has its trials all the same.
-        let on_trial = |entry: &&Entry| {
-            let barred = matches!(self.admitted(entry), Admission::Barred(_));
-            entry.standing == Standing::Probing && !barred
-        };
-        let on_trial = self.members.iter().filter(on_trial);
-        let mut beside: Vec<Lane> = on_trial.map(aside).collect();
-        let trials = beside.len();
-        let kept = |entry: &&Entry| self.is_kept(entry);
-        beside.extend(self.members.iter().filter(kept).map(aside));
-        let members = self.placed(lanes.len(), trials);
-        let prepared = self.prepared(&lanes, before);
-        let policy = self.policy.clone();
         Table {
             limited: lanes.iter().any(|lane| lane.limit != u32::MAX),
             warming: lanes.iter().any(|lane| lane.warmth != u32::MAX),
             lanes,
             trials,
-            beside: beside.into(),
+            beside,
             aside: match self.settings.policy.bound() {
                 Some(_) => self.aside(),
                 None => Box::default(),
@@ -97,9 +75,56 @@ impl Ledger {
             footing: self.footing,
             most: most(self.settings.max_in_flight),
             queue: self.settings.queue,
+            parts,
             prepared,
-            policy,
+            policy: self.policy.clone(),
         }
+    }
+
+    /// The lanes of these members, those beside them, and how many of these are on trial.
+    fn lanes(&self, in_lanes: &[usize], now: Instant) -> (Box<[Lane]>, Box<[Lane]>, usize) {
+        let warmth = |entry: &Entry| ramp(entry.warming, self.settings.slow_start, now);
+        let share = |entry: &Entry| {
+            f32::from(entry.spec.weight.get()) * warmth(entry).unwrap_or(1.0) * self.trusted(entry)
+        };
+        let serving = || in_lanes.iter().map(|&at| &self.members[at]);
+        // Of its tier, where tiers stand apart: members of another are nobody whom a policy compares it with.
+        let by_tier = self.is_parted();
+        let tier_of = |entry: &Entry| if by_tier { entry.spec.tier } else { 0 };
+        let mut means: BTreeMap<u16, (f32, f32)> = BTreeMap::new();
+        for entry in serving() {
+            let (count, shares) = means.entry(tier_of(entry)).or_default();
+            *count += 1.0;
+            *shares += share(entry);
+        }
+        let lane = |entry: &Entry, limit: u32| {
+            let (count, shares) = means.get(&tier_of(entry)).copied().unwrap_or_default();
+            let mean = shares / count.max(1.0);
+            let share = share(entry);
+            Lane {
+                backend: entry.backend.clone(),
+                share,
+                per_share: mean / share,
+                limit,
+                warmth: warmth(entry).map_or(u32::MAX, parts),
+            }
+        };
+        let adaptive = |entry: &Entry| entry.limit.as_ref().map_or(u32::MAX, Limit::in_use);
+        let in_lane = |entry: &Entry| lane(entry, adaptive(entry).min(configured(entry)));
+        let lanes = serving().map(in_lane).collect();
+        // A trial is one of few already, and who is kept has been served there: what others made of its latency bars neither.
+        let aside = |entry: &Entry| lane(entry, configured(entry));
+        // Who fails open has its trials all the same.
+        let on_trial = |entry: &&Entry| {
+            let barred = matches!(self.admitted(entry), Admission::Barred(_));
+            entry.standing == Standing::Probing && !barred
+        };
+        let on_trial = self.members.iter().filter(on_trial);
+        let mut beside: Vec<Lane> = on_trial.map(aside).collect();
+        let trials = beside.len();
+        let kept = |entry: &&Entry| self.is_kept(entry);
+        beside.extend(self.members.iter().filter(kept).map(aside));
+        (lanes, beside.into(), trials)
     }
 
     pub(super) fn admitted(&self, entry: &Entry) -> Admission {
@@ -120,7 +145,7 @@ impl Ledger {
         let out = self
             .members
             .iter()
-            .filter(|entry| self.admitted(entry) != Admission::Lane && (gets(entry) || has(entry)));
+            .filter(|entry| !self.admitted(entry).has_lane() && (gets(entry) || has(entry)));
         let out = out.map(|entry| entry.backend.clone());
         let left = self
             .departed
@@ -130,26 +155,31 @@ impl Ledger {
             .collect()
     }
 
-    /// Members with their places: so many have lanes, so many are on trial, and those who keep their clients follow.
-    fn placed(&self, lanes: usize, trials: usize) -> Box<[Member]> {
+    /// Members with their places: these have lanes, so many are on trial, and those who keep their clients follow.
+    fn placed(&self, in_lanes: &[usize], trials: usize) -> Box<[Member]> {
         let after = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let (mut next_lane, mut next_trial) = (0, after(lanes));
-        let mut next_kept = after(lanes + trials);
+        let mut lanes = vec![u32::MAX; self.members.len()];
+        for (lane, &at) in (0..).zip(in_lanes) {
+            lanes[at] = lane;
+        }
+        let mut next_trial = after(in_lanes.len());
+        let mut next_kept = after(in_lanes.len() + trials);
         let draining = self.settings.affinity.map(|keeps| keeps.draining);
-        let members = self.members.iter().map(|entry| {
+        let by_zone = self.settings.zones.is_some();
+        let members = self.members.iter().zip(lanes).map(|(entry, lane)| {
             let admission = self.admitted(entry);
             let next = match admission {
-                Admission::Lane => Some(&mut next_lane),
                 Admission::Trial => Some(&mut next_trial),
                 Admission::Barred(_) if self.is_kept(entry) => Some(&mut next_kept),
-                Admission::Barred(_) => None,
+                Admission::Lane | Admission::Reserve | Admission::Barred(_) => None,
             };
-            let lane = next.map_or(u32::MAX, |next| std::mem::replace(next, *next + 1));
+            let lane = next.map_or(lane, |next| std::mem::replace(next, *next + 1));
             Member {
                 backend: entry.backend.clone(),
                 standing: entry.standing,
                 admission,
                 tier: entry.spec.tier,
+                zone: entry.spec.zone.clone().filter(|_| by_zone),
                 lane,
                 load: self.weighs().then(|| entry.load.share()),
                 configured: configured(entry),

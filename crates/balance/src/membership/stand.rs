@@ -51,6 +51,7 @@ impl Ledger {
             let from = entry.warms_from(self.settings.slow_start, window, now);
             entry.warming = (others && !begins).then_some(from);
         }
+        entry.new &= from != Standing::Serving;
         // What failed while nobody was healthy says nothing of who is healthy again.
         if (from, standing) == (Standing::Down, Standing::Serving) {
             entry.absolve(now);
@@ -73,10 +74,10 @@ impl Ledger {
         });
     }
 
-    /// Rung and tier follow the census; what they come to is told.
+    /// Rung and tier follow the census; what they come to is told. Cost: tiers.
     pub(crate) fn settle(&mut self, now: Instant) {
         let reached = self.reached();
-        if reached == self.footing {
+        if (reached.rung, reached.tier) == (self.footing.rung, self.footing.tier) {
             return;
         }
         self.footing = reached;
@@ -108,7 +109,12 @@ impl Ledger {
 
     /// The first tier with somebody proven; else the first with somebody who may be; else all of them, or none.
     pub(super) fn reached(&self) -> Footing {
-        let by = |rung, tier| Footing { rung, tier };
+        // Which is the last one that has a share, publication knows.
+        let by = |rung, tier| Footing {
+            rung,
+            tier,
+            last: tier,
+        };
         let first = |standing| self.tiers.first(standing);
         let could = [Standing::Down, Standing::Ejected, Standing::Probing]
             .into_iter()

@@ -75,7 +75,8 @@ impl Ledger {
         for entry in &self.members {
             let success = entry.backend.last_success_picked();
             let (heard, peak) = ((entry.tally().total(), success), &entry.backend.peak);
-            if heard == (0, None) || !serves(&entry) {
+            // Who stands by is heard now and then, and learns from that.
+            if heard == (0, None) || !self.admitted(entry).has_lane() {
                 peak.start(usual, now);
             } else if heard == entry.heard {
                 peak.forget(usual, now);

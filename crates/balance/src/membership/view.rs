@@ -1,8 +1,10 @@
 //! Owns the making of a snapshot from the writer's knowledge and the counters of the moment.
 
+use std::collections::BTreeMap;
+
 use super::entry::Totals;
 use super::{Entry, Ledger};
-use crate::backend::BackendSpec;
+use crate::backend::{BackendId, BackendSpec};
 use crate::eligibility::Footing;
 use crate::queue::QueueSnapshot;
 use crate::ramp::ramp;
@@ -34,6 +36,9 @@ impl Ledger {
             policy: self.policy.clone(),
             rung: self.footing.rung,
             tier: self.footing.tier,
+            last_tier: self.footing.last,
+            tiers: self.tier_snapshots(),
+            spilled: self.facts.spills.0.read(),
             down_since: self.down_since,
             retry_budget: self.facts.budget.left(),
             hedge_budget: (self.settings.hedge).map(|_| self.facts.hedging.left()),
@@ -59,14 +64,42 @@ impl Ledger {
 
     /// Members, and those of them that may be picked without failing open.
     pub(crate) fn census(&self) -> (usize, usize) {
-        let Footing { rung, tier } = self.footing;
-        let healthy = |entry: &&Entry| is_healthy(entry.standing, entry.spec.tier, rung, tier);
+        let Footing { rung, last, .. } = self.footing;
+        let healthy = |entry: &&Entry| is_healthy(entry.standing, entry.spec.tier, rung, last);
         let healthy = self.members.iter().filter(healthy).count();
         (self.members.len(), healthy)
     }
 
-    /// What weights come to, for the shares of members that are looked at one by one.
+    pub(crate) fn laws(&self) -> Result<(), BackendId> {
+        match self.members.iter().find(|entry| !entry.backend.law()) {
+            Some(entry) => Err(entry.spec.id.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Members and what is in flight on them.
+    pub(crate) fn load(&self) -> (usize, u64) {
+        (
+            self.members.len(),
+            self.members
+                .iter()
+                .map(|entry| u64::from(entry.backend.in_flight()))
+                .sum(),
+        )
+    }
+
+    /// What tiers get, and what weights come to, for the shares of members that are looked at one by one. Before a table is made.
     pub(crate) fn add_up(&mut self, now: Instant) {
+        self.share_out(now);
+        let mut tiers: BTreeMap<u16, f64> = BTreeMap::new();
+        for entry in &self.members {
+            *tiers.entry(entry.spec.tier).or_default() += self.weighed(entry, now);
+        }
+        self.scale(&tiers);
         let members = self.members.iter();
         self.totals.wanted = members.map(|entry| self.wanted(entry, now)).sum();
     }
@@ -117,10 +150,16 @@ impl Ledger {
         }
     }
 
-    /// The weight that the operator and the standing give a backend now.
+    /// What a backend is to get now: of what its tier gets, its part by weight. What a preference for zones makes of that depends on who
+    /// asks.
     fn wanted(&self, entry: &Entry, now: Instant) -> f64 {
-        let stands_by = |tier| entry.spec.tier > tier;
-        if entry.standing < Standing::Unproven || self.footing.tier.is_some_and(stands_by) {
+        self.weighed(entry, now) * self.scale_of(entry.spec.tier)
+    }
+
+    /// The weight that the operator and the standing give a backend now.
+    fn weighed(&self, entry: &Entry, now: Instant) -> f64 {
+        let stands_by = |last| entry.spec.tier > last;
+        if entry.standing < Standing::Unproven || self.footing.last.is_some_and(stands_by) {
             return 0.0;
         }
         f64::from(entry.spec.weight.get())

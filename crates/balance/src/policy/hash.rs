@@ -60,7 +60,8 @@ impl<'v, 'a> Room<'v, 'a> {
         let count = u32::try_from(view.len().max(1)).unwrap_or(u32::MAX);
         Self {
             view,
-            most: bound.factor() * all / f64::from(count),
+            // Of a part, whose mean is another than the one that lanes are compared with.
+            most: bound.factor() * all / f64::from(count) / f64::from(view.scale()),
         }
     }
 

@@ -12,9 +12,10 @@ use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::load::LoadReport;
 use evenkeel_balance::rate::{Limit, RateSettings, Secret, Together};
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{AdaptiveLimit, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{AdaptiveLimit, PolicyChoice, ServiceSettings, ZoneSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
+use evenkeel_balance::zone::Zone;
 
 fn members(count: usize) -> Vec<BackendSpec> {
     (0..count)
@@ -24,16 +25,19 @@ fn members(count: usize) -> Vec<BackendSpec> {
         .collect()
 }
 
+/// The same, in three tiers and four zones.
+fn parted(count: usize) -> Vec<BackendSpec> {
+    let all = members(count).into_iter().enumerate();
+    let placed = all.map(|(at, spec)| {
+        let tier = u16::try_from(at % 3).unwrap();
+        spec.tier(tier).zone(["a", "b", "c", "d"][at % 4])
+    });
+    placed.collect()
+}
+
 /// Sends attempts of every kind and says how often memory was asked for meanwhile.
-fn allocations(settings: ServiceSettings, backends: usize) -> usize {
-    let service = Service::new(
-        "lean",
-        settings,
-        members(backends),
-        Arc::new(()),
-        Instant::ZERO,
-    )
-    .unwrap();
+fn allocations(settings: ServiceSettings, backends: Vec<BackendSpec>) -> usize {
+    let service = Service::new("lean", settings, backends, Arc::new(()), Instant::ZERO).unwrap();
     let handle = service.handle(7);
     let subset: Vec<BackendId> = members(3).into_iter().map(|spec| spec.id).collect();
     let report = LoadReport {
@@ -69,14 +73,23 @@ fn allocations(settings: ServiceSettings, backends: usize) -> usize {
 
 #[test]
 fn a_pick_allocates_nothing() {
+    let near = ZoneSettings::default().local(Zone::from("b"));
     for policy in PolicyChoice::BUILT_IN {
         for backends in [3, 100] {
             let name = policy.name().to_owned();
-            assert_eq!(
-                allocations(ServiceSettings::with_policy(policy.clone()), backends),
-                0,
-                "{name} with {backends} backends"
-            );
+            for (members, zones) in [
+                (members(backends), None),
+                (parted(backends), None),
+                (parted(backends), Some(near.clone())),
+            ] {
+                let by_zone = zones.is_some();
+                let settings = ServiceSettings::with_policy(policy.clone()).zones(zones);
+                assert_eq!(
+                    allocations(settings, members),
+                    0,
+                    "{name} with {backends} backends, by zone {by_zone}"
+                );
+            }
         }
     }
 }
@@ -124,7 +137,7 @@ fn an_adaptive_limit_allocates_nothing() {
     for policy in PolicyChoice::BUILT_IN {
         let name = policy.name().to_owned();
         let settings = ServiceSettings::with_policy(policy).adaptive_limit(AdaptiveLimit::DEFAULT);
-        assert_eq!(allocations(settings, 20), 0, "{name}");
+        assert_eq!(allocations(settings, members(20)), 0, "{name}");
     }
 }
 

@@ -20,6 +20,9 @@ mod warming;
 /// Who serves while others stand by.
 mod tiers;
 
+/// Who stands near.
+mod zones;
+
 /// Who is kept where, and who moves.
 mod affinity;
 

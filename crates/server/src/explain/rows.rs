@@ -145,6 +145,8 @@ fn service(routed: &Routed<'_>) -> Value {
         policy,
         rung,
         tier,
+        tiers: _,
+        place: _,
         result,
         queue,
         trial,
