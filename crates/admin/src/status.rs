@@ -1,7 +1,11 @@
 //! Owns the status as JSON: field names are a promise, converted by hand from the control plane's values.
 
+use std::collections::BTreeMap;
+
 use evenkeel_control::names::NameSnapshot;
-use evenkeel_control::snapshot::{Backend, PassedSnapshot, QueueSnapshot, Snapshot};
+use evenkeel_control::snapshot::{
+    Backend, PassedSnapshot, QueueSnapshot, Snapshot, Spill, TierSnapshot,
+};
 use serde::Serialize;
 
 /// `GET /v1/status`.
@@ -34,6 +38,12 @@ struct Service {
     policy: String,
     rung: &'static str,
     tier: Option<u16>,
+    /// Where it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tiers: Vec<Tier>,
+    /// Where zones are heeded: picks that had a preferred zone, by what became of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone_picks: Option<BTreeMap<&'static str, u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     all_down_seconds: Option<f64>,
     requests: u64,
@@ -50,6 +60,14 @@ struct Service {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     names: Vec<Name>,
     backends: Vec<Member>,
+}
+
+#[derive(Serialize)]
+struct Tier {
+    tier: u16,
+    /// Of picks, that it should get now, 0 to 1.
+    share: f64,
+    picked: u64,
 }
 
 #[derive(Serialize)]
@@ -95,6 +113,8 @@ struct Member {
     check: Option<Check>,
     weight: u16,
     tier: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
     /// While it warms up.
     #[serde(skip_serializing_if = "Option::is_none")]
     ramp: Option<f32>,
@@ -163,6 +183,8 @@ impl From<Snapshot> for Status {
                     policy: service.policy.to_string(),
                     rung: service.rung,
                     tier: service.tier,
+                    tiers: service.tiers.iter().map(tier).collect(),
+                    zone_picks: service.heeds_zones.then(|| zone_picks(&service.spilled)),
                     all_down_seconds: service.all_down.map(|since| since.as_secs_f64()),
                     requests: service.classes.iter().sum(),
                     attempts: service.attempts,
@@ -193,6 +215,19 @@ fn queue(seen: QueueSnapshot) -> Queue {
         left: seen.left,
         mean_wait_ms: (seen.served > 0).then_some(mean),
     }
+}
+
+const fn tier(seen: &TierSnapshot) -> Tier {
+    Tier {
+        tier: seen.tier,
+        share: seen.share,
+        picked: seen.picked,
+    }
+}
+
+fn zone_picks(spilled: &[(Spill, u64)]) -> BTreeMap<&'static str, u64> {
+    let zones = spilled.iter().filter(|(spill, _)| spill.is_of_zones());
+    zones.map(|(spill, count)| (spill.word(), *count)).collect()
 }
 
 const fn passed(seen: &PassedSnapshot) -> Passed {
@@ -228,6 +263,7 @@ fn member(backend: Backend) -> Member {
         }),
         weight: backend.weight,
         tier: backend.tier,
+        zone: backend.zone,
         ramp: Some(backend.ramp).filter(|ramp| *ramp < 1.0),
         trust: backend.trust,
         in_flight: backend.in_flight,

@@ -437,6 +437,7 @@ fn same(shape: &Shape, value: &str) -> String {
             "on" => Some(LoadBound::DEFAULT.factor().to_string()),
             _ => value.parse().ok().map(|factor: f64| factor.to_string()),
         },
+        Shape::Times(..) => value.parse().ok().map(|times: f64| times.to_string()),
         // One spelling, and where settings go with it, that of their key.
         Shape::NameOr(_, name, _) => {
             let plain = PolicyChoice::Hash(HashMethod::default());

@@ -45,6 +45,9 @@ mod hedge;
 /// `affinity:` of a service.
 mod affinity;
 
+/// `zones:` of a service.
+mod zones;
+
 /// `backends:` of a service.
 mod backends;
 
@@ -86,6 +89,7 @@ pub(crate) use rules::{
 pub(crate) use services::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE, SERVICE_TIMEOUTS, UPSTREAM};
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 pub(crate) use top::{ADMIN, DRAIN, RESOLVER, TOP};
+pub(crate) use zones::ZONES;
 
 /// The keys of one kind of map.
 #[derive(Debug)]
@@ -126,6 +130,8 @@ pub(crate) enum Shape {
     Share,
     /// `1.25`, from 1.05 to 100, or one of these words.
     Factor(&'static [&'static str]),
+    /// `1.4`, from and to.
+    Times(u32, u32),
     /// `3/s`.
     Rate,
     /// `100/s`, `100/min`, `100/h`; not zero.

@@ -1,11 +1,11 @@
 //! Owns trees into a plan: the top of the files, and what all their parts share. What stands below is in `lower/`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use evenkeel_balance::policy::named::Policies;
+use evenkeel_balance::zone::Zone;
 use ipnet::IpNet;
 
 use crate::check;
@@ -13,8 +13,8 @@ use crate::keys::{Keys, LISTENER, SERVICE, TOP};
 use crate::limits;
 use crate::plan::tls::Material;
 use crate::plan::{
-    AccessLogPlan, AdminPlan, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan, ResolverPlan,
-    RulePlan, ServicePlan, Workers,
+    AccessLogPlan, AdminPlan, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan, RegionPlan,
+    ResolverPlan, RulePlan, ServicePlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
 use crate::read::{Fields, Files, Reading, Scalar};
@@ -28,6 +28,9 @@ mod access_log;
 
 /// `admin:`
 mod admin;
+
+/// Workers, user and group, and the zone.
+mod process;
 
 /// `drain:`
 mod drain;
@@ -76,6 +79,9 @@ mod affinity;
 
 /// `backends:` of a service.
 mod backends;
+
+/// Zones, and whose clients are near them.
+mod zones;
 
 /// `tls:`
 mod tls;
@@ -154,6 +160,8 @@ pub(crate) struct Parts {
     resolver: Option<ResolverPlan>,
     affinity_keys: Option<Material>,
     error_pages: Option<ErrorPages>,
+    zone: Option<(At, Zone)>,
+    regions: Vec<Placed<RegionPlan>>,
     pub(crate) listeners_most: Option<usize>,
 }
 
@@ -264,18 +272,9 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     if let Some(node) = once("access_log") {
         parts.access_log = access_log::read(reading, node);
     }
-    if let Some(node) = once("workers") {
-        parts.workers = workers(&fields, node);
-    }
+    process::read(&fields, parts, &mut once);
     if let Some(node) = once("drain") {
         parts.drain = drain::read(reading, node);
-    }
-    if let Some(node) = once("user") {
-        parts.user = reading.parsed(node, "name", account);
-    }
-    if let Some(node) = once("group") {
-        let group = reading.parsed(node, "name", account);
-        parts.group = group.map(|group| (node.at, group));
     }
     if let Some(node) = once("resolver") {
         parts.resolver = resolver::read(reading, node);
@@ -285,6 +284,9 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     }
     if let Some(node) = once("error_pages") {
         parts.error_pages = pages::read(reading, node);
+    }
+    if let Some(node) = once("regions") {
+        parts.regions = zones::regions(reading, node);
     }
     once("max_listeners");
     parts.listeners_most = fields.number("max_listeners").or(parts.listeners_most);
@@ -391,26 +393,6 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A user or a group, by name or number. Whether there is one, who runs it knows.
-fn account(written: &Scalar) -> Result<Arc<str>, String> {
-    let text = written.value();
-    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$@".contains(&byte);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(letters) {
-        return Err(format!(
-            "`{written}` is no name or number of a user or group"
-        ));
-    }
-    Ok(text.into())
-}
-
-fn workers(fields: &Fields<'_>, node: &Node) -> Option<Workers> {
-    let text = fields.reading.text(node);
-    if text.is_some_and(|text| text.value() == "auto") {
-        return Some(Workers::Auto);
-    }
-    NonZeroUsize::new(fields.number("workers")?).map(Workers::Fixed)
-}
-
 /// Joins names to what they name, and checks what only the whole can say.
 fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     // A file with one service and no rules means that service.
@@ -426,6 +408,8 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
     }
     let resolver = parts.resolver.take().unwrap_or_default();
     resolver::settle(&mut parts.services, &resolver, reading);
+    let (zone, services) = (parts.zone.as_ref(), &mut parts.services);
+    zones::settle(services, zone, &parts.regions, reading);
     check::whole(&parts, reading, begin);
     if let (None, Some((at, _))) = (&parts.user, &parts.group) {
         reading.error(*at, "group", "`group` goes with `user`, which is absent");
@@ -462,6 +446,8 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         group: parts.group.map(|(_, group)| group),
         resolver,
         affinity_keys: parts.affinity_keys,
+        zone: parts.zone.map(|(_, zone)| zone),
+        regions: parts.regions.into_iter().map(|one| one.part).collect(),
         listeners: parts
             .listeners
             .into_iter()

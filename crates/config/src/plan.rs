@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::settings::ServiceSettings;
+use evenkeel_balance::zone::Zone;
 use ipnet::IpNet;
 
 use crate::limits::{ListenerLimits, ServiceLimits};
@@ -49,6 +50,9 @@ mod rates;
 /// The PROXY protocol, of listeners and to backends.
 mod proxy_protocol;
 
+/// Zones, and whose clients are near them.
+pub mod zones;
+
 /// TLS, of listeners and to backends.
 pub mod tls;
 
@@ -70,6 +74,7 @@ pub use names::{NamePlan, Question, ResolverPlan};
 pub use proxy_protocol::{ProxyHeader, ProxyPeers, ProxyTlv, ProxyVersion};
 pub use rates::{RateBy, RatePlan};
 pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
+pub use zones::{Prefer, RegionPlan};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -92,6 +97,10 @@ pub struct Plan {
     pub resolver: ResolverPlan,
     /// The file whose keys sign cookies of affinity, 1 to 3 of 32 bytes: the first signs, all verify; none: one of chance.
     pub affinity_keys: Option<tls::Material>,
+    /// Where this instance stands.
+    pub zone: Option<Zone>,
+    /// Which clients are near which zone.
+    pub regions: Vec<RegionPlan>,
     /// In the order of the text; names are unique.
     pub listeners: Vec<ListenerPlan>,
     /// Lowest priority first; ties in the order of the text.
@@ -258,6 +267,8 @@ pub struct ServicePlan {
     pub load: Option<LoadPlan>,
     /// What keeps clients on their backends; none: nothing does.
     pub affinity: Option<AffinityPlan>,
+    /// Whose zone comes first, where its settings heed zones.
+    pub prefer: Prefer,
     /// Limits and deadlines.
     pub limits: ServiceLimits,
 }
@@ -277,6 +288,7 @@ impl ServicePlan {
             health,
             load,
             affinity,
+            prefer,
             limits,
         } = self;
         *name == other.name
@@ -285,6 +297,7 @@ impl ServicePlan {
             && *health == other.health
             && *load == other.load
             && *affinity == other.affinity
+            && *prefer == other.prefer
             && *limits == other.limits
             && settings.is_same(&other.settings)
     }
@@ -314,8 +327,6 @@ pub struct BackendPlan {
     pub address: BackendAddress,
     /// At most so many sockets of all workers together, idle ones too; none is no limit.
     pub max_connections: Option<NonZeroUsize>,
-    /// Where it stands; kept and shown.
-    pub zone: Option<Arc<str>>,
 }
 
 /// Where a backend is reached.

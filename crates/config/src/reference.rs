@@ -89,6 +89,7 @@ fn takes(shape: &Shape) -> String {
         Shape::Size => "size".into(),
         Shape::Share => "percentage".into(),
         Shape::Factor(all) => format!("{}, number 1.05 to 100", words(all)),
+        Shape::Times(least, most) => format!("number {least} to {most}, like `1.4`"),
         Shape::Rate => "rate like `3/s`".into(),
         Shape::Allowance => "rate like `100/s`, `100/min`, `100/h`".into(),
         Shape::Boolean => "`true`, `false`".into(),

@@ -85,6 +85,7 @@ fn value_of(key: &Key) -> Value {
             let default = match key.shape {
                 Shape::Number(..) => text.parse::<u64>().map_or(text.into(), Value::from),
                 Shape::Boolean => (text == "true").into(),
+                Shape::Times(..) => text.parse::<f64>().map_or(text.into(), Value::from),
                 _ => text.into(),
             };
             schema.insert("default".into(), default);
@@ -107,6 +108,7 @@ fn shape(of: &Shape) -> Value {
             let number = json!({ "type": "number", "minimum": 1.05, "maximum": 100 });
             json!({ "anyOf": [words(all), number, written("[0-9.]+")] })
         }
+        Shape::Times(least, most) => times(*least, *most),
         Shape::Boolean => scalar("boolean"),
         Shape::Number(least, most) => {
             json!({ "anyOf": [number(*least, *most), scalar("number")] })
@@ -161,6 +163,11 @@ fn shape(of: &Shape) -> Value {
             json!({ "anyOf": [scalar("text"), weights, map(keys)] })
         }
     }
+}
+
+fn times(least: u32, most: u32) -> Value {
+    let number = json!({ "type": "number", "minimum": least, "maximum": most });
+    json!({ "anyOf": [number, written("[0-9.]+")] })
 }
 
 fn number(least: u64, most: u64) -> Value {

@@ -39,7 +39,7 @@ fn everything_of_names_that_works_today() {
     let backend = service.names[0].backend(address, None, 0);
     assert_eq!(backend.spec.id.as_str(), "by-name@10.0.0.7:9000");
     assert_eq!(backend.spec.weight.get(), 3);
-    assert_eq!(backend.zone.as_deref(), Some("a"));
+    assert_eq!(backend.spec.zone, Some("a".into()));
     let backend = service.names[2].backend(address, Weight::new(7).ok(), 2);
     assert_eq!(backend.spec.id.as_str(), "10.0.0.7:9000");
     assert_eq!(backend.spec.weight.get(), 14, "twice the record's");

@@ -94,6 +94,8 @@ fn the_readers_and_the_schema_know_the_same_keys() {
     assert!(seen > 130, "{seen}");
 }
 
+const NEAR: &str = "zone: ${ZONE:-eu}\nregions: { eu: [10.0.0.0/8, \"2001:db8::/32\"], us: 11.0.0.0/8 }\nlisteners: { web: { bind: 127.0.0.1:1 } }\nrules: { forward: api }\nservices:\n  api: { overprovision: 1.25, zones: { prefer: client, min_backends: 2 }, backends: { address: a:1, zone: eu } }\n  two: { overprovision: \"2\", zones: local, backends: { address: a:1, zone: eu } }\n  three: { zones: off, backends: a:1 }\n";
+
 fn fine() -> Vec<String> {
     let readme = include_str!("../../../README.md");
     let readme = readme.split("```yaml\n").nth(1).unwrap();
@@ -104,9 +106,10 @@ fn fine() -> Vec<String> {
         readme.to_owned(),
         include_str!("files/actions.yaml").to_owned(),
         "listeners: { web: { bind: 127.0.0.1:1, real_ip: \"true\", limits: { fields: \"3\" }, timeouts: { head: 1m } } }\nservices: { api: { slow_start: 0, policy: { hash: { key: path } }, breaker: off, backends: { address: a:1, id: 1.10, weight: 0, labels: { a: true } }, health: { tcp: } } }\nrules: { forward: { api: 100 }, when: { method: GET } }\nworkers: auto\ndrain: ${D:-1s}\n".into(),
+        NEAR.to_owned(),
     ];
     // And all of it written out.
-    for text in [today, readme, include_str!("files/actions.yaml")] {
+    for text in [today, readme, include_str!("files/actions.yaml"), NEAR] {
         let sources = sources(text);
         let loaded = load(&sources, &BTreeMap::new());
         let entry = effective(&loaded, &sources, &BTreeMap::new()).unwrap();
@@ -153,6 +156,12 @@ fn what_is_wrong_is_wrong_by_the_schema() {
         "rules: [{ forward: a, rewrite: { prefix: { from: /a } } }]",
         "rules: [{ forward: a, when: { path: {} } }]",
         "services: { api: { policy: fastest } }",
+        "services: { api: { overprovision: 0.9 } }",
+        "services: { api: { overprovision: 1001 } }",
+        "services: { api: { zones: near } }",
+        "services: { api: { zones: { prefer: all } } }",
+        "services: { api: { zones: { min_backends: 0 } } }",
+        "regions: [10.0.0.0/8]",
         "services: { api: { backends: [{ weight: 1 }] } }",
         "services: { api: { backends: [{ dns: a:1, srv: b }] } }",
         "services: { api: { backends: [{ dns: a:1, refresh: 10 }] } }",

@@ -135,6 +135,8 @@ impl Changes {
             group,
             resolver,
             affinity_keys,
+            zone,
+            regions,
             listeners: _,
             rules: _,
             services: _,
@@ -153,6 +155,8 @@ impl Changes {
             ("group", *group == after.group, false),
             ("resolver", *resolver == after.resolver, true),
             ("affinity_keys", *affinity_keys == after.affinity_keys, true),
+            ("zone", *zone == after.zone, true),
+            ("regions", *regions == after.regions, true),
         ] {
             if !same {
                 let when = if at_reload { "" } else { " at the next start" };

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub use evenkeel_balance::affinity::ClientsCounts;
 use evenkeel_balance::pick::Refusal;
 pub use evenkeel_balance::queue::QueueSnapshot;
+pub use evenkeel_balance::snapshot::TierSnapshot;
+pub use evenkeel_balance::spill::Spill;
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{LiveService, Published};
 use evenkeel_proxy::observation::{
@@ -28,10 +30,14 @@ mod backend;
 /// Rate limits.
 mod rates;
 
+/// Picks beside where they would go first.
+mod spilled;
+
 pub(crate) use backend::fault_word;
 use backend::of_core;
 pub use backend::{Backend, Load, reason};
 pub use rates::{RateCounts, RateSnapshot};
+use spilled::spilled;
 
 /// An instance at one moment.
 #[derive(Clone, Debug)]
@@ -152,8 +158,14 @@ pub struct ServiceSnapshot {
     pub policy: Arc<str>,
     /// On which rung of the ladder it stands, by word.
     pub rung: &'static str,
-    /// The tier that serves. None: no tier is healthy.
+    /// The first tier that serves. None: no tier is healthy.
     pub tier: Option<u16>,
+    /// Where it has several, in order; the first 16 that were seen.
+    pub tiers: Vec<TierSnapshot>,
+    /// Picks by where they went beside where they would go first. Empty: it has one tier, and heeds no zones.
+    pub spilled: Vec<(Spill, u64)>,
+    /// Whether it heeds zones.
+    pub heeds_zones: bool,
     /// How long none of its backends has been healthy: it fails open, or refuses.
     pub all_down: Option<Duration>,
     /// Answers by class of status, 0 (none) to 5.
@@ -390,6 +402,9 @@ impl Watch {
             policy: core.policy.clone(),
             rung: core.rung.word(),
             tier: core.tier,
+            spilled: spilled(&core, live.plan.settings.zones.is_some()),
+            tiers: core.tiers,
+            heeds_zones: live.plan.settings.zones.is_some(),
             all_down: core.down_since.map(|since| now.since(since)),
             classes: std::array::from_fn(|class| {
                 rows.iter().map(|row| row.classes[class].get()).sum()
@@ -406,18 +421,7 @@ impl Watch {
             hedge_budget: core.hedge_budget,
             hedges: hedges(rows.iter().map(|row| &row.hedges)),
             hedges_refused: refused_hedges(rows.iter().map(|row| &row.hedges)),
-            affinity: live.affinity.as_ref().map(|affinity| {
-                let stays_of = || rows.iter().map(|row| &row.stays);
-                AffinitySnapshot {
-                    by: affinity.plan.by.word(),
-                    stays: stays(stays_of()),
-                    moves: moves(stays_of()),
-                    ignored: ignored(stays_of()),
-                    clients: (affinity.plan.by.is_remembered())
-                        .then(|| live.state.clients_counts().unwrap_or_default()),
-                    most: affinity.plan.clients.most,
-                }
-            }),
+            affinity: affinity(live),
             latency: by_bound(rows),
             latency_sum: Duration::from_nanos(sum(|row| row.latency_sum.get())),
             received: sum(|row| row.received.get()),
@@ -456,6 +460,19 @@ fn by_bound(rows: &[ServiceCounters]) -> Vec<(f64, u64)> {
         .enumerate()
         .map(|(at, bound)| (bound, rows.iter().map(|row| row.latency[at].get()).sum()))
         .collect()
+}
+
+fn affinity(live: &LiveService) -> Option<AffinitySnapshot> {
+    let plan = &live.affinity.as_ref()?.plan;
+    let stays_of = || live.state.counters.iter().map(|row| &row.stays);
+    Some(AffinitySnapshot {
+        by: plan.by.word(),
+        stays: stays(stays_of()),
+        moves: moves(stays_of()),
+        ignored: ignored(stays_of()),
+        clients: (plan.by.is_remembered()).then(|| live.state.clients_counts().unwrap_or_default()),
+        most: plan.clients.most,
+    })
 }
 
 fn passed(rows: &[ServiceCounters], flows: bool) -> PassedSnapshot {

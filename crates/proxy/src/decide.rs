@@ -7,14 +7,15 @@ use std::net::IpAddr;
 
 use evenkeel_balance::ask::ClassId;
 use evenkeel_balance::hashing;
+use evenkeel_balance::zone::ZoneId;
 use evenkeel_config::limits::ListenerLimits;
-use evenkeel_config::plan::{HashKey, ListenerPlan, PathHandling, RulePlan};
+use evenkeel_config::plan::{HashKey, ListenerPlan, PathHandling, RulePlan, zones};
 use evenkeel_wire::http1::HeadLimits;
 use evenkeel_wire::http1::request::PathForm;
 use evenkeel_wire::known::Known;
 use evenkeel_wire::{Framing, RequestHead, client};
 
-use crate::live::Live;
+use crate::live::{Live, LiveService};
 use crate::reason::Reason;
 use crate::rules::Asked;
 use crate::tls::secured::Identity;
@@ -110,12 +111,17 @@ pub(crate) fn class(rule: usize) -> ClassId {
     ClassId(u16::try_from(rule).unwrap_or(u16::MAX))
 }
 
-/// What a hash policy sticks to.
-pub(crate) fn key(key: &HashKey, request: &RequestHead, client: IpAddr) -> u64 {
-    let source = || match client {
+/// What a client's address is hashed to.
+pub(crate) fn source(client: IpAddr) -> u64 {
+    match client {
         IpAddr::V4(address) => hashing::key(&address.octets()),
         IpAddr::V6(address) => hashing::key(&address.octets()),
-    };
+    }
+}
+
+/// What a hash policy sticks to.
+pub(crate) fn key(key: &HashKey, request: &RequestHead, client: IpAddr) -> u64 {
+    let source = || source(client);
     match key {
         HashKey::Source => source(),
         HashKey::Path => hashing::key(request.path()),
@@ -125,6 +131,13 @@ pub(crate) fn key(key: &HashKey, request: &RequestHead, client: IpAddr) -> u64 {
             .map_or_else(source, hashing::key),
         HashKey::Cookie(name) => cookie(request, name.as_bytes()).map_or_else(source, hashing::key),
     }
+}
+
+/// The zone that a client is near, where its service asks for that.
+#[inline]
+pub(crate) fn zone(service: &LiveService, client: IpAddr) -> Option<ZoneId> {
+    let regions = service.regions.as_ref()?;
+    zones::zone_of(regions, client)
 }
 
 /// The value of the first cookie of a name (RFC 6265 section 5.4), quotes left on.

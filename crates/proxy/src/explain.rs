@@ -13,6 +13,7 @@ use evenkeel_balance::explain::Explanation;
 use evenkeel_balance::hedge::{NoHedge, Quantile};
 use evenkeel_balance::rate::Room;
 use evenkeel_balance::time::Instant;
+use evenkeel_balance::zone::ZoneId;
 use evenkeel_config::plan::tls::ClientAuth;
 use evenkeel_config::plan::{RatePlan, RespondPlan};
 use evenkeel_wire::RequestHead;
@@ -156,6 +157,8 @@ pub struct Routed<'a> {
     pub home: Option<u64>,
     /// What that client is known by, which says where it goes when its backend is lost.
     pub client: Option<u64>,
+    /// The zone that its client is near; none: it is in no region, or the service does not ask.
+    pub zone: Option<ZoneId>,
     /// Whether a slow attempt has another beside it; none: the service has no hedges.
     pub hedge: Option<Hedge>,
     class: ClassId,
@@ -356,7 +359,8 @@ impl Routed<'_> {
     #[must_use]
     pub fn explanation(&self, chance: u64, now: Instant) -> Explanation {
         let mut ask = Ask::new(chance).class(self.class);
-        (ask.key, ask.kept, ask.client) = (self.key, self.home, self.client);
+        (ask.key, ask.kept) = (self.key, self.home);
+        (ask.client, ask.zone) = (self.client, self.zone);
         self.service.state.service.explain(&ask, now)
     }
 }

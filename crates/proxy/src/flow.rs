@@ -6,14 +6,12 @@
 //! See `docs/decisions/0011-flows.md`.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_balance::affinity::identity;
 use evenkeel_balance::ask::{Ask, ClassId, Tried};
-use evenkeel_balance::hashing;
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::retry::{Attempt, Progress};
 use evenkeel_balance::service::Seat as Held;
@@ -26,6 +24,7 @@ use crate::affinity::{Kept, Served, Stay};
 use crate::again::{Again, Asked, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
+use crate::decide;
 use crate::exchange::split::side;
 use crate::net::Net;
 use crate::observation::{Observation, Stayed};
@@ -305,11 +304,9 @@ fn ask<'t, N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &'t Tried) -> Ask<'t> {
     if let Some(Kept { home, client }) = way.stay.as_ref().and_then(Stay::kept) {
         ask = ask.kept(home).client(client);
     }
+    ask.zone = decide::zone(&way.seat.live, conn.peer);
     if way.seat.live.plan.key.is_some() {
-        ask = ask.key(match conn.peer {
-            IpAddr::V4(address) => hashing::key(&address.octets()),
-            IpAddr::V6(address) => hashing::key(&address.octets()),
-        });
+        ask = ask.key(decide::source(conn.peer));
     }
     ask
 }

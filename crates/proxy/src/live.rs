@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use evenkeel_balance::affinity::Clients;
 use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::event::Listener;
+use evenkeel_balance::regions::Regions;
 use evenkeel_balance::service::Service;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
@@ -68,6 +69,8 @@ pub struct LiveService {
     pub affinity: Option<Affinity>,
     /// The cookies that no backend sees, of all services. None: there are none.
     pub cookies: Option<Arc<Names>>,
+    /// Which clients are near which zone. None: it does not prefer its clients' zones.
+    pub regions: Option<Arc<Regions>>,
     /// What backends are held to. None: it has no TLS, or none that could be loaded.
     pub towards: Option<Arc<Towards>>,
     /// The same for flows, which agree on no protocol.
@@ -158,6 +161,7 @@ impl Live {
         members: impl Fn(&ServicePlan) -> Vec<BackendPlan>,
     ) -> Self {
         let (rings, cookies) = (Rings::of(&plan, before), Names::of(&plan));
+        let regions = Arc::new(evenkeel_config::plan::zones::table(&plan.regions));
         let services = plan
             .services
             .iter()
@@ -189,6 +193,7 @@ impl Live {
                 Arc::new(LiveService {
                     affinity: state.keeps(earlier, service, &rings),
                     cookies: cookies.clone(),
+                    regions: service.prefers_clients().then(|| regions.clone()),
                     plan: service.clone(),
                     state,
                     towards_flows: match (same, earlier) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
+use evenkeel_balance::zone::{Zone, ZoneId};
 use evenkeel_config::Plan;
 use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::plan::Bind;
@@ -114,6 +115,13 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
         .collect();
     say::out(&texts.join("\n"));
     ExitCode::SUCCESS
+}
+
+/// The name of a zone that a service prefers: the instance's, or a region's.
+fn zone_name(plan: &Plan, zone: ZoneId) -> Option<&str> {
+    let regions = plan.regions.iter().map(|region| &region.zone);
+    let mut known = plan.zone.iter().chain(regions);
+    known.find(|known| known.id() == zone).map(Zone::name)
 }
 
 /// `Name: value` of a flag.

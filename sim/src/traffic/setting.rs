@@ -14,8 +14,8 @@ use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
     Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, DrainPlan,
-    ErrorPages, FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, Protocol,
-    ResolverPlan, RewritePlan, RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan,
+    ErrorPages, FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, Prefer,
+    Protocol, ResolverPlan, RewritePlan, RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan,
     UpstreamPlan, Workers,
 };
 
@@ -150,6 +150,8 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         group: None,
         resolver: ResolverPlan::default(),
         affinity_keys: None,
+        zone: None,
+        regions: Vec::new(),
         trusted_proxies: Vec::new(),
         access_log: None,
         workers: Workers::Auto,
@@ -271,6 +273,7 @@ fn service(
         key: None,
         load: None,
         affinity: None,
+        prefer: Prefer::Local,
         backends: (0..backends)
             .filter(|&number| Some(number) != gone)
             .map(|number| BackendPlan {
@@ -280,7 +283,6 @@ fn service(
                 }),
                 address: BackendAddress::Tcp(([10, 0, 0, 1], port(at, number)).into()),
                 max_connections: NonZeroUsize::new(if tight { 1 } else { 0 }),
-                zone: None,
             })
             .collect(),
         names: Vec::new(),

@@ -49,7 +49,7 @@ pub(crate) static BACKEND: Keys = Keys {
             "tier",
             Shape::Number(0, u16::MAX as u64),
             Absent::Is(|| "0".into()),
-            "Serves while no backend of a tier with a smaller number is healthy. With `srv`, each further priority of the records counts one more.",
+            "Serves what tiers with smaller numbers cannot carry, or have no room for. With `srv`, each further priority of the records counts one more.",
         ),
         key(
             "max_in_flight",
@@ -67,7 +67,7 @@ pub(crate) static BACKEND: Keys = Keys {
             "zone",
             Shape::Text,
             Absent::No("none"),
-            "Where it stands; kept and shown.",
+            "Where it stands; heeded by `zones` of its service.",
         ),
         key(
             "state",

@@ -4,7 +4,7 @@ use evenkeel_balance::settings::{BreakerSettings, ServiceSettings};
 
 use super::{
     AFFINITY, Absent, BACKEND, HEALTH, HEDGE, Key, Keys, LOAD, RETRY, SERVICE_LIMITS, Shape,
-    UPSTREAM_PROXY, UPSTREAM_TLS, key, written,
+    UPSTREAM_PROXY, UPSTREAM_TLS, ZONES, key, written,
 };
 use crate::limits::ServiceLimits;
 use crate::plan::UpstreamPlan;
@@ -106,6 +106,21 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::Words(&["fail_open", "fail_closed"]),
             Absent::Is(|| "fail_open".into()),
             "When no backend is healthy: serve through all, or refuse.",
+        ),
+        key(
+            "overprovision",
+            Shape::Times(1, 1_000),
+            Absent::Is(|| {
+                let default = ServiceSettings::default();
+                default.overprovision.factor().to_string()
+            }),
+            "How many times its healthy weight a tier, or a preferred zone, is taken to carry: with 1.4, all of it while 72 % is healthy. The rest goes to the next tier, or the other zones.",
+        ),
+        key(
+            "zones",
+            Shape::WordOr(&["off", "local", "client"], "local", &ZONES),
+            Absent::Is(|| "off".into()),
+            "Whether backends near by come first, within each tier.",
         ),
         key(
             "affinity",

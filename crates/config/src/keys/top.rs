@@ -70,6 +70,18 @@ static TOP_KEYS: &[Key] = &[
         "A file of 1 to 3 keys of 32 bytes for the cookies of `affinity`, so that instances agree; the first signs, all verify.",
     ),
     key(
+        "zone",
+        Shape::Text,
+        Absent::No("none"),
+        "Where this instance stands, for services with `zones`; like `${ZONE}`, which the environment names.",
+    ),
+    key(
+        "regions",
+        Shape::Free(&Shape::List(&Shape::Text)),
+        Absent::No("no client is near any zone"),
+        "Networks of clients by the zone that they are nearest to, like `eu: [10.0.0.0/8]`; the longest network wins. For services with `zones: client`.",
+    ),
+    key(
         "error_pages",
         Shape::Map(&PAGES),
         Absent::No("a line with the status and the reason's word"),

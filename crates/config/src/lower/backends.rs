@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 
-use super::{Written, address};
+use super::{Written, address, zones};
 use crate::keys::BACKEND;
 use crate::plan::{BackendAddress, BackendPlan, NamePlan, Question};
 use crate::problem::At;
@@ -119,7 +119,7 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
     let tier = map.number("tier");
     let max_in_flight = map.number("max_in_flight").and_then(NonZeroU32::new);
     let max_connections = map.number("max_connections").and_then(NonZeroUsize::new);
-    let zone = map.text("zone").map(|zone| zone.value().into());
+    let zone = map.with("zone", zones::zone);
     let admin = match map.word("state") {
         Some("draining") => Admin::Draining,
         Some("disabled") => Admin::Disabled,
@@ -136,12 +136,12 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
         .admin(admin);
     spec.max_in_flight = max_in_flight;
     spec.labels = labels.unwrap_or_default();
+    spec.zone = zone;
     let is = match reached {
         Reached::At(address) => Is::Backend(BackendPlan {
             spec,
             address,
             max_connections,
-            zone,
         }),
         Reached::By(question, port) => Is::Name(NamePlan {
             question,
@@ -151,7 +151,6 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
             id: own_id.map(|id| id.value().into()),
             spec,
             max_connections,
-            zone,
         }),
     };
     Some(Member {
@@ -175,7 +174,6 @@ fn bare(reading: &Reading, node: &Node) -> Option<Member> {
             spec,
             address,
             max_connections: None,
-            zone: None,
         }),
     })
 }

@@ -9,7 +9,7 @@ use evenkeel_balance::settings::{
     AdaptiveLimit, BreakerSettings, OnAllDown, QueueSettings, ServiceSettings,
 };
 
-use super::{Written, affinity, backends, health, load, policy, retry};
+use super::{Written, affinity, backends, health, load, policy, retry, zones};
 use crate::keys::{ADAPTIVE_LIMIT, BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
@@ -56,6 +56,7 @@ pub(super) fn read(
     let (affinity, keeps) =
         affinity::read(&fields, &name, limits.drain, &mut noted.cookies).unzip();
     settings.affinity = keeps;
+    let prefer = zones::shared(&fields, &mut settings);
     let upstream = fields
         .map("upstream", &UPSTREAM)
         .map(upstream)
@@ -91,6 +92,7 @@ pub(super) fn read(
         health,
         load,
         affinity,
+        prefer,
         limits,
     })
 }

@@ -25,8 +25,6 @@ pub struct NamePlan {
     pub spec: BackendSpec,
     /// As a backend's.
     pub max_connections: Option<NonZeroUsize>,
-    /// As a backend's.
-    pub zone: Option<Arc<str>>,
 }
 
 impl NamePlan {
@@ -49,7 +47,6 @@ impl NamePlan {
             spec,
             address: BackendAddress::Tcp(address),
             max_connections: self.max_connections,
-            zone: self.zone.clone(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
 use evenkeel_balance::hashing::{key, mix};
+use evenkeel_balance::zone::Zone;
 use evenkeel_config::plan::{BackendAddress, BackendPlan, NamePlan, ServicePlan};
 
 use crate::command::word;
@@ -63,7 +64,6 @@ impl Said {
             spec,
             address,
             max_connections,
-            zone,
         } = one;
         let said = match address {
             BackendAddress::Tcp(address) => self.text("address", Some(&address.to_string())),
@@ -75,7 +75,7 @@ impl Said {
         };
         let most = max_connections.map(|most| most.get() as u64);
         let said = said.spec(spec).number("max_connections", most);
-        said.text("zone", zone.as_deref())
+        said.zone(spec)
     }
 
     fn name(self, one: &NamePlan) -> Self {
@@ -86,7 +86,6 @@ impl Said {
             id,
             spec,
             max_connections,
-            zone,
         } = one;
         let said = self.text(question.kind(), Some(question.name()));
         let said = said.number("port", port.map(|port| port.get().into()));
@@ -94,7 +93,12 @@ impl Said {
         let said = said.number("refresh", refresh).text("id", id.as_deref());
         let most = max_connections.map(|most| most.get() as u64);
         let said = said.spec(spec).number("max_connections", most);
-        said.text("zone", zone.as_deref())
+        said.zone(spec)
+    }
+
+    /// Behind what is not the core's: an overlay that was kept says it there.
+    fn zone(self, spec: &BackendSpec) -> Self {
+        self.text("zone", spec.zone.as_ref().map(Zone::name))
     }
 
     fn spec(self, spec: &BackendSpec) -> Self {
@@ -104,6 +108,7 @@ impl Said {
             max_in_flight,
             admin,
             tier,
+            zone: _,
             labels,
             // What is added there is to be said here, too.
             ..

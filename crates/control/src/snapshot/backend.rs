@@ -43,6 +43,8 @@ pub struct Backend {
     pub weight: u16,
     /// Its tier.
     pub tier: u16,
+    /// Where it stands. None: nobody has said.
+    pub zone: Option<String>,
     /// Its adaptive limit: what holds, and what it comes to. None: the service has none.
     pub limit: Option<(u32, f64)>,
     /// The part of its share that the `health_based` policy trusts it with. None under other policies.
@@ -112,6 +114,7 @@ pub(super) fn of_core(backend: &BackendSnapshot) -> Backend {
         latency: backend.latency,
         weight: backend.spec.weight.get(),
         tier: backend.spec.tier,
+        zone: backend.spec.zone.as_ref().map(ToString::to_string),
         limit: backend.limit.map(|limit| (limit.in_use, limit.wanted)),
         trust: backend.trust,
         ramp: backend.ramp,

@@ -59,6 +59,7 @@ impl<N: Net> Exchange<'_, N> {
             .queue_class(self.rule.class)
             .tried(tried);
         ask.key = course.key;
+        ask.zone = decide::zone(&self.seat.live, self.client);
         match course.kept {
             Some(Kept { home, client }) => ask.kept(home).client(client),
             None => ask,

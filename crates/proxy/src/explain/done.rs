@@ -179,6 +179,7 @@ impl<'a> Explained<'a> {
         Some(Routed {
             home: kept.map(|kept| kept.home),
             client: kept.map(|kept| kept.client),
+            zone: decide::zone(service, self.client),
             hedge: self.hedge(service, decide::class(met.class), kept.is_some()),
             service,
             share,

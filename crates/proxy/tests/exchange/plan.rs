@@ -9,7 +9,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
     Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, DrainPlan,
-    ErrorPages, ListenerPlan, PathHandling, Protocol, ResolverPlan, RulePlan, ServicePlan,
+    ErrorPages, ListenerPlan, PathHandling, Prefer, Protocol, ResolverPlan, RulePlan, ServicePlan,
     UpstreamPlan, Workers,
 };
 
@@ -52,13 +52,13 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         key: None,
         load: None,
         affinity: None,
+        prefer: Prefer::Local,
         backends: backends
             .iter()
             .map(|address| BackendPlan {
                 spec: BackendSpec::new(address.to_string()),
                 address: BackendAddress::Tcp(*address),
                 max_connections: None,
-                zone: None,
             })
             .collect(),
         names: Vec::new(),
@@ -82,6 +82,8 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         group: None,
         resolver: ResolverPlan::default(),
         affinity_keys: None,
+        zone: None,
+        regions: Vec::new(),
         admin: AdminPlan {
             bind: None,
             metrics: None,

@@ -3,7 +3,9 @@
 use evenkeel_balance::affinity::Lost;
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::spill::Spill;
 use evenkeel_balance::time::Instant;
+use evenkeel_balance::zone::Zone;
 use evenkeel_proxy::explain::{
     Affinity, Done, Edited, Explained, Forwarded, Hedge, Instead, Limited, Routed,
 };
@@ -11,7 +13,7 @@ use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
 use serde_json::{Value, json};
 
-use super::{CHANCE, Passed};
+use super::{CHANCE, Passed, zone_name};
 
 /// An explanation.
 pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, values: bool) -> Value {
@@ -47,7 +49,7 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, value
         Done::Redirect { status, location } => json!({
             "action": "redirect", "status": status, "reason": Reason::Rule.word(), "location": lossy(&location),
         }),
-        Done::Forward(forwarded) => forward(&forwarded, values),
+        Done::Forward(forwarded) => forward(live, &forwarded, values),
     };
     if let (Value::Object(row), Value::Object(done)) = (&mut row, done) {
         row.extend(done);
@@ -92,13 +94,13 @@ fn passed_over(live: &Live, explained: &Explained<'_>, at: usize) -> Value {
     row
 }
 
-fn forward(forwarded: &Forwarded<'_>, values: bool) -> Value {
+fn forward(live: &Live, forwarded: &Forwarded<'_>, values: bool) -> Value {
     let affinity = forwarded.affinity.map(|affinity| match affinity {
         Affinity::Cookie { name, kept } => json!({ "by": "cookie", "name": name, "kept": kept }),
         Affinity::Source => json!({ "by": "source", "name": null, "kept": true }),
     });
     let services = forwarded.services.iter().map(|routed| {
-        let mut row = service(routed);
+        let mut row = service(live, routed);
         row["falls_back"] = forwarded.instead(routed).is_some().into();
         row
     });
@@ -112,13 +114,15 @@ fn forward(forwarded: &Forwarded<'_>, values: bool) -> Value {
         },
         "affinity": affinity,
         "services": services.collect::<Vec<_>>(),
-        "fallback": forwarded.fallback.as_ref().map(instead),
+        "fallback": forwarded.fallback.as_ref().map(|one| instead(live, one)),
     })
 }
 
-fn instead(instead: &Instead<'_>) -> Value {
+fn instead(live: &Live, instead: &Instead<'_>) -> Value {
     match instead {
-        Instead::Forward(routed) => json!({ "action": "forward", "service": service(routed) }),
+        Instead::Forward(routed) => {
+            json!({ "action": "forward", "service": service(live, routed) })
+        }
         Instead::Respond(answer) => json!({ "action": "respond", "status": answer.status }),
         Instead::Redirect { status, location } => {
             json!({ "action": "redirect", "status": status, "location": lossy(location) })
@@ -140,13 +144,13 @@ fn edited(fields: &Edited, values: bool) -> Value {
     json!({ "set": rows(&fields.set), "add": rows(&fields.add), "remove": fields.remove })
 }
 
-fn service(routed: &Routed<'_>) -> Value {
+fn service(live: &Live, routed: &Routed<'_>) -> Value {
     let Explanation {
         policy,
         rung,
         tier,
-        tiers: _,
-        place: _,
+        tiers,
+        place,
         result,
         queue,
         trial,
@@ -161,6 +165,14 @@ fn service(routed: &Routed<'_>) -> Value {
         "key": routed.key.map(|key| format!("{key:016x}")),
         "rung": rung.word(),
         "tier": tier,
+        "tiers": tiers.iter().map(|(tier, share)| json!({ "tier": tier, "share": share })).collect::<Vec<_>>(),
+        "place": place.map(|place| json!({
+            "tier": place.tier,
+            "tier_spilled": place.tier_spill.map(Spill::word),
+            "zone": place.preferred.and_then(|zone| zone_name(&live.plan, zone)),
+            "zone_keeps": place.keeps,
+            "zone_served": place.zone_spill.map(Spill::word),
+        })),
         "backend": result.as_ref().ok().map(|id| id.as_str()),
         "refusal": result.as_ref().err().map(|refusal| refusal.word()),
         "waits": queue.is_some() && result == Err(Refusal::AllFull),
@@ -190,6 +202,7 @@ fn candidate(one: &Candidate) -> Value {
         "backend": one.id.as_str(),
         "standing": one.standing.word(),
         "tier": one.tier,
+        "zone": one.zone.as_ref().map(Zone::name),
         "excluded": one.bar.map(|bar| bar.word()),
         "score": one.score,
         "share": one.share,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use evenkeel_balance::eligibility::Bar;
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::spill::Spill;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::problem::plainly;
 use evenkeel_proxy::explain::{
@@ -14,7 +15,7 @@ use evenkeel_proxy::explain::{
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
 
-use super::{CHANCE, Passed};
+use super::{CHANCE, Passed, zone_name};
 
 /// The most characters of a cell, and values in it.
 const CELL: (usize, usize) = (60, 3);
@@ -77,7 +78,7 @@ pub(super) fn text(
                 plainly(&location)
             );
         }
-        Done::Forward(forwarded) => forward(&mut out, &forwarded, asked),
+        Done::Forward(forwarded) => forward(&mut out, live, &forwarded, asked),
     }
     edited(&mut out, "answer", &explained.answer_fields(), true);
     out
@@ -103,7 +104,7 @@ fn limits(out: &mut String, explained: &Explained<'_>) {
     }
 }
 
-fn forward(out: &mut String, forwarded: &Forwarded<'_>, asked: &Asked) {
+fn forward(out: &mut String, live: &Live, forwarded: &Forwarded<'_>, asked: &Asked) {
     let target = target(&forwarded.path, forwarded.query.as_deref());
     let _ = writeln!(out, "the backend gets {}", plainly(&target));
     if let Some(host) = &forwarded.host {
@@ -140,10 +141,10 @@ fn forward(out: &mut String, forwarded: &Forwarded<'_>, asked: &Asked) {
             plainly(&routed.service.plan.name)
         );
         let follows = forwarded.instead(routed).is_some();
-        service(out, routed, &to, follows, asked.most);
+        service(out, live, (routed, &to), follows, asked.most);
     }
     if let Some(instead) = &forwarded.fallback {
-        fallback(out, instead, asked.most);
+        fallback(out, live, instead, asked.most);
     }
     let _ = writeln!(
         out,
@@ -151,12 +152,12 @@ fn forward(out: &mut String, forwarded: &Forwarded<'_>, asked: &Asked) {
     );
 }
 
-fn fallback(out: &mut String, instead: &Instead<'_>, most: usize) {
+fn fallback(out: &mut String, live: &Live, instead: &Instead<'_>, most: usize) {
     match instead {
         Instead::Forward(routed) => {
             let name = plainly(&routed.service.plan.name);
             let to = format!("when a service refuses: forwarded to service {name}");
-            service(out, routed, &to, false, most);
+            service(out, live, (routed, &to), false, most);
         }
         Instead::Respond(answer) => {
             let status = answer.status;
@@ -278,13 +279,60 @@ fn stays(out: &mut String, routed: &Routed<'_>, explanation: &Explanation) {
     };
 }
 
+/// Which tier and zone it comes to, and why there.
+fn placed(out: &mut String, live: &Live, routed: &Routed<'_>, explanation: &Explanation) {
+    let Some(place) = &explanation.place else {
+        return;
+    };
+    if explanation.tiers.len() > 1 {
+        let share = |(tier, share): &(u16, f64)| format!("tier {tier} {:.1} %", share * 100.0);
+        let shares: Vec<_> = explanation.tiers.iter().map(share).collect();
+        let why = match place.tier_spill {
+            None => "",
+            Some(Spill::TierHealth) => ", as those before it lack healthy capacity",
+            Some(_) => ", as nobody of those before it can be had",
+        };
+        let (tier, shares) = (place.tier, shares.join(", "));
+        let _ = writeln!(out, "tier {tier}{why}; of all requests get {shares}");
+    }
+    let Some(zone) = place.preferred else {
+        if routed.service.plan.settings.zones.is_some() {
+            let _ = writeln!(out, "no zone is preferred");
+        }
+        return;
+    };
+    let name = plainly(zone_name(&live.plan, zone).unwrap_or("?")).into_owned();
+    let whose = match routed.zone {
+        Some(_) => "the client's",
+        None => "the instance's own",
+    };
+    let keeps = place.keeps.unwrap_or_default() * 100.0;
+    let said = match place.zone_spill {
+        Some(Spill::ZoneShare) => {
+            format!("it keeps {keeps:.1} % of its requests, and this one goes elsewhere")
+        }
+        Some(Spill::ZoneFull) => "nobody there can be had".into(),
+        Some(Spill::ZoneFew) => "it has too few backends to be preferred".into(),
+        Some(Spill::ZoneNobody) => "it has no backend that serves in this tier".into(),
+        _ => format!("it serves, and keeps {keeps:.1} % of its requests"),
+    };
+    let _ = writeln!(out, "zone {name}, {whose}, is preferred: {said}");
+}
+
 /// One service and its backends; `follows`: something is done when it refuses.
-fn service(out: &mut String, routed: &Routed<'_>, to: &str, follows: bool, most: usize) {
+fn service(
+    out: &mut String,
+    live: &Live,
+    (routed, to): (&Routed<'_>, &str),
+    follows: bool,
+    most: usize,
+) {
     let explanation = routed.explanation(CHANCE, Instant::ZERO);
     let key = routed.key.map(|key| format!(", key {key:016x}"));
     let key = key.unwrap_or_default();
     let _ = writeln!(out, "{to}, by {}{key}", explanation.policy);
     stays(out, routed, &explanation);
+    placed(out, live, routed, &explanation);
     let mut rows =
         vec![["", "backend", "standing", "score", "share", "excluded"].map(String::from)];
     let picked = |one: &&Candidate| explanation.result.as_ref() == Ok(&one.id);

@@ -24,7 +24,7 @@ listeners:
   web: { bind: \"127.0.0.1:8080\" }
   inner: { bind: [\"127.0.0.1:8081\", \"127.0.0.1:8082\"], limits: { body: 10B } }
 services:
-  api: { backends: [\"10.0.0.1:1\", { address: \"10.0.0.2:1\", state: disabled }, { address: \"10.0.0.3:1\", weight: 0 }, { address: \"10.0.0.4:1\", tier: 1 }] }
+  api: { overprovision: 2, backends: [\"10.0.0.1:1\", { address: \"10.0.0.2:1\", state: disabled }, { address: \"10.0.0.3:1\", weight: 0 }, { address: \"10.0.0.4:1\", tier: 1 }] }
   user: { policy: { hash: { key: { header: X-User } } }, backends: [a:1, b:1, c:1, d:1] }
   gone: { backends: [{ address: a:1, state: draining }] }
 rules:

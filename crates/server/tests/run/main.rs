@@ -35,6 +35,7 @@ mod reloads;
 mod rules_actions;
 mod rules_conditions;
 mod tcp;
+mod tiers;
 mod tls;
 mod upgrade;
 mod websockets;

@@ -185,8 +185,9 @@ fn metrics() {
     let file = folder.write(
         "keel.yaml",
         "admin: { bind: \"127.0.0.1:0\" }
+zone: a
 listeners: { web: { bind: \"127.0.0.1:0\" } }
-services: { api: { backends: [\"127.0.0.1:9\"], health: { tcp: , interval: 20ms, timeout: 20ms }, affinity: { source: true } } }
+services: { api: { backends: [\"127.0.0.1:9\", { address: \"127.0.0.2:9\", tier: 1, zone: a }], zones: local, health: { tcp: , interval: 20ms, timeout: 20ms }, affinity: { source: true } } }
 rules: [{ when: { path: /here }, respond: { body: here }, limits: { rate: { allow: 100/s } } }, { forward: api }]
 ",
     );

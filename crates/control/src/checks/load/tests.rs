@@ -124,6 +124,7 @@ async fn who_goes_on() {
         state: first.state.clone(),
         affinity: None,
         cookies: None,
+        regions: None,
         towards: None,
         towards_flows: None,
     };
