@@ -1,8 +1,13 @@
 //! Owns the question before a pick as a user puts it: the core's, without chance, which the balancer brings.
 
+use std::net::IpAddr;
+
 use evenkeel_balance::ask::{Ask as CoreAsk, ClassId, Tried};
 use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::hashing;
+use evenkeel_balance::zone::ZoneId;
+
+use crate::regions::Regions;
 
 /// What is asked for one attempt. The default asks for any backend.
 ///
@@ -88,6 +93,30 @@ impl<'a> Ask<'a> {
     #[must_use]
     pub fn client(self, client: u64) -> Self {
         Self(self.0.client(client))
+    }
+
+    /// Its client is nearest to this zone, whose backends come first where the settings of the service have zones.
+    ///
+    /// ```
+    /// use evenkeel::{Ask, BackendSpec, LoadBalancer, ServiceSettings, ZoneSettings};
+    ///
+    /// let balancer = LoadBalancer::new();
+    /// let settings = ServiceSettings::default().zones(ZoneSettings::default());
+    /// let backends = [BackendSpec::new("a:80").zone("eu"), BackendSpec::new("b:80").zone("us")];
+    /// balancer.register("api", settings, backends)?;
+    /// assert_eq!(balancer.select_with("api", &Ask::new().zone("us"))?.id().as_str(), "b:80");
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    #[must_use]
+    pub fn zone(self, name: &str) -> Self {
+        Self(self.0.zone(ZoneId::named(name)))
+    }
+
+    /// The same by its address: the zone of the longest network that holds it; none, and nothing is preferred by it.
+    #[must_use]
+    pub fn near(self, regions: &Regions, address: IpAddr) -> Self {
+        let zone = regions.zone_of(address);
+        Self(CoreAsk { zone, ..self.0 })
     }
 
     /// Latency is judged among exchanges of the same class.

@@ -96,6 +96,27 @@
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 //!
+//! # Tiers, and who is near
+//! Backends of a [`tier`](crate::BackendSpec::tier) behind the first serve what those before cannot carry: a tier is taken to carry 1.4
+//! times its healthy weight (`overprovision`), and who finds all of it full, or tried, goes to the next one. With `zones` in the settings those of the preferred
+//! [`zone`](crate::BackendSpec::zone) come first, as far as they carry it: the program's own zone, or that of the client, by name
+//! ([`Ask::zone`](crate::Ask::zone)) or by its address ([`Regions`](crate::Regions)).
+//!
+//! ```
+//! use evenkeel::{BackendSpec, LoadBalancer, ServiceSettings, Zone, ZoneSettings};
+//!
+//! let balancer = LoadBalancer::new();
+//! let zones = ZoneSettings::default().local(Zone::from("eu"));
+//! let settings = ServiceSettings::default().zones(zones);
+//! let near = BackendSpec::new("a:80").zone("eu").max_in_flight(1);
+//! let far = BackendSpec::new("b:80").zone("us").max_in_flight(1);
+//! let last = BackendSpec::new("c:80").tier(1);
+//! balancer.register("api", settings, [far, near, last])?;
+//! let picks = [balancer.select("api")?, balancer.select("api")?, balancer.select("api")?];
+//! assert_eq!(picks.each_ref().map(|pick| pick.id().to_string()), ["a:80", "b:80", "c:80"]);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
 //! # Keep clients
 //! A hash policy keeps a client where it is by its key alone, in every instance alike, with nothing to remember; a backend that
 //! comes or goes moves few others.

@@ -29,6 +29,9 @@ pub mod service;
 /// The question before a pick.
 pub mod ask;
 
+/// Which clients are near which zone.
+pub mod regions;
+
 /// The right to send one attempt, with a clock of its own.
 pub mod pick;
 
@@ -90,8 +93,11 @@ pub use balance::load::LoadReport;
 pub use balance::pick::Refusal;
 pub use balance::policy::named::Policies;
 pub use balance::retry::Progress;
-pub use balance::settings::{PolicyChoice, QueueSettings, ServiceSettings};
+pub use balance::settings::{
+    Overprovision, PolicyChoice, QueueSettings, ServiceSettings, ZoneSettings,
+};
 pub use balance::verdict::{Fault, Outcome, Verdict};
+pub use balance::zone::{Zone, ZoneId};
 pub use balancer::{BalancerSettings, LoadBalancer, WeakLoadBalancer};
 pub use error::Error;
 pub use events::{EventName, Events, Subscription};
@@ -99,6 +105,7 @@ pub use exchange::{Exchange, ExchangeError, Failed, Failure, Target, retry_after
 pub use follow::Followed;
 pub use pick::Pick;
 pub use probe::{HttpCheck, HttpProbe, Probe, TcpProbe};
+pub use regions::Regions;
 pub use service::ServiceHandle;
 pub use stats::{BackendStats, ServiceStats};
 pub use sweep::{CheckerSettings, HealthChecker, Whom};
