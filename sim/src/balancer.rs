@@ -67,7 +67,10 @@ impl Balancer {
     pub(crate) fn new(scenario: &Scenario, settings: &ServiceSettings) -> Self {
         let wants = Arc::new(Wants::default());
         let backends = (0..scenario.servers)
-            .map(|at| BackendSpec::new(format!("server-{at}")))
+            .map(|at| {
+                let tier = u16::from(at >= scenario.servers_of(1.0 - scenario.behind));
+                BackendSpec::new(format!("server-{at}")).tier(tier)
+            })
             .collect();
         let service = Service::new(
             scenario.name,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_balance::hedge::HedgeSettings;
-use evenkeel_balance::settings::AdaptiveLimit;
+use evenkeel_balance::settings::{AdaptiveLimit, Overprovision};
 use evenkeel_balance::time::Instant;
 
 /// How much work an exchange is, in seconds on a server of speed 1.
@@ -134,6 +134,10 @@ pub struct Scenario {
     pub limit: Option<AdaptiveLimit>,
     /// Whether a slow attempt gets another beside it.
     pub hedge: Option<HedgeSettings>,
+    /// This share of the servers, the last of them, is of the second tier.
+    pub behind: f64,
+    /// What a tier is taken to carry.
+    pub overprovision: Overprovision,
 }
 
 impl Scenario {
@@ -163,6 +167,8 @@ impl Scenario {
             breaker: false,
             limit: None,
             hedge: None,
+            behind: 0.0,
+            overprovision: Overprovision::DEFAULT,
         }
     }
 
@@ -347,6 +353,22 @@ impl Scenario {
                 .strike(soon, 0.1, Fault::BlackHole),
             ),
         ]
+    }
+
+    /// Two tiers of ten, of which the first has work for six. Five of that are killed: alone, the rest would be asked for more than it can do.
+    #[must_use]
+    pub fn tiers() -> Self {
+        Self {
+            behind: 0.5,
+            retries: true,
+            breaker: true,
+            ..Self::plain(
+                "tiers-60",
+                "half of the first of two tiers is killed, load .6 of that tier, breaker and retries",
+                0.3,
+            )
+        }
+        .strike(Duration::from_secs(8), 0.25, Fault::Kill)
     }
 
     /// Two routes, one a hundred times as expensive as the other, mixed at random over equal servers.

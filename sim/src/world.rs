@@ -102,7 +102,8 @@ pub fn run(scenario: &Scenario, policy: &PolicyChoice, seed: u64) -> Report {
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, policy: &PolicyChoice, seed: u64) -> Self {
-        let mut settings = ServiceSettings::with_policy(policy.clone());
+        let mut settings =
+            ServiceSettings::with_policy(policy.clone()).overprovision(scenario.overprovision);
         if !scenario.breaker {
             settings.breaker = None;
         }

@@ -8,7 +8,9 @@ use evenkeel_balance::backend::{BackendId, BackendSpec};
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{
+    HashMethod, LoadBound, Overprovision, PolicyChoice, ServiceSettings,
+};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
 use evenkeel_sim::report::Report;
@@ -242,6 +244,36 @@ fn a_returning_server_is_not_flooded() {
     check(PolicyChoice::PeakEwma, 2.0);
     // As nginx has it, its cost grows with those in flight and not with their square.
     check(PolicyChoice::LeastTime, 2.5);
+}
+
+/// What is left of a tier is asked for what it can do, and the next one for the rest; alone it would be asked for a fifth more.
+#[test]
+#[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+fn a_tier_that_lost_half_does_not_drown() {
+    for policy in [PolicyChoice::Adaptive, PolicyChoice::RoundRobin] {
+        let alone = Scenario {
+            overprovision: Overprovision::new(1_000.0).expect("a factor"),
+            ..Scenario::tiers()
+        };
+        let shared = &rows(&Scenario::tiers(), std::slice::from_ref(&policy))[0];
+        let alone = &rows(&alone, std::slice::from_ref(&policy))[0];
+        println!(
+            "{}: {:.1} ms, alone {:.1}",
+            shared.policy,
+            p99(shared),
+            p99(alone)
+        );
+        assert!(p99(shared) <= 0.2 * p99(alone), "{}", shared.policy);
+        let failed = shared.figure(|report| report.failed).most;
+        assert!(failed < 0.01, "{}: {failed:.3} % failed", shared.policy);
+        let behind = shared.figure(|report| {
+            let all: u64 = report.picks.iter().sum();
+            let second: u64 = report.picks[10..].iter().sum();
+            second as f64 / all as f64
+        });
+        // All that is counted comes after the strike.
+        assert!((behind.mean - 0.3).abs() < 0.02, "{:.3}", behind.mean);
+    }
 }
 
 #[test]
