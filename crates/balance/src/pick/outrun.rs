@@ -14,17 +14,18 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         let (backend, facts) = (&*self.held, &self.held.facts);
         let latency = now.since(self.at);
         let seconds = latency.as_secs_f32();
+        // Where waits have no memory, what was left of it is as long as a whole one.
+        let whole = seconds + backend.latency().map_or(0.0, |mean| mean.as_secs_f32());
         let relative = facts.compared(self.class, seconds);
         backend.speed.outlasted(relative);
         backend.outlasted(seconds);
         if facts.flags.has(Flags::PEAKS) {
             backend.peak.outlasted(relative, now);
         }
+        // The time alone would be the same of a few too many as of far too many, and a limit would find that fewer are no faster.
         if facts.flags.has(Flags::PACES)
-            && let Some(paced) = facts.paced(self.class, seconds)
-            && paced >= 1.0
+            && let Some(paced) = facts.paced(self.class, whole)
         {
-            // What was given up before it was late says nothing.
             backend.apart.pace.answered(paced, backend.in_flight());
         }
         facts.hedging.outlasted(self.class, latency);

@@ -105,8 +105,8 @@ fn what_is_over_the_limit_goes_to_others() {
     stage.service.laws().unwrap();
 }
 
-/// What was given up for another's answer is none, but it took long: it counts with what it took by then. Left out, a backend of which all
-/// that is late is given up would look as if it had room.
+/// What was given up for another's answer is none, but it took long: left out, a backend of which all that is late is given up would look as
+/// if it had room.
 #[test]
 fn a_limit_hears_of_what_was_outrun() {
     let mut stage = Stage::new(limited(2, 20, 100), &["a", "b", "c"]);
