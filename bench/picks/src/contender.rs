@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::Ask;
 use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::load::LoadReport;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{AdaptiveLimit, PolicyChoice, ServiceSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Outcome, Verdict};
 use pingora_load_balancing::LoadBalancer;
 use pingora_load_balancing::selection::{
-    BackendIter, BackendSelection, Consistent, Random, RoundRobin,
+    BackendIter, BackendSelection, Consistent, FNVHash, Random, RoundRobin,
 };
 use tower::balance::p2c::Balance;
 use tower::discover::ServiceList;
@@ -23,6 +24,9 @@ use tower::load::{CompleteOnResponse, PeakEwma, PendingRequests};
 
 /// Multiples of it are spread evenly: chance that costs nothing.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// When exchanges begin: reports of load are believed by then.
+const BEGIN: Instant = Instant::from_nanos(20_000_000_000);
 
 /// A balancer under measurement.
 pub trait Contender: Sync {
@@ -38,8 +42,9 @@ pub fn all(size: usize) -> Vec<Box<dyn Contender>> {
     use PolicyChoice::{Adaptive, PowerOfTwo, RoundRobin as Rotation};
     let mut all: Vec<Box<dyn Contender>> = Vec::new();
     for policy in PolicyChoice::BUILT_IN {
-        all.push(Box::new(ByHandle(ours(policy, size))));
+        all.push(Box::new(ByHandle(ours(policy, size), "")));
     }
+    all.push(Box::new(ByHandle(limited(size), " with adaptive limits")));
     for policy in [Adaptive, Rotation, PowerOfTwo] {
         all.push(Box::new(ByService(ours(policy, size))));
     }
@@ -54,6 +59,7 @@ pub fn all(size: usize) -> Vec<Box<dyn Contender>> {
     )));
     all.push(Box::new(Pingora("random", pingora::<Random>(size))));
     all.push(Box::new(Pingora("ketama", pingora::<Consistent>(size))));
+    all.push(Box::new(Pingora("FNV hash", pingora::<FNVHash>(size))));
     all
 }
 
@@ -62,15 +68,42 @@ fn addresses(size: usize) -> impl Iterator<Item = String> {
 }
 
 fn ours(policy: PolicyChoice, size: usize) -> Service {
+    let reports = matches!(policy, PolicyChoice::WeightedByLoad);
+    let service = made(ServiceSettings::with_policy(policy), size);
+    if reports {
+        reported(&service, size);
+    }
+    service
+}
+
+/// The default policy, with a limit on each backend that follows its latency.
+fn limited(size: usize) -> Service {
+    let limit = Some(AdaptiveLimit::DEFAULT);
+    made(ServiceSettings::default().adaptive_limit(limit), size)
+}
+
+fn made(settings: ServiceSettings, size: usize) -> Service {
     let backends = addresses(size).map(BackendSpec::new).collect();
-    Service::new(
-        "bench",
-        ServiceSettings::with_policy(policy),
-        backends,
-        Arc::new(()),
-        Instant::ZERO,
-    )
-    .expect("distinct and few")
+    Service::new("bench", settings, backends, Arc::new(()), Instant::ZERO)
+        .expect("distinct and few")
+}
+
+/// Each backend has reported its load for as long as it takes to be believed: no two can do alike.
+fn reported(service: &Service, size: usize) {
+    let mut now = Instant::ZERO;
+    while now < BEGIN {
+        now = now + Duration::from_secs(1);
+        for (at, id) in addresses(size).enumerate() {
+            let report = LoadReport {
+                cpu: Some(0.2 + 0.6 * at as f64 / size as f64),
+                rps: Some(100.0),
+                ..LoadReport::default()
+            };
+            let told = service.report_load(&id.as_str().into(), &report, now);
+            told.expect("it is a member");
+        }
+        service.tick(now);
+    }
 }
 
 /// A service of many members under the default settings.
@@ -89,17 +122,18 @@ pub fn service(size: usize) -> Service {
 }
 
 /// As a worker picks.
-struct ByHandle(Service);
+struct ByHandle(Service, &'static str);
 
 impl Contender for ByHandle {
     fn name(&self) -> String {
-        format!("evenkeel {}, handle", self.0.settings().policy.name())
+        let settings = self.0.settings();
+        format!("evenkeel {}{}, handle", settings.policy.name(), self.1)
     }
 
     fn run(&self, thread: usize, picks: u64) {
         let handle = self.0.handle(thread as u64 * SPREAD);
         for exchange in 0..picks {
-            let now = Instant::from_nanos(exchange * 1000);
+            let now = BEGIN + Duration::from_nanos(exchange * 1000);
             let ask = Ask::new((exchange + thread as u64).wrapping_mul(SPREAD)).key(exchange);
             let mut pick = handle.pick(&ask, now).expect("somebody serves");
             pick.answered(Verdict::Success, now + Duration::from_nanos(500));
@@ -118,7 +152,7 @@ impl Contender for ByService {
 
     fn run(&self, thread: usize, picks: u64) {
         for exchange in 0..picks {
-            let now = Instant::from_nanos(exchange * 1000);
+            let now = BEGIN + Duration::from_nanos(exchange * 1000);
             let ask = Ask::new((exchange + thread as u64).wrapping_mul(SPREAD)).key(exchange);
             let mut pick = self.0.pick(&ask, now).expect("somebody serves");
             pick.answered(Verdict::Success, now + Duration::from_nanos(500));

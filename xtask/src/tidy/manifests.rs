@@ -1,11 +1,11 @@
 //! Owns what manifests and lock files promise: one table of versions, a reason for each, no private sources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
 use super::Problem;
-use super::boundaries::{manifest, members, sections};
+use super::boundaries::{Member, manifest, members, sections};
 use super::rules::Rules;
 use super::source::File;
 
@@ -15,10 +15,16 @@ const PUBLIC: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Versions stand in the workspace table, each with a reason; lock files name the public registry only.
 pub(super) fn check(_: &Rules, files: &[File]) -> Vec<Problem> {
     let mut found = Vec::new();
+    let locks = || {
+        let named = |file: &&File| file.path.ends_with("Cargo.lock");
+        files.iter().filter(named)
+    };
     match members(files) {
         Ok(members) => {
-            for member in members {
+            for member in &members {
                 found.extend(versions_of_their_own(&member.path, &member.manifest));
+                let behind = locks().flat_map(|lock| behind(&lock.path, &lock.text, member));
+                found.extend(behind);
             }
         }
         Err(problem) => return vec![problem],
@@ -33,10 +39,7 @@ pub(super) fn check(_: &Rules, files: &[File]) -> Vec<Problem> {
         }
         Err(problem) => found.push(problem),
     }
-    let locks = files
-        .iter()
-        .filter(|file| file.path.ends_with("Cargo.lock"));
-    found.extend(locks.flat_map(|file| private_sources(&file.path, &file.text)));
+    found.extend(locks().flat_map(|file| private_sources(&file.path, &file.text)));
     found
 }
 
@@ -143,9 +146,71 @@ fn private_sources(path: &str, text: &str) -> Vec<Problem> {
         .collect()
 }
 
+/// What a crate of ours depends on, and a lock file that has the crate does not know: where that lock is of another tree than the
+/// workspace's, nothing else says so before `--locked` refuses there.
+fn behind(path: &str, lock: &str, member: &Member) -> Vec<Problem> {
+    let lock: Table = match lock.parse() {
+        Ok(lock) => lock,
+        Err(error) => return vec![Problem::new(path, 0, format!("{error}"))],
+    };
+    let packages = lock.get("package").and_then(Value::as_array);
+    let name =
+        |package: &&Value| package.get("name").and_then(Value::as_str) == Some(&*member.name);
+    let Some(package) = packages.into_iter().flatten().find(name) else {
+        return Vec::new();
+    };
+    let locked = package.get("dependencies").and_then(Value::as_array);
+    // `name`, or `name version` where there are several.
+    let locked: BTreeSet<&str> = locked
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one.as_str()?.split(' ').next())
+        .collect();
+    let wanted = member
+        .manifest
+        .get("dependencies")
+        .and_then(Value::as_table);
+    let optional = |value: &Value| value.get("optional").and_then(Value::as_bool) == Some(true);
+    wanted
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| !optional(value) && !locked.contains(name.as_str()))
+        .map(|(name, _)| {
+            let message = format!(
+                "knows no `{name}` of `{}`: run `cargo update --workspace` with the manifest beside it",
+                member.name
+            );
+            Problem::new(path, 0, message)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn locks_of_other_trees() {
+        let check = |dependencies: &str, lock: &str, expect: &[&str]| {
+            let member = Member {
+                path: "crates/a/Cargo.toml".to_owned(),
+                name: "a".to_owned(),
+                dependencies: Vec::new(),
+                manifest: format!("[dependencies]\n{dependencies}").parse().unwrap(),
+            };
+            expect_parts(&behind("bench/Cargo.lock", lock, &member), expect);
+        };
+        let wanted = "b.workspace = true\nc = { workspace = true, optional = true }";
+        let lock = |name: &str, known: &str| {
+            format!("[[package]]\nname = '{name}'\nversion = '1.0.0'\ndependencies = [{known}]\n")
+        };
+        check(wanted, &lock("a", "'b'"), &[]);
+        check(wanted, &lock("a", "'b 1.0.0', 'd'"), &[]);
+        check(wanted, &lock("a", "'d'"), &["`b` of `a`"]);
+        check(wanted, "[[package]]\nname = 'a'\n", &["`b` of `a`"]);
+        check(wanted, &lock("other", "'d'"), &[]);
+        check("", &lock("a", ""), &[]);
+    }
 
     fn expect_parts(found: &[Problem], expect: &[&str]) {
         assert_eq!(found.len(), expect.len(), "{found:?}");
