@@ -53,6 +53,24 @@ const STEPS: &[Step] = &[
         mend: "deny.toml says why each crate is banned; `cargo tree -i <crate>` shows who brings it",
     },
     Step {
+        name: "documentation",
+        run: |root| {
+            let words = ["doc", "--quiet", "--no-deps", "--locked", "--all-features"];
+            // What programs are given to read; of the others the workspace alone reads.
+            let crates = [
+                "-p",
+                "evenkeel",
+                "-p",
+                "evenkeel-balance",
+                "-p",
+                "evenkeel-wire",
+            ];
+            let doc = cargo(root, &words).args(&crates);
+            doc.env("RUSTDOCFLAGS", "-D warnings").go()
+        },
+        mend: "a link in the documentation leads nowhere, or something of it is malformed",
+    },
+    Step {
         name: "doc tests",
         run: |root| {
             cargo(
