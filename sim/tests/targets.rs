@@ -361,10 +361,7 @@ fn pausing(hedge: Option<HedgeSettings>) -> Scenario {
 
 fn hedged_at(permille: u16, most_permille: u32) -> HedgeSettings {
     let quantile = Quantile::new(permille).expect("a quantile");
-    HedgeSettings {
-        at: HedgeAt::Quantile(quantile),
-        most_permille,
-    }
+    HedgeSettings::at(HedgeAt::Quantile(quantile)).most_permille(most_permille)
 }
 
 /// Where a policy does not look at what is in flight, a pause is felt by all who are sent there; a second attempt takes that away, and costs

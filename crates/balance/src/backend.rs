@@ -214,6 +214,7 @@ impl From<String> for BackendSpec {
 
 /// What was counted of one backend since it joined; each attempt exactly once, and none of it is ever taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
     /// Attempts sent here.
     pub picked: u64,
@@ -229,6 +230,22 @@ pub struct Counts {
     pub failed: u64,
     /// Those of `succeeded` whose head took longer than the breaker's `slow` setting.
     pub slow: u64,
+}
+
+impl Counts {
+    /// Those of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            picked: self.picked + other.picked,
+            finished: self.finished + other.finished,
+            abandoned: self.abandoned + other.abandoned,
+            in_flight: self.in_flight.saturating_add(other.in_flight),
+            succeeded: self.succeeded + other.succeeded,
+            failed: self.failed + other.failed,
+            slow: self.slow + other.slow,
+        }
+    }
 }
 
 /// The running state of one backend, shared by every worker and kept across updates.

@@ -26,6 +26,7 @@ const CROWDED_PERCENT: u64 = 80;
 
 /// When a second attempt is begun beside a slow one, and how many of them there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HedgeSettings {
     /// How long the first one has before.
     pub at: HedgeAt,
@@ -43,6 +44,15 @@ impl HedgeSettings {
         Self {
             at,
             most_permille: Self::MOST_PERMILLE,
+        }
+    }
+
+    /// The same for another [`most_permille`](#structfield.most_permille).
+    #[must_use]
+    pub const fn most_permille(self, most_permille: u32) -> Self {
+        Self {
+            most_permille,
+            ..self
         }
     }
 }

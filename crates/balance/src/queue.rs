@@ -54,6 +54,7 @@ pub enum Entry<P> {
 
 /// What is to be told of a queue at one moment. `entered = served + refused + left + waiting`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueSnapshot {
     /// Asks that wait now.
     pub waiting: usize,

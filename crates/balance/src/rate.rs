@@ -8,6 +8,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use crate::setters::setters;
 use crate::sync::Arc;
 use crate::time::Instant;
 
@@ -27,6 +28,7 @@ use table::{Step, Table};
 
 /// What a limit lets pass, of each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RateSettings {
     /// Tokens that a bucket gets in each `per`, evenly.
     pub allow: NonZeroU32,
@@ -37,6 +39,21 @@ pub struct RateSettings {
     /// Buckets at once that are not full; some 40 bytes each, which are taken at the begin. Beyond, who has taken least is forgotten.
     pub keys: NonZeroUsize,
 }
+
+impl RateSettings {
+    /// So many in each `per`, as many at once, for 100,000 keys.
+    #[must_use]
+    pub const fn new(allow: NonZeroU32, per: Duration) -> Self {
+        Self {
+            allow,
+            per,
+            burst: allow,
+            keys: NonZeroUsize::new(100_000).expect("a hundred thousand is not zero"),
+        }
+    }
+}
+
+setters!(RateSettings { burst: NonZeroU32, keys: NonZeroUsize, ; });
 
 /// How a bucket fills, in nanoseconds.
 #[derive(Clone, Copy, Debug)]

@@ -19,6 +19,7 @@ use crate::time::Instant;
 
 /// A service at one moment.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServiceSnapshot {
     /// Its name.
     pub name: Arc<str>,
@@ -94,6 +95,7 @@ pub struct TierSnapshot {
 
 /// An adaptive limit at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LimitSnapshot {
     /// What holds: no more attempts at once, by it or by the backend's own limit, if that is lower.
     pub in_use: u32,
@@ -104,6 +106,7 @@ pub struct LimitSnapshot {
 
 /// A backend at one moment.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct BackendSnapshot {
     /// Its identity.
     pub id: BackendId,
@@ -161,6 +164,7 @@ pub struct BackendSnapshot {
 
 /// What a backend reports of its load at one moment, and what follows from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LoadSnapshot {
     /// The utilization that counts, of the newest report.
     pub utilization: Option<f32>,

@@ -317,12 +317,9 @@ fn nobody_sees_an_old_table_after_a_change() {
 // --- Rate limits.
 
 fn limit(burst: u32, keys: usize) -> Limit {
-    let settings = RateSettings {
-        allow: NonZeroU32::new(1).unwrap(),
-        per: Duration::from_secs(1),
-        burst: NonZeroU32::new(burst).unwrap(),
-        keys: NonZeroUsize::new(keys).unwrap(),
-    };
+    let settings = RateSettings::new(NonZeroU32::MIN, Duration::from_secs(1))
+        .burst(NonZeroU32::new(burst).unwrap())
+        .keys(NonZeroUsize::new(keys).unwrap());
     Limit::new(settings, Secret::new([1, 2]))
 }
 

@@ -178,7 +178,7 @@ fn hedges() {
             20,
         ),
     ] {
-        let expect = HedgeSettings { at, most_permille };
+        let expect = HedgeSettings::at(at).most_permille(most_permille);
         assert_eq!(of(&format!("hedge: {{ {text} }}")), Some(expect), "{text}");
     }
 }

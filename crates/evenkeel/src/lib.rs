@@ -16,6 +16,8 @@
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+// docs.rs builds with a nightly compiler, and says there what a feature brings.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// How it is used, one chapter for each use; what it costs and what it guarantees.
 pub mod guide;
@@ -85,17 +87,25 @@ pub use evenkeel_balance as balance;
 
 pub use address::Address;
 pub use ask::Ask;
+pub use balance::affinity::{ClientsCounts, ClientsSettings};
 pub use balance::ask::{ClassId, Tried};
-pub use balance::backend::{Admin, BackendId, BackendSpec, Weight};
+pub use balance::backend::{Admin, BackendId, BackendSpec, Counts, Weight};
 pub use balance::event::{Event, EventKind};
+pub use balance::explain::Explanation;
+pub use balance::health::{CheckFault, CheckReport, CheckResult};
 pub use balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 pub use balance::load::LoadReport;
 pub use balance::pick::Refusal;
 pub use balance::policy::named::Policies;
-pub use balance::retry::Progress;
+pub use balance::retry::budget::BudgetSettings;
+pub use balance::retry::{Attempt, Decision, Progress, RetryOn, RetrySettings};
 pub use balance::settings::{
-    Overprovision, PolicyChoice, QueueSettings, ServiceSettings, ZoneSettings,
+    ActiveSettings, AdaptiveLimit, AffinitySettings, BreakerSettings, HashMethod, LoadBound,
+    LoadSettings, OnAllDown, Overprovision, PolicyChoice, QueueSettings, ServiceSettings,
+    ZoneSettings,
 };
+pub use balance::snapshot::{BackendSnapshot, ServiceSnapshot};
+pub use balance::standing::Standing;
 pub use balance::verdict::{Fault, Outcome, Verdict};
 pub use balance::zone::{Zone, ZoneId};
 pub use balancer::{BalancerSettings, LoadBalancer, WeakLoadBalancer};

@@ -200,15 +200,8 @@ fn rate(succeeded: u64, failed: u64) -> Option<f64> {
 }
 
 fn summed(backends: &[BackendStats]) -> Counts {
-    backends.iter().fold(Counts::default(), |sum, one| Counts {
-        picked: sum.picked + one.attempts.picked,
-        finished: sum.finished + one.attempts.finished,
-        abandoned: sum.abandoned + one.attempts.abandoned,
-        in_flight: sum.in_flight.saturating_add(one.attempts.in_flight),
-        succeeded: sum.succeeded + one.attempts.succeeded,
-        failed: sum.failed + one.attempts.failed,
-        slow: sum.slow + one.attempts.slow,
-    })
+    let attempts = backends.iter().map(|one| one.attempts);
+    attempts.fold(Counts::default(), Counts::plus)
 }
 
 #[expect(

@@ -2,20 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "in the helpers of tests too")]
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use evenkeel::balance::affinity::ClientsSettings;
-use evenkeel::balance::health::{CheckReport, CheckResult};
-use evenkeel::balance::retry::budget::BudgetSettings;
-use evenkeel::balance::retry::{Attempt, Decision, RetryOn, RetrySettings};
-use evenkeel::balance::settings::{ActiveSettings, AffinitySettings, BreakerSettings, OnAllDown};
+use evenkeel::balance::rate::RateSettings;
 use evenkeel::probe::{Finding, ProbeError};
 use evenkeel::sweep::{Check, Checks};
 use evenkeel::{
-    Ask, BackendSpec, BalancerSettings, CheckerSettings, Error, Event, Events, Exchange,
-    ExchangeError, Failure, Fault, Followed, HealthChecker, HttpCheck, HttpProbe, LoadBalancer,
-    Pick, PolicyChoice, Progress, QueueSettings, ServiceHandle, ServiceSettings, ServiceStats,
-    Subscription, Target, TcpProbe, WeakLoadBalancer,
+    ActiveSettings, AdaptiveLimit, AffinitySettings, Ask, Attempt, BackendSpec, BalancerSettings,
+    BreakerSettings, BudgetSettings, CheckReport, CheckResult, CheckerSettings, ClientsSettings,
+    Decision, Error, Event, Events, Exchange, ExchangeError, Failure, Fault, Followed,
+    HealthChecker, HedgeAt, HedgeSettings, HttpCheck, HttpProbe, LoadBalancer, LoadSettings,
+    OnAllDown, Pick, PolicyChoice, Progress, QueueSettings, RetryOn, RetrySettings, ServiceHandle,
+    ServiceSettings, ServiceStats, Subscription, Target, TcpProbe, WeakLoadBalancer,
 };
 
 /// What is held and handed around goes anywhere; errors can be boxed as any.
@@ -188,6 +187,41 @@ fn settings_are_told_by_methods() {
         .max_in_flight(0);
     assert!(none.health.is_none() && none.breaker.is_none() && none.queue.is_none());
     assert!(none.affinity(None).max_in_flight.is_none());
+}
+
+#[test]
+fn settings_of_hedges_limits_loads_and_rates_are_told_by_methods() {
+    let second = Duration::from_secs(1);
+    let number = |number| NonZeroU32::new(number).unwrap();
+    let hedge = HedgeSettings::at(HedgeAt::After(second)).most_permille(7);
+    assert_eq!((hedge.at, hedge.most_permille), (HedgeAt::After(second), 7));
+    let limit = AdaptiveLimit::default()
+        .min(number(2))
+        .max(number(3))
+        .start(number(4))
+        .tolerance(0.25);
+    let told = (limit.min, limit.max, limit.start, limit.tolerance);
+    assert_eq!(told, (number(2), number(3), number(4), 0.25));
+    let load = LoadSettings::default()
+        .blackout(second)
+        .expiry(second * 2)
+        .penalty(0.5)
+        .bound(3.0);
+    let told = (load.blackout, load.expiry, load.penalty, load.bound);
+    assert_eq!(told, (second, second * 2, 0.5, 3.0));
+    let settings = ServiceSettings::default()
+        .hedge(hedge)
+        .adaptive_limit(limit)
+        .load(load);
+    let told = (settings.hedge, settings.adaptive_limit, settings.load);
+    assert_eq!(told, (Some(hedge), Some(limit), load));
+    let none = settings.hedge(None).adaptive_limit(None);
+    assert!(none.hedge.is_none() && none.adaptive_limit.is_none());
+    let rate = RateSettings::new(number(10), second);
+    let told = (rate.allow, rate.per, rate.burst, rate.keys.get());
+    assert_eq!(told, (number(10), second, number(10), 100_000));
+    let rate = rate.burst(number(3)).keys(NonZeroUsize::MIN);
+    assert_eq!((rate.burst, rate.keys), (number(3), NonZeroUsize::MIN));
 }
 
 #[test]

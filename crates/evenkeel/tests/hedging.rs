@@ -23,10 +23,7 @@ fn now() -> Instant {
 }
 
 /// Hedges after 20 ms, as many as there are exchanges.
-const SOON: HedgeSettings = HedgeSettings {
-    at: HedgeAt::After(ms(20)),
-    most_permille: 1000,
-};
+const SOON: HedgeSettings = HedgeSettings::at(HedgeAt::After(ms(20))).most_permille(1000);
 
 /// Round robin over these, each of which has answered once.
 async fn service(backends: &[&str], hedge: HedgeSettings) -> ServiceHandle {
@@ -213,10 +210,7 @@ async fn who_must_not_or_cannot_has_none() {
     };
     alone(service(&["a", "b"], SOON).await, &Exchange::new()).await;
     alone(service(&["a"], SOON).await, &safe).await;
-    let few = HedgeSettings {
-        most_permille: 300,
-        ..SOON
-    };
+    let few = SOON.most_permille(300);
     alone(service(&["a", "b"], few).await, &safe).await;
     let unknown = HedgeSettings::at(HedgeAt::Quantile(Quantile::new(950).unwrap()));
     alone(service(&["a", "b"], unknown).await, &safe).await;

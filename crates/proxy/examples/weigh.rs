@@ -148,12 +148,7 @@ fn limited(repetitions: u64) {
     let rate = RatePlan {
         name: "client".into(),
         per: vec![RateBy::Client],
-        settings: RateSettings {
-            allow: most,
-            per: Duration::from_secs(1),
-            burst: most,
-            keys: NonZeroUsize::MIN,
-        },
+        settings: RateSettings::new(most, Duration::from_secs(1)).keys(NonZeroUsize::MIN),
         ipv6_prefix: 64,
         shadow: false,
         fields: false,

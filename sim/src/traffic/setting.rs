@@ -232,14 +232,14 @@ fn rules(chance: &mut Chance) -> Vec<RulePlan> {
 
 /// Nearly every answer is late for one of these: races are what is on trial here, not when they are worth it.
 fn hedge(chance: &mut Chance) -> Option<HedgeSettings> {
-    (chance.below(2) == 0).then(|| HedgeSettings {
-        at: match chance.below(4) {
+    (chance.below(2) == 0).then(|| {
+        let at = match chance.below(4) {
             0 => HedgeAt::Quantile(Quantile::new(500).expect("half of them")),
             1 => HedgeAt::After(ms(1)),
             2 => HedgeAt::After(ms(30)),
             _ => HedgeAt::After(ms(300)),
-        },
-        most_permille: [50, 300, 1_000][chance.below(3)],
+        };
+        HedgeSettings::at(at).most_permille([50, 300, 1_000][chance.below(3)])
     })
 }
 

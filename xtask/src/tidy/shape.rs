@@ -4,14 +4,48 @@ use super::Problem;
 use super::rules::Rules;
 use super::source::File;
 
-/// Names of files and folders, and the module list of every library.
+/// Names of files and folders, the module list of every library, and types of the library's interface that can grow.
 pub(super) fn check(rules: &Rules, files: &[File]) -> Vec<Problem> {
     let rust = || files.iter().filter(|file| file.is_rust());
     let names = rust().flat_map(|file| names(rules, file));
     let lists = rust()
         .filter(|file| file.path.ends_with("src/lib.rs"))
         .flat_map(module_list);
-    names.chain(lists).collect()
+    let given = rust().filter(|file| {
+        GIVEN
+            .iter()
+            .any(|folder| file.path.starts_with(folder) && file.path.contains("/src/"))
+    });
+    names.chain(lists).chain(given.flat_map(closed)).collect()
+}
+
+/// Where the interface stands that programs are built against.
+const GIVEN: [&str; 2] = ["crates/balance/", "crates/evenkeel/"];
+
+/// How types are called that get a field more with time (decision 0038).
+const GROW: [&str; 5] = ["Settings", "Snapshot", "Counts", "Stats", "Error"];
+
+/// Types of such a name with fields that anybody may name, and so write out, and who may: each further field would break his program.
+fn closed(file: &File) -> Vec<Problem> {
+    let lines: Vec<&str> = file.production.lines().collect();
+    let grows = |line: &str| {
+        let name = line.strip_prefix("pub struct ");
+        let name = name.and_then(|name| name.strip_suffix(" {"));
+        name.is_some_and(|name| GROW.iter().any(|end| name.ends_with(end)))
+    };
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let above = lines[..at].iter().rev();
+        let open = above
+            .take_while(|line| line.starts_with("#[") || line.trim().is_empty())
+            .any(|line| *line == "#[non_exhaustive]");
+        let mut fields = lines[at + 1..].iter().take_while(|line| **line != "}");
+        if grows(line) && !open && fields.any(|line| line.starts_with("    pub ")) {
+            let message = "will have a field more one day, which would break programs: say `#[non_exhaustive]` (decision 0038)";
+            found.push(Problem::new(&file.path, at + 1, message));
+        }
+    }
+    found
 }
 
 /// Names of the file, of its folders, and of modules that are declared in it.
@@ -92,6 +126,22 @@ mod tests {
         check(("docs/util.md", ""), &[]);
         check(("sim/src/world.rs", "x;\npub(crate) mod util {\n}"), &[2]);
         check(("sim/src/world.rs", "mod utility;"), &[]);
+    }
+
+    #[test]
+    fn interfaces_that_grow() {
+        fn of(text: &str) -> (&str, &str) {
+            ("crates/balance/src/hedge.rs", text)
+        }
+        let fields = "pub struct HedgeSettings {\n    /// When.\n    pub at: u32,\n}\n";
+        let open = format!("/// What.\n#[derive(Clone)]\n#[non_exhaustive]\n{fields}");
+        let closed =
+            format!("#[non_exhaustive]\npub enum At {{}}\n\n/// What.\n#[derive(Clone)]\n{fields}");
+        check(of(&open), &[]);
+        check(of(&closed), &[6]);
+        check(("crates/proxy/src/hedge.rs", &*closed), &[]);
+        check(of("pub struct HedgeSettings {\n    at: u32,\n}\n"), &[]);
+        check(of("pub struct Hedge {\n    pub at: u32,\n}\n"), &[]);
     }
 
     #[test]

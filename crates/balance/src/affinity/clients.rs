@@ -47,6 +47,7 @@ setters!(ClientsSettings { most: usize, ttl: Duration, ; });
 
 /// What became of clients, since the table was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClientsCounts {
     /// Those that are kept now; some may be over and not forgotten yet.
     pub clients: u64,

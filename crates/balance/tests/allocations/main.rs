@@ -97,12 +97,10 @@ fn a_pick_allocates_nothing() {
 /// Keys that are known, keys that are new, and keys that drive others out.
 #[test]
 fn a_rate_limit_allocates_once() {
-    let settings = RateSettings {
-        allow: NonZeroU32::new(10).unwrap(),
-        per: Duration::from_secs(1),
-        burst: NonZeroU32::new(100).unwrap(),
-        keys: NonZeroUsize::new(100_000).unwrap(),
-    };
+    let allow = NonZeroU32::new(10).unwrap();
+    let settings = RateSettings::new(allow, Duration::from_secs(1))
+        .burst(NonZeroU32::new(100).unwrap())
+        .keys(NonZeroUsize::new(100_000).unwrap());
     let mut made = None;
     let kept = counting::bytes_kept(|| made = Some(Limit::new(settings, Secret::new([1, 2]))));
     let limit = made.unwrap();
@@ -110,11 +108,7 @@ fn a_rate_limit_allocates_once() {
         (limit.bytes()..=4_000_000).contains(&kept),
         "{kept} bytes for 100,000 keys"
     );
-    let small = RateSettings {
-        keys: NonZeroUsize::MIN,
-        ..settings
-    };
-    let small = Limit::new(small, Secret::new([3, 4]));
+    let small = Limit::new(settings.keys(NonZeroUsize::MIN), Secret::new([3, 4]));
     let asked = counting::allocations(|| {
         for number in 0..100_000_u64 {
             let key = |limit: &Limit, number: u64| {

@@ -25,10 +25,8 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn hedged(most_permille: u32) -> ServiceSettings {
-    plain().hedge(HedgeSettings {
-        at: HedgeAt::After(ms(10)),
-        most_permille,
-    })
+    let at = HedgeAt::After(ms(10));
+    plain().hedge(HedgeSettings::at(at).most_permille(most_permille))
 }
 
 /// A stage on which a hundred exchanges were served and counted.

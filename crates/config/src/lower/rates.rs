@@ -80,12 +80,9 @@ fn rate(reading: &Reading, node: &Node, of: Of) -> Option<RatePlan> {
     }
     map.done();
     let (per, (allow, unit)) = (per?, allow?);
-    let settings = RateSettings {
-        allow,
-        per: unit,
-        burst: burst.unwrap_or_else(|| of_a_second(allow, unit)),
-        keys: NonZeroUsize::new(keys)?,
-    };
+    let settings = RateSettings::new(allow, unit)
+        .burst(burst.unwrap_or_else(|| of_a_second(allow, unit)))
+        .keys(NonZeroUsize::new(keys)?);
     let fills = unit.as_nanos() * u128::from(settings.burst.get()) / u128::from(allow.get());
     if fills > limits::RATE_FILLS.as_nanos() {
         let message = "such a burst takes more than a year to come back; write a smaller `burst`";

@@ -21,12 +21,9 @@ fn rate(per: &[RateBy], allow: u32, burst: u32) -> RatePlan {
     RatePlan {
         name: "limit".into(),
         per: per.to_vec(),
-        settings: RateSettings {
-            allow: NonZeroU32::new(allow).unwrap(),
-            per: Duration::from_secs(1),
-            burst: NonZeroU32::new(burst).unwrap(),
-            keys: NonZeroUsize::new(1_000).unwrap(),
-        },
+        settings: RateSettings::new(NonZeroU32::new(allow).unwrap(), Duration::from_secs(1))
+            .burst(NonZeroU32::new(burst).unwrap())
+            .keys(NonZeroUsize::new(1_000).unwrap()),
         ipv6_prefix: 64,
         shadow: false,
         fields: false,

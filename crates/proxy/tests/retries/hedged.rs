@@ -32,10 +32,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 /// Hedges after 20 ms, as many as there are exchanges.
-const SOON: HedgeSettings = HedgeSettings {
-    at: HedgeAt::After(ms(20)),
-    most_permille: 1000,
-};
+const SOON: HedgeSettings = HedgeSettings::at(HedgeAt::After(ms(20))).most_permille(1000);
 
 /// Each backend answers once, which pays for as many hedges, and then does these.
 fn world(deeds: &[&[Deed]], tune: impl Fn(&mut Plan)) -> World {
@@ -308,10 +305,7 @@ fn who_must_not_or_cannot_has_none() {
     let attempts = |plan: &mut Plan| plan.services[0].settings.retry.attempts = 1;
     assert_eq!(refused(two, GET, &attempts), ("attempts_exhausted", 1));
     let most = |plan: &mut Plan| {
-        plan.services[0].settings.hedge = Some(HedgeSettings {
-            most_permille: 499,
-            ..SOON
-        });
+        plan.services[0].settings.hedge = Some(SOON.most_permille(499));
     };
     assert_eq!(refused(two, GET, &most), ("budget_exhausted", 1));
     let budget = |plan: &mut Plan| {
@@ -321,10 +315,8 @@ fn who_must_not_or_cannot_has_none() {
     assert_eq!(refused(two, GET, &budget), ("budget_exhausted", 1));
     let late = |plan: &mut Plan| {
         plan.rules[0].exchange = Some(ms(60));
-        plan.services[0].settings.hedge = Some(HedgeSettings {
-            at: HedgeAt::After(ms(49)),
-            ..SOON
-        });
+        let at = HedgeAt::After(ms(49));
+        plan.services[0].settings.hedge = Some(HedgeSettings::at(at).most_permille(1000));
     };
     // Nothing is known to take longer than what is left: it is asked.
     let world = world(two, late);
@@ -570,10 +562,8 @@ fn a_quantile_has_to_be_known() {
             [&quick[..], &[Say(TWO)]].concat(),
         ];
         let world = world(&[&deeds[0], &deeds[1]], |plan| {
-            plan.services[0].settings.hedge = Some(HedgeSettings {
-                at: HedgeAt::Quantile(Quantile::new(950).unwrap()),
-                most_permille: 1000,
-            });
+            let at = HedgeAt::Quantile(Quantile::new(950).unwrap());
+            plan.services[0].settings.hedge = Some(HedgeSettings::at(at).most_permille(1000));
         });
         for _ in 0..answers {
             assert!(world.ask(&[GET]).ends_with("hello"));

@@ -32,7 +32,7 @@ pub(in crate::lower) fn read(fields: &Fields<'_>, retry: &RetrySettings) -> Opti
         reading.warning(map.at, "hedge", message);
     }
     map.done();
-    at.map(|at| HedgeSettings { at, most_permille })
+    at.map(|at| HedgeSettings::at(at).most_permille(most_permille))
 }
 
 fn quantile(text: &Scalar) -> Result<HedgeAt, String> {
