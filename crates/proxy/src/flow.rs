@@ -288,14 +288,10 @@ fn keep<N: Net>(flow: &mut Flow<N>, way: &Way<N>, pick: &Pick<Held>, tried: &Tri
         let ask = ask(&flow.conn, way, tried);
         way.seat.handle.lost(home, &ask, now)
     };
+    let state = &way.seat.live.state;
+    let stay = affinity.since(state, *stay, served, now);
     flow.seen.stayed = Some(Stayed::of(stay.home, served, lost));
-    affinity.follows(
-        &way.seat.live.state,
-        stay,
-        served,
-        None,
-        (now, Duration::ZERO),
-    );
+    affinity.follows(state, &stay, served, None, (now, Duration::ZERO));
 }
 
 /// What other policies hash, a flow has not: its client's address stands for it.

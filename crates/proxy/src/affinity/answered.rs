@@ -37,6 +37,32 @@ pub(crate) enum Follows<'a> {
 }
 
 impl Affinity {
+    /// What is known of the client now that this backend has answered it: where the table remembers it, another request of its may have
+    /// moved it there already, and it moves once.
+    pub(crate) fn since(
+        &self,
+        state: &ServiceState,
+        stay: Stay,
+        served: Served,
+        now: Instant,
+    ) -> Stay {
+        let there = Some(served.backend);
+        match stay.row {
+            Some(row)
+                if !stay.told
+                    && stay.home.is_some()
+                    && stay.home != there
+                    && self.clients(state).peek(row, now) == there =>
+            {
+                Stay {
+                    home: there,
+                    ..stay
+                }
+            }
+            _ => stay,
+        }
+    }
+
     /// Remembers where a client is served from now on; a spilled one goes back, unless the application began anew with it.
     pub(crate) fn follows<'a>(
         &self,

@@ -85,6 +85,7 @@ impl<N: Net> Exchange<'_, N> {
             backend: identity(pick.backend().id()),
             spilled: pick.is_spilled(),
         };
+        let stay = affinity.since(state, stay, served, times.0);
         let lost = |home| {
             let ask = self.ask(worker, &tries.asked.tried, course);
             self.seat.handle.lost(home, &ask, times.0)

@@ -111,9 +111,9 @@ fn post(keel: &Evenkeel, path: &str) {
 }
 
 #[track_caller]
+/// An exchange is counted once its answer is sent, and so a moment after that has come.
 fn metric(keel: &Evenkeel, row: &str) {
-    let page = keel.page("/metrics");
-    assert!(page.lines().any(|line| line == row), "{row} in {page}");
+    crate::queue::until(keel, &format!("{row}\n"));
 }
 
 #[test]
@@ -576,6 +576,43 @@ fn a_client_that_asks_at_once_moves_to_one_place() {
         seen.extend(next);
     }
     assert!(!seen.contains("one"));
+}
+
+/// What it asks at once moves it once, where the instance remembers it: that is what is said and counted.
+#[test]
+fn a_client_that_asks_at_once_moves_once() {
+    let mut scene = Scene::new("affinity-moves-once", "{ source: true }");
+    let gates = [Gate::default(), Gate::default()];
+    let names = ["one", "two"].into_iter().zip(&gates);
+    scene.backends = names
+        .map(|(name, gate)| Echo::gated(name, gate.clone()))
+        .collect();
+    let keel = scene.run(&[]);
+    let ask = || {
+        let address = keel.address;
+        std::thread::spawn(move || name(&Client::to(address).get("/", "")))
+    };
+    post(&keel, "two/disable");
+    let first = ask();
+    gates[0].reached();
+    gates[0].open();
+    assert_eq!(first.join().unwrap(), "one");
+    post(&keel, "two/enable");
+    post(&keel, "one/disable");
+    let asked = [ask(), ask(), ask()];
+    asked.iter().for_each(|_| gates[1].reached());
+    asked.iter().for_each(|_| gates[1].open());
+    for one in asked {
+        assert_eq!(one.join().unwrap(), "two");
+    }
+    metric(
+        &keel,
+        "evenkeel_affinity_total{service=\"api\",client=\"kept\"} 2",
+    );
+    metric(
+        &keel,
+        "evenkeel_affinity_moves_total{service=\"api\",reason=\"disabled\"} 1",
+    );
 }
 
 /// Each side of a split keeps its clients beside the split's own cookie.
