@@ -100,15 +100,38 @@ async fn w10_many_dead_backends_take_about_one_timeout() {
     }
 }
 
+/// A dead backend's first check runs beside all else: picks go on, and so do the checks of others.
 #[tokio::test(start_paused = true)]
 async fn registering_a_dead_backend_does_not_wait_for_it() {
     let balancer = balancer(&["a"]);
-    let _checker = balancer
-        .spawn_health_checker(CheckerSettings::default(), silent())
-        .unwrap();
-    let before = balancer.now();
+    let probe = |target: Target| async move {
+        if target.backend.as_str() == "dead" {
+            std::future::pending::<()>().await;
+        }
+        Finding::passed(None)
+    };
+    let settings = CheckerSettings::default()
+        .interval(SECOND)
+        .timeout(5 * SECOND);
+    let mut events = balancer.subscribe();
+    let _checker = balancer.spawn_health_checker(settings, probe).unwrap();
+    assert_eq!(next_check(&mut events).await, ("a".to_owned(), None));
+    let began = balancer.now();
     balancer.add_backend("api", "dead").unwrap();
-    assert_eq!(balancer.now(), before);
+    for _ in 0..3 {
+        assert_eq!(next_check(&mut events).await, ("a".to_owned(), None));
+        assert_eq!(standing(&balancer, "dead"), Standing::Unproven);
+        assert_eq!(balancer.select("api").unwrap().id().as_str(), "a");
+    }
+    let fault = loop {
+        let (backend, fault) = next_check(&mut events).await;
+        if backend == "dead" {
+            break fault;
+        }
+    };
+    assert_eq!(fault, Some(CheckFault::Timeout));
+    let took = balancer.now().since(began);
+    assert!(took >= 5 * SECOND && took < 6 * SECOND, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
