@@ -11,9 +11,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel::balance::settings::BreakerSettings;
-use evenkeel::tower::{Balance, Http};
-use evenkeel::{Address, BackendSpec, LoadBalancer, PolicyChoice, ServiceSettings};
+use evenkeel::tower::{Balance, CallError, Http};
+use evenkeel::{
+    Address, BackendSpec, BreakerSettings, LoadBalancer, PolicyChoice, ServiceSettings,
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -99,15 +100,18 @@ async fn main() -> Result<(), Failure> {
 /// One request, its body read to the end.
 async fn get<S>(api: &mut S, path: &str) -> Result<String, Failure>
 where
-    S: Service<Request<Empty<Bytes>>, Response = Response<evenkeel::Followed<Incoming>>>,
-    S::Error: std::fmt::Display,
+    S: Service<
+            Request<Empty<Bytes>>,
+            Response = Response<evenkeel::Followed<Incoming>>,
+            Error = CallError<Failure>,
+        >,
 {
-    let said = |error: S::Error| Failure::from(error.to_string());
-    poll_fn(|cx| api.poll_ready(cx)).await.map_err(said)?;
+    let ready = poll_fn(|cx| api.poll_ready(cx)).await;
+    ready.map_err(CallError::into_boxed)?;
     let request = Request::get(path)
         .header("Host", "api")
         .body(Empty::new())?;
-    let response = api.call(request).await.map_err(said)?;
+    let response = api.call(request).await.map_err(CallError::into_boxed)?;
     let body = response.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8_lossy(&body).into_owned())
 }

@@ -196,14 +196,15 @@ impl LoadBalancer {
         Ok(())
     }
 
-    /// Ends a service. Its picks in flight end in peace; handles that are left over refuse. Cost: services.
+    /// Ends a service. Its picks in flight end in peace; handles that are left over refuse, and who waits in its queue is refused. Cost:
+    /// services.
     ///
     /// # Errors
     /// [`Error::UnknownService`].
     pub fn unregister(&self, service: &str) -> Result<(), Error> {
         let ended = self.unregistered(service)?;
         self.shared.untold.tell();
-        drop(ended);
+        ended.tell_who_waits();
         Ok(())
     }
 
@@ -217,7 +218,7 @@ impl LoadBalancer {
         Ok(ended)
     }
 
-    /// Ends all services and the ticker, for good. Subscribers hear of each service. Picks in flight end in peace.
+    /// Ends all services and the ticker, for good. Subscribers hear of each service. Picks in flight end in peace; who waits is refused.
     pub fn stop(&self) {
         let writer = self.shared.write();
         self.shared.stopped.store(true, Ordering::Relaxed);
@@ -225,7 +226,7 @@ impl LoadBalancer {
         let ended = self.shared.end_all();
         drop(writer);
         self.shared.untold.tell();
-        drop(ended);
+        ended.values().for_each(|ended| ended.tell_who_waits());
     }
 
     /// The service of this name, for hot paths without the look-up.

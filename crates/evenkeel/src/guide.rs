@@ -4,6 +4,7 @@
 //! |---|---|
 //! | know which backend gets a call, and tell how it went | [Pick by hand](#pick-by-hand) |
 //! | have a call made again elsewhere when it fails | [Run an exchange](#run-an-exchange) |
+//! | not wait for one backend that pauses | [Outrun the slow](#outrun-the-slow) |
 //! | choose among some of the backends, by labels or a list | [Choose among some](#choose-among-some) |
 //! | keep a client where it was | [Keep clients](#keep-clients) |
 //! | let only so many pass | [Limit rates](#limit-rates) |
@@ -77,6 +78,42 @@
 //! backend at once; later waits double, drawn by chance, up to `backoff_max`; a backend that asks for a rest gets it. A budget of
 //! a fifth of the requests and three a second bounds what an outage is asked ([`balance::retry`]).
 //!
+//! # Outrun the slow
+//! Most of a tail is a pause of one backend. Where the settings have a [`hedge`](crate::ServiceSettings), an exchange that is
+//! idempotent and later than usual gets a second attempt beside the first, on another backend; the first good result counts, and who
+//! was outrun is taken for slow, not for broken. What is usual is measured (`p95` of the answers of a class), or a time is given. Few
+//! exchanges have one: 2 % unless said otherwise, within the budget of retries, and none while the service is crowded.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?.block_on(async {
+//! use evenkeel::{Exchange, Fault, HedgeAt, HedgeSettings, LoadBalancer, PolicyChoice, ServiceSettings};
+//! use std::time::Duration;
+//!
+//! let balancer = LoadBalancer::new();
+//! let late = HedgeAt::After(Duration::from_millis(50)); // or HedgeAt::Quantile
+//! let settings = ServiceSettings::with_policy(PolicyChoice::RoundRobin)
+//!     .hedge(HedgeSettings::at(late).most_permille(100));
+//! balancer.register("api", settings, ["a:80", "b:80"])?;
+//! let service = balancer.service("api").expect("it was registered");
+//! let terms = Exchange::new().idempotent();
+//! let answer = async |pause| {
+//!     let attempt = async |to: evenkeel::Target| {
+//!         let pause = if to.attempt == 1 { pause } else { 0 };
+//!         tokio::time::sleep(Duration::from_millis(pause)).await;
+//!         Ok::<_, Fault>(to.id.to_string())
+//!     };
+//!     service.exchange(&terms, attempt).await
+//! };
+//! for _ in 0..20 {
+//!     answer(0).await?; // a tenth of them pays for two
+//! }
+//! tokio::time::sleep(Duration::from_millis(200)).await; // the tick that counts them
+//! assert_eq!(answer(60_000).await?, "b:80"); // a:80 pauses for a minute
+//! assert_eq!(service.stats().requests.failed, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Choose among some
 //! By a list of the caller's, or by labels that the library keeps and never reads:
 //!
@@ -146,15 +183,11 @@
 //! use std::num::{NonZeroU32, NonZeroUsize};
 //! use std::time::Duration;
 //!
-//! let of = |allow, burst, keys| RateSettings {
-//!     allow: NonZeroU32::new(allow).expect("not zero"),
-//!     per: Duration::from_secs(1),
-//!     burst: NonZeroU32::new(burst).expect("not zero"),
-//!     keys: NonZeroUsize::new(keys).expect("not zero"),
-//! };
+//! let number = |number| NonZeroU32::new(number).expect("not zero");
+//! let a_second = |allow| RateSettings::new(number(allow), Duration::from_secs(1));
 //! let chance = [0x5EED, 0x5A17]; // of the system, in a program
-//! let clients = Limit::new(of(10, 2, 100_000), Secret::new(chance));
-//! let all = Limit::new(of(1_000, 1_000, 1), Secret::new(chance));
+//! let clients = Limit::new(a_second(10).burst(number(2)), Secret::new(chance));
+//! let all = Limit::new(a_second(1_000).keys(NonZeroUsize::MIN), Secret::new(chance));
 //!
 //! let ask = |client: &str, now| {
 //!     let mut limits = Together::default();
@@ -254,7 +287,7 @@
 //! service.set_admin("c:80", Admin::Draining)?;
 //! service.update_settings(|settings| settings.policy = PolicyChoice::LeastConnections)?;
 //! service.remove_backend("b:80")?;
-//! balancer.stop(); // for good; picks in flight end in peace
+//! balancer.stop(); // for good; picks in flight end in peace, who waits for one is refused
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 //!

@@ -3,6 +3,7 @@
 //! `LoadBalancer` does the same by name and has no other way to do it.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -19,6 +20,7 @@ use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
 use evenkeel_balance::snapshot::{BackendSnapshot, ServiceSnapshot};
 use evenkeel_balance::time::Instant;
+use tokio::sync::Notify;
 
 use crate::ask::Ask;
 use crate::balancer::Shared;
@@ -39,6 +41,8 @@ pub(crate) struct Registered {
     /// Where clients are kept, from when that is asked for.
     pub(crate) kept: OnceLock<Kept>,
     gone: AtomicBool,
+    /// Wakes who waits in the queue: there is no service to wait for any more.
+    ended: Notify,
 }
 
 impl Registered {
@@ -49,14 +53,20 @@ impl Registered {
             requests: Arc::default(),
             kept: OnceLock::new(),
             gone: AtomicBool::new(false),
+            ended: Notify::new(),
         }
     }
 
-    /// Ends it, once: a handle that is left over refuses from here on.
+    /// Ends it, once: a handle that is left over refuses from here on. Who waits is to be [told](Self::tell_who_waits).
     pub(crate) fn end(&self, shared: &Shared) {
         if !self.gone.swap(true, Ordering::Relaxed) {
             self.core.stop(shared.clock.now());
         }
+    }
+
+    /// That it has ended. Wakes what may be the program's: under no lock.
+    pub(crate) fn tell_who_waits(&self) {
+        self.ended.notify_waiters();
     }
 
     #[inline]
@@ -79,11 +89,34 @@ impl Registered {
     ) -> Result<Pick, Error> {
         match self.enter(shared, ask, within)? {
             Entry::Picked(pick) => Ok(pick),
-            Entry::Waiting(waiting) => called(waiting, shared.clock).await,
+            Entry::Waiting(waiting) => self.called(waiting, shared.clock).await,
         }
     }
 
-    /// Picks, or lines up: from there on it is [`called`].
+    /// Waits in the queue until it is called, its time is over, other settings end it, or the service ends.
+    pub(crate) async fn called(&self, mut waiting: Waiting, clock: Clock) -> Result<Pick, Error> {
+        let mut ended = pin!(self.ended.notified());
+        // Heard from here on; an end before that is seen below.
+        ended.as_mut().enable();
+        loop {
+            self.living()?;
+            let until = waiting.until();
+            let called = poll_fn(|cx| match waiting.poll(cx.waker(), clock.now()) {
+                Poll::Ready(called) => Poll::Ready(Some(called)),
+                // Other settings may have come.
+                Poll::Pending if waiting.until() != until => Poll::Ready(None),
+                Poll::Pending => ended.as_mut().poll(cx).map(|()| None),
+            });
+            let rest = until.since(clock.now());
+            if let Ok(Some(called)) = tokio::time::timeout(rest, called).await {
+                let pick = Pick::new(called?.lasting(), clock);
+                self.living()?;
+                return Ok(pick);
+            }
+        }
+    }
+
+    /// Picks, or lines up: from there on it is [`called`](Self::called).
     pub(crate) fn enter(
         &self,
         shared: &Arc<Shared>,
@@ -115,23 +148,6 @@ impl Registered {
             return Err(Error::UnknownService(self.core.name().into()));
         }
         Ok(&self.core)
-    }
-}
-
-/// Waits in the queue until it is called, its time is over, or other settings end it.
-pub(crate) async fn called(mut waiting: Waiting, clock: Clock) -> Result<Pick, Error> {
-    loop {
-        let until = waiting.until();
-        let called = poll_fn(|cx| match waiting.poll(cx.waker(), clock.now()) {
-            Poll::Ready(called) => Poll::Ready(Some(called)),
-            // Other settings may have come.
-            Poll::Pending if waiting.until() != until => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        let rest = until.since(clock.now());
-        if let Ok(Some(called)) = tokio::time::timeout(rest, called).await {
-            return Ok(Pick::new(called?.lasting(), clock));
-        }
     }
 }
 

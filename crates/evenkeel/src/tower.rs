@@ -68,6 +68,27 @@ impl<E: std::error::Error + 'static> std::error::Error for CallError<E> {
     }
 }
 
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> CallError<E> {
+    /// In a box, as middleware of tower's passes errors on. An inner service whose own errors are boxed has no other way there: a box is
+    /// no `Error` itself, and so this is none around it.
+    ///
+    /// ```
+    /// use evenkeel::tower::CallError;
+    ///
+    /// type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    /// let inner = CallError::<Boxed>::Inner("no connection".into());
+    /// assert_eq!(inner.into_boxed().to_string(), "no connection");
+    /// // In a stack of tower's: `ServiceBuilder::new().map_err(CallError::into_boxed).service(balance)`
+    /// ```
+    #[must_use]
+    pub fn into_boxed(self) -> Box<dyn std::error::Error + Send + Sync> {
+        match self {
+            Self::NoPick(error) => error.into(),
+            Self::Inner(error) => error.into(),
+        }
+    }
+}
+
 /// A tower service that sends each request to the inner service of a backend that the balancer picked.
 ///
 /// `make` makes the inner service of a backend from its configuration, once; it is cloned for each call, and made again when

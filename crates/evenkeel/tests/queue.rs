@@ -71,6 +71,48 @@ async fn who_gives_up_leaves_the_queue() {
     api.acquire(Duration::ZERO).await.unwrap().succeeded();
 }
 
+/// Who waits for a service that ends is told so at once, and gets no place that becomes free in it.
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_that_the_service_has_ended() {
+    for stops in [true, false] {
+        let balancer = balancer(9);
+        let api = balancer.service("api").unwrap();
+        let held = api.select().unwrap();
+        let waiting = api.clone();
+        let mut waits = tokio::spawn(async move { waiting.acquire(Duration::MAX).await });
+        let early = tokio::time::timeout(Duration::from_millis(5), &mut waits).await;
+        assert!(early.is_err());
+        match stops {
+            true => balancer.stop(),
+            false => balancer.unregister("api").unwrap(),
+        }
+        let soon = tokio::time::timeout(Duration::from_millis(20), waits).await;
+        let told = soon.expect("it waits no longer").unwrap();
+        assert_eq!(told.map(drop), Err(Error::UnknownService("api".into())));
+        held.succeeded();
+        let queue = api.snapshot().queue;
+        assert_eq!((queue.waiting, queue.left, queue.served), (0, 1, 0));
+    }
+}
+
+/// Called and ended in one moment: no pick is handed out of a service that is gone.
+#[tokio::test(start_paused = true)]
+async fn who_is_called_by_the_end_of_a_service_gets_no_pick() {
+    let balancer = balancer(9);
+    let api = balancer.service("api").unwrap();
+    let held = api.select().unwrap();
+    let waiting = api.clone();
+    let mut waits = tokio::spawn(async move { waiting.acquire(Duration::MAX).await });
+    let early = tokio::time::timeout(Duration::from_millis(5), &mut waits).await;
+    assert!(early.is_err());
+    held.succeeded();
+    balancer.unregister("api").unwrap();
+    let told = waits.await.unwrap();
+    assert_eq!(told.map(drop), Err(Error::UnknownService("api".into())));
+    let attempts = api.stats().attempts;
+    assert_eq!((attempts.picked, attempts.in_flight), (2, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn other_settings_are_followed_by_who_waits() {
     let waits = |millis| {

@@ -217,6 +217,67 @@ async fn a_refusal_is_the_answer_of_the_call_and_never_the_end_of_the_service() 
     assert_eq!(service.stats().requests.failed, 1);
 }
 
+/// Routers want a service that they can clone on any thread, seen from several: also over inner services that are each one thread's.
+#[test]
+fn a_balance_may_be_seen_from_other_threads() {
+    fn free<T: Clone + Send + Sync + 'static>(_: &T) {}
+    #[derive(Clone)]
+    struct Alone(#[expect(dead_code, reason = "that it is here counts")] std::cell::Cell<u8>);
+
+    let service = service(&["a"], |_| ());
+    let alone = |_: &BackendSpec| Alone(std::cell::Cell::new(0));
+    free(&Balance::new(service.clone(), alone));
+    free(&Balance::new(service, alone).keyed(|user: &u64| *user));
+}
+
+#[tokio::test]
+async fn readiness_that_waits_ends_with_its_service() {
+    let balancer = LoadBalancer::new();
+    let settings = ServiceSettings::default()
+        .max_in_flight(1)
+        .queue(QueueSettings::default());
+    balancer.register("api", settings, ["a"]).unwrap();
+    let service = balancer.service("api").unwrap();
+    let _held = service.select().unwrap();
+    let mut balance = Balance::new(service, echoes().1);
+    assert!(!is_ready(&mut balance));
+    balancer.unregister("api").unwrap();
+    let gone = Error::UnknownService("api".into());
+    assert_eq!(call(&mut balance, 1).await, Err(CallError::NoPick(gone)));
+}
+
+/// Fails with an error in a box, as clients over hyper do.
+#[derive(Clone)]
+struct Boxing;
+
+impl Service<u64> for Boxing {
+    type Response = ();
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = std::future::Ready<Result<(), Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: u64) -> Self::Future {
+        ready(Err("no connection".into()))
+    }
+}
+
+/// Tower's middleware wants errors that go into a box; one that is in a box already goes on as it is, and a refusal as what it is.
+#[tokio::test]
+async fn errors_go_into_a_box_whatever_those_within_are() {
+    let service = service(&["a"], |settings| settings.breaker = None);
+    let mut balance = Balance::new(service.clone(), |_: &BackendSpec| Boxing);
+    let broke = call(&mut balance, 1).await.map_err(CallError::into_boxed);
+    assert_eq!(broke.unwrap_err().to_string(), "no connection");
+    service.remove_backend("a").unwrap();
+    let refused = call(&mut balance, 1).await.map_err(CallError::into_boxed);
+    let refused = refused.unwrap_err();
+    let expect = Error::Refused(Refusal::NoBackends);
+    assert_eq!(refused.downcast_ref::<Error>(), Some(&expect));
+}
+
 #[tokio::test]
 async fn an_inner_service_that_breaks_is_made_anew_and_another_is_asked() {
     let service = service(&["a", "b"], |settings| settings.breaker = None);

@@ -17,8 +17,8 @@ use crate::clock;
 use crate::queue::Message;
 use crate::signature;
 
-/// An endpoint that has not answered by then is asked again, or another one.
-const PER_TRY: Duration = Duration::from_millis(300);
+/// An endpoint that has not answered by then is asked again, or another one. Longer than a machine that has much else to do pauses.
+const PER_TRY: Duration = Duration::from_secs(1);
 
 /// The longest that one message keeps the others of its customer waiting.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -25,7 +25,7 @@ use super::{Asking, Reading};
 use crate::ask::Ask;
 use crate::error::Error;
 use crate::pick::Pick as Charge;
-use crate::service::{ServiceHandle, called};
+use crate::service::ServiceHandle;
 
 /// The longest that readiness waits in the queue of a full service before the call is refused; the queue's own `timeout`
 /// ends it sooner.
@@ -64,7 +64,9 @@ enum Next<S> {
 
 /// How far one call is on its way to a ready inner service.
 pub(super) struct Readiness<S> {
-    next: Next<S>,
+    /// Never contended: whoever changes it has it alone. It is there so that routers, which want a service that may be seen from other
+    /// threads, take one over inner services and futures that may not.
+    next: Mutex<Next<S>>,
     /// Those that are not asked: the request says so, or their inner service did not become ready.
     tried: Tried,
     /// How many did not: bounded, so that no call looks through thousands.
@@ -74,7 +76,7 @@ pub(super) struct Readiness<S> {
 impl<S> Default for Readiness<S> {
     fn default() -> Self {
         Self {
-            next: Next::Nothing,
+            next: Mutex::default(),
             tried: Tried::default(),
             broke: 0,
         }
@@ -159,7 +161,11 @@ where
     fn pick(&self, ask: &Ask<'_>) -> Next<S> {
         let shared = &self.service.shared;
         match self.service.service.enter(shared, ask, READY_WITHIN) {
-            Ok(Entry::Waiting(waiting)) => Next::Waiting(Box::pin(called(waiting, shared.clock))),
+            Ok(Entry::Waiting(waiting)) => {
+                let (service, clock) = (self.service.service.clone(), shared.clock);
+                let called = async move { service.called(waiting, clock).await };
+                Next::Waiting(Box::pin(called))
+            }
             Ok(Entry::Picked(pick)) => self.readying(Ok(pick)),
             Err(error) => self.readying(Err(error)),
         }
@@ -173,12 +179,25 @@ fn reached_alike(one: &BackendSpec, other: &BackendSpec) -> bool {
 
 impl<S> Readiness<S> {
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.next, Next::Ready(..))
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*next, Next::Ready(..))
+    }
+
+    fn next(&mut self) -> &mut Next<S> {
+        self.next.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is ready, and nothing else.
+    pub(super) fn take_ready(&mut self) -> Option<(Charge, S)> {
+        match self.next() {
+            Next::Ready(..) => self.take()?.ok(),
+            _ => None,
+        }
     }
 
     /// What it came to: none while it is on its way.
     pub(super) fn take(&mut self) -> Option<Result<(Charge, S), Error>> {
-        match std::mem::take(self).next {
+        match std::mem::take(std::mem::take(self).next()) {
             Next::Ready(pick, inner) => Some(Ok((pick, inner))),
             Next::Refused(error) => Some(Err(error)),
             Next::Nothing | Next::Waiting(_) | Next::Readying(..) => None,
@@ -201,26 +220,26 @@ impl<S> Readiness<S> {
         K: Asking<Req>,
     {
         loop {
-            let error = match &mut self.next {
+            let error = match self.next() {
                 Next::Ready(..) | Next::Refused(_) => return Poll::Ready(()),
                 Next::Nothing => {
-                    self.next = self.picked(common, asking, request);
+                    *self.next() = self.picked(common, asking, request);
                     continue;
                 }
                 Next::Waiting(waiting) => {
                     let called = ready!(waiting.as_mut().poll(cx));
                     // What is made may panic, and a future that has ended is not polled again.
-                    self.next = Next::Nothing;
-                    self.next = common.readying(called);
+                    *self.next() = Next::Nothing;
+                    *self.next() = common.readying(called);
                     continue;
                 }
                 Next::Readying(_, inner) => ready!(inner.poll_ready(cx)).err(),
             };
-            let Next::Readying(pick, inner) = std::mem::take(&mut self.next) else {
+            let Next::Readying(pick, inner) = std::mem::take(self.next()) else {
                 continue;
             };
             let Some(error) = error else {
-                self.next = Next::Ready(pick, inner);
+                *self.next() = Next::Ready(pick, inner);
                 continue;
             };
             common.forget(pick.id());
@@ -228,7 +247,7 @@ impl<S> Readiness<S> {
             self.broke += 1;
             pick.failed(reading.unready(&error));
             if self.broke >= Tried::MOST {
-                self.next = Next::Refused(Error::Refused(Refusal::AllTried));
+                *self.next() = Next::Refused(Error::Refused(Refusal::AllTried));
             }
         }
     }

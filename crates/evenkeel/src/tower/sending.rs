@@ -67,10 +67,9 @@ where
     ) -> Self {
         let service = &common.service;
         let counted = service.service.requests.begin(service.shared.clock);
-        let ready = readiness.is_ready().then(|| readiness.take()).flatten();
-        let step = match ready {
-            Some(Ok((pick, inner))) => sent(&asking, pick, inner, request),
-            _ => Step::Readying { readiness, request },
+        let step = match readiness.take_ready() {
+            Some((pick, inner)) => sent(&asking, pick, inner, request),
+            None => Step::Readying { readiness, request },
         };
         Self {
             common,
