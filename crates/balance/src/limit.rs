@@ -15,8 +15,12 @@ use std::time::Duration;
 
 use crate::event::LimitEnd;
 use crate::learn::pace::Heard;
-use crate::settings::AdaptiveLimit;
 use crate::time::Instant;
+
+/// Between which ends it moves.
+mod ends;
+
+pub use ends::AdaptiveLimit;
 
 /// Judged no more often, and of so many attempts at least.
 const WINDOW: (Duration, u64) = (Duration::from_millis(100), 20);
@@ -428,18 +432,6 @@ impl Limit {
             self.in_use = next;
         }
         moves
-    }
-}
-
-impl AdaptiveLimit {
-    fn ends(&self) -> (f64, f64) {
-        let least = f64::from(self.min.get());
-        (least, f64::from(self.max.get()).max(least))
-    }
-
-    fn within(&self, limit: f64) -> f64 {
-        let (least, most) = self.ends();
-        limit.clamp(least, most)
     }
 }
 

@@ -4,7 +4,6 @@
 //! publishes once at the end. Facts become standing in `tick`; here is joining, leaving and what operators say.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
@@ -37,6 +36,7 @@ mod tick;
 
 /// Limits that follow latency.
 mod limits;
+
 /// Weighing members by what they report of their load.
 mod weigh;
 
@@ -56,39 +56,9 @@ mod view;
 mod carry;
 
 /// Why a membership cannot be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MembershipError {
-    /// Two members, or one and a new one, share an identity.
-    Duplicate(BackendId),
-    /// No member has this identity.
-    Unknown(BackendId),
-    /// More than `max_backends` of the settings.
-    TooMany {
-        /// How many there would be.
-        members: usize,
-        /// How many there may be.
-        most: u32,
-    },
-}
+mod error;
 
-impl fmt::Display for MembershipError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Duplicate(id) => write!(
-                f,
-                "backend {id} is a member already; give the second one an id of its own"
-            ),
-            Self::Unknown(id) => write!(f, "backend {id} is not a member"),
-            Self::TooMany { members, most } => write!(
-                f,
-                "{members} backends are more than the {most} that max_backends allows"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for MembershipError {}
+pub use error::MembershipError;
 
 /// So many backends that left and that nobody holds are remembered without a tick, besides as many as are held. Those are never
 /// forgotten; their number is that of the attempts under way at most, and of the members that left with the last change.

@@ -34,6 +34,9 @@ pub(crate) mod least_time;
 /// By the key of the ask.
 pub(crate) mod hash;
 
+/// How a key finds its backend.
+pub(crate) mod keyed;
+
 /// Fewest in flight per weight.
 pub(crate) mod least_connections;
 

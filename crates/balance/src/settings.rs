@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hedge::HedgeSettings;
+pub use crate::limit::AdaptiveLimit;
 use crate::policy::Policy;
+pub use crate::policy::keyed::{HashMethod, LoadBound};
 use crate::retry::RetrySettings;
 use crate::setters::setters;
 
@@ -110,66 +112,6 @@ impl PolicyChoice {
 impl fmt::Debug for PolicyChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// How a key finds its backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HashMethod {
-    /// A table of turns: one look-up, near-minimal movement on a change of membership.
-    #[default]
-    Maglev,
-    /// 160 points on a ring for each unit of weight: minimal movement, shares off by 8 %.
-    Ring,
-    /// Highest random weight: cost grows with the members, movement is minimal.
-    Rendezvous,
-}
-
-impl HashMethod {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Maglev, Self::Ring, Self::Rendezvous];
-
-    pub(crate) const fn word(self, bounded: bool) -> &'static str {
-        match (self, bounded) {
-            (Self::Maglev, false) => "maglev",
-            (Self::Ring, false) => "ring",
-            (Self::Rendezvous, false) => "rendezvous",
-            (Self::Maglev, true) => "maglev_bounded",
-            (Self::Ring, true) => "ring_bounded",
-            (Self::Rendezvous, true) => "rendezvous_bounded",
-        }
-    }
-}
-
-/// How many times its part of all attempts in flight a backend may have, where keys choose: 1.05 to 100, to a thousandth.
-///
-/// Mirrokni, Thorup, Zadimoghaddam 2016 (<https://arxiv.org/abs/1608.01350>): the nearer to 1, the more even the load and the more keys
-/// are served away from home.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoadBound(u32);
-
-impl LoadBound {
-    /// A quarter more than its part: what Vimeo runs, and HAProxy's documentation proposes as the least.
-    pub const DEFAULT: Self = Self(1_250);
-
-    /// A bound of so many times its part; none below 1.05 and above 100.
-    #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "1,050 to 100,000"
-    )]
-    pub fn new(factor: f64) -> Option<Self> {
-        let thousandths = (factor * 1_000.0).round();
-        (1_050.0..=100_000.0)
-            .contains(&thousandths)
-            .then_some(Self(thousandths as u32))
-    }
-
-    /// How many times its part.
-    #[must_use]
-    pub fn factor(self) -> f64 {
-        f64::from(self.0) / 1_000.0
     }
 }
 
@@ -326,45 +268,6 @@ impl Default for QueueSettings {
 }
 
 setters!(QueueSettings { length: u32, timeout: Duration, ; });
-
-/// Between which ends each backend's limit moves, and by what.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct AdaptiveLimit {
-    /// No backend is given fewer at once, whatever is heard of it.
-    pub min: NonZeroU32,
-    /// None is given more.
-    pub max: NonZeroU32,
-    /// Where it begins; where that is not between the two, at the nearer one.
-    pub start: NonZeroU32,
-    /// Answers may take so much longer than while a backend is at its ease, as a share of that: 0.5 is half more.
-    pub tolerance: f64,
-}
-
-impl AdaptiveLimit {
-    /// Fewer than ten at once are told from too many by chance alone; small backends say how few it is. Netflix's start and tolerance. A
-    /// thousand is what Envoy's goes up to.
-    pub const DEFAULT: Self = Self {
-        min: NonZeroU32::new(10).expect("ten is not zero"),
-        max: NonZeroU32::new(1000).expect("a thousand is not zero"),
-        start: NonZeroU32::new(20).expect("twenty is not zero"),
-        tolerance: 0.5,
-    };
-}
-
-impl Default for AdaptiveLimit {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-setters!(AdaptiveLimit {
-    min: NonZeroU32,
-    max: NonZeroU32,
-    start: NonZeroU32,
-    tolerance: f64,
-    ;
-});
 
 /// What clients that are kept on a backend may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
