@@ -37,22 +37,25 @@ const LOST: f64 = 0.05;
 /// Ease follows what is recent with this time constant, as long as that is within the tolerance.
 const EASE: Duration = Duration::from_secs(60);
 /// And with this one where the limit is at its least: fewer cannot be tried.
-const EASE_AT_LEAST: Duration = Duration::from_secs(5);
+const EASE_AT_LEAST: Duration = Duration::from_secs(2);
 /// Its part that is left at each judgement where answers take less than half of it.
 const FASTER: f64 = 0.95;
-/// A limit that holds attempts up looks after the first, later and later up to the last, and soon where a look was worth it.
-const LOOKS: (Duration, Duration, Duration) = (
-    Duration::from_secs(5),
-    Duration::from_secs(300),
-    Duration::from_secs(2),
-);
-/// So many answers are looked at, and two of each place; or fewer where they are few.
-const LOOKED_AT: u64 = 60;
-const LOOKED_AT_SPARSE: (Duration, u64) = (Duration::from_secs(5), 15);
-/// A look that has seen less for so long is given up.
+/// A limit that holds attempts up looks after the first, later and later up to the last; and at once where a look was worth it, for what
+/// grows meanwhile would have to be taken back again.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// So many answers are looked at, and two of each place; or fewer where they are few. Twice as many as would do for one look: a limit that
+/// sinks for nothing gets three looks on its way, and two wrong ones in a row would take it to its least.
+const LOOKED_AT: u64 = 120;
+const LOOKED_AT_SPARSE: (Duration, u64) = (Duration::from_secs(10), 30);
+/// A look that has seen less for so long, and for ten times what an answer takes, is given up.
 const BLIND: Duration = Duration::from_secs(30);
-/// Who waits for others takes at most this part of the time when half of them are gone: half of it, and what chance makes of 60 answers.
+/// And one to which still too many are under way after so long, and twice what an answer takes: tunnels and long bodies do not end because
+/// nobody comes, and nobody is let in meanwhile.
+const EMPTYING: Duration = Duration::from_secs(1);
+/// Who waits for others takes at most this part of the time when half of them are gone: half of it, and what chance makes of 120 answers.
 const FELL: f64 = 0.7;
+/// Where so many are lost, those that are left say nothing: the longest are missing.
+const MOSTLY_LOST: f64 = 0.5;
 /// More than this part of them are too many to tell a difference by.
 const FEWER: f64 = 0.75;
 /// Half as many that get so much of the work done are as good.
@@ -89,6 +92,8 @@ struct Seen {
     most: f64,
     recent: f64,
     wanted: f64,
+    /// The share of attempts that were lost.
+    lost: f64,
 }
 
 /// Half as many for a moment, to see whether answers are faster then.
@@ -101,6 +106,16 @@ struct Look {
     began: Instant,
     /// Answers still to come of attempts that began among more.
     pass: u64,
+}
+
+/// How it is about a backend when it is looked after.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around {
+    pub(crate) in_flight: u32,
+    /// What an answer takes.
+    pub(crate) latency: Duration,
+    /// Whether so few others look that it may, aside of its way.
+    pub(crate) may_look: bool,
 }
 
 /// What goes over to another process.
@@ -176,22 +191,27 @@ impl Limit {
         self.news.take()
     }
 
-    /// Takes in what was heard since the last call; `latency` is what an answer takes. True: another limit is in use from now on.
+    /// Half of it is in use, to see what comes of that.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.look.is_some()
+    }
+
+    /// Takes in what was heard since the last call. True: another limit is in use from now on.
     pub(crate) fn tick(
         &mut self,
         heard: Heard,
-        (in_flight, latency): (u32, Option<Duration>),
+        around: Around,
         settings: &AdaptiveLimit,
         now: Instant,
     ) -> bool {
         self.window = self.window.and(heard);
-        self.window.most = self.window.most.max(in_flight);
+        self.window.most = self.window.most.max(around.in_flight);
         if let Some(look) = self.look {
-            self.looks(look, in_flight, now);
+            self.looks(look, around, now);
         } else if self.is_full(WINDOW, now) || self.is_full(SPARSE, now) {
             let span = now.since(self.window_began);
             let window = self.begin_window(now);
-            self.judge(window, span, latency.unwrap_or_default(), settings, now);
+            self.judge(window, span, around, settings, now);
         } else if self.window.ended() == 0 {
             // Time in which nothing ended says nothing.
             self.window_began = now;
@@ -214,7 +234,7 @@ impl Limit {
         &mut self,
         window: Heard,
         span: Duration,
-        latency: Duration,
+        around: Around,
         settings: &AdaptiveLimit,
         now: Instant,
     ) {
@@ -233,15 +253,15 @@ impl Limit {
         // Of one that is far from its limit, chance is no reason to lower it: a burst would find it too low.
         let loaded = most * 2.0 >= self.wanted;
         if gradient < 1.0 && (loaded || ratio > 2.0 * tolerance) {
-            self.sink(gradient, most, settings, now);
+            self.sink(gradient, window, settings, now);
         } else {
             self.doubt = None;
             if loaded {
-                self.grow(most, latency, now);
+                self.grow(most, around.latency, now);
             }
         }
         self.holds_up = window.most >= self.in_use;
-        self.look_if_due(window.most, settings, now);
+        self.look_if_due(window, around.may_look, settings, now);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
@@ -271,17 +291,15 @@ impl Limit {
         }
     }
 
-    fn sink(&mut self, gradient: f64, most: f64, settings: &AdaptiveLimit, now: Instant) {
+    fn sink(&mut self, gradient: f64, window: Heard, settings: &AdaptiveLimit, now: Instant) {
         self.climbs = None;
-        let recent = self.recent.unwrap_or_default();
-        let before = self.doubt.get_or_insert(Seen {
-            most,
-            recent,
-            wanted: self.wanted,
-        });
+        let seen = self.seen_in(window);
+        let most = seen.most;
+        let before = self.doubt.get_or_insert(seen);
         // Answers are of attempts that began earlier: the worst belongs to the most.
-        before.recent = before.recent.max(recent);
+        before.recent = before.recent.max(seen.recent);
         before.most = before.most.max(most);
+        before.lost = before.lost.max(seen.lost);
         let before = *before;
         let from = self.wanted.min(most.max(1.0));
         let target = from * gradient + from.sqrt();
@@ -305,24 +323,32 @@ impl Limit {
     }
 
     /// One that holds attempts up for long may do so for nothing, or may be far too high: half as many would show it.
-    fn look_if_due(&mut self, most: u32, settings: &AdaptiveLimit, now: Instant) {
+    fn look_if_due(
+        &mut self,
+        window: Heard,
+        may_look: bool,
+        settings: &AdaptiveLimit,
+        now: Instant,
+    ) {
         if self.look.is_some() || !self.holds_up {
             self.next_look = None;
             return;
         }
         let due = now >= *self.next_look.get_or_insert(now + self.rest);
         let hold = (self.in_use / 2).max(settings.min.get());
-        let (most, wanted) = (f64::from(most), self.wanted);
-        if let Some(recent) = self
-            .recent
-            .filter(|_| due && f64::from(hold) <= most * FEWER)
-        {
-            let before = Seen {
-                most,
-                recent,
-                wanted,
-            };
+        let before = self.seen_in(window);
+        let fewer = f64::from(hold) <= before.most * FEWER;
+        if due && may_look && fewer && self.recent.is_some() {
             self.begin_look(before, hold, true, now);
+        }
+    }
+
+    fn seen_in(&self, window: Heard) -> Seen {
+        Seen {
+            most: f64::from(window.most),
+            recent: self.recent.unwrap_or_default(),
+            wanted: self.wanted,
+            lost: window.lost_share(),
         }
     }
 
@@ -338,45 +364,41 @@ impl Limit {
         self.begin_window(now);
     }
 
-    fn looks(&mut self, mut look: Look, in_flight: u32, now: Instant) {
-        if in_flight > look.hold || look.pass > 0 {
-            if in_flight <= look.hold {
+    fn looks(&mut self, mut look: Look, around: Around, now: Instant) {
+        let crowded = around.in_flight > look.hold;
+        let enough = LOOKED_AT.max(2 * u64::from(look.hold));
+        if crowded || look.pass > 0 {
+            if !crowded {
                 look.pass = look.pass.saturating_sub(self.window.ended());
             }
             self.look = Some(look);
             self.begin_window(now);
-        } else if self.window.ended() >= LOOKED_AT.max(2 * u64::from(look.hold))
-            || self.is_full(LOOKED_AT_SPARSE, now)
-        {
+        } else if self.window.ended() >= enough || self.is_full(LOOKED_AT_SPARSE, now) {
             let window = self.begin_window(now);
             self.seen(look, window, now);
             return;
         }
-        if now.since(look.began) > BLIND {
-            self.end_look(look);
+        let patience = match crowded {
+            true => EMPTYING + around.latency * 2,
+            false => BLIND + around.latency * 10,
+        };
+        if now.since(look.began) > patience {
+            self.end_look(look, now);
             self.begin_window(now);
         }
     }
 
     /// What a look has come to.
     fn seen(&mut self, look: Look, window: Heard, now: Instant) {
-        let Some(mean) = window.mean() else {
-            self.end_look(look);
-            return;
-        };
-        if f64::from(window.most) > FEWER * look.before.most {
-            self.end_look(look);
-            return;
-        }
+        let (lost, before) = (window.lost_share(), look.before);
+        let few = f64::from(window.most) <= FEWER * before.most;
+        let mean = window.mean().filter(|_| few && lost <= MOSTLY_LOST);
+        self.end_look(look, now);
+        let Some(mean) = mean else { return };
         self.recent = Some(mean);
-        self.end_look(look);
-        let (before, hold) = (look.before, f64::from(look.hold));
-        // Each costs those who find no place meanwhile: who learns nothing by it waits longer for the next.
-        self.rest = match look.aside {
-            true => (self.rest * 2).clamp(LOOKS.0, LOOKS.1),
-            false => LOOKS.0,
-        };
-        if mean > FELL * before.recent {
+        let faster = mean <= FELL * before.recent;
+        let safer = before.lost > LOST && lost <= FELL * before.lost;
+        if !faster && !safer {
             self.ease = Some(mean);
             self.wanted = before.wanted;
             // It was lowered for nothing: it may soon be what it would have come to.
@@ -386,15 +408,23 @@ impl Limit {
         let ease = self.ease.unwrap_or(mean);
         self.ease = Some(ease.min(mean));
         if look.aside && mean < AS_GOOD * ease {
-            self.rest = LOOKS.2;
+            self.rest = Duration::ZERO;
             // By Little's law: so many, each in so much time.
+            let hold = f64::from(look.hold);
             if hold / mean >= AS_GOOD * before.most / before.recent {
                 self.wanted = hold;
             }
         }
     }
 
-    fn end_look(&mut self, look: Look) {
+    fn end_look(&mut self, look: Look, now: Instant) {
+        // Each costs those who find no place meanwhile: who learns nothing by it waits longer for the next, and where answers take long, as
+        // looks do then, at least four times as long as it took.
+        let took = now.since(look.began);
+        self.rest = match look.aside {
+            true => (self.rest * 2).max(took * 4).clamp(LOOKS.0, LOOKS.1),
+            false => LOOKS.0,
+        };
         if look.aside {
             self.wanted = look.before.wanted;
         }

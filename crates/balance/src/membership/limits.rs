@@ -2,8 +2,11 @@
 
 use super::Ledger;
 use crate::event::EventKind;
-use crate::limit::Limit;
+use crate::limit::{Around, Limit};
 use crate::time::Instant;
+
+/// Of so many members one may look at the same time, and one in any case: what it takes less meanwhile is the others'.
+const LOOKING: usize = 4;
 
 impl Ledger {
     /// Of a backend that joins.
@@ -33,15 +36,28 @@ impl Ledger {
         let Some(settings) = self.settings.adaptive_limit else {
             return;
         };
+        let limits = self.members.iter().flat_map(|entry| &entry.limit);
+        let looking = limits.filter(|limit| limit.is_looking()).count();
+        let mut room = (self.members.len() / LOOKING)
+            .max(1)
+            .saturating_sub(looking);
         for at in 0..self.members.len() {
             let entry = &mut self.members[at];
             let Some(limit) = &mut entry.limit else {
                 continue;
             };
             let backend = &entry.backend;
-            let load = (backend.in_flight(), backend.latency());
+            let around = Around {
+                in_flight: backend.in_flight(),
+                latency: backend.latency().unwrap_or_default(),
+                may_look: room > 0,
+            };
+            let looked = limit.is_looking();
             let heard = backend.apart.pace.take();
-            self.dirty |= limit.tick(heard, load, &settings, now);
+            self.dirty |= limit.tick(heard, around, &settings, now);
+            if limit.is_looking() && !looked {
+                room = room.saturating_sub(1);
+            }
             if let Some(end) = limit.news() {
                 let (backend, limit) = (entry.spec.id.clone(), limit.in_use());
                 self.tell(EventKind::LimitReached {

@@ -281,6 +281,22 @@ fn one_is_always_allowed() {
     assert!(stage.pick().is_ok());
 }
 
+/// All are held up alike, and so want to look at the same time: a quarter of them does, that the rest has room for what they take less.
+#[test]
+fn a_quarter_looks_at_a_time() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut stage = Stage::new(limited(2, 20, 20), &names);
+    let (mut most, mut looked) = (0, std::collections::BTreeSet::new());
+    for _ in 0..300 {
+        crowd(&mut stage, 0.1, 170, 1e9);
+        let look = names.into_iter().filter(|name| limit(&stage, name) < 20);
+        let look: Vec<_> = look.collect();
+        most = most.max(look.len());
+        looked.extend(look);
+    }
+    assert_eq!((most, looked.len()), (2, 8));
+}
+
 /// Kept over a reload of anything else; begun anew where it was off; gone where it is off.
 #[test]
 fn it_outlives_other_changes() {
