@@ -455,3 +455,42 @@ fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) {
         let _ = writeln!(out, "  {}", cells.join("  ").trim_end());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+
+    use evenkeel_balance::ask::Ask;
+    use evenkeel_balance::backend::BackendSpec;
+    use evenkeel_balance::service::Service;
+    use evenkeel_balance::settings::{AdaptiveLimit, ServiceSettings};
+    use evenkeel_balance::time::Instant;
+
+    use super::*;
+
+    /// Which limit it is that holds: the one that was found, or the backend's own.
+    #[test]
+    fn who_is_full_has_the_limit_beside_it() {
+        let check = |own: u32, expect: &str| {
+            let two = AdaptiveLimit::DEFAULT.max(NonZeroU32::new(2).unwrap());
+            let two = two.min(NonZeroU32::MIN);
+            let service = Service::new(
+                "api",
+                ServiceSettings::default().adaptive_limit(two),
+                vec![BackendSpec::new("a").max_in_flight(own)],
+                Arc::new(()),
+                Instant::ZERO,
+            )
+            .unwrap();
+            let pick = || service.pick(&Ask::new(1), Instant::ZERO);
+            let held: Vec<_> = std::iter::from_fn(|| pick().ok()).collect();
+            let explanation = service.explain(&Ask::new(1), Instant::ZERO);
+            assert_eq!(excluded(&explanation.candidates[0]), expect);
+            drop(held);
+        };
+        check(0, "full (adaptive limit 2)");
+        check(5, "full (adaptive limit 2)");
+        check(1, "full");
+    }
+}
