@@ -272,14 +272,14 @@ services:
     let before = trust(&keel, "bad");
     let mut line = Line::default();
     line.upgrade(&mut keel, &[]);
-    // It may have been lowered once more by what the old process had heard.
+    // By a quarter of an octave it may move each second; who is trusted anew has 1.
     let after = trust(&keel, "bad");
-    assert!(after <= before && after > 0.0, "{before}, then {after}");
+    assert!(after < 0.6 && after > 0.0, "{before}, then {after}");
     assert!((trust(&keel, "good") - 1.0).abs() < 1e-6);
     let status: serde_json::Value = serde_json::from_str(&keel.page("/v1/status")).unwrap();
     let backends = &status["services"][0]["backends"];
     let told = backends[1]["trust"].as_f64().unwrap();
-    assert!((told - after).abs() < 1e-6, "{status}");
+    assert!(told < 0.7 && told > 0.0, "{status}");
     assert_eq!(backends[1]["picked"], 0, "another process");
 }
 
