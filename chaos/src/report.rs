@@ -242,9 +242,12 @@ pub(crate) fn facts(command: &str, programs: &[(&Path, &[&str])]) -> String {
         let text = output.map(|output| [output.stdout, output.stderr].concat());
         let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
         let mut lines = text.iter().flat_map(|text| text.lines());
+        // Envoy says where it lies, which is nobody's business.
+        let place = program.parent().map(|place| place.join(""));
+        let place = place.unwrap_or_default().display().to_string();
         let first = lines
             .find(|line| !line.trim().is_empty())
-            .map(str::to_owned);
+            .map(|line| line.strip_prefix(&*place).unwrap_or(line).to_owned());
         first.unwrap_or_else(|| "not installed".to_owned())
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
