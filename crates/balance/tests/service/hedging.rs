@@ -5,9 +5,7 @@ use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, NoHedge, Quantile, Slow};
 use evenkeel_balance::pick::Pick;
-use evenkeel_balance::settings::{
-    AdaptiveLimit, PolicyChoice, QueueSettings, ServiceSettings,
-};
+use evenkeel_balance::settings::{AdaptiveLimit, PolicyChoice, QueueSettings, ServiceSettings};
 use evenkeel_balance::verdict::{Outcome, Verdict};
 
 use crate::stage::{Stage, plain};

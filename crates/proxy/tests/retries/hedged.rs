@@ -444,8 +444,7 @@ fn a_client_that_goes_ends_the_one_that_is_left() {
 /// A client that waits for a word before it sends its body gets one word; and the second attempt, which begins behind the body, has it all.
 #[test]
 fn a_body_that_was_asked_for_is_with_both() {
-    let head =
-        "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let head = "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
     for second in [Say(TWO), Deed::Continue(TWO)] {
         let world = world(&[&[ContinueSilence], &[second]], |_| ());
         let heard = world.ask_first(head, "body!", ms(300));
