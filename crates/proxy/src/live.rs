@@ -301,23 +301,23 @@ impl ServiceState {
 
     /// Brings members to these; settings stay.
     pub fn update(&self, members: &[BackendPlan], now: Instant) {
-        self.bring(members, now);
+        self.bring(members);
         // Identities are unique, so that this is refused by nothing but a limit that held for them.
         let _ = self.service.replace(specs(members), now);
     }
 
     /// Brings settings and members to these.
     fn reconfigure(&self, plan: &ServicePlan, members: &[BackendPlan], now: Instant) {
-        self.bring(members, now);
+        self.bring(members);
         let settings = plan.settings.clone();
         let _ = self.service.reconfigure(settings, specs(members), now);
     }
 
     /// Brings addresses: before membership, so that whoever is picked can be reached. Who left is forgotten at the next change: a
     /// pick of the table before may still be on its way.
-    fn bring(&self, members: &[BackendPlan], now: Instant) {
-        let before = self.service.snapshot(now);
-        let members_before: HashSet<_> = before.backends.iter().map(|one| &one.id).collect();
+    fn bring(&self, members: &[BackendPlan]) {
+        let before = self.service.specs();
+        let members_before: HashSet<_> = before.iter().map(|one| &one.id).collect();
         let mut backends = Known::clone(&self.backends());
         backends.retain(|id, _| members_before.contains(id));
         for backend in members {
