@@ -227,10 +227,9 @@ impl Load {
         if let Some(at) = said.at
             && self.at.is_none_or(|before| at > before)
         {
-            if self
-                .at
-                .is_none_or(|before| at.since(before) >= settings.expiry)
-            {
+            // One that came just before the last one ended may be read just behind that.
+            let silent = |before| at.since(before) >= settings.expiry;
+            if self.since.is_none() || self.at.is_none_or(silent) {
                 (self.since, self.proven) = (Some(at), false);
             }
             self.at = Some(at);

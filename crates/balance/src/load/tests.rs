@@ -134,6 +134,23 @@ fn from_when_to_when_reports_count() {
     check("rrrr.....rrrr", Ok(20.0));
     check("rrrr...r", Ok(20.0));
     check("rrrr....r", Err(LoadReason::Blackout));
+    // One that came before the others ended, and was read behind that: it begins anew, and is not out for ever.
+    let mut load = Load::default();
+    for (came, read, expect) in [
+        (1, 1, Err(LoadReason::Blackout)),
+        (1, 6, Err(LoadReason::Expired)),
+        (5, 7, Err(LoadReason::Blackout)),
+        (8, 8, Ok(20.0)),
+    ] {
+        let said = Said {
+            utilization: Some(0.5),
+            rps: Some(10.0),
+            at: Some(at(came)),
+            ..Said::default()
+        };
+        load.hear(said, (0.0, 0.0), &settings, at(read));
+        assert_eq!(load.known(), expect, "came at {came}, read at {read}");
+    }
     // A report without a number is one.
     let mut load = Load::default();
     for second in 1..9 {
