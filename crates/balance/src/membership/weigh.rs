@@ -32,25 +32,34 @@ impl Ledger {
         let mut capacities: Vec<f32> = known().collect();
         let middle = lower_median(&mut capacities).filter(|_| capacities.len() > 1);
         let most = settings.octaves();
-        // Of whom nothing is known, it is taken to be as the others in the mean, each as far as it counts.
-        let mean = middle.map(|middle| {
-            let factor = |capacity: f32| (capacity / middle).log2().clamp(-most, most).exp2();
-            #[expect(clippy::cast_precision_loss, reason = "a count of members")]
-            let count = capacities.len() as f32;
-            (capacities.iter().copied().map(factor).sum::<f32>() / count).log2()
-        });
         let usual = self.usual_slowness();
+        let (mut sum, mut count) = (0.0_f32, 0.0_f32);
         for entry in &mut self.members {
-            let slower = entry.backend.learned().slowness / usual;
-            let (target, reason) = match (entry.load.known(), middle, mean) {
-                (Ok(capacity), Some(middle), _) => {
+            let Ok(capacity) = entry.load.known() else {
+                continue;
+            };
+            let (target, reason) = match middle {
+                Some(middle) => {
+                    let slower = entry.backend.learned().slowness / usual;
                     let claim = (capacity / middle).log2().max(-most);
                     entry.load.believed(claim, slower, &settings)
                 }
-                (Ok(_), None, _) => (0.0, LoadReason::Alone),
-                (Err(reason), _, mean) => (mean.unwrap_or_default(), reason),
+                None => (0.0, LoadReason::Alone),
             };
+            sum += target.exp2();
+            count += 1.0;
             self.dirty |= entry.load.step(target, reason);
+        }
+        // Of whom nothing is known, it is taken to be as the others in the mean: as far as they are believed, or one liar would send
+        // its own excess to whoever is silent.
+        let mean = match count > 0.0 {
+            true => (sum / count).log2(),
+            false => 0.0,
+        };
+        for entry in &mut self.members {
+            if let Err(reason) = entry.load.known() {
+                self.dirty |= entry.load.step(mean, reason);
+            }
         }
     }
 

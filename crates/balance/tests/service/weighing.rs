@@ -4,6 +4,7 @@ use evenkeel_balance::backend::{BackendSpec, Weight};
 use evenkeel_balance::load::{LoadReason, LoadReport};
 use evenkeel_balance::membership::MembershipError;
 use evenkeel_balance::settings::{LoadSettings, PolicyChoice, ServiceSettings};
+use evenkeel_balance::verdict::{Outcome, Verdict};
 
 use crate::stage::{Stage, id, plain};
 
@@ -220,6 +221,38 @@ fn lies_and_silence() {
         assert!(counts.iter().all(|count| *count > 0), "{lie}: {counts:?}");
         stage.service.laws().unwrap();
     }
+}
+
+/// A liar that is not believed has whoever says nothing sent no more either.
+#[test]
+fn a_doubted_claim_is_no_part_of_the_mean() {
+    let mut stage = stage();
+    let says = [
+        ("a", load(0.5, 100.0)),
+        ("b", load(0.5, 100.0)),
+        ("d", load(0.001, 100.0)),
+    ];
+    for _ in 0..120 {
+        for _ in 0..40 {
+            let mut pick = stage.pick().unwrap();
+            let slow = *pick.backend().id() == id("d");
+            let end = stage.now + Duration::from_millis(if slow { 500 } else { 10 });
+            pick.answered(Verdict::Success, end);
+            pick.finish(Outcome::Completed, end);
+        }
+        seconds(&mut stage, 1, &says);
+    }
+    let seen = |name: &str| {
+        let one = stage.backend(name);
+        (one.share_wanted, one.load.unwrap().share.reason)
+    };
+    let ((honest, _), (silent, why), (_, doubted)) = (seen("a"), seen("c"), seen("d"));
+    assert_eq!(
+        (why, doubted),
+        (LoadReason::Unreported, LoadReason::Doubted)
+    );
+    let against = silent / honest;
+    assert!((0.9..1.5).contains(&against), "{against}");
 }
 
 /// Fails in no time, and has little load: what is seen of it counts, though it says nothing of errors.
