@@ -216,12 +216,14 @@ impl Limit {
     /// Gives a token back that was taken a moment ago, as if it had not been. What time has put in its place meanwhile is not put there
     /// twice.
     pub fn give_back(&self, taken: Taken, now: Instant) {
-        let (interval, now) = (self.pace.interval, nanos(now));
-        if taken.full > now {
+        let now = nanos(now);
+        // Without it, it would have been full so much of the time since, and nothing would have come in: that was put there already.
+        let back = taken.full.saturating_sub(now).min(self.pace.interval);
+        if back > 0 {
             // Still emptier by it: whatever was taken since stands behind it.
             self.table
                 .known(taken.key, |full| match full >= taken.full {
-                    true => Step::To(full.saturating_sub(interval)),
+                    true => Step::To(full.saturating_sub(back)),
                     false => Step::Stay,
                 });
         }

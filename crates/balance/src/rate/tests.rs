@@ -133,6 +133,19 @@ fn a_token_is_given_back_once() {
     assert!(limit.take(Key::ONE, ms(20_000)).is_ok());
     limit.give_back(late, ms(20_000));
     assert_eq!(limit.look(Key::ONE, ms(20_000)).left, 2);
+    // One that was given back late, behind another: without it, nothing would have come in before that.
+    let first = limit.take(Key::ONE, ms(30_000)).unwrap();
+    check(&limit, &[(30_090, "+1")]);
+    limit.give_back(first, ms(30_095));
+    check(
+        &limit,
+        &[
+            (30_095, "+1"),
+            (30_095, "+0"),
+            (30_100, "-95"),
+            (30_195, "+0"),
+        ],
+    );
 }
 
 #[test]
