@@ -19,6 +19,7 @@ use evenkeel_wire::http2::frame::{self, code, setting};
 use evenkeel_wire::http2::hpack::{Decoder, Encoder};
 use evenkeel_wire::sniff::HTTP2_PREFACE;
 
+use self::ends::Abandoned;
 use self::output::Output;
 use self::stock::Stock;
 use self::streams::{Broken, Streams};
@@ -151,7 +152,7 @@ struct Inner {
     /// What was said to be the last that is looked at.
     last: Option<u32>,
     /// The last of them that we took back: what was on its way for them is no fault.
-    taken_back: VecDeque<u32>,
+    taken_back: VecDeque<Abandoned>,
     /// Streams that were opened since the peer was told to go, while it does not say that it has heard.
     unheard: usize,
     /// Those that answered what the peer did wrong.

@@ -5,11 +5,28 @@ use evenkeel_wire::http2::frame::{self, code};
 use super::streams::Broken;
 use super::{Fatal, Inner};
 
-/// Streams that we took back and remember: what a peer had sent before it heard of that is no fault of its.
+/// Streams that we took back and remember, at least, and as many as a peer may have open: what it had sent before it heard of that is no
+/// fault of its.
 const TAKEN_BACK: usize = 200;
 
 /// Faults of a peer over a connection's life that are answered (H3).
 const FAULTS: usize = 200;
+
+/// A stream that we took back.
+pub(super) struct Abandoned {
+    pub(super) id: u32,
+    /// Bytes that its peer may have sent before it heard of that.
+    left: u32,
+}
+
+impl Abandoned {
+    /// Whether so much more of its body may have been on the way.
+    pub(super) fn may_have_sent(&mut self, length: u32) -> bool {
+        let left = self.left.checked_sub(length);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+}
 
 impl Inner {
     /// A stream may have closed: then another may be opened.
@@ -48,10 +65,12 @@ impl Inner {
 
     pub(super) fn say_taken_back(&mut self, id: u32, code: u32) {
         frame::put_reset(self.output.frames(), id, code);
-        if self.taken_back.len() == TAKEN_BACK {
+        if self.taken_back.len() >= TAKEN_BACK.max(self.terms.streams) {
             self.taken_back.pop_front();
         }
-        self.taken_back.push_back(id);
+        let stream = self.streams.find(id).map(|at| self.streams.get(at));
+        let left = stream.map_or(self.terms.stream_window, |stream| stream.inward.open());
+        self.taken_back.push_back(Abandoned { id, left });
     }
 
     /// Answers what a peer did wrong on a stream.

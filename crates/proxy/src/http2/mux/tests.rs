@@ -7,9 +7,11 @@ use evenkeel_wire::http1::request::parse;
 use evenkeel_wire::http2::frame::{FrameHeader, code, flag, kind};
 use evenkeel_wire::sniff::HTTP2_PREFACE;
 
+use evenkeel_balance::time::Instant;
 use evenkeel_wire::RequestHead;
 
 use super::*;
+use crate::http2::watch::Budgets;
 
 /// A GET for `/` of host `a`.
 const GET: &[u8] = b"\x82\x84\x86\x41\x01a";
@@ -409,6 +411,109 @@ fn what_was_taken_back_may_still_come() {
     assert_eq!(server.opened.len(), 2);
     // A place that is used again has nothing of who had it.
     assert_eq!(server.take(server.opened[1], 9), Poll::Ready(Some(vec![])));
+}
+
+/// What is answered before its body has come (a refusal at its head): the answer, whole, and behind it that the rest is not wanted, which is
+/// no error (RFC 9113 section 8.1), and no word of the connection's end. What still comes is no fault, and other streams are served.
+#[test]
+fn who_is_answered_early_is_told_so_behind_the_answer() {
+    let mut server = Server::new();
+    server.came(&[begin(1), data(1, 0, b"some")].concat());
+    let at = server.opened[0];
+    let head = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\n\r\n";
+    server.mux.send_head(at, head, false, false).unwrap();
+    assert_eq!(server.leave(at, b"busy"), Poll::Ready(Some(4)));
+    server.mux.end_body(at, b"").unwrap();
+    server.mux.let_go(at);
+    let frames: Vec<_> = server
+        .wrote()
+        .into_iter()
+        .map(|(kind, flags, id, payload)| (kind, flags & flag::END_STREAM, id, payload))
+        .collect();
+    let [(kind::HEADERS, 0, 1, _), behind @ ..] = &frames[..] else {
+        panic!("{frames:?}");
+    };
+    assert_eq!(
+        behind,
+        [
+            (kind::DATA, flag::END_STREAM, 1, b"busy".to_vec()),
+            (
+                kind::RST_STREAM,
+                0,
+                1,
+                code::NO_ERROR.to_be_bytes().to_vec()
+            ),
+        ]
+    );
+    // All in its head, as a call of gRPC is refused.
+    server.came(&begin(3));
+    let at = server.opened[1];
+    let head = b"HTTP/1.1 200 OK\r\ngrpc-status: 8\r\n\r\n";
+    server.mux.send_head(at, head, true, false).unwrap();
+    server.mux.let_go(at);
+    let wrote: Vec<_> = server
+        .wrote()
+        .into_iter()
+        .map(|(kind, flags, id, _)| (kind, flags & flag::END_STREAM, id))
+        .collect();
+    assert_eq!(
+        wrote,
+        [
+            (kind::HEADERS, flag::END_STREAM, 3),
+            (kind::RST_STREAM, 0, 3)
+        ]
+    );
+    server.came(&[data(1, 0, b"more"), data(3, 1, b"all"), data(1, 1, b"")].concat());
+    assert!(server.said().is_empty());
+    server.came(&get(5));
+    assert!(server.opened.len() == 3 && server.said().is_empty());
+}
+
+/// As many as a client may have open can be refused at once, with their bodies on the way.
+#[test]
+fn all_that_may_be_open_may_be_refused_with_their_bodies_under_way() {
+    const MANY: u32 = 1000;
+    let mut server = Server::new();
+    server.mux.0.borrow_mut().terms.streams = MANY as usize;
+    let ids = || (0..MANY).map(|number| 2 * number + 1);
+    server.came(&ids().flat_map(begin).collect::<Vec<u8>>());
+    for at in std::mem::take(&mut server.opened) {
+        server.mux.let_go(at);
+    }
+    assert_eq!(server.said().len(), MANY as usize);
+    let late: Vec<u8> = ids().flat_map(|id| data(id, 1, b"late")).collect();
+    server.came(&late);
+    assert!(server.said().is_empty());
+}
+
+/// What was on its way to a stream that nobody wants costs its client nothing, as far as it was allowed to send it.
+#[test]
+fn what_was_allowed_before_a_stream_was_taken_back_is_no_flood() {
+    let mut server = Server::new();
+    let watch = server.mux.0.borrow().watch.clone();
+    let now = Instant::from_nanos(1);
+    let mut budgets = Budgets::new(now);
+    let mut costs = |server: &mut Server, bytes: &[u8]| {
+        budgets.charge(&watch, now, 0).unwrap();
+        server.came(bytes);
+        assert!(server.said().is_empty());
+        budgets.is_due(&watch)
+    };
+    server.came(&[begin(1), data(1, 0, &[7; 10_000])].concat());
+    server.mux.let_go(server.opened[0]);
+    assert_eq!(server.said(), [(1, code::CANCEL)]);
+    for _ in 0..9 {
+        assert!(!costs(&mut server, &data(1, 0, &[7; 10_000])));
+    }
+    assert!(costs(&mut server, &data(1, 0, b"x")), "beyond its window");
+    assert!(costs(&mut server, &data(1, 1, b"")), "nothing at all");
+    // One that was refused for there were too many.
+    for id in [3, 5, 7] {
+        server.came(&begin(id));
+    }
+    server.came(&begin(9));
+    assert_eq!(server.said(), [(9, code::REFUSED_STREAM)]);
+    assert!(!costs(&mut server, &data(9, 0, &[7; 16_384])));
 }
 
 #[test]

@@ -61,10 +61,14 @@ impl Inward {
         self.grant(1)
     }
 
-    /// The same, and what the peer may still send: what it can have us hold.
+    /// What the peer may still send.
+    pub(super) fn open(&self) -> u32 {
+        u32::try_from(self.open).unwrap_or(0)
+    }
+
+    /// What was not taken, and what the peer may still send: what it can have us hold.
     pub(super) fn held(&self) -> u32 {
-        self.unread
-            .saturating_add(u32::try_from(self.open).unwrap_or(0))
+        self.unread.saturating_add(self.open())
     }
 
     /// Bytes that came and were not taken.
