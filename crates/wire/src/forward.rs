@@ -329,11 +329,11 @@ fn tells_length(field: &Field<'_>, head: &ResponseHead, reply: &Reply) -> bool {
         && (reply.to_head || head.status() == 304 || field.value == b"0" && head.status() != 204)
 }
 
-/// Appends the head of an interim response (1xx other than 101) for the client.
-pub fn interim(head: &ResponseHead, out: &mut Vec<u8>) {
+/// Appends the head of an interim response (1xx other than 101) for the client, but for fields that are `hidden`.
+pub fn interim(head: &ResponseHead, hidden: impl Fn(&[u8]) -> bool, out: &mut Vec<u8>) {
     put_status_line(out, head);
     for field in head.fields() {
-        if goes_on(&field, |name| head.connection_names(name)) {
+        if goes_on(&field, |name| head.connection_names(name)) && !hidden(field.name) {
             put_field(out, field.name, field.value);
         }
     }

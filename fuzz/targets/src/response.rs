@@ -148,7 +148,7 @@ fn says_the_same_again(head: &ResponseHead, version: Version, keep: bool, to_hea
     if head.status() < 200 {
         match head.status() {
             101 => forward::switching(head, None, None, &mut written),
-            _ => forward::interim(head, &mut written),
+            _ => forward::interim(head, |_| false, &mut written),
         }
     } else {
         let framing = forward::framing_for(version, head);

@@ -19,6 +19,7 @@ use super::{Exchange, Tries, reply};
 use crate::affinity::Kept;
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next};
+use crate::load::is_line;
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::reason::Reason;
@@ -369,7 +370,9 @@ impl<'a, 'b, N: Net> Try<'a, 'b, N> {
         }
         let mut out = std::mem::take(&mut self.desk.downward);
         out.clear();
-        forward::interim(&self.desk.response, &mut out);
+        let hides = self.hides_load();
+        let hidden = |name: &[u8]| hides && is_line(name);
+        forward::interim(&self.desk.response, hidden, &mut out);
         let written = match &mut self.conn.sock {
             Carrier::Client(stream) => stream.interim(&out).is_ok(),
             Carrier::Whole(_) | Carrier::Stream(_) => {

@@ -116,6 +116,21 @@ fn the_field_is_read_and_kept_from_the_client() {
     check(&long, "", None, &[("long", 1)]);
 }
 
+/// What comes before the answer does not have it either; it is the answer's to say.
+#[test]
+fn interim_answers_keep_it_from_the_client() {
+    let said = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nEndpoint-Load-Metrics: TEXT cpu_utilization=0.25\r\n\r\n\
+        HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    for keeps in [false, true] {
+        let backend = Backend::answering(said);
+        let proxy = started(&backend, |load| load.keeps = keeps);
+        let got = proxy.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert!(got.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"));
+        assert_eq!(got.contains("Endpoint-Load-Metrics"), keeps, "{got}");
+        assert!(came(&proxy).is_empty());
+    }
+}
+
 #[test]
 fn who_wants_it_gets_the_field() {
     let text = "endpoint-load-metrics: TEXT cpu_utilization=0.25\r\n";
