@@ -93,9 +93,11 @@ impl Rate {
                     IpAddr::V4(address) => keying.part(Some(&address.octets())),
                     IpAddr::V6(address) => keying.part(Some(&address.octets())),
                 },
-                RateBy::Header(name) => {
-                    keying.part(request.and_then(|head| only(head.values(name.as_bytes()))))
-                }
+                RateBy::Header(name) => keying.part(request.and_then(|head| match &**name {
+                    // As rules see it: each of its spellings would be a bucket of its own.
+                    "host" => Some(head.host().as_bytes()).filter(|host| !host.is_empty()),
+                    name => only(head.values(name.as_bytes())),
+                })),
                 RateBy::Cookie(name) => keying
                     .part(request.and_then(|head| only(decide::cookies(head, name.as_bytes())))),
                 RateBy::Path(segments) => keying.part(request.map(|head| match segments {
@@ -297,6 +299,13 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use std::num::{NonZeroU32, NonZeroUsize};
+    use std::time::Duration;
+
+    use evenkeel_balance::rate::RateSettings;
+    use evenkeel_wire::http1::request::{PathForm, parse};
+    use evenkeel_wire::http1::{HeadEnd, HeadLimits};
+
     use super::*;
 
     #[test]
@@ -322,6 +331,56 @@ mod tests {
         check(&[b"a"], Some(b"a"));
         check(&[b""], Some(b""));
         check(&[b"a", b"a"], None);
+    }
+
+    fn head(lines: &str) -> RequestHead {
+        let mut head = RequestHead::new();
+        let text = format!("GET /a HTTP/1.1\r\n{lines}\r\n");
+        let (mut end, bounds) = (HeadEnd::default(), HeadLimits::default());
+        parse(
+            text.as_bytes(),
+            &mut end,
+            &bounds,
+            PathForm::default(),
+            &mut head,
+        )
+        .unwrap();
+        head
+    }
+
+    /// Which heads a limit counts as one.
+    #[test]
+    fn one_host_is_one_however_it_is_spelled() {
+        let check = |name: &str, one: &str, other: &str, same: bool| {
+            let plan = RatePlan {
+                name: "header".into(),
+                per: vec![RateBy::Header(name.into())],
+                settings: RateSettings {
+                    allow: NonZeroU32::MIN,
+                    per: Duration::from_secs(1),
+                    burst: NonZeroU32::MIN,
+                    keys: NonZeroUsize::MIN,
+                },
+                ipv6_prefix: 64,
+                shadow: false,
+                fields: false,
+            };
+            let rate = Rate::new(&plan, &Owner::Rule("a".into()), None, 1, Instant::ZERO);
+            let key = |lines| {
+                rate.key(Who {
+                    request: Some(&head(lines)),
+                    client: [127, 0, 0, 1].into(),
+                })
+            };
+            assert_eq!(key(one) == key(other), same, "{one:?} {other:?}");
+        };
+        check("host", "Host: a.b\r\n", "HOST: A.b\r\n", true);
+        check("host", "Host: a.b\r\n", "Host: a.b.\r\n", true);
+        check("host", "Host: a.b\r\n", "Host: a.b:8080\r\n", true);
+        check("host", "Host: a.b\r\n", "Host: a.c\r\n", false);
+        let with = |line: &str| format!("Host: a\r\n{line}\r\n");
+        check("x-key", &with("X-Key: 1"), &with("x-kEY:  1 "), true);
+        check("x-key", &with("X-Key: a"), &with("X-Key: A"), false);
     }
 
     #[test]

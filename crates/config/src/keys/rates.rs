@@ -66,7 +66,7 @@ pub(crate) static RATE_PER: Keys = Keys {
             "header",
             Shape::Text,
             Absent::Nothing,
-            "By the value of the field of this name; requests with none, or with several, are one.",
+            "By the value of the field of this name, `host` as rules see it; requests with none, or with several, are one.",
         ),
         key(
             "cookie",
