@@ -10,7 +10,7 @@ use crate::limits::{RATE_KEYS_MOST, TRIED_RULES};
 use crate::lower::{Parts, Placed, RawRule, Written, listeners_most};
 use crate::plan::tls::ClientAuth;
 use crate::plan::{
-    BackendAddress, Bind, Further, ListenerPlan, PathHandling, PathPattern, TextPattern,
+    BackendAddress, Bind, Further, ListenerPlan, LoadSource, PathHandling, PathPattern, TextPattern,
 };
 use crate::problem::At;
 use crate::read::Reading;
@@ -63,6 +63,7 @@ pub(crate) fn whole(parts: &Parts, reading: &Reading, begin: At) {
     let maps = parts.rules.iter().filter_map(|rule| rule.part.map.as_ref());
     let mapped = maps.flat_map(|map| map.map.services());
     forwarded.extend(mapped.map(|name| &**name));
+    reports_of_flows(parts, &forwarded, reading);
     forwarded.extend(parts.flows.iter().map(|(_, name)| name.value()));
     for service in &parts.services {
         let name = &*service.part.name;
@@ -109,6 +110,22 @@ fn cookies_of_flows(parts: &Parts, reading: &Reading) {
                 "`{name}` keeps its clients by a cookie, which TCP has not; write `affinity: {{ source: true }}` there"
             );
             reading.error(*at, "affinity", message);
+        }
+    }
+}
+
+/// A flow carries no field: of a service that has only flows nothing is ever reported by one.
+fn reports_of_flows(parts: &Parts, by_rules: &HashSet<&str>, reading: &Reading) {
+    for (at, name) in &parts.flows {
+        let mut services = parts.services.iter().map(|placed| &placed.part);
+        let service = services.find(|service| *service.name == *name.value());
+        let load = service.and_then(|service| service.load.as_ref());
+        let by_field = load.is_some_and(|load| load.from == LoadSource::Header);
+        if by_field && !by_rules.contains(name.value()) {
+            let message = format!(
+                "`{name}` goes by reports of load in a field of answers, which TCP has not; write `load: {{ report: {{ http: {{ path: /load }} }} }}` there"
+            );
+            reading.warning(*at, "load", message);
         }
     }
 }

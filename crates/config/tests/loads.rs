@@ -169,3 +169,29 @@ fn what_is_only_warned_of() {
         "reports come less often",
     );
 }
+
+/// A service that has flows only hears of no load by a field of answers.
+#[test]
+fn flows_carry_no_field() {
+    let check = |written: &str, rules: &str, warned: bool| {
+        let text = format!(
+            "listeners:\n  raw: {{ bind: 127.0.0.1:8080, protocol: tcp, forward: api }}\n  web: {{ bind: 127.0.0.1:8081 }}\n\
+             rules: [{rules}]\n\
+             services: {{ api: {{ policy: weighted_by_load, backends: [10.0.0.1:1]{written} }} }}\n"
+        );
+        let sources = [Source {
+            name: "keel.yaml".into(),
+            text,
+        }];
+        let loaded = load(&sources, &BTreeMap::new());
+        let shown = render(&loaded.problems, &sources);
+        assert!(loaded.plan.is_some(), "{shown}");
+        let told = shown.contains("keel.yaml:2:") && shown.contains("which TCP has not");
+        assert_eq!(told, warned, "{written} {rules}: {shown}");
+    };
+    let other = "{ respond: { body: x } }";
+    check("", other, true);
+    check(", load: { bound: 5 }", other, true);
+    check(", load: { report: { http: {} } }", other, false);
+    check("", "{ forward: api }", false);
+}
