@@ -180,7 +180,8 @@ impl Counts {
     /// Time has passed with as many in flight as there are.
     fn pass(&mut self, now: Instant) {
         self.busy += now.since(self.seen).as_secs_f64() * f64::from(self.in_flight);
-        self.seen = now;
+        // Whoever waited for the lock asked for the time before: what is counted is not counted again.
+        self.seen = self.seen.max(now);
     }
 
     /// A window of so many seconds is over.
@@ -270,5 +271,22 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.meter.end(self.failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waited_for_the_lock_counts_no_time_twice() {
+        let mut counts = Counts {
+            in_flight: 2,
+            ..Counts::default()
+        };
+        for millis in [100, 90, 110, 105, 200] {
+            counts.pass(Instant::from_nanos(millis * 1_000_000));
+        }
+        assert!((counts.busy - 0.4).abs() < 1e-9, "{}", counts.busy);
     }
 }
