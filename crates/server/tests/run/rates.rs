@@ -5,6 +5,8 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use crate::evenkeel;
+use crate::http2::frames::{Connection, NO_ERROR, asks};
+use crate::http2::hpack::value;
 use crate::process::{Evenkeel, Folder, PATIENCE};
 use crate::rules_actions::echo::{Client, Echo, Message, head_of};
 use crate::tls::metric;
@@ -294,6 +296,29 @@ fn streams_and_calls_are_counted_as_any_request() {
         .unwrap();
     assert!((3_000_000..=3_600_000).contains(&pushback), "{pushback}");
     assert_eq!(scene.backend.requests(), 2);
+}
+
+/// Refused at its head while its body still comes, a call hears all of its answer first, and then that the rest is not wanted, which is no
+/// error (RFC 9113 section 8.1). What it sends before it has heard that is no fault, and its connection goes on.
+#[test]
+fn a_call_that_is_refused_while_it_still_sends_hears_all_of_it() {
+    let scene = Scene::new("rates-early");
+    let keel = scene.run("", &rule("{ allow: 1/h }"));
+    let mut client = Connection::to(keel.address, &[]);
+    assert_eq!(client.get("/").status(), 200);
+    let call = [("content-type", "application/grpc"), ("te", "trailers")];
+    for _ in 0..8 {
+        let stream = client.ask(0, &asks("POST", "/keel.Greeter/Hello", &call));
+        let got = client.answer(stream);
+        assert!(got.ended && got.reset.is_none(), "{got:?}");
+        let status = got.head().and_then(|head| value(head, "grpc-status"));
+        assert_eq!(status, Some("8"), "{got:?}");
+        client.send(stream, &[0; 5], true);
+        assert!(client.until(|own| own.streams[&stream].reset.is_some()));
+        assert_eq!(client.streams[&stream].reset, Some(NO_ERROR));
+    }
+    assert!(client.settled() && client.goaway.is_none());
+    assert_eq!(scene.backend.requests(), 1);
 }
 
 #[test]
