@@ -1,7 +1,7 @@
 //! Owns affinity: keeping one client on one backend, and why that may end.
 //!
 //! Who the client is and where it is kept is the caller's to say ([`Ask::kept`](crate::ask::Ask::kept)): by a cookie, or by the
-//! bounded table of [`Clients`]. A backend is told by the hash of its identity, never by its place or address, so that a change of
+//! bounded table of [`Clients`](crate::affinity::Clients). A backend is told by the hash of its identity, never by its place or address, so that a change of
 //! membership moves nobody but the clients of who leaves. Read next: `choice`.
 
 use crate::ask::Ask;

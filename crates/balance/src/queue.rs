@@ -1,6 +1,6 @@
 //! Owns who waits while a service is full: in which order they go, how many may wait, and that nobody waits while there is room.
 //!
-//! Waiting is the caller's: it polls a [`Waiting`] and brings the time. The line is touched only while a service is full. Whoever
+//! Waiting is the caller's: it polls a [`Waiting`](crate::queue::Waiting) and brings the time. The line is touched only while a service is full. Whoever
 //! gives a charge back looks at one flag; while somebody waits he takes the line's lock, picks for the first who may go, and wakes
 //! that one: before the others of its class, whoever waits for the very backend that has room again (`homes`). A pick that nobody
 //! waited for comes behind those who wait.

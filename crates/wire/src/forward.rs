@@ -1,6 +1,6 @@
 //! Owns heads as they go on to the next hop: hop-by-hop fields gone, framing written anew, forwarding fields ours.
 //!
-//! A [`Forwardable`] is the only head that the upstream side accepts, and only [`request`] makes one.
+//! A [`Forwardable`](crate::forward::Forwardable) is the only head that the upstream side accepts, and only [`request`](crate::forward::request) makes one.
 
 use std::net::IpAddr;
 use std::ops::Range;
