@@ -131,16 +131,6 @@ impl Listener for Told {
                     "backend fails and stays in"
                 );
             }
-            EventKind::LimitReached {
-                backend,
-                end: LimitEnd::Least,
-                limit,
-            } => warn!(
-                service,
-                backend = backend.as_str(),
-                limit,
-                "backend is slow with as few attempts as its adaptive limit goes down to"
-            ),
             EventKind::PolicyFailed { policy } => {
                 error!(
                     service,
@@ -209,6 +199,16 @@ fn lesser(service: &str, kind: &EventKind) {
         EventKind::Drained { backend } => {
             info!(service, backend = backend.as_str(), "backend is drained");
         }
+        EventKind::LimitReached {
+            backend,
+            end: LimitEnd::Least,
+            limit,
+        } => warn!(
+            service,
+            backend = backend.as_str(),
+            limit,
+            "backend is slow with as few attempts as its adaptive limit goes down to"
+        ),
         EventKind::LimitReached { backend, limit, .. } => info!(
             service,
             backend = backend.as_str(),
