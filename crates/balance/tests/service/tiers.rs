@@ -159,6 +159,12 @@ fn shared(policy: &PolicyChoice, tiers: &[(usize, usize)], factor: f64, expect: 
     }
     let counted: u64 = snapshot.tiers.iter().map(|tier| tier.picked).sum();
     assert_eq!(counted, u64::from(picks), "{name} {tiers:?}");
+    let behind: u64 = snapshot.tiers.iter().skip(1).map(|tier| tier.picked).sum();
+    let spilled = snapshot.spilled;
+    assert!(
+        spilled.contains(&(Spill::TierHealth, behind)),
+        "{name} {tiers:?}: {spilled:?}"
+    );
     let ask = stage.ask();
     let explained = stage.service.explain(&ask, stage.now);
     let sum: f64 = explained.tiers.iter().map(|(_, share)| share).sum();
