@@ -40,6 +40,12 @@ pub struct RateSettings {
     pub keys: NonZeroUsize,
 }
 
+/// Unless it is said otherwise; 4 MB.
+const KEYS: NonZeroUsize = match NonZeroUsize::new(100_000) {
+    Some(keys) => keys,
+    None => NonZeroUsize::MIN,
+};
+
 impl RateSettings {
     /// So many in each `per`, as many at once, for 100,000 keys.
     #[must_use]
@@ -48,7 +54,7 @@ impl RateSettings {
             allow,
             per,
             burst: allow,
-            keys: NonZeroUsize::new(100_000).expect("a hundred thousand is not zero"),
+            keys: KEYS,
         }
     }
 }

@@ -355,12 +355,8 @@ mod tests {
             let plan = RatePlan {
                 name: "header".into(),
                 per: vec![RateBy::Header(name.into())],
-                settings: RateSettings {
-                    allow: NonZeroU32::MIN,
-                    per: Duration::from_secs(1),
-                    burst: NonZeroU32::MIN,
-                    keys: NonZeroUsize::MIN,
-                },
+                settings: RateSettings::new(NonZeroU32::MIN, Duration::from_secs(1))
+                    .keys(NonZeroUsize::MIN),
                 ipv6_prefix: 64,
                 shadow: false,
                 fields: false,
