@@ -252,8 +252,14 @@ impl<'a> Candidates<'a> {
     pub(crate) fn lane(&self, index: usize) -> &'a Lane {
         match self.lanes.get(index) {
             Some(lane) => lane,
-            None => self.table.lane(self.global(index)),
+            None => self.lane_aside(index),
         }
+    }
+
+    /// One on trial. Apart, as is all that is for parts: inlined, it keeps what each look needs from being so.
+    #[cold]
+    fn lane_aside(&self, index: usize) -> &'a Lane {
+        self.table.lane(self.global(index))
     }
 
     /// The index of member `member` of the configuration, half-open ones included; none when it may not be picked.
@@ -267,6 +273,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// The same in a part.
+    #[cold]
     fn of_member_here(&self, member: usize, lane: usize) -> Option<usize> {
         let (part, lanes) = (self.part?, self.table.lanes.len());
         let here = match lane < lanes {
@@ -281,9 +288,7 @@ impl<'a> Candidates<'a> {
     /// as who drains or was removed.
     pub(crate) fn in_flight_of_all(&self) -> u32 {
         if self.part.is_some() {
-            // The service counts its parts together: here they are looked at, one by one.
-            let all = self.lanes.iter().map(|lane| lane.backend.in_flight());
-            return all.fold(1, u32::saturating_add);
+            return self.in_flight_here();
         }
         let counted = |lane: &Lane| lane.backend.facts.places.0.taken();
         let aside = |sum: u32, backend: &Arc<Backend>| sum.saturating_add(backend.in_flight());
@@ -291,6 +296,13 @@ impl<'a> Candidates<'a> {
         let taken = self.lanes.first().map_or(0, counted).saturating_sub(aside);
         // A pick has its place by now; who looks on has none.
         taken.saturating_add(u32::from(self.is_peek()))
+    }
+
+    /// The same in a part: the service counts its parts together, so that here they are looked at, one by one.
+    #[cold]
+    fn in_flight_here(&self) -> u32 {
+        let all = self.lanes.iter().map(|lane| lane.backend.in_flight());
+        all.fold(1, u32::saturating_add)
     }
 
     /// Whether somebody warms up.
