@@ -358,8 +358,9 @@ impl Limit {
             hold,
             aside,
             began: now,
-            // Those that take longest are among the last of them.
-            pass: 3 * u64::from(hold),
+            // Those that take longest are among the last of them: three times as many answers as there were attempts leave one in twenty of
+            // exponential times.
+            pass: 3 * u64::from(whole(before.most)),
         });
         self.begin_window(now);
     }
