@@ -88,7 +88,13 @@ impl Missed {
 }
 
 /// Twice the load: with the limit as much is served as can be, from the fifth second on; without it nothing soon.
-fn check_overload(missed: &mut Missed, bare: Scenario, min: u32, policy: PolicyChoice, least: f64) {
+fn check_overload(
+    missed: &mut Missed,
+    bare: &Scenario,
+    min: u32,
+    policy: PolicyChoice,
+    least: f64,
+) {
     let limited = limited(bare.clone(), min);
     let name = format!("{} slots, {:?}, {}", bare.slots, bare.routes, policy.name());
     for (seed, report) in reports(&limited, policy.clone()).iter().enumerate() {
@@ -101,8 +107,8 @@ fn check_overload(missed: &mut Missed, bare: Scenario, min: u32, policy: PolicyC
         missed.row(later >= least && soon >= 0.8, row);
     }
     let mut best = 0.0_f64;
-    for report in reports(&bare, policy) {
-        best = best.max(goodput(&report, &bare, 15, 29));
+    for report in reports(bare, policy) {
+        best = best.max(goodput(&report, bare, 15, 29));
     }
     missed.row(best < 0.3, format!("{name}: {best:.3} at most without"));
 }
@@ -113,7 +119,7 @@ fn an_overload_costs_no_work() {
     let mut missed = Missed::default();
     let mut check = |slots: usize, min: u32, route: Demand, policy: PolicyChoice, least: f64| {
         let bare = crowded(slots, 2.0, route);
-        check_overload(&mut missed, bare, min, policy, least);
+        check_overload(&mut missed, &bare, min, policy, least);
     };
     for policy in [Adaptive, RoundRobin, LeastConnections] {
         check(20, 10, Demand::Exponential(0.05), policy, 0.9);
