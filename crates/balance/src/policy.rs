@@ -252,14 +252,8 @@ impl<'a> Candidates<'a> {
     pub(crate) fn lane(&self, index: usize) -> &'a Lane {
         match self.lanes.get(index) {
             Some(lane) => lane,
-            None => self.lane_aside(index),
+            None => self.table.lane(self.global(index)),
         }
-    }
-
-    /// One on trial. Apart, as is all that is for parts: inlined, it keeps what each look needs from being so.
-    #[cold]
-    fn lane_aside(&self, index: usize) -> &'a Lane {
-        self.table.lane(self.global(index))
     }
 
     /// The index of member `member` of the configuration, half-open ones included; none when it may not be picked.
