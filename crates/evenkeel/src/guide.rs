@@ -137,7 +137,7 @@
 //! Backends of a [`tier`](crate::BackendSpec::tier) behind the first serve what those before cannot carry: a tier is taken to carry 1.4
 //! times its healthy weight (`overprovision`), and who finds all of it full, or tried, goes to the next one. With `zones` in the settings those of the preferred
 //! [`zone`](crate::BackendSpec::zone) come first, as far as they carry it: the program's own zone, or that of the client, by name
-//! ([`Ask::zone`](crate::Ask::zone)) or by its address ([`Regions`](crate::Regions)).
+//! ([`Ask::zone`](crate::Ask::zone)) or by its address ([`Regions`]).
 //!
 //! ```
 //! use evenkeel::{BackendSpec, LoadBalancer, ServiceSettings, Zone, ZoneSettings};
@@ -357,13 +357,13 @@
 //! | dropped | does |
 //! |---|---|
 //! | [`Pick`](crate::Pick) | gives its charge back, counts as abandoned, teaches nothing |
-//! | [`Followed`](crate::Followed), before the body's end | ends the attempt: its client left; held against nobody |
+//! | [`Followed`], before the body's end | ends the attempt: its client left; held against nobody |
 //! | the future of [`acquire`](crate::ServiceHandle::acquire) | leaves the queue; a turn that it was given meanwhile goes to the next |
 //! | the future of [`exchange`](crate::ServiceHandle::exchange), or of a call by tower | drops the attempt, gives charge and retry back, counts the request as left |
 //! | the future of [`Events::recv`](crate::Events::recv) | loses no event |
 //! | the future of [`check_now`](crate::LoadBalancer::check_now) | checks that have begun end and count; nobody is told of them here |
 //! | [`Subscription`](crate::Subscription) | takes the listener off; `forever()` leaves it on |
-//! | [`HealthChecker`](crate::HealthChecker) | stops the checks, those under way too; `detach()` lets them run |
+//! | [`HealthChecker`] | stops the checks, those under way too; `detach()` lets them run |
 //! | the last [`LoadBalancer`](crate::LoadBalancer) and [`ServiceHandle`](crate::ServiceHandle) | ends services and ticker; picks go on, and are given back as ever |
 //!
 //! All of these may be sent to other threads, and all but futures and streams be used by several at once. Listeners, probes, hooks of
@@ -402,8 +402,8 @@
 //! # What may change
 //! - Settings, errors and numbers grow: their types are `#[non_exhaustive]`. Settings begin with `default()` and are told by a method for
 //!   each field, or by writing to the fields; errors are matched with a `_`.
-//! - Closed lists are part of the API: [`EventKind`](crate::EventKind), [`Refusal`](crate::Refusal), [`Fault`](crate::Fault),
-//!   [`Verdict`](crate::Verdict), [`Outcome`](crate::Outcome), [`PolicyChoice`](crate::PolicyChoice) and the words of standing. A new entry is
+//! - Closed lists are part of the API: [`EventKind`], [`Refusal`](crate::Refusal), [`Fault`],
+//!   [`Verdict`], [`Outcome`], [`PolicyChoice`](crate::PolicyChoice) and the words of standing. A new entry is
 //!   a new minor version before 1.0 and a new major one after, so that who maps them all is told by the compiler.
 //! - [`balance`] is part of the API: its version is this one's.
 //! - Defaults are decided by measurement and may move with a minor version; the changelog says which. What must not move is set.

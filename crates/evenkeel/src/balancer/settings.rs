@@ -9,7 +9,7 @@ pub struct BalancerSettings {
     pub events_kept: usize,
     /// Fixes the row of random words, for tests. `None`: a generator per thread, which is also faster.
     pub seed: Option<u64>,
-    /// Never start the ticker: the program calls [`LoadBalancer::tick`].
+    /// Never start the ticker: the program calls [`LoadBalancer::tick`](crate::LoadBalancer::tick).
     pub tick_by_hand: bool,
 }
 
