@@ -108,7 +108,7 @@ pub(crate) fn page(rows: &[Row], facts: &str, busiest: f64) -> String {
     }
     text += "\n## Not raced\n\n\
              - SKIPPED nginx `least_time`: of its paid edition up to 1.31, and Debian's is older.\n\
-             - SKIPPED linkerd, Traefik, Caddy, YARP: no package of Debian's or PyPI's; `docs/policies.md` has their rules.\n";
+             - SKIPPED linkerd, Traefik, YARP: no package of Debian's or PyPI's; Caddy, Sozu, Pingora: no configuration for the race yet. `docs/policies.md` has their rules.\n";
     text
 }
 
