@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{PolicyChoice, ServiceSettings, ZoneSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Outcome, Verdict};
+use evenkeel_balance::zone::Zone;
 
 /// By whom a pick is asked for.
 #[derive(Clone, Copy)]
@@ -29,15 +31,95 @@ enum Way {
     Refused,
 }
 
+/// What service it is asked of.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// All alike, every setting at its default.
+    Plain,
+    /// Half of its backends stand by in a second tier.
+    Tiers,
+    /// Its backends are of two zones, and it is in one of them.
+    Zones,
+    /// What an attempt would be hedged by is learned.
+    Hedged,
+}
+
+impl Shape {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "handle",
+            Self::Tiers => "tiers",
+            Self::Zones => "zones",
+            Self::Hedged => "hedged",
+        }
+    }
+
+    fn settings(self, policy: PolicyChoice) -> ServiceSettings {
+        let settings = ServiceSettings::with_policy(policy);
+        match self {
+            Self::Plain | Self::Tiers => settings,
+            Self::Zones => settings.zones(ZoneSettings::default().local(Some(Zone::from("near")))),
+            Self::Hedged => settings.hedge(
+                Quantile::new(990)
+                    .map(HedgeAt::Quantile)
+                    .map(HedgeSettings::at),
+            ),
+        }
+    }
+
+    fn backend(self, at: usize, backends: usize) -> BackendSpec {
+        let backend = BackendSpec::new(format!("backend-{at}"));
+        match self {
+            Self::Plain | Self::Hedged => backend,
+            Self::Tiers => backend.tier(u16::from(at >= backends / 2)),
+            Self::Zones => backend.zone(["near", "far"][at % 2]),
+        }
+    }
+}
+
 /// `2^64 / golden ratio`: multiples of it are spread evenly, and cost one instruction.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-fn rows() -> Vec<(String, Way, PolicyChoice, usize)> {
+struct Row {
+    name: String,
+    way: Way,
+    shape: Shape,
+    policy: PolicyChoice,
+    backends: usize,
+}
+
+fn rows() -> Vec<Row> {
+    use PolicyChoice::{Adaptive, RoundRobin};
+    let mut rows: Vec<Row> = plain_rows()
+        .into_iter()
+        .map(|(name, way, policy, backends)| Row {
+            name,
+            way,
+            shape: Shape::Plain,
+            policy,
+            backends,
+        })
+        .collect();
+    for shape in [Shape::Tiers, Shape::Zones, Shape::Hedged] {
+        for policy in [Adaptive, RoundRobin] {
+            rows.push(Row {
+                name: format!("{}/{}/20", shape.name(), policy.name()),
+                way: Way::Handle,
+                shape,
+                policy,
+                backends: 20,
+            });
+        }
+    }
+    rows
+}
+
+fn plain_rows() -> Vec<(String, Way, PolicyChoice, usize)> {
     use PolicyChoice::{Adaptive, RoundRobin};
     let mut rows = Vec::new();
     for policy in PolicyChoice::BUILT_IN {
         rows.push((
-            format!("handle/{}/20", policy.name()),
+            format!("{}/{}/20", Shape::Plain.name(), policy.name()),
             Way::Handle,
             policy,
             20,
@@ -76,19 +158,15 @@ fn rows() -> Vec<(String, Way, PolicyChoice, usize)> {
     rows
 }
 
-fn run(
-    way: Way,
-    policy: PolicyChoice,
-    backends: usize,
-    repetitions: u64,
-) -> Result<(), Box<dyn Error>> {
+fn run(row: &Row, repetitions: u64) -> Result<(), Box<dyn Error>> {
+    let way = row.way;
     let one = u32::from(matches!(way, Way::Refused));
-    let backends = (0..backends)
-        .map(|at| BackendSpec::new(format!("backend-{at}")).max_in_flight(one))
+    let backends = (0..row.backends)
+        .map(|at| row.shape.backend(at, row.backends).max_in_flight(one))
         .collect();
     let service = Service::new(
         "count",
-        ServiceSettings::with_policy(policy),
+        row.shape.settings(row.policy.clone()),
         backends,
         Arc::new(()),
         Instant::ZERO,
@@ -142,12 +220,11 @@ fn run(
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--list"] => rows().iter().for_each(|(name, ..)| println!("{name}")),
+        ["--list"] => rows().iter().for_each(|row| println!("{}", row.name)),
         [name, repetitions] => {
-            let row = rows().into_iter().find(|(known, ..)| known == name);
-            let (_, way, policy, backends) =
-                row.ok_or_else(|| format!("there is no row `{name}`"))?;
-            run(way, policy, backends, repetitions.parse()?)?;
+            let row = rows().into_iter().find(|row| row.name == name);
+            let row = row.ok_or_else(|| format!("there is no row `{name}`"))?;
+            run(&row, repetitions.parse()?)?;
         }
         _ => {
             println!("usage: count --list | count <name> <repetitions>");

@@ -79,6 +79,7 @@ fn was_full(lost: Option<Lost>) -> bool {
 }
 
 /// One of these candidates, by the policy that is prepared for them. None: nobody of them can be had.
+#[inline]
 pub(crate) fn take_of(
     table: &Table,
     prepared: &Prepared,

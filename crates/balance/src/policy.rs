@@ -256,8 +256,28 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// The index of member `member` of the configuration, half-open ones included; none when it may not be picked.
+    /// The lane of candidate `index`, who is none on trial, if it may be picked for this ask. Cost: one look where [`may`](Self::may) and
+    /// [`lane`](Self::lane) are two.
     #[inline]
+    pub(crate) fn serving(&self, index: usize) -> Option<&'a Lane> {
+        let lane = self.lanes.get(index)?;
+        (self.plain || self.looked_at(index)).then_some(lane)
+    }
+
+    /// Whether everybody with a lane may be picked, all lanes are here, and nobody is on trial: then [`lane_of`](Self::lane_of) says it all.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.plain && self.part.is_none() && self.table.trials == 0
+    }
+
+    /// The lane of member `member` of the configuration, if it has one.
+    #[inline]
+    pub(crate) fn lane_of(&self, member: usize) -> Option<usize> {
+        let index = usize::try_from(self.table.members[member].lane).ok()?;
+        (index < self.lanes.len()).then_some(index)
+    }
+
+    /// The index of member `member` of the configuration, half-open ones included; none when it may not be picked.
     pub(crate) fn of_member(&self, member: usize) -> Option<usize> {
         let index = usize::try_from(self.table.members[member].lane).ok()?;
         if self.part.is_some() {

@@ -154,6 +154,12 @@ impl Hash {
         })
     }
 
+    /// The same where not everybody may be picked.
+    #[cold]
+    fn among_some(&self, view: &Candidates<'_>, key: u64) -> Option<usize> {
+        self.choose_of(view, key, |member| view.of_member(member))
+    }
+
     /// Home, or who stands in for it while it has more than its part. Nobody is sent on to a backend that fails more than home: what
     /// fails ends at once, and has room for everybody's keys.
     #[cold]
@@ -197,9 +203,12 @@ impl Policy for Hash {
 
     fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Option<usize> {
         let key = ask.key.unwrap_or(ask.chance);
-        let home = self
-            .choose_of(view, key, |member| view.of_member(member))
-            .or_else(|| random::among_allowed(view, last_chance(key)))?;
+        // Most asks are of whole tables, and where all members are looked at, a look is what counts.
+        let home = match view.is_whole() {
+            true => self.choose_of(view, key, |member| view.lane_of(member)),
+            false => self.among_some(view, key),
+        };
+        let home = home.or_else(|| random::among_allowed(view, last_chance(key)))?;
         let Some(bound) = self.bound else {
             return Some(home);
         };

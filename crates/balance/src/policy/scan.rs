@@ -56,8 +56,7 @@ fn draw<C: Cost>(
     let mut failing = 0.0_f32;
     for (at, (cost, share)) in costs[..len].iter_mut().zip(&mut odds).enumerate() {
         let index = place(at);
-        if view.may(index) {
-            let lane = view.lane(index);
+        if let Some(lane) = view.serving(index) {
             let learned = lane.backend.speed.read();
             failing = failing.max(learned.failing);
             *cost = C::of(lane, learned);
