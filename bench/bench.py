@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import json
 import math
 import os
@@ -14,13 +15,13 @@ import subprocess
 import sys
 import time
 
-from harness import growth, idle, load, place, proc, profile, proxies, reload, report, setup, sysctl
-from harness.rounds import Rounds, describe, started
+from harness import growth, idle, load, place, proc, profile, proxies, race, reload, report, setup, sysctl, targets
+from harness.rounds import Rounds, describe, due, started
 from harness.stand import Stand
 
 QUICK_PEERS = ("haproxy", "nginx", "relay")
 QUICK_SECONDS = 150  # for the rounds of a quick run, which is to end within five minutes as a whole
-WHOLE_SECONDS = 900  # for those of any other, which is to end within 25
+WHOLE_SECONDS = 800  # for those of any other, which is to end within 25
 IDLE = ((5000, False), (2000, True))
 STARTS = 5
 RELOAD_SECONDS = 12
@@ -43,7 +44,7 @@ def options():
     p = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__, epilog="scenarios:\n" + scenarios,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="ends within five minutes: few peers, short rounds, the ends of each growth")
-    p.add_argument("--rounds", type=int, help="times that they are measured, in turns (12; quick 3); given, there are so many however long they take")
+    p.add_argument("--rounds", type=int, help="times that they are measured, in turns (12, and more of what is not sure; quick 3); given, there are so many however long they take")
     p.add_argument("--seconds", type=int, help="of each measurement (1)")
     p.add_argument("--scenarios", type=listed(load.SCENARIOS, "scenario"), default=list(load.SCENARIOS), metavar="A,B")
     p.add_argument("--peers", type=listed(known, "peer"), metavar="A,B", help=", ".join(known))
@@ -56,6 +57,7 @@ def options():
     chosen = p.parse_args()
     chosen.whole = not chosen.quick and not chosen.peers and chosen.stages == list(STAGES) and chosen.scenarios == list(load.SCENARIOS)
     chosen.peers = chosen.peers or (list(QUICK_PEERS) if chosen.quick else [name for name in known if name != "direct"])
+    chosen.until_sure = not chosen.quick and not chosen.rounds  # more rounds of what is not sure, as long as there is time
     chosen.within = math.inf if chosen.rounds else QUICK_SECONDS if chosen.quick else WHOLE_SECONDS
     chosen.rounds = chosen.rounds or (3 if chosen.quick else 12)
     chosen.seconds = chosen.seconds or 1
@@ -111,12 +113,17 @@ def main_rounds(chosen, wanted, cores, recorder):
         runnings = started(stand, wanted, recorder.emit)
         time.sleep(1)  # health checks and the like
         rounds = Rounds(stand, chosen.seconds, recorder.emit)
-        for number in range(chosen.rounds):
+        scenarios = [load.SCENARIOS[name] for name in chosen.scenarios]
+        for number in itertools.count():
             round_began = time.monotonic()
-            print(f"== round {number + 1} of {chosen.rounds}", flush=True)
-            rounds.run(number, [load.SCENARIOS[name] for name in chosen.scenarios], runnings, warm_up=not chosen.quick)
-            now = time.monotonic()
-            if now + (now - round_began) > began + chosen.within:
+            unsure = targets.unsure(recorder.records) if chosen.until_sure else ()
+            now = due(number, scenarios, chosen.rounds, unsure) if chosen.until_sure else scenarios if number < chosen.rounds else []
+            if not now:
+                break
+            print(f"== round {number + 1}: {', '.join(scenario.name for scenario in now)}", flush=True)
+            rounds.run(number, now, runnings, warm_up=not chosen.quick)
+            ended = time.monotonic()
+            if ended + (ended - round_began) > began + chosen.within:
                 print(f"== {number + 1} rounds: there is no time for more", flush=True)
                 break
 
@@ -136,8 +143,8 @@ def grow(chosen, known, recorder):
             rounds.run(number, [growth.connections(count) for count in counts], runnings)
 
 
-def beside(chosen, known):
-    wanted = [known[name] for name in growth.FAIR_SHARE if name == proxies.OURS or name in chosen.peers]
+def beside(chosen, known, more=()):
+    wanted = [known[name] for name in (*growth.FAIR_SHARE, *more) if name == proxies.OURS or name in chosen.peers]
     return [proxy for proxy in wanted if not proxy.missing()]
 
 
@@ -147,15 +154,20 @@ def in_turns(chosen, known, recorder, stand, one, points):
         own = dataclasses.replace(cores, proxy=cores.proxy[:point.workers] or cores.proxy)
         stand.cores = own
         runnings.append((point, own, stand.start(known[proxies.OURS].with_environment(growth.label(point), **dict(point.environment)))))
-    for number in range(min(chosen.rounds, growth.ROUNDS)):
+    most = growth.ROUNDS_MOST if chosen.until_sure else min(chosen.rounds, growth.ROUNDS_JUDGED)
+    for number in range(most):
+        if number >= growth.ROUNDS_JUDGED and one.name not in targets.unsure(recorder.records):
+            break
+        now = growth.due(one, points, number)
         for point, own, running in runnings:
-            stand.cores = own
-            Rounds(stand, chosen.seconds, recorder.emit, one.name).one(number, one.scenario(point), running, warm_up=number == 0)
+            if point in now:
+                stand.cores = own
+                Rounds(stand, chosen.seconds, recorder.emit, one.name).one(number, one.scenario(point), running, warm_up=number == 0)
 
 
 def one_at_a_time(chosen, known, recorder, stand, one, points):
     rounds = Rounds(stand, chosen.seconds, recorder.emit, one.name)
-    ours, *peers = beside(chosen, known)
+    ours, *peers = beside(chosen, known, growth.YARDSTICKS)
     ends = growth.ends(one)
     for number in range(min(chosen.rounds, growth.ROUNDS)):
         wanted = [(point, ours.with_environment(growth.label(point), **dict(point.environment))) for point in points]
@@ -251,7 +263,7 @@ def save(recorder, meta):
 
 def tell(records, meta, whole):
     """The page of a whole run is the one in the tree."""
-    text = report.page(records, meta)
+    text = report.page(records, meta, race.read())
     path = place.PAGE if whole else place.WORK / "report.md"
     path.write_text(text)
     print(f"\n{text}\nwritten to {path}")
@@ -273,8 +285,7 @@ def measure(chosen, wanted, meta):
     try:
         for name in chosen.stages:
             stages[name]()
-            done = 1 + max((record["round"] for record in recorder.records if record.get("group") == "main"), default=-1)
-            meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {done} rounds of {chosen.seconds} s"
+            meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {report.counts_of_rounds(recorder.records)} of {chosen.seconds} s"
             save(recorder, meta)
         meta["others"]["after"] = others()
     finally:

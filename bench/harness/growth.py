@@ -5,8 +5,11 @@ from harness import load, place
 
 CONNECTIONS = (1, 8, 64, 512, 5000)
 FAIR_SHARE = ("evenkeel", "haproxy", "nginx")  # whose cost by connections, and by few and many backends, stands beside ours
-ROUNDS = 6         # at most; of peers, and of connections
-ROUNDS_BESIDE = 2
+YARDSTICKS = ("relay",)  # beside few and many backends: what so many sockets cost whoever has them
+ROUNDS = 6         # at most, of the points between the ends
+ROUNDS_JUDGED = 12  # of the ends, where all points are up at once
+ROUNDS_MOST = 30   # where it is still not sure then
+ROUNDS_BESIDE = 3
 ROUNDS_CONNECTIONS = 4
 
 
@@ -43,6 +46,11 @@ GROWTHS = {growth.name: growth for growth in (
     Growth("workers", "workers, a core each, with what is left of the cores for the load",
            tuple(Point(count, (("WORKERS", str(count)),), workers=count) for count in (1, 2, 4, 8)), lambda _: load.own("workers", "", 64)),
 )}
+
+
+def due(growth, points, number):
+    """The points that are measured in this round: those between the ends no more than so often."""
+    return points if number < ROUNDS else [point for point in points if point in ends(growth)]
 
 
 def label(point):

@@ -7,8 +7,10 @@ from harness import growth, load, proxies, rounds, targets
 METHOD = """\
 Everybody is up at once on one core, each as one worker, between the same backend (four ports, one thread, a core of its own) and the
 same load (the cores that are left), and measured in turns: in each round every scenario is run on all of them one after another, in an
-order that is drawn anew. After three rounds who costs more than 1.5 times the best peer of a scenario is measured no further there, nor are
-yardsticks: the time goes to those between whom it is open. The measure is the proxy's own time on its core (scheduler time of all its
+order that is drawn anew. After three rounds who costs more than 1.5 times the best peer of a scenario is measured no further there (where p99 is
+judged: 2.5 times its p99), nor are yardsticks: the time goes to those between whom it is open. After six rounds it goes to the scenarios whose
+verdict is open: their interval holds what is asked for. Who stops when it is sure is surer than it should be by chance now and then: an interval that ends near what is
+asked for says less than one that is far. The measure is the proxy's own time on its core (scheduler time of all its
 threads, less what the hypervisor took) over the requests that were answered. Ours over the best peer's, round by round: the ratio is the mean of the
 logarithms of these without a fifth of the rounds at either end, the interval Yuen's 95 % of that mean. The best peer of a scenario is the one with the
 best such mean in this run. "Reached" and "missed" go by the whole interval, "not surely" where only the ratio itself is on that side; where 1.05 is
@@ -45,16 +47,16 @@ def target_rows(figures):
         outcome = target.of(figures)
         verdict = targets.verdict(target, outcome)
         if outcome is None:
-            yield [target.about, "-", "-", "-", "-", bound(target, target.least), bound(target, target.aim), verdict]
+            yield [target.about, "-", "-", "-", "-", "-", bound(target, target.least), bound(target, target.aim), verdict]
             continue
         found = outcome.ratio
         interval = "-" if math.isnan(found.low) else f"{number(found.low)} to {number(found.high)}"
-        yield [target.about, outcome.ours or "-", outcome.theirs or "-", f"{number(found.middle)} {target.unit}".strip(), interval,
+        yield [target.about, outcome.ours or "-", outcome.theirs or "-", f"{number(found.middle)} {target.unit}".strip(), interval, "-" if math.isnan(found.low) else str(found.rounds),
                bound(target, target.least), bound(target, target.aim), verdict]
 
 
 def target_lines(figures):
-    head = ["scenario", "Evenkeel", "best peer", "ratio or figure", "95 % interval", "at least", "aim", ""]
+    head = ["scenario", "Evenkeel", "best peer", "ratio or figure", "95 % interval", "rounds", "at least", "aim", ""]
     return ["## Targets", "", "Requests per CPU second of the proxy, or what the row says; p99 in microseconds.", "",
             *table(head, target_rows(figures))]
 
@@ -142,7 +144,7 @@ def growth_lines(figures):
         rates = figures.by_round("rps", kind="load", group=one.name)
         def median(figures, name, digits=2):
             return number(statistics.median(figures[name].values()) if name in figures else None, digits)
-        peers = [name for name in growth.FAIR_SHARE if any(growth.beside(name, point) in found for point in one.points)]
+        peers = [name for name in (*growth.FAIR_SHARE, *growth.YARDSTICKS) if any(growth.beside(name, point) in found for point in one.points)]
         body = [[growth.label(point), median(found, growth.label(point)), median(rates, growth.label(point), 0),
                  *(median(found, growth.beside(name, point)) for name in peers)] for point in one.points if growth.label(point) in found]
         if body:
@@ -199,7 +201,27 @@ def bullets(title, lines):
     return ["", f"## {title}", "", *(f"- {line}" for line in lines)] if lines else []
 
 
-def page(records, meta):
+def counts_of_rounds(records):
+    """`6 to 23 rounds`, as scenarios have them."""
+    last = {}
+    for record in records:
+        if record.get("group") == "main":
+            last.setdefault(record["scenario"], set()).add(record["round"])
+    counts = [len(rounds) for rounds in last.values()] or [0]
+    return f"{min(counts)} rounds" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} rounds"
+
+
+def race_lines(race):
+    """The policies over sockets have a page of their own; here stands what was asked of them."""
+    lines = ["## Policies over sockets", ""]
+    link = "[policies-over-sockets.md](policies-over-sockets.md)"
+    if race is None:
+        return [*lines, f"`cargo xtask race` writes p50, p99, p99.9 and errors of each peer's policies to {link}; it has not been run."]
+    return [*lines, f"Evenkeel's default beside the default and the best policies of six peers, each before servers of its own: p50, p99, p99.9 and errors of all are in {link}.",
+            "", *race.facts, "", *table(["scenario", "asked for, and seen", ""], race.rows, left=3)]
+
+
+def page(records, meta, race=None):
     figures = targets.Figures(records)
     lines = ["# Benchmarks", "", f"Written by `{meta['command']}`; do not edit.", "", METHOD, ""]
     lines += [f"- **{key}** {meta[key]}" for key in ("date", "commit", "machine", "duration") if meta.get(key)]
@@ -207,6 +229,7 @@ def page(records, meta):
     for section in (target_lines, cost_lines, rate_lines, latency_lines, moment_lines, reload_lines, growth_lines):
         found = section(figures)
         lines += ["", *found] if found else []
+    lines += ["", *race_lines(race)]
     lines += bullets("Skipped", (f"{name}: SKIPPED, {why}" for name, why in meta.get("skipped", {}).items()))
     lines += bullets("Doubts", doubts(records, meta))
     lines += bullets("Problems", problems(records))

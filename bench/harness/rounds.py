@@ -11,8 +11,10 @@ STEAL_LIMIT = 4      # per cent of a core that the hypervisor may take
 FOREIGN_LIMIT = 10   # per cent of the proxy's core that others may take
 PART_OF_PEAK = 0.6
 ALL_FOR = 3          # rounds in which everybody is measured
+SURE_FROM = 6        # rounds of every scenario, however sure its verdict is
 YARDSTICK = ("relay", load.PEAK)  # a target is held against it
 BEHIND = 1.5         # times what the best peer costs: who is so far behind by then is not the best, and leaves its time to the others
+BEHIND_P99 = 2.5     # the same of p99, where that is judged; it differs more from round to round
 
 
 def attempt(running, scenario, aim, cores):
@@ -53,7 +55,7 @@ class Rounds:
     def __init__(self, stand, seconds, emit, group="main"):
         self.stand, self.seconds, self.emit, self.group = stand, seconds, emit, group
         self.peaks = {}  # of peers, from the first round
-        self.costs = {}  # (scenario, peer) -> microseconds of each round
+        self.costs = {}  # (scenario, peer) -> what is judged of each round, in microseconds
         self.rate = 0
 
     def run(self, number, scenarios, runnings, warm_up=True):
@@ -69,13 +71,13 @@ class Rounds:
                 self.one(number, scenario, running, warm_up and number == 0)
 
     def still_counts(self, scenario, proxy):
-        """Ours, the yardstick, and peers that may yet be the best. Where something else than CPU is judged, every peer."""
+        """Ours, the yardstick, and peers that may yet be the best."""
         if proxy.reference:
             return (proxy.name, scenario) == YARDSTICK
         costs = {name: statistics.median(seen) for (of, name), seen in self.costs.items() if of == scenario}
-        if scenario == load.RATED or proxy.name not in costs:
-            return proxy.name == proxies.OURS or scenario == load.RATED
-        return costs[proxy.name] <= BEHIND * min(costs.values())
+        if proxy.name not in costs:
+            return proxy.name == proxies.OURS
+        return costs[proxy.name] <= (BEHIND_P99 if scenario == load.RATED else BEHIND) * min(costs.values())
 
     def find_rate(self, able):
         for running in able:
@@ -92,17 +94,26 @@ class Rounds:
         try:
             if warm_up:
                 load.run(scenario, self.aim(running, 1, rate))
-            record.update(measure(running, scenario, self.aim(running, self.seconds, rate), self.stand.cores))
+            record.update(measure(running, scenario, self.aim(running, self.seconds * scenario.stretch, rate), self.stand.cores))
         except (RuntimeError, OSError, ValueError, KeyError, subprocess.SubprocessError, json.JSONDecodeError) as error:
             record["error"] = str(error)[:300]
         else:
             if is_peer(running.proxy) and not record["errs"]:
-                self.costs.setdefault((scenario.name, running.proxy.name), []).append(record["us"])
+                judged = record["p99" if scenario.name == load.RATED else "us"]
+                self.costs.setdefault((scenario.name, running.proxy.name), []).append(judged)
             if scenario.name == load.PEAK and self.group == "main" and is_peer(running.proxy):
                 self.peaks.setdefault(running.proxy.name, record["rps"])
         if rate:
             record["rate"] = rate
         self.emit(record)
+
+
+def due(number, wanted, count, unsure):
+    """The scenarios of a round: all of them in the first ones, then those whose verdict is open, and all again where none is. Empty: it is enough."""
+    if number < SURE_FROM:
+        return wanted
+    left = [scenario for scenario in wanted if scenario.name in unsure]
+    return left or (wanted if number < count else [])
 
 
 def started(stand, wanted, emit):

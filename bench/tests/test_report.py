@@ -1,7 +1,7 @@
 """The page out of figures that were written down."""
 import unittest
 
-from harness import report
+from harness import race, report
 
 META = {
     "command": "cargo xtask bench", "date": "2026-11-21", "commit": "abc1234", "machine": "4 cores", "versions": ["nginx 1", "HAProxy 2"],
@@ -25,6 +25,7 @@ RECORDS = [
      "late": 4, "reqs": 60000, "failed": 2},
     of("1", 0, 10.0, group="rules"), of("1000", 0, 10.2, group="rules"),
     of("4", 0, 10.0, group="backends"), of("10000", 0, 10.4, group="backends"), of("haproxy 10000", 0, 30.0, group="backends"),
+    of("haproxy 4", 0, 10.0, group="backends"),
     of("evenkeel", 0, 10.0, scenario="tls"), of("nginx", 0, 10.0, scenario="tls"), of("evenkeel", 1, 10.0, scenario="tls"), of("nginx", 1, 15.0, scenario="tls"),
 ]
 
@@ -40,13 +41,15 @@ class Page(unittest.TestCase):
     def test_targets(self):
         self.holds(
             # HAProxy's second round had errors: the pairs are 1.2 and 1.2.
-            "| keep-alive 64, 13 B | 95,310 | haproxy 81,325 | 1.20 | 1.20 to 1.20 | 1.05 | 1.15 | aim reached |",
-            "| idle keep-alive connection | - | - | 1.50 KiB | - | <= 2 KiB | <= 1 KiB | reached |",
-            "| start to first served request, slowest | - | - | 60.00 ms | - | <= 50 ms | - | **MISSED** |",
-            "| reload of 10,000 backends, on the worker's core, slowest | - | - | 90.00 ms | - | <= 100 ms | - | reached |",
-            "| requests that failed beside it | - | - | 2.00 requests | - | <= 0 requests | - | **MISSED** |",
-            "| 1,000 rules against 1 | 98,039 | with 1: 100,000 | 0.98 | - to - | 0.95 | 1 | reached, not surely |",
-            "| full handshakes | - | - | - | - | 1.3 | 1.45 | not measured |",
+            "| keep-alive 64, 13 B | 95,310 | haproxy 81,325 | 1.20 | 1.20 to 1.20 | 2 | 1.05 | 1.15 | aim reached |",
+            "| idle keep-alive connection | - | - | 1.50 KiB | - | - | <= 2 KiB | <= 1 KiB | reached |",
+            "| start to first served request, slowest | - | - | 60.00 ms | - | - | <= 50 ms | - | **MISSED** |",
+            "| reload of 10,000 backends, on the worker's core, slowest | - | - | 90.00 ms | - | - | <= 100 ms | - | reached |",
+            "| requests that failed beside it | - | - | 2.00 requests | - | - | <= 0 requests | - | **MISSED** |",
+            "| 1,000 rules against 1 | 98,039 | with 1: 100,000 | 0.98 | - to - | 1 | 0.95 | 1 | reached, not surely |",
+            "| the same of haproxy | - | haproxy 33,333, with 4: 100,000 | 0.33 | - to - | 1 | - | - |  |",
+            "| the same of relay | - | - | - | - | - | - | - | not measured |",
+            "| full handshakes | - | - | - | - | - | 1.3 | 1.45 | not measured |",
         )
 
     def test_everybodys_figures(self):
@@ -55,7 +58,7 @@ class Page(unittest.TestCase):
                    "- **versions** nginx 1; HAProxy 2")
 
     def test_growth_beside_peers(self):
-        self.holds("| backends | us of CPU per request | requests per second | us, haproxy |", "| 4 | 10.00 | 50,000 | - |", "| 10000 | 10.40 | 50,000 | 30.00 |")
+        self.holds("| backends | us of CPU per request | requests per second | us, haproxy |", "| 4 | 10.00 | 50,000 | 10.00 |", "| 10000 | 10.40 | 50,000 | 30.00 |")
 
     def test_what_speaks_against_it(self):
         self.holds(
@@ -63,11 +66,76 @@ class Page(unittest.TestCase):
             "- haproxy, keep-64: 7 errors; this run does not count",
             "- sozu did not pass its check and was not measured: GET / over TCP: wrong bytes",
             "- TLS keep-alive: the interval is wide, 0.09 to 16.10 over 2 rounds",
-            "- in 1 of 21 runs others took more than 10 % of the proxy's core",
-            "- in 1 of 21 runs the hypervisor took more than 4 % of a core",
+            "- in 1 of 22 runs others took more than 10 % of the proxy's core",
+            "- in 1 of 22 runs the hypervisor took more than 4 % of a core",
             "- before the run 32 % of the cores were busy with other work",
             "- 3 rounds only: the intervals are wide, and those of a single round unknown",
         )
 
+    def test_how_often_each_scenario_was_measured(self):
+        self.assertEqual(report.counts_of_rounds(RECORDS), "2 to 3 rounds")
+        self.assertEqual(report.counts_of_rounds(RECORDS[:4]), "1 rounds")
+        self.assertEqual(report.counts_of_rounds([]), "0 rounds")
+
     def test_a_run_of_nothing_is_a_page(self):
         self.assertIn("not measured", report.page([], META))
+
+
+RACE = """\
+# Policies over sockets
+
+- Each contender has 20 servers.
+
+- **date** 2026-11-23, **commit** abc1234, **command** `cargo xtask race`
+- **runs** 5 of Evenkeel
+- **busy** 52 % of the machine at most
+
+## 1-even, load .9
+
+| balancer | p50 ms |
+|---|--:|
+| Evenkeel adaptive (default) | 42.8 |
+
+- reached: p99 at most 0.70 times that of nginx: 0.67 (0.66 to 0.68 over 5 runs)
+- MISSED, not surely: p99 at most 0.95 times that of Envoy: 0.96 (0.94 to 0.97 over 5 runs)
+
+## 10-restart, load .4
+
+- SKIPPED two workers against one: it did not run
+
+## How requests failed, over all runs
+
+- 2-uneven, HAProxy roundrobin (default): 13313 timeout
+
+## Not raced
+
+- SKIPPED linkerd: no package
+"""
+
+
+class Race(unittest.TestCase):
+    def test_its_targets_stand_in_the_page_with_a_link(self):
+        lines = report.page(RECORDS, META, race.parse(RACE)).splitlines()
+        at = lines.index("## Policies over sockets")
+        self.assertIn("[policies-over-sockets.md](policies-over-sockets.md)", lines[at + 2])
+        self.assertEqual(lines[at + 4:at + 13], [
+            "- **date** 2026-11-23, **commit** abc1234, **command** `cargo xtask race`",
+            "- **runs** 5 of Evenkeel",
+            "- **busy** 52 % of the machine at most",
+            "",
+            "| scenario | asked for, and seen |  |",
+            "|---|---|---|",
+            "| 1-even, load .9 | p99 at most 0.70 times that of nginx: 0.67 (0.66 to 0.68 over 5 runs) | reached |",
+            "| 1-even, load .9 | p99 at most 0.95 times that of Envoy: 0.96 (0.94 to 0.97 over 5 runs) | **MISSED**, not surely |",
+            "| 10-restart, load .4 | two workers against one: it did not run | SKIPPED |",
+        ])
+        self.assertEqual(lines[at + 13], "", "what was not raced at all is on its own page")
+
+    def test_without_one_the_page_says_how_to_have_it(self):
+        self.assertIn("it has not been run", report.page(RECORDS, META))
+        self.assertIsNone(race.parse("# Policies over sockets\n"))
+
+    def test_the_page_in_the_tree_is_read(self):
+        found = race.read()
+        self.assertGreater(len(found.rows), 10)
+        self.assertTrue(any("1-even" in row[0] and row[2] == "reached" for row in found.rows))

@@ -1,4 +1,5 @@
 """A second of load: the backend alone, the relay and Evenkeel; and a proxy that answers wrong."""
+import http.client
 import http.server
 import json
 import socketserver
@@ -8,7 +9,7 @@ import threading
 import unittest
 
 from harness import check, load, place, proxies, rounds, setup
-from harness.stand import Running, Stand
+from harness.stand import Running, Stand, wait_for
 
 SCENARIOS = [load.SCENARIOS["body-1m"], load.SCENARIOS[load.RATED]]  # by generators of our own
 
@@ -86,6 +87,31 @@ class Smoke(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertGreater(Impatient.ended, 64, "nobody was ended")
         self.assertLess(json.loads(done.stdout)["errs"], 8, "one may be asked just as it ends, and no more")
+
+    def test_a_relay_over_many_asks_another_for_each_request(self):
+        """Over connections that it keeps, each of which is somebody's or rests."""
+        setup.tools()
+        with Stand(place.choose_cores()) as stand, tempfile.TemporaryDirectory() as folder:
+            port, = place.free_ports(1)
+            relay = f"{folder}/relay"  # one that sees what it touches where nothing is
+            setup.run(["gcc", "-O1", "-g", "-fsanitize=address,undefined", "-o", relay, place.SOURCE / "c/relay.c"])
+            addresses = [f"127.1.0.{1 + number // 4}:{stand.ports[number % 4]}" for number in range(6)]
+            process = subprocess.Popen([relay, str(port), "65536", *addresses], stderr=subprocess.PIPE, text=True)
+            wait_for(port, process, "the relay")
+            clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(3)]
+            seen = []
+            for number in range(24):
+                clients[number % 3].request("GET", "/1m" if number % 5 == 0 else "/")
+                answer = clients[number % 3].getresponse()
+                self.assertEqual(len(answer.read()), 1 << 20 if number % 5 == 0 else 13)
+                seen.append(int(answer.getheader("X-Backend")))
+            for client in clients:
+                client.close()
+            process.terminate()
+            said = process.communicate(timeout=20)[1]
+        # The probe that waited for the relay was the first of six, whose ports are 0 1 2 3 0 1.
+        turns = [[0, 1, 2, 3, 0, 1][(1 + number) % 6] for number in range(24)]
+        self.assertEqual((seen, said), (turns, ""))
 
     def test_a_proxy_that_does_not_start_says_why(self):
         records = []

@@ -2,7 +2,7 @@
 import math
 import unittest
 
-from harness import targets
+from harness import growth, load, targets
 from harness.ratio import Ratio
 from harness.targets import AIM, MISSED, OPEN, REACHED, UNKNOWN, UNSURE, Outcome, Target
 
@@ -61,3 +61,40 @@ class Verdicts(unittest.TestCase):
         rounds = [record("1", 0, 100, group="workers"), record("2", 0, 95, group="workers")]
         target = next(target for target in targets.TARGETS if target.about.startswith("2 workers"))
         self.assertAlmostEqual(target.of(targets.Figures(rounds)).ratio.middle, 1.9)
+
+    def test_what_many_backends_cost_others(self):
+        rounds = [record("relay 4", 0, 100, group="backends"), record("relay 10000", 0, 60, group="backends")]
+        target = next(target for target in targets.TARGETS if target.about == "the same of relay")
+        outcome = target.of(targets.Figures(rounds))
+        self.assertAlmostEqual(outcome.ratio.middle, 0.6)
+        self.assertEqual((outcome.ours, outcome.theirs, targets.verdict(target, outcome)), ("-", "relay 60, with 4: 100", OPEN))
+
+
+class Unsure(unittest.TestCase):
+    """What more rounds are for."""
+    def test_rows(self):
+        def check(least, low, high, sure, unit=""):
+            with self.subTest(least=least, low=low, high=high):
+                target = Target("", None, least, unit=unit, measured="x")
+                self.assertEqual(targets.is_sure(target, Outcome(Ratio((low + high) / 2, low, high, 6))), sure)
+        check(1.10, 1.11, 1.30, True)
+        check(1.10, 1.05, 1.30, False)
+        check(1.10, 0.90, 1.09, True)
+        # Where 1.05 is asked for, being ahead at all is the question.
+        check(1.05, 1.01, 1.20, True)
+        check(1.05, 0.99, 1.20, False)
+        check(1.10, -math.inf, math.inf, False)
+        check(math.nan, 0.5, 2.0, True)
+        check(2, math.nan, math.nan, True, unit="KiB")
+
+    def test_by_the_scenario_that_is_measured(self):
+        def rounds(scenario, theirs):
+            pairs = enumerate(theirs)
+            return [one for number, their in pairs for one in
+                    (record("evenkeel", number, 120, scenario=scenario), record("nginx", number, their, scenario=scenario))]
+        records = rounds("tls", (100, 101, 100)) + rounds("h2", (100, 60, 140))
+        records += [record(name, number, figure, group="workers") for number in range(3) for name, figure in (("1", 100), ("2", 90 + number))]
+        self.assertEqual(targets.unsure(records), {"h2", "workers"})
+        self.assertEqual(targets.unsure([]), set())
+        known = set(load.SCENARIOS) | set(growth.GROWTHS)
+        self.assertLessEqual({target.measured for target in targets.TARGETS if target.measured}, known)
