@@ -64,7 +64,9 @@ impl Balancer {
         let (listen, admin) = (free()?, free()?);
         let suffix = match who {
             Who::Evenkeel | Who::Envoy => "yaml",
-            Who::Haproxy | Who::Nginx => "conf",
+            Who::Haproxy | Who::Nginx | Who::Caddy => "conf",
+            Who::Sozu => "toml",
+            Who::Pingora => "env",
         };
         let file = folder.join(format!("{}-{}.{suffix}", who.word(), listen.port()));
         let places = Places {
@@ -190,9 +192,12 @@ impl Balancer {
     /// SIGTERM (for the peers what ends them softly), and how it ended. None: it did not, in its time.
     pub(crate) async fn end(&mut self) -> Option<i32> {
         let signal = match self.who {
-            Who::Evenkeel | Who::Envoy => Signal::TERM,
             Who::Haproxy => Signal::USR1,
             Who::Nginx => Signal::QUIT,
+            // It has no soft end by signal, and its workers outlive it.
+            Who::Sozu => return self.cut().await,
+            Who::Pingora => Signal::INT,
+            Who::Evenkeel | Who::Envoy | Who::Caddy => Signal::TERM,
         };
         self.signal(signal).ok()?;
         if self.child.id().is_none() {
@@ -205,6 +210,15 @@ impl Balancer {
                 None
             }
         }
+    }
+
+    /// Ends it and its children by force.
+    async fn cut(&mut self) -> Option<i32> {
+        for pid in self.pids().into_iter().rev().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let status = self.child.wait().await.ok()?;
+        status.code()
     }
 
     async fn heir_ends(&self) -> Option<i32> {
@@ -222,12 +236,12 @@ impl Balancer {
         }
     }
 
-    /// What it says of itself; nothing of nginx, which says next to nothing, nor of Envoy, of which nothing is asked here.
+    /// What it says of itself; nothing of nginx, which says next to nothing, nor of those that only race, of which nothing is asked here.
     pub(crate) async fn figures(&self) -> Result<Figures, String> {
         let path = match self.who {
             Who::Evenkeel => "/metrics",
             Who::Haproxy => "/stats;csv",
-            Who::Nginx | Who::Envoy => return Ok(Figures::new()),
+            _ => return Ok(Figures::new()),
         };
         let asked = tokio::time::timeout(PATIENCE, page(self.admin, path)).await;
         let text = asked
@@ -287,17 +301,23 @@ impl Balancer {
 
     /// Where the kernel tells of it and its children.
     fn processes(&self) -> Vec<PathBuf> {
+        let each = self.pids().into_iter();
+        each.map(|pid| PathBuf::from(format!("/proc/{pid}")))
+            .collect()
+    }
+
+    /// It and its children, parents first.
+    fn pids(&self) -> Vec<i32> {
         let mut left = vec![self.pid.as_raw_nonzero().get()];
-        let mut places = Vec::new();
+        let mut pids = Vec::new();
         while let Some(pid) = left.pop() {
-            let place = PathBuf::from(format!("/proc/{pid}"));
-            let children = place.join(format!("task/{pid}/children"));
-            let children = fs::read_to_string(children).unwrap_or_default();
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            let children = children.unwrap_or_default();
             let children = children.split_whitespace();
             left.extend(children.filter_map(|word| word.parse::<i32>().ok()));
-            places.push(place);
+            pids.push(pid);
         }
-        places
+        pids
     }
 }
 
@@ -308,8 +328,17 @@ fn command(who: Who, program: &Path, wants: Wants, folder: &Path, file: &Path) -
         Who::Haproxy => &["-W", "-db", "-f"],
         Who::Nginx => &["-c"],
         Who::Envoy => &["--disable-hot-restart", "--log-level", "error", "-c"],
+        Who::Caddy => &["run", "--adapter", "caddyfile", "--config"],
+        Who::Sozu => &["start", "-c"],
+        Who::Pingora => &[],
     };
     let mut command = match wants.descriptors {
+        None if who == Who::Pingora => {
+            let mut command = Command::new("sh");
+            command.args(["-c", "set -a && . \"$1\" && exec \"$0\""]);
+            command.arg(program);
+            command
+        }
         None => Command::new(program),
         Some(most) => {
             let mut command = Command::new("sh");
@@ -327,8 +356,16 @@ fn command(who: Who, program: &Path, wants: Wants, folder: &Path, file: &Path) -
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
     command.args(words).arg(file);
-    if let (Who::Envoy, Some(choice)) = (who, wants.choice) {
-        command.args(["--concurrency", &choice.workers.to_string()]);
+    let workers = wants.choice.map(|choice| choice.workers.to_string());
+    match (who, workers) {
+        (Who::Envoy, Some(workers)) => drop(command.args(["--concurrency", &workers])),
+        (Who::Caddy, workers) => {
+            command.envs(workers.map(|workers| ("GOMAXPROCS", workers)));
+            // What it keeps goes where the run's files are.
+            command.env("XDG_DATA_HOME", folder);
+            command.env("XDG_CONFIG_HOME", folder);
+        }
+        _ => {}
     }
     command
 }

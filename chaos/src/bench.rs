@@ -426,7 +426,7 @@ impl Bench {
                 Some((sum("evenkeel_attempts_total") - requests).max(0.0) as u64)
             }
             Who::Haproxy => Some(sum("retries 127.") as u64),
-            Who::Nginx | Who::Envoy => None,
+            _ => None,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Owns the race: every contender over servers and load of its own, all at the same time, so that the same neighbours disturb them all.
+//! Owns the race: contenders over servers and load of their own, as many at the same time as the machine has room for, so that the same neighbours
+//! disturb them all.
 //!
 //! Runs of a scenario begin with fresh processes, and come one after another over all scenarios, so that a machine that drifts drifts
-//! for all of them. It decides nothing; `race/figures.rs` reads what was seen, `race/page.rs` shows it.
+//! for all of them. It decides nothing; `race/heats.rs` says who runs beside whom, `race/figures.rs` reads what was seen, `race/page.rs` shows it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,11 +19,12 @@ use crate::servers;
 use crate::setup::{self, Wants, Who};
 
 pub(crate) mod figures;
+mod heats;
 mod page;
 pub(crate) mod table;
 
 use figures::{Figures, Sample, Seen};
-use table::{ALONE, CONTENDERS, Contender, SCENARIOS, SERVERS, Scenario};
+use table::{Contender, SCENARIOS, SERVERS, Scenario};
 
 /// Work of an exchange on a server of full speed, on average: so much that no balancer is what limits, at rates that show a tail.
 const MEAN: Duration = Duration::from_millis(40);
@@ -31,14 +33,15 @@ const MEAN: Duration = Duration::from_millis(40);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Runs of each scenario, and what of each does not count.
-const TIMES: usize = 3;
-const WARM: u64 = 8;
+const TIMES: usize = 5;
+const WARM: u64 = 5;
 const QUICK_WARM: u64 = 4;
 
 /// Between two looks at the servers.
 const TICK: Duration = Duration::from_millis(100);
 
-const USAGE: &str = "evenkeel-chaos race --evenkeel PROGRAM [--envoy PROGRAM] [scenario ...] [--quick] [--times N] [--write FILE]";
+const USAGE: &str = "evenkeel-chaos race --evenkeel PROGRAM [--envoy PROGRAM] [--sozu PROGRAM] [--pingora PROGRAM] [scenario ...] [--quick] \
+     [--times N] [--write FILE]";
 
 /// What is asked for.
 struct Asked {
@@ -53,6 +56,9 @@ struct Asked {
 pub(crate) struct Programs {
     pub(crate) evenkeel: PathBuf,
     pub(crate) envoy: PathBuf,
+    pub(crate) sozu: PathBuf,
+    /// What `bench/peers/pingora-balancer` makes.
+    pub(crate) pingora: PathBuf,
 }
 
 impl Programs {
@@ -61,7 +67,10 @@ impl Programs {
             Who::Evenkeel => &self.evenkeel,
             Who::Haproxy => Path::new(setup::HAPROXY_PROGRAM),
             Who::Nginx => Path::new(setup::NGINX_PROGRAM),
+            Who::Caddy => Path::new(setup::CADDY_PROGRAM),
             Who::Envoy => &self.envoy,
+            Who::Sozu => &self.sozu,
+            Who::Pingora => &self.pingora,
         }
     }
 }
@@ -70,11 +79,17 @@ impl Programs {
 pub(crate) struct Row {
     pub(crate) scenario: &'static Scenario,
     pub(crate) contender: Contender,
-    pub(crate) runs: Vec<Figures>,
+    pub(crate) runs: Vec<Run>,
     /// How requests failed, over all runs.
     pub(crate) classes: BTreeMap<String, usize>,
     /// Why a run did not come to its end.
     pub(crate) broken: Option<String>,
+}
+
+/// One run of it, with the number of its heat: who has the same number ran beside it.
+pub(crate) struct Run {
+    pub(crate) heat: usize,
+    pub(crate) figures: Figures,
 }
 
 fn asked(words: &[String]) -> Result<Asked, String> {
@@ -82,6 +97,8 @@ fn asked(words: &[String]) -> Result<Asked, String> {
         programs: Programs {
             evenkeel: PathBuf::new(),
             envoy: PathBuf::from("envoy"),
+            sozu: PathBuf::from("sozu"),
+            pingora: PathBuf::from("pingora-balancer"),
         },
         scenarios: Vec::new(),
         quick: false,
@@ -94,6 +111,8 @@ fn asked(words: &[String]) -> Result<Asked, String> {
         match word.as_str() {
             "--evenkeel" => asked.programs.evenkeel = next()?.into(),
             "--envoy" => asked.programs.envoy = next()?.into(),
+            "--sozu" => asked.programs.sozu = next()?.into(),
+            "--pingora" => asked.programs.pingora = next()?.into(),
             "--write" => asked.page = Some(next()?.into()),
             "--times" => asked.times = next()?.parse().map_err(|_| USAGE)?,
             "--quick" => asked.quick = true,
@@ -114,41 +133,83 @@ fn asked(words: &[String]) -> Result<Asked, String> {
     Ok(asked)
 }
 
+/// One scenario with those that race in it.
+struct Meet {
+    scenario: &'static Scenario,
+    rows: Vec<Row>,
+    heats: Vec<Vec<usize>>,
+    /// Which heats run in which turn.
+    turns: Vec<Vec<usize>>,
+    /// Heats so far.
+    run: usize,
+}
+
+impl Meet {
+    fn new(scenario: &'static Scenario, asked: &Asked, machine: usize) -> Self {
+        let contenders = heats::racing(scenario);
+        let heats = heats::heats(&contenders, rate(scenario), machine);
+        let turns = heats::turns(scenario, heats.len(), asked.times);
+        let rows = contenders.into_iter().map(|contender| Row {
+            scenario,
+            contender,
+            runs: Vec::new(),
+            classes: BTreeMap::new(),
+            broken: missing(&asked.programs, contender),
+        });
+        Self {
+            scenario,
+            rows: rows.collect(),
+            heats,
+            turns,
+            run: 0,
+        }
+    }
+
+    /// Its heats of this turn; how busy the machine was at most.
+    async fn turn(&mut self, asked: &Asked, turn: usize, folder: &Path) -> Result<f64, String> {
+        let mut busiest: f64 = 0.0;
+        for heat in self.turns.get(turn).into_iter().flatten() {
+            let within = &self.heats[*heat];
+            let rows = self.rows.iter_mut().enumerate();
+            let rows = rows.filter(|(at, row)| within.contains(at) && row.broken.is_none());
+            let mut run: Vec<&mut Row> = rows.map(|(_, row)| row).collect();
+            let heat = Heat {
+                scenario: self.scenario,
+                turn,
+                number: self.run,
+            };
+            let busy = heat.run(asked, &mut run, folder).await?;
+            let busy_percent = busy * 100.0;
+            let (name, turn) = (self.scenario.name, turn + 1);
+            println!("{name} {turn}: machine {busy_percent:.0} % busy");
+            for row in &run {
+                println!("{}", page::line(row));
+            }
+            busiest = busiest.max(busy);
+            self.run += 1;
+        }
+        Ok(busiest)
+    }
+}
+
 /// Runs what these words ask for. False: a target was missed.
 pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String> {
     let asked = asked(words)?;
     let facts = page::facts(&asked.programs, asked.quick, asked.times);
     println!("{facts}");
-    let mut rows: Vec<Row> = Vec::new();
-    for scenario in &asked.scenarios {
-        let alone = scenario.alone.then_some(&ALONE);
-        let contenders = CONTENDERS.iter().chain(alone);
-        rows.extend(contenders.map(|contender| Row {
-            scenario,
-            contender: *contender,
-            runs: Vec::new(),
-            classes: BTreeMap::new(),
-            broken: missing(&asked.programs, *contender),
-        }));
-    }
+    let machine = std::thread::available_parallelism().map_or(1, usize::from);
+    let scenarios = asked.scenarios.iter();
+    let mut meets: Vec<Meet> = scenarios
+        .map(|scenario| Meet::new(scenario, &asked, machine))
+        .collect();
+    let most = meets.iter().map(|meet| meet.turns.len()).max();
     let mut busiest: f64 = 0.0;
-    for time in 0..asked.times {
-        for scenario in &asked.scenarios {
-            let of = |row: &&mut Row| row.scenario.name == scenario.name && row.broken.is_none();
-            let mut run: Vec<&mut Row> = rows.iter_mut().filter(of).collect();
-            let busy = once(&asked, scenario, time, &mut run, folder).await?;
-            println!(
-                "{} {}: machine {:.0} % busy",
-                scenario.name,
-                time + 1,
-                busy * 100.0
-            );
-            for row in &run {
-                println!("{}", page::line(row));
-            }
-            busiest = busiest.max(busy);
+    for turn in 0..most.unwrap_or(0) {
+        for meet in &mut meets {
+            busiest = busiest.max(meet.turn(&asked, turn, folder).await?);
         }
     }
+    let rows: Vec<Row> = meets.into_iter().flat_map(|meet| meet.rows).collect();
     let text = page::page(&rows, &facts, busiest);
     println!("{text}");
     if let Some(page) = &asked.page {
@@ -175,6 +236,7 @@ impl Stand {
         programs: &Programs,
         scenario: &Scenario,
         contender: Contender,
+        turn: usize,
         folder: &Path,
     ) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
@@ -182,7 +244,12 @@ impl Stand {
             SERVERS as u64,
             MEAN.as_micros() as u64,
             scenario.slow as u64,
-            u64::from(scenario.neighbours),
+            // Alike for all of a turn, others each time: one draw of them is not the rule.
+            if scenario.neighbours {
+                turn as u64 + 1
+            } else {
+                0
+            },
         ];
         let numbers = numbers.map(|number| number.to_string());
         let mut words = vec!["servers"];
@@ -239,67 +306,89 @@ impl Stand {
     }
 }
 
-/// One run of all these at the same time; how busy the machine was.
-async fn once(
-    asked: &Asked,
-    scenario: &Scenario,
-    time: usize,
-    rows: &mut [&mut Row],
-    folder: &Path,
-) -> Result<f64, String> {
-    let mut stands = Vec::new();
-    for (at, row) in rows.iter_mut().enumerate() {
-        let folder = folder.join(format!("{}-{at}", scenario.name));
-        match Stand::start(&asked.programs, scenario, row.contender, &folder).await {
-            Ok(stand) => stands.push((row, stand)),
-            Err(why) => row.broken = Some(why),
+/// Who runs at the same time.
+struct Heat {
+    scenario: &'static Scenario,
+    turn: usize,
+    number: usize,
+}
+
+impl Heat {
+    /// One run of all these; how busy the machine was.
+    async fn run(
+        &self,
+        asked: &Asked,
+        rows: &mut [&mut Row],
+        folder: &Path,
+    ) -> Result<f64, String> {
+        let (scenario, turn) = (self.scenario, self.turn);
+        let mut stands = Vec::new();
+        for (at, row) in rows.iter_mut().enumerate() {
+            let folder = folder.join(format!("{}-{at}", scenario.name));
+            match Stand::start(&asked.programs, scenario, row.contender, turn, &folder).await {
+                Ok(stand) => stands.push((row, stand)),
+                Err(why) => row.broken = Some(why),
+            }
         }
-    }
-    let warm = Duration::from_secs(if asked.quick { QUICK_WARM } else { WARM });
-    let lasts = if asked.quick {
-        scenario.quick
-    } else {
-        scenario.lasts
-    };
-    let ends = warm + Duration::from_secs(lasts);
-    let start = Start::now();
-    for (_, stand) in &mut stands {
-        stand.servers.ask("begin").await?;
-        let terms = Terms {
-            addresses: vec![stand.balancer.listen],
-            rate: rate(scenario),
-            deadline: DEADLINE,
-            // The same for all, another each time.
-            seed: 11 + time as u64,
-            mix: Mix::Small,
+        let warm = Duration::from_secs(if asked.quick { QUICK_WARM } else { WARM });
+        let lasts = if asked.quick {
+            scenario.quick
+        } else {
+            scenario.lasts
         };
-        stand.load = Some(Load::start(terms, start));
+        let ends = warm + Duration::from_secs(lasts);
+        let start = Start::now();
+        for (_, stand) in &mut stands {
+            stand.servers.ask("begin").await?;
+            let terms = Terms {
+                addresses: vec![stand.balancer.listen],
+                rate: rate(scenario),
+                deadline: DEADLINE,
+                // The same for all, another each time.
+                seed: 11 + turn as u64,
+                mix: Mix::Small,
+            };
+            stand.load = Some(Load::start(terms, start));
+        }
+        start.until(warm).await;
+        let (busy, spent) = (Busy::now(), spent(&stands));
+        act(scenario, &mut stands, start, (warm, ends)).await?;
+        let busy = busy.since();
+        let counted = start.passed() - warm;
+        self.end(stands, spent, (warm, ends, counted)).await;
+        Ok(busy)
     }
-    start.until(warm).await;
-    let (busy, spent) = (Busy::now(), spent(&stands));
-    act(scenario, &mut stands, start, (warm, ends)).await?;
-    let busy = busy.since();
-    let counted = start.passed() - warm;
-    let mut ended = tokio::task::JoinSet::new();
-    let mut places = Vec::new();
-    for (at, ((row, stand), before)) in stands.into_iter().zip(spent).enumerate() {
-        let after: Duration = stand.balancer.spent().values().sum();
-        let cores = (after.saturating_sub(before)).as_secs_f64() / counted.as_secs_f64();
-        places.push(row);
-        ended.spawn(async move { (at, stand.end(warm, ends, cores).await) });
-    }
-    for (at, seen) in ended.join_all().await {
-        let row = &mut places[at];
-        row.runs.push(Figures::of(scenario, &seen));
-        for record in seen
-            .records
-            .iter()
-            .filter(|one| one.class != Class::Answered)
-        {
-            *row.classes.entry(record.class.word()).or_insert(0) += 1;
+
+    /// Reads what was seen of each, once all that was sent has ended.
+    async fn end(
+        &self,
+        stands: Vec<(&mut &mut Row, Stand)>,
+        spent: Vec<Duration>,
+        (warm, ends, counted): (Duration, Duration, Duration),
+    ) {
+        let mut ended = tokio::task::JoinSet::new();
+        let mut places = Vec::new();
+        for (at, ((row, stand), before)) in stands.into_iter().zip(spent).enumerate() {
+            let after: Duration = stand.balancer.spent().values().sum();
+            let cores = (after.saturating_sub(before)).as_secs_f64() / counted.as_secs_f64();
+            places.push(row);
+            ended.spawn(async move { (at, stand.end(warm, ends, cores).await) });
+        }
+        for (at, seen) in ended.join_all().await {
+            let row = &mut places[at];
+            row.runs.push(Run {
+                heat: self.number,
+                figures: Figures::of(self.scenario, &seen),
+            });
+            for record in seen
+                .records
+                .iter()
+                .filter(|one| one.class != Class::Answered)
+            {
+                *row.classes.entry(record.class.word()).or_insert(0) += 1;
+            }
         }
     }
-    Ok(busy)
 }
 
 /// Does to all servers what the scenario does, and looks at them, until it is over.

@@ -260,7 +260,10 @@ pub(crate) fn facts(command: &str, programs: &[(&Path, &[&str])]) -> String {
         .filter(|line| line.starts_with("processor"))
         .count();
     let load = read("/proc/loadavg");
-    let versions: Vec<String> = programs.iter().map(said).collect();
+    let versions: Vec<String> = programs
+        .iter()
+        .map(|one| named(one.0, &said(one)))
+        .collect();
     format!(
         "- **date** {}, **commit** {}, **command** `{command}`\n\
          - **machine** {cores} virtual cores of {}, Linux {}; load {} at the beginning\n\
@@ -272,6 +275,15 @@ pub(crate) fn facts(command: &str, programs: &[(&Path, &[&str])]) -> String {
         load.split(' ').next().unwrap_or("?"),
         versions.join("; "),
     )
+}
+
+/// What a program says of its version, with its name where it leaves that out.
+fn named(program: &Path, said: &str) -> String {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    match said.to_lowercase().contains(&*name) {
+        true => said.to_owned(),
+        false => format!("{name} {said}"),
+    }
 }
 
 /// The day, from days since 1970 (after Howard Hinnant's `civil_from_days`).

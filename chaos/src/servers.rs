@@ -1,5 +1,5 @@
 //! Owns many servers in one process: `evenkeel-chaos servers COUNT MEAN_US SLOW NEIGHBOURS`, each with an address of its own; or one
-//! at every address of the machine.
+//! at every address of the machine. NEIGHBOURS is 0 for none, or what they are drawn from.
 //!
 //! None of them computes: work is time that passes on one of four slots, in the order of coming, so that it is the balancer that a
 //! race is about and not the machine. The end of an exchange is known when it comes, which makes a server exactly as fast as it is
@@ -155,7 +155,7 @@ pub(crate) fn run(words: &[String]) -> Result<(), String> {
         speed: if number < slow { SLOW } else { 1.0 },
         neighbour: (neighbours > 0).then(|| {
             RefCell::new(Neighbour {
-                chance: fastrand::Rng::with_seed(100 + number),
+                chance: fastrand::Rng::with_seed(100 * neighbours + number),
                 changes: Vec::new(),
             })
         }),

@@ -1,10 +1,12 @@
 //! Owns what each balancer is configured with: Evenkeel at its defaults, HAProxy and nginx at their best documented settings,
-//! each of which has its reason beside it in `chaos/peers/`.
+//! each of which has its reason beside it in `chaos/peers/`. Who only races stands in `setup/raced.rs`.
 //!
 //! A fault asks for few things beyond the defaults; they stand in `Wants`, and mean the same for each balancer.
 
 use std::net::SocketAddr;
 use std::path::Path;
+
+mod raced;
 
 /// What a fault asks for beyond the defaults.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,7 @@ pub(crate) struct Choice {
 /// Where Debian has its peers.
 pub(crate) const HAPROXY_PROGRAM: &str = "/usr/sbin/haproxy";
 pub(crate) const NGINX_PROGRAM: &str = "/usr/sbin/nginx";
+pub(crate) const CADDY_PROGRAM: &str = "/usr/bin/caddy";
 
 /// Who stands between the load and the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,9 @@ pub(crate) enum Who {
     Haproxy,
     Nginx,
     Envoy,
+    Caddy,
+    Sozu,
+    Pingora,
 }
 
 impl Who {
@@ -76,6 +82,9 @@ impl Who {
             Self::Haproxy => "HAProxy",
             Self::Nginx => "nginx",
             Self::Envoy => "Envoy",
+            Self::Caddy => "Caddy",
+            Self::Sozu => "Sozu",
+            Self::Pingora => "Pingora",
         }
     }
 }
@@ -98,7 +107,10 @@ pub(crate) fn text(who: Who, wants: Wants, places: &Places<'_>) -> String {
         Who::Evenkeel => evenkeel(wants, places),
         Who::Haproxy => haproxy(wants, places),
         Who::Nginx => nginx(wants, places),
-        Who::Envoy => envoy(wants, places),
+        Who::Envoy => raced::envoy(wants, places),
+        Who::Caddy => raced::caddy(wants, places),
+        Who::Sozu => raced::sozu(wants, places),
+        Who::Pingora => raced::pingora(wants, places),
     }
 }
 
@@ -159,7 +171,6 @@ fn evenkeel(wants: Wants, places: &Places<'_>) -> String {
 
 const HAPROXY: &str = include_str!("../peers/haproxy.cfg");
 const NGINX: &str = include_str!("../peers/nginx.conf");
-const ENVOY: &str = include_str!("../peers/envoy.yaml");
 
 fn filled(template: &str, wants: Wants, places: &Places<'_>, more: &[(&str, &str)]) -> String {
     let mut text = template
@@ -173,7 +184,10 @@ fn filled(template: &str, wants: Wants, places: &Places<'_>, more: &[(&str, &str
         .replace("{revision}", &places.revision.to_string())
         .replace("{workers}", &workers(wants).to_string())
         .replace("{per_try}", per_try(wants))
-        .replace("{connect}", connect(wants));
+        .replace("{per_try_s}", per_try_s(wants))
+        .replace("{connect}", connect(wants))
+        .replace("{connect_s}", connect_s(wants))
+        .replace("{tries}", if wants.once { "1" } else { "3" });
     for (mark, value) in more {
         text = text.replace(mark, value);
     }
@@ -248,46 +262,6 @@ fn nginx(wants: Wants, places: &Places<'_>) -> String {
     )
 }
 
-fn envoy(wants: Wants, places: &Places<'_>) -> String {
-    let choice = wants.choice;
-    let balance = choice.map_or("lb_policy: LEAST_REQUEST", |choice| choice.policy);
-    // Its defaults look at failures every ten seconds, and let a tenth be ejected.
-    let watch = match choice.is_some_and(|choice| choice.plain) {
-        true => "",
-        false => {
-            "outlier_detection: { interval: 1s, base_ejection_time: 10s, max_ejection_percent: 50 }"
-        }
-    };
-    let on = match wants.retry_500 {
-        true => "connect-failure,reset,5xx",
-        false => "connect-failure,reset,gateway-error",
-    };
-    // Three attempts, the second and third elsewhere.
-    let again = format!(
-        ", retry_policy: {{ retry_on: \"{on}\", num_retries: 2, per_try_timeout: {}, \
-         host_selection_retry_max_attempts: 5, retry_host_predicate: [ {{ name: envoy.retry_host_predicates.previous_hosts, \
-         typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate }} }} ] }}",
-        per_try(wants)
-    );
-    let servers = each(places, |at| {
-        let (ip, port) = (at.ip(), at.port());
-        format!(
-            "        - endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }}\n"
-        )
-    });
-    filled(
-        ENVOY,
-        wants,
-        places,
-        &[
-            ("{servers}", &servers),
-            ("{again}", if wants.once { "" } else { &again }),
-            ("{balance}", balance),
-            ("{watch}", watch),
-        ],
-    )
-}
-
 /// Threads or processes of a peer: one per core here, unless a race says how many each has.
 fn workers(wants: Wants) -> u8 {
     wants.choice.map_or(4, |choice| choice.workers)
@@ -300,4 +274,13 @@ fn per_try(wants: Wants) -> &'static str {
 /// As Evenkeel's default, and never above the deadline of an attempt.
 fn connect(wants: Wants) -> &'static str {
     if wants.per_try { "1s" } else { "3s" }
+}
+
+/// The same in whole seconds.
+fn per_try_s(wants: Wants) -> &'static str {
+    per_try(wants).trim_end_matches('s')
+}
+
+fn connect_s(wants: Wants) -> &'static str {
+    connect(wants).trim_end_matches('s')
 }

@@ -1,6 +1,7 @@
 //! Owns the verbs that run `evenkeel-chaos`: they build the binaries as they are shipped, and bring what a run needs.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use crate::run::{Done, Run, cargo, program};
 use crate::setup;
@@ -49,12 +50,29 @@ pub(crate) fn race(root: &Path, rest: &[String]) -> Done {
         println!("{why}\nEnvoy is skipped.");
     }
     build(root)?;
+    // The harness of the benchmarks says who cannot be had, and why; the page has them as skipped.
+    let harness = root.join("bench/bench.py");
+    let peers = ["--setup", "--peers", "caddy,sozu,pingora"];
+    program("python3")
+        .args(&["-B".into(), harness])
+        .args(&peers)
+        .go()?;
+    let brought = brought(root, std::env::var_os("BENCH_DIR"));
     let run = shipped(root, &["race"]);
     let run = run.args(&["--envoy".into(), root.join(setup::ENVOY)]);
+    let run = run.args(&["--sozu".into(), brought.join("sozu")]);
+    let run = run.args(&["--pingora".into(), brought.join("pingora-balancer")]);
     match rest {
         [] => run.args(&["--write".into(), root.join(RACE_PAGE)]).go(),
         rest => run.args(rest).go(),
     }
+}
+
+/// Where the harness of the benchmarks puts the programs that it brings.
+fn brought(root: &Path, told: Option<OsString>) -> PathBuf {
+    let told = told.filter(|path| !path.is_empty());
+    told.map_or_else(|| root.join("target/bench"), PathBuf::from)
+        .join("bin")
 }
 
 /// The longest wait of a request while the instance is disturbed; the words go to `evenkeel-chaos tail`.
@@ -81,6 +99,17 @@ fn is_whole(rest: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_where_the_harness_brings_them() {
+        let check = |told: Option<&str>, wanted: &str| {
+            let found = brought(Path::new("/tree"), told.map(OsString::from));
+            assert_eq!(found, Path::new(wanted));
+        };
+        check(None, "/tree/target/bench/bin");
+        check(Some(""), "/tree/target/bench/bin");
+        check(Some("/elsewhere"), "/elsewhere/bin");
+    }
 
     #[test]
     fn the_page_is_written_by_a_whole_run_only() {

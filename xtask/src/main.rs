@@ -110,7 +110,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "race",
-        does: "policies over sockets: [scenario ...] [--quick] [--times N]; a whole one beside HAProxy, nginx and Envoy to docs/policies-over-sockets.md",
+        does: "policies over sockets: [scenario ...] [--quick] [--times N]; a whole one beside six peers to docs/policies-over-sockets.md",
         run: chaos::race,
     },
     Verb {

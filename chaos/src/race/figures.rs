@@ -28,6 +28,37 @@ pub(crate) struct Seen {
     pub(crate) cores: f64,
 }
 
+/// Figures of several runs: the middle one, the least and the most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) middle: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) runs: usize,
+}
+
+impl Span {
+    /// None of none.
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        (!values.is_empty()).then(|| Self {
+            middle: median(values.to_vec()),
+            low: values.iter().copied().fold(f64::INFINITY, f64::min),
+            high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            runs: values.len(),
+        })
+    }
+
+    /// What this says of "at most so much": surely where all runs agree.
+    pub(crate) fn verdict(self, most: f64) -> &'static str {
+        match (self.middle <= most, self.low <= most, self.high <= most) {
+            (true, _, true) => "reached",
+            (true, _, false) => "reached, not surely",
+            (false, true, _) => "MISSED, not surely",
+            (false, false, _) => "MISSED",
+        }
+    }
+}
+
 /// The figures of one run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
@@ -211,6 +242,19 @@ mod tests {
         let most = in_flight(&samples(&looks));
         assert_eq!(most, Some(3.0));
         assert_eq!(in_flight(&samples(&[[(10, 4), (10, 9)]; 6])), None);
+    }
+
+    #[test]
+    fn a_verdict_is_sure_where_all_runs_agree() {
+        let check = |values: &[f64], wanted: &str| {
+            let span = Span::of(values).unwrap();
+            assert_eq!(span.verdict(0.7), wanted, "{values:?}");
+        };
+        check(&[0.66, 0.68, 0.70], "reached");
+        check(&[0.66, 0.68, 0.71], "reached, not surely");
+        check(&[0.69, 0.71, 0.73], "MISSED, not surely");
+        check(&[0.71, 0.72, 0.73], "MISSED");
+        assert_eq!(Span::of(&[]), None);
     }
 
     #[test]

@@ -2,21 +2,51 @@
 
 use crate::setup::{Choice, Wants, Who};
 
+/// Where a contender races.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Races {
+    Everywhere,
+    /// Only where policies are compared with each other: it is neither its balancer's default nor the best of its policies there.
+    Compared,
+}
+
 /// One balancer with one of its policies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contender {
     pub(crate) who: Who,
     pub(crate) name: &'static str,
     pub(crate) choice: Choice,
+    pub(crate) races: Races,
 }
 
-const fn contender(who: Who, name: &'static str, policy: &'static str, plain: bool) -> Contender {
+/// A balancer as it is by itself.
+const fn usual(who: Who, name: &'static str, policy: &'static str) -> Contender {
     let choice = Choice {
         policy,
-        plain,
+        plain: true,
         workers: 2,
     };
-    Contender { who, name, choice }
+    Contender {
+        who,
+        name,
+        choice,
+        races: Races::Everywhere,
+    }
+}
+
+/// One with another policy and what its documentation has beside it.
+const fn other(who: Who, name: &'static str, policy: &'static str, races: Races) -> Contender {
+    let choice = Choice {
+        policy,
+        plain: false,
+        workers: 2,
+    };
+    Contender {
+        who,
+        name,
+        choice,
+        races,
+    }
 }
 
 /// Envoy has this one among its extensions alone.
@@ -36,46 +66,68 @@ pub(crate) const ALONE: Contender = Contender {
     },
     name: "adaptive, 1 worker",
     who: Who::Evenkeel,
+    races: Races::Everywhere,
 };
 
 /// Each at its default, then what its documentation has beside it.
 pub(crate) const CONTENDERS: &[Contender] = &[
-    contender(Who::Evenkeel, OURS, "adaptive", true),
-    contender(Who::Haproxy, "roundrobin (default)", "roundrobin", true),
-    contender(Who::Haproxy, "leastconn", "leastconn", false),
-    contender(Who::Haproxy, "random(2)", "random(2)", false),
-    contender(Who::Nginx, "round robin (default)", "", true),
-    contender(Who::Nginx, "least_conn", "least_conn;", false),
-    contender(
+    usual(Who::Evenkeel, OURS, "adaptive"),
+    usual(Who::Haproxy, "roundrobin (default)", "roundrobin"),
+    other(Who::Haproxy, "leastconn", "leastconn", Races::Everywhere),
+    other(Who::Haproxy, "random(2)", "random(2)", Races::Everywhere),
+    usual(Who::Nginx, "round robin (default)", ""),
+    other(Who::Nginx, "least_conn", "least_conn;", Races::Everywhere),
+    other(
         Who::Nginx,
         "random two least_conn",
         "random two least_conn;",
-        false,
+        Races::Everywhere,
     ),
-    contender(
+    usual(
         Who::Envoy,
         "ROUND_ROBIN (default)",
         "lb_policy: ROUND_ROBIN",
-        true,
     ),
-    contender(
+    other(
         Who::Envoy,
         "LEAST_REQUEST",
         "lb_policy: LEAST_REQUEST",
-        false,
+        Races::Everywhere,
     ),
-    contender(Who::Envoy, "LEAST_REQUEST, full scan", FULL_SCAN, false),
+    other(
+        Who::Envoy,
+        "LEAST_REQUEST, full scan",
+        FULL_SCAN,
+        Races::Compared,
+    ),
+    usual(Who::Caddy, "random (default)", "random"),
+    other(Who::Caddy, "least_conn", "least_conn", Races::Everywhere),
+    other(Who::Caddy, "round_robin", "round_robin", Races::Compared),
+    usual(Who::Sozu, "ROUND_ROBIN (default)", "ROUND_ROBIN"),
+    other(Who::Sozu, "LEAST_LOADED", "LEAST_LOADED", Races::Everywhere),
+    other(Who::Sozu, "POWER_OF_TWO", "POWER_OF_TWO", Races::Compared),
+    usual(Who::Pingora, "RoundRobin", "round_robin"),
+    other(Who::Pingora, "Random", "random", Races::Compared),
 ];
 
-/// Peers that choose in turn, whatever servers are like.
-pub(crate) const IN_TURN: &[&str] = &[
+/// Peers that choose in turn or by chance, whatever servers are like.
+pub(crate) const BLIND: &[&str] = &[
     "roundrobin (default)",
     "round robin (default)",
     "ROUND_ROBIN (default)",
+    "random (default)",
+    "round_robin",
+    "RoundRobin",
+    "Random",
 ];
 
 /// Peers that compare two servers drawn at random.
-pub(crate) const OF_TWO: &[&str] = &["random(2)", "random two least_conn", "LEAST_REQUEST"];
+pub(crate) const OF_TWO: &[&str] = &[
+    "random(2)",
+    "random two least_conn",
+    "LEAST_REQUEST",
+    "POWER_OF_TWO",
+];
 
 /// What of a row is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +191,17 @@ pub(crate) struct Scenario {
     pub(crate) quick: u64,
     /// Whether one worker races, too.
     pub(crate) alone: bool,
+    /// Whether all policies of each peer race.
+    pub(crate) compares: bool,
     pub(crate) targets: &'static [Target],
+}
+
+impl Scenario {
+    /// Peers are judged here, so that each has as many runs as ours.
+    pub(crate) fn every_heat(&self) -> bool {
+        let mut targets = self.targets.iter();
+        targets.any(|target| matches!(target, Target::Times(..)))
+    }
 }
 
 /// Servers of each contender.
@@ -167,6 +229,7 @@ const PLAIN: Scenario = Scenario {
     lasts: 30,
     quick: 8,
     alone: false,
+    compares: false,
     targets: &[],
 };
 
@@ -201,8 +264,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "1-even",
         does: "equal servers, load .9",
         load: 0.9,
+        compares: true,
+        lasts: 12,
         targets: &[
-            Target::Times(0.70, Measure::P99, IN_TURN),
+            Target::Times(0.70, Measure::P99, BLIND),
             Target::Times(0.95, Measure::P99, OF_TWO),
             Target::Times(1.02, Measure::P99, &[]),
         ],
@@ -214,8 +279,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         slow: 6,
         neighbours: true,
         alone: true,
+        compares: true,
+        lasts: 25,
         targets: &[
-            Target::Times(0.10, Measure::P99, IN_TURN),
+            Target::Times(0.10, Measure::P99, BLIND),
             Target::Times(0.70, Measure::P99, OF_TWO),
             Target::Workers(1.10),
         ],
@@ -227,6 +294,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         slow: 6,
         neighbours: true,
         load: 0.9,
+        compares: true,
+        lasts: 15,
         targets: &[
             Target::Times(0.65, Measure::P99, OF_TWO),
             Target::Failed(0.0),
@@ -241,7 +310,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ..CHECKED
         },
         acts: &[(0, "errors 18"), (0, "errors 19")],
-        lasts: 20,
+        lasts: 10,
         targets: &[Target::Failed(0.005)],
         ..PLAIN
     },
@@ -253,7 +322,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ..CHECKED
         },
         acts: &[(0, "errors 18"), (0, "errors 19")],
-        lasts: 20,
+        lasts: 10,
         targets: &[Target::Failed(0.0001)],
         ..PLAIN
     },
@@ -263,7 +332,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         wants: PER_TRY,
         acts: &[(0, "silent 19")],
         watch: Watch::Isolated,
-        lasts: 20,
+        lasts: 10,
         targets: &[Target::Watched(2.0)],
         ..PLAIN
     },
@@ -271,12 +340,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "9-stall",
         does: "one of twenty servers stands still for 5 s every 30 s; an attempt has 1 s",
         wants: PER_TRY,
-        acts: &[(0, "stand 19 5000"), (30_000, "stand 19 5000")],
+        acts: &[(0, "stand 19 5000")],
         watch: Watch::Fair,
-        lasts: 60,
+        lasts: 30,
         quick: 16,
         targets: &[
-            Target::Times(0.5, Measure::P999, IN_TURN),
+            Target::Times(0.5, Measure::P999, BLIND),
             Target::Watched(5.0),
         ],
         ..PLAIN
@@ -288,7 +357,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         wants: PER_TRY,
         acts: &FIRST_TEN_REFUSE,
         watch: Watch::InFlight,
-        lasts: 30,
+        lasts: 26,
         quick: 24,
         targets: &[Target::Failed(0.0), Target::Watched(2.0)],
         ..PLAIN
