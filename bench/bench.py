@@ -154,8 +154,9 @@ def in_turns(chosen, known, recorder, stand, one, points):
         own = dataclasses.replace(cores, proxy=cores.proxy[:point.workers] or cores.proxy)
         stand.cores = own
         runnings.append((point, own, stand.start(known[proxies.OURS].with_environment(growth.label(point), **dict(point.environment)))))
-    most = growth.ROUNDS_MOST if chosen.until_sure else min(chosen.rounds, growth.ROUNDS_JUDGED)
-    for number in range(most):
+    judged = any(target.measured == one.name for target in targets.TARGETS)
+    most = min(chosen.rounds, growth.ROUNDS_JUDGED if judged else growth.ROUNDS)
+    for number in range(growth.ROUNDS_MOST if chosen.until_sure and judged else most):
         if number >= growth.ROUNDS_JUDGED and one.name not in targets.unsure(recorder.records):
             break
         now = growth.due(one, points, number)

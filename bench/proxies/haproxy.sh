@@ -1,7 +1,7 @@
 #!/bin/sh
 # needs: haproxy
 # caps: http tls h2
-# Debian's HAProxy. EXTRA_DEFAULT is one more line for its `defaults` section.
+# Debian's HAProxy. EXTRA_GLOBAL and EXTRA_DEFAULT are one more line for those sections.
 . "${0%/*}/addresses"
 files=$(ulimit -n) # a connection takes two, and with splicing the pipes of a quarter of them two more
 [ "$files" = unlimited ] && files=24000
@@ -15,6 +15,7 @@ global
     tune.ssl.default-dh-param 2048
     tune.ssl.cachesize 20000
     ssl-default-bind-options ssl-min-ver TLSv1.2
+    ${EXTRA_GLOBAL:-}
 defaults
     mode http
     timeout connect 5s
