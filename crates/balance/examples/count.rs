@@ -1,4 +1,4 @@
-//! What `cargo xtask counts` weighs: picks that are answered and finished, so many of one kind, and nothing else.
+//! What `cargo xtask counts` weighs: picks that are answered and finished, or checks, or ticks, so many of one kind, and nothing else.
 //!
 //! `count --list` names the rows; `count <name> <repetitions>` runs one of them.
 #![expect(clippy::print_stdout, reason = "the rows are its output")]
@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::health::{CheckReport, CheckResult};
 use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::pick::Refusal;
-use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{PolicyChoice, ServiceSettings, ZoneSettings};
+use evenkeel_balance::service::{Service, TICK};
+use evenkeel_balance::settings::{ActiveSettings, PolicyChoice, ServiceSettings, ZoneSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Outcome, Verdict};
 use evenkeel_balance::zone::Zone;
@@ -29,6 +30,17 @@ enum Way {
     Again,
     /// As a worker does when every backend has as many in flight as it may.
     Refused,
+}
+
+/// What nobody picks for.
+#[derive(Clone, Copy)]
+enum Beside {
+    /// A check of a backend that stays up.
+    Check,
+    /// A tick of a service that is at rest.
+    Rest,
+    /// A tick behind one pick.
+    Tick,
 }
 
 /// What service it is asked of.
@@ -82,36 +94,51 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 struct Row {
     name: String,
+    what: What,
+    backends: usize,
+}
+
+enum What {
+    Pick(Asked),
+    Beside(Beside),
+}
+
+struct Asked {
     way: Way,
     shape: Shape,
     policy: PolicyChoice,
-    backends: usize,
 }
 
 fn rows() -> Vec<Row> {
     use PolicyChoice::{Adaptive, RoundRobin};
     let mut rows: Vec<Row> = plain_rows()
         .into_iter()
-        .map(|(name, way, policy, backends)| Row {
-            name,
-            way,
-            shape: Shape::Plain,
-            policy,
-            backends,
-        })
+        .map(|(name, way, policy, backends)| pick(name, way, Shape::Plain, policy, backends))
         .collect();
     for shape in [Shape::Tiers, Shape::Zones, Shape::Hedged] {
         for policy in [Adaptive, RoundRobin] {
-            rows.push(Row {
-                name: format!("{}/{}/20", shape.name(), policy.name()),
-                way: Way::Handle,
-                shape,
-                policy,
-                backends: 20,
-            });
+            let name = format!("{}/{}/20", shape.name(), policy.name());
+            rows.push(pick(name, Way::Handle, shape, policy, 20));
         }
     }
+    let beside = |name: &str, beside, backends| Row {
+        name: name.to_owned(),
+        what: What::Beside(beside),
+        backends,
+    };
+    // The first two are to cost the same however many backends there are.
+    rows.push(beside("check/10000", Beside::Check, 10_000));
+    rows.push(beside("rest/10000", Beside::Rest, 10_000));
+    rows.push(beside("tick/100", Beside::Tick, 100));
     rows
+}
+
+fn pick(name: String, way: Way, shape: Shape, policy: PolicyChoice, backends: usize) -> Row {
+    Row {
+        name,
+        what: What::Pick(Asked { way, shape, policy }),
+        backends,
+    }
 }
 
 fn plain_rows() -> Vec<(String, Way, PolicyChoice, usize)> {
@@ -158,15 +185,48 @@ fn plain_rows() -> Vec<(String, Way, PolicyChoice, usize)> {
     rows
 }
 
-fn run(row: &Row, repetitions: u64) -> Result<(), Box<dyn Error>> {
-    let way = row.way;
+/// Ticks as far apart as this find nothing that the one before left.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Checks of members in turn, or ticks.
+fn run_beside(beside: Beside, backends: usize, repetitions: u64) -> Result<(), Box<dyn Error>> {
+    let names = (0..backends).map(|at| format!("backend-{at}"));
+    let specs: Vec<_> = names.map(BackendSpec::new).collect();
+    let ids: Vec<_> = specs.iter().map(|spec| spec.id.clone()).collect();
+    let settings = ServiceSettings::default().health(ActiveSettings::default());
+    let service = Service::new("count", settings, specs, Arc::new(()), Instant::ZERO)?;
+    let passed = |at| CheckReport::new(CheckResult::Passed, at);
+    let mut now = Instant::ZERO + LONG;
+    service.check_many(ids.iter().map(|id| (id, passed(now))), now);
+    for _ in 0..10 {
+        now = now + LONG;
+        service.tick(now);
+    }
+    for id in ids.iter().cycle().take(usize::try_from(repetitions)?) {
+        now = now + TICK;
+        match beside {
+            Beside::Check => service.check(id, passed(now), now)?,
+            Beside::Tick => {
+                service
+                    .pick(&Ask::new(0), now)?
+                    .finish(Outcome::Completed, now);
+                service.tick(now);
+            }
+            Beside::Rest => service.tick(now),
+        }
+    }
+    Ok(())
+}
+
+fn run(asked: &Asked, backends: usize, repetitions: u64) -> Result<(), Box<dyn Error>> {
+    let way = asked.way;
     let one = u32::from(matches!(way, Way::Refused));
-    let backends = (0..row.backends)
-        .map(|at| row.shape.backend(at, row.backends).max_in_flight(one))
+    let backends = (0..backends)
+        .map(|at| asked.shape.backend(at, backends).max_in_flight(one))
         .collect();
     let service = Service::new(
         "count",
-        row.shape.settings(row.policy.clone()),
+        asked.shape.settings(asked.policy.clone()),
         backends,
         Arc::new(()),
         Instant::ZERO,
@@ -224,7 +284,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         [name, repetitions] => {
             let row = rows().into_iter().find(|row| row.name == name);
             let row = row.ok_or_else(|| format!("there is no row `{name}`"))?;
-            run(&row, repetitions.parse()?)?;
+            let repetitions = repetitions.parse()?;
+            match &row.what {
+                What::Pick(asked) => run(asked, row.backends, repetitions)?,
+                What::Beside(beside) => run_beside(*beside, row.backends, repetitions)?,
+            }
         }
         _ => {
             println!("usage: count --list | count <name> <repetitions>");

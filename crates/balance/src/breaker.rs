@@ -155,6 +155,11 @@ impl Breaker {
         self.next = now + peace;
     }
 
+    /// Nothing is held against it, by itself or by a cap.
+    pub(crate) const fn is_forgiven(&self) -> bool {
+        self.times == 0 && !self.withheld
+    }
+
     /// While closed, each peace forgives one opening.
     pub(crate) fn forgive(&mut self, settings: &BreakerSettings, now: Instant) {
         if self.gate == Gate::Closed && self.times > 0 && self.next <= now {

@@ -96,6 +96,9 @@ impl Flags {
     pub(crate) const HEDGES: u32 = 256;
     /// A table that somebody reads may have parts: a pick's matter alone. Set before the first such table is published.
     pub(crate) const PARTS: u32 = 512;
+    /// Nothing has happened for so long that a tick has nothing to walk (see `membership/rest`). Whoever records something takes it away: a
+    /// pick, an answer and an end look at flags anyway, so that those of a service that is awake pay nothing for it.
+    pub(crate) const RESTS: u32 = 1024;
     /// What answers alone heed.
     pub(crate) const ANSWERS: u32 = Self::PEAKS | Self::HISTOGRAMS | Self::PACES | Self::HEDGES;
 
@@ -113,7 +116,7 @@ impl Flags {
     /// Whether a pick has more to heed than who watches it.
     #[inline]
     pub(crate) fn any_but_watched(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & !(Self::WATCHED | Self::ANSWERS) != 0
+        self.0.load(Ordering::Relaxed) & !(Self::WATCHED | Self::ANSWERS | Self::RESTS) != 0
     }
 
     /// Says what it was.
@@ -290,10 +293,24 @@ impl Facts {
         self.flags.has(Flags::WATCHED)
     }
 
+    /// Whether a pick is heeded by anybody: who watches it, or a service that it wakes.
+    #[inline]
+    pub(crate) fn picks_heeded(&self) -> bool {
+        self.flags.has(Flags::WATCHED | Flags::RESTS)
+    }
+
     /// Whether an answer is heeded by anybody besides what every answer teaches.
     #[inline]
     pub(crate) fn answers_heeded(&self) -> bool {
-        self.flags.has(Flags::WATCHED | Flags::ANSWERS)
+        self.flags
+            .has(Flags::WATCHED | Flags::ANSWERS | Flags::RESTS)
+    }
+
+    /// Something is recorded: the next tick walks.
+    pub(crate) fn stir(&self) {
+        if self.flags.has(Flags::RESTS) {
+            self.flags.set(Flags::RESTS, false);
+        }
     }
 
     /// Whether the program's own policy broke: its stand-in chooses until other settings come.

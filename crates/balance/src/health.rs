@@ -225,6 +225,16 @@ impl Health {
         over
     }
 
+    /// Whether a verdict by hand will end by itself.
+    pub(crate) fn expires(&self) -> bool {
+        self.hand.is_some_and(|hand| hand.until.is_some())
+    }
+
+    /// What it depends on how soon it is worth a check: whether it is up, and whether the last checks say otherwise.
+    pub(crate) fn need(&self) -> (Active, bool, bool) {
+        (self.active(), self.passes > 0, self.failures > 0)
+    }
+
     /// What checks said, and a verdict by hand with the time that it has left.
     pub(crate) fn carried(&self, now: Instant) -> (Active, Option<(bool, Option<Duration>)>) {
         let left = |hand: ByHand| (hand.healthy, hand.until.map(|until| until.since(now)));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use self::entry::{Entry, Tiers, Totals};
 use self::parted::Sharing;
+use self::rest::Rest;
 use crate::backend::{Admin, Backend, BackendId, BackendSpec};
 use crate::breaker::Breaker;
 use crate::eligibility::{Footing, Rung};
@@ -19,6 +20,7 @@ use crate::hedge::pace::Readings;
 use crate::learn::window::{Tally, Window};
 use crate::load::{Load, Scales};
 use crate::settings::ServiceSettings;
+use crate::snapshot::Changes;
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Weak};
 use crate::table::Table;
@@ -33,6 +35,9 @@ mod stand;
 
 /// Turning facts into standing.
 mod tick;
+
+/// When there is nothing to turn.
+mod rest;
 
 /// Limits that follow latency.
 mod limits;
@@ -101,6 +106,10 @@ pub(crate) struct Ledger {
     readings: Readings,
     /// Tables that were replaced, as long as somebody reads them.
     retired: Vec<Arc<Table>>,
+    /// Whether a tick has anything to walk.
+    rest: Rest,
+    /// How often who is checked, and how often what checks say of them, changed.
+    changes: Changes,
 }
 
 impl Ledger {
@@ -134,10 +143,17 @@ impl Ledger {
             retries_refused: 0,
             readings: Readings::default(),
             retired: Vec::new(),
+            rest: Rest::default(),
+            changes: Changes::default(),
             usual_peak: 1.0,
         };
         ledger.settings_to_facts();
         ledger
+    }
+
+    /// How much has changed that whoever checks members goes by.
+    pub(crate) const fn changes(&self) -> Changes {
+        self.changes
     }
 
     /// The first members are in: from here on, changes are events.
@@ -303,15 +319,21 @@ impl Ledger {
             return Err(MembershipError::Unknown(id.clone()));
         }
         let success = entry.backend.last_success_picked();
+        let before = entry.health.need();
         let reason = self
             .settings
             .health
             .and_then(|settings| entry.health.report(report, settings, success));
+        self.changes.health += u64::from(entry.health.need() != before);
         let fault = match report.result {
             CheckResult::Passed => None,
             CheckResult::Failed(fault) => Some(fault),
         };
         entry.refused(fault, report.began);
+        if fault.is_some() {
+            // What follows from it may be a tick's to find. One that passes, and changes nothing, is what most do.
+            self.rest = Rest::Awake;
+        }
         let failures = entry.health.failures;
         self.tell(EventKind::Checked {
             backend: id.clone(),

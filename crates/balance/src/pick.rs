@@ -242,6 +242,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     #[cold]
     fn heed_answer(&self, verdict: Verdict, now: Instant) {
         let backend = &*self.held;
+        backend.facts.stir();
         let latency = now.since(self.at);
         if backend.facts.flags.has(Flags::ANSWERS) {
             self.learn_apart(verdict, latency, now);
@@ -351,6 +352,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
     #[cold]
     fn heed_end(&self, outcome: Outcome, now: Instant) {
         let backend = &*self.held;
+        backend.facts.stir();
         backend.facts.has_room(backend, self.placed, now);
         if !backend.facts.watched() {
             return;
@@ -446,6 +448,7 @@ impl<H: Deref<Target = Backend>> Pick<H> {
         }
         backend.abandoned.fetch_add(1, Ordering::Relaxed);
         backend.charge.abandon();
+        backend.facts.stir();
         backend.facts.has_room(backend, self.placed, at);
         backend
             .facts

@@ -156,7 +156,7 @@ impl Service {
             let taken = choice::take(table, facts, ask, Turn::Shared(&facts.turn.0), now)?;
             let backend = table.lane(taken.lane).backend.clone();
             let pick = Pick::new(backend, ask.class, taken, now);
-            if facts.watched() {
+            if facts.picks_heeded() {
                 told(facts, table, pick.backend(), ask, pick.is_trial(), now);
             }
             Ok(pick)
@@ -287,10 +287,12 @@ impl Service {
     }
 
     /// Turns what picks recorded into standing, refreshes means, budget and ramps, and publishes what changed.
-    /// To be called by one task every [`TICK`], and when [`Listener::tick_wanted`] says so. Cost: members.
+    /// To be called by one task every [`TICK`], and when [`Listener::tick_wanted`] says so. Cost: members; nearly nothing where there was
+    /// no traffic for so long that nothing is left to be learned or forgiven.
     pub fn tick(&self, now: Instant) {
         let exchanges = self.shared.facts.ask_listener();
-        self.write(now, |ledger| ledger.tick(exchanges, now));
+        let tick = |ledger: &mut Ledger| ledger.tick(exchanges, now);
+        self.change(now, tick, |_| true);
     }
 
     /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing. Picks see a change
@@ -406,6 +408,10 @@ impl Service {
 
     /// One change by the one writer: published, then told, outside the lock and in the order of the changes.
     pub(crate) fn write<R>(&self, now: Instant, change: impl FnOnce(&mut Ledger) -> R) -> R {
+        let change = |ledger: &mut Ledger| {
+            ledger.wake();
+            change(ledger)
+        };
         self.change(now, change, |_| true)
     }
 
@@ -470,6 +476,7 @@ pub(crate) fn told(
     trial: bool,
     now: Instant,
 ) {
+    facts.stir();
     facts.hook(now, |policy| policy.picked(backend, ask));
     if facts.wants_exchanges() {
         let (policy, candidates) = (table.policy.clone(), table.lanes.len());

@@ -104,6 +104,19 @@ pub struct LimitSnapshot {
     pub wanted: f64,
 }
 
+/// How much of what checks go by has changed since a service began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Changes {
+    /// Who its members are, and what is configured of them.
+    pub members: u64,
+    /// What checks, traffic or an operator say of some member.
+    pub health: u64,
+    /// Where the service stands in memory: another of its name, which nothing has happened to either, is not the same. Meant for who holds
+    /// the one that it compares with.
+    pub(crate) of: usize,
+}
+
 /// A backend at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -16,6 +16,8 @@ const SLOWNESS: std::ops::RangeInclusive<f32> = 1.0 / 16.0..=16.0;
 const FORGIVE: Duration = Duration::from_secs(10);
 /// Less failing than this is none: a single failure is forgotten after about a hundred successes.
 const NOTICED: f32 = 0.000_25;
+/// Nearer to its peers than this an idle backend is one of them: halves of halves would never get there.
+const USUAL: f32 = 0.000_25;
 
 /// What was learned of one backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,10 +115,16 @@ impl Speed {
             return;
         }
         let keep = (-idle.as_secs_f32() / FORGIVE.as_secs_f32()).exp();
+        let off = (was.slowness - 1.0) * keep;
         self.write(Learned {
-            slowness: 1.0 + (was.slowness - 1.0) * keep,
+            slowness: if off.abs() < USUAL { 1.0 } else { 1.0 + off },
             failing: fade(was.failing, keep),
         });
+    }
+
+    /// Whether nothing is held against it, nor for it.
+    pub(crate) fn is_forgiven(&self) -> bool {
+        self.read() == Learned::NOTHING
     }
 
     /// Begins with what another process learned; what is no number, or out of range, is not taken.

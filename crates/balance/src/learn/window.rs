@@ -119,6 +119,14 @@ impl<const B: usize> Window<B> {
             })
     }
 
+    /// Whether it holds nothing and covers all it can: later ticks without news find the same.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let began = self.began.as_nanos() / self.width;
+        let old = self.current.saturating_sub(began) > B as u64;
+        old && self.tally() == Tally::default()
+    }
+
     /// The time that `tally` speaks about: less than the span while the window is young.
     #[must_use]
     pub fn covered(&self) -> Duration {

@@ -21,6 +21,7 @@ impl Ledger {
             self.restand(at, Reason::Operator, now);
         }
         self.totals.picked = self.members.iter().map(|entry| entry.picked).sum();
+        self.changes.members += 1;
         self.dirty = true;
     }
 
@@ -65,6 +66,7 @@ impl Ledger {
         };
         (entry.standing, entry.reason, entry.since) = (standing, reason, now);
         let backend = entry.spec.id.clone();
+        self.wake();
         self.dirty = true;
         self.tell(EventKind::StandingChanged {
             backend,

@@ -1,6 +1,6 @@
 //! Owns the one place where facts that picks recorded become standing.
 //!
-//! Cost: members. Runs under the writer's lock, ten times a second and when a breaker is to open.
+//! Cost: members, but of a service at rest (`rest`). Runs under the writer's lock, ten times a second and when a breaker is to open.
 
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ impl Ledger {
         // Time that went back and comes again was counted.
         self.last_tick = self.last_tick.max(now);
         self.facts.tick_came(exchanges);
+        if self.rests() {
+            return self.tick_at_rest(elapsed);
+        }
         if self.settings.adaptive_limit.is_some() {
             self.facts.know_classes();
         }
@@ -40,6 +43,7 @@ impl Ledger {
         self.warm(now);
         self.drained();
         self.forget();
+        self.lie_down();
     }
 
     /// Windows roll; who heard nothing since the last tick is forgiven a little.
@@ -145,6 +149,7 @@ impl Ledger {
             let success = entry.backend.last_success_picked();
             let expired = entry.health.expire(now).then_some(Reason::ByHand);
             if let Some(reason) = entry.health.outvoted(success).or(expired) {
+                self.changes.health += 1;
                 self.restand(at, reason, now);
             }
         }

@@ -63,7 +63,7 @@ impl Handle {
             Ok(taken) => {
                 let lane = taken.lane;
                 let pick = Pick::new(Seat { table, lane }, ask.class, taken, now);
-                if facts.watched() {
+                if facts.picks_heeded() {
                     let (table, trial) = (&pick.held().table.0, pick.is_trial());
                     told(facts, table, pick.backend(), ask, trial, now);
                 }
@@ -159,7 +159,7 @@ impl Handle {
         let facts = &*self.service.shared.facts;
         let lane = taken.lane;
         let pick = Pick::new(Seat { table, lane }, ask.class, taken, now);
-        if facts.watched() {
+        if facts.picks_heeded() {
             let (table, trial) = (&pick.held().table.0, pick.is_trial());
             told(facts, table, pick.backend(), ask, trial, now);
         }

@@ -4,7 +4,8 @@ use super::Service;
 use crate::affinity::{self, Lost};
 use crate::ask::Ask;
 use crate::backend::{BackendId, BackendSpec};
-use crate::snapshot::BackendSnapshot;
+use crate::snapshot::{BackendSnapshot, Changes};
+use crate::sync::Arc;
 use crate::time::Instant;
 
 impl Service {
@@ -33,6 +34,18 @@ impl Service {
     #[must_use]
     pub fn spec(&self, backend: &BackendId) -> Option<BackendSpec> {
         self.locked(|ledger| ledger.spec(backend).ok().cloned())
+    }
+
+    /// How much of what checks go by has changed since it began: as long as this is the same, another look at the members finds the same. To
+    /// be compared only while the service is held that the former one is of.
+    /// Cost: the writer's lock.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let of = Arc::as_ptr(&self.shared).addr();
+        self.locked(|ledger| Changes {
+            of,
+            ..ledger.changes()
+        })
     }
 
     /// What is configured of each member, in the order of configuration. Cost: members, under the writer's lock.
