@@ -18,7 +18,7 @@ use evenkeel_balance::queue::{Entry, Waiting};
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
-use evenkeel_balance::snapshot::{BackendSnapshot, ServiceSnapshot};
+use evenkeel_balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
 use evenkeel_balance::time::Instant;
 use tokio::sync::Notify;
 
@@ -159,6 +159,10 @@ impl Checked for Registered {
 
     fn snapshot(&self, now: Instant) -> ServiceSnapshot {
         self.core.snapshot(now)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(self.core.changes())
     }
 
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {

@@ -3,7 +3,7 @@
 //! The runner is one task. Each check is a task of its own, so a panic stays there; a backend is never checked twice at
 //! once; what a check finds goes to the service's [`check`](evenkeel_balance::service::Service::check) and touches no counter of traffic. Disabled
 //! backends are not checked: nothing may be sent to them. Draining ones are, so that an operator who thinks again finds
-//! them known. Services are looked at anew when they change, and every second at the latest.
+//! them known. Services are looked at anew when they change; they are asked whether they did when somebody says so, and every second.
 //!
 //! Next: `sweep/schedule.rs` decides who is next, `sweep/runner.rs` moves.
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::health::CheckReport;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::snapshot::ServiceSnapshot;
+use evenkeel_balance::snapshot::{Changes, ServiceSnapshot};
 use evenkeel_balance::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -41,6 +41,11 @@ pub trait Checked: Send + Sync {
     fn name(&self) -> &str;
     /// Its members and their standing.
     fn snapshot(&self, now: Instant) -> ServiceSnapshot;
+    /// What of them has changed, cheaply: as long as this is the same they are not looked at again. None, which is what it says by
+    /// default: not known, and they are looked at every second.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
     /// Takes a result in. False: the backend or the service is gone, and nothing was done.
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool;
 }
@@ -52,6 +57,10 @@ impl Checked for Service {
 
     fn snapshot(&self, now: Instant) -> ServiceSnapshot {
         Self::snapshot(self, now)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(Self::changes(self))
     }
 
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {

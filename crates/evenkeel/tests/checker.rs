@@ -7,14 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evenkeel::balance::health::{CheckFault, CheckResult};
+use evenkeel::balance::backend::BackendId;
+use evenkeel::balance::health::{CheckFault, CheckReport, CheckResult};
+use evenkeel::balance::service::Service;
 use evenkeel::balance::settings::ActiveSettings;
+use evenkeel::balance::snapshot::{Changes, ServiceSnapshot};
 use evenkeel::balance::standing::Standing;
+use evenkeel::balance::time::Instant;
 use evenkeel::probe::{Finding, Probe, ProbeError, Target};
-use evenkeel::sweep::{CheckNowError, CheckerError};
+use evenkeel::sweep::{self, CheckNowError, Checked, CheckerError, Now, Services};
 use evenkeel::{
     Admin, BackendSpec, CheckerSettings, EventKind, Events, LoadBalancer, ServiceSettings, Verdict,
-    Whom,
+    Weight, Whom,
 };
 use tokio::sync::Notify;
 use tokio::time::{advance, sleep};
@@ -39,6 +43,45 @@ fn names(count: usize) -> Vec<String> {
 fn standing(balancer: &LoadBalancer, backend: &str) -> Standing {
     let group = balancer.group_snapshot("api").unwrap();
     group.backend(backend).unwrap().standing
+}
+
+/// A service whose looks are counted.
+struct Watched {
+    service: Service,
+    looks: AtomicUsize,
+}
+
+impl Checked for Watched {
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
+    fn snapshot(&self, now: Instant) -> ServiceSnapshot {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.service.snapshot(now)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(self.service.changes())
+    }
+
+    fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {
+        self.service.check(backend, report, now).is_ok()
+    }
+}
+
+/// Nothing but such a service, in the runtime's time.
+struct Alone(Arc<Watched>, tokio::time::Instant);
+
+impl Services for Alone {
+    fn services(&self) -> Option<Vec<Arc<dyn Checked>>> {
+        Some(vec![self.0.clone()])
+    }
+
+    fn now(&self) -> Now {
+        let began = self.1;
+        Arc::new(move || Instant::ZERO + began.elapsed())
+    }
 }
 
 /// When each backend was checked, in milliseconds.
@@ -651,4 +694,62 @@ async fn unsure_soon(seed: u64) {
         took <= SECOND / 2,
         "two short intervals, but {took:?} with seed {seed}"
     );
+}
+
+/// Says how often members were looked at, in a minute of their checks; `changing` takes a second each time that it is called.
+async fn looks(unsure: Duration, failing: bool, changing: bool) -> usize {
+    let specs = names(100).into_iter().map(BackendSpec::new).collect();
+    let service = Service::new("api", checked(), specs, Arc::new(()), Instant::ZERO).unwrap();
+    let watched = Arc::new(Watched {
+        service,
+        looks: AtomicUsize::new(0),
+    });
+    let services = Alone(watched.clone(), tokio::time::Instant::now());
+    let now = services.now();
+    let settings = CheckerSettings::default()
+        .interval(5 * SECOND)
+        .interval_unsure(unsure);
+    let probe = move |target: Target| async move {
+        match failing && target.backend.as_str() == "b007" {
+            true => Err(ProbeError::Mismatch),
+            false => Ok(()),
+        }
+    };
+    let _checker = sweep::spawn(services, settings, probe).unwrap();
+    sleep(20 * SECOND).await;
+    let before = watched.looks.load(Ordering::SeqCst);
+    for second in 0..60 {
+        sleep(SECOND).await;
+        if changing {
+            let weight = Weight::new(1 + second).unwrap();
+            let changed = watched
+                .service
+                .set_weight(&BackendId::from("b003"), weight, now());
+            changed.unwrap();
+        }
+    }
+    let checks = watched.service.snapshot(now()).backends;
+    assert!(
+        checks
+            .iter()
+            .all(|one| one.checks_passed + one.checks_failed >= 15)
+    );
+    watched.looks.load(Ordering::SeqCst) - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_looked_at_when_something_changed_and_not_for_each_check() {
+    assert_eq!(looks(5 * SECOND, false, false).await, 0);
+    assert_eq!(
+        looks(5 * SECOND, true, false).await,
+        0,
+        "one that stays down"
+    );
+    assert_eq!(
+        looks(SECOND, false, false).await,
+        0,
+        "what is found is followed, and is the same"
+    );
+    let changing = looks(5 * SECOND, false, true).await;
+    assert!((55..=60).contains(&changing), "{changing}");
 }

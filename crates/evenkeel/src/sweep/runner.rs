@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use evenkeel_balance::backend::Admin;
 use evenkeel_balance::health::{Active, CheckReport};
-use evenkeel_balance::snapshot::BackendSnapshot;
+use evenkeel_balance::snapshot::{BackendSnapshot, Changes};
 use evenkeel_balance::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -72,6 +72,8 @@ pub(crate) struct Runner<S> {
     probe: Arc<dyn Probe>,
     schedule: Schedule,
     known: BTreeMap<Arc<str>, Arc<dyn Checked>>,
+    /// What the services' changes had come to when they were looked at. None: some service does not say.
+    changes: Option<Vec<(Arc<str>, Changes)>>,
     looked: Instant,
     look_at: Instant,
     checks: JoinSet<Ended>,
@@ -100,6 +102,7 @@ impl<S: Services> Runner<S> {
             settings,
             probe,
             known: BTreeMap::new(),
+            changes: None,
             checks: JoinSet::new(),
             under_way: HashMap::new(),
             heard,
@@ -174,18 +177,26 @@ impl<S: Services> Runner<S> {
         self.looked = now;
         let members = u32::try_from(self.schedule.members()).unwrap_or(u32::MAX);
         self.look_at = now + LOOK + SPACING_PER_BACKEND * members;
-        let services = &self.services;
+        let (services, before) = (&self.services, self.changes.as_ref());
+        let follows = self.schedule.follows_standing();
         let seen = catch_unwind(AssertUnwindSafe(|| {
             let all = services.services()?;
-            Some(
-                all.into_iter()
-                    .map(|service| (service.snapshot(now), service))
-                    .collect::<Vec<_>>(),
-            )
+            // Before they are looked at: what comes between is seen twice rather than never.
+            let changes = changes(&all, follows);
+            if changes.is_some() && changes.as_ref() == before {
+                return Some((None, changes));
+            }
+            let look = |service: Arc<dyn Checked>| (service.snapshot(now), service);
+            let seen: Vec<_> = all.into_iter().map(look).collect();
+            Some((Some(seen), changes))
         }));
         // A panic there is a bug of the services' owner: what was known stands, the next look may fare better.
         let Ok(all) = seen else { return true };
-        let Some(all) = all else { return false };
+        let Some((all, changes)) = all else {
+            return false;
+        };
+        self.changes = changes;
+        let Some(all) = all else { return true };
         self.known.clear();
         let mut rows = Vec::new();
         for (snapshot, service) in all {
@@ -341,6 +352,19 @@ async fn check(probe: Arc<dyn Probe>, target: Target, limit: Duration, now: Now)
         over: now(),
         finding,
     }
+}
+
+/// What the changes of these services come to. None: one of them does not say. Where nobody's checks follow what checks find, that is
+/// no change.
+fn changes(all: &[Arc<dyn Checked>], follows: bool) -> Option<Vec<(Arc<str>, Changes)>> {
+    let change = |service: &Arc<dyn Checked>| {
+        let mut changes = service.changes()?;
+        if !follows {
+            changes.health = 0;
+        }
+        Some((service.name().into(), changes))
+    };
+    all.iter().map(change).collect()
 }
 
 fn row(service: &Arc<str>, backend: &BackendSnapshot) -> Seen {

@@ -5,7 +5,7 @@
 //! passes while a check runs is passed over. Where standing lengthens the interval, checks spread anew.
 //! Never runs anything; `runner` does.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use evenkeel_balance::time::Instant;
 use crate::sweep::settings::CheckerSettings;
 
 /// A backend of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) service: Arc<str>,
     pub(crate) backend: BackendId,
@@ -88,7 +88,8 @@ pub(crate) struct Schedule {
     intervals: Intervals,
     seed: u64,
     serials: u64,
-    slots: BTreeMap<Key, Slot>,
+    /// By what one check costs: comparing texts along a tree was dearer than all else that is decided of it.
+    slots: HashMap<Key, Slot>,
     /// Slots that wait for their grid point.
     queue: BTreeSet<(Instant, Key)>,
     /// Slots that are wanted by hand, first come first served.
@@ -107,7 +108,7 @@ impl Schedule {
             },
             seed: settings.seed,
             serials: 0,
-            slots: BTreeMap::new(),
+            slots: HashMap::new(),
             queue: BTreeSet::new(),
             wanted: VecDeque::new(),
             running: BTreeSet::new(),
@@ -143,6 +144,8 @@ impl Schedule {
             self.queue.remove(&(slot.due, key));
             orphans.extend(slot.requests);
         }
+        // In the order of asking, not of a table.
+        orphans.sort_unstable();
         orphans
     }
 
@@ -176,7 +179,10 @@ impl Schedule {
         {
             // To a longer interval by its share, so that backends which change together do not stay together.
             let longer = interval > self.intervals.of(slot.need);
-            let share = if longer { self.share(&seen.key) } else { 1.0 };
+            let share = match longer {
+                true => share(self.seed, &seen.key),
+                false => 1.0,
+            };
             due = begun + interval.mul_f64(share);
         }
         slot.need = seen.need;
@@ -204,7 +210,9 @@ impl Schedule {
     /// The backends of this service, or of all.
     pub(crate) fn keys(&self, service: Option<&str>) -> Vec<Key> {
         let of = |key: &&Key| service.is_none_or(|service| *key.service == *service);
-        self.slots.keys().filter(of).cloned().collect()
+        let mut keys: Vec<Key> = self.slots.keys().filter(of).cloned().collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// When [`begin`](Self::begin) has something next; none while nobody waits.
@@ -219,14 +227,14 @@ impl Schedule {
     /// The next check to make, those by hand first. It runs until [`end`](Self::end).
     pub(crate) fn begin(&mut self, now: Instant) -> Option<Begun> {
         let key = self.first(now)?;
-        let mut slot = self.slots.remove(&key)?;
+        let slot = self.slots.get_mut(&key)?;
         self.queue.remove(&(slot.due, key.clone()));
         if slot.due <= now {
             let interval = self.intervals.of(slot.need);
             if slot.begun.is_some() {
                 slot.due = after(slot.due, interval, now);
             } else {
-                slot.due = now + interval.mul_f64(self.share(&key));
+                slot.due = now + interval.mul_f64(share(self.seed, &key));
             }
             slot.begun = Some(now);
         }
@@ -236,7 +244,6 @@ impl Schedule {
             serial: slot.serial,
             requests: std::mem::take(&mut slot.requests),
         };
-        self.slots.insert(key.clone(), slot);
         self.running.insert(key);
         Some(begun)
     }
@@ -275,17 +282,17 @@ impl Schedule {
             self.wanted.push_back(key.clone());
         }
     }
+}
 
-    /// Which share of an interval this backend waits where checks spread: more than none, at most all.
-    fn share(&self, key: &Key) -> f64 {
-        let texts = [
-            key.service.as_bytes(),
-            &[0],
-            key.backend.as_str().as_bytes(),
-        ];
-        let place = hashing::mix(self.seed, hashing::key(&texts.concat()));
-        1.0 - fastrand::Rng::with_seed(place).f64()
-    }
+/// Which share of an interval this backend waits where checks spread: more than none, at most all.
+fn share(seed: u64, key: &Key) -> f64 {
+    let texts = [
+        key.service.as_bytes(),
+        &[0],
+        key.backend.as_str().as_bytes(),
+    ];
+    let place = hashing::mix(seed, hashing::key(&texts.concat()));
+    1.0 - fastrand::Rng::with_seed(place).f64()
 }
 
 /// The first point after `now` of the grid through `from`.
