@@ -2,13 +2,14 @@
 //!
 //! What the library's probes do not know stands here: TLS (`checks/link.rs`), HTTP/2 and gRPC.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel::address::Address;
+use evenkeel::address::{Address, AddressError};
 use evenkeel::balance::backend::BackendId;
 use evenkeel::balance::health::CheckReport;
-use evenkeel::balance::snapshot::ServiceSnapshot;
+use evenkeel::balance::snapshot::{Changes, ServiceSnapshot};
 use evenkeel::balance::time::Instant;
 use evenkeel::probe::{
     BodyTest, Checking, Finding, HttpCheck, HttpProbe, Probe, ProbeError, StatusRanges, Target,
@@ -249,6 +250,10 @@ impl Checked for Counted {
         self.0.service.snapshot(now)
     }
 
+    fn changes(&self) -> Option<Changes> {
+        Some(self.0.service.changes())
+    }
+
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {
         let taken = self.0.service.check(backend, report, now).is_ok();
         if taken && let Some(reached) = self.0.reached(backend) {
@@ -310,9 +315,12 @@ impl Asks {
         match self {
             // It asked for no more.
             Self::Tcp(_) => Ok(Finding::passed(None)),
-            Self::Http(probe, _) if http2 => http2::check(probe, secure, host, stream).await,
+            Self::Http(probe, _) if http2 => {
+                // Apart, here and where TLS begins: the room of the largest way would be every check's.
+                Box::pin(http2::check(probe, secure, host, stream)).await
+            }
             Self::Http(probe, _) => Ok(probe.over(to, stream).await),
-            Self::Grpc(probe) => probe.call(secure, host, left(), stream).await,
+            Self::Grpc(probe) => Box::pin(probe.call(secure, host, left(), stream)).await,
         }
     }
 }
@@ -324,10 +332,7 @@ impl Probe for Aimed {
             // It left just now, and nobody waits for what is found.
             return Box::pin(async { ProbeError::Other("the backend has left".into()).into() });
         };
-        let aimed = Target {
-            address: self.address(&backend.address),
-            ..target
-        };
+        let to = self.address(&backend.address);
         let (asks, secured) = (self.asks.clone(), self.secured.clone());
         let first = self.first.clone();
         let (clock, timeout) = (self.clock, self.plan.timeout);
@@ -335,8 +340,7 @@ impl Probe for Aimed {
         let left = move || timeout.saturating_sub(clock.now().since(began));
         Box::pin(async move {
             let found = async {
-                let to = aimed.address()?;
-                asks.over(&secured, &to, &backend.address, &first, left)
+                asks.over(&secured, &to?, &backend.address, &first, left)
                     .await
             };
             found.await.unwrap_or_else(Finding::from)
@@ -345,24 +349,20 @@ impl Probe for Aimed {
 }
 
 impl Aimed {
-    fn address(&self, backend: &BackendAddress) -> Arc<str> {
+    fn address(&self, backend: &BackendAddress) -> Result<Address, AddressError> {
         let port = |port: u16| self.plan.port.map_or(port, std::num::NonZeroU16::get);
         match (backend, self.plan.address) {
             (BackendAddress::Tcp(address), other) => {
                 let ip = other.unwrap_or(address.ip());
-                std::net::SocketAddr::new(ip, port(address.port()))
-                    .to_string()
-                    .into()
+                Ok(SocketAddr::new(ip, port(address.port())).into())
             }
             (BackendAddress::Name(_, named), Some(ip)) => {
-                std::net::SocketAddr::new(ip, port(named.get()))
-                    .to_string()
-                    .into()
+                Ok(SocketAddr::new(ip, port(named.get())).into())
             }
             (BackendAddress::Name(name, named), None) => {
-                format!("{name}:{}", port(named.get())).into()
+                format!("{name}:{}", port(named.get())).parse()
             }
-            (BackendAddress::Unix(path), _) => format!("unix:{}", path.display()).into(),
+            (BackendAddress::Unix(path), _) => format!("unix:{}", path.display()).parse(),
         }
     }
 }

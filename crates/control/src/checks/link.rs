@@ -58,7 +58,8 @@ impl Secured {
         let Self::Towards(towards) = self else {
             return Ok((Stream(Channel::Plain(sock)), !spoken.contains(&HTTP1)));
         };
-        let made = towards.handshake(sock, backend).await.map_err(refused)?;
+        let made = Box::pin(towards.handshake(sock, backend));
+        let made = made.await.map_err(refused)?;
         // HTTP/2 is never spoken without having been agreed on (RFC 9113 section 3.2); older servers of HTTP/1.1 agree on nothing.
         let http2 = match made.secured().and_then(|secured| secured.alpn.as_deref()) {
             Some(agreed) if spoken.contains(&agreed) => agreed == HTTP2,

@@ -59,25 +59,28 @@ impl Link {
 pub async fn connect(address: &Address) -> Result<Link, ProbeError> {
     match address.endpoint() {
         Endpoint::Socket(socket) => Ok(Link::Tcp(TcpStream::connect(socket).await?)),
-        Endpoint::Name { host, port } => {
-            let resolved = tokio::net::lookup_host((host, port))
-                .await
-                .map_err(ProbeError::Unresolved)?;
-            let mut failed = None;
-            for socket in resolved {
-                match TcpStream::connect(socket).await {
-                    Ok(stream) => return Ok(Link::Tcp(stream)),
-                    Err(error) => failed = Some(error),
-                }
-            }
-            Err(failed.map_or_else(
-                || ProbeError::Unresolved(std::io::ErrorKind::NotFound.into()),
-                ProbeError::from,
-            ))
-        }
+        // Apart: what it holds while it looks up would be held by every check.
+        Endpoint::Name { host, port } => Box::pin(by_name(host, port)).await,
         #[cfg(unix)]
         Endpoint::Unix(path) => Ok(Link::Unix(tokio::net::UnixStream::connect(path).await?)),
         #[cfg(not(unix))]
         Endpoint::Unix(_) => Err(ProbeError::NoUnixSockets),
     }
+}
+
+async fn by_name(host: &str, port: u16) -> Result<Link, ProbeError> {
+    let resolved = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(ProbeError::Unresolved)?;
+    let mut failed = None;
+    for socket in resolved {
+        match TcpStream::connect(socket).await {
+            Ok(stream) => return Ok(Link::Tcp(stream)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.map_or_else(
+        || ProbeError::Unresolved(std::io::ErrorKind::NotFound.into()),
+        ProbeError::from,
+    ))
 }
