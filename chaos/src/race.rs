@@ -220,7 +220,9 @@ pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String>
 
 fn missing(programs: &Programs, contender: Contender) -> Option<String> {
     let program = programs.of(contender.who);
-    (!program.exists()).then(|| format!("SKIPPED: {} is not installed", program.display()))
+    // Where it was looked for is this machine's business, and not the page's.
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    (!program.exists()).then(|| format!("SKIPPED: {name} is not installed"))
 }
 
 /// One contender's servers, balancer and load.
