@@ -104,10 +104,10 @@ fn check_wakes(what: &str, settings: ServiceSettings, act: impl FnOnce(&mut Worl
     assert!(world.rests(), "before: {what}");
     act(&mut world);
     assert_eq!(!world.rests(), wakes, "{what}");
-    let before = world.service.snapshot(world.now);
-    world.ticks(2);
-    assert_eq!(!world.rests(), wakes, "after two ticks: {what}");
-    assert_eq!(before.backends.len(), 3, "{what}");
+    if !wakes {
+        world.ticks(2);
+        assert!(world.rests(), "two ticks after: {what}");
+    }
 }
 
 #[test]
