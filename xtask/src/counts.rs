@@ -26,7 +26,7 @@ const WEIGHED: [Weighed; 3] = [
         package: "evenkeel-balance",
         example: "count",
         file: "crates/balance/counts.toml",
-        unit: "one pick and its finish, by policy and number of backends",
+        unit: "one pick and its finish, by policy and number of backends; of one check of such a member, and of one tick",
     },
     Weighed {
         package: "evenkeel-wire",
