@@ -303,3 +303,18 @@ fn what_cannot_be_asked_is_refused_before() {
     assert!(refused.contains("host"), "{refused}");
     assert!(GrpcProbe::new(&long, None).is_err());
 }
+
+/// What every check asks memory for, in bytes: the room of TLS, HTTP/2 and gRPC is asked for where they are spoken.
+const ROOM_MOST_BYTES: usize = 1024;
+
+#[test]
+fn a_check_holds_no_room_for_what_it_does_not_speak() {
+    let at = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (to, backend) = (Address::from(at), BackendAddress::Tcp(at));
+    for health in ["tcp: {}", "http: { path: /health }", "grpc: {}"] {
+        let asks = asked(health).unwrap();
+        let check = asks.over(&Secured::Off, &to, &backend, b"", || Duration::ZERO);
+        let room = size_of_val(&check);
+        assert!(room <= ROOM_MOST_BYTES, "{health}: {room} bytes");
+    }
+}
