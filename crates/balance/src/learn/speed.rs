@@ -16,8 +16,9 @@ const SLOWNESS: std::ops::RangeInclusive<f32> = 1.0 / 16.0..=16.0;
 const FORGIVE: Duration = Duration::from_secs(10);
 /// Less failing than this is none: a single failure is forgotten after about a hundred successes.
 const NOTICED: f32 = 0.000_25;
-/// Nearer to its peers than this an idle backend is one of them: halves of halves would never get there.
-const USUAL: f32 = 0.000_25;
+/// Nearer to its peers than this an idle backend is one of them: below about half of it a tick's part of what is left is lost in
+/// rounding, and it would never get there. Not larger: who is heard now and then would be told apart less exactly.
+const USUAL: f32 = 0.000_01;
 
 /// What was learned of one backend.
 #[derive(Clone, Copy, Debug, PartialEq)]

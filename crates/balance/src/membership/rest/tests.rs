@@ -259,7 +259,7 @@ fn nobody_sees_that_it_rested() {
         let mut rested = 0;
         for step in 0..60_u64 {
             let chance = hashing::mix(seed, step);
-            let (kind, idle) = (chance % 6, 1 + (chance >> 8) % 1_500);
+            let (kind, idle) = (chance % 6, 1 + (chance >> 8) % 2_500);
             let latency = Duration::from_millis(1 + (chance >> 32) % 40);
             for world in &mut worlds {
                 match kind {
