@@ -24,7 +24,7 @@ QUICK_SECONDS = 150  # for the rounds of a quick run, which is to end within fiv
 WHOLE_SECONDS = 800  # for those of any other, which is to end within 25
 IDLE = ((5000, False), (2000, True))
 STARTS = 5
-RELOAD_SECONDS = 12
+RELOAD_SEED = 1
 STAGES = ("rounds", "growth", "idle", "start", "reload")
 
 
@@ -211,7 +211,8 @@ def starts_of(stand, proxy):
 
 
 def reloads(chosen, known, recorder):
-    ours = known[proxies.OURS].with_environment("evenkeel", WORKERS=1, BACKEND_COUNT=reload.BACKENDS, HEALTH="off")
+    ours = known[proxies.OURS].with_environment("evenkeel", WORKERS=1, BACKEND_COUNT=reload.BACKENDS, HEALTH="off",
+                                                    SLOW_START="1s")
     beside = place.wider_cores(2)
     for name, cores in (("shared", place.choose_cores()), ("beside", beside)):
         if not cores:
@@ -220,7 +221,8 @@ def reloads(chosen, known, recorder):
         cores = dataclasses.replace(cores, load=beside.load) if beside else cores
         with Stand(cores) as stand:
             try:
-                values = reload.measure(stand.start(ours), cores, RELOAD_SECONDS // 2 if chosen.quick else RELOAD_SECONDS)
+                pairs = 2 if chosen.quick else reload.PAIRS
+                values = reload.measure(stand.start(ours), stand.ports[0], cores, pairs, RELOAD_SEED)
                 recorder.emit({"kind": "reload", "proxy": ours.name, "cores": name, **values})
             except (RuntimeError, OSError, ValueError) as error:
                 recorder.emit({"kind": "reload", "proxy": ours.name, "scenario": name, "error": str(error)[:300]})

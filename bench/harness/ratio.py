@@ -34,17 +34,25 @@ def student(freedom):
 
 def paired(ours, theirs):
     """Of figures by round; rounds that one of them lacks are left out. None where no round has both."""
-    logs = sorted(math.log(ours[number] / theirs[number]) for number in ours.keys() & theirs.keys())
-    if not logs:
+    found = mean([math.log(ours[number] / theirs[number]) for number in ours.keys() & theirs.keys()])
+    if found is None or found.rounds == 1:
+        return found and Ratio(math.exp(found.middle), -math.inf, math.inf, 1)
+    return Ratio(*map(math.exp, (found.middle, found.low, found.high)), found.rounds)
+
+
+def mean(values):
+    """The trimmed mean with Yuen's interval, in the scale of the values: of differences, say. None of none."""
+    values = sorted(values)
+    if not values:
         return None
-    count, middle = len(logs), trimmed_mean(logs)
+    count, middle = len(values), trimmed_mean(values)
     if count == 1:
-        return Ratio(math.exp(middle), -math.inf, math.inf, 1)
+        return Ratio(middle, -math.inf, math.inf, 1)
     out = int(TRIMMED * count)
     left = count - 2 * out
-    winsorized = [logs[out]] * out + logs[out:count - out] + [logs[count - out - 1]] * out
+    winsorized = [values[out]] * out + values[out:count - out] + [values[count - out - 1]] * out
     half = student(left - 1) * math.sqrt((count - 1) * statistics.variance(winsorized) / (left * (left - 1)))
-    return Ratio(math.exp(middle), math.exp(middle - half), math.exp(middle + half), count)
+    return Ratio(middle, middle - half, middle + half, count)
 
 
 def trimmed_mean(values):

@@ -1,16 +1,22 @@
 """Moments of a proxy's life: from its start to the first answer, and a reload of many backends under load."""
+import json
 import os
+import random
 import signal
 import socket
+import statistics
 import subprocess
 import time
 
-from harness import load, proc
+from harness import load, proc, ratio
 
 PATIENCE = 20     # seconds
 BACKENDS = 10_000
-RATE = 5_000      # requests per second beside the reloads
-BETWEEN = 1.5     # seconds from one reload to the next
+RATE = 5_000      # requests per second beside the reloads, and as many past the proxy
+WINDOW = 2        # seconds of load, in which there is one reload or none
+BEFORE = 0.4      # seconds of it before the reload
+PAIRS = 12        # of windows, one with a reload
+CROWDED = 50      # late requests in a thousand of calm windows: one that is late anyway shows no reload
 TAKEN = b'"reloaded: '
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -51,11 +57,15 @@ def said_so(running, begin):
         return TAKEN in log.read()
 
 
-def reload(running, number):
-    """Puts others in the place of half of the backends. Milliseconds from the signal to the word that it is done."""
+def write(running, number):
+    """Puts others in the place of half of the backends, in the file alone."""
     first = BACKENDS // 2 if number % 2 else 0
     environment = {**running.environment, "BACKEND_FIRST": str(first), "WRITE_ONLY": "1"}
     subprocess.run([running.proxy.script], env=environment, check=True)
+
+
+def reload(running):
+    """Milliseconds from the signal to the word that it is done."""
     begin, began = running.log.stat().st_size, time.perf_counter()
     os.kill(running.pid, signal.SIGHUP)
     while not said_so(running, begin):
@@ -65,30 +75,53 @@ def reload(running, number):
     return (time.perf_counter() - began) * 1e3
 
 
-def at_a_rate(running, cores, seconds):
-    aim = load.Aim(running.port, running.tls_port, seconds, cores.load, RATE)
+def window(running, past, cores, number, reloads):
+    """What was seen through the proxy and past it, at the same time by the same program; and how long the reload took, if there was one.
+    All but the signal is the same in both kinds of windows."""
+    aim = load.Aim(f"{running.port},{past}", running.tls_port, WINDOW, cores.load, 2 * RATE)
     command = load.command_line(load.SCENARIOS[load.RATED], aim)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def result_of(generator):
-    """Raises RuntimeError with the last words of one that ended before its time."""
-    said, complained = generator.communicate()
+    generator = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        write(running, number)
+        time.sleep(BEFORE)
+        took = reload(running) if reloads else None
+    finally:
+        said, complained = generator.communicate()
     if generator.returncode or not said:
         raise RuntimeError(f"the generator ended with {generator.returncode}: {complained.strip()[-300:]}")
-    return load.SCENARIOS[load.RATED].parse(said)
+    through, beside = json.loads(said)
+    return {"through": through, "past": beside}, took
 
 
-def measure(running, cores, seconds):
-    """As many reloads as fit beside a steady load, and as long a load without them: the longest delays of both."""
-    load.run(load.SCENARIOS[load.RATED], load.Aim(running.port, 0, 1, cores.load, RATE))
-    calm = result_of(at_a_rate(running, cores, seconds))
-    generator, took = at_a_rate(running, cores, seconds), []
-    end = time.monotonic() + seconds
-    time.sleep(BETWEEN / 2)
-    while time.monotonic() + BETWEEN < end:
-        took.append(reload(running, len(took) + 1))
-        time.sleep(BETWEEN)
-    busy = result_of(generator)
-    return {"ms": [round(one, 1) for one in took], "calm_us": calm["longest"], "reload_us": busy["longest"],
-            "calm_late": calm["late"], "late": busy["late"], "reqs": busy["reqs"], "failed": busy["errs"]}
+def measure(running, past, cores, pairs, seed):
+    """Windows with a reload and without, in pairs whose order is drawn."""
+    chance, found, took = random.Random(seed), [], []
+    window(running, past, cores, 0, reloads=False)
+    for number in range(1, pairs + 1):
+        pair, order = {}, ["calm", "reload"]
+        chance.shuffle(order)
+        for kind in order:
+            pair[kind], ms = window(running, past, cores, number, reloads=kind == "reload")
+            took += [ms] if ms is not None else []
+        found.append(pair)
+    both = [one for pair in found for one in pair.values()]
+    return {"ms": [round(one, 1) for one in took], "pairs": found, "seed": seed,
+            "reqs": sum(one["through"]["reqs"] for one in both), "failed": sum(one["through"]["errs"] for one in both)}
+
+
+def late(seen):
+    """Requests over 5 ms in a thousand."""
+    return 1e3 * seen["late"] / max(1, seen["reqs"])
+
+
+def crowded(pairs):
+    """Are so many late without any reload that one could hide among them?"""
+    return statistics.fmean(late(pair["calm"]["through"]) for pair in pairs) > CROWDED
+
+
+def added(pairs, figure):
+    """What a reload adds to a figure, with its interval: in each pair the difference between its windows, less that of the same requests past
+    the proxy, which the machine made."""
+    def own(one):
+        return figure(one["through"]) - figure(one["past"])
+    return ratio.mean([own(pair["reload"]) - own(pair["calm"]) for pair in pairs])

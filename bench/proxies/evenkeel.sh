@@ -5,7 +5,8 @@
 # are on (policy `adaptive`, breaker, retries, metrics); the access log is off, as it is by default and as the peers' are.
 #
 # How a cost grows is asked by: WORKERS, RULES (as many, of which the last holds), SERVICES (as many, of four backends
-# and a rule by path each), BACKEND_COUNT, BACKEND_FIRST (see `addresses`), HEALTH=off (no checks, whose cost is one of time and not of requests).
+# and a rule by path each), BACKEND_COUNT, BACKEND_FIRST (see `addresses`), HEALTH=off (no checks, whose cost is one of time and not of requests),
+# SLOW_START (how long backends warm up that join).
 # With WRITE_ONLY the file is written and nothing started; CHECK only checks it.
 . "${0%/*}/addresses"
 
@@ -37,6 +38,7 @@ listeners:
   secure: { bind: "127.0.0.1:$TLS_PORT", tls: { certificates: [{ cert: "$CERT", key: "$KEY" }] } }
 services:
   api:
+${SLOW_START:+    slow_start: $SLOW_START}
 $([ "${HEALTH:-on}" = off ] || echo "    health: { http: { path: /health }, interval: 5s }")
     backends:
 $(backends | sed 's/^/      - /')

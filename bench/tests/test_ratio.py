@@ -43,6 +43,18 @@ class Paired(unittest.TestCase):
         # Ten: two at either end, and where the others agree there is no width.
         self.check([2] * 6 + [1, 1, 9, 9], [1] * 10, 2, 2, 2, 10)
 
+    def test_means_of_differences(self):
+        for values, middle, half, rounds in (
+                ([0, 0, 0, 0, 0], 0, 0, 5), ([1, 2, 3], 2, 4.303 / math.sqrt(3), 3), ([-1, 1], 0, 12.706, 2),
+                # One window of ten that something hit decides nothing.
+                ([2] * 9 + [900], 2, 0, 10)):
+            with self.subTest(values=values):
+                found = ratio.mean(values)
+                self.assertEqual(found.rounds, rounds)
+                for got, wanted in ((found.middle, middle), (found.low, middle - half), (found.high, middle + half)):
+                    self.assertAlmostEqual(got, wanted, delta=0.01)
+        self.assertEqual((ratio.mean([3]).low, ratio.mean([])), (-math.inf, None))
+
     def test_nothing_in_common(self):
         self.assertIsNone(ratio.paired({0: 1.0}, {1: 1.0}))
 

@@ -14,6 +14,10 @@ def of(proxy, number, us, **more):
             "rps": 50_000, "errs": 0, "busy": [90, 99, 80, 80], "steal": [0, 0, 0, 0], "foreign": 0, **more}
 
 
+def seen(late):
+    return {"reqs": 10_000, "late": late, "p999": 1000 * late, "longest": 2000 * late}
+
+
 RECORDS = [
     of("evenkeel", 0, 10.0), of("nginx", 0, 15.0), of("haproxy", 0, 12.0), of("relay", 0, 9.0),
     of("evenkeel", 1, 11.0), of("nginx", 1, 15.0), of("haproxy", 1, 12.0, errs=7), of("relay", 1, 9.0),
@@ -21,8 +25,8 @@ RECORDS = [
     {"kind": "check", "proxy": "sozu", "bad": ["GET / over TCP: wrong bytes"]},
     {"kind": "idle", "proxy": "evenkeel", "tls": False, "kib": 1.5, "first_kib": 9000, "errs": 0},
     {"kind": "start", "proxy": "evenkeel", "ms": 20.0}, {"kind": "start", "proxy": "evenkeel", "ms": 60.0},
-    {"kind": "reload", "proxy": "evenkeel", "cores": "shared", "ms": [80.0, 90.0], "calm_us": 2000, "reload_us": 9000, "calm_late": 0,
-     "late": 4, "reqs": 60000, "failed": 2},
+    {"kind": "reload", "proxy": "evenkeel", "cores": "shared", "ms": [80.0, 90.0], "reqs": 60000, "failed": 2,
+     "pairs": [{"calm": {"through": seen(20), "past": seen(30)}, "reload": {"through": seen(late), "past": seen(30)}} for late in (30, 40, 50)]},
     of("1", 0, 10.0, group="rules"), of("1000", 0, 10.2, group="rules"),
     of("4", 0, 10.0, group="backends"), of("10000", 0, 10.4, group="backends"), of("haproxy 10000", 0, 30.0, group="backends"),
     of("haproxy 4", 0, 10.0, group="backends"),
@@ -50,6 +54,15 @@ class Page(unittest.TestCase):
             "| the same of haproxy | - | haproxy 33,333, with 4: 100,000 | 0.33 | - to - | 1 | - | - |  |",
             "| the same of relay | - | - | - | - | - | - | - | not measured |",
             "| full handshakes | - | - | - | - | - | 1.3 | 1.45 | not measured |",
+        )
+
+    def test_reloads(self):
+        # Differences of 1, 2 and 3 in a thousand: 4.303 * 1 / sqrt(3) at either side.
+        self.holds(
+            "| requests that it delays beyond 5 ms | - | - | 2.00 in 1,000 | -0.48 to 4.48 | <= 0.1 in 1,000 | - | not decided |",
+            "| shared | 2 | 85.0 | 90.0 | 60,000 | 2 |",
+            "| shared | over 5 ms, in 1,000 | 2.00 | 3.00 | 4.00 | 3.00 | 2.00 (-0.48 to 4.48) |",
+            "| shared | longest, ms | 40.00 | 60.00 | 100.00 | 60.00 | 40.00 (-9.69 to 89.69) |",
         )
 
     def test_everybodys_figures(self):

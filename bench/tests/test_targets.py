@@ -4,7 +4,7 @@ import unittest
 
 from harness import growth, load, targets
 from harness.ratio import Ratio
-from harness.targets import AIM, MISSED, OPEN, REACHED, UNKNOWN, UNSURE, Outcome, Target
+from harness.targets import AIM, MISSED, OPEN, REACHED, UNDECIDED, UNKNOWN, UNSURE, Outcome, Target
 
 
 def record(proxy, number, per_cpu_s, **more):
@@ -12,9 +12,9 @@ def record(proxy, number, per_cpu_s, **more):
 
 
 class Verdicts(unittest.TestCase):
-    def check(self, least, aim, middle, low, high, wanted, lowest=False, unit=""):
+    def check(self, least, aim, middle, low, high, wanted, lowest=False, unit="", decided=False):
         with self.subTest(least=least, aim=aim, middle=middle, low=low, high=high):
-            target = Target("", None, least, aim, unit, lowest)
+            target = Target("", None, least, aim, unit, lowest, decided=decided)
             self.assertEqual(targets.verdict(target, Outcome(Ratio(middle, low, high, 8))), wanted)
 
     def test_rows(self):
@@ -41,6 +41,10 @@ class Verdicts(unittest.TestCase):
         self.check(1.0, 0.8, 0.7, 0.6, 1.2, REACHED + UNSURE, lowest=True)
         self.check(1.0, 0.8, 1.01, 0.6, 1.4, MISSED + UNSURE, lowest=True)
         self.check(1.0, 0.8, 1.4, 1.1, 1.7, MISSED, lowest=True)
+        # Where only the whole interval decides.
+        for middle, low, high, wanted in ((0.02, -0.05, 0.09, REACHED), (0, 0, 0, REACHED), (0.05, -1, 1.1, UNDECIDED), (3, 0.1, 6, UNDECIDED),
+                                          (3, 0.2, 6, MISSED), (-1, -endless, endless, UNDECIDED)):
+            self.check(0.1, nothing, middle, low, high, wanted, lowest=True, unit="in 1,000", decided=True)
         # Nothing is asked for.
         self.check(nothing, nothing, 0.5, 0.4, 0.6, OPEN)
         self.check(nothing, 0.92, 0.91, 0.9, 0.92, "below the aim")
