@@ -45,7 +45,7 @@ pub mod cases;
 /// A plan without a file: addresses to listen on, addresses to forward to.
 pub mod quick;
 
-pub use lower::{Loaded, files, load, load_for, load_with};
+pub use lower::{Loaded, files, load, load_asking, load_for, load_with};
 pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
 pub use read::{Files, duration};

@@ -1,7 +1,9 @@
 //! Owns trees into a plan: the top of the files, and what all their parts share. What stands below is in `lower/`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use evenkeel_balance::policy::named::Policies;
@@ -17,7 +19,7 @@ use crate::plan::{
     ResolverPlan, RulePlan, ServicePlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source, clipped};
-use crate::read::{Fields, Files, Reading, Scalar};
+use crate::read::{Ask, Fields, Files, Reading, Scalar, UNREAD};
 use crate::tree::{self, Key, Node};
 
 /// Addresses.
@@ -190,21 +192,39 @@ pub fn load_for(
     files: Files,
     policies: &Policies,
 ) -> Loaded {
-    lower(sources, environment, files, policies).0
+    let given = move |path: &Path| files.get(path).cloned();
+    let given = move |path: &Path| given(path).unwrap_or(Err(UNREAD.to_owned()));
+    lower(sources, environment, Box::new(given), policies)
+}
+
+/// The same where each file is asked for, once, as it is come to: the texts are not read twice.
+#[must_use]
+pub fn load_asking(
+    sources: &[Source],
+    environment: &BTreeMap<String, String>,
+    ask: impl Fn(&Path) -> Result<Vec<u8>, String> + 'static,
+) -> Loaded {
+    lower(sources, environment, Box::new(ask), &Policies::default())
 }
 
 /// The files that texts name: what [`load_with`] wants to be given. A relative name begins in the folder of its text.
 #[must_use]
 pub fn files(sources: &[Source], environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    lower(sources, environment, Files::new(), &Policies::default()).1
+    let named = Rc::<RefCell<Vec<PathBuf>>>::default();
+    let noted = named.clone();
+    let _ = load_asking(sources, environment, move |path| {
+        noted.borrow_mut().push(path.into());
+        Err(UNREAD.into())
+    });
+    named.take()
 }
 
 fn lower(
     sources: &[Source],
     environment: &BTreeMap<String, String>,
-    files: Files,
+    ask: Ask,
     policies: &Policies,
-) -> (Loaded, Vec<PathBuf>) {
+) -> Loaded {
     let mut problems = Vec::new();
     let trees: Vec<Node> = sources
         .iter()
@@ -220,7 +240,7 @@ fn lower(
         folder.map(Path::to_path_buf).unwrap_or_default()
     });
     let reading = Reading::new(problems, environment.clone())
-        .over(folders.collect(), files)
+        .over(folders.collect(), ask)
         .knowing(policies.clone());
     let mut parts = Parts::default();
     let mut seen = HashMap::new();
@@ -237,16 +257,14 @@ fn lower(
     };
     // What stands in a text that could not be read is not missing.
     let plan = (!unread).then(|| assemble(parts, &reading, begin));
-    let wanted = reading.wanted();
     let problems = reading.into_problems();
     let broken = problems
         .iter()
         .any(|problem| problem.severity == Severity::Error);
-    let loaded = Loaded {
+    Loaded {
         plan: plan.filter(|_| !broken),
         problems,
-    };
-    (loaded, wanted)
+    }
 }
 
 fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static str, At>) {

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use evenkeel_balance::policy::named::Policies;
@@ -38,6 +39,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// What the files hold that a configuration names, or why one could not be read.
 pub type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
 
+/// Asked for what one file holds. It opens it; nothing here does.
+pub(crate) type Ask = Box<dyn Fn(&Path) -> Result<Vec<u8>, String>>;
+
+/// Why a file is missing that nobody brought.
+pub(crate) const UNREAD: &str = "it was not read";
+
 /// Where problems are noted, and what `${NAME}` and file names read.
 pub(crate) struct Reading {
     problems: RefCell<Vec<Problem>>,
@@ -52,11 +59,11 @@ pub(crate) struct Reading {
     environment: BTreeMap<String, String>,
     /// Where each text stands: what file names in it begin at.
     folders: Vec<PathBuf>,
-    files: Files,
+    ask: Ask,
+    /// What was asked for: a file that is named twice holds the same both times.
+    files: RefCell<BTreeMap<PathBuf, Result<Rc<[u8]>, String>>>,
     /// Those of the program's own.
     policies: Policies,
-    /// Files that are named.
-    wanted: RefCell<Vec<PathBuf>>,
 }
 
 impl Reading {
@@ -69,17 +76,17 @@ impl Reading {
             backends: Cell::new(limits::BACKENDS),
             environment,
             folders: Vec::new(),
-            files: Files::new(),
+            ask: Box::new(|_| Err(UNREAD.to_owned())),
+            files: RefCell::default(),
             policies: Policies::default(),
-            wanted: RefCell::default(),
         }
     }
 
-    /// The same for texts in these folders, with what the files hold that they name.
-    pub(crate) fn over(self, folders: Vec<PathBuf>, files: Files) -> Self {
+    /// The same for texts in these folders, with whom to ask for the files that they name.
+    pub(crate) fn over(self, folders: Vec<PathBuf>, ask: Ask) -> Self {
         Self {
             folders,
-            files,
+            ask,
             ..self
         }
     }
@@ -93,11 +100,6 @@ impl Reading {
         &self.policies
     }
 
-    /// The files that were asked for.
-    pub(crate) fn wanted(&self) -> Vec<PathBuf> {
-        self.wanted.take()
-    }
-
     /// Where a text stands: relative names in it begin there.
     pub(crate) fn folder(&self, node: &Node) -> &Path {
         let folder = self.folders.get(node.at.file);
@@ -105,15 +107,15 @@ impl Reading {
     }
 
     /// Name and content of a file that is named here; a relative name begins where the text stands.
-    pub(crate) fn file(&self, node: &Node) -> Option<(PathBuf, &[u8])> {
+    pub(crate) fn file(&self, node: &Node) -> Option<(PathBuf, Rc<[u8]>)> {
         let text = self.text(node)?;
         let folder = self.folder(node);
         let path = folder.join(text.value());
-        self.wanted.borrow_mut().push(path.clone());
-        let error = match self.files.get(&path) {
-            Some(Ok(bytes)) => return Some((path, bytes)),
-            Some(Err(error)) => error,
-            None => "it was not read",
+        let mut files = self.files.borrow_mut();
+        let asked = files.entry(path.clone());
+        let error = match asked.or_insert_with(|| (self.ask)(&path).map(Rc::from)) {
+            Ok(bytes) => return Some((path, bytes.clone())),
+            Err(error) => error,
         };
         let shown = folder.join(text.to_string());
         self.error(node.at, "file", format!("{}: {error}", shown.display()));
@@ -313,8 +315,11 @@ impl Reading {
                 self.error(node.at, "type", "a value is missing here");
                 None
             }
-            Value::Scalar { text, plain: false } => Some(Scalar::plain(text)),
-            Value::Scalar { text, plain: true } => self.interpolated(node.at, text),
+            // Most by far: nothing is copied of them.
+            Value::Scalar { text, plain } if !plain || !text.contains('$') => {
+                Some(Scalar::whole(text))
+            }
+            Value::Scalar { text, .. } => self.interpolated(node.at, text),
             _ => {
                 self.error(
                     node.at,

@@ -4,6 +4,7 @@
 //! become 1.1. Aliases are copied within a budget; what one text may hold is limited.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -30,7 +31,7 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     /// A scalar as written; `plain`: without quotes.
     Scalar {
-        text: String,
+        text: Rc<str>,
         plain: bool,
     },
     List(Vec<Node>),
@@ -219,7 +220,7 @@ impl Builder<'_> {
         let node = Node {
             at,
             value: Value::Scalar {
-                text: text.to_owned(),
+                text: text.into(),
                 plain,
             },
         };
@@ -305,7 +306,10 @@ impl Builder<'_> {
                 let Value::Scalar { text, .. } = node.value else {
                     return Err((node.at, "key", "a key must be a plain text".into()));
                 };
-                open.key = Some(Key { at: node.at, text });
+                open.key = Some(Key {
+                    at: node.at,
+                    text: String::from(&*text),
+                });
             }
             (Value::Scalar { .. }, _) => {}
         }

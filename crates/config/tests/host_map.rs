@@ -1,11 +1,13 @@
 //! Maps of hosts to services: what a host finds, and what is said of lines that mean nothing.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use evenkeel_config::plan::Action;
-use evenkeel_config::{Files, Loaded, Source, files, load_with, render};
+use evenkeel_config::{Files, Loaded, Source, files, load_asking, load_with, render};
 
 fn read(rule: &str, map: &[u8]) -> (Loaded, [Source; 1]) {
     let text = format!(
@@ -20,6 +22,32 @@ fn read(rule: &str, map: &[u8]) -> (Loaded, [Source; 1]) {
     let map = (PathBuf::from("etc/maps/hosts.map"), Ok(map.to_vec()));
     let loaded = load_with(&sources, &environment, Files::from([map]));
     (loaded, sources)
+}
+
+#[test]
+fn a_file_is_asked_for_once_and_holds_the_same_both_times() {
+    let text = format!(
+        "listeners: {{ web: {{ bind: 127.0.0.1:8080 }} }}\nservices: {{ a: {{ backends: [10.0.0.1:1] }} }}\nrules:\n- {{ {RULE} }}\n- {{ {RULE}, when: {{ path: /x }} }}\n"
+    );
+    let sources = [Source {
+        name: "etc/f.yaml".into(),
+        text,
+    }];
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let noted = asked.clone();
+    let loaded = load_asking(&sources, &BTreeMap::new(), move |path| {
+        noted.borrow_mut().push(path.to_path_buf());
+        // Another one each time, as when somebody writes it meanwhile.
+        Ok(format!("{}.example.com a\n", noted.borrow().len()).into_bytes())
+    });
+    assert_eq!(*asked.borrow(), [PathBuf::from("etc/maps/hosts.map")]);
+    let plan = loaded.plan.expect(&render(&loaded.problems, &sources));
+    for rule in &plan.rules {
+        let Action::ForwardMap(map, _) = &rule.action else {
+            panic!("{:?}", rule.action)
+        };
+        assert!(map.find("1.example.com").is_some());
+    }
 }
 
 const RULE: &str = "host_map: { file: maps/hosts.map }";

@@ -12,7 +12,7 @@ use evenkeel_config::effective::{Entry, effective};
 use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::plan::tls::Material;
 use evenkeel_config::tree::TEXT_MOST;
-use evenkeel_config::{Loaded, Plan, Problem, Severity, Source, files, load_with, quick, render};
+use evenkeel_config::{Loaded, Plan, Problem, Severity, Source, load_asking, quick, render};
 use evenkeel_control::certificate_problems;
 
 use crate::log;
@@ -119,12 +119,7 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
 
 fn lower(sources: Vec<Source>) -> Read {
     let environment = environment();
-    let named = files(&sources, &environment);
-    let contents = named.into_iter().map(|path| {
-        let content = content(&path, FILE_BYTES);
-        (path, content)
-    });
-    let mut loaded = load_with(&sources, &environment, contents.collect());
+    let mut loaded = load_asking(&sources, &environment, |path| content(path, FILE_BYTES));
     if let Some(plan) = &loaded.plan {
         let mut problems = certificate_problems(plan);
         problems.extend(exposed(plan));

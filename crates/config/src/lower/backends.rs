@@ -1,6 +1,6 @@
 //! Owns `backends:` of a service: addresses, and names that stand for several.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ pub(super) fn read(
 
 /// What only all members together can have wrong.
 pub(super) fn together(reading: &Reading, at: At, name: &str, members: &[Member]) {
-    let mut seen: BTreeMap<&str, At> = BTreeMap::new();
+    let mut seen: HashMap<&str, At> = HashMap::with_capacity(members.len());
     for one in members {
         if let Some(earlier) = seen.insert(one.spec().id.as_str(), one.at) {
             reading.error_with(

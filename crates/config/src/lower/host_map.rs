@@ -41,7 +41,7 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<Raw> {
     }
     let read = file.and_then(|node| {
         let (path, bytes) = reading.file(node)?;
-        lines(reading, node, &path, bytes)
+        lines(reading, node, &path, &bytes)
     });
     map.done();
     read

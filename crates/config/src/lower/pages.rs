@@ -42,7 +42,7 @@ fn page(reading: &Reading, node: &Node) -> Option<ErrorPage> {
     });
     let file = map.get("file").map(|node| {
         let (path, bytes) = reading.file(node)?;
-        Some((type_of(&path), body(reading, node, bytes)?))
+        Some((type_of(&path), body(reading, node, &bytes)?))
     });
     if inline.is_some() == file.is_some() {
         let message = "a page has one of `body` and `file`";

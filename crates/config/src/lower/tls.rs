@@ -24,7 +24,7 @@ pub(super) fn material(reading: &Reading, node: &Node) -> Option<Material> {
     }
     Some(Material {
         path,
-        bytes: bytes.into(),
+        bytes: (&*bytes).into(),
         at: node.at,
     })
 }

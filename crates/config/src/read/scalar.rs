@@ -1,6 +1,7 @@
 //! Owns one scalar as readers get it: what it says, and how messages show it.
 
 use std::fmt;
+use std::rc::Rc;
 
 use crate::problem::clipped;
 
@@ -8,16 +9,24 @@ use crate::problem::clipped;
 /// environment holds may be a secret, of any length, and is shown by its name where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar {
-    value: String,
+    value: Rc<str>,
     /// None: as the value is, for nothing in it comes from the environment.
-    shown: Option<String>,
+    shown: Option<Rc<str>>,
 }
 
 impl Scalar {
     /// One that the environment has no part in.
     pub(crate) fn plain(text: &str) -> Self {
         Self {
-            value: text.to_owned(),
+            value: text.into(),
+            shown: None,
+        }
+    }
+
+    /// The same, sharing the text of a tree.
+    pub(super) fn whole(text: &Rc<str>) -> Self {
+        Self {
+            value: text.clone(),
             shown: None,
         }
     }
@@ -26,15 +35,15 @@ impl Scalar {
     pub(crate) fn part(&self, value: &str) -> Self {
         let shown = self.shown.as_ref().unwrap_or(&self.value);
         Self {
-            value: value.to_owned(),
+            value: value.into(),
             shown: Some(shown.clone()),
         }
     }
 
     pub(super) fn veiled(value: String, shown: String) -> Self {
         Self {
-            value,
-            shown: Some(shown),
+            value: value.into(),
+            shown: Some(shown.into()),
         }
     }
 
