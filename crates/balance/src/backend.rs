@@ -198,6 +198,12 @@ impl BackendSpec {
     }
 }
 
+impl AsRef<Self> for BackendSpec {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl From<&str> for BackendSpec {
     /// As [`BackendSpec::new`].
     fn from(id: &str) -> Self {

@@ -235,6 +235,11 @@ impl Health {
         (self.active(), self.passes > 0, self.failures > 0)
     }
 
+    /// Whether neither time nor traffic changes anything: no verdict by hand may end, and no check timed out.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.hand.is_none() && self.timed_out.is_none()
+    }
+
     /// What checks said, and a verdict by hand with the time that it has left.
     pub(crate) fn carried(&self, now: Instant) -> (Active, Option<(bool, Option<Duration>)>) {
         let left = |hand: ByHand| (hand.healthy, hand.until.map(|until| until.since(now)));

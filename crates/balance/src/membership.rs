@@ -92,6 +92,8 @@ pub(crate) struct Ledger {
     dirty: bool,
     events: Vec<EventKind>,
     last_tick: Instant,
+    /// When ramps moved last.
+    warmed: Instant,
     /// When members are judged beside their peers.
     court: Court,
     /// When members are weighed by what they report.
@@ -136,6 +138,7 @@ impl Ledger {
             dirty: true,
             events: Vec::new(),
             last_tick: now,
+            warmed: now,
             court: Court::default(),
             scales: Scales::default(),
             totals: Totals::default(),
@@ -203,34 +206,40 @@ impl Ledger {
     pub(crate) fn reconfigure(
         &mut self,
         settings: ServiceSettings,
-        specs: Vec<BackendSpec>,
+        specs: &[&BackendSpec],
         now: Instant,
     ) -> Result<(), MembershipError> {
-        index_of(&specs, settings.max_backends)?;
+        index_of(specs, settings.max_backends)?;
         self.set_settings(settings, now);
         self.replace(specs, now)
     }
 
     pub(crate) fn replace(
         &mut self,
-        specs: Vec<BackendSpec>,
+        specs: &[&BackendSpec],
         now: Instant,
     ) -> Result<(), MembershipError> {
-        let index = index_of(&specs, self.settings.max_backends)?;
-        let mut before: HashMap<BackendId, Entry> = std::mem::take(&mut self.members)
-            .into_iter()
-            .map(|entry| (entry.spec.id.clone(), entry))
-            .collect();
-        self.index = index;
-        for spec in specs {
-            let entry = match before.remove(&spec.id) {
-                Some(entry) => self.updated(entry, spec, now),
-                None => self.joined(spec, now),
-            };
-            self.members.push(entry);
+        let index = index_of(specs, self.settings.max_backends)?;
+        let stood = std::mem::replace(&mut self.index, index);
+        let before = std::mem::take(&mut self.members);
+        let mut before: Vec<Option<Entry>> = before.into_iter().map(Some).collect();
+        self.members.reserve_exact(specs.len());
+        for &spec in specs {
+            let place = stood.get(&spec.id).and_then(|&at| before.get_mut(at));
+            // Moved once: an entry is some hundred bytes, and there may be ten thousand.
+            match place.and_then(Option::take) {
+                Some(entry) => self.members.push(entry),
+                None => {
+                    let entry = self.joined(spec.clone(), now);
+                    self.members.push(entry);
+                    continue;
+                }
+            }
+            self.updated(self.members.len() - 1, spec, now);
         }
-        let mut gone: Vec<Entry> = before.into_values().collect();
+        let mut gone: Vec<Entry> = before.into_iter().flatten().collect();
         gone.sort_by_key(|entry| entry.backend.serial());
+        self.departed.reserve(gone.len());
         for entry in gone {
             self.left(&entry);
         }
@@ -256,9 +265,7 @@ impl Ledger {
         now: Instant,
     ) -> Result<(), MembershipError> {
         let at = self.find(&spec.id)?;
-        let entry = self.members.remove(at);
-        let entry = self.updated(entry, spec, now);
-        self.members.insert(at, entry);
+        self.updated(at, &spec, now);
         self.recount(now);
         Ok(())
     }
@@ -367,7 +374,10 @@ impl Ledger {
     fn joined(&mut self, spec: BackendSpec, now: Instant) -> Entry {
         // Where nobody serves, there is nobody to warm up beside.
         let first = self.tiers.count(spec.tier, Standing::Serving) == 0;
-        let held = self.departed.remove(&spec.id);
+        let held = match self.departed.is_empty() {
+            true => None,
+            false => self.departed.remove(&spec.id),
+        };
         let state = held.and_then(|held| held.upgrade()).unwrap_or_else(|| {
             let serial = self.next_serial;
             self.next_serial = self.next_serial.wrapping_add(1).max(1);
@@ -416,14 +426,20 @@ impl Ledger {
         self.settings.breaker.unwrap_or_default().window
     }
 
-    fn updated(&mut self, mut entry: Entry, spec: BackendSpec, now: Instant) -> Entry {
-        if entry.spec == spec {
-            return entry;
+    /// Has the member that stands there follow what is configured of it now.
+    fn updated(&mut self, at: usize, spec: &BackendSpec, now: Instant) {
+        let peace = self.peace();
+        let entry = &mut self.members[at];
+        if entry.spec == *spec {
+            return;
         }
         let repaired = (entry.spec.admin, spec.admin) == (Admin::Disabled, Admin::Enabled);
         // Who was in maintenance returns, also if it never served.
         entry.first &= !repaired;
-        if repaired && entry.acquit(self.peace(), now) {
+        let closed = repaired && entry.acquit(peace, now);
+        entry.drain_told &= entry.spec.admin == spec.admin;
+        entry.spec = spec.clone();
+        if closed {
             let backend = spec.id.clone();
             self.tell(EventKind::BreakerClosed { backend });
         }
@@ -432,11 +448,6 @@ impl Ledger {
             admin: spec.admin,
             weight: spec.weight.get(),
         });
-        Entry {
-            drain_told: entry.drain_told && entry.spec.admin == spec.admin,
-            spec,
-            ..entry
-        }
     }
 
     fn left(&mut self, entry: &Entry) {
@@ -467,7 +478,7 @@ impl Ledger {
 
 /// Where each identity stands, if they can be members together.
 fn index_of(
-    specs: &[BackendSpec],
+    specs: &[&BackendSpec],
     most: u32,
 ) -> Result<HashMap<BackendId, usize>, MembershipError> {
     room(specs.len(), most)?;

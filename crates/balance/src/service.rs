@@ -98,7 +98,7 @@ impl Service {
     ) -> Result<(Self, Untold), MembershipError> {
         let facts = Arc::new(Facts::new(name.into(), listener, &settings));
         let mut ledger = Ledger::new(facts.clone(), settings, now);
-        ledger.replace(backends, now)?;
+        ledger.replace(&together::each(&backends), now)?;
         ledger.begun();
         ledger.add_up(now);
         let table = Published::new(Arc::new(ledger.table(now, None)));
@@ -202,7 +202,7 @@ impl Service {
     /// # Errors
     /// [`MembershipError`] when two share an identity or there are too many.
     pub fn replace(&self, backends: Vec<BackendSpec>, now: Instant) -> Result<(), MembershipError> {
-        self.write(now, |ledger| ledger.replace(backends, now))
+        self.bring(None, &backends, now)
     }
 
     /// Adds one backend. Cost: members.
@@ -277,7 +277,7 @@ impl Service {
         backends: Vec<BackendSpec>,
         now: Instant,
     ) -> Result<(), MembershipError> {
-        self.write(now, |ledger| ledger.reconfigure(settings, backends, now))
+        self.bring(Some(settings), &backends, now)
     }
 
     /// The settings in force.

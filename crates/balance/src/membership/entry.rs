@@ -49,17 +49,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn tally(&self) -> Tally {
-        let Counts {
-            succeeded,
-            failed,
-            slow,
-            ..
-        } = self.backend.counts();
-        Tally {
-            succeeded,
-            failed,
-            slow,
-        }
+        self.backend.counts().into()
     }
 
     /// Closes the breaker; what stood against it is served. False when it was closed.
@@ -105,6 +95,16 @@ impl Entry {
 
     pub(super) fn zero_weight(&self) -> bool {
         self.spec.weight.get() == 0
+    }
+}
+
+impl From<Counts> for Tally {
+    fn from(counts: Counts) -> Self {
+        Self {
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+            slow: counts.slow,
+        }
     }
 }
 

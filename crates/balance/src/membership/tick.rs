@@ -15,6 +15,12 @@ use crate::standing::{Reason, Standing};
 use crate::sync::Ordering;
 use crate::time::Instant;
 
+/// Up to so many members, ramps move with each tick.
+const FINELY: usize = 256;
+
+/// Of a ramp, where there are more.
+const STEPS: u32 = 20;
+
 impl Ledger {
     /// `exchanges`: whether the listener wants single attempts, as it said before the lock was taken.
     pub(crate) fn tick(&mut self, exchanges: bool, now: Instant) {
@@ -29,11 +35,11 @@ impl Ledger {
             self.facts.know_classes();
         }
         self.facts.refresh_classes();
-        self.learn(elapsed, now);
+        let picked = self.learn(elapsed, now);
         self.follow_latency(now);
         self.judge(now);
         self.weigh(now);
-        self.refill(elapsed);
+        self.refill(picked, elapsed);
         self.outvote(now);
         if let Some(settings) = self.settings.breaker {
             self.trials(&settings, now);
@@ -46,14 +52,19 @@ impl Ledger {
         self.lie_down();
     }
 
-    /// Windows roll; who heard nothing since the last tick is forgiven a little.
-    fn learn(&mut self, elapsed: Duration, now: Instant) {
+    /// Windows roll; who heard nothing since the last tick is forgiven a little. Says how many picks there were since.
+    fn learn(&mut self, elapsed: Duration, now: Instant) -> u64 {
         if matches!(self.settings.policy, PolicyChoice::PeakEwma) {
             self.peaks(now);
         }
+        let (mut picked, mut all) = (0_u64, 0_u64);
         for entry in &mut self.members {
             entry.backend.charge.settle();
-            let tally = entry.tally();
+            let counts = entry.backend.counts();
+            picked = picked.saturating_add(counts.picked.saturating_sub(entry.picked));
+            all = all.saturating_add(counts.picked);
+            entry.picked = counts.picked;
+            let tally = Tally::from(counts);
             entry.window.roll(now, tally);
             let heard = (tally.total(), entry.backend.last_success_picked());
             if heard == entry.heard {
@@ -61,6 +72,8 @@ impl Ledger {
             }
             entry.heard = heard;
         }
+        self.totals.picked = all;
+        picked
     }
 
     /// Who was not heard since the last tick comes nearer to what is usual among those that serve; who is out, or was never heard, begins there.
@@ -113,15 +126,7 @@ impl Ledger {
     }
 
     /// The retry budget grows with the exchanges since the last tick: picks, less those that were retries.
-    fn refill(&mut self, elapsed: Duration) {
-        let (mut picked, mut all) = (0_u64, 0_u64);
-        for entry in &mut self.members {
-            let now = entry.backend.counts().picked;
-            picked = picked.saturating_add(now.saturating_sub(entry.picked));
-            all = all.saturating_add(now);
-            entry.picked = now;
-        }
-        self.totals.picked = all;
+    fn refill(&mut self, picked: u64, elapsed: Duration) {
         let retried = self.facts.retried.load(Ordering::Relaxed);
         // Each counter against itself: who leaves takes picks of this tick along, and nothing of earlier ones.
         // A retry given back lowers its counter; in one tick or in the next, the sum is the same.
@@ -146,6 +151,9 @@ impl Ledger {
     fn outvote(&mut self, now: Instant) {
         for at in 0..self.members.len() {
             let entry = &mut self.members[at];
+            if entry.health.is_settled() {
+                continue;
+            }
             let success = entry.backend.last_success_picked();
             let expired = entry.health.expire(now).then_some(Reason::ByHand);
             if let Some(reason) = entry.health.outvoted(success).or(expired) {
@@ -161,6 +169,9 @@ impl Ledger {
             let entry = &mut self.members[at];
             entry.breaker.forgive(settings, now);
             let gate = entry.breaker.gate();
+            if gate == Gate::Closed {
+                continue;
+            }
             let trials = &entry.backend.trials;
             match entry.breaker.verdict(trials.results(), settings) {
                 Some(true) => self.close(at, Reason::TrialsPassed, now),
@@ -183,21 +194,17 @@ impl Ledger {
 
     /// Opens what should open, the worst first, as far as the cap and the state of the whole service allow.
     fn eject(&mut self, settings: &BreakerSettings, now: Instant) {
-        let enabled = || {
-            self.members
-                .iter()
-                .filter(|entry| entry.spec.admin == Admin::Enabled)
-        };
-        let count = enabled().count();
-        let failing = enabled()
-            .filter(|entry| entry.breaker.gate() != Gate::Closed || entry.charges().fails(settings))
-            .count();
-        let mut out = enabled()
-            .filter(|entry| entry.standing < Standing::Unproven)
-            .count();
+        let (mut count, mut failing, mut out) = (0_usize, 0_usize, 0_usize);
         let mut accused: Vec<(usize, Reason, Charges)> = Vec::new();
+        // One walk for all of it: ten thousand members are in no cache.
         for (at, entry) in self.members.iter_mut().enumerate() {
             let charges = entry.charges();
+            if entry.spec.admin == Admin::Enabled {
+                let fails = entry.breaker.gate() != Gate::Closed || charges.fails(settings);
+                count += 1;
+                failing += usize::from(fails);
+                out += usize::from(entry.standing < Standing::Unproven);
+            }
             match charges.trigger(settings) {
                 Some(reason) if entry.standing >= Standing::Unproven => {
                     accused.push((at, reason, charges));
@@ -265,16 +272,28 @@ impl Ledger {
         }
     }
 
-    /// Ramps move with time, so a table with warming backends is published at each tick.
+    /// Ramps move with time, so a table with warming backends is published at each tick; one of many members in steps of a twentieth. It costs
+    /// all of them, and after a reload by which half of 10,000 are others it would for as long as they warm up.
     fn warm(&mut self, now: Instant) {
         let window = self.settings.slow_start;
+        let step = match self.members.len() > FINELY {
+            true => window / STEPS,
+            false => Duration::ZERO,
+        };
+        let due = now.since(self.warmed) >= step;
+        let mut moves = false;
         for entry in &mut self.members {
             if let Some(began) = entry.warming {
-                self.dirty = true;
-                if now.since(began) >= window {
+                let over = now.since(began) >= window;
+                if over {
                     entry.warming = None;
                 }
+                moves |= over || due;
             }
+        }
+        if moves {
+            self.warmed = now;
+            self.dirty = true;
         }
     }
 
@@ -296,5 +315,60 @@ impl Entry {
             consecutive: self.backend.consecutive_failures(),
             window: self.window.tally(),
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::Arc as StdArc;
+
+    use super::*;
+    use crate::backend::BackendSpec;
+    use crate::service::Service;
+    use crate::settings::ServiceSettings;
+
+    /// Tables published within two seconds of ticks, after all but one of so many members joined.
+    #[track_caller]
+    fn check(members: usize, published: u64) {
+        let specs = |count| {
+            let each = (0..count).map(|at| BackendSpec::new(format!("b-{at}")));
+            each.collect::<Vec<_>>()
+        };
+        let settings = ServiceSettings::default();
+        let service = Service::new("s", settings, specs(1), StdArc::new(()), Instant::ZERO);
+        let service = service.unwrap();
+        service.replace(specs(members), Instant::ZERO).unwrap();
+        let before = service.shared.table.version();
+        for tick in 1..=20 {
+            service.tick(Instant::ZERO + Duration::from_millis(100 * tick));
+        }
+        let tables = service.shared.table.version() - before;
+        assert_eq!(tables, published, "{members} members");
+    }
+
+    #[test]
+    fn ramps_of_many_are_published_in_steps() {
+        check(FINELY, 20);
+        // A twentieth of ten seconds is a half.
+        check(FINELY + 1, 4);
+    }
+
+    #[test]
+    fn ramps_of_many_end_when_they_end() {
+        let specs = |count| {
+            let each = (0..count).map(|at| BackendSpec::new(format!("b-{at}")));
+            each.collect::<Vec<_>>()
+        };
+        let settings = ServiceSettings::default();
+        let service = Service::new("s", settings, specs(1), StdArc::new(()), Instant::ZERO);
+        let service = service.unwrap();
+        service.replace(specs(300), Instant::ZERO).unwrap();
+        let warming = |at: u64| {
+            service.tick(Instant::ZERO + Duration::from_millis(at));
+            service.shared.table.read(|table| table.warming)
+        };
+        // Not at the end of a step.
+        assert!(warming(9_700) && warming(9_900));
+        assert!(!warming(10_000));
     }
 }

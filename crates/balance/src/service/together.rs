@@ -1,6 +1,6 @@
 //! Owns changes of several things that are published as one, and that nobody can come between.
 
-use crate::backend::{BackendId, Weight};
+use crate::backend::{BackendId, BackendSpec, Weight};
 use crate::membership::MembershipError;
 use crate::service::Service;
 use crate::settings::ServiceSettings;
@@ -44,4 +44,27 @@ impl Service {
             settings
         })
     }
+
+    /// As [`reconfigure`](Self::reconfigure), for who keeps what the members are configured with: of those that stay as they are nothing is copied. Settings stay where none
+    /// are given. Cost: members, once.
+    ///
+    /// # Errors
+    /// As [`reconfigure`](Self::reconfigure).
+    pub fn bring<S: AsRef<BackendSpec>>(
+        &self,
+        settings: Option<ServiceSettings>,
+        backends: &[S],
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        let specs = each(backends);
+        self.write(now, |ledger| match settings {
+            Some(settings) => ledger.reconfigure(settings, &specs, now),
+            None => ledger.replace(&specs, now),
+        })
+    }
+}
+
+/// Where each stands.
+pub(super) fn each<S: AsRef<BackendSpec>>(backends: &[S]) -> Vec<&BackendSpec> {
+    backends.iter().map(AsRef::as_ref).collect()
 }
