@@ -255,8 +255,8 @@ pub struct ServicePlan {
     pub settings: ServiceSettings,
     /// What a hash policy hashes; none for other policies.
     pub key: Option<HashKey>,
-    /// Those that stand in the text by their address. At least one, or one name.
-    pub backends: Vec<BackendPlan>,
+    /// Those that stand in the text by their address. At least one, or one name. Shared: of ten thousand there is one copy.
+    pub backends: Arc<[BackendPlan]>,
     /// Names that stand for more of them.
     pub names: Vec<NamePlan>,
     /// How its backends are connected to.
@@ -316,6 +316,13 @@ pub enum HashKey {
     Header(Arc<str>),
     /// A cookie of this name; the client's address when it is absent.
     Cookie(Arc<str>),
+}
+
+/// So that the core takes members as they stand in a plan.
+impl AsRef<BackendSpec> for BackendPlan {
+    fn as_ref(&self) -> &BackendSpec {
+        &self.spec
+    }
 }
 
 /// One backend.

@@ -218,7 +218,7 @@ impl Control {
         let were = before
             .services
             .iter()
-            .map(|one| one.state.all())
+            .map(|one| one.state.reach())
             .collect::<Vec<_>>();
         let (count, events) = (self.workers.len(), &self.events);
         let members = |service: &ServicePlan| self.members(service);

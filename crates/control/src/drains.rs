@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::BackendPlan;
-use evenkeel_proxy::live::{LiveBackend, ServiceState};
+use evenkeel_proxy::live::{LiveBackend, Reach, ServiceState};
 
 use crate::command::Admin;
 
@@ -65,26 +65,28 @@ impl Drains {
     pub(crate) fn follow(
         &mut self,
         service: &Arc<str>,
-        before: &[Arc<LiveBackend>],
+        before: Option<&Reach>,
         now_has: Option<(&ServiceState, &[BackendPlan])>,
         within: Duration,
         now: Instant,
     ) {
-        let mut stays = HashSet::new();
-        let members = now_has.into_iter().flat_map(|(state, members)| {
-            let reached = |one: &BackendPlan| Some((state.reached(&one.spec.id)?, one.spec.admin));
-            members.iter().filter_map(reached)
-        });
-        for (backend, admin) in members {
+        let members = now_has.map_or(&[][..], |(_, members)| members);
+        let reach = now_has.map(|(state, _)| state.reach());
+        let mut stays = HashSet::with_capacity(members.len());
+        for one in members {
+            let Some(backend) = reach.as_ref().and_then(|reach| reach.of(&one.spec.id)) else {
+                continue;
+            };
             stays.insert(backend.number);
-            match admin {
+            match one.spec.admin {
                 Admin::Enabled => self.forgive(backend.number),
                 Admin::Draining | Admin::Disabled => {
-                    self.note(service, &backend, within, false, now);
+                    self.note(service, backend, within, false, now);
                 }
             }
         }
-        for backend in before.iter().filter(|one| !stays.contains(&one.number)) {
+        let before = before.into_iter().flat_map(Reach::all);
+        for backend in before.filter(|one| !stays.contains(&one.number)) {
             self.note(service, backend, within, true, now);
         }
     }
@@ -111,7 +113,7 @@ impl Drains {
 
     /// One of this number is enabled: what is under way there is not cut.
     pub(crate) fn forgive(&mut self, number: u64) {
-        if self.all.remove(&number).is_some() {
+        if !self.all.is_empty() && self.all.remove(&number).is_some() {
             self.next = Instant::ZERO;
         }
     }
@@ -191,7 +193,7 @@ mod tests {
         let first = service.state.all()[0].number;
         let (mut drains, mut cuts) = (Drains::default(), HashSet::new());
         for &(second, id, admin) in steps {
-            let before = service.state.all();
+            let before = service.state.reach();
             let mut member = service.plan.backends[0].clone();
             member.spec.id = id.into();
             member.spec.admin = admin;
@@ -199,7 +201,7 @@ mod tests {
             service.state.update(&members, at(second));
             let has = Some((&*service.state, &members[..]));
             let name = &service.plan.name;
-            drains.follow(name, &before, has, WITHIN, at(second));
+            drains.follow(name, Some(&before), has, WITHIN, at(second));
             if let Some((now, _)) = drains.turn(at(second)) {
                 cuts = now;
             }
@@ -252,9 +254,9 @@ mod tests {
         let plan = load(&[source], &BTreeMap::new()).plan.unwrap();
         let events: Arc<dyn Listener> = Arc::new(());
         let live = Live::join(plan, None, 1, &events, at(0));
-        let all = live.services[0].state.all();
+        let all = live.services[0].state.reach();
         let name = &live.services[0].plan.name;
-        drains.follow(name, &all, None, WITHIN, at(2));
+        drains.follow(name, Some(&all), None, WITHIN, at(2));
         assert_eq!(drains.next, Instant::ZERO);
         assert_eq!(next(&mut drains, 2), at(12), "it is cut");
         assert_eq!(next(&mut drains, 12), at(22), "and then forgotten");

@@ -244,7 +244,7 @@ impl Names {
     }
 
     /// The members of a service now.
-    pub(crate) fn members(&self, service: &ServicePlan) -> Vec<BackendPlan> {
+    pub(crate) fn members(&self, service: &ServicePlan) -> Arc<[BackendPlan]> {
         seen(&self.book).members(service)
     }
 

@@ -105,12 +105,12 @@ impl Overlay {
     pub(crate) fn lay(
         &self,
         service: &ServicePlan,
-        mut members: Vec<BackendPlan>,
-    ) -> Vec<BackendPlan> {
+        mut members: Arc<[BackendPlan]>,
+    ) -> Arc<[BackendPlan]> {
         let Some(wishes) = self.wanted.services.get(&*service.name) else {
             return members;
         };
-        for one in &mut members {
+        for one in Arc::make_mut(&mut members) {
             if let Some(wanted) = wishes.backends.get(one.spec.id.as_str()) {
                 one.spec.admin = wanted.admin;
             }

@@ -3,13 +3,13 @@
 //! State that outlives a revision (the core's services, the sockets of a backend) is found again by name and identity. One
 //! writer, the control plane, makes and publishes a [`Live`]; workers look at a version once per exchange.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use evenkeel_balance::affinity::Clients;
-use evenkeel_balance::backend::{BackendId, BackendSpec};
+use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::event::Listener;
 use evenkeel_balance::regions::Regions;
 use evenkeel_balance::service::Service;
@@ -35,6 +35,12 @@ mod listeners;
 
 /// Who is kept where.
 mod clients;
+
+/// Backends by their identity.
+mod known;
+
+use known::Known;
+pub use known::Reach;
 
 /// The running plan.
 pub struct Live {
@@ -93,9 +99,6 @@ pub struct ServiceState {
     /// Who is kept where, once somebody was to be.
     clients: OnceLock<Clients>,
 }
-
-/// Backends by their identity; replaced whole, so that nobody waits while it is made.
-type Known = HashMap<BackendId, Arc<LiveBackend>>;
 
 /// Where a backend is reached, and the sockets to it.
 pub struct LiveBackend {
@@ -158,7 +161,7 @@ impl Live {
         workers: usize,
         events: &Arc<dyn Listener>,
         now: Instant,
-        members: impl Fn(&ServicePlan) -> Vec<BackendPlan>,
+        members: impl Fn(&ServicePlan) -> Arc<[BackendPlan]>,
     ) -> Self {
         let (rings, cookies) = (Rings::of(&plan, before), Names::of(&plan));
         let regions = Arc::new(evenkeel_config::plan::zones::table(&plan.regions));
@@ -282,7 +285,7 @@ impl ServiceState {
         events: Arc<dyn Listener>,
         now: Instant,
     ) -> Result<Self, evenkeel_balance::membership::MembershipError> {
-        let specs = specs(members);
+        let specs = members.iter().map(|one| one.spec.clone()).collect();
         let service = Service::new(&*plan.name, plan.settings.clone(), specs, events, now)?;
         let backends = members
             .iter()
@@ -290,7 +293,10 @@ impl ServiceState {
             .collect();
         Ok(Self {
             service,
-            backends: Mutex::new(Arc::new(backends)),
+            backends: Mutex::new(Arc::new(Known {
+                all: backends,
+                left: HashSet::new(),
+            })),
             version: AtomicU64::new(0),
             members: AtomicUsize::new(members.len()),
             polls: PollCounters::default(),
@@ -303,32 +309,21 @@ impl ServiceState {
     pub fn update(&self, members: &[BackendPlan], now: Instant) {
         self.bring(members);
         // Identities are unique, so that this is refused by nothing but a limit that held for them.
-        let _ = self.service.replace(specs(members), now);
+        let _ = self.service.bring(None, members, now);
     }
 
     /// Brings settings and members to these.
     fn reconfigure(&self, plan: &ServicePlan, members: &[BackendPlan], now: Instant) {
         self.bring(members);
         let settings = plan.settings.clone();
-        let _ = self.service.reconfigure(settings, specs(members), now);
+        let _ = self.service.bring(Some(settings), members, now);
     }
 
     /// Brings addresses: before membership, so that whoever is picked can be reached. Who left is forgotten at the next change: a
     /// pick of the table before may still be on its way.
     fn bring(&self, members: &[BackendPlan]) {
-        let before = self.service.specs();
-        let members_before: HashSet<_> = before.iter().map(|one| &one.id).collect();
-        let mut backends = Known::clone(&self.backends());
-        backends.retain(|id, _| members_before.contains(id));
-        for backend in members {
-            match backends.get(&backend.spec.id) {
-                Some(earlier) if earlier.is_as(backend) => {}
-                _ => {
-                    backends.insert(backend.spec.id.clone(), Arc::new(LiveBackend::new(backend)));
-                }
-            }
-        }
-        let next = Arc::new(backends);
+        let next = self.backends().then(members);
+        let next = Arc::new(next);
         let _before = std::mem::replace(&mut *self.known(), next);
         self.version.fetch_add(1, Ordering::Release);
         self.members.store(members.len(), Ordering::Relaxed);
@@ -351,22 +346,24 @@ impl ServiceState {
     /// Where a picked backend is reached.
     #[must_use]
     pub fn reached(&self, id: &BackendId) -> Option<Arc<LiveBackend>> {
-        self.known().get(id).cloned()
+        self.known().all.get(id).cloned()
     }
 
     /// All backends that are known, in no order.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<LiveBackend>> {
-        self.backends().values().cloned().collect()
+        self.backends().all.values().cloned().collect()
+    }
+
+    /// The same, without a copy of them.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        Reach(self.backends())
     }
 
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
-}
-
-fn specs(members: &[BackendPlan]) -> Vec<BackendSpec> {
-    members.iter().map(|one| one.spec.clone()).collect()
 }
 
 /// Those of backends that were given.

@@ -143,7 +143,7 @@ pub(crate) fn show_over(folder: &Path, plan: &Plan, entry: &mut Entry) -> Result
         if wishes.drains {
             entry.wish(Of::Service(name), draining, &place);
             let services = plan.services.iter().filter(|one| *one.name == **name);
-            for one in services.flat_map(|service| &service.backends) {
+            for one in services.flat_map(|service| service.backends.iter()) {
                 let id = one.spec.id.as_str();
                 let wish = wishes.backends.get(id).map(|one| one.admin);
                 if wish.unwrap_or(one.spec.admin) == Admin::Enabled {

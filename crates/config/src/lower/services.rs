@@ -86,7 +86,7 @@ pub(super) fn read(
         name,
         settings,
         key,
-        backends,
+        backends: backends.into(),
         names,
         upstream,
         health,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_balance::backend::BackendId;
 use evenkeel_config::nearest::nearest;
 use evenkeel_config::plan::{BackendPlan, ServicePlan};
-use evenkeel_proxy::live::{Live, LiveBackend, LiveService};
+use evenkeel_proxy::live::{Live, LiveService, Reach};
 use evenkeel_proxy::thread;
 use tokio::sync::Notify;
 
@@ -191,14 +191,14 @@ impl Control {
     }
 
     /// The members of a service, as its plan, its names and operators want them.
-    pub(super) fn members(&self, service: &ServicePlan) -> Vec<BackendPlan> {
+    pub(super) fn members(&self, service: &ServicePlan) -> Arc<[BackendPlan]> {
         self.overlay.lay(service, self.names.members(service))
     }
 
     /// Brings a service to its members of now.
     pub(super) fn bring(&mut self, service: &LiveService) {
         let now = self.clock.now();
-        let (members, before) = (self.members(&service.plan), service.state.all());
+        let (members, before) = (self.members(&service.plan), service.state.reach());
         if !self.drains.is_empty() {
             // Before anybody is sent there.
             let enabled = members
@@ -213,27 +213,22 @@ impl Control {
         let has = Some((&*service.state, &*members));
         let within = service.plan.limits.drain;
         let name = &service.plan.name;
-        self.drains.follow(name, &before, has, within, now);
+        self.drains.follow(name, Some(&before), has, within, now);
     }
 
     /// What drains between two plans; `before` are the backends of the earlier one's services, in their order.
-    pub(super) fn drain_between(
-        &mut self,
-        earlier: &Live,
-        before: &[Vec<Arc<LiveBackend>>],
-        live: &Live,
-    ) {
+    pub(super) fn drain_between(&mut self, earlier: &Live, before: &[Reach], live: &Live) {
         let now = self.clock.now();
         for (service, before) in earlier.services.iter().zip(before) {
             if live.service(&service.plan.name).is_none() {
                 let (name, within) = (&service.plan.name, service.plan.limits.drain);
-                self.drains.follow(name, before, None, within, now);
+                self.drains.follow(name, Some(before), None, within, now);
             }
         }
         for service in &live.services {
             let was = earlier.services.iter().zip(before);
             let mut was = was.filter(|(one, _)| Arc::ptr_eq(&one.state, &service.state));
-            let before = was.next().map_or(&[][..], |(_, before)| before);
+            let before = was.next().map(|(_, before)| before);
             let members = self.members(&service.plan);
             let has = Some((&*service.state, &*members));
             let within = service.plan.limits.drain;

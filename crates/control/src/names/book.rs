@@ -234,11 +234,11 @@ impl Book {
 
     /// The members of a service now: those that its plan lists, and behind them those that its names stand for. What is listed
     /// hides what is found at the same address or under the same identity, and an earlier name a later one's.
-    pub(crate) fn members(&self, service: &ServicePlan) -> Vec<BackendPlan> {
-        let mut members = service.backends.clone();
+    pub(crate) fn members(&self, service: &ServicePlan) -> Arc<[BackendPlan]> {
         if service.names.is_empty() {
-            return members;
+            return service.backends.clone();
         }
+        let mut members = service.backends.to_vec();
         let mut ids: HashSet<_> = members.iter().map(|one| one.spec.id.clone()).collect();
         let listed: HashSet<SocketAddr> = members
             .iter()
@@ -260,7 +260,7 @@ impl Book {
                 }
             }
         }
-        members
+        members.into()
     }
 }
 

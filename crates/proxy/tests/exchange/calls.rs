@@ -205,7 +205,7 @@ fn no_rule_no_connection_and_no_place() {
     let mut plan = plan(&[gone]);
     plan.rules.clear();
     plan.rules.push(ruled("/only", Action::Forward(0)));
-    plan.services[0].backends.clear();
+    plan.services[0].backends = [].into();
     let proxy = Proxy::start(plan, 1);
     refused(call(&proxy, "/", &[]), "12", "no_rule");
     refused(call(&proxy, "/only", &[]), "14", "no_backends");

@@ -215,7 +215,8 @@ fn limits_of_connections() {
         }
     });
     let mut plan = plan(&[backend.address]);
-    plan.services[0].backends[0].max_connections = std::num::NonZeroUsize::new(1);
+    let backends = std::sync::Arc::make_mut(&mut plan.services[0].backends);
+    backends[0].max_connections = std::num::NonZeroUsize::new(1);
     plan.services[0].limits.connect = Duration::from_secs(1);
     let proxy = Proxy::start(plan, 2);
     let mut holder = proxy.client();

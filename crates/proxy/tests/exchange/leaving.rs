@@ -109,7 +109,8 @@ fn a_client_that_goes_while_it_waits_for_a_socket_leaves_the_line() {
     let (backend, _go) = thinking();
     let mut plan = plan(&[backend.address]);
     plan.listeners[0].half_close = false;
-    plan.services[0].backends[0].max_connections = std::num::NonZeroUsize::new(1);
+    let backends = std::sync::Arc::make_mut(&mut plan.services[0].backends);
+    backends[0].max_connections = std::num::NonZeroUsize::new(1);
     plan.services[0].limits.connect = Duration::from_secs(1000);
     plan.services[0].limits.per_try = Duration::from_secs(1000);
     plan.services[0].limits.exchange = Duration::from_secs(1000);

@@ -66,8 +66,9 @@ fn a_rest_that_one_asks_for_does_not_delay_another() {
 fn a_backend_that_cannot_be_picked_is_no_other_backend() {
     let (bad, off) = (Backend::answering(BAD), Backend::answering(OK));
     let mut plan = plan(&[bad.address, off.address]);
-    plan.services[0].backends[1].spec = evenkeel_balance::backend::BackendSpec::new("off")
-        .admin(evenkeel_balance::backend::Admin::Disabled);
+    std::sync::Arc::make_mut(&mut plan.services[0].backends)[1].spec =
+        evenkeel_balance::backend::BackendSpec::new("off")
+            .admin(evenkeel_balance::backend::Admin::Disabled);
     plan.services[0].settings.breaker = None;
     plan.services[0].settings.retry.budget.floor_per_second = 1;
     plan.services[0].settings.retry.budget.ratio_permille = 0;

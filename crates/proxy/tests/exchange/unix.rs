@@ -45,7 +45,8 @@ fn backend(name: &str, says: &'static str, leave: bool) -> PathBuf {
 fn got(name: &str, says: &'static str, leave: bool) -> (String, bool) {
     let path = backend(name, says, leave);
     let mut plan = plan(&[([127, 0, 0, 1], 1).into()]);
-    plan.services[0].backends[0].address = BackendAddress::Unix(path.clone());
+    std::sync::Arc::make_mut(&mut plan.services[0].backends)[0].address =
+        BackendAddress::Unix(path.clone());
     let proxy = Proxy::start(plan, 1);
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");

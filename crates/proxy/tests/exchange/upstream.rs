@@ -47,7 +47,8 @@ fn connections_are_used_as_long_as_they_may_be() {
 fn saturated(workers: usize, times: usize) -> usize {
     let backend = Backend::answering(OK);
     let mut plan = plan(&[backend.address]);
-    plan.services[0].backends[0].max_connections = std::num::NonZeroUsize::new(2);
+    std::sync::Arc::make_mut(&mut plan.services[0].backends)[0].max_connections =
+        std::num::NonZeroUsize::new(2);
     plan.services[0].limits.connect = Duration::from_secs(60);
     let proxy = Proxy::start(plan, workers);
     let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();

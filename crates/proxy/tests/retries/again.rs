@@ -550,7 +550,7 @@ fn an_answer_is_given_up_with_its_place() {
         plan.services[0].settings.max_in_flight = std::num::NonZeroU32::new(1);
     };
     let backend: fn(&mut Plan) = |plan| {
-        let backend = &mut plan.services[0].backends[0];
+        let backend = &mut std::sync::Arc::make_mut(&mut plan.services[0].backends)[0];
         backend.spec = backend.spec.clone().max_in_flight(1);
     };
     for limit in [service, backend] {

@@ -203,7 +203,7 @@ fn our_own_limits_are_held_against_nobody() {
     let one = std::num::NonZeroUsize::new(1);
     check(
         &|plan| {
-            for backend in &mut plan.services[0].backends {
+            for backend in std::sync::Arc::make_mut(&mut plan.services[0].backends) {
                 backend.max_connections = one;
             }
         },
@@ -257,7 +257,8 @@ fn waiting_for_a_socket_is_not_the_backends_time() {
     let world = of(Silence, |plan| {
         let service = &mut plan.services[0];
         service.settings.retry.attempts = 1;
-        service.backends[0].max_connections = std::num::NonZeroUsize::new(1);
+        std::sync::Arc::make_mut(&mut service.backends)[0].max_connections =
+            std::num::NonZeroUsize::new(1);
         service.limits.per_try = Duration::from_secs(1);
     });
     let mut holder = world.client();
