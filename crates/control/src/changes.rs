@@ -1,8 +1,7 @@
 //! Owns what lies between two plans: which parts come, go and change, and when that takes effect. Compares values, not texts.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use evenkeel_config::Plan;
@@ -20,28 +19,45 @@ pub struct Changes {
     pub all: Vec<Change>,
 }
 
-/// One part that is not what it was.
+/// One part that is not what it was. Its words are made when they are asked for: of ten thousand, a log says fifty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which: keys and names, like `services`, `api`, `backends`, `10.0.0.1:9000`.
-    pub part: Vec<String>,
+    above: Arc<Above>,
+    name: Arc<str>,
     /// What becomes of it.
     pub effect: Effect,
     /// Whether a running instance takes it at a reload, or only at its next start.
     pub at_reload: bool,
-    /// The same in words.
-    pub words: String,
-    /// Where in the words the last name of the part stands.
-    name: Range<usize>,
+    /// What it does, in words.
+    does: &'static str,
+}
+
+/// What parts stand in.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Above {
+    keys: Vec<String>,
+    /// What stands before a name, with its blank.
+    what: String,
 }
 
 impl Change {
+    /// Which part: keys and names, like `services`, `api`, `backends`, `10.0.0.1:9000`.
+    #[must_use]
+    pub fn part(&self) -> Vec<String> {
+        let above = self.above.keys.iter().map(String::as_str);
+        above.chain([&*self.name]).map(str::to_owned).collect()
+    }
+
+    /// The same in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.words_of(&self.name)
+    }
+
     /// The words with another name for the part: one that may be shown.
     #[must_use]
     pub fn words_of(&self, name: &str) -> String {
-        let mut words = self.words.clone();
-        words.replace_range(self.name.clone(), name);
-        words
+        format!("{}{name} {}", self.above.what, self.does)
     }
 }
 
@@ -76,7 +92,7 @@ impl Changes {
             return NOTHING.to_owned();
         }
         let said = self.all.iter().take(SAID);
-        let said: Vec<_> = said.map(|change| &*change.words).collect();
+        let said: Vec<_> = said.map(Change::words).collect();
         let line = said.join("; ");
         match self.all.len().saturating_sub(SAID) {
             0 => line,
@@ -92,23 +108,26 @@ impl Changes {
         changes.parts(
             &["listeners"],
             "listener",
-            &by_name(&before.listeners, |one| &one.name),
-            &by_name(&after.listeners, |one| &one.name),
+            (&before.listeners, &after.listeners),
+            |one| &one.name,
             |one, other| same_listener(before, one, after, other),
         );
         changes.parts(
             &["rules"],
             "rule",
-            &by_name(&before.rules, |one| &one.name),
-            &by_name(&after.rules, |one| &one.name),
+            (&before.rules, &after.rules),
+            |one| &one.name,
             |one, other| same_rule(before, one, after, other),
         );
         changes.order(before, after);
         let earlier = by_name(&before.services, |one| &one.name);
-        let later = by_name(&after.services, |one| &one.name);
-        changes.parts(&["services"], "service", &earlier, &later, |one, other| {
-            one.same_but_backends(other)
-        });
+        changes.parts(
+            &["services"],
+            "service",
+            (&before.services, &after.services),
+            |one| &one.name,
+            ServicePlan::same_but_backends,
+        );
         for service in &after.services {
             if let Some(earlier) = earlier.get(&*service.name) {
                 changes.backends(earlier, service);
@@ -159,13 +178,15 @@ impl Changes {
             ("regions", *regions == after.regions, true),
         ] {
             if !same {
-                let when = if at_reload { "" } else { " at the next start" };
                 self.all.push(Change {
-                    part: vec![name.into()],
+                    above: Arc::default(),
+                    name: name.into(),
                     effect: Effect::Changed,
                     at_reload,
-                    words: format!("{name} changes{when}"),
-                    name: 0..name.len(),
+                    does: match at_reload {
+                        true => "changes",
+                        false => "changes at the next start",
+                    },
                 });
             }
         }
@@ -175,31 +196,43 @@ impl Changes {
         &mut self,
         place: &[&str],
         what: &str,
-        before: &BTreeMap<&str, &T>,
-        after: &BTreeMap<&str, &T>,
+        (before, after): (&[T], &[T]),
+        name: impl Fn(&T) -> &str,
         same: impl Fn(&T, &T) -> bool,
     ) {
-        let mut say = |name: &str, effect, does: &str| {
-            let place = place.iter().map(ToString::to_string);
-            let begin = what.len() + 1;
-            self.all.push(Change {
-                part: place.chain([name.to_owned()]).collect(),
-                effect,
-                at_reload: true,
-                words: format!("{what} {name} {does}"),
-                name: begin..begin + name.len(),
-            });
+        let above = Arc::new(Above {
+            keys: place.iter().map(ToString::to_string).collect(),
+            what: format!("{what} "),
+        });
+        let mut say = |mut names: Vec<(&str, Effect)>| {
+            names.sort_unstable_by_key(|(name, _)| *name);
+            self.all
+                .extend(names.into_iter().map(|(name, effect)| Change {
+                    above: above.clone(),
+                    name: name.into(),
+                    effect,
+                    at_reload: true,
+                    does: match effect {
+                        Effect::Added => "is added",
+                        Effect::Changed => "changes",
+                        Effect::Removed => "is removed",
+                    },
+                }));
         };
-        for (name, part) in after {
-            match before.get(name) {
-                None => say(name, Effect::Added, "is added"),
-                Some(earlier) if !same(earlier, part) => say(name, Effect::Changed, "changes"),
-                Some(_) => {}
-            }
-        }
-        for name in before.keys().filter(|name| !after.contains_key(*name)) {
-            say(name, Effect::Removed, "is removed");
-        }
+        // One map, of what was: of ten thousand, each look is a miss of the cache.
+        let was: HashMap<&str, usize> =
+            (0..).zip(before).map(|(at, one)| (name(one), at)).collect();
+        let mut goes = vec![true; before.len()];
+        let comes = after.iter().filter_map(|part| {
+            let Some(&at) = was.get(name(part)) else {
+                return Some((name(part), Effect::Added));
+            };
+            goes[at] = false;
+            (!same(&before[at], part)).then(|| (name(part), Effect::Changed))
+        });
+        say(comes.collect());
+        let goes = before.iter().zip(goes).filter(|(_, goes)| *goes);
+        say(goes.map(|(one, _)| (name(one), Effect::Removed)).collect());
     }
 
     /// Rules that stay may change places: of two that hold, the first counts.
@@ -216,31 +249,32 @@ impl Changes {
         };
         if names(before) != names(after) {
             self.all.push(Change {
-                part: vec!["rules".into()],
+                above: Arc::default(),
+                name: "rules".into(),
                 effect: Effect::Changed,
                 at_reload: true,
-                words: "rules are tried in another order".into(),
-                name: 0.."rules".len(),
+                does: "are tried in another order",
             });
         }
     }
 
     fn backends(&mut self, before: &ServicePlan, after: &ServicePlan) {
-        let of = |service| by_name(service, |one: &BackendPlan| one.spec.id.as_str());
+        if Arc::ptr_eq(&before.backends, &after.backends) && before.names == after.names {
+            return;
+        }
         self.parts(
             &["services", &after.name, "backends"],
             &format!("service {}: backend", after.name),
-            &of(&before.backends),
-            &of(&after.backends),
-            |one, other| one == other,
+            (&before.backends, &after.backends),
+            |one: &BackendPlan| one.spec.id.as_str(),
+            BackendPlan::eq,
         );
-        let of = |service| by_name(service, |one: &NamePlan| one.spec.id.as_str());
         self.parts(
             &["services", &after.name, "backends"],
             &format!("service {}: name", after.name),
-            &of(&before.names),
-            &of(&after.names),
-            |one, other| one == other,
+            (&before.names, &after.names),
+            |one: &NamePlan| one.spec.id.as_str(),
+            NamePlan::eq,
         );
     }
 }
@@ -250,12 +284,14 @@ impl fmt::Display for Changes {
         if self.all.is_empty() {
             return f.write_str(NOTHING);
         }
-        let words: Vec<_> = self.all.iter().map(|change| &*change.words).collect();
+        let words: Vec<_> = self.all.iter().map(Change::words).collect();
         f.write_str(&words.join("\n"))
     }
 }
 
-fn by_name<'p, T>(parts: &'p [T], name: impl Fn(&'p T) -> &'p str) -> BTreeMap<&'p str, &'p T> {
+type ByName<'p, T> = HashMap<&'p str, &'p T>;
+
+fn by_name<'p, T>(parts: &'p [T], name: impl Fn(&'p T) -> &'p str) -> ByName<'p, T> {
     parts.iter().map(|part| (name(part), part)).collect()
 }
 
@@ -331,7 +367,7 @@ mod tests {
     #[track_caller]
     fn check(before: &str, after: &str, expect: &[&str]) {
         let changes = Changes::between(&plan(before), &plan(after));
-        let words: Vec<_> = changes.all.iter().map(|change| &*change.words).collect();
+        let words: Vec<_> = changes.all.iter().map(Change::words).collect();
         assert_eq!(words, expect);
     }
 

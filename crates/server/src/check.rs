@@ -136,10 +136,11 @@ pub(crate) fn diff(arguments: &DiffArguments) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     for change in &changes.all {
-        let part = json::shown(&shown, &change.part);
+        let whole = change.part();
+        let part = json::shown(&shown, &whole);
         let words = change.words_of(part.last().map_or("", |name| name));
         say::out(&format!("{}\n", plainly(&words)));
-        let values = differences.get(&*change.part).into_iter().flatten();
+        let values = differences.get(&*whole).into_iter().flatten();
         // What comes or goes whole is named, not spread out.
         for one in values.filter(|_| change.effect == Effect::Changed) {
             let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".into());

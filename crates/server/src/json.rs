@@ -131,8 +131,9 @@ pub(crate) fn shown<'s>(all: &'s Shown, part: &'s [String]) -> &'s [String] {
 pub(crate) fn changes(changes: &Changes, differences: &ByPart<'_>, all: &Shown) -> Value {
     let mut rows = Vec::new();
     for change in &changes.all {
-        let (before, part) = (rows.len(), shown(all, &change.part));
-        for one in differences.get(&*change.part).into_iter().flatten() {
+        let whole = change.part();
+        let (before, part) = (rows.len(), shown(all, &whole));
+        for one in differences.get(&*whole).into_iter().flatten() {
             rows.push(row(
                 change,
                 part,
