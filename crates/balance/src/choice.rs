@@ -146,10 +146,15 @@ pub(crate) fn choose(
     broke: bool,
     now: Instant,
 ) -> Option<usize> {
-    if table.trials > 0 && !prepared.keyed() {
-        // Trials come first: a half-open backend is heard while its peers are healthy, not only when all are gone.
-        if let Some(trial) = view.trial() {
-            return Some(trial);
+    if table.trials > 0 {
+        // Trials come first: a half-open backend is heard while its peers are healthy, not only when all are gone. Where keys choose, by
+        // its own alone, as long as any come to it.
+        let trial = match prepared.keyed() {
+            false => view.trial(),
+            true => view.trial_apart(),
+        };
+        if trial.is_some() {
+            return trial;
         }
     }
     if broke {

@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) tiers: Box<[Tier]>,
     /// None: zones are not heeded.
     pub(crate) zones: Option<Zones>,
+    /// On trial, where nobody of their tier and zone has a lane: no coin falls there, so no key would ever try them.
+    pub(crate) apart: Box<[usize]>,
 }
 
 /// How zones are heeded.

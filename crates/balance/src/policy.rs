@@ -336,6 +336,14 @@ impl<'a> Candidates<'a> {
         let lanes = self.len();
         (lanes..lanes + self.table.trials).find(|&index| self.may(index))
     }
+
+    /// The same of those to whom no key comes by itself.
+    #[cold]
+    pub(crate) fn trial_apart(&self) -> Option<usize> {
+        let apart = self.table.parts.as_ref()?.apart.iter();
+        let mut apart = apart.map(|&lane| self.local(lane));
+        apart.find(|&index| self.may(index))
+    }
 }
 
 /// A policy with the tables it made of the membership.

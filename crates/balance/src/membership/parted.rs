@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::sync::Arc as StdArc;
 
 use super::{Entry, Ledger};
-use crate::eligibility::Rung;
+use crate::eligibility::{Admission, Rung};
 use crate::facts::{Flags, OwnLine};
 use crate::parts::{COUNTED, Part, Parts, Tier, ZonePart, Zones};
 use crate::policy::Prepared;
@@ -240,12 +240,28 @@ impl Make<'_> {
                 picked: sharing.picked.get(&tier).cloned(),
             }
         });
+        let tiers: Box<[Tier]> = tiers.collect();
         Parts {
-            tiers: tiers.collect(),
+            apart: self.apart(&tiers),
+            tiers,
             zones: self.zones.map(|zones| Zones {
                 local: zones.local.clone(),
             }),
         }
+    }
+
+    /// The lanes of those on trial to whom no part leads. In the order in which these stand behind the others.
+    fn apart(&self, tiers: &[Tier]) -> Box<[usize]> {
+        let on_trial = |entry: &&Entry| self.ledger.admitted(entry) == Admission::Trial;
+        let leads = |entry: &Entry| {
+            let tier = tiers.iter().find(|tier| tier.tier == entry.spec.tier);
+            let zone = |tier: &Tier| tier.zones.iter().any(|zone| zone.zone == zone_of(entry));
+            tier.is_some_and(|tier| self.zones.is_none() || zone(tier))
+        };
+        let on_trial = self.ledger.members.iter().filter(on_trial);
+        let placed = (self.lanes.len()..).zip(on_trial);
+        let apart = placed.filter(|(_, entry)| !leads(entry));
+        apart.map(|(lane, _)| lane).collect()
     }
 
     /// Where lanes of the same kind stand.

@@ -487,6 +487,29 @@ fn a_breaker_of_a_tier_that_waits_gets_no_trial_and_one_of_a_tier_before_does() 
     );
 }
 
+/// However the policy chooses: of a hash no key comes to a tier that has no share, and a first tier of one would never be tried again.
+#[test]
+fn a_tier_of_which_all_are_on_trial_is_heard_and_serves_again() {
+    for policy in PolicyChoice::BUILT_IN {
+        let name = policy.name().to_owned();
+        let backends = vec![BackendSpec::new("a"), BackendSpec::new("b").tier(1)];
+        let mut stage = Stage::of(plain().policy(policy), backends);
+        stage.serve(20, &["a"], &[]);
+        stage.pass(0.1);
+        assert_eq!(stage.standing("a").word(), "ejected", "{name}");
+        assert_eq!(stage.serve(5, &[], &["a", "b"]), [0, 5], "{name}");
+        stage.pass(1.5);
+        assert_eq!(stage.standing("a").word(), "probing", "{name}");
+        let ask = stage.ask();
+        let explained = stage.service.explain(&ask, stage.now);
+        assert!(explained.trial, "{name}");
+        assert_eq!(explained.result, Ok(id("a")), "{name}");
+        assert_eq!(stage.serve(5, &[], &["a", "b"]), [1, 4], "{name}");
+        stage.pass(0.1);
+        assert_eq!(stage.serve(5, &[], &["a", "b"]), [5, 0], "{name}");
+    }
+}
+
 #[test]
 fn who_returns_warms_up_beside_its_own_tier_only() {
     let settings = plain().slow_start(Duration::from_secs(10));
