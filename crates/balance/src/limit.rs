@@ -54,6 +54,10 @@ const BLIND: Duration = Duration::from_secs(30);
 const EMPTYING: Duration = Duration::from_secs(1);
 /// Who waits for others takes at most this part of the time when half of them are gone: half of it, and what chance makes of 120 answers.
 const FELL: f64 = 0.7;
+/// Full for so many times what an answer takes, and nothing known: of attempts that end there would have been enough to know a class by.
+const STUCK: u32 = 40;
+/// What it doubles to, then: so many heads are enough to know a class by.
+const UNKNOWN: f64 = 128.0;
 /// Where so many are lost, those that are left say nothing: the longest are missing.
 const MOSTLY_LOST: f64 = 0.5;
 /// More than this part of them are too many to tell a difference by.
@@ -78,6 +82,8 @@ pub(crate) struct Limit {
     look: Option<Look>,
     /// As many as it allows were in flight when it was judged last.
     holds_up: bool,
+    /// Since when, where nothing is known yet.
+    full: Option<Instant>,
     /// When it looks, while that lasts.
     next_look: Option<Instant>,
     rest: Duration,
@@ -141,6 +147,7 @@ impl Limit {
             doubt: None,
             look: None,
             holds_up: false,
+            full: None,
             next_look: None,
             rest: LOOKS.0,
             end: None,
@@ -216,9 +223,19 @@ impl Limit {
             // Time in which nothing ended says nothing.
             self.window_began = now;
         }
-        self.wanted = settings.within(self.wanted);
+        self.wanted = settings.within(self.wanted * self.unstuck(around, now));
         self.tell(settings);
         self.put_in_use(settings)
+    }
+
+    /// By what it grows where tunnels, or long bodies, have all that there is before anything is known.
+    fn unstuck(&mut self, around: Around, now: Instant) -> f64 {
+        let is_full = around.in_flight >= self.in_use && self.wanted < UNKNOWN;
+        let may = is_full && around.latency > Duration::ZERO && self.ease.is_none();
+        let since = self.full.filter(|_| may).unwrap_or(now);
+        let is_stuck = now.since(since) > EMPTYING + around.latency * STUCK;
+        self.full = (may && !is_stuck).then_some(since);
+        if is_stuck { 2.0 } else { 1.0 }
     }
 
     fn is_full(&self, (span, least): (Duration, u64), now: Instant) -> bool {

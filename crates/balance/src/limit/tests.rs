@@ -360,3 +360,30 @@ fn slow_services_are_judged_by_as_many_answers() {
     }
     assert!((model.limit.wanted - grown).abs() < 1e-9);
 }
+
+/// Of tunnels come heads, which are too few to know a class by, and then nothing: those that are full of them let more in, until enough is known.
+#[test]
+fn what_is_answered_and_does_not_end_fills_no_limit_for_ever() {
+    let after = |latency: u64, there: u32, seconds: u32| {
+        let settings = settings(10, 20, 1000);
+        let mut now = Instant::from_nanos(1_000_000_000);
+        let mut limit = Limit::new(&settings, now);
+        for _ in 0..seconds * 10 {
+            now = now + TICK;
+            let around = Around {
+                in_flight: limit.in_use().min(there),
+                latency: Duration::from_millis(latency),
+                may_look: true,
+            };
+            limit.tick(Heard::default(), around, &settings, now);
+        }
+        limit.in_use()
+    };
+    assert_eq!(after(5, 1_000, 1), 20);
+    assert_eq!(after(5, 1_000, 2), 40);
+    assert_eq!(after(5, 1_000, 60), 160, "what is known by then is heeded");
+    assert_eq!(after(5, 19, 60), 20, "nobody was held up");
+    assert_eq!(after(0, 1_000, 60), 20, "it has not answered");
+    // Those that end would have told.
+    assert_eq!(after(1_000, 1_000, 40), 20);
+}

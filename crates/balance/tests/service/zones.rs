@@ -7,7 +7,8 @@ use evenkeel_balance::eligibility::Bar;
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::settings::{
-    AffinitySettings, OnAllDown, Overprovision, PolicyChoice, ServiceSettings, ZoneSettings,
+    AffinitySettings, HashMethod, OnAllDown, Overprovision, PolicyChoice, ServiceSettings,
+    ZoneSettings,
 };
 use evenkeel_balance::spill::Spill;
 use evenkeel_balance::zone::{Zone, ZoneId};
@@ -439,6 +440,32 @@ fn trials_go_to_who_is_half_open_wherever_it_stands() {
     stage.well(pick);
     stage.pass(0.1);
     assert_eq!(stage.standing("west-0").word(), "serving");
+}
+
+/// A zone of which all are on trial has no part of its tier: those whose zone cannot carry them have nobody else to go to, and no key would
+/// ever try it.
+#[test]
+fn a_zone_of_which_all_are_on_trial_is_heard_where_keys_choose() {
+    for method in HashMethod::ALL {
+        let settings = near(Some("east")).policy(PolicyChoice::Hash(method));
+        let mut stage = Stage::of(settings, members(&[("east", 2), ("west", 1)]));
+        while stage.standing("west-0").word() != "ejected" {
+            let ask = stage.ask().zone(ZoneId::named("west"));
+            let pick = stage.service.pick(&ask, stage.now).unwrap();
+            match pick.backend().id().as_str() {
+                "west-0" => stage.badly(pick),
+                _ => stage.well(pick),
+            }
+            stage.service.tick(stage.now);
+        }
+        stage.pass(1.5);
+        assert_eq!(stage.standing("west-0").word(), "probing", "{method:?}");
+        let pick = stage.pick().unwrap();
+        assert!(pick.is_trial(), "{method:?}");
+        stage.well(pick);
+        stage.pass(0.1);
+        assert_eq!(stage.standing("west-0").word(), "serving", "{method:?}");
+    }
 }
 
 #[test]
