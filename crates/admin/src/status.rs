@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_control::names::NameSnapshot;
 use evenkeel_control::snapshot::{
-    Backend, PassedSnapshot, QueueSnapshot, Snapshot, Spill, TierSnapshot,
+    Backend, PassedSnapshot, QueueSnapshot, RateSnapshot, Snapshot, Spill, TierSnapshot,
 };
 use serde::Serialize;
 
@@ -21,6 +21,22 @@ pub(crate) struct Status {
     contained_panics: u64,
     listeners: Vec<Listener>,
     services: Vec<Service>,
+    /// Rate limits, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rates: Vec<Rate>,
+}
+
+/// As the metrics have it.
+#[derive(Serialize)]
+struct Rate {
+    of: &'static str,
+    name: String,
+    limit: String,
+    passed: u64,
+    refused: u64,
+    shadowed: u64,
+    keys: usize,
+    keys_evicted: u64,
 }
 
 #[derive(Serialize)]
@@ -197,7 +213,21 @@ impl From<Snapshot> for Status {
                     backends: service.backends.into_iter().map(member).collect(),
                 })
                 .collect(),
+            rates: seen.rates.iter().map(rate).collect(),
         }
+    }
+}
+
+fn rate(seen: &RateSnapshot) -> Rate {
+    Rate {
+        of: seen.of,
+        name: seen.name.to_string(),
+        limit: seen.limit.to_string(),
+        passed: seen.counts.passed,
+        refused: seen.counts.refused,
+        shadowed: seen.counts.shadowed,
+        keys: seen.keys,
+        keys_evicted: seen.counts.evicted,
     }
 }
 

@@ -10,6 +10,7 @@ pub use evenkeel_wire::Version;
 use evenkeel_wire::known::Known;
 
 use crate::observation::Observation;
+use crate::reason::Reason;
 use crate::tls::secured::Secured;
 use crate::worker::Desk;
 
@@ -46,10 +47,12 @@ pub enum Text {
     Subject,
     /// The SHA-256 of that, in hexadecimal.
     Fingerprint,
+    /// The name of the rate limit that refused the request.
+    RateLimit,
 }
 
 /// Each text and the most bytes that are kept of it; what is longer is cut. In the order of [`Text`].
-const TEXTS: [(Text, usize); 15] = [
+const TEXTS: [(Text, usize); 16] = [
     (Text::Listener, 64),
     (Text::Rule, 64),
     (Text::Service, 64),
@@ -65,6 +68,7 @@ const TEXTS: [(Text, usize); 15] = [
     (Text::Sni, 255),
     (Text::Subject, 512),
     (Text::Fingerprint, 64),
+    (Text::RateLimit, 64),
 ];
 
 /// Where a text stands among a batch's bytes; the end before the begin: nowhere.
@@ -139,6 +143,8 @@ impl Batch {
         let sent = seen.forwarded.then_some(forwardable);
         let shown = secured.and_then(|secured| secured.client.as_deref());
         let version = asked.map(|head| head.version());
+        // Of a flow nobody has noted it.
+        let limited = seen.reason == Reason::RateLimited && !seen.flow;
         self.take(seen, version, ended, |text| match text {
             Text::Listener => listener.map(|plan| plan.name.as_bytes()),
             Text::Rule => rule.map(|plan| plan.name.as_bytes()),
@@ -156,6 +162,7 @@ impl Batch {
             Text::Sni => secured.and_then(|secured| Some(secured.sni.as_deref()?.as_bytes())),
             Text::Subject => shown.map(|shown| shown.subject.as_bytes()),
             Text::Fingerprint => shown.map(|shown| shown.fingerprint.as_bytes()),
+            Text::RateLimit => limited.then_some(&*desk.limit),
         });
     }
 

@@ -115,6 +115,8 @@ pub(crate) struct Desk {
     pub(crate) backend: Vec<u8>,
     /// The name that the client of a flow asked for.
     pub(crate) name: Vec<u8>,
+    /// The name of the rate limit that refused the request, of one that was.
+    pub(crate) limit: Vec<u8>,
 }
 
 /// What is to be counted and written down of a tunnel or a flow, as it goes and when it ends.
@@ -148,6 +150,7 @@ impl Default for Desk {
             downward: Vec::new(),
             backend: Vec::new(),
             name: Vec::new(),
+            limit: Vec::new(),
         }
     }
 }

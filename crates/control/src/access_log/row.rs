@@ -165,6 +165,7 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     let grpc = seen.grpc.map(|status| status.name().as_bytes());
     put_text("grpc_status", grpc, out);
     put_words(record, out);
+    put_text("rate_limit", record.text(Text::RateLimit), out);
     for (key, number) in [
         ("attempts", u64::from(seen.attempts)),
         ("received_head_bytes", seen.head_received as u64),

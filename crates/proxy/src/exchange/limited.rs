@@ -42,6 +42,12 @@ pub(super) fn passes<N: Net>(
     };
     let verdict = take(rates, who, conn.worker.index, conn.worker.now());
     tell(rates, &verdict, desk);
+    // Of several that refuse it the one that stands first.
+    let refuses = |(rate, said): &(&Rate, Said)| !said.passes && !rate.plan.shadow;
+    if let Some((rate, _)) = rates.iter().zip(verdict.said()).find(refuses) {
+        desk.limit.clear();
+        desk.limit.extend_from_slice(rate.plan.name.as_bytes());
+    }
     verdict.passes
 }
 

@@ -4,6 +4,8 @@
 use std::io::Read;
 use std::net::TcpStream;
 
+use serde_json::{Value, json};
+
 use crate::evenkeel;
 use crate::http2::frames::{Connection, NO_ERROR, asks};
 use crate::http2::hpack::value;
@@ -149,15 +151,25 @@ fn who_asks_too_often_is_told_so_and_when_to_come_again() {
     ] {
         metric(&keel, &row);
     }
+    let page: Value = serde_json::from_str(&keel.page("/v1/status")).unwrap();
+    let expect = json!([{
+        "of": "rule", "name": "api", "limit": "client", "passed": 11, "refused": 7, "shadowed": 0, "keys": 5, "keys_evicted": 0,
+    }]);
+    assert_eq!(page["rates"], expect);
+    let log = logged(&scene, keel);
+    let refused = log.iter().filter(|row| row["status"] == 429);
+    let words = refused.filter(|row| row["rule"] == "api" && row["reason"] == "rate_limited");
+    assert_eq!(words.count(), 7, "{log:?}");
+}
+
+/// The access log, once the instance has ended.
+fn logged(scene: &Scene, keel: Evenkeel) -> Vec<Value> {
     keel.signal("-TERM");
     let (status, _) = keel.wait();
     assert_eq!(status.code(), Some(0));
     let log = std::fs::read_to_string(scene.folder.path().join("access.log")).unwrap();
-    let refused = log.lines().filter(|row| row.contains("\"status\":429"));
-    let words = refused.filter(|row| {
-        row.contains("\"rule\":\"api\"") && row.contains("\"reason\":\"rate_limited\"")
-    });
-    assert_eq!(words.count(), 7, "{log}");
+    let rows = log.lines().map(serde_json::from_str);
+    rows.collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
@@ -258,6 +270,15 @@ fn all_of_several_must_let_it_pass() {
     row("client", "refused", 4);
     row("rule", "passed", 3);
     row("rule", "refused", 3);
+    // The log says which of them it was.
+    let log = logged(&scene, keel);
+    let rows = |client: &str, limit: Option<&str>| {
+        let by = |row: &&Value| row["client"] == client && row["rate_limit"].as_str() == limit;
+        log.iter().filter(by).count()
+    };
+    let counts = [None, Some("client"), Some("rule")];
+    assert_eq!(counts.map(|limit| rows("192.0.2.1", limit)), [2, 4, 0]);
+    assert_eq!(counts.map(|limit| rows("192.0.2.2", limit)), [1, 0, 3]);
 }
 
 #[test]
@@ -472,7 +493,7 @@ fn explain_says_which_limits_it_meets() {
         assert!(out.contains(line), "{out}");
     }
     let (_, out, _) = evenkeel(&["explain", "--json", "-c", &file, "GET", "http://a/a"]);
-    let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let rows: Value = serde_json::from_str(&out).unwrap();
     let row = &rows["explanations"][0]["limits"][1];
     let expect = serde_json::json!({
         "of": "rule", "name": "a", "limit": "rule", "allow": "7/h", "burst": 1, "shadow": true, "left": 1, "passes": true,
