@@ -46,8 +46,8 @@ mod ending;
 mod slots;
 
 pub use admitted::Admitted;
-use ending::end;
-pub(crate) use ending::linger;
+pub(crate) use ending::{SKIP_BYTES, linger};
+use ending::{end, skip};
 pub(crate) use going::Noticed;
 pub use slots::{Slots, slots};
 
@@ -193,6 +193,8 @@ impl Door {
 pub(crate) enum Next {
     /// Another request.
     Keep,
+    /// The same, behind so many bytes of a body that nobody wants.
+    Skip(u32),
     /// The connection ends; everything was written.
     Close,
     /// The connection ends, but the client may still be sending: it must be able to read the answer first.
@@ -375,6 +377,9 @@ async fn requests<N: Net, F: Future<Output = Infallible> + 'static>(
         conn = slots.run(conn).await;
         conn.requests += 1;
         conn.go_on().await;
+        if let Next::Skip(left) = conn.next {
+            conn.next = skip(&mut conn, left).await;
+        }
     }
     conn.input.release(&conn.worker.buffers);
     match conn.next {
@@ -382,7 +387,7 @@ async fn requests<N: Net, F: Future<Output = Infallible> + 'static>(
         Next::Close if !conn.input.is_empty() || conn.sock.has_input() => linger(&mut conn).await,
         // What ends with the connection is whole only where the end is said.
         Next::Close if conn.sock.secured().is_some() => end(&mut conn).await,
-        Next::Keep | Next::Close | Next::Cut => {}
+        Next::Keep | Next::Skip(_) | Next::Close | Next::Cut => {}
         Next::Linger => linger(&mut conn).await,
     }
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::Conn;
+use super::{Conn, Next};
 use crate::net::Net;
 use crate::sock::Sock;
 
@@ -22,6 +22,37 @@ pub(super) async fn end<N: Net>(conn: &mut Conn<N>) {
         Poll::Ready(_) => Poll::Ready(()),
     })
     .await;
+}
+
+/// The longest body that is read and forgotten for the sake of its connection: less than a handshake over TLS and a window of TCP are worth.
+pub(crate) const SKIP_BYTES: u64 = 64 * 1024;
+
+/// Reads and forgets what is left of the body of a request that was answered without it, so that the next one is found. A client that takes
+/// longer than one that is lingered for loses its connection, which it may at any time.
+pub(super) async fn skip<N: Net>(conn: &mut Conn<N>, left: u32) -> Next {
+    let mut left = left as usize;
+    conn.deadline.set(conn.worker.now() + LINGER);
+    let came = poll_fn(|cx| {
+        loop {
+            let here = conn.input.data().len().min(left);
+            conn.input.consume(here);
+            left -= here;
+            if left == 0 {
+                return Poll::Ready(true);
+            }
+            let filled = conn
+                .input
+                .poll_fill(cx, &mut conn.sock, &conn.worker.buffers, false);
+            match filled {
+                Poll::Ready(Ok(length)) if length > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(false),
+                Poll::Pending => return conn.deadline.poll_passed(cx).map(|()| false),
+            }
+        }
+    })
+    .await;
+    conn.deadline.clear();
+    if came { Next::Keep } else { Next::Linger }
 }
 
 /// Ends the direction of writing, then reads and forgets what the client still sends: closing at once would answer its bytes

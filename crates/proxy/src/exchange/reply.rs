@@ -11,7 +11,7 @@ use evenkeel_wire::grpc::{CONTENT_TYPE, Status};
 use evenkeel_wire::{Framing, RequestHead, date};
 
 use super::call::{is_call, put_status};
-use crate::connection::{Conn, Next, limits_of};
+use crate::connection::{Conn, Next, SKIP_BYTES, limits_of};
 use crate::net::Net;
 use crate::reason::{Reason, phrase};
 use crate::sock::Sock;
@@ -219,7 +219,8 @@ async fn write<N: Net>(
         true => &desk.request,
         false => &nothing,
     };
-    let used_up = understood && request.framing() == Framing::Empty;
+    let unread = unread(conn, desk).filter(|_| understood);
+    let used_up = understood && (request.framing() == Framing::Empty || unread.is_some());
     let worn = limits
         .requests
         .is_some_and(|most| conn.requests + 1 >= most);
@@ -251,10 +252,23 @@ async fn write<N: Net>(
     }
     conn.deadline.clear();
     match (keep, used_up) {
-        (true, _) => Next::Keep,
+        (true, _) => unread.map_or(Next::Keep, Next::Skip),
         (false, true) if !request.keeps_connection() => Next::Close,
         // The client still sends, or its next request may be on its way: it was for us to end it.
         (false, _) => Next::Linger,
+    }
+}
+
+/// What is still to come of the request, where that is little and nobody has read of it. Who waits for a word to go on may not send it.
+fn unread<N: Net>(conn: &Conn<N>, desk: &Desk) -> Option<u32> {
+    let request = &desk.request;
+    let untouched = desk.seen.understood && desk.seen.attempts == 0 && !conn.sock.is_stream();
+    match request.framing() {
+        Framing::Exact(length) if untouched && length <= SKIP_BYTES => {
+            let length = u32::try_from(length).ok();
+            length.filter(|_| !request.expects_continue())
+        }
+        _ => None,
     }
 }
 

@@ -382,6 +382,47 @@ fn rules_answer_and_send_elsewhere() {
     );
 }
 
+/// What is answered at its head has a short body read and forgotten behind that, whenever it comes, and the next request is found behind it.
+/// A long one ends the connection, as does one whose end nobody knows yet, or that may never come.
+#[test]
+fn a_short_body_that_nobody_wants_is_passed_over() {
+    let mut plan = plan(&[([127, 0, 0, 1], 1).into()]);
+    plan.rules = vec![responds("/ping", 200)];
+    let proxy = Proxy::start(plan, 1);
+    let mut client = proxy.client();
+    let post = |length: usize, more: &str| {
+        format!("POST /else HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{more}\r\n")
+    };
+    let evil = "GET /ping HTTP/1.1\r\nHost: a\r\n\r\n";
+    // With the head, behind the answer, and in two parts, with the next request.
+    client.send(post(evil.len(), "") + evil);
+    assert!(!client.until("no_rule\n").contains("Connection: close"));
+    client.send(post(65_536, ""));
+    assert!(client.until("no_rule\n").starts_with("HTTP/1.1 404 "));
+    client.send("a".repeat(60_000));
+    client.send("a".repeat(5_536) + evil);
+    assert!(client.until("pong").starts_with("HTTP/1.1 200 "));
+    for request in [
+        post(65_537, ""),
+        post(4, "Expect: 100-continue\r\n"),
+        post(4, "Connection: close\r\n") + "body",
+        "POST /else HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+    ] {
+        let mut client = proxy.client();
+        client.send(&request);
+        let answer = client.until("no_rule\n");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        client.end();
+        assert_eq!(client.rest(), "", "{request}");
+    }
+    // A client that goes within it.
+    let mut client = proxy.client();
+    client.send(post(9, "") + "half");
+    client.until("no_rule\n");
+    client.end();
+    assert_eq!(client.rest(), "");
+}
+
 #[test]
 fn what_this_machine_lacks_is_not_held_against_a_backend() {
     let backend = Backend::answering(OK);
