@@ -86,6 +86,15 @@ fn a_plain_exchange_is_two_reads_and_two_writes() {
     assert_eq!(world.calls() - before, 400);
 }
 
+/// Bytes are those that were reached, to a twentieth: more is dearer, and less is a limit that holds nothing.
+#[track_caller]
+pub(crate) fn reached(found: usize, figure: usize, what: &str) {
+    assert!(
+        found.abs_diff(figure) <= figure / 20,
+        "{found} {what}, {figure} were reached"
+    );
+}
+
 /// A client that is kept costs no call more, and no memory.
 #[test]
 fn an_exchange_of_a_client_that_is_kept_is_as_many_calls() {
@@ -205,10 +214,7 @@ fn an_idle_connection_holds_little() {
     });
     let pipes = 100 * world.bytes_of_a_pipe();
     let each = kept.saturating_sub(pipes) / 100;
-    assert!(
-        (1..=2048).contains(&each),
-        "{each} bytes for an idle connection"
-    );
+    reached(each, 471, "bytes for an idle connection");
 }
 
 #[test]
@@ -226,10 +232,12 @@ fn connections_to_backends_that_rest_hold_little() {
         // What so many needed at once is let go of, and connections do not rest too long.
         (0..30).for_each(|_| world.pass(SWEEP_EVERY));
     });
-    let pipes = 2 * 300 * world.bytes_of_a_pipe();
-    // Some buffers, desks and slots are ready for the next; a buffer for each would be 14 MiB.
-    let most = pipes + 300 * 2048 + 32 * 64 * 1024;
-    assert!((1..=most).contains(&kept), "{kept} bytes");
+    // Some buffers, desks and slots are ready for the next, and both lanes of all pipes; a buffer for each would be 14 MiB.
+    reached(
+        kept,
+        557_464,
+        "bytes for 300 connections and those behind them",
+    );
 }
 
 #[test]
@@ -245,23 +253,39 @@ fn finding_a_rule_allocates_nothing() {
     }
 }
 
+/// What an index of 1,000 rules of each kind holds. Of expressions most is a handle of the engine with its pool of search tables, before any
+/// of these exist; one of `many-paths-each` has 41 paths.
+const KEPT: [(&str, usize); 21] = [
+    ("everything", 346),
+    ("hosts", 362_000),
+    ("domains", 358_000),
+    ("host-wildcards", 536_000),
+    ("paths", 118_000),
+    ("prefixes", 118_000),
+    ("wildcards-by-begin", 183_000),
+    ("wildcards-by-end", 185_000),
+    ("expressions-by-begin", 1_951_000),
+    ("methods", 24_000),
+    ("listeners", 493_000),
+    ("grid", 143_000),
+    ("mixture", 279_000),
+    ("same-key", 24_000),
+    ("many-paths-each", 5_411_000),
+    ("hostile", 867_000),
+    ("canaries", 397_000),
+    ("headers", 40_000),
+    ("queries", 40_000),
+    ("wildcards-without-text", 64_000),
+    ("expressions-without-text", 1_832_000),
+];
+
 #[test]
 fn a_rule_is_kept_in_little() {
-    for name in kinds::KINDS {
+    for (name, bytes) in KEPT {
         let kind = kinds::kind(name, 1_000);
         let mut rules = None;
         let kept = bytes_kept(|| rules = Some(Rules::new(&kind.rules)));
-        println!("{name}: {} bytes for each", kept / 1_000);
-        let most = match name {
-            // 41 paths, each once.
-            "many-paths-each" => 41 * 160,
-            // Two hosts and two paths.
-            "hostile" => 4 * 640,
-            // A handle of the engine with its pool of search tables, before any of these exist.
-            "expressions-by-begin" | "expressions-without-text" => 2_048,
-            _ => 640,
-        };
-        let within = 1..=1_000 * most;
-        assert!(within.contains(&kept), "{kept} bytes for 1,000 of {name}");
+        reached(kept, bytes, &format!("bytes for 1,000 of {name}"));
     }
+    assert_eq!(KEPT.map(|(name, _)| name), kinds::KINDS);
 }

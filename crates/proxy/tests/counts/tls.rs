@@ -9,7 +9,7 @@ use evenkeel_proxy::tls::sock::TlsSock;
 use crate::counting::{allocations, bytes_kept};
 use crate::sealed::{ends, read, write};
 use crate::world::Counted;
-use crate::{ANSWER, REQUEST};
+use crate::{ANSWER, REQUEST, reached};
 
 /// What a pipe between them holds.
 const ROOM: usize = 300_000;
@@ -51,7 +51,7 @@ fn long_bodies_take_few_calls() {
     write(&mut client, &body);
     let before = calls.get();
     read(&mut server, &mut room, body.len());
-    assert!(calls.get() - before <= 9, "{}", calls.get() - before);
+    assert_eq!(calls.get() - before, 8);
 }
 
 /// Passes so many bytes on, however little goes at once.
@@ -74,7 +74,7 @@ fn pass(from: &mut TlsSock<Counted>, to: &mut TlsSock<Counted>, length: usize) {
 }
 
 #[test]
-fn a_connection_that_rests_holds_ten_kib_more_at_most() {
+fn a_connection_that_rests_holds_little_more() {
     // Pipes so narrow that what they hold counts for nothing.
     let make = ends(Policy::Modern, 500);
     let exchanged = || {
@@ -95,8 +95,5 @@ fn a_connection_that_rests_holds_ten_kib_more_at_most() {
         }
     });
     let each = kept / 100;
-    assert!(
-        (1000..=10 * 1024).contains(&each),
-        "{each} bytes for a connection that rests"
-    );
+    reached(each, 6_498, "bytes for a connection over TLS that rests");
 }
