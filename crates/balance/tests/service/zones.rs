@@ -343,9 +343,7 @@ fn a_rotation_of_a_zone_is_its_own() {
 /// A key has one home in each zone, and the same as long as the zone stands.
 #[test]
 fn a_key_is_served_near_its_client_and_by_the_same_there() {
-    let settings = near(None).policy(PolicyChoice::Hash(
-        evenkeel_balance::settings::HashMethod::Maglev,
-    ));
+    let settings = near(None).policy(PolicyChoice::Hash(HashMethod::Maglev));
     let stage = Stage::of(settings, members(&[("east", 4), ("west", 4)]));
     let homes = |zone: Option<&str>, chance: u64| -> Vec<String> {
         let home = |key| {
