@@ -38,7 +38,7 @@ const WEIGHED: [Weighed; 3] = [
         package: "evenkeel-proxy",
         example: "weigh",
         file: "crates/proxy/counts.toml",
-        unit: "one exchange over connections in memory, of what TLS adds to twenty, of a hundredth of bringing so many backends, and of finding one rule among so many",
+        unit: "one exchange over connections in memory, of what TLS adds to twenty, of a hundredth of bringing so many backends and of a reload of as many, and of finding one rule among so many",
     },
 ];
 

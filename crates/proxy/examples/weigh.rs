@@ -1,5 +1,5 @@
-//! What `cargo xtask counts` weighs: exchanges over connections in memory, what TLS adds to one, bringing a service to its backends, and
-//! finding a rule among few and many.
+//! What `cargo xtask counts` weighs: exchanges over connections in memory, what TLS adds to one, bringing a service to its backends, a
+//! reload, and finding a rule among few and many.
 //!
 //! `weigh --list` names the rows; `weigh <name> <repetitions>` runs one of them.
 #![expect(clippy::print_stdout, reason = "the rows are its output")]
@@ -20,6 +20,7 @@ mod tls_made;
 #[path = "../tests/counts/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use evenkeel_balance::rate::RateSettings;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::tls::Policy;
 use evenkeel_config::plan::{RateBy, RatePlan};
+use evenkeel_config::{Source, load};
 use evenkeel_proxy::deadline::SWEEP_EVERY;
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::rules::Rules;
@@ -51,6 +53,7 @@ fn list() {
     println!("exchange-kept");
     println!("exchange-limited");
     println!("brought/1000");
+    println!("reloaded/1000");
     for kind in kinds::KINDS {
         let counts: &[usize] = match kind {
             "same-key" | "mixture" => &[10, 1_000, 10_000],
@@ -188,6 +191,35 @@ fn brought(repetitions: u64) {
     assert_eq!(service.state.members(), addresses.len());
 }
 
+/// A text of 1,000 backends, half of which are others each time, becomes the plan that runs, every hundredth time: all of a reload but what
+/// opens sockets and says what changed.
+fn reloaded(repetitions: u64) {
+    let text = |first: usize| {
+        let head = "listeners: { web: { bind: 127.0.0.1:1 } }\nservices:\n  api:\n    backends:\n";
+        let backends = (first..first + 1_000)
+            .map(|number| format!("      - 127.1.{}.{}:9000\n", number / 250, number % 250 + 1));
+        let text: String = [head.to_owned()].into_iter().chain(backends).collect();
+        let name = "f.yaml".into();
+        [Source { name, text }]
+    };
+    let texts = [text(0), text(500)];
+    let events: Arc<dyn Listener> = Arc::new(());
+    let mut live: Option<Live> = None;
+    for turn in 0..repetitions / 100 {
+        let sources = &texts[usize::from(turn % 2 == 1)];
+        let loaded = load(black_box(sources), &BTreeMap::new());
+        let next = Live::join(
+            loaded.plan.unwrap(),
+            live.as_ref(),
+            1,
+            &events,
+            Instant::ZERO,
+        );
+        live = Some(next);
+    }
+    assert_eq!(live.unwrap().services[0].state.members(), 1_000);
+}
+
 fn rules(name: &str, count: usize, repetitions: u64) {
     let kind = kinds::kind(name, count);
     let rules = Rules::new(&kind.rules);
@@ -209,6 +241,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["exchange-kept", repetitions] => kept(repetitions.parse()?),
         ["exchange-limited", repetitions] => limited(repetitions.parse()?),
         ["brought/1000", repetitions] => brought(repetitions.parse()?),
+        ["reloaded/1000", repetitions] => reloaded(repetitions.parse()?),
         [name, repetitions] => {
             let name = name.strip_prefix("rules/").ok_or("there is no such row")?;
             let (kind, count) = name.split_once('/').ok_or("a row is rules/kind/count")?;
