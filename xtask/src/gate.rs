@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::clock::timed;
 use crate::run::{Done, cargo};
-use crate::{counts, models, setup, tidy};
+use crate::{counts, models, setup, shipped, tidy};
 
 /// One step: its name, what it does, and what to do when it fails.
 struct Step {
@@ -91,6 +91,11 @@ const STEPS: &[Step] = &[
         run: |root| counts::counts(root, &[]),
         mend: "make the pick cheaper, or record the price with `cargo xtask counts --write` and say why",
     },
+    Step {
+        name: "shipped",
+        run: shipped::build,
+        mend: "the program does not build as the README has it",
+    },
 ];
 
 /// Runs the gate. On success nothing is printed after the summary of the tests.
@@ -108,5 +113,7 @@ pub(crate) fn test(root: &Path) -> Done {
         println!("   {}: {:.1} s", step.name, took.as_secs_f64());
     }
     println!("== {total}/{total} tests");
-    cargo(root, &["nextest", "run", "--workspace", "--locked"]).go()
+    // Those of what the program costs look at the one that was built last.
+    let tests = cargo(root, &["nextest", "run", "--workspace", "--locked"]);
+    tests.env(shipped::VARIABLE, &shipped::program(root)).go()
 }

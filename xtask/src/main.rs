@@ -18,6 +18,7 @@ mod gate;
 mod picture;
 mod run;
 mod setup;
+mod shipped;
 mod soak;
 mod tidy;
 mod upgrades;
@@ -37,7 +38,7 @@ struct Verb {
 const VERBS: &[Verb] = &[
     Verb {
         name: "test",
-        does: "the gate: set-up, format, clippy, tidy, deny, doc tests, models, counts, then all tests",
+        does: "the gate: set-up, format, clippy, tidy, deny, doc tests, models, counts, the shipped program, then all tests",
         run: |root, rest| no_more(rest).and_then(|()| gate::test(root)),
     },
     Verb {
@@ -59,6 +60,11 @@ const VERBS: &[Verb] = &[
         name: "counts",
         does: "count the instructions of each pick and compare with crates/balance/counts.toml (--write: record)",
         run: counts::counts,
+    },
+    Verb {
+        name: "shipped",
+        does: "build the program as it is shipped, and compare its size, its start and its memory with what was reached",
+        run: |root, rest| no_more(rest).and_then(|()| shipped::shipped(root)),
     },
     Verb {
         name: "demo",
