@@ -321,6 +321,9 @@ pairs at either end, with its 95 % interval. At most 0.1 in 1,000 requests may b
 `nothing` is what the method makes of no disturbance at all. The longest waits, and p99.9, are information.
 ";
 
+/// Which waits of a pair.
+type Of = fn(&Pair) -> &Waits;
+
 /// The page, and whether no target was missed.
 fn table(wanted: &[(&str, Disturbance, &str)], seen: &[Run], facts: &str) -> (String, bool) {
     let mut text = format!(
@@ -328,10 +331,10 @@ fn table(wanted: &[(&str, Disturbance, &str)], seen: &[Run], facts: &str) -> (St
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n"
     );
     let mut held = true;
-    let (calm, disturbed): (fn(&Pair) -> &Waits, fn(&Pair) -> &Waits) =
-        (|pair| &pair.calm.through, |pair| &pair.disturbed.through);
-    let (calm_past, past): (fn(&Pair) -> &Waits, fn(&Pair) -> &Waits) =
-        (|pair| &pair.calm.past, |pair| &pair.disturbed.past);
+    let calm: Of = |pair| &pair.calm.through;
+    let disturbed: Of = |pair| &pair.disturbed.through;
+    let calm_past: Of = |pair| &pair.calm.past;
+    let past: Of = |pair| &pair.disturbed.past;
     for ((name, disturbance, does), run) in wanted.iter().zip(seen) {
         let verdict = run.verdict();
         held &= verdict != Verdict::Missed || *disturbance == Disturbance::Nothing;

@@ -261,11 +261,11 @@ impl Ledger {
 
     pub(crate) fn update(
         &mut self,
-        spec: BackendSpec,
+        spec: &BackendSpec,
         now: Instant,
     ) -> Result<(), MembershipError> {
         let at = self.find(&spec.id)?;
-        self.updated(at, &spec, now);
+        self.updated(at, spec, now);
         self.recount(now);
         Ok(())
     }

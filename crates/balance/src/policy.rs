@@ -4,7 +4,6 @@
 //! A new policy is one file below, one arm here and one row in the fairness table (`tests/fairness.rs`).
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::eligibility;
 use crate::hashing;
 use crate::learn::speed::Learned;
 use crate::parts::Part;
+pub(crate) use crate::policy::custom::{Broke, Custom};
 use crate::settings::{HashMethod, LoadBound, PolicyChoice};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::table::{Lane, Table};
@@ -54,6 +54,9 @@ pub(crate) mod round_robin;
 
 /// The same, by what backends report of their load.
 pub(crate) mod weighted_by_load;
+
+/// A program's own, and who stands in for it.
+mod custom;
 
 /// Their names, other systems' names for them, and a program's own.
 pub mod named;
@@ -362,18 +365,6 @@ pub(crate) enum Prepared {
     Custom(Custom),
 }
 
-/// A program's own policy and its stand-in.
-pub(crate) struct Custom {
-    policy: StdArc<dyn Policy>,
-    stand_in: round_robin::RoundRobin,
-}
-
-impl std::fmt::Debug for Custom {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Custom").field(&self.policy.name()).finish()
-    }
-}
-
 impl Prepared {
     /// Makes the tables of `choice`. `weights` names all members of the configuration; a hash table of the same
     /// members is taken over from the table before, because standing never changes it.
@@ -470,25 +461,7 @@ impl Prepared {
             Self::Random(policy) => policy.score(view, index, ask),
             Self::RoundRobin(policy) => policy.score(view, index, ask),
             Self::Hash(policy) => policy.score(view, index, ask),
-            Self::Custom(custom) => {
-                catch_unwind(AssertUnwindSafe(|| custom.policy.score(view, index, ask)))
-                    .ok()
-                    .flatten()
-            }
-        }
-    }
-}
-
-/// The program's own policy panicked or chose who may not be chosen.
-#[derive(Debug)]
-pub(crate) struct Broke;
-
-impl Custom {
-    fn choose(&self, view: &Candidates<'_>, ask: &Ask<'_>) -> Result<Option<usize>, Broke> {
-        match catch_unwind(AssertUnwindSafe(|| self.policy.choose(view, ask))) {
-            Ok(Some(index)) if index >= view.len() || !view.may(index) => Err(Broke),
-            Ok(chosen) => Ok(chosen),
-            Err(_panic) => Err(Broke),
+            Self::Custom(custom) => custom.score(view, index, ask),
         }
     }
 }

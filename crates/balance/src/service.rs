@@ -89,6 +89,10 @@ impl Service {
     ///
     /// # Errors
     /// As [`new`](Self::new).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who brings members gives them away; `bring` is for who keeps them"
+    )]
     pub fn new_untold(
         name: impl Into<StdArc<str>>,
         settings: ServiceSettings,
@@ -196,15 +200,6 @@ impl Service {
         Handle::new(self.clone(), seed)
     }
 
-    /// Makes exactly `backends` the members, in this order. State of those that stay is kept; nothing changes on error.
-    /// Cost: members, once; the way to register many.
-    ///
-    /// # Errors
-    /// [`MembershipError`] when two share an identity or there are too many.
-    pub fn replace(&self, backends: Vec<BackendSpec>, now: Instant) -> Result<(), MembershipError> {
-        self.bring(None, &backends, now)
-    }
-
     /// Adds one backend. Cost: members.
     ///
     /// # Errors
@@ -217,8 +212,12 @@ impl Service {
     ///
     /// # Errors
     /// [`MembershipError::Unknown`].
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "as `replace` and `reconfigure`: who brings members gives them away"
+    )]
     pub fn update(&self, backend: BackendSpec, now: Instant) -> Result<(), MembershipError> {
-        self.write(now, |ledger| ledger.update(backend, now))
+        self.write(now, |ledger| ledger.update(&backend, now))
     }
 
     /// Removes one backend; its attempts in flight end in peace.
@@ -241,7 +240,7 @@ impl Service {
     ) -> Result<(), MembershipError> {
         self.write(now, |ledger| {
             let spec = ledger.spec(backend)?.clone();
-            ledger.update(spec.admin(admin), now)
+            ledger.update(&spec.admin(admin), now)
         })
     }
 
@@ -257,27 +256,13 @@ impl Service {
     ) -> Result<(), MembershipError> {
         self.write(now, |ledger| {
             let spec = ledger.spec(backend)?.clone();
-            ledger.update(spec.weight(weight), now)
+            ledger.update(&spec.weight(weight), now)
         })
     }
 
     /// Puts other settings in force. All state is kept; `classes` stays what it was.
     pub fn set_settings(&self, settings: ServiceSettings, now: Instant) {
         self.write(now, |ledger| ledger.set_settings(settings, now));
-    }
-
-    /// Puts other settings in force and makes exactly `backends` the members, in one change that is published once.
-    /// State of members that stay is kept; nothing changes on error.
-    ///
-    /// # Errors
-    /// [`MembershipError`] when two share an identity or there are more than the new settings allow.
-    pub fn reconfigure(
-        &self,
-        settings: ServiceSettings,
-        backends: Vec<BackendSpec>,
-        now: Instant,
-    ) -> Result<(), MembershipError> {
-        self.bring(Some(settings), &backends, now)
     }
 
     /// The settings in force.

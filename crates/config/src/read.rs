@@ -45,6 +45,9 @@ pub(crate) type Ask = Box<dyn Fn(&Path) -> Result<Vec<u8>, String>>;
 /// Why a file is missing that nobody brought.
 pub(crate) const UNREAD: &str = "it was not read";
 
+/// What a file holds, or why it cannot be read.
+type Content = Result<Rc<[u8]>, String>;
+
 /// Where problems are noted, and what `${NAME}` and file names read.
 pub(crate) struct Reading {
     problems: RefCell<Vec<Problem>>,
@@ -61,7 +64,7 @@ pub(crate) struct Reading {
     folders: Vec<PathBuf>,
     ask: Ask,
     /// What was asked for: a file that is named twice holds the same both times.
-    files: RefCell<BTreeMap<PathBuf, Result<Rc<[u8]>, String>>>,
+    files: RefCell<BTreeMap<PathBuf, Content>>,
     /// Those of the program's own.
     policies: Policies,
 }

@@ -41,7 +41,10 @@ fn a_file_is_asked_for_once_and_holds_the_same_both_times() {
         Ok(format!("{}.example.com a\n", noted.borrow().len()).into_bytes())
     });
     assert_eq!(*asked.borrow(), [PathBuf::from("etc/maps/hosts.map")]);
-    let plan = loaded.plan.expect(&render(&loaded.problems, &sources));
+    let plan = loaded
+        .plan
+        .ok_or_else(|| render(&loaded.problems, &sources));
+    let plan = plan.expect("what is not loaded says why");
     for rule in &plan.rules {
         let Action::ForwardMap(map, _) = &rule.action else {
             panic!("{:?}", rule.action)

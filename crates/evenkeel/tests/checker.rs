@@ -80,8 +80,13 @@ impl Services for Alone {
 
     fn now(&self) -> Now {
         let began = self.1;
-        Arc::new(move || Instant::ZERO + began.elapsed())
+        Arc::new(move || Instant::ZERO + paused().duration_since(began))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is paused")]
+fn paused() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// When each backend was checked, in milliseconds.
@@ -704,7 +709,7 @@ async fn looks(unsure: Duration, failing: bool, changing: bool) -> usize {
         service,
         looks: AtomicUsize::new(0),
     });
-    let services = Alone(watched.clone(), tokio::time::Instant::now());
+    let services = Alone(watched.clone(), paused());
     let now = services.now();
     let settings = CheckerSettings::default()
         .interval(5 * SECOND)

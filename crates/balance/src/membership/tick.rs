@@ -336,8 +336,9 @@ mod tests {
         };
         let settings = ServiceSettings::default();
         let service = Service::new("s", settings, specs(1), StdArc::new(()), Instant::ZERO);
-        let service = service.unwrap();
-        service.replace(specs(members), Instant::ZERO).unwrap();
+        let service = service.expect("one member is few");
+        let brought = service.replace(specs(members), Instant::ZERO);
+        brought.expect("no two have a name");
         let before = service.shared.table.version();
         for tick in 1..=20 {
             service.tick(Instant::ZERO + Duration::from_millis(100 * tick));
@@ -361,8 +362,9 @@ mod tests {
         };
         let settings = ServiceSettings::default();
         let service = Service::new("s", settings, specs(1), StdArc::new(()), Instant::ZERO);
-        let service = service.unwrap();
-        service.replace(specs(300), Instant::ZERO).unwrap();
+        let service = service.expect("one member is few");
+        let brought = service.replace(specs(300), Instant::ZERO);
+        brought.expect("no two have a name");
         let warming = |at: u64| {
             service.tick(Instant::ZERO + Duration::from_millis(at));
             service.shared.table.read(|table| table.warming)

@@ -7,6 +7,37 @@ use crate::settings::ServiceSettings;
 use crate::time::Instant;
 
 impl Service {
+    /// Makes exactly `backends` the members, in this order. State of those that stay is kept; nothing changes on error.
+    /// Cost: members, once; the way to register many.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when two share an identity or there are too many.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who brings members gives them away; `bring` is for who keeps them"
+    )]
+    pub fn replace(&self, backends: Vec<BackendSpec>, now: Instant) -> Result<(), MembershipError> {
+        self.bring(None, &backends, now)
+    }
+
+    /// Puts other settings in force and makes exactly `backends` the members, in one change that is published once.
+    /// State of members that stay is kept; nothing changes on error.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when two share an identity or there are more than the new settings allow.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who brings members gives them away; `bring` is for who keeps them"
+    )]
+    pub fn reconfigure(
+        &self,
+        settings: ServiceSettings,
+        backends: Vec<BackendSpec>,
+        now: Instant,
+    ) -> Result<(), MembershipError> {
+        self.bring(Some(settings), &backends, now)
+    }
+
     /// Gives several backends other weights, in one change that is published once. Nothing changes on error. Cost: members, and
     /// members for each weight.
     ///
@@ -23,7 +54,7 @@ impl Service {
             }
             for (backend, weight) in weights {
                 let spec = ledger.spec(backend)?.clone();
-                ledger.update(spec.weight(*weight), now)?;
+                ledger.update(&spec.weight(*weight), now)?;
             }
             Ok(())
         })
@@ -45,8 +76,8 @@ impl Service {
         })
     }
 
-    /// As [`reconfigure`](Self::reconfigure), for who keeps what the members are configured with: of those that stay as they are nothing is copied. Settings stay where none
-    /// are given. Cost: members, once.
+    /// As [`reconfigure`](Self::reconfigure), for who keeps what the members are configured with: of those that stay as they are nothing
+    /// is copied. Settings stay where none are given. Cost: members, once.
     ///
     /// # Errors
     /// As [`reconfigure`](Self::reconfigure).

@@ -113,7 +113,7 @@ fn field_name(reading: &Reading, node: &Node) -> Option<Arc<str>> {
 
 fn via(reading: &Reading, node: &Node) -> Option<Arc<str>> {
     let text = reading.text(node)?;
-    if super::name(text.value()).is_err() {
+    if super::named::name(text.value()).is_err() {
         reading.error(
             node.at,
             "name",

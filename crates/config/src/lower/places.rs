@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Named, Parts, Placed, RawRule, host_map};
+use super::named::Named;
+use super::{Parts, Placed, RawRule, host_map};
 use crate::problem::At;
 use crate::read::{Reading, Scalar};
 

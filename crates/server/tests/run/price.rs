@@ -34,6 +34,10 @@ struct Program {
     shipped: bool,
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the gate says where the shipped program is, and has no other way to"
+)]
 fn program() -> Program {
     match std::env::var_os(SHIPPED) {
         Some(path) => Program {
@@ -85,6 +89,7 @@ struct Reached {
 }
 
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "figures for who writes them down")]
 fn check(found: u64, reached: &Reached, what: &str) {
     let program = program();
     // For docs/coverage-guards.md, and for who is about to write a new figure.
@@ -188,7 +193,7 @@ fn a_connection_that_rests_takes_what_was_reached() {
     let keel = program().run(&[], &scene.file);
     let reached = Reached {
         shipped: 1_543,
-        percent: 3,
+        percent: 5,
         tests: 1_600,
     };
     rests(&keel, || ask(connected(&keel)), MANY, &reached);
@@ -216,7 +221,7 @@ fn one_over_tls_takes_what_was_reached() {
     };
     let reached = Reached {
         shipped: 9_560,
-        percent: 3,
+        percent: 5,
         tests: 9_900,
     };
     rests(&keel, open, SOME, &reached);
@@ -233,7 +238,7 @@ fn one_of_http2_takes_what_was_reached() {
     };
     let reached = Reached {
         shipped: 5_090,
-        percent: 3,
+        percent: 5,
         tests: 5_300,
     };
     rests(&keel, open, MANY, &reached);
@@ -250,7 +255,7 @@ fn one_of_http2_over_tls_takes_what_was_reached() {
     };
     let reached = Reached {
         shipped: 13_175,
-        percent: 3,
+        percent: 5,
         tests: 13_800,
     };
     rests(&keel, open, SOME, &reached);
@@ -269,7 +274,7 @@ fn a_process_that_nobody_asks_takes_what_was_reached() {
         false,
         Reached {
             shipped: 875,
-            percent: 8,
+            percent: 15,
             tests: 1_350,
         },
     );
@@ -278,7 +283,7 @@ fn a_process_that_nobody_asks_takes_what_was_reached() {
         true,
         Reached {
             shipped: 900,
-            percent: 8,
+            percent: 15,
             tests: 1_500,
         },
     );
@@ -305,10 +310,12 @@ fn calls(trace: &str, lines: usize) -> u64 {
     let (_, own) = trace.split_once("sys_poll ").unwrap();
     let own = own.split("sys_write ( 2,").take(lines);
     // Threads may share a line of the trace.
-    let calls = own.flat_map(|part| part.split(") sys_").skip(1));
-    let names = calls.filter_map(|called| {
+    let calls = own.flat_map(|part| part.split("SYSCALL[").skip(1));
+    let names = calls.filter_map(|call| {
+        // Of the first thread: how far a worker is by then is chance.
+        let (thread, called) = call.split_once(") sys_")?;
         let end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
-        called.split(end).next()
+        called.split(end).next().filter(|_| thread.contains(",1]("))
     });
     names.filter(|name| !NOT_COUNTED.contains(name)).count() as u64
 }
@@ -355,7 +362,7 @@ fn a_start_takes_what_was_reached() {
     check(
         calls,
         &Reached {
-            shipped: 80,
+            shipped: 67,
             percent: 2,
             tests: 90,
         },
@@ -378,7 +385,7 @@ fn a_start_with_tls_takes_what_was_reached() {
     check(
         calls,
         &Reached {
-            shipped: 95,
+            shipped: 82,
             percent: 2,
             tests: 105,
         },
