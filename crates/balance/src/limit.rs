@@ -24,8 +24,12 @@ mod ends;
 /// Whether half as many are answered faster.
 mod look;
 
+/// What answers take, and how sure that is.
+mod mean;
+
 pub use ends::AdaptiveLimit;
 use look::{EMPTYING, LOOKS, Look, Seen};
+use mean::Mean;
 
 /// Judged no more often, and of so many attempts at least.
 const WINDOW: (Duration, u64) = (Duration::from_millis(100), 20);
@@ -33,6 +37,10 @@ const WINDOW: (Duration, u64) = (Duration::from_millis(100), 20);
 const SPARSE: (Duration, u64) = (Duration::from_secs(1), 5);
 /// `recent` remembers about so many answers.
 const MEMORY: f64 = 50.0;
+/// Means differ for a reason where they differ by so many standard errors.
+const SURE: f64 = 3.0;
+/// What another process found is taken for the mean of so many answers.
+const CARRIED: f64 = 400.0;
 /// The part of the way to its target that a limit goes at once.
 const STEP: f64 = 0.2;
 /// The least gradient: whatever is heard in one window, no more than half is taken back for it.
@@ -56,8 +64,8 @@ pub(crate) struct Limit {
     wanted: f64,
     in_use: u32,
     /// What answers take where they do not wait for each other, relative to their class; none: not known yet.
-    ease: Option<f64>,
-    recent: Option<f64>,
+    ease: Option<Mean>,
+    recent: Option<Mean>,
     window: Heard,
     window_began: Instant,
     /// Nothing says that it has been too high: it may double. Since then it has not.
@@ -133,7 +141,7 @@ impl Limit {
         Self {
             wanted,
             in_use: whole(wanted),
-            ease,
+            ease: ease.map(|ease| Mean::known(ease, CARRIED)),
             climbs: None,
             ..began
         }
@@ -142,7 +150,7 @@ impl Limit {
     pub(crate) fn carried(&self) -> CarriedLimit {
         CarriedLimit {
             wanted: self.wanted,
-            ease: self.ease,
+            ease: self.ease.map(|ease| ease.mean),
         }
     }
 
@@ -219,12 +227,13 @@ impl Limit {
         now: Instant,
     ) {
         self.hear(window);
-        let (most, tolerance) = (f64::from(window.most), 1.0 + settings.tolerance);
-        let ratio = match (self.recent, self.ease) {
-            (Some(recent), Some(ease)) => recent / ease,
-            _ => 1.0,
+        let most = f64::from(window.most);
+        let (ratio, chance) = match (self.recent, self.ease) {
+            (Some(recent), Some(ease)) => (recent.mean / ease.mean, SURE * recent.error(ease)),
+            _ => (1.0, 0.0),
         };
         self.settle(ratio, span, settings);
+        let tolerance = 1.0 + settings.tolerance.max(chance);
         let mut gradient = (tolerance / ratio).clamp(GRADIENT, 1.0);
         let lost = window.lost_share();
         if lost > LOST {
@@ -244,14 +253,12 @@ impl Limit {
         self.look_if_due(window, around.may_look, settings, now);
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
     fn hear(&mut self, window: Heard) {
-        let Some(mean) = window.mean() else { return };
-        let count = window.answers as f64;
-        let weight = count / (count + MEMORY);
-        let recent = self
-            .recent
-            .map_or(mean, |recent| recent + weight * (mean - recent));
+        let Some(mean) = Mean::heard(window) else {
+            return;
+        };
+        let part = mean.of() / (mean.of() + MEMORY);
+        let recent = self.recent.map_or(mean, |recent| recent.with(mean, part));
         self.recent = Some(recent);
         self.ease.get_or_insert(recent);
     }
@@ -263,11 +270,12 @@ impl Limit {
         let least = self.wanted <= f64::from(settings.min.get());
         let follows = if least { EASE_AT_LEAST } else { EASE };
         if ratio < 0.5 {
-            *ease *= FASTER;
+            *ease = ease.times(FASTER);
             // Another backend than the one that was looked at.
             (self.rest, self.next_look) = (LOOKS.0, None);
         } else if ratio <= 1.0 + settings.tolerance || least {
-            *ease += (recent - *ease) * (1.0 - (-span.as_secs_f64() / follows.as_secs_f64()).exp());
+            let part = 1.0 - (-span.as_secs_f64() / follows.as_secs_f64()).exp();
+            *ease = ease.with(recent, part);
         }
     }
 

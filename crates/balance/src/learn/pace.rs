@@ -7,14 +7,17 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Sums are kept in so many parts of one.
 const PARTS: f32 = 1024.0;
-/// No answer counts as more than so many times its class: sums stay far from their end.
+/// No answer counts as more than so many times its class: sums stay far from their end, those of squares for 180 million answers.
 const LONGEST: f32 = 1e6;
+const LONGEST_SQUARED: f32 = 1e8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     answers: AtomicU64,
     /// The sum of their relative latencies, in parts.
     took: AtomicU64,
+    /// The sum of their squares, in parts.
+    squares: AtomicU64,
     lost: AtomicU32,
     most: AtomicU32,
 }
@@ -26,6 +29,8 @@ pub(crate) struct Heard {
     pub(crate) answers: u64,
     /// The sum of what they took, each relative to its class.
     pub(crate) took: f64,
+    /// The sum of the squares of these.
+    pub(crate) squares: f64,
     /// Attempts that timed out, or whose backend said that it has too many.
     pub(crate) lost: u64,
     /// The most in flight when an answer came.
@@ -43,6 +48,9 @@ impl Pace {
         let parts = (relative.clamp(0.0, LONGEST) * PARTS) as u64;
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.took.fetch_add(parts, Ordering::Relaxed);
+        let square = (relative * relative).clamp(0.0, LONGEST_SQUARED);
+        let parts = (square * PARTS) as u64;
+        self.squares.fetch_add(parts, Ordering::Relaxed);
         self.seen(in_flight);
     }
 
@@ -65,6 +73,7 @@ impl Pace {
         Heard {
             answers: self.answers.swap(0, Ordering::Relaxed),
             took: self.took.swap(0, Ordering::Relaxed) as f64 / f64::from(PARTS),
+            squares: self.squares.swap(0, Ordering::Relaxed) as f64 / f64::from(PARTS),
             lost: u64::from(self.lost.swap(0, Ordering::Relaxed)),
             most: self.most.swap(0, Ordering::Relaxed),
         }
@@ -77,6 +86,7 @@ impl Heard {
         Self {
             answers: self.answers + later.answers,
             took: self.took + later.took,
+            squares: self.squares + later.squares,
             lost: self.lost + later.lost,
             most: self.most.max(later.most),
         }
@@ -92,6 +102,12 @@ impl Heard {
     pub(crate) fn mean(self) -> Option<f64> {
         // Faster than a part counts as that: a mean of nothing would be no measure for anything.
         (self.answers > 0).then(|| (self.took / self.answers as f64).max(1.0 / f64::from(PARTS)))
+    }
+
+    /// The mean of the squares of what answers took; none without one.
+    #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
+    pub(crate) fn square(self) -> Option<f64> {
+        (self.answers > 0).then(|| self.squares / self.answers as f64)
     }
 
     /// The share that was lost, 0 to 1.
@@ -116,6 +132,7 @@ mod tests {
         let expect = Heard {
             answers: 2,
             took: 2.0,
+            squares: 2.5,
             lost: 1,
             most: 7,
         };

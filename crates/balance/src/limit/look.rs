@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::mean::Mean;
 use super::{AdaptiveLimit, Around, LOST, Limit, whole};
 use crate::learn::pace::Heard;
 use crate::time::Instant;
@@ -77,7 +78,7 @@ impl Limit {
     pub(super) fn seen_in(&self, window: Heard) -> Seen {
         Seen {
             most: f64::from(window.most),
-            recent: self.recent.unwrap_or_default(),
+            recent: self.recent.map_or(0.0, |recent| recent.mean),
             wanted: self.wanted,
             lost: window.lost_share(),
         }
@@ -124,21 +125,24 @@ impl Limit {
     fn seen(&mut self, look: Look, window: Heard, now: Instant) {
         let (lost, before) = (window.lost_share(), look.before);
         let few = f64::from(window.most) <= FEWER * before.most;
-        let mean = window.mean().filter(|_| few && lost <= MOSTLY_LOST);
+        let heard = Mean::heard(window).filter(|_| few && lost <= MOSTLY_LOST);
         self.end_look(look, now);
-        let Some(mean) = mean else { return };
-        self.recent = Some(mean);
+        let Some(heard) = heard else { return };
+        self.recent = Some(heard);
+        let mean = heard.mean;
         let faster = mean <= FELL * before.recent;
         let safer = before.lost > LOST && lost <= FELL * before.lost;
         if !faster && !safer {
-            self.ease = Some(mean);
+            self.ease = Some(heard);
             self.wanted = before.wanted;
             // It was lowered for nothing: it may soon be what it would have come to.
             self.climbs = (!look.aside).then_some(now);
             return;
         }
-        let ease = self.ease.unwrap_or(mean);
-        self.ease = Some(ease.min(mean));
+        let ease = self.ease.map_or(mean, |ease| ease.mean);
+        if self.ease.is_none() || mean < ease {
+            self.ease = Some(heard);
+        }
         if look.aside && mean < AS_GOOD * ease {
             self.rest = Duration::ZERO;
             // By Little's law: so many, each in so much time.

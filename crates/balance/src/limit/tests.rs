@@ -84,9 +84,11 @@ impl Model {
             self.ticks += 1;
             self.above += u32::from(there > 3.0 * self.knee);
             self.used += there.min(self.knee) / self.knee;
+            let mean = took * self.by_chance(answers);
             let heard = Heard {
                 answers: answers as u64,
-                took: answers * took * self.by_chance(answers),
+                took: answers * mean,
+                squares: answers * mean * mean,
                 lost: lost as u64,
                 most: (there + self.stay) as u32,
             };
@@ -115,7 +117,7 @@ impl Model {
 
     #[track_caller]
     fn is(&self, from: f64, to: f64) {
-        let (limit, ease) = (self.limit.wanted, self.limit.ease);
+        let (limit, ease) = (self.limit.wanted, self.limit.carried().ease);
         assert!(
             (from..=to).contains(&limit),
             "{limit}, not {from} to {to}; ease {ease:?}"
@@ -312,7 +314,10 @@ fn what_is_no_number_cannot_stick() {
             let carried = CarriedLimit { wanted, ease };
             let limit = Limit::carried_in(carried, &settings, Instant::ZERO);
             assert!((10..=100).contains(&limit.in_use()), "{carried:?}");
-            assert!(limit.ease.is_none_or(|ease| ease > 0.0), "{carried:?}");
+            assert!(
+                limit.carried().ease.is_none_or(|ease| ease > 0.0),
+                "{carried:?}"
+            );
         }
     }
 }
@@ -337,6 +342,7 @@ fn slow_services_are_judged_by_as_many_answers() {
         let heard = Heard {
             answers,
             took: took * answers as f64,
+            squares: took * took * answers as f64,
             lost: 0,
             most: 10,
         };
