@@ -1,6 +1,10 @@
-use evenkeel_balance::backend::{Admin, BackendSpec, Weight};
+use std::sync::Arc;
+
+use evenkeel_balance::ask::{Ask, Tried};
+use evenkeel_balance::backend::{Admin, BackendId, BackendSpec, Weight};
 use evenkeel_balance::eligibility::Bar;
 use evenkeel_balance::pick::Refusal;
+use evenkeel_balance::policy::{Candidates, Policy};
 use evenkeel_balance::settings::PolicyChoice;
 use evenkeel_balance::standing::Standing;
 
@@ -58,7 +62,7 @@ fn everybody_who_is_passed_over_has_a_reason() {
     stage.mark("down", false);
     let full = stage.pick_of("full");
     let tried = stage.pick_of("tried");
-    let mut seen = evenkeel_balance::ask::Tried::default();
+    let mut seen = Tried::default();
     seen.insert(tried.backend());
     let subset = [
         "down",
@@ -114,18 +118,60 @@ fn a_trial_is_told_and_not_taken() {
     stage.well(trial);
 }
 
+/// Chooses whom it is told to, or nobody.
+struct Only(Option<usize>);
+
+impl Policy for Only {
+    fn name(&self) -> &'static str {
+        "only"
+    }
+
+    fn choose(&self, _: &Candidates<'_>, _: &Ask<'_>) -> Option<usize> {
+        self.0
+    }
+}
+
 #[test]
 fn a_refusal_is_explained_like_a_pick() {
-    let mut stage = Stage::new(plain(), &["a"]);
-    stage.mark("a", false);
-    let ask = stage.ask();
-    assert_eq!(
-        stage.service.explain(&ask, stage.now).result,
-        Err(Refusal::AllDown)
-    );
-    assert_eq!(
-        stage.service.refusals(Refusal::AllDown),
-        0,
-        "explaining counts nothing"
-    );
+    #[track_caller]
+    fn check(stage: &mut Stage, tried: &Tried, subset: &[BackendId], expect: Refusal) {
+        let ask = stage.ask().tried(tried).subset(subset);
+        let counted = |stage: &Stage| Refusal::ALL.map(|no| stage.service.refusals(no));
+        let before = counted(stage);
+        let explained = stage.service.explain(&ask, stage.now).result;
+        assert_eq!(explained, Err(expect));
+        assert_eq!(counted(stage), before, "explaining counts nothing");
+        let picked = stage.service.pick(&ask, stage.now);
+        assert_eq!(picked.unwrap_err(), expect);
+    }
+    let custom = |only| plain().policy(PolicyChoice::Custom(Arc::new(Only(only))));
+    let (both, nobody) = ([id("a"), id("b")], Tried::default());
+    let names = ["a", "b"];
+
+    let mut stage = Stage::new(plain(), &[]);
+    check(&mut stage, &nobody, &both, Refusal::NoBackends);
+    let mut stage = Stage::new(plain(), &names);
+    check(&mut stage, &nobody, &[id("c")], Refusal::NoBackends);
+
+    let mut tried = Tried::default();
+    let picks = [stage.pick().unwrap(), stage.pick().unwrap()];
+    picks.iter().for_each(|pick| tried.insert(pick.backend()));
+    check(&mut stage, &tried, &both, Refusal::AllTried);
+    drop(picks);
+
+    names.iter().for_each(|name| stage.mark(name, false));
+    check(&mut stage, &nobody, &both, Refusal::AllDown);
+
+    let limited = names.map(|name| BackendSpec::new(name).max_in_flight(1));
+    let mut stage = Stage::of(plain(), limited.into());
+    let picks = [stage.pick().unwrap(), stage.pick().unwrap()];
+    check(&mut stage, &nobody, &both, Refusal::AllFull);
+    drop(picks);
+
+    // Of the program's own policy: nobody is its choice, unless there is no room for a choice of it.
+    let mut stage = Stage::new(custom(None), &names);
+    check(&mut stage, &nobody, &both, Refusal::Declined);
+    let mut stage = Stage::new(custom(Some(0)).max_in_flight(1), &names);
+    let _held = stage.pick().unwrap();
+    check(&mut stage, &nobody, &both, Refusal::AllFull);
 }

@@ -5,10 +5,11 @@ use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::BackendSpec;
 use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, NoHedge, Quantile, Slow};
 use evenkeel_balance::pick::Pick;
+use evenkeel_balance::queue::Entry;
 use evenkeel_balance::settings::{AdaptiveLimit, PolicyChoice, QueueSettings, ServiceSettings};
 use evenkeel_balance::verdict::{Outcome, Verdict};
 
-use crate::stage::{Stage, plain};
+use crate::stage::{Stage, id, plain};
 
 const SLOW: Slow = Slow {
     idempotent: true,
@@ -102,8 +103,8 @@ fn nobody_else_costs_nothing() {
         0
     );
     drop(first);
-    // And earns no less: what was given back was none.
-    stage.serve(50, &[], &[]);
+    // And earns no less: what was given back was none. Fifty exchanges are as few as earn one.
+    stage.serve(49, &[], &[]);
     stage.service.tick(stage.now);
     let now = stage.service.snapshot(stage.now);
     assert_eq!(now.hedge_budget, Some(3));
@@ -178,6 +179,15 @@ fn what_waits_comes_first() {
     assert_eq!(hedge(&mut stage, &held[0]).err(), Some(NoHedge::Overloaded));
     drop((waiting, held));
     stage.service.laws().unwrap();
+    // Also where there is room that is of no use to who waits.
+    let first = stage.pick_of("a");
+    let (ask, until, only) = (stage.ask(), stage.now + ms(500), [id("a")]);
+    let ask = ask.subset(&only);
+    let entry = stage.service.pick_or_wait(&ask, until, stage.now).unwrap();
+    assert!(matches!(entry, Entry::Waiting(_)));
+    assert_eq!(hedge(&mut stage, &first).err(), Some(NoHedge::Overloaded));
+    drop(entry);
+    assert!(hedge(&mut stage, &first).is_ok(), "nobody waits any more");
 }
 
 /// What is measured is what answers take, of one class at a time, and what was given up late.
@@ -216,6 +226,11 @@ fn a_delay_is_a_quantile_of_answers() {
     stage.service.set_settings(other, stage.now);
     stage.pass(1.1);
     near(&stage, 100);
+    // For so long that the window has moved on: counts that begin anew are not to be held against those at its beginning.
+    for _ in 0..2 {
+        (0..200).for_each(|_| answer(&mut stage, 100, Verdict::Success));
+        stage.pass(11.0);
+    }
     stage.service.set_settings(plain(), stage.now);
     assert_eq!(stage.service.hedge_after(class), None);
     stage.service.set_settings(settings, stage.now);

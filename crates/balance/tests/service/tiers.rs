@@ -456,6 +456,16 @@ fn each_move_between_tiers_is_told_once_and_failing_open_apart() {
     let only = vec![BackendSpec::new("b").tier(3)];
     stage.service.replace(only, stage.now).unwrap();
     assert_eq!(moves(&stage), [changed(0, 3)]);
+    // Who is all down and comes back to the tier that served before has not moved.
+    stage.mark("b", false);
+    let all_down = EventKind::AllDown {
+        fail_open: true,
+        members: 1,
+    };
+    assert_eq!(moves(&stage), [all_down]);
+    stage.pass(2.0);
+    stage.mark("b", true);
+    assert_eq!(moves(&stage), [EventKind::Recovered { after }]);
 }
 
 #[test]
