@@ -103,8 +103,8 @@ impl Deadlines {
             match slot.alarm.get() {
                 NEVER => {}
                 at if at > now => self.alarms.line_up(&slot, at),
+                // Nobody looks at the time of an alarm that stands in no line.
                 _ => {
-                    slot.alarm.set(NEVER);
                     slot.rang.set(true);
                     slot.wake();
                 }

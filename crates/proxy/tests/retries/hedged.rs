@@ -22,6 +22,7 @@ const CHUNKS: &str = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\
 const ONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none";
 const TWO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo";
 const BAD: &str = "HTTP/1.1 502 Bad\r\nContent-Length: 9\r\n\r\nits words";
+const ODD: &str = "HTTP/1.1 500 Odd\r\nContent-Length: 3\r\n\r\nodd";
 const GONE: &str = "HTTP/1.1 404 Gone\r\nContent-Length: 4\r\n\r\ngone";
 const HINTS: &str =
     "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo";
@@ -158,6 +159,20 @@ fn a_failure_does_not_win_while_the_other_may_do_well() {
         &[2, 1],
         (1, 0),
     );
+}
+
+/// A failure that is not named among those to be tried again is one all the same.
+#[test]
+fn a_failure_that_is_not_tried_again_does_not_win_either() {
+    check(&[&[SayLate(ONE)], &[Say(ODD)]], GET, "one", &[1, 1], (1, 0));
+    check(
+        &[&[SayLate(ODD)], &[SayLate(TWO)]],
+        GET,
+        "two",
+        &[1, 1],
+        (1, 1),
+    );
+    check(&[&[SayLate(ODD)], &[Say(ODD)]], GET, "odd", &[1, 1], (1, 0));
 }
 
 /// Whose kept connection had ended is asked anew, and may be slow then as ever.
@@ -497,6 +512,18 @@ fn what_comes_before_the_second_answer_comes_with_it() {
         heard.contains("\r\n\r\nHTTP/1.1 200 OK\r\n") && heard.ends_with("two"),
         "{heard}"
     );
+}
+
+/// A word to go on that nobody asked for is passed on, as one of the first is (RFC 9110 section 15.2); but to who has sent its body.
+#[test]
+fn a_word_that_nobody_asked_for_comes_with_the_second_answer() {
+    for (request, words) in [(GET, 1), (PUT, 0)] {
+        let world = world(&[&[Silence], &[Deed::Continue(TWO)]], |_| ());
+        let heard = world.ask(&[request]);
+        assert!(heard.ends_with("two"), "{heard}");
+        assert_eq!(heard.matches(GO_ON).count(), words, "{heard}");
+        assert_eq!(counted(&world), (1, 1, vec![]));
+    }
 }
 
 /// A stream that is given up is taken back, and its connection goes on.

@@ -292,9 +292,7 @@ impl<N: Net> Attempt<N> {
             }
             match head.status() {
                 101 => break,
-                // The request is with it, whole or not.
-                100 => {}
-                102..=199 => said.heads.push_back(head),
+                100..=199 => said.heads.push_back(head),
                 _ => {
                     said.heads.push_back(head);
                     return Ok(());
