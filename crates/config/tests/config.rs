@@ -126,6 +126,8 @@ fn everything_that_works_today() {
         "as it was written"
     );
     assert_eq!(service.backends[1].spec.admin, Admin::Draining);
+    let tiers = service.backends.iter().map(|one| one.spec.tier);
+    assert_eq!(tiers.collect::<Vec<_>>(), [0, 1, 0, 0]);
     assert!(
         matches!(&service.backends[2].address, BackendAddress::Name(name, _) if &**name == "name.internal")
     );
@@ -612,6 +614,15 @@ fn services() {
     check(
         "backends: [{ address: 10.0.0.1:1, weight: 10001 }]",
         &["3:52 range"],
+    );
+    check("backends: [{ address: 10.0.0.1:1, tier: 65535 }]", &[]);
+    check(
+        "backends: [{ address: 10.0.0.1:1, tier: 65536 }]",
+        &["3:50 range"],
+    );
+    check(
+        "backends: [{ address: 10.0.0.1:1, tier: -1 }]",
+        &["3:50 number"],
     );
     check(
         "backends: [{ address: 10.0.0.1:1, weight: 0 }]",

@@ -44,7 +44,9 @@ fn everything_of_names_that_works_today() {
     assert_eq!(backend.spec.id.as_str(), "10.0.0.7:9000");
     assert_eq!(backend.spec.weight.get(), 14, "twice the record's");
     assert_eq!(backend.spec.max_in_flight, NonZeroU32::new(5));
-    assert_eq!(backend.spec.tier, 2, "behind the name's own");
+    assert_eq!(backend.spec.tier, 5, "behind the name's own");
+    let last = service.names[2].backend(address, None, u16::MAX);
+    assert_eq!(last.spec.tier, u16::MAX, "there is none behind it");
     let resolver = &plan.resolver;
     assert_eq!(resolver.servers[0], ([127, 0, 0, 1], 5353).into());
     assert_eq!(resolver.servers[1], ([10, 0, 0, 53], 53).into());
