@@ -39,7 +39,7 @@ mod admitted;
 /// How a client's going is noticed.
 mod going;
 
-/// How a connection ends.
+/// How a connection ends, and what is passed over so that it does not.
 mod ending;
 
 /// The futures of exchanges.

@@ -1,4 +1,5 @@
-//! Owns the end of a client's connection that is to be told: that all was written, and that nothing more is read.
+//! Owns the end of a client's connection that is to be told, that all was written and that nothing more is read; and a short body that is
+//! passed over so that it need not end.
 
 use std::future::poll_fn;
 use std::task::Poll;

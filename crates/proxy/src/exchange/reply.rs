@@ -200,7 +200,7 @@ pub(super) fn put_hsts<N: Net>(
     }
 }
 
-/// Writes an answer. The connection lives on if the request was understood and is used up.
+/// Writes an answer. The connection lives on if the request was understood and is used up, or what is left of it is short.
 async fn write<N: Net>(
     conn: &mut Conn<N>,
     desk: &mut Desk,
@@ -220,7 +220,8 @@ async fn write<N: Net>(
         false => &nothing,
     };
     let unread = unread(conn, desk).filter(|_| understood);
-    let used_up = understood && (request.framing() == Framing::Empty || unread.is_some());
+    let bodyless = understood && request.framing() == Framing::Empty;
+    let used_up = bodyless || unread.is_some();
     let worn = limits
         .requests
         .is_some_and(|most| conn.requests + 1 >= most);
@@ -251,7 +252,8 @@ async fn write<N: Net>(
         return Next::Cut;
     }
     conn.deadline.clear();
-    match (keep, used_up) {
+    // A body that nobody reads may still be on its way: who closes before it answers that with a reset.
+    match (keep, bodyless) {
         (true, _) => unread.map_or(Next::Keep, Next::Skip),
         (false, true) if !request.keeps_connection() => Next::Close,
         // The client still sends, or its next request may be on its way: it was for us to end it.

@@ -10,7 +10,6 @@ use evenkeel_config::plan::BackendPlan;
 use super::LiveBackend;
 
 /// Backends by their identity; replaced whole, so that nobody waits while it is made.
-#[derive(Default)]
 pub(super) struct Known {
     pub(super) all: HashMap<BackendId, Arc<LiveBackend>>,
     /// Those of them that left with the change that made this.

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::time::Duration;
 
 use evenkeel_config::plan::{Action, Beside, Conditions, PathPattern, RespondPlan, RulePlan};
@@ -414,6 +415,18 @@ fn a_short_body_that_nobody_wants_is_passed_over() {
         assert!(answer.contains("Connection: close\r\n"), "{answer}");
         client.end();
         assert_eq!(client.rest(), "", "{request}");
+    }
+    // Who wants no other request is answered to its end, also where the body comes behind that.
+    for ending in [
+        "POST /else HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\n",
+        "POST /else HTTP/1.0\r\nHost: a\r\nContent-Length: 4\r\n\r\n",
+    ] {
+        let mut client = proxy.client();
+        client.send(ending);
+        assert!(client.rest().ends_with("no_rule\n"), "{ending}");
+        // Each by itself: where a reset answers the first, the second fails.
+        let sent = [b"bo", b"dy"].map(|part| client.stream.write_all(part).is_ok());
+        assert_eq!(sent, [true; 2], "{ending}");
     }
     // A client that goes within it.
     let mut client = proxy.client();
