@@ -209,6 +209,7 @@ impl Facts {
         match decision {
             Decision::Again { .. } => self.retried.fetch_add(1, Ordering::Relaxed),
             Decision::No(retry::Reason::BudgetExhausted) => {
+                self.stir();
                 self.retries_refused.fetch_add(1, Ordering::Relaxed)
             }
             Decision::No(_) => 0,
@@ -262,6 +263,8 @@ impl Facts {
 
     /// Asks the owner for a tick before its time. Says so once until the tick came.
     pub(crate) fn ask_tick(&self) {
+        // Before it is asked for: it must not find a service at rest.
+        self.stir();
         if !self.prompt.swap(true, Ordering::Relaxed) {
             drop(catch_unwind(AssertUnwindSafe(|| {
                 self.listener.tick_wanted();

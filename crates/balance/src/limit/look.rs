@@ -155,7 +155,7 @@ impl Limit {
 
     fn end_look(&mut self, look: Look, now: Instant) {
         // Each costs those who find no place meanwhile: who learns nothing by it waits longer for the next, and where answers take long, as
-        // looks do then, at least four times as long as it took.
+        // looks do then, at least four times as long as it took, up to the last.
         let took = now.since(look.began);
         self.rest = match look.aside {
             true => (self.rest * 2).max(took * 4).clamp(LOOKS.0, LOOKS.1),

@@ -44,11 +44,14 @@ impl Ledger {
     pub(super) fn tick_at_rest(&mut self, elapsed: Duration) {
         let budget = &self.settings.retry.budget;
         self.facts.budget.refill(0, elapsed, budget);
+        if !self.departed.is_empty() {
+            self.forget();
+        }
     }
 
     /// At the end of a tick that walked.
     pub(super) fn lie_down(&mut self) {
-        let quiet = self.settings_rest() && self.departed.is_empty() && {
+        let quiet = self.settings_rest() && {
             let breaker = self.settings.breaker;
             let mut members = self.members.iter();
             // The first that is on its way to something answers for all, so that this is cheap where there is traffic.

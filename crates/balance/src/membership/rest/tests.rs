@@ -198,6 +198,22 @@ fn what_wakes_it() {
     }
 }
 
+/// A worker that nobody asks holds the table of before, and with it who left.
+#[test]
+fn who_left_and_is_still_held_keeps_nobody_awake() {
+    let mut world = World::new(checked());
+    let handle = world.service.handle(1);
+    let removed = world.service.remove(&BackendId::from("b1"), world.now);
+    removed.expect("it is a member");
+    world.ticks(300);
+    assert!(world.rests());
+    assert_eq!(world.service.snapshot(world.now).departed, 1);
+    drop(handle);
+    world.ticks(2);
+    assert!(world.rests());
+    assert_eq!(world.service.snapshot(world.now).departed, 0);
+}
+
 #[test]
 fn what_keeps_it_awake() {
     let check = |what: &str, settings: ServiceSettings, act: &dyn Fn(&mut World)| {
