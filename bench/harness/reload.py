@@ -12,7 +12,7 @@ from harness import load, proc, ratio
 
 PATIENCE = 20     # seconds
 BACKENDS = 10_000
-RATE = 5_000      # requests per second beside the reloads, and as many past the proxy
+RATE = 10_000     # requests per second beside the reloads, and as many past the proxy
 WINDOW = 2        # seconds of load, in which there is one reload or none
 BEFORE = 0.4      # seconds of it before the reload
 PAIRS = 12        # of windows, one with a reload
@@ -78,7 +78,7 @@ def reload(running):
 def window(running, past, cores, number, reloads):
     """What was seen through the proxy and past it, at the same time by the same program; and how long the reload took, if there was one.
     All but the signal is the same in both kinds of windows."""
-    aim = load.Aim(f"{running.port},{past}", running.tls_port, WINDOW, cores.load, 2 * RATE)
+    aim = load.Aim(f"{running.port},{past}", running.tls_port, WINDOW, cores.load, RATE)
     command = load.command_line(load.SCENARIOS[load.RATED], aim)
     generator = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -134,7 +134,7 @@ def reload_lines(figures):
     adds = [[record["cores"], name, *(number(middle(kind, way), 2) for kind in ("calm", "reload") for way in ("through", "past")), between(pairs, figure)]
             for record in found for pairs in [record["pairs"]] for name, figure, over in LATENESS
             for middle in [lambda kind, way: over([figure(pair[kind][way]) for pair in pairs])]]
-    lines = ["## Reloads of 10,000 backends", "", "Half of them replaced each time, beside 5,000 requests per second; from the signal to the word that it is done.",
+    lines = ["## Reloads of 10,000 backends", "", f"Half of them replaced each time, beside {reload.RATE:,} requests per second; from the signal to the word that it is done.",
              "`shared`: the process has the worker's core alone; `beside`: one more.", "",
              *table(["cores", "reloads", "median ms", "slowest ms", "requests", "failed"], took), "",
              f"What a reload adds to requests, of pairs of windows of {reload.WINDOW} s, one with a reload and one without, in an order that is drawn: the same program asks the",
@@ -237,7 +237,7 @@ def race_lines(race):
     link = "[policies-over-sockets.md](policies-over-sockets.md)"
     if race is None:
         return [*lines, f"`cargo xtask race` writes p50, p99, p99.9 and errors of each peer's policies to {link}; it has not been run."]
-    return [*lines, f"Evenkeel's default beside the default and the best policies of six peers, each before servers of its own: p50, p99, p99.9 and errors of all are in {link}.",
+    return [*lines, f"Evenkeel's default beside the default and the best policies of its peers, each before servers of its own: p50, p99, p99.9 and errors of all are in {link}.",
             "", *race.facts, "", *table(["scenario", "asked for, and seen", ""], race.rows, left=3)]
 
 

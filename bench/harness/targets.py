@@ -6,8 +6,8 @@ from harness import load, proxies, ratio, reload, rounds
 
 REACHED, AIM, MISSED, UNKNOWN, UNDECIDED, OPEN = "reached", "aim reached", "**MISSED**", "not measured", "not decided", ""
 UNSURE = ", not surely"  # the interval goes beyond what is asked for
-# What a reload may add to requests over 5 ms: one in 10,000. As many come in a window of 2 s, so that it is one of a reload, where a worker that
-# stood still for 6 ms would make some five.
+# What a reload may add to requests over 5 ms: one in 10,000. Twice as many come in a window of 2 s, so that it is two of a reload, where a worker that
+# stood still for 6 ms would make some ten.
 LATE_MOST = 0.1
 SURELY_AHEAD = 1.05  # where a ratio must be at least this, the interval's lower end above 1 counts
 

@@ -5,7 +5,7 @@
 //! it): a pause of the machine in one window decides nothing, and one in many makes the interval wide.
 
 /// What a disturbance may add to requests over 5 ms, in a thousand: one of ten thousand. As an instance that stood still for 6 ms once in each
-/// window would make six of two thousand late, this is far below any stop of all of it.
+/// window would make those of its first millisecond late, one of two thousand, this is a fifth of the least stop of all of it.
 pub(super) const MOST: f64 = 0.1;
 
 /// So many late ones in a thousand of calm windows, and nothing is decided: a request that is late anyway shows no disturbance.
