@@ -63,7 +63,8 @@ impl Mean {
         (self.square / (self.mean * self.mean) - 1.0).max(EXPONENTIAL)
     }
 
-    /// The standard error of the quotient of the two, as a part of it, if it is only chance that they differ.
+    /// What the standard error of the quotient of the two has beyond that of exponential times, as a part of the quotient, if it is only chance
+    /// that they differ.
     pub(crate) fn error(self, other: Self) -> f64 {
         let beyond = self.spread().max(other.spread()) - EXPONENTIAL;
         (beyond / self.of + beyond / other.of).sqrt()
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_is_that_of_both_means_and_of_no_less_than_exponential_times() {
+    fn the_error_is_that_of_both_means_beyond_exponential_times() {
         let even = heard(&[1.0; 100]);
         assert_eq!(even.error(even), 0.0);
         // One of four that takes nine times as long: a variance of 12 by a mean of 3.

@@ -327,9 +327,8 @@ mod tests {
     use crate::service::Service;
     use crate::settings::ServiceSettings;
 
-    /// Tables published within two seconds of ticks, after all but one of so many members joined.
-    #[track_caller]
-    fn check(members: usize, published: u64) {
+    /// A service of one, which all but that one of so many members have just joined.
+    fn joined(members: usize) -> Service {
         let specs = |count| {
             let each = (0..count).map(|at| BackendSpec::new(format!("b-{at}")));
             each.collect::<Vec<_>>()
@@ -339,6 +338,13 @@ mod tests {
         let service = service.expect("one member is few");
         let brought = service.replace(specs(members), Instant::ZERO);
         brought.expect("no two have a name");
+        service
+    }
+
+    /// Tables published within two seconds of ticks.
+    #[track_caller]
+    fn check(members: usize, published: u64) {
+        let service = joined(members);
         let before = service.shared.table.version();
         for tick in 1..=20 {
             service.tick(Instant::ZERO + Duration::from_millis(100 * tick));
@@ -356,15 +362,7 @@ mod tests {
 
     #[test]
     fn ramps_of_many_end_when_they_end() {
-        let specs = |count| {
-            let each = (0..count).map(|at| BackendSpec::new(format!("b-{at}")));
-            each.collect::<Vec<_>>()
-        };
-        let settings = ServiceSettings::default();
-        let service = Service::new("s", settings, specs(1), StdArc::new(()), Instant::ZERO);
-        let service = service.expect("one member is few");
-        let brought = service.replace(specs(300), Instant::ZERO);
-        brought.expect("no two have a name");
+        let service = joined(300);
         let warming = |at: u64| {
             service.tick(Instant::ZERO + Duration::from_millis(at));
             service.shared.table.read(|table| table.warming)
