@@ -259,6 +259,12 @@ fn ratio(one: &Row, two: &Row, measure: Measure) -> Option<Span> {
 }
 
 fn judged(target: Target, ours: &Row, rows: &[&Row]) -> String {
+    if let (Some(why), false) = (&ours.broken, ours.runs.is_empty()) {
+        return format!(
+            "MISSED: it ran {} times, and then no more: {why}",
+            ours.runs.len()
+        );
+    }
     let times = |value: f64| format!("{value:.2}");
     match target {
         Target::Times(most, measure, names) => times_of_peers(most, measure, names, (ours, rows)),
@@ -378,6 +384,19 @@ mod tests {
         assert_eq!(locked(text, "pingora"), "0.9.1");
         assert_eq!(locked(text, "none"), "?");
         assert_ne!(locked(LOCKED, "pingora"), "?");
+    }
+
+    #[test]
+    fn who_could_not_run_to_the_end_has_reached_nothing() {
+        let mut ours = row(0, &[(0, 1.0)]);
+        let failed = |ours: &Row| judged(Target::Failed(0.0), ours, &[ours]);
+        assert!(failed(&ours).starts_with("reached"));
+        ours.broken = Some("no port".to_owned());
+        let said = failed(&ours);
+        assert!(
+            said.starts_with("MISSED: it ran 1 times") && said.ends_with("no port"),
+            "{said}"
+        );
     }
 
     #[test]
