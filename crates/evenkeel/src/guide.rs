@@ -381,7 +381,7 @@
 //! | a pick for a kept client | two keyed hashes of its name, and the lock of a sixteenth of the table |
 //! | a listener of service events | nothing on the way of a pick |
 //! | a listener or stream of exchange events | three events for each pick, while there is one |
-//! | a tick | members, ten times a second |
+//! | a tick | members, ten times a second; of a service at rest, without traffic and with nobody on the way to another standing or weight, none |
 //! | [`backend`](crate::ServiceHandle::backend) | a lock that the writer and other looks share, a look-up and a copy, however many members there are |
 //! | [`stats`](crate::ServiceHandle::stats), [`snapshot`](crate::ServiceHandle::snapshot) | the same lock, a copy of every member; 4 KiB for each with `histograms` |
 //! | `backend_count`, `healthy_count` | the same lock, a look at every member |
