@@ -16,10 +16,11 @@ import sys
 import time
 
 from harness import growth, idle, load, place, proc, profile, proxies, race, reload, report, setup, sysctl, targets
-from harness.rounds import Rounds, describe, due, started
+from harness.rounds import ENOUGH, SURE_FROM, Rounds, describe, due, started
 from harness.stand import Stand
 
 QUICK_PEERS = ("haproxy", "nginx", "relay")
+QUICK_ROUNDS = 3
 QUICK_SECONDS = 150  # for the rounds of a quick run, which is to end within five minutes as a whole
 WHOLE_SECONDS = 800  # for those of any other, which is to end within 25
 IDLE = ((5000, False), (2000, True))
@@ -38,13 +39,18 @@ def listed(known, what):
     return read
 
 
-def options():
-    known = [name for name in proxies.known() if name != proxies.OURS]
+def peers():
+    return [name for name in proxies.known() if name != proxies.OURS]
+
+
+def parser():
+    known = peers()
     scenarios = "\n".join(f"  {name:10} {scenario.about}" for name, scenario in load.SCENARIOS.items())
     p = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__, epilog="scenarios:\n" + scenarios,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="ends within five minutes: few peers, short rounds, the ends of each growth")
-    p.add_argument("--rounds", type=int, help="times that they are measured, in turns (12, and more of what is not sure; quick 3); given, there are so many however long they take")
+    p.add_argument("--rounds", type=int, help=f"times that they are measured, in turns ({SURE_FROM}, then of what is not sure, or up to {ENOUGH} of all where all is sure; "
+                   f"quick {QUICK_ROUNDS}; as long as there is time); given, there are so many however long they take")
     p.add_argument("--seconds", type=int, help="of each measurement (1)")
     p.add_argument("--scenarios", type=listed(load.SCENARIOS, "scenario"), default=list(load.SCENARIOS), metavar="A,B")
     p.add_argument("--peers", type=listed(known, "peer"), metavar="A,B", help=", ".join(known))
@@ -54,12 +60,16 @@ def options():
     p.add_argument("--profile", choices=load.SCENARIOS, metavar="A", help="print where Evenkeel's time goes in this scenario (perf), and measure nothing")
     p.add_argument("--report", action="store_true", help="write the page of the last run again, and measure nothing")
     p.add_argument("--setup", action="store_true", help="build and install only")
-    chosen = p.parse_args()
+    return p
+
+
+def options():
+    chosen = parser().parse_args()
     chosen.whole = not chosen.quick and not chosen.peers and chosen.stages == list(STAGES) and chosen.scenarios == list(load.SCENARIOS)
-    chosen.peers = chosen.peers or (list(QUICK_PEERS) if chosen.quick else [name for name in known if name != "direct"])
+    chosen.peers = chosen.peers or (list(QUICK_PEERS) if chosen.quick else [name for name in peers() if name != "direct"])
     chosen.until_sure = not chosen.quick and not chosen.rounds  # more rounds of what is not sure, as long as there is time
     chosen.within = math.inf if chosen.rounds else QUICK_SECONDS if chosen.quick else WHOLE_SECONDS
-    chosen.rounds = chosen.rounds or (3 if chosen.quick else 12)
+    chosen.rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else ENOUGH)
     chosen.seconds = chosen.seconds or 1
     return chosen
 

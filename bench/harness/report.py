@@ -4,12 +4,12 @@ import statistics
 
 from harness import growth, load, proxies, reload, rounds, targets
 
-METHOD = """\
+METHOD = f"""\
 Everybody is up at once on one core, each as one worker, between the same backend (four ports, one thread, a core of its own) and the
 same load (the cores that are left), and measured in turns: in each round every scenario is run on all of them one after another, in an
-order that is drawn anew. After three rounds who costs more than 1.5 times the best peer of a scenario is measured no further there (where p99 is
-judged: 2.5 times its p99), nor are yardsticks: the time goes to those between whom it is open. After six rounds it goes to the scenarios whose
-verdict is open: their interval holds what is asked for. Who stops when it is sure is surer than it should be by chance now and then: an interval that ends near what is
+order that is drawn anew. After {rounds.ALL_FOR} rounds who costs more than {rounds.BEHIND} times the best peer of a scenario is measured no further there (where p99 is
+judged: {rounds.BEHIND_P99} times its p99), nor are yardsticks: the time goes to those between whom it is open. After {rounds.SURE_FROM} rounds it goes to the scenarios whose
+verdict is open: their interval holds what is asked for; where none is, to all of them, up to {rounds.ENOUGH} rounds. Who stops when it is sure is surer than it should be by chance now and then: an interval that ends near what is
 asked for says less than one that is far. The measure is the proxy's own time on its core (scheduler time of all its
 threads, less what the hypervisor took) over the requests that were answered. Ours over the best peer's, round by round: the ratio is the mean of the
 logarithms of these without a fifth of the rounds at either end, the interval Yuen's 95 % of that mean. The best peer of a scenario is the one with the

@@ -12,6 +12,7 @@ FOREIGN_LIMIT = 10   # per cent of the proxy's core that others may take
 PART_OF_PEAK = 0.6
 ALL_FOR = 3          # rounds in which everybody is measured
 SURE_FROM = 6        # rounds of every scenario, however sure its verdict is
+ENOUGH = 12          # of every scenario, where no verdict is open before
 YARDSTICK = ("relay", load.PEAK)  # a target is held against it
 BEHIND = 1.5         # times what the best peer costs: who is so far behind by then is not the best, and leaves its time to the others
 BEHIND_P99 = 2.5     # the same of p99, where that is judged; it differs more from round to round

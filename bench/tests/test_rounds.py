@@ -3,7 +3,8 @@ import contextlib
 import unittest
 from unittest import mock
 
-from harness import growth, load, proxies, rounds
+import bench
+from harness import growth, load, place, proxies, report, rounds
 from harness.stand import Running
 
 P99 = {"evenkeel": 900.0, "haproxy": 800.0, "nginx": 1500.0, "caddy": 9000.0, "relay": 700.0, "hyper": 800.0}
@@ -66,6 +67,17 @@ class Due(unittest.TestCase):
         # What is open elsewhere is not measured here; where nothing is open, all get as many as were meant.
         self.check(11, {"workers"}, everything)
         self.check(12, set(), [])
+
+    def test_it_is_told_alike_everywhere(self):
+        few, many = rounds.SURE_FROM, rounds.ENOUGH
+        helped = " ".join(bench.parser().format_help().split())
+        self.assertIn(f"in turns ({few}, then of what is not sure, or up to {many} of all where all is sure;", helped)
+        self.assertIn(f"After {few} rounds it goes to the scenarios whose", report.METHOD)
+        self.assertIn(f"where none is, to all of them, up to {many} rounds.", report.METHOD)
+        page = " ".join((place.SOURCE / "README.md").read_text().split())
+        self.assertIn(f"{few} to every scenario, then to those whose interval holds what is asked for, until it does not or the time is over; where all are sure "
+                      f"before that, up to {many} to all.", page)
+        self.assertIn(f"everybody, everything: {few} rounds of 1 s, then of what is not sure", page)
 
 
 class Growths(unittest.TestCase):
