@@ -57,7 +57,8 @@ def target_rows(figures):
 
 def target_lines(figures):
     head = ["scenario", "Evenkeel", "best peer", "ratio or figure", "95 % interval", "rounds", "at least", "aim", ""]
-    return ["## Targets", "", "Requests per CPU second of the proxy, or what the row says; p99 in microseconds.", "",
+    return ["## Targets", "", "Requests per CPU second of the proxy, or what the row says; p99 in microseconds. Both are means of logarithms without a fifth of the rounds at either end, as the ratio is;",
+            "the tables below have medians of the same rounds, which are other figures.", "",
             *table(head, target_rows(figures))]
 
 
