@@ -3,6 +3,7 @@ import math
 import statistics
 
 from harness import growth, load, proxies, reload, rounds, targets
+from harness.race import COLUMNS
 
 METHOD = f"""\
 Everybody is up at once on one core, each as one worker, between the same backend (four ports, one thread, a core of its own) and the
@@ -232,14 +233,30 @@ def counts_of_rounds(records):
     return f"{min(counts)} rounds" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} rounds"
 
 
+RACED = "## Policies over sockets"
+
+
 def race_lines(race):
-    """The policies over sockets have a page of their own; here stands what was asked of them."""
-    lines = ["## Policies over sockets", ""]
+    """The policies over sockets have a page of their own; here stands what was asked of them, and what their clients saw."""
+    lines = [RACED, ""]
     link = "[policies-over-sockets.md](policies-over-sockets.md)"
     if race is None:
         return [*lines, f"`cargo xtask race` writes p50, p99, p99.9 and errors of each peer's policies to {link}; it has not been run."]
-    return [*lines, f"Evenkeel's default beside the default and the best policies of its peers, each before servers of its own: p50, p99, p99.9 and errors of all are in {link}.",
-            "", *race.facts, "", *table(["scenario", "asked for, and seen", ""], race.rows, left=3)]
+    lines += ["Evenkeel's default beside the default and the best policies of its peers, each before servers of its own; how they run, what each computed, when a server",
+              f"that is lost is left alone, and how requests failed: {link}.",
+              "", *race.facts, "", *table(["scenario", "asked for, and seen", ""], race.rows, left=3), "",
+              "Medians over the runs, of requests from when they were due; **ahead** marks a peer that is better than Evenkeel: p99 lower by over 5 % and no more failed, or",
+              "fewer failed."]
+    for scenario in race.scenarios:
+        lines += ["", f"### {scenario.name}", "", scenario.about, "", *table([*COLUMNS, ""], scenario.rows)]
+    return lines
+
+
+def with_race(text, race):
+    """The same page with what the race has come to since."""
+    before, _, rest = text.partition(f"\n{RACED}\n")
+    _, mark, after = rest.partition("\n\n## ")
+    return before + "\n" + "\n".join(race_lines(race)) + (mark + after if mark else "\n")
 
 
 def page(records, meta, race=None):

@@ -1,7 +1,7 @@
 """The page out of figures that were written down."""
 import unittest
 
-from harness import race, report
+from harness import place, race, report
 
 META = {
     "command": "cargo xtask bench", "date": "2026-11-21", "commit": "abc1234", "machine": "4 cores", "versions": ["nginx 1", "HAProxy 2"],
@@ -105,14 +105,24 @@ RACE = """\
 
 ## 1-even, load .9
 
-| balancer | p50 ms |
-|---|--:|
-| Evenkeel adaptive (default) | 42.8 |
+equal servers
+
+| balancer | p50 ms | p99 ms | p99.9 ms | failed | given up | cores |  | |
+|---|--:|--:|--:|--:|--:|--:|--:|---|
+| Evenkeel adaptive (default) | 42.8 | 131.6 (130.2 to 131.9) | 161.0 | 0 | 0 | 0.11 |  |  |
+| nginx least_conn | 42.2 | 125.0 | 160.0 | 1.171 % | 0 | 0.10 |  | ahead |
+| Sozu ROUND_ROBIN (default) | | | | | | | | it does not start |
 
 - reached: p99 at most 0.70 times that of nginx: 0.67 (0.66 to 0.68 over 5 runs)
 - MISSED, not surely: p99 at most 0.95 times that of Envoy: 0.96 (0.94 to 0.97 over 5 runs)
 
 ## 10-restart, load .4
+
+one server ends softly
+
+| balancer | p50 ms | p99 ms | p99.9 ms | failed | given up | cores | most in flight, x mean | |
+|---|--:|--:|--:|--:|--:|--:|--:|---|
+| Evenkeel adaptive (default) | 40.0 | 125.5 | 157.2 | 0.004 % | 0 | 0.07 | 1.4 |  |
 
 - SKIPPED two workers against one: it did not run
 
@@ -130,8 +140,8 @@ class Race(unittest.TestCase):
     def test_its_targets_stand_in_the_page_with_a_link(self):
         lines = report.page(RECORDS, META, race.parse(RACE)).splitlines()
         at = lines.index("## Policies over sockets")
-        self.assertIn("[policies-over-sockets.md](policies-over-sockets.md)", lines[at + 2])
-        self.assertEqual(lines[at + 4:at + 13], [
+        self.assertIn("[policies-over-sockets.md](policies-over-sockets.md)", lines[at + 3])
+        self.assertEqual(lines[at + 5:at + 14], [
             "- **date** 2026-11-23, **commit** abc1234, **command** `cargo xtask race`",
             "- **runs** 5 of Evenkeel",
             "- **busy** 52 % of the machine at most",
@@ -142,7 +152,29 @@ class Race(unittest.TestCase):
             "| 1-even, load .9 | p99 at most 0.95 times that of Envoy: 0.96 (0.94 to 0.97 over 5 runs) | **MISSED**, not surely |",
             "| 10-restart, load .4 | two workers against one: it did not run | SKIPPED |",
         ])
-        self.assertEqual(lines[at + 13], "", "what was not raced at all is on its own page")
+        self.assertEqual(lines[at + 14], "", "what was not raced at all is on its own page")
+
+    def test_its_latencies_and_errors_stand_in_the_page(self):
+        lines = report.page(RECORDS, META, race.parse(RACE)).splitlines()
+        at = lines.index("### 1-even, load .9")
+        self.assertEqual(lines[at + 2:at + 17], [
+            "equal servers",
+            "",
+            "| balancer | p50 ms | p99 ms | p99.9 ms | failed |  |",
+            "|---|--:|--:|--:|--:|--:|",
+            "| Evenkeel adaptive (default) | 42.8 | 131.6 (130.2 to 131.9) | 161.0 | 0 |  |",
+            "| nginx least_conn | 42.2 | 125.0 | 160.0 | 1.171 % | ahead |",
+            "| Sozu ROUND_ROBIN (default) | - | - | - | - | it does not start |",
+            "",
+            "### 10-restart, load .4",
+            "",
+            "one server ends softly",
+            "",
+            "| balancer | p50 ms | p99 ms | p99.9 ms | failed |  |",
+            "|---|--:|--:|--:|--:|--:|",
+            "| Evenkeel adaptive (default) | 40.0 | 125.5 | 157.2 | 0.004 % |  |",
+        ])
+        self.assertEqual(lines[at + 17], "", "failures by kind, and what was not raced, are on its own page")
 
     def test_without_one_the_page_says_how_to_have_it(self):
         self.assertIn("it has not been run", report.page(RECORDS, META))
@@ -152,3 +184,18 @@ class Race(unittest.TestCase):
         found = race.read()
         self.assertGreater(len(found.rows), 10)
         self.assertTrue(any("1-even" in row[0] and row[2] == "reached" for row in found.rows))
+        self.assertLessEqual({row[0] for row in found.rows}, {scenario.name for scenario in found.scenarios}, "each has its table")
+        for scenario in found.scenarios:
+            self.assertGreater(len(scenario.rows), 5)
+            self.assertTrue(scenario.about)
+            self.assertIn(["Evenkeel adaptive (default)"], [row[:1] for row in scenario.rows])
+
+    def test_a_race_that_was_run_since_takes_the_place_of_the_one_before(self):
+        before, since = race.parse(RACE), race.parse(RACE.replace("equal servers", "all alike"))
+        for records, meta in ((RECORDS, META), ([], {**META, "skipped": {}})):  # with doubts and problems behind it, and as the last of the page
+            self.assertEqual(report.with_race(report.page(records, meta, before), since), report.page(records, meta, since))
+            self.assertEqual(report.with_race(report.page(records, meta), since), report.page(records, meta, since))
+
+    def test_the_page_in_the_tree_has_what_the_page_of_the_race_has(self):
+        text = place.PAGE.read_text()
+        self.assertEqual(text.splitlines(), report.with_race(text, race.read()).splitlines(), "`cargo xtask bench --pages` writes it")
