@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from harness import growth, idle, load, place, proc, profile, proxies, race, reload, report, setup, sysctl, targets
+from harness import growth, idle, load, place, proc, profile, proxies, race, readme, reload, report, setup, sysctl, targets
 from harness.rounds import ENOUGH, SURE_FROM, Rounds, describe, due, started
 from harness.stand import Stand
 
@@ -59,6 +59,7 @@ def parser():
     p.add_argument("--tune", action="store_true", help="widen port range and backlogs during the run (root; put back afterwards)")
     p.add_argument("--profile", choices=load.SCENARIOS, metavar="A", help="print where Evenkeel's time goes in this scenario (perf), and measure nothing")
     p.add_argument("--report", action="store_true", help="write the page of the last run again, and measure nothing")
+    p.add_argument("--pages", action="store_true", help="bring what the page has of the race's, and the README of the page, up to date, and measure nothing")
     p.add_argument("--setup", action="store_true", help="build and install only")
     return p
 
@@ -279,7 +280,20 @@ def tell(records, meta, whole):
     text = report.page(records, meta, race.read())
     path = place.PAGE if whole else place.WORK / "report.md"
     path.write_text(text)
+    if whole:
+        write_readme(text)
     print(f"\n{text}\nwritten to {path}")
+
+
+def write_readme(page):
+    place.README.write_text(readme.written(place.README.read_text(), page))
+
+
+def write_pages():
+    """What pages in the tree have of each other, where one of them was written since."""
+    page = report.with_race(place.PAGE.read_text(), race.read())
+    place.PAGE.write_text(page)
+    write_readme(page)
 
 
 def measure(chosen, wanted, meta):
@@ -311,6 +325,8 @@ def main():
     if chosen.report:
         saved = json.loads((place.WORK / "results.json").read_text())
         return tell(saved["records"], saved["meta"], saved["meta"].get("whole", False))
+    if chosen.pages:
+        return write_pages()
     known = proxies.known()
     wanted = [known[name] for name in [proxies.OURS, *chosen.peers]]
     if not place.tool("evenkeel"):

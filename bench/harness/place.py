@@ -13,6 +13,7 @@ WORK = Path(os.environ.get("BENCH_DIR") or ROOT / "target/bench").absolute()
 BIN = WORK / "bin"
 CERTS = WORK / "certs"
 PAGE = ROOT / "docs/benchmarks.md"
+README = ROOT / "README.md"
 EVENKEEL = Path(os.environ.get("EVENKEEL_BIN") or ROOT / "target/release/evenkeel").absolute()
 
 BACKENDS = 4

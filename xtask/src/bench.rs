@@ -41,7 +41,7 @@ fn picks(root: &Path, rest: &[String]) -> Done {
 fn measures(rest: &[String]) -> bool {
     !rest
         .iter()
-        .any(|word| matches!(word.as_str(), "--help" | "-h" | "--report"))
+        .any(|word| matches!(word.as_str(), "--help" | "-h" | "--report" | "--pages"))
 }
 
 #[cfg(test)]
@@ -58,5 +58,6 @@ mod tests {
         check("--quick --peers nginx", true);
         check("--help", false);
         check("--report", false);
+        check("--pages", false);
     }
 }
