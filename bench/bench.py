@@ -18,12 +18,16 @@ import time
 from harness import growth, idle, load, place, proc, profile, proxies, race, readme, reload, report, setup, sysctl, targets
 from harness.rounds import ENOUGH, SURE_FROM, Rounds, describe, due, started
 from harness.stand import Stand
+from harness.until import Over, Until
 
 QUICK_PEERS = ("haproxy", "nginx", "relay")
 QUICK_ROUNDS = 3
-QUICK_SECONDS = 150  # for the rounds of a quick run, which is to end within five minutes as a whole
-WHOLE_SECONDS = 800  # for those of any other, which is to end within 25
+# Of a quick run: what each stage has. Whichever takes longer is cut off before the next measurement, which takes some seconds: all end within five minutes.
+QUICK_SECONDS = {"rounds": 110, "growth": 85, "idle": 20, "start": 12, "reload": 28}
+QUICK_LIMIT = 290    # seconds: whoever still runs then hangs
+WHOLE_SECONDS = 800  # for the rounds of any other, which is to end within 25 minutes
 IDLE = ((5000, False), (2000, True))
+QUICK_IDLE = ((1000, False), (400, True))
 STARTS = 5
 RELOAD_SEED = 1
 STAGES = ("rounds", "growth", "idle", "start", "reload")
@@ -48,7 +52,7 @@ def parser():
     scenarios = "\n".join(f"  {name:10} {scenario.about}" for name, scenario in load.SCENARIOS.items())
     p = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__, epilog="scenarios:\n" + scenarios,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--quick", action="store_true", help="ends within five minutes: few peers, short rounds, the ends of each growth")
+    p.add_argument("--quick", action="store_true", help="ends within five minutes, once it is set up: few peers, few rounds, the ends of each growth")
     p.add_argument("--rounds", type=int, help=f"times that they are measured, in turns ({SURE_FROM}, then of what is not sure, or up to {ENOUGH} of all where all is sure; "
                    f"quick {QUICK_ROUNDS}; as long as there is time); given, there are so many however long they take")
     p.add_argument("--seconds", type=int, help="of each measurement (1)")
@@ -69,7 +73,8 @@ def options():
     chosen.whole = not chosen.quick and not chosen.peers and chosen.stages == list(STAGES) and chosen.scenarios == list(load.SCENARIOS)
     chosen.peers = chosen.peers or (list(QUICK_PEERS) if chosen.quick else [name for name in peers() if name != "direct"])
     chosen.until_sure = not chosen.quick and not chosen.rounds  # more rounds of what is not sure, as long as there is time
-    chosen.within = math.inf if chosen.rounds else QUICK_SECONDS if chosen.quick else WHOLE_SECONDS
+    chosen.limits = QUICK_SECONDS if chosen.quick and not chosen.rounds else {}
+    chosen.within = math.inf if chosen.rounds else chosen.limits.get("rounds", WHOLE_SECONDS)
     chosen.rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else ENOUGH)
     chosen.seconds = chosen.seconds or 1
     return chosen
@@ -107,6 +112,12 @@ def raise_limits():
         print("note: no right to raise the priority; other work on this machine will show in the figures")
 
 
+def end_after(seconds):
+    """For what hangs where nobody looks at the time."""
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"something hangs: after {seconds} s this has not ended; `--report` has what was measured before"))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 class Recorder:
     """Keeps what was measured, on disk after each stage, so that a run that is cut can still be reported."""
 
@@ -118,9 +129,9 @@ class Recorder:
         print("  ", describe(record), flush=True)
 
 
-def main_rounds(chosen, wanted, cores, recorder):
+def main_rounds(chosen, wanted, cores, recorder, until):
     began = time.monotonic()
-    with Stand(cores) as stand:
+    with Stand(cores, until) as stand:
         runnings = started(stand, wanted, recorder.emit)
         time.sleep(1)  # health checks and the like
         rounds = Rounds(stand, chosen.seconds, recorder.emit)
@@ -139,18 +150,18 @@ def main_rounds(chosen, wanted, cores, recorder):
                 break
 
 
-def grow(chosen, known, recorder):
+def grow(chosen, known, recorder, until):
     for one in growth.GROWTHS.values():
         points, cores = growth.affordable(one, growth.ends(one) if chosen.quick else one.points)
         print(f"== growth: {one.name}", flush=True)
-        with Stand(cores) as stand:
+        with Stand(cores, until) as stand:
             (one_at_a_time if one.alone else in_turns)(chosen, known, recorder, stand, one, points)
     print("== growth: connections", flush=True)
-    with Stand(place.choose_cores()) as stand:
+    with Stand(place.choose_cores(), until) as stand:
         runnings = started(stand, beside(chosen, known), recorder.emit)
         counts = growth.CONNECTIONS if not chosen.quick else (growth.CONNECTIONS[0], growth.CONNECTIONS[-1])
         rounds = Rounds(stand, 2 * chosen.seconds, recorder.emit, "connections")  # so that opening 5,000 weighs less
-        for number in range(min(chosen.rounds, 2 if chosen.quick else growth.ROUNDS_CONNECTIONS)):
+        for number in range(min(chosen.rounds, 1 if chosen.quick else growth.ROUNDS_CONNECTIONS)):
             rounds.run(number, [growth.connections(count) for count in counts], runnings)
 
 
@@ -181,7 +192,7 @@ def one_at_a_time(chosen, known, recorder, stand, one, points):
     rounds = Rounds(stand, chosen.seconds, recorder.emit, one.name)
     ours, *peers = beside(chosen, known, growth.YARDSTICKS)
     ends = growth.ends(one)
-    for number in range(min(chosen.rounds, growth.ROUNDS)):
+    for number in range(min(chosen.rounds, 1 if chosen.quick else growth.ROUNDS)):
         wanted = [(point, ours.with_environment(growth.label(point), **dict(point.environment))) for point in points]
         if number < growth.ROUNDS_BESIDE:
             wanted += [(point, peer.with_environment(growth.beside(peer.name, point), **dict(point.environment))) for peer in peers for point in ends]
@@ -195,9 +206,9 @@ def one_at_a_time(chosen, known, recorder, stand, one, points):
             stand.stop(running)
 
 
-def each_alone(kind, wanted, recorder, measure):
+def each_alone(kind, wanted, recorder, measure, until):
     """One fresh proxy after another; a failure is a record."""
-    with Stand(place.choose_cores()) as stand:
+    with Stand(place.choose_cores(), until) as stand:
         for proxy in wanted:
             if proxy.only:
                 continue
@@ -208,11 +219,11 @@ def each_alone(kind, wanted, recorder, measure):
                 recorder.emit({"kind": kind, "proxy": proxy.name, "scenario": kind, "error": str(error)[:300]})
 
 
-def idle_of(stand, proxy):
-    for count, tls in IDLE:
+def idle_of(stand, proxy, counts):
+    for count, tls in counts:
         if not tls or "tls" in proxy.caps:
             running = stand.start(proxy)
-            yield {"tls": tls, **idle.measure(running, count, tls)}
+            yield {"tls": tls, **idle.measure(running, count, tls, stand.until)}
             stand.stop(running)
 
 
@@ -221,7 +232,7 @@ def starts_of(stand, proxy):
         yield reload.first_answer(stand, proxy)
 
 
-def reloads(chosen, known, recorder):
+def reloads(chosen, known, recorder, until):
     ours = known[proxies.OURS].with_environment("evenkeel", WORKERS=1, BACKEND_COUNT=reload.BACKENDS, HEALTH="off",
                                                     SLOW_START="1s")
     beside = place.wider_cores(2)
@@ -230,10 +241,10 @@ def reloads(chosen, known, recorder):
             recorder.emit({"kind": "reload", "proxy": ours.name, "scenario": name, "error": "SKIPPED, there are too few cores"})
             continue
         cores = dataclasses.replace(cores, load=beside.load) if beside else cores
-        with Stand(cores) as stand:
+        with Stand(cores, until) as stand:
             try:
                 pairs = 2 if chosen.quick else reload.PAIRS
-                values = reload.measure(stand.start(ours), stand.ports[0], cores, pairs, RELOAD_SEED)
+                values = reload.measure(stand.start(ours), stand.ports[0], cores, pairs, RELOAD_SEED, until)
                 recorder.emit({"kind": "reload", "proxy": ours.name, "cores": name, **values})
             except (RuntimeError, OSError, ValueError) as error:
                 recorder.emit({"kind": "reload", "proxy": ours.name, "scenario": name, "error": str(error)[:300]})
@@ -296,24 +307,36 @@ def write_pages():
     write_readme(page)
 
 
-def measure(chosen, wanted, meta):
-    known, recorder, began = proxies.known(), Recorder(), time.monotonic()
+def run_stages(chosen, wanted, cores, recorder, ended):
+    """One after another, each in its time. `ended` is told after each."""
+    known, counts = proxies.known(), QUICK_IDLE if chosen.quick else IDLE
     here = [proxy for proxy in wanted if not proxy.missing()]
-    cores = place.choose_cores()
+    served = [proxy for proxy in here if proxy.script]
+    stages = {
+        "rounds": lambda until: main_rounds(chosen, here, cores, recorder, until),
+        "growth": lambda until: grow(chosen, known, recorder, until),
+        "idle": lambda until: each_alone("idle", served, recorder, lambda stand, proxy: idle_of(stand, proxy, counts), until),
+        "start": lambda until: each_alone("start", served, recorder, starts_of, until),
+        "reload": lambda until: reloads(chosen, known, recorder, until),
+    }
+    for name in chosen.stages:
+        try:
+            stages[name](Until(chosen.limits.get(name, math.inf)))
+        except Over as over:
+            recorder.emit({"kind": "stage", "scenario": name, "proxy": "everybody", "error": f"CUT OFF, {over}"})
+        ended()
+
+
+def measure(chosen, wanted, meta):
+    recorder, began, cores = Recorder(), time.monotonic(), place.choose_cores()
     meta["others"] = {"before": others()}
     print(f"cores: backend {cores.backend} proxy {cores.proxy} load {cores.load}; {cores.lost}")
-    stages = {
-        "rounds": lambda: main_rounds(chosen, here, cores, recorder),
-        "growth": lambda: grow(chosen, known, recorder),
-        "idle": lambda: each_alone("idle", [proxy for proxy in here if proxy.script], recorder, idle_of),
-        "start": lambda: each_alone("start", [proxy for proxy in here if proxy.script], recorder, starts_of),
-        "reload": lambda: reloads(chosen, known, recorder),
-    }
+
+    def ended():
+        meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {report.counts_of_rounds(recorder.records)} of {chosen.seconds} s"
+        save(recorder, meta)
     try:
-        for name in chosen.stages:
-            stages[name]()
-            meta["duration"] = f"{(time.monotonic() - began) / 60:.0f} minutes, {report.counts_of_rounds(recorder.records)} of {chosen.seconds} s"
-            save(recorder, meta)
+        run_stages(chosen, wanted, cores, recorder, ended)
         meta["others"]["after"] = others()
     finally:
         save(recorder, meta)
@@ -339,6 +362,8 @@ def main():
         if chosen.profile:
             with Stand(place.choose_cores()) as stand:
                 return print(profile.text(stand.start(known[proxies.OURS]), load.SCENARIOS[chosen.profile], stand.cores))
+        if chosen.limits:
+            end_after(QUICK_LIMIT)
         raise_limits()
         os.sched_setaffinity(0, place.choose_cores().backend)  # where it disturbs neither the proxy nor the load
         with settings(chosen):

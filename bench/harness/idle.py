@@ -46,10 +46,11 @@ def still_open(connection):
         return False
 
 
-def measure(running, wanted, tls):
+def measure(running, wanted, tls, until):
     count, connections = affordable(wanted), []
     before = proc.memory_of(running.pid)
     for _ in range(count):
+        until.check()
         try:
             connections.append(open_used_connection(running, tls))
         except OSError:

@@ -93,7 +93,7 @@ def window(running, past, cores, number, reloads):
     return {"through": through, "past": beside}, took
 
 
-def measure(running, past, cores, pairs, seed):
+def measure(running, past, cores, pairs, seed, until):
     """Windows with a reload and without, in pairs whose order is drawn."""
     chance, found, took = random.Random(seed), [], []
     window(running, past, cores, 0, reloads=False)
@@ -101,6 +101,7 @@ def measure(running, past, cores, pairs, seed):
         pair, order = {}, ["calm", "reload"]
         chance.shuffle(order)
         for kind in order:
+            until.check()
             pair[kind], ms = window(running, past, cores, number, reloads=kind == "reload")
             took += [ms] if ms is not None else []
         found.append(pair)

@@ -90,6 +90,7 @@ class Rounds:
         return load.Aim(running.port, running.tls_port, seconds, self.stand.cores.load, rate)
 
     def one(self, number, scenario, running, warm_up):
+        self.stand.until.check()
         rate = self.rate if scenario.name == load.RATED else 0
         record = {"kind": "load", "group": self.group, "scenario": scenario.name, "proxy": running.proxy.name, "round": number}
         try:

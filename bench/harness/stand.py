@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from harness import place, proc, proxies
+from harness.until import Until
 
 PATIENCE = 20    # seconds in which a process must listen
 PORTS_EACH = 3   # plain, TLS, admin
@@ -26,8 +27,9 @@ class Running:
 
 
 class Stand:
-    def __init__(self, cores):
+    def __init__(self, cores, until=None):
         self.cores = cores
+        self.until = until or Until()
         self.backend = None
         self.ports = []
         self.running = []
@@ -46,6 +48,7 @@ class Stand:
 
     def start(self, proxy, ready=True):
         """Raises RuntimeError with the last words of a proxy that does not listen."""
+        self.until.check()
         port, tls_port, admin_port = place.free_ports(PORTS_EACH)
         folder = place.WORK / "run" / proxy.name.replace(" ", "-").replace(",", "")
         folder.mkdir(parents=True, exist_ok=True)
