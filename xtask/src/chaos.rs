@@ -51,12 +51,7 @@ pub(crate) fn race(root: &Path, rest: &[String]) -> Done {
     }
     build(root)?;
     // The harness of the benchmarks says who cannot be had, and why; the page has them as skipped.
-    let harness = root.join("bench/bench.py");
-    let peers = ["--setup", "--peers", "caddy,sozu,pingora"];
-    program("python3")
-        .args(&["-B".into(), harness])
-        .args(&peers)
-        .go()?;
+    harness(root, &["--setup", "--peers", "caddy,sozu,pingora"])?;
     #[expect(
         clippy::disallowed_methods,
         reason = "the harness of the benchmarks reads the same variable, and brings its programs there"
@@ -67,9 +62,22 @@ pub(crate) fn race(root: &Path, rest: &[String]) -> Done {
     let run = run.args(&["--sozu".into(), brought.join("sozu")]);
     let run = run.args(&["--pingora".into(), brought.join("pingora-balancer")]);
     match rest {
-        [] => run.args(&["--write".into(), root.join(RACE_PAGE)]).go(),
+        [] => {
+            let raced = run.args(&["--write".into(), root.join(RACE_PAGE)]).go();
+            // The page of the benchmarks has a part of this one, also where a target is missed.
+            harness(root, &["--pages"])?;
+            raced
+        }
         rest => run.args(rest).go(),
     }
+}
+
+/// The harness of the benchmarks, with these words.
+fn harness(root: &Path, words: &[&str]) -> Done {
+    program("python3")
+        .args(&["-B".into(), root.join("bench/bench.py")])
+        .args(words)
+        .go()
 }
 
 /// Where the harness of the benchmarks puts the programs that it brings.
