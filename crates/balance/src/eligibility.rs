@@ -16,6 +16,8 @@ pub enum Bar {
     ZeroWeight,
     /// Tiers before its own serve: only who finds nobody there comes here.
     Standby,
+    /// It is healthy, but fewer are than must be, and the service refuses.
+    FewHealthy,
     /// It is half-open and its trials are all under way.
     NoTrialLeft,
     /// The caller's subset does not hold it.
@@ -34,6 +36,7 @@ impl Bar {
             Self::Standing(standing) => standing.word(),
             Self::ZeroWeight => "zero_weight",
             Self::Standby => "standby",
+            Self::FewHealthy => "few_healthy",
             Self::NoTrialLeft => "no_trial_left",
             Self::NotInSubset => "not_in_subset",
             Self::Tried => "tried",
@@ -49,9 +52,9 @@ pub enum Rung {
     Proven,
     /// No proven one exists: the unproven serve.
     Unproven,
-    /// None is healthy: all serve that are not draining, disabled or of weight 0.
+    /// None is healthy, or too few are: all serve that are not draining, disabled or of weight 0.
     FailOpen,
-    /// None is healthy and the service refuses.
+    /// None is healthy, or too few are, and the service refuses.
     AllDown,
 }
 
@@ -72,7 +75,7 @@ impl Rung {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Footing {
     pub(crate) rung: Rung,
-    /// The first one that serves. None: no tier is healthy, and none stands by.
+    /// The first one that serves. None: no tier is healthy, or too few backends are, and none stands by.
     pub(crate) tier: Option<u16>,
     /// The last one that has a share; those behind it stand by. Not before it.
     pub(crate) last: Option<u16>,
@@ -114,6 +117,7 @@ pub(crate) fn admission(
                 _ => Admission::Barred(Bar::Standby),
             }
         }
+        Serving | Unproven if rung == Rung::AllDown => Admission::Barred(Bar::FewHealthy),
         Serving => Admission::Lane,
         Unproven | Down | Ejected | Probing if rung == Rung::FailOpen => Admission::Lane,
         Unproven if rung == Rung::Unproven => Admission::Lane,
@@ -123,11 +127,13 @@ pub(crate) fn admission(
 }
 
 /// Whether a member that new clients may not have still serves those who are kept there: it drains, waits for its first check, stands
-/// by, or has no weight. Nothing that is known of it is bad.
+/// by, or has no weight. Nothing that is known of it is bad. A service that refuses keeps nobody there.
 pub(crate) fn keeps(standing: Standing, admission: Admission) -> bool {
     match standing {
         Standing::Draining => true,
-        Standing::Serving | Standing::Unproven => matches!(admission, Admission::Barred(_)),
+        Standing::Serving | Standing::Unproven => {
+            matches!(admission, Admission::Barred(bar) if bar != Bar::FewHealthy)
+        }
         Standing::Disabled | Standing::Down | Standing::Ejected | Standing::Probing => false,
     }
 }
@@ -155,9 +161,10 @@ mod tests {
 
     #[test]
     fn who_is_admitted_on_which_rung() {
-        use Rung::{FailOpen, Proven};
+        use Rung::{AllDown, FailOpen, Proven};
         use Standing::{Disabled, Down, Draining, Ejected, Probing, Serving, Unproven};
         let barred = |standing| Admission::Barred(Bar::Standing(standing));
+        let few = Admission::Barred(Bar::FewHealthy);
         let standby = Admission::Barred(Bar::Standby);
         let footing = |rung, last| Footing {
             rung,
@@ -168,6 +175,11 @@ mod tests {
             (Serving, false, Proven, Admission::Lane),
             (Serving, true, Proven, Admission::Barred(Bar::ZeroWeight)),
             (Serving, true, FailOpen, Admission::Barred(Bar::ZeroWeight)),
+            (Serving, false, FailOpen, Admission::Lane),
+            (Serving, false, AllDown, few),
+            (Unproven, false, AllDown, few),
+            (Probing, false, AllDown, Admission::Trial),
+            (Down, false, AllDown, barred(Down)),
             (Unproven, false, Proven, barred(Unproven)),
             (Unproven, false, Rung::Unproven, Admission::Lane),
             (Unproven, false, FailOpen, Admission::Lane),

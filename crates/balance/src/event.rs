@@ -120,16 +120,18 @@ pub enum EventKind {
         /// Why not.
         why: Withheld,
     },
-    /// No backend is healthy. Once per episode.
+    /// No backend is healthy, or fewer are than must be. Once per episode.
     AllDown {
         /// Whether all that can be are served through.
         fail_open: bool,
+        /// How many are healthy, or wait for their first check; of no weight, or draining, nobody.
+        healthy: usize,
         /// Members.
         members: usize,
     },
-    /// At least one backend is healthy again.
+    /// At least one backend is healthy again, and as many as must be.
     Recovered {
-        /// How long none was.
+        /// How long they were too few.
         after: Duration,
     },
     /// Another tier serves than the last one that did.

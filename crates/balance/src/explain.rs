@@ -30,7 +30,7 @@ pub struct Explanation {
     pub policy: StdArc<str>,
     /// On which rung of the ladder the service stands.
     pub rung: Rung,
-    /// The first tier that serves; none: no tier is healthy.
+    /// The first tier that serves; none: no backend is healthy, or too few are.
     pub tier: Option<u16>,
     /// The tiers of whom somebody could be picked, with the share that each gets; none: the service has one tier and heeds no zones, or
     /// none is healthy.

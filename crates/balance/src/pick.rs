@@ -30,7 +30,7 @@ mod outrun;
 pub enum Refusal {
     /// The service, or the caller's subset of it, has no members.
     NoBackends,
-    /// None may be picked: down, ejected, draining, disabled or of weight 0.
+    /// None may be picked: down, ejected, draining, disabled or of weight 0; or fewer are healthy than must be.
     AllDown,
     /// All that may be picked, or the service itself, have as many in flight as they may.
     AllFull,
@@ -88,7 +88,7 @@ impl Refusal {
         match self {
             Self::NoBackends => "The service, or the caller's subset of it, has no members.",
             Self::AllDown => {
-                "None may be picked: down, ejected, draining, disabled or of weight 0."
+                "None may be picked: down, ejected, draining, disabled or of weight 0; or fewer are healthy than must be."
             }
             Self::AllFull => {
                 "All that may be picked, or the service itself, have as many in flight as they may."

@@ -12,9 +12,13 @@ pub use crate::policy::keyed::{HashMethod, LoadBound};
 use crate::retry::RetrySettings;
 use crate::setters::setters;
 
+/// How many must be healthy.
+mod healthy;
+
 /// How tiers and zones share.
 mod sharing;
 
+pub use healthy::MinHealthy;
 pub use sharing::{Overprovision, ZoneSettings};
 
 /// Which policy chooses.
@@ -237,7 +241,7 @@ setters!(LoadSettings {
     ;
 });
 
-/// What happens when no backend is healthy.
+/// What happens when no backend is healthy, or fewer are than [must be](MinHealthy).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnAllDown {
     /// Refuse: [`Refusal::AllDown`](crate::pick::Refusal::AllDown).
@@ -317,6 +321,8 @@ pub struct ServiceSettings {
     pub slow_start: Duration,
     /// When no backend is healthy.
     pub on_all_down: OnAllDown,
+    /// With fewer healthy ones than this it is as when none is.
+    pub min_healthy: MinHealthy,
     /// How much of what is meant for them healthy members of a tier, or of a zone, carry before others do.
     pub overprovision: Overprovision,
     /// Whether zones are heeded; none: where a backend stands says nothing.
@@ -351,6 +357,7 @@ impl Default for ServiceSettings {
             load: LoadSettings::default(),
             slow_start: Duration::from_secs(10),
             on_all_down: OnAllDown::FailClosed,
+            min_healthy: MinHealthy::default(),
             overprovision: Overprovision::DEFAULT,
             zones: None,
             max_in_flight: None,
@@ -381,6 +388,7 @@ setters!(ServiceSettings {
     policy: PolicyChoice,
     slow_start: Duration,
     on_all_down: OnAllDown,
+    min_healthy: MinHealthy,
     overprovision: Overprovision,
     load: LoadSettings,
     retry: RetrySettings,
@@ -409,6 +417,7 @@ impl ServiceSettings {
             load,
             slow_start,
             on_all_down,
+            min_healthy,
             overprovision,
             zones,
             max_in_flight,
@@ -427,6 +436,7 @@ impl ServiceSettings {
             && *load == other.load
             && *slow_start == other.slow_start
             && *on_all_down == other.on_all_down
+            && *min_healthy == other.min_healthy
             && *overprovision == other.overprovision
             && *zones == other.zones
             && *max_in_flight == other.max_in_flight

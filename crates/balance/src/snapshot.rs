@@ -27,7 +27,7 @@ pub struct ServiceSnapshot {
     pub policy: Arc<str>,
     /// On which rung of the ladder it stands.
     pub rung: Rung,
-    /// The first tier that serves; none: no tier is healthy.
+    /// The first tier that serves; none: no backend is healthy, or too few are.
     pub tier: Option<u16>,
     /// The last one that has a share, as pickers see it; those behind it stand by.
     pub last_tier: Option<u16>,
@@ -35,7 +35,7 @@ pub struct ServiceSnapshot {
     pub tiers: Vec<TierSnapshot>,
     /// How many picks went where, beside where they would go first.
     pub spilled: [(Spill, u64); Spill::ALL.len()],
-    /// Since when no backend is healthy.
+    /// Since when no backend is healthy, or too few are.
     pub down_since: Option<Instant>,
     /// Retries that the budget would allow now.
     pub retry_budget: u64,
@@ -62,7 +62,7 @@ impl ServiceSnapshot {
             .find(|backend| backend.id.as_str() == id)
     }
 
-    /// How many may be picked without failing open.
+    /// How many may be picked without failing open; of a service that has too few of them, how many there are.
     #[must_use]
     pub fn healthy(&self) -> usize {
         let healthy = |one: &&BackendSnapshot| {

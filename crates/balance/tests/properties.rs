@@ -15,7 +15,7 @@ use evenkeel_balance::health::{CheckFault, CheckReport, CheckResult};
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::{
-    ActiveSettings, OnAllDown, PolicyChoice, ServiceSettings, ZoneSettings,
+    ActiveSettings, MinHealthy, OnAllDown, PolicyChoice, ServiceSettings, ZoneSettings,
 };
 use evenkeel_balance::snapshot::{BackendSnapshot, ServiceSnapshot};
 use evenkeel_balance::standing::Standing;
@@ -139,6 +139,11 @@ fn settings(which: usize, fail_open: bool, checks: bool, zoned: bool) -> Service
     let zones = ZoneSettings::default().local(Zone::from("east"));
     ServiceSettings::default()
         .zones(zoned.then(|| zones.min_backends(2)))
+        .min_healthy(match which % 3 {
+            0 => MinHealthy::default(),
+            1 => MinHealthy::default().count(3),
+            _ => MinHealthy::default().share(0.6),
+        })
         .policy(PolicyChoice::BUILT_IN[which].clone())
         .on_all_down(if fail_open {
             OnAllDown::FailOpen
@@ -325,7 +330,8 @@ impl Model {
             .count();
         let admitted = |backend: &&BackendSnapshot| {
             let standing = match backend.standing {
-                Standing::Serving | Standing::Probing => true,
+                Standing::Probing => true,
+                Standing::Serving => snapshot.rung != Rung::AllDown,
                 Standing::Unproven => {
                     snapshot.rung >= Rung::Unproven && snapshot.rung != Rung::AllDown
                 }

@@ -86,7 +86,9 @@ pub(crate) use retry::{RETRY, RETRY_BACKOFF, RETRY_BUDGET};
 pub(crate) use rules::{
     CLIENT_CERTIFICATE, HOST_MAP, PATH, RULE, RULE_LIMITS, RULE_TIMEOUTS, SOURCE, VALUE, WHEN,
 };
-pub(crate) use services::{BREAKER, HASH, HASH_KEY, POLICY, SERVICE, SERVICE_TIMEOUTS, UPSTREAM};
+pub(crate) use services::{
+    BREAKER, HASH, HASH_KEY, MIN_HEALTHY, POLICY, SERVICE, SERVICE_TIMEOUTS, UPSTREAM,
+};
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 pub(crate) use top::{ADMIN, DRAIN, RESOLVER, TOP};
 pub(crate) use zones::ZONES;

@@ -71,6 +71,9 @@ mod services;
 /// `policy:` of a service.
 mod policy;
 
+/// `on_all_down:` and `min_healthy:` of a service.
+mod on_all_down;
+
 /// `rate:` of a rule and of a listener.
 mod rates;
 

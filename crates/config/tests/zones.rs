@@ -93,6 +93,54 @@ fn what_is_preferred() {
     );
 }
 
+/// How few healthy backends are as good as none.
+#[test]
+fn what_is_enough() {
+    let check = |written: &str, count: u32, share: f64| {
+        let plan = plan("", written);
+        let least = plan.services[0].settings.min_healthy;
+        assert_eq!((least.count, least.share), (count, share), "{written}");
+    };
+    check("", 1, 0.0);
+    check(", min_healthy: {}", 1, 0.0);
+    check(", min_healthy: { count: 2 }", 2, 0.0);
+    check(", min_healthy: { share: 30% }", 1, 0.3);
+    // Of a name there may be any number.
+    check(", min_healthy: { count: 40, share: 100% }", 40, 1.0);
+    let same = |one: &str, other: &str| {
+        let [one, other] = [one, other].map(|written| plan("", written));
+        one.services[0].same_but_backends(&other.services[0])
+    };
+    assert!(same("", ", min_healthy: { count: 1, share: 0% }"));
+    assert!(!same("", ", min_healthy: { share: 1% }"));
+    assert!(!same("", ", min_healthy: { count: 2 }"));
+}
+
+/// Where all backends are written, more than there are is never reached.
+#[test]
+fn more_than_there_are_is_told() {
+    let check = |count: u32, closed: bool, expect: Option<&str>| {
+        let action = if closed { "fail_closed" } else { "fail_open" };
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:8080 }} }}\nservices: {{ api: {{ backends: [a:1, b:1], on_all_down: {action}, min_healthy: {{ count: {count} }} }} }}\n"
+        );
+        let name = "f.yaml".into();
+        let loaded = load(&[Source { name, text }], &BTreeMap::new());
+        assert!(loaded.plan.is_some());
+        let said = loaded.problems.iter();
+        let said: Vec<_> = said
+            .map(|one| (one.word, one.severity, &*one.message))
+            .collect();
+        let expect = expect.map(|message| ("min_healthy", Severity::Warning, message));
+        assert_eq!(said, expect.into_iter().collect::<Vec<_>>());
+    };
+    check(2, true, None);
+    let open = "`count` is 3, and the service has 2 backends: its health is never believed";
+    check(3, false, Some(open));
+    let closed = "`count` is 3, and the service has 2 backends: it refuses everything";
+    check(3, true, Some(closed));
+}
+
 #[test]
 fn whose_client_is_near() {
     let plan = plan(REGIONS, ", zones: client");
@@ -139,6 +187,11 @@ fn said(top: &str, service: &str, expect: &[&str]) {
 
 #[test]
 fn what_is_wrong_has_its_place() {
+    let no_map = ["2 30% map"];
+    said("", ", min_healthy: 30%", &no_map);
+    said("", ", min_healthy: { count: 0 }", &["2 0 range"]);
+    let above = ", min_healthy: { share: 101% }";
+    said("", above, &["2 101% percentage"]);
     said("", ", overprovision: 0.9", &["2 0.9 overprovision"]);
     said("", ", overprovision: 1001", &["2 1001 overprovision"]);
     said("", ", overprovision: -1.4", &["2 -1.4 overprovision"]);

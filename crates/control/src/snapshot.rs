@@ -158,7 +158,7 @@ pub struct ServiceSnapshot {
     pub policy: Arc<str>,
     /// On which rung of the ladder it stands, by word.
     pub rung: &'static str,
-    /// The first tier that serves. None: no tier is healthy.
+    /// The first tier that serves. None: no backend is healthy, or too few are.
     pub tier: Option<u16>,
     /// Where it has several, in order; the first 16 that were seen.
     pub tiers: Vec<TierSnapshot>,
@@ -166,7 +166,7 @@ pub struct ServiceSnapshot {
     pub spilled: Vec<(Spill, u64)>,
     /// Whether it heeds zones.
     pub heeds_zones: bool,
-    /// How long none of its backends has been healthy: it fails open, or refuses.
+    /// How long none of its backends, or too few, have been healthy: it fails open, or refuses.
     pub all_down: Option<Duration>,
     /// Answers by class of status, 0 (none) to 5.
     pub classes: [u64; 6],

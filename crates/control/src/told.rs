@@ -102,15 +102,27 @@ impl Listener for Told {
                     );
                 }
             }
-            EventKind::AllDown { fail_open, members } => error!(
+            EventKind::AllDown {
+                fail_open,
+                healthy: 0,
+                members,
+            } => error!(
                 service,
                 fail_open, members, "no backend of the service is healthy"
+            ),
+            EventKind::AllDown {
+                fail_open,
+                healthy,
+                members,
+            } => error!(
+                service,
+                fail_open, healthy, members, "too few backends of the service are healthy"
             ),
             EventKind::Recovered { after } => {
                 info!(
                     service,
                     after_s = after.as_secs_f64(),
-                    "a backend of the service is healthy again"
+                    "backends of the service are healthy again"
                 );
             }
             EventKind::RetryBudgetSpent { refused } => {

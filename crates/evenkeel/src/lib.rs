@@ -101,8 +101,8 @@ pub use balance::retry::budget::BudgetSettings;
 pub use balance::retry::{Attempt, Decision, Progress, RetryOn, RetrySettings};
 pub use balance::settings::{
     ActiveSettings, AdaptiveLimit, AffinitySettings, BreakerSettings, HashMethod, LoadBound,
-    LoadSettings, OnAllDown, Overprovision, PolicyChoice, QueueSettings, ServiceSettings,
-    ZoneSettings,
+    LoadSettings, MinHealthy, OnAllDown, Overprovision, PolicyChoice, QueueSettings,
+    ServiceSettings, ZoneSettings,
 };
 pub use balance::snapshot::{BackendSnapshot, ServiceSnapshot};
 pub use balance::standing::Standing;

@@ -13,8 +13,8 @@ use evenkeel::{
     BreakerSettings, BudgetSettings, CheckReport, CheckResult, CheckerSettings, ClientsSettings,
     Decision, Error, Event, Events, Exchange, ExchangeError, Failure, Fault, Followed,
     HealthChecker, HedgeAt, HedgeSettings, HttpCheck, HttpProbe, LoadBalancer, LoadSettings,
-    OnAllDown, Pick, PolicyChoice, Progress, QueueSettings, RetryOn, RetrySettings, ServiceHandle,
-    ServiceSettings, ServiceStats, Subscription, Target, TcpProbe, WeakLoadBalancer,
+    MinHealthy, OnAllDown, Pick, PolicyChoice, Progress, QueueSettings, RetryOn, RetrySettings,
+    ServiceHandle, ServiceSettings, ServiceStats, Subscription, Target, TcpProbe, WeakLoadBalancer,
 };
 
 /// What is held and handed around goes anywhere; errors can be boxed as any.
@@ -159,6 +159,7 @@ fn settings_are_told_by_methods() {
         .policy(PolicyChoice::RoundRobin)
         .slow_start(second)
         .on_all_down(OnAllDown::FailOpen)
+        .min_healthy(MinHealthy::default().count(2).share(0.25))
         .retry(retry.clone())
         .histograms(true)
         .classes(5)
@@ -171,6 +172,8 @@ fn settings_are_told_by_methods() {
     assert_eq!(settings.policy.name(), "round_robin");
     assert_eq!((settings.slow_start, settings.histograms), (second, true));
     assert_eq!(settings.on_all_down, OnAllDown::FailOpen);
+    let least = settings.min_healthy;
+    assert_eq!((least.count, least.share), (2, 0.25));
     assert_eq!((settings.classes, settings.max_backends), (5, 6));
     assert_eq!(settings.max_in_flight.map(|most| most.get()), Some(7));
     assert_eq!(settings.retry, retry);

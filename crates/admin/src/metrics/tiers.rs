@@ -21,7 +21,7 @@ impl Page {
             }
         }
         let gauge = MetricType::Gauge;
-        let help = "The first tier that serves; NaN while none is healthy";
+        let help = "The first tier that serves; NaN while no backend is healthy, or too few are";
         let mut serving = encoder.encode_descriptor("service_tier", help, None, gauge)?;
         for service in &self.0.services {
             let labels = [("service", &*service.name)];
@@ -29,9 +29,10 @@ impl Page {
             row.encode_gauge(&service.tier.map_or(f64::NAN, f64::from))?;
         }
         self.shares(encoder)?;
-        let help = "Whether all backends are served through because none is healthy";
+        let help =
+            "Whether all backends are served through because none is healthy, or too few are";
         rows(encoder, "service_fail_open", help, gauge, open)?;
-        let help = "How long no backend has been healthy; 0 while one is";
+        let help = "How long no backend, or too few, have been healthy; 0 while enough are";
         rows(encoder, "service_all_down_seconds", help, gauge, since)?;
         rows(encoder, "backend_tier", "Its tier", gauge, tiers)?;
         let help = "Slow start: the share of its weight that it has, 0.1 to 1";

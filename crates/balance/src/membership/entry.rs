@@ -141,6 +141,17 @@ impl Tiers {
         tiers.next().copied().filter(|_| tiers.next().is_none())
     }
 
+    /// Of each tier, of how many nothing bad is known, and how many are meant to serve.
+    pub(super) fn sound(&self) -> impl Iterator<Item = (usize, usize)> {
+        use Standing::{Down, Ejected, Probing, Serving, Unproven};
+        self.0.values().map(|census| {
+            let count = |&one: &Standing| census.0[one as usize];
+            let sum = |all: &[Standing]| all.iter().map(count).sum::<usize>();
+            let healthy = sum(&[Serving, Unproven]);
+            (healthy, healthy + sum(&[Down, Ejected, Probing]))
+        })
+    }
+
     /// The first tier with a member of this standing.
     pub(super) fn first(&self, standing: Standing) -> Option<u16> {
         let mut tiers = self.0.iter();

@@ -106,7 +106,10 @@ impl Ledger {
         }
         let capacities = self.capacities(false, now);
         let factor = self.settings.overprovision.factor();
-        let health: Vec<f64> = capacities.values().map(|one| one.health(factor)).collect();
+        // Where too few are healthy, tiers share nothing.
+        let believed = self.footing.tier.is_some();
+        let health = |one: &Capacity| if believed { one.health(factor) } else { 0.0 };
+        let health: Vec<f64> = capacities.values().map(health).collect();
         let tiers = capacities.keys().map(|(tier, _)| *tier);
         let tiers: Vec<(u16, f64)> = tiers.zip(shares::loads(&health)).collect();
         if self.footing.tier.is_some() {

@@ -96,6 +96,7 @@ impl Ledger {
                 self.down_since = Some(now);
                 self.tell(EventKind::AllDown {
                     fail_open: reached == Rung::FailOpen,
+                    healthy: self.tiers.sound().map(|(healthy, _)| healthy).sum(),
                     members: self.members.len(),
                 });
             }
@@ -109,7 +110,7 @@ impl Ledger {
         }
     }
 
-    /// The first tier with somebody proven; else the first with somebody who may be; else all of them, or none.
+    /// The first tier with somebody proven; else the first with somebody who may be; where that is nobody, or too few, all of them, or none.
     pub(super) fn reached(&self) -> Footing {
         // Which is the last one that has a share, publication knows.
         let by = |rung, tier| Footing {
@@ -121,14 +122,15 @@ impl Ledger {
         let could = [Standing::Down, Standing::Ejected, Standing::Probing]
             .into_iter()
             .any(|standing| first(standing).is_some());
-        if let Some(tier) = first(Standing::Serving) {
-            by(Rung::Proven, Some(tier))
-        } else if let Some(tier) = first(Standing::Unproven) {
-            by(Rung::Unproven, Some(tier))
-        } else if could && self.settings.on_all_down == OnAllDown::FailOpen {
-            by(Rung::FailOpen, None)
-        } else {
-            by(Rung::AllDown, None)
+        let proven = first(Standing::Serving).map(|tier| (Rung::Proven, tier));
+        let healthy = proven.or(first(Standing::Unproven).map(|tier| (Rung::Unproven, tier)));
+        let enough = self.settings.min_healthy.is_met(self.tiers.sound());
+        match (healthy, self.settings.on_all_down) {
+            (Some((rung, tier)), _) if enough => by(rung, Some(tier)),
+            (_, OnAllDown::FailOpen) if could => by(Rung::FailOpen, None),
+            // Too few, and nobody whom failing open would bring in.
+            (Some((rung, tier)), OnAllDown::FailOpen) => by(rung, Some(tier)),
+            _ => by(Rung::AllDown, None),
         }
     }
 }

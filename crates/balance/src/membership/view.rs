@@ -158,8 +158,10 @@ impl Ledger {
 
     /// The weight that the operator and the standing give a backend now.
     fn weighed(&self, entry: &Entry, now: Instant) -> f64 {
-        let stands_by = |last| entry.spec.tier > last;
-        if entry.standing < Standing::Unproven || self.footing.last.is_some_and(stands_by) {
+        // Who fails open, or refuses, wants no shares: neither goes by who is healthy.
+        let believed = self.footing.tier.is_some();
+        let stands_by = self.footing.last.is_some_and(|last| entry.spec.tier > last);
+        if !believed || entry.standing < Standing::Unproven || stands_by {
             return 0.0;
         }
         f64::from(entry.spec.weight.get())

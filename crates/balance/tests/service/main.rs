@@ -17,6 +17,9 @@ mod standing;
 /// Warming up.
 mod warming;
 
+/// Health that is not believed.
+mod few_healthy;
+
 /// Who serves while others stand by.
 mod tiers;
 

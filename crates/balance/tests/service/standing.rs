@@ -113,6 +113,7 @@ fn fail_closed_refuses_and_fail_open_serves_through_all_that_can() {
             all_down,
             [&EventKind::AllDown {
                 fail_open,
+                healthy: 0,
                 members: 4
             }],
             "once per episode"

@@ -443,6 +443,7 @@ fn each_move_between_tiers_is_told_once_and_failing_open_apart() {
     done(&stage, "xxxxxxx");
     let all_down = EventKind::AllDown {
         fail_open: true,
+        healthy: 0,
         members: 7,
     };
     assert_eq!(moves(&stage), [all_down]);
@@ -460,6 +461,7 @@ fn each_move_between_tiers_is_told_once_and_failing_open_apart() {
     stage.mark("b", false);
     let all_down = EventKind::AllDown {
         fail_open: true,
+        healthy: 0,
         members: 1,
     };
     assert_eq!(moves(&stage), [all_down]);

@@ -1,6 +1,6 @@
 //! Owns the keys of `services:`.
 
-use evenkeel_balance::settings::{BreakerSettings, ServiceSettings};
+use evenkeel_balance::settings::{BreakerSettings, MinHealthy, ServiceSettings};
 
 use super::{
     AFFINITY, Absent, BACKEND, HEALTH, HEDGE, Key, Keys, LOAD, RETRY, SERVICE_LIMITS, Shape,
@@ -105,7 +105,13 @@ pub(crate) static SERVICE: Keys = Keys {
             "on_all_down",
             Shape::Words(&["fail_open", "fail_closed"]),
             Absent::Is(|| "fail_open".into()),
-            "When no backend is healthy: serve through all, or refuse.",
+            "When no backend is healthy, or fewer are than `min_healthy` says: serve through all, or refuse.",
+        ),
+        key(
+            "min_healthy",
+            Shape::Map(&MIN_HEALTHY),
+            Absent::Defaults,
+            "With fewer healthy backends it is as when none is.",
         ),
         key(
             "overprovision",
@@ -127,6 +133,27 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::WordOr(&["off"], "", &AFFINITY),
             Absent::Is(|| "off".into()),
             "What keeps a client on its backend.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `min_healthy:`
+pub(crate) static MIN_HEALTHY: Keys = Keys {
+    place: "services.*.min_healthy",
+    what: "`min_healthy`",
+    keys: &[
+        key(
+            "count",
+            Shape::Number(1, 1_000_000),
+            Absent::Is(|| MinHealthy::default().count.to_string()),
+            "So many, of all tiers together.",
+        ),
+        key(
+            "share",
+            Shape::Share,
+            Absent::Is(|| written::share(MinHealthy::default().share)),
+            "Such a part, of one tier at least.",
         ),
     ],
     one_of: &[],

@@ -9,7 +9,7 @@ use evenkeel_balance::settings::{
     AdaptiveLimit, BreakerSettings, OnAllDown, QueueSettings, ServiceSettings,
 };
 
-use super::{Written, affinity, backends, health, load, policy, retry, zones};
+use super::{Written, affinity, backends, health, load, on_all_down, policy, retry, zones};
 use crate::keys::{ADAPTIVE_LIMIT, BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
@@ -38,9 +38,7 @@ pub(super) fn read(
     // The proxy serves rather than refuses when every verdict is against everybody.
     let mut settings = ServiceSettings::with_policy(policy).on_all_down(OnAllDown::FailOpen);
     fields.set("slow_start", Reading::duration, &mut settings.slow_start);
-    if fields.word("on_all_down") == Some("fail_closed") {
-        settings.on_all_down = OnAllDown::FailClosed;
-    }
+    let believed = on_all_down::read(&fields, &mut settings);
     if let Some(breaker) = breaker(&fields) {
         settings.breaker = breaker;
     }
@@ -81,6 +79,9 @@ pub(super) fn read(
             "queue",
             "nobody ever waits in its `queue`: neither the service nor a backend of it has `max_in_flight`, nor are limits `adaptive`",
         );
+    }
+    if names.is_empty() {
+        on_all_down::reached(reading, believed, &settings, backends.len());
     }
     Some(ServicePlan {
         name,

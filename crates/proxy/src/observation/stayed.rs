@@ -63,7 +63,7 @@ impl Stayed {
 }
 
 /// Why a client moves, by word.
-const LOST: [&str; 12] = [
+const LOST: [&str; 13] = [
     "gone",
     "disabled",
     "draining",
@@ -73,6 +73,7 @@ const LOST: [&str; 12] = [
     "unproven",
     "zero_weight",
     "standby",
+    "few_healthy",
     "no_trial_left",
     "not_in_subset",
     "tried",
@@ -158,6 +159,7 @@ mod tests {
         let bars = [
             Bar::ZeroWeight,
             Bar::Standby,
+            Bar::FewHealthy,
             Bar::NoTrialLeft,
             Bar::NotInSubset,
             Bar::Tried,

@@ -124,6 +124,7 @@ fn words(kind: &EventKind) -> Option<String> {
             };
             format!("{backend}: not ejected, {why}")
         }
+        // It has no other least than one.
         EventKind::AllDown { .. } => "no backend is healthy: all are served through".into(),
         EventKind::Recovered { .. } => "a backend is healthy again".into(),
         EventKind::RetryBudgetSpent { refused } => {

@@ -62,6 +62,37 @@ fn service(keel: &Evenkeel) -> Value {
     page["services"][0].clone()
 }
 
+/// Two of three fail their checks and serve all the same: with fewer than must be healthy that is not believed, or all is refused.
+#[test]
+fn too_few_healthy_are_as_good_as_none() {
+    let folder = Folder::new("few-healthy");
+    let echoes = ["one", "two", "three"].map(Echo::start);
+    let backends = echoes.each_ref().map(|echo| (echo, ""));
+    let written = |more: &str| {
+        let health = "{ http: { path: /, body: one }, interval: 100ms, fall: 1 }";
+        let service = format!("policy: round_robin\n    health: {health}\n    {more}");
+        text("", &backends, &service)
+    };
+    let mut keel = run(&folder, &written("min_healthy: { share: 50% }"));
+    keel.until_any("too few backends of the service are healthy");
+    assert_eq!(answers(&keel, "", 40).len(), 3);
+    metric(&keel, "evenkeel_service_fail_open{service=\"api\"} 1");
+    assert_eq!(service(&keel)["rung"], "fail_open");
+    let closed = "min_healthy: { count: 2 }\n    on_all_down: fail_closed";
+    reload(&folder, &mut keel, &written(closed));
+    let refused = Client::to(keel.address).get("/", "");
+    assert_eq!(refused.status(), 503, "{}", refused.head);
+    assert_eq!(service(&keel)["rung"], "all_down");
+    reload(
+        &folder,
+        &mut keel,
+        &written("min_healthy: { count: 1, share: 30% }"),
+    );
+    only(&keel, "", "one");
+    keel.until_any("backends of the service are healthy again");
+    metric(&keel, "evenkeel_service_fail_open{service=\"api\"} 0");
+}
+
 #[test]
 fn a_tier_shares_what_it_cannot_carry() {
     let folder = Folder::new("tiers-share");
