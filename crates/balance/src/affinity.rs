@@ -10,7 +10,7 @@ use crate::eligibility::{self, Admission, Bar};
 use crate::hashing::{self, mix};
 use crate::rendezvous;
 use crate::sync::Arc;
-use crate::table::{Member, Table};
+use crate::table::{Lane, Member, Table};
 use crate::time::Instant;
 
 /// The most that are looked at for who moves: what a loss costs is bounded in services of thousands.
@@ -101,14 +101,30 @@ pub(crate) fn lane(
     }
 }
 
-/// What a client is had by that is kept: a lane, or nobody's but the policy's; `Err` too says whether its own was full.
+/// What a client is had by that is kept, or is to be: a lane, or nobody's but the policy's; `Err` too says whether its own was full.
 pub(crate) fn settled(table: &Table, ask: &Ask<'_>, now: Instant) -> Result<usize, Option<Lost>> {
-    let home = ask.kept.ok_or(None)?;
+    let Some(home) = ask.kept else {
+        return first(table, ask).ok_or(None);
+    };
     match lane(table, home, ask, now) {
         Ok(lane) => Ok(lane),
         // It stays there: who serves it meanwhile is for the policy to say, which knows who has room.
         Err(lost @ Lost::Barred(Bar::Full)) => Err(Some(lost)),
         Err(lost) => next(table, ask).ok_or(Some(lost)),
+    }
+}
+
+/// The lane of the backend that a client is kept on from its first ask on: where it would move to if it was lost. None: it is the policy's
+/// to say, as where keys choose; and while a half-open backend waits for a trial, which whoever has no home yet is the one to make.
+fn first(table: &Table, ask: &Ask<'_>) -> Option<usize> {
+    ask.client?;
+    let awaits =
+        |lane: &Lane| lane.backend.trials.available() && eligibility::bar(lane, ask).is_none();
+    let on_trial = || table.beside.iter().take(table.trials).any(awaits);
+    let by_key = ask.key.is_some() && table.prepared.keyed();
+    match by_key || on_trial() {
+        true => None,
+        false => next(table, ask),
     }
 }
 

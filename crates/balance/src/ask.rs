@@ -73,7 +73,8 @@ pub struct Ask<'a> {
     /// the policy is asked. Heeded where the settings have an affinity.
     pub kept: Option<u64>,
     /// What the client is known by, as a hash that is the same with each of its asks: where its backend is lost to it, all of them go to
-    /// the same next one, in every process, though they come at once. None: the policy chooses for each.
+    /// the same next one, in every process, though they come at once; one that is kept nowhere has its first one so. None: the policy
+    /// chooses for each. Heeded where the settings have an affinity.
     pub client: Option<u64>,
     /// The zone that its client is nearest to; none: the service's own, if it has one. Heeded where the settings have zones.
     pub zone: Option<ZoneId>,

@@ -61,7 +61,7 @@ fn take_again(
     now: Instant,
 ) -> Result<Taken, Refusal> {
     let mut spilled = false;
-    if ask.kept.is_some() {
+    if ask.kept.or(ask.client).is_some() {
         match take_kept(table, ask, now) {
             Ok(taken) => return Ok(taken),
             Err(lost) => spilled = was_full(lost),
@@ -98,7 +98,7 @@ pub(crate) fn take_of(
     None
 }
 
-/// The backend that the client is kept on, if it may be had, else the one that it moves to. Apart from the rest, which is dearer with it.
+/// The backend that the client is kept on, if it may be had, else the one that it moves to, or begins with. Apart from the rest, which is dearer with it.
 #[cold]
 #[inline(never)]
 fn take_kept(table: &Table, ask: &Ask<'_>, now: Instant) -> Result<Taken, Option<Lost>> {

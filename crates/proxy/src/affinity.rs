@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use evenkeel_balance::ask::Ask;
 use evenkeel_balance::hashing::mix;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::{AFFINITY_TOLD, AFFINITY_VALUE};
@@ -56,6 +57,8 @@ pub(crate) struct Stay {
     pub(crate) ignored: Option<Ignored>,
     /// What it is known by, as a hash: where it goes next follows from that.
     tag: u64,
+    /// Where it goes first, too. Else it is known by nothing yet, or by what others make up.
+    places: bool,
     /// Its row in the table.
     row: Option<u128>,
     /// It showed something under the name of our cookie.
@@ -69,14 +72,22 @@ pub(crate) struct Stay {
 /// Where a client is kept, and what it is known by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
-    pub(crate) home: u64,
+    /// None: nowhere yet. What it is known by says where it begins.
+    pub(crate) home: Option<u64>,
     pub(crate) client: u64,
+}
+
+impl Kept {
+    pub(crate) fn ask(self, mut ask: Ask<'_>) -> Ask<'_> {
+        (ask.kept, ask.client) = (self.home, Some(self.client));
+        ask
+    }
 }
 
 impl Stay {
     pub(crate) fn kept(&self) -> Option<Kept> {
-        let client = self.tag;
-        self.home.map(|home| Kept { home, client })
+        let (home, client) = (self.home, self.tag);
+        (home.is_some() || self.places).then_some(Kept { home, client })
     }
 }
 
@@ -139,7 +150,7 @@ impl Affinity {
                 }
             }
             AffinityBy::Source { ipv6_prefix } => {
-                self.of_row(state, row(client, *ipv6_prefix), now, looks)
+                self.of_address(state, client, *ipv6_prefix, now, looks)
             }
         }
     }
@@ -148,9 +159,24 @@ impl Affinity {
     pub(crate) fn of_flow(&self, state: &ServiceState, client: IpAddr, now: Instant) -> Stay {
         match self.plan.by {
             AffinityBy::Source { ipv6_prefix } => {
-                self.of_row(state, row(client, ipv6_prefix), now, false)
+                self.of_address(state, client, ipv6_prefix, now, false)
             }
             _ => Stay::default(),
+        }
+    }
+
+    /// An address is a client's own before anything is known of it, and the same everywhere: where it begins is, too.
+    fn of_address(
+        &self,
+        state: &ServiceState,
+        client: IpAddr,
+        ipv6_prefix: u8,
+        now: Instant,
+        looks: bool,
+    ) -> Stay {
+        Stay {
+            places: true,
+            ..self.of_row(state, row(client, ipv6_prefix), now, looks)
         }
     }
 

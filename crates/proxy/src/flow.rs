@@ -20,7 +20,7 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::plan::{FlowPlan, HelloPlan, Protocol, SidePlan, Unknown};
 
 use crate::account::Account;
-use crate::affinity::{Kept, Served, Stay};
+use crate::affinity::{Served, Stay};
 use crate::again::{Again, Asked, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Admitted, Conn, Door, Next, Opened, linger};
@@ -297,8 +297,8 @@ fn keep<N: Net>(flow: &mut Flow<N>, way: &Way<N>, pick: &Pick<Held>, tried: &Tri
 /// What other policies hash, a flow has not: its client's address stands for it.
 fn ask<'t, N: Net>(conn: &Conn<N>, way: &Way<N>, tried: &'t Tried) -> Ask<'t> {
     let mut ask = Ask::new(conn.worker.chance()).class(CLASS).tried(tried);
-    if let Some(Kept { home, client }) = way.stay.as_ref().and_then(Stay::kept) {
-        ask = ask.kept(home).client(client);
+    if let Some(kept) = way.stay.as_ref().and_then(Stay::kept) {
+        ask = kept.ask(ask);
     }
     ask.zone = decide::zone(&way.seat.live, conn.peer);
     if way.seat.live.plan.key.is_some() {

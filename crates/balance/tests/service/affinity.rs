@@ -1,6 +1,6 @@
 //! Who is kept where, and who moves: on a loss, once, to one place; at no other time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_balance::affinity::{CarriedClient, Clients, ClientsSettings, Lost, identity};
@@ -11,7 +11,8 @@ use evenkeel_balance::hashing::mix;
 use evenkeel_balance::health::CheckResult;
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::settings::{
-    ActiveSettings, AffinitySettings, OnAllDown, PolicyChoice, QueueSettings, ServiceSettings,
+    ActiveSettings, AffinitySettings, HashMethod, OnAllDown, PolicyChoice, QueueSettings,
+    ServiceSettings,
 };
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
@@ -87,6 +88,93 @@ fn mark(healthy: bool) -> impl Fn(&mut Stage) {
             .mark(&id("b"), Some(healthy), None, now)
             .unwrap();
     }
+}
+
+/// Where a client of this number begins, that is kept nowhere yet.
+fn begins(stage: &mut Stage, client: u64) -> String {
+    let ask = stage.ask().client(mix(client, 7));
+    let pick = stage.service.pick(&ask, stage.now).unwrap();
+    let name = pick.backend().id().to_string();
+    stage.well(pick);
+    name
+}
+
+/// With every policy that has no key of its own; in the order of weights, and in no other.
+#[test]
+fn a_client_begins_at_one_place_in_every_process() {
+    let specs = |names: &[&str]| -> Vec<BackendSpec> {
+        let weight = |name: &str| Weight::new(if name == "c" { 2 } else { 1 }).unwrap();
+        let spec = |name: &&str| BackendSpec::new(*name).weight(weight(name));
+        names.iter().map(spec).collect()
+    };
+    for policy in PolicyChoice::BUILT_IN {
+        if policy.is_keyed() {
+            continue;
+        }
+        let settings = keeping().policy(policy.clone());
+        let mut one = Stage::of(settings.clone(), specs(&["a", "b", "c"]));
+        let mut other = Stage::of(settings, specs(&["c", "a", "b"]));
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        for client in 0..4000 {
+            let name = begins(&mut one, client);
+            assert_eq!(
+                begins(&mut other, 3999 - client),
+                begins(&mut one, 3999 - client)
+            );
+            *counts.entry(name).or_default() += 1;
+        }
+        // Six standard deviations.
+        assert!(counts["a"].abs_diff(1000) < 165, "{policy:?} {counts:?}");
+        assert!(counts["b"].abs_diff(1000) < 165, "{policy:?} {counts:?}");
+        // Who is out has none of them, and those of others begin where they would.
+        let before: Vec<_> = (0..300).map(|client| begins(&mut one, client)).collect();
+        one.mark("b", false);
+        for (client, before) in (0..).zip(before) {
+            let now = begins(&mut one, client);
+            assert!(now == before || before == "b" && now != "b", "{policy:?}");
+        }
+        one.service.laws().unwrap();
+    }
+}
+
+/// A service that keeps nobody hears of no client, and where keys choose they do.
+#[test]
+fn who_begins_elsewhere() {
+    let check = |settings: ServiceSettings| {
+        let mut stage = Stage::new(settings, &["a", "b", "c"]);
+        let all: BTreeSet<_> = (0..60).map(|_| begins(&mut stage, 1)).collect();
+        assert_eq!(all.len(), 3);
+    };
+    check(plain());
+    check(keeping().policy(PolicyChoice::Hash(HashMethod::Maglev)));
+}
+
+/// A half-open backend is tried by whoever comes for the first time: those who are kept elsewhere never would.
+#[test]
+fn who_is_new_makes_the_trial() {
+    let mut stage = Stage::new(keeping(), &["a", "b", "c"]);
+    while stage.standing("b") == Standing::Serving {
+        let ask = stage.ask();
+        let pick = stage.service.pick(&ask, stage.now).unwrap();
+        match pick.backend().id().as_str() {
+            "b" => stage.badly(pick),
+            _ => stage.well(pick),
+        }
+        stage.pass(0.1);
+    }
+    let homeless = (0..)
+        .find(|&client| begins(&mut stage, client) == "a")
+        .unwrap();
+    stage.pass(1.5);
+    assert_eq!(stage.standing("b"), Standing::Probing);
+    let ask = stage.ask().client(mix(homeless, 7));
+    let trial = stage.service.pick(&ask, stage.now).unwrap();
+    assert!(trial.is_trial());
+    // There is one at a time: who comes next begins where it would.
+    assert_eq!(begins(&mut stage, homeless), "a");
+    stage.well(trial);
+    stage.pass(0.2);
+    assert_eq!(stage.standing("b"), Standing::Serving);
 }
 
 #[test]

@@ -326,6 +326,30 @@ fn a_cookie_that_is_taken_back() {
     }
 }
 
+/// An address says where its client begins, of a flow too; what anybody may make up does not.
+#[test]
+fn who_says_where_it_begins() {
+    let begins = |affinity: &str, cookies: &str| {
+        let stay = Scene::new(affinity).shows(cookies, NOW, &Shown::default());
+        stay.kept().map(|kept| (kept.home, kept.client))
+    };
+    let source = begins("{ source: true }", "a=1").unwrap();
+    assert_eq!(source.0, None);
+    assert_eq!(begins("{ source: { ttl: 1h } }", "a=2"), Some(source));
+    let scene = Scene::new("{ source: true }");
+    let of_flow = |client: Ipv6Addr| {
+        let state = &scene.0.services[0].state;
+        let stay = scene
+            .affinity()
+            .of_flow(state, client.into(), Instant::ZERO);
+        stay.kept().unwrap().client
+    };
+    assert_eq!(of_flow(Ipv6Addr::LOCALHOST), source.1);
+    assert_ne!(of_flow("2001:db8::1".parse().unwrap()), source.1);
+    assert_eq!(begins("{ cookie: { name: keel } }", "keel=x"), None);
+    assert_eq!(begins("{ app_cookie: SID }", "SID=7"), None);
+}
+
 /// What of an address is one client.
 #[test]
 fn addresses_are_clients_by_their_networks() {

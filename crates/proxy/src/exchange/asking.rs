@@ -7,7 +7,6 @@ use evenkeel_wire::RequestHead;
 
 use super::Exchange;
 use super::attempt::Course;
-use crate::affinity::Kept;
 use crate::connection::Conn;
 use crate::decide;
 use crate::net::Net;
@@ -61,7 +60,7 @@ impl<N: Net> Exchange<'_, N> {
         ask.key = course.key;
         ask.zone = decide::zone(&self.seat.live, self.client);
         match course.kept {
-            Some(Kept { home, client }) => ask.kept(home).client(client),
+            Some(kept) => kept.ask(ask),
             None => ask,
         }
     }

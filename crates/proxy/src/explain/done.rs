@@ -177,10 +177,14 @@ impl<'a> Explained<'a> {
         });
         let kept = stay.as_ref().and_then(Stay::kept);
         Some(Routed {
-            home: kept.map(|kept| kept.home),
+            home: kept.and_then(|kept| kept.home),
             client: kept.map(|kept| kept.client),
             zone: decide::zone(service, self.client),
-            hedge: self.hedge(service, decide::class(met.class), kept.is_some()),
+            hedge: self.hedge(
+                service,
+                decide::class(met.class),
+                kept.is_some_and(|kept| kept.home.is_some()),
+            ),
             service,
             share,
             key: key.map(|key| decide::key(key, &self.head, self.client)),

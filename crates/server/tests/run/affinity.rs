@@ -1,6 +1,6 @@
 //! Clients that stay on their backends, through the shipped binary: by a cookie of ours, one of the application, and the address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::process::{Evenkeel, Folder, until};
@@ -383,6 +383,49 @@ fn an_address_is_kept() {
         &keel,
         "evenkeel_affinity_clients_limit{service=\"api\"} 1000",
     );
+}
+
+/// An address begins at the same backend on every instance, and after a start that remembers nobody; whatever the policy draws.
+#[test]
+fn an_address_begins_where_it_does_elsewhere() {
+    let mut scene = Scene::new("affinity-begins", "{ source: true }");
+    scene.top = "trusted_proxies: 127.0.0.1\n";
+    let served = |keel: &Evenkeel, clients: &[u8]| -> BTreeMap<u8, String> {
+        let mut asks = Client::to(keel.address);
+        let mut of = |client: u8| {
+            let fields = format!("X-Forwarded-For: 192.0.2.{client}\r\n");
+            name(&asks.get("/", &fields))
+        };
+        clients.iter().map(|&client| (client, of(client))).collect()
+    };
+    let mut clients: Vec<u8> = (0..60).collect();
+    let (keel, other) = (scene.run(&[]), scene.run(&[]));
+    let began = served(&keel, &clients);
+    for backend in ["one", "two", "three"] {
+        let count = began.values().filter(|one| *one == backend).count();
+        assert!((10..=30).contains(&count), "{backend} {count}");
+    }
+    // Who comes when says nothing.
+    clients.reverse();
+    assert_eq!(served(&other, &clients), began);
+    drop(keel);
+    let keel = scene.run(&[]);
+    assert_eq!(served(&keel, &clients), began);
+    metric(
+        &keel,
+        "evenkeel_affinity_total{service=\"api\",client=\"new\"} 60",
+    );
+    // Who is gone moves its own, on both to the same.
+    [&keel, &other].map(|keel| post(keel, "one/disable"));
+    let moved = served(&keel, &clients);
+    assert_eq!(served(&other, &clients), moved);
+    for (client, backend) in &began {
+        assert!(backend == "one" || moved[client] == *backend);
+    }
+    // And so does who has seen neither.
+    let third = scene.run(&[]);
+    post(&third, "one/disable");
+    assert_eq!(served(&third, &clients), moved);
 }
 
 /// A cookie that came by TLS goes back by TLS only; a trusted peer says what it was.
