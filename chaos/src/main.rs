@@ -1,8 +1,8 @@
 //! `evenkeel-chaos`: the shipped binary under load, and what users see of it. `cargo xtask` builds and calls it.
 //!
-//! One program in several roles. `race` has policies of several balancers beside each other, `tail` looks for the longest wait while the instance
-//! is disturbed, `spread` for workers that idle; without such a word it runs the table of faults. `backend` and `servers` are what stands
-//! behind. It knows the balancer as a user does: by its files, signals, ports and pages.
+//! One program in several roles. `race` has policies of several balancers beside each other, `tail` has windows that are disturbed beside
+//! calm ones and asks what requests wait more, `spread` looks for workers that idle; without such a word it runs the table of faults. `backend` and
+//! `servers` are what stands behind. It knows the balancer as a user does: by its files, signals, ports and pages.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,

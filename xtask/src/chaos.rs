@@ -12,7 +12,7 @@ const PAGE: &str = "docs/faults.md";
 /// The page of a whole race.
 const RACE_PAGE: &str = "docs/policies-over-sockets.md";
 
-/// The page of the longest waits.
+/// The page of what disturbances make requests wait.
 const TAIL_PAGE: &str = "docs/tail.md";
 
 /// Runs faults; the words go to `evenkeel-chaos`.
@@ -87,7 +87,7 @@ fn brought(root: &Path, told: Option<OsString>) -> PathBuf {
         .join("bin")
 }
 
-/// The longest wait of a request while the instance is disturbed; the words go to `evenkeel-chaos tail`.
+/// What requests wait more while the instance is disturbed, by pairs of windows; the words go to `evenkeel-chaos tail`.
 pub(crate) fn tail(root: &Path, rest: &[String]) -> Done {
     build(root)?;
     let run = shipped(root, &["tail"]);

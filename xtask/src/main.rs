@@ -121,7 +121,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "tail",
-        does: "the longest wait of any request while 10,000 backends are reloaded and checked, pages asked for and logs rotated: [--quick]",
+        does: "requests over 5 ms that reloads and checks of 10,000 backends, pages and rotated logs add: [disturbance ...] [--quick]",
         run: chaos::tail,
     },
     Verb {
