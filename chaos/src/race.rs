@@ -37,6 +37,11 @@ const TIMES: usize = 5;
 const WARM: u64 = 5;
 const QUICK_WARM: u64 = 4;
 
+/// Seconds of each run that do not count.
+const fn warm(quick: bool) -> u64 {
+    if quick { QUICK_WARM } else { WARM }
+}
+
 /// Between two looks at the servers.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -195,7 +200,7 @@ impl Meet {
 /// Runs what these words ask for. False: a target was missed.
 pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String> {
     let asked = asked(words)?;
-    let facts = page::facts(&asked.programs, asked.quick, asked.times);
+    let facts = page::facts(&asked.programs, asked.quick);
     println!("{facts}");
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     let scenarios = asked.scenarios.iter();
@@ -210,7 +215,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String>
         }
     }
     let rows: Vec<Row> = meets.into_iter().flat_map(|meet| meet.rows).collect();
-    let text = page::page(&rows, &facts, busiest);
+    let text = page::page(&rows, &facts, warm(asked.quick), busiest);
     println!("{text}");
     if let Some(page) = &asked.page {
         std::fs::write(page, &text).map_err(|error| format!("{}: {error}", page.display()))?;
@@ -332,7 +337,7 @@ impl Heat {
                 Err(why) => row.broken = Some(why),
             }
         }
-        let warm = Duration::from_secs(if asked.quick { QUICK_WARM } else { WARM });
+        let warm = Duration::from_secs(warm(asked.quick));
         let lasts = if asked.quick {
             scenario.quick
         } else {

@@ -31,7 +31,7 @@ beside each peer's default and the others that its documentation has for this. `
 ";
 
 /// Date, machine, versions, command.
-pub(crate) fn facts(programs: &Programs, quick: bool, times: usize) -> String {
+pub(crate) fn facts(programs: &Programs, quick: bool) -> String {
     let mut command = "cargo xtask race".to_owned();
     if quick {
         command += " --quick";
@@ -45,14 +45,9 @@ pub(crate) fn facts(programs: &Programs, quick: bool, times: usize) -> String {
         (programs.of(Who::Sozu), &["--version"]),
     ];
     format!(
-        "{}; Pingora {}\n- **runs** {times} of Evenkeel and of peers that are judged, {} s of each before it counts",
+        "{}; Pingora {}",
         report::facts(&command, &said),
-        locked(LOCKED, "pingora"),
-        if quick {
-            super::QUICK_WARM
-        } else {
-            super::WARM
-        }
+        locked(LOCKED, "pingora")
     )
 }
 
@@ -75,7 +70,9 @@ fn name(contender: Contender) -> String {
 
 /// The last run of a row, for the terminal.
 pub(crate) fn line(row: &Row) -> String {
-    let Some(run) = row.runs.last().map(|run| &run.figures) else {
+    // What it did before is no figure of the run that it broke in.
+    let whole = row.runs.last().filter(|_| row.broken.is_none());
+    let Some(run) = whole.map(|run| &run.figures) else {
         let why = row.broken.as_deref().unwrap_or("no run");
         return format!("  {:<34} {why}", name(row.contender));
     };
@@ -103,11 +100,12 @@ fn watched(scenario: &Scenario, figures: &Figures) -> Option<String> {
 }
 
 /// The whole page.
-pub(crate) fn page(rows: &[Row], facts: &str, busiest: f64) -> String {
+pub(crate) fn page(rows: &[Row], facts: &str, warm: u64, busiest: f64) -> String {
     let mut text = String::from(INTRODUCTION);
     let _ = writeln!(
         text,
-        "\n{facts}\n- **busy** {:.0} % of the machine at most, generator and servers included{}",
+        "\n{facts}\n- **runs** {}; {warm} s of each before it counts\n- **busy** {:.0} % of the machine at most, generator and servers included{}",
+        runs(rows),
         busiest * 100.0,
         if busiest > DOUBTFUL {
             ": DOUBTFUL, contenders disturb each other"
@@ -140,6 +138,41 @@ pub(crate) fn page(rows: &[Row], facts: &str, busiest: f64) -> String {
     text
 }
 
+/// How often it was run: Evenkeel once in each heat of a scenario, and so more often than those that share its heats. Who broke has fewer, and its
+/// row says so.
+fn runs(rows: &[Row]) -> String {
+    let of = |ours: bool| {
+        let whole = rows.iter().filter(|row| row.broken.is_none());
+        let these = whole.filter(|row| (row.contender.name == OURS) == ours);
+        let counts = || these.clone().map(|row| row.runs.len());
+        match (counts().min(), counts().max()) {
+            (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+            (_, most) => most.unwrap_or(0).to_string(),
+        }
+    };
+    format!(
+        "{} of Evenkeel in each scenario, which is in every heat, {} of each of the others",
+        of(true),
+        of(false)
+    )
+}
+
+/// That it is ahead, and that it did not run to the end.
+fn remark(row: &Row, ahead: bool) -> String {
+    let broke = row.broken.as_deref().map(|why| {
+        let run = row.runs.len() + 1;
+        format!("broke in run {run}: {}", in_a_row(why))
+    });
+    let ahead = ahead.then(|| "ahead".to_owned());
+    let all: Vec<String> = ahead.into_iter().chain(broke).collect();
+    all.join("; ")
+}
+
+/// As much of it as a row has room for.
+fn in_a_row(why: &str) -> String {
+    why.lines().next().unwrap_or("").chars().take(120).collect()
+}
+
 fn table(text: &mut String, scenario: &Scenario, rows: &[&Row]) {
     let watch = scenario.watch.word();
     let _ = writeln!(
@@ -154,8 +187,7 @@ fn table(text: &mut String, scenario: &Scenario, rows: &[&Row]) {
         let who = name(row.contender);
         if row.runs.is_empty() {
             let why = row.broken.as_deref().unwrap_or("no run came to its end");
-            let why: String = why.lines().next().unwrap_or("").chars().take(120).collect();
-            let _ = writeln!(text, "| {who} | | | | | | | | {why} |");
+            let _ = writeln!(text, "| {who} | | | | | | | | {} |", in_a_row(why));
             continue;
         }
         let own = row.contender.who == Who::Evenkeel;
@@ -174,11 +206,12 @@ fn table(text: &mut String, scenario: &Scenario, rows: &[&Row]) {
             percent(run.given_up),
             run.cores,
             watched(scenario, &run).unwrap_or_default(),
-            if ahead { "ahead" } else { "" },
+            remark(row, ahead),
         );
     }
     text.push('\n');
-    let Some(ours) = ours.filter(|ours| !ours.runs.is_empty()) else {
+    let has_run = |ours: &&&Row| !ours.runs.is_empty() || ours.broken.is_some();
+    let Some(ours) = ours.filter(has_run) else {
         return;
     };
     for target in scenario.targets {
@@ -259,7 +292,7 @@ fn ratio(one: &Row, two: &Row, measure: Measure) -> Option<Span> {
 }
 
 fn judged(target: Target, ours: &Row, rows: &[&Row]) -> String {
-    if let (Some(why), false) = (&ours.broken, ours.runs.is_empty()) {
+    if let Some(why) = &ours.broken {
         return format!(
             "MISSED: it ran {} times, and then no more: {why}",
             ours.runs.len()
@@ -397,6 +430,10 @@ mod tests {
             said.starts_with("MISSED: it ran 1 times") && said.ends_with("no port"),
             "{said}"
         );
+        // Nor who never ran.
+        ours.runs.clear();
+        let text = page(&[ours], "", 5, 0.2);
+        assert!(text.contains("\n- MISSED: it ran 0 times"), "{text}");
     }
 
     #[test]
@@ -407,11 +444,58 @@ mod tests {
             said.starts_with("MISSED") && said.ends_with("never in some run"),
             "{said}"
         );
-        let text = page(&[ours], "- **date** today", 0.2);
+        let text = page(&[ours], "- **date** today", 5, 0.2);
         assert!(text.contains("\n## 1-even, load .9\n"), "{text}");
         assert!(
             text.contains("| Evenkeel adaptive (default) | 0.0 | 1.0 | 0.0 | 0 |"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn runs_are_those_that_were_made() {
+        let check = |rows: &[Row], wanted: &str| {
+            let text = page(rows, "- **date** today", 5, 0.2);
+            let line = text.lines().find(|line| line.starts_with("- **runs** "));
+            assert_eq!(line.unwrap(), format!("- **runs** {wanted}; 5 s of each before it counts"));
+        };
+        let times = |at, heats: &[usize]| {
+            let runs: Vec<(usize, f64)> = heats.iter().map(|heat| (*heat, 1.0)).collect();
+            row(at, &runs)
+        };
+        // Two heats in each of two turns.
+        check(
+            &[times(0, &[0, 1, 2, 3]), times(1, &[0, 2]), times(4, &[1, 3])],
+            "4 of Evenkeel in each scenario, which is in every heat, 2 of each of the others",
+        );
+        // Another scenario, whose heats take turns; who broke has fewer runs than were to be.
+        let mut more = [times(0, &[0, 1, 2, 3, 4, 5]), times(1, &[0, 2, 4]), times(4, &[])];
+        more[2].broken = Some("no port".to_owned());
+        let mut both = vec![times(0, &[0, 1, 2, 3]), times(1, &[0, 2])];
+        both.extend(more);
+        check(
+            &both,
+            "4 to 6 of Evenkeel in each scenario, which is in every heat, 2 to 3 of each of the others",
+        );
+    }
+
+    #[test]
+    fn a_row_says_where_it_broke() {
+        let ours = row(0, &[(0, 2.0), (1, 2.0), (2, 2.0), (3, 2.0)]);
+        let mut rows = [ours, row(1, &[(0, 1.0), (2, 1.0)])];
+        let last = |rows: &[Row]| {
+            let text = page(rows, "", 5, 0.2);
+            let mut lines = text.lines();
+            let line = lines.find(|line| line.starts_with("| HAProxy roundrobin"));
+            line.unwrap().rsplit('|').nth(1).unwrap().trim().to_owned()
+        };
+        assert_eq!(last(&rows), "ahead");
+        assert!(line(&rows[1]).contains("p99     1.0 "));
+        rows[1].broken = Some("no port\nwas free".to_owned());
+        assert_eq!(last(&rows), "ahead; broke in run 3: no port");
+        // The figures of a run before are none of the one that it broke in.
+        assert!(line(&rows[1]).ends_with(" no port\nwas free"));
+        rows[1].runs.clear();
+        assert_eq!(last(&rows), "no port");
     }
 }
