@@ -111,8 +111,17 @@ impl Drains {
         self.next = Instant::ZERO;
     }
 
+    /// Of these members, those that are enabled and go on from `before` are not cut any more. One that returns does not have the one forgiven
+    /// that left under its identity: that has its time, and no more of it.
+    pub(crate) fn forgive_enabled(&mut self, before: &Reach, members: &[BackendPlan]) {
+        let enabled = members.iter().filter(|one| one.spec.admin == Admin::Enabled);
+        for backend in enabled.filter_map(|one| before.goes_on(one)) {
+            self.forgive(backend.number);
+        }
+    }
+
     /// One of this number is enabled: what is under way there is not cut.
-    pub(crate) fn forgive(&mut self, number: u64) {
+    fn forgive(&mut self, number: u64) {
         if !self.all.is_empty() && self.all.remove(&number).is_some() {
             self.next = Instant::ZERO;
         }
@@ -198,6 +207,8 @@ mod tests {
             member.spec.id = id.into();
             member.spec.admin = admin;
             let members = [member];
+            // As `Control::bring` has it.
+            drains.forgive_enabled(&before, &members);
             service.state.update(&members, at(second));
             let has = Some((&*service.state, &members[..]));
             let name = &service.plan.name;
@@ -232,6 +243,7 @@ mod tests {
         // One that leaves. One that returns is another: who is with the one that left is cut.
         check(&[(1, "b", Enabled)], 10, false);
         check(&[(1, "b", Enabled)], 11, true);
+        check(&[(1, "b", Enabled), (2, "a", Enabled)], 10, false);
         check(&[(1, "b", Enabled), (2, "a", Enabled)], 11, true);
         check(&[(1, "b", Enabled), (12, "b", Enabled)], 100, false);
     }

@@ -201,12 +201,7 @@ impl Control {
         let (members, before) = (self.members(&service.plan), service.state.reach());
         if !self.drains.is_empty() {
             // Before anybody is sent there.
-            let enabled = members
-                .iter()
-                .filter(|one| one.spec.admin == Admin::Enabled);
-            for backend in enabled.filter_map(|one| service.state.reached(&one.spec.id)) {
-                self.drains.forgive(backend.number);
-            }
+            self.drains.forgive_enabled(&before, &members);
             self.cut();
         }
         service.state.update(&members, now);

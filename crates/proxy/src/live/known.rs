@@ -26,6 +26,12 @@ impl Reach {
         self.0.all.get(id)
     }
 
+    /// The one that goes on as this member. None: it is new, another by its address, or left with the last change and returns as another.
+    #[must_use]
+    pub fn goes_on(&self, member: &BackendPlan) -> Option<&Arc<LiveBackend>> {
+        self.0.goes_on(member)
+    }
+
     /// All of them, in no order.
     pub fn all(&self) -> impl Iterator<Item = &Arc<LiveBackend>> {
         self.0.all.values()
@@ -33,6 +39,13 @@ impl Reach {
 }
 
 impl Known {
+    /// One that returns is another: what is still under way with the one that left is that one's.
+    fn goes_on(&self, member: &BackendPlan) -> Option<&Arc<LiveBackend>> {
+        let id = &member.spec.id;
+        let earlier = self.all.get(id).filter(|_| !self.left.contains(id));
+        earlier.filter(|earlier| earlier.is_as(member))
+    }
+
     /// What is known once these are the members. Cost: members, and a copy of none that stays.
     pub(super) fn then(&self, members: &[BackendPlan]) -> Self {
         let most = members.len() + self.all.len();
@@ -41,15 +54,9 @@ impl Known {
             left: HashSet::new(),
         };
         for backend in members {
-            let id = &backend.spec.id;
-            let reached = match self.all.get(id) {
-                // One that returns is another: what is still under way with the one that left is that one's.
-                Some(earlier) if earlier.is_as(backend) && !self.left.contains(id) => {
-                    earlier.clone()
-                }
-                _ => Arc::new(LiveBackend::new(backend)),
-            };
-            next.all.insert(id.clone(), reached);
+            let reached = self.goes_on(backend).cloned();
+            let reached = reached.unwrap_or_else(|| Arc::new(LiveBackend::new(backend)));
+            next.all.insert(backend.spec.id.clone(), reached);
         }
         for (id, earlier) in &self.all {
             if !self.left.contains(id) && !next.all.contains_key(id) {
