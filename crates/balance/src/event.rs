@@ -242,7 +242,8 @@ pub trait Listener: Send + Sync {
         false
     }
 
-    /// A tick before its time would help: a breaker is to open. Said once until the tick came.
+    /// A tick before its time would help: a breaker is to open, or a check of a large service has found one that is lost. Said once until
+    /// the tick came.
     fn tick_wanted(&self) {}
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
+use self::due::Due;
 use self::entry::{Entry, Tiers, Totals};
 use self::parted::Sharing;
 use self::rest::Rest;
@@ -38,6 +39,9 @@ mod tick;
 
 /// When there is nothing to turn.
 mod rest;
+
+/// When a table is made of what checks changed.
+mod due;
 
 /// Limits that follow latency.
 mod limits;
@@ -90,6 +94,7 @@ pub(crate) struct Ledger {
     down_since: Option<Instant>,
     begun: bool,
     dirty: bool,
+    due: Due,
     events: Vec<EventKind>,
     last_tick: Instant,
     /// When ramps moved last.
@@ -136,6 +141,7 @@ impl Ledger {
             down_since: None,
             begun: false,
             dirty: true,
+            due: Due::made(now),
             events: Vec::new(),
             last_tick: now,
             warmed: now,
@@ -179,14 +185,6 @@ impl Ledger {
 
     pub(crate) fn take_events(&mut self) -> Vec<EventKind> {
         std::mem::take(&mut self.events)
-    }
-
-    pub(crate) fn is_dirty(&self) -> bool {
-        self.dirty
-    }
-
-    pub(crate) fn take_dirty(&mut self) -> bool {
-        std::mem::take(&mut self.dirty)
     }
 
     fn find(&self, id: &BackendId) -> Result<usize, MembershipError> {

@@ -46,9 +46,6 @@ pub use untold::Untold;
 /// How often a service wants its [`tick`](Service::tick).
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// Up to so many members, a check that changes a standing is published at once.
-const PUBLISHED_AT_ONCE: usize = 256;
-
 /// A named group of backends that can serve the same requests. Clones are the same service.
 #[derive(Clone)]
 pub struct Service {
@@ -281,7 +278,8 @@ impl Service {
     }
 
     /// Takes the result of a check in. Without checks in the settings it is told, and decides nothing. Picks see a change
-    /// at once; of a service with more than 256 members, from the tick on that is asked for.
+    /// at once; of a service with more than 256 members, from the next [`tick`](Self::tick) on. Where a member is lost that serves, or
+    /// the first is well again, one is asked for; of more than 1,000, not sooner than 5 us for each beyond them after the last table.
     ///
     /// # Errors
     /// [`MembershipError::Unknown`]: the backend left while it was checked, or joined after the check began.
@@ -400,10 +398,10 @@ impl Service {
         self.change(now, change, |_| true)
     }
 
-    /// As [`write`](Self::write), but in a large service the change is published by a tick that is asked for: each
-    /// publication costs all members, and a sweep of checks changes many, one after another.
+    /// As [`write`](Self::write), but in a large service the change is published by a tick: each publication costs all
+    /// members, and a sweep of checks changes many, one after another.
     fn write_soon<R>(&self, now: Instant, change: impl FnOnce(&mut Ledger) -> R) -> R {
-        self.change(now, change, |ledger| ledger.members() <= PUBLISHED_AT_ONCE)
+        self.change(now, change, Ledger::is_small)
     }
 
     fn change<R>(
@@ -413,11 +411,10 @@ impl Service {
         at_once: impl FnOnce(&Ledger) -> bool,
     ) -> R {
         let facts = &self.shared.facts;
-        let (result, later, _unread) = self.locked(|ledger| {
+        let (result, presses, _unread) = self.locked(|ledger| {
             let result = change(ledger);
             ledger.settle(now);
-            let later = ledger.is_dirty() && !at_once(ledger);
-            if !later && ledger.take_dirty() {
+            if at_once(ledger) && ledger.take_dirty() {
                 let before = self.shared.table.load();
                 ledger.add_up(now);
                 let next = ledger.table(now, Some(&before));
@@ -427,9 +424,9 @@ impl Service {
             facts.line_up(now, ledger.take_events());
             let unread = ledger.unread();
             ledger.parts_left();
-            (result, later, unread)
+            (result, ledger.presses(now), unread)
         });
-        if later {
+        if presses {
             facts.ask_tick();
         }
         // What was published may have room. Who lines up looks at the table behind its flag, as this at the flag behind the table.

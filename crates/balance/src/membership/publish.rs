@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use super::due::Due;
 use super::{Entry, Ledger};
 use crate::affinity;
 use crate::backend::{Backend, BackendId};
@@ -40,6 +41,7 @@ fn parts(ramp: f32) -> u32 {
 impl Ledger {
     /// The table that pickers read from now on, by what was added up.
     pub(crate) fn table(&mut self, now: Instant, before: Option<&Table>) -> Table {
+        self.due = Due::made(now);
         let has_lane = |at: &usize| self.admitted(&self.members[*at]).has_lane();
         let mut in_lanes: Vec<usize> = (0..self.members.len()).filter(has_lane).collect();
         let parted = self.is_parted();
@@ -133,7 +135,7 @@ impl Ledger {
     }
 
     /// Whether only those who are kept there may have it.
-    fn is_kept(&self, entry: &Entry) -> bool {
+    pub(super) fn is_kept(&self, entry: &Entry) -> bool {
         self.settings.affinity.is_some() && eligibility::keeps(entry.standing, self.admitted(entry))
     }
 

@@ -27,8 +27,7 @@ impl Ledger {
 
     /// Derives the standing of one member anew; a change is an event, published, and may begin slow start.
     pub(super) fn restand(&mut self, at: usize, reason: Reason, now: Instant) {
-        let window = self.window();
-        let entry = &mut self.members[at];
+        let entry = &self.members[at];
         let standing = Standing::of(
             entry.spec.admin,
             entry.health.active(),
@@ -38,6 +37,11 @@ impl Ledger {
         if standing == from {
             return;
         }
+        if standing < from && self.may_be_had(entry) {
+            self.press();
+        }
+        let window = self.window();
+        let entry = &mut self.members[at];
         let tier = entry.spec.tier;
         if !entry.zero_weight() {
             *self.tiers.of(tier, from) -= 1;
@@ -82,6 +86,7 @@ impl Ledger {
         if (reached.rung, reached.tier) == (self.footing.rung, self.footing.tier) {
             return;
         }
+        self.press_where_recovered(self.footing.rung, reached.rung);
         self.footing = reached;
         self.dirty = true;
         if let Some(to) = reached.tier

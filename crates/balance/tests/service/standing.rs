@@ -267,7 +267,7 @@ fn many_checks_are_one_change() {
 }
 
 #[test]
-fn in_a_large_service_a_check_is_published_by_the_tick_it_asks_for() {
+fn in_a_large_service_a_check_is_published_by_a_tick_and_a_loss_asks_for_one() {
     let specs: Vec<_> = (0..257)
         .map(|at| BackendSpec::new(format!("backend-{at}")))
         .collect();
@@ -276,20 +276,30 @@ fn in_a_large_service_a_check_is_published_by_the_tick_it_asks_for() {
     stage.check("backend-7", PASS);
     assert_eq!(
         (stage.standing("backend-7"), stage.ticks_wanted()),
-        (Standing::Serving, 1)
+        (Standing::Serving, 0),
+        "whoever is proven waits for a tick that comes anyway"
     );
     assert!(
         stage.serve(257, &[], &["backend-7"])[0] <= 1,
         "pickers have the table of before"
     );
     stage.check("backend-8", PASS);
-    assert_eq!(stage.ticks_wanted(), 1, "one tick for many checks");
+    stage.check("backend-9", PASS);
     stage.service.tick(stage.now);
     assert_eq!(
-        stage.serve(20, &[], &["backend-7", "backend-8"]),
-        [10, 10],
+        stage.serve(30, &[], &["backend-7", "backend-8", "backend-9"]),
+        [10, 10, 10],
         "only the proven serve"
     );
+    // Nobody goes there but those who are proven: who never was is no loss.
+    stage.check("backend-1", REFUSED);
+    assert_eq!(stage.ticks_wanted(), 0);
+    stage.check("backend-7", REFUSED);
+    assert_eq!(stage.ticks_wanted(), 1);
+    stage.check("backend-8", REFUSED);
+    assert_eq!(stage.ticks_wanted(), 1, "one tick for many checks");
+    stage.service.tick(stage.now);
+    assert_eq!(stage.serve(20, &[], &["backend-9"]), [20]);
 }
 
 /// Members that begin together are proven one after another: the first of them is no better than the last.
