@@ -7,6 +7,9 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 const FINISHED: u64 = 1 << 32;
 
+/// So many more are settled together: each time it is written, a worker finds the line of its next pick changed.
+const SETTLED_AT: u64 = 1 << 24;
+
 /// In-flight in the low half of `word`, finished (modulo 2^32) in the high half.
 ///
 /// Relaxed where a charge is taken: each operation is atomic on one word, and nothing else is published through it. Sequentially
@@ -82,10 +85,12 @@ impl Charge {
         (settled + u64::from(since), low(word))
     }
 
-    /// Moves the settled total up. Called by the tick only.
+    /// Moves the settled total up where it is far behind. Called by the tick only.
     pub(crate) fn settle(&self) {
         let (finished, _) = self.read();
-        self.settled.store(finished, Ordering::Release);
+        if finished - self.settled.load(Ordering::Relaxed) >= SETTLED_AT {
+            self.settled.store(finished, Ordering::Release);
+        }
     }
 
     /// The law of charges, `picked = finished + abandoned + in flight`, where picks are counted (builds with debug
@@ -168,6 +173,20 @@ mod tests {
             assert!(charge.take(u32::MAX));
             charge.finish();
             assert_eq!(charge.read(), (all + more, 0));
+        }
+    }
+
+    /// Each write takes the line from the worker that picks it next.
+    #[test]
+    fn a_tick_writes_where_much_was_finished() {
+        for (finished, expect) in [(SETTLED_AT - 1, 0), (SETTLED_AT, SETTLED_AT)] {
+            let charge = Charge {
+                word: AtomicU64::new(finished << 32),
+                ..Charge::default()
+            };
+            charge.settle();
+            assert_eq!(charge.settled.load(Ordering::Relaxed), expect);
+            assert_eq!(charge.read(), (finished, 0));
         }
     }
 

@@ -97,6 +97,8 @@ pub(crate) struct Ledger {
     due: Due,
     events: Vec<EventKind>,
     last_tick: Instant,
+    /// Whose turn it is to be forgiven.
+    turn: usize,
     /// When ramps moved last.
     warmed: Instant,
     /// When members are judged beside their peers.
@@ -144,6 +146,7 @@ impl Ledger {
             due: Due::made(now),
             events: Vec::new(),
             last_tick: now,
+            turn: 0,
             warmed: now,
             court: Court::default(),
             scales: Scales::default(),
@@ -409,6 +412,7 @@ impl Ledger {
             reason,
             since: now,
             heard: (0, None),
+            idle: Duration::ZERO,
             picked: state.counts().picked,
             drain_told: false,
             first,

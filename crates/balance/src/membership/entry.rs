@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     /// Verdicts at the last tick, and when the newest good head was picked: the same now means idle.
     pub(super) heard: (u64, Option<Instant>),
+    /// How long it heard nothing, as far as it was not forgiven for it.
+    pub(super) idle: Duration,
     /// Picks at the last tick. One that joins or returns begins with those it has: they were counted before.
     pub(super) picked: u64,
     pub(super) drain_told: bool,

@@ -1,7 +1,8 @@
 //! Owns the one place where facts that picks recorded become standing.
 //!
-//! Cost: members, but of a service at rest (`rest`). Runs under the writer's lock, ten times a second and when a breaker is to open.
+//! Cost: members, once where none of them is on its way to anything; but of a service at rest (`rest`). Runs under the writer's lock, ten times a second and when a breaker is to open.
 
+use std::mem::take;
 use std::time::Duration;
 
 use super::{Entry, Ledger};
@@ -15,11 +16,44 @@ use crate::standing::{Reason, Standing};
 use crate::sync::Ordering;
 use crate::time::Instant;
 
-/// Up to so many members, ramps move with each tick.
+/// Up to so many members, ramps move and the idle are forgiven with each tick.
 const FINELY: usize = 256;
+
+/// Where there are more, each is forgiven with one of so many ticks, a power of two: it is written for, and whoever picks it then finds its line changed.
+const TURNS: usize = 16;
 
 /// Of a ramp, where there are more.
 const STEPS: u32 = 20;
+
+/// What members ask of a tick beyond its first walk: ten thousand of them are in no cache, and hardly ever anybody asks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    /// A verdict by hand may end, or success outvote a check.
+    verdicts: bool,
+    /// A breaker is not closed, or has openings to be forgiven.
+    gates: bool,
+    /// Something would open a breaker, or did while that was withheld.
+    charges: bool,
+    /// A ramp moves.
+    ramps: bool,
+    /// A drain ends.
+    drains: bool,
+}
+
+impl Asked {
+    #[inline]
+    fn by(&mut self, entry: &Entry, breaker: Option<&BreakerSettings>) {
+        self.verdicts |= !entry.health.is_settled();
+        self.ramps |= entry.warming.is_some();
+        self.drains |= entry.spec.admin == Admin::Draining && !entry.drain_told;
+        if let Some(settings) = breaker {
+            let open = entry.breaker.gate() != Gate::Closed;
+            self.gates |= open || !entry.breaker.is_forgiven();
+            let accused = entry.charges().trigger(settings).is_some();
+            self.charges |= accused || entry.breaker.withheld;
+        }
+    }
+}
 
 impl Ledger {
     /// `exchanges`: whether the listener wants single attempts, as it said before the lock was taken.
@@ -35,30 +69,48 @@ impl Ledger {
             self.facts.know_classes();
         }
         self.facts.refresh_classes();
-        let picked = self.learn(elapsed, now);
+        let (picked, asked) = self.learn(elapsed, now);
         self.follow_latency(now);
         self.judge(now);
         self.weigh(now);
         self.refill(picked, elapsed);
-        self.outvote(now);
+        if asked.verdicts {
+            self.outvote(now);
+        }
         if let Some(settings) = self.settings.breaker {
-            self.trials(&settings, now);
-            self.eject(&settings, now);
+            if asked.gates {
+                self.trials(&settings, now);
+            }
+            if asked.charges {
+                self.eject(&settings, now);
+            }
         }
         self.hedges(now);
-        self.warm(now);
-        self.drained();
+        // Who has just come back begins a ramp, and has changed the table anyway.
+        if asked.ramps || self.dirty {
+            self.warm(now);
+        }
+        if asked.drains {
+            self.drained();
+        }
         self.forget();
         self.lie_down();
     }
 
-    /// Windows roll; who heard nothing since the last tick is forgiven a little. Says how many picks there were since.
-    fn learn(&mut self, elapsed: Duration, now: Instant) -> u64 {
+    /// Windows roll; who heard nothing since the last tick is forgiven a little. Says how many picks there were since, and what members ask of
+    /// the rest of the tick.
+    fn learn(&mut self, elapsed: Duration, now: Instant) -> (u64, Asked) {
         if matches!(self.settings.policy, PolicyChoice::PeakEwma) {
             self.peaks(now);
         }
-        let (mut picked, mut all) = (0_u64, 0_u64);
-        for entry in &mut self.members {
+        let turns = match self.members.len() > FINELY {
+            true => TURNS,
+            false => 1,
+        };
+        self.turn = self.turn.wrapping_add(1);
+        let breaker = self.settings.breaker;
+        let (mut picked, mut all, mut asked) = (0_u64, 0_u64, Asked::default());
+        for (at, entry) in self.members.iter_mut().enumerate() {
             entry.backend.charge.settle();
             let counts = entry.backend.counts();
             picked = picked.saturating_add(counts.picked.saturating_sub(entry.picked));
@@ -68,12 +120,16 @@ impl Ledger {
             entry.window.roll(now, tally);
             let heard = (tally.total(), entry.backend.last_success_picked());
             if heard == entry.heard {
-                entry.backend.speed.forgive(elapsed);
+                entry.idle += elapsed;
             }
             entry.heard = heard;
+            if !entry.idle.is_zero() && at.wrapping_add(self.turn) & (turns - 1) == 0 {
+                entry.backend.speed.forgive(take(&mut entry.idle));
+            }
+            asked.by(entry, breaker.as_ref());
         }
         self.totals.picked = all;
-        picked
+        (picked, asked)
     }
 
     /// Who was not heard since the last tick comes nearer to what is usual among those that serve; who is out, or was never heard, begins there.
@@ -196,7 +252,6 @@ impl Ledger {
     fn eject(&mut self, settings: &BreakerSettings, now: Instant) {
         let (mut count, mut failing, mut out) = (0_usize, 0_usize, 0_usize);
         let mut accused: Vec<(usize, Reason, Charges)> = Vec::new();
-        // One walk for all of it: ten thousand members are in no cache.
         for (at, entry) in self.members.iter_mut().enumerate() {
             let charges = entry.charges();
             if entry.spec.admin == Admin::Enabled {
@@ -351,6 +406,39 @@ mod tests {
         }
         let tables = service.shared.table.version() - before;
         assert_eq!(tables, published, "{members} members");
+    }
+
+    /// How slow each of so many seems, that were once slow and have been idle for so many ticks.
+    fn slowness(members: usize, ticks: u64) -> Vec<f32> {
+        let service = joined(members);
+        service.shared.table.read(|table| {
+            for lane in &table.lanes {
+                lane.backend.speed.succeeded(16.0);
+            }
+        });
+        for tick in 1..=ticks {
+            service.tick(Instant::ZERO + Duration::from_millis(100 * tick));
+        }
+        let of = |table: &crate::table::Table| {
+            let lanes = table.lanes.iter();
+            lanes
+                .map(|lane| lane.backend.speed.read().slowness)
+                .collect()
+        };
+        service.shared.table.read(of)
+    }
+
+    #[test]
+    fn of_many_the_idle_are_forgiven_in_turns_and_for_all_of_their_time() {
+        let (few, many) = (slowness(FINELY, 1), slowness(16 * TURNS + TURNS, 1));
+        let began = slowness(1, 0)[0];
+        let forgiven = |all: &[f32]| all.iter().filter(|&&one| one < began).count();
+        assert_eq!((forgiven(&few), forgiven(&many)), (FINELY, 17), "one tick");
+        // What is left to forgive is what came since its last turn.
+        let (most, least) = (slowness(1, 100)[0], slowness(1, 85)[0]);
+        for one in slowness(FINELY + 1, 100) {
+            assert!(most - 1e-5 <= one && one <= least + 1e-5, "{one}");
+        }
     }
 
     #[test]
