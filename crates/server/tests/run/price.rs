@@ -261,6 +261,21 @@ fn one_of_http2_over_tls_takes_what_was_reached() {
     rests(&keel, open, SOME, &reached);
 }
 
+/// Else a worker stands for 10 to 30 ms each time that the kernel doubles the table beside other threads.
+#[test]
+fn the_table_of_descriptors_has_grown_before_the_first_worker() {
+    let scene = scene("descriptors", false);
+    let keel = program().run(&[], &scene.file);
+    let row = |of: &str, name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{}/{of}", keel.id())).unwrap();
+        let row = text.lines().find(|row| row.starts_with(name)).unwrap();
+        let mut numbers = row.split_whitespace().map(str::parse::<u64>);
+        numbers.find_map(Result::ok).unwrap()
+    };
+    let may = row("limits", "Max open files");
+    assert!(row("status", "FDSize:") >= may.min(65_536), "of {may}");
+}
+
 #[test]
 fn a_process_that_nobody_asks_takes_what_was_reached() {
     let rests = |name: &str, tls: bool, reached: Reached| {
