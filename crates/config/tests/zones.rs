@@ -187,7 +187,7 @@ fn said(top: &str, service: &str, expect: &[&str]) {
 
 #[test]
 fn what_is_wrong_has_its_place() {
-    let no_map = ["2 30% map"];
+    let no_map = ["2 30% type"];
     said("", ", min_healthy: 30%", &no_map);
     said("", ", min_healthy: { count: 0 }", &["2 0 range"]);
     let above = ", min_healthy: { share: 101% }";
