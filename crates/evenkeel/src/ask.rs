@@ -89,7 +89,8 @@ impl<'a> Ask<'a> {
     }
 
     /// A hash of what the client is known by, beside [`kept`](Self::kept): where its backend is lost, all its asks go to the same next one,
-    /// though they come at once.
+    /// though they come at once. Alone, of a client that is kept nowhere yet: its first one is the same in every process. Heeded where the
+    /// settings have an affinity.
     #[must_use]
     pub fn client(self, client: u64) -> Self {
         Self(self.0.client(client))
