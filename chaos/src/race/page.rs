@@ -457,7 +457,10 @@ mod tests {
         let check = |rows: &[Row], wanted: &str| {
             let text = page(rows, "- **date** today", 5, 0.2);
             let line = text.lines().find(|line| line.starts_with("- **runs** "));
-            assert_eq!(line.unwrap(), format!("- **runs** {wanted}; 5 s of each before it counts"));
+            assert_eq!(
+                line.unwrap(),
+                format!("- **runs** {wanted}; 5 s of each before it counts")
+            );
         };
         let times = |at, heats: &[usize]| {
             let runs: Vec<(usize, f64)> = heats.iter().map(|heat| (*heat, 1.0)).collect();
@@ -465,11 +468,19 @@ mod tests {
         };
         // Two heats in each of two turns.
         check(
-            &[times(0, &[0, 1, 2, 3]), times(1, &[0, 2]), times(4, &[1, 3])],
+            &[
+                times(0, &[0, 1, 2, 3]),
+                times(1, &[0, 2]),
+                times(4, &[1, 3]),
+            ],
             "4 of Evenkeel in each scenario, which is in every heat, 2 of each of the others",
         );
         // Another scenario, whose heats take turns; who broke has fewer runs than were to be.
-        let mut more = [times(0, &[0, 1, 2, 3, 4, 5]), times(1, &[0, 2, 4]), times(4, &[])];
+        let mut more = [
+            times(0, &[0, 1, 2, 3, 4, 5]),
+            times(1, &[0, 2, 4]),
+            times(4, &[]),
+        ];
         more[2].broken = Some("no port".to_owned());
         let mut both = vec![times(0, &[0, 1, 2, 3]), times(1, &[0, 2])];
         both.extend(more);

@@ -114,7 +114,9 @@ impl Drains {
     /// Of these members, those that are enabled and go on from `before` are not cut any more. One that returns does not have the one forgiven
     /// that left under its identity: that has its time, and no more of it.
     pub(crate) fn forgive_enabled(&mut self, before: &Reach, members: &[BackendPlan]) {
-        let enabled = members.iter().filter(|one| one.spec.admin == Admin::Enabled);
+        let enabled = members
+            .iter()
+            .filter(|one| one.spec.admin == Admin::Enabled);
         for backend in enabled.filter_map(|one| before.goes_on(one)) {
             self.forgive(backend.number);
         }
