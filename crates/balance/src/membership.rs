@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use self::due::Due;
 use self::entry::{Entry, Tiers, Totals};
+use self::news::News;
 use self::parted::Sharing;
 use self::rest::Rest;
 use crate::backend::{Admin, Backend, BackendId, BackendSpec};
@@ -21,7 +22,6 @@ use crate::hedge::pace::Readings;
 use crate::learn::window::{Tally, Window};
 use crate::load::{Load, Scales};
 use crate::settings::ServiceSettings;
-use crate::snapshot::Changes;
 use crate::standing::{Reason, Standing};
 use crate::sync::{Arc, Weak};
 use crate::table::Table;
@@ -42,6 +42,9 @@ mod rest;
 
 /// When a table is made of what checks changed.
 mod due;
+
+/// Who changed, for whoever checks.
+mod news;
 
 /// Limits that follow latency.
 mod limits;
@@ -117,8 +120,7 @@ pub(crate) struct Ledger {
     retired: Vec<Arc<Table>>,
     /// Whether a tick has anything to walk.
     rest: Rest,
-    /// How often who is checked, and how often what checks say of them, changed.
-    changes: Changes,
+    news: News,
 }
 
 impl Ledger {
@@ -156,16 +158,11 @@ impl Ledger {
             readings: Readings::default(),
             retired: Vec::new(),
             rest: Rest::default(),
-            changes: Changes::default(),
+            news: News::default(),
             usual_peak: 1.0,
         };
         ledger.settings_to_facts();
         ledger
-    }
-
-    /// How much has changed that whoever checks members goes by.
-    pub(crate) const fn changes(&self) -> Changes {
-        self.changes
     }
 
     /// The first members are in: from here on, changes are events.
@@ -180,10 +177,6 @@ impl Ledger {
 
     pub(crate) fn settings(&self) -> &ServiceSettings {
         &self.settings
-    }
-
-    pub(crate) fn spec(&self, id: &BackendId) -> Result<&BackendSpec, MembershipError> {
-        self.find(id).map(|at| &self.members[at].spec)
     }
 
     pub(crate) fn take_events(&mut self) -> Vec<EventKind> {
@@ -332,17 +325,20 @@ impl Ledger {
             .settings
             .health
             .and_then(|settings| entry.health.report(report, settings, success));
-        self.changes.health += u64::from(entry.health.need() != before);
+        let need = entry.health.need();
         let fault = match report.result {
             CheckResult::Passed => None,
             CheckResult::Failed(fault) => Some(fault),
         };
         entry.refused(fault, report.began);
+        let failures = entry.health.failures;
+        if need != before {
+            self.news_of(at);
+        }
         if fault.is_some() {
             // What follows from it may be a tick's to find. One that passes, and changes nothing, is what most do.
             self.rest = Rest::Awake;
         }
-        let failures = entry.health.failures;
         self.tell(EventKind::Checked {
             backend: id.clone(),
             latency: report.latency,
@@ -418,6 +414,7 @@ impl Ledger {
             first,
             new: !first,
             joined: now,
+            news: 0,
             backend: state,
         };
         entry.window.restart(now, entry.tally());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use evenkeel::address::{Address, AddressError};
 use evenkeel::balance::backend::BackendId;
 use evenkeel::balance::health::CheckReport;
-use evenkeel::balance::snapshot::{Changes, ServiceSnapshot};
+use evenkeel::balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
 use evenkeel::balance::time::Instant;
 use evenkeel::probe::{
     BodyTest, Checking, Finding, HttpCheck, HttpProbe, Probe, ProbeError, StatusRanges, Target,
@@ -253,6 +253,10 @@ impl Checked for Counted {
 
     fn changes(&self) -> Option<Changes> {
         Some(self.0.service.changes())
+    }
+
+    fn changed(&self, since: Changes, now: Instant) -> Option<Vec<BackendSnapshot>> {
+        self.0.service.changed(since, now)
     }
 
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {

@@ -4,12 +4,16 @@
 
 use std::sync::{Arc, PoisonError, Weak};
 
+use evenkeel_balance::backend::BackendId;
+use evenkeel_balance::health::CheckReport;
+use evenkeel_balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
 use evenkeel_balance::time::Instant;
 use tokio::sync::watch;
 
 use crate::balancer::{LoadBalancer, Shared};
 use crate::clock::Clock;
 use crate::probe::Probe;
+use crate::service::Registered;
 use crate::sweep::{
     self, Check, CheckNowError, Checked, CheckerError, CheckerSettings, Checks, HealthChecker, Now,
     Services, Whom,
@@ -42,6 +46,30 @@ impl Services for Joined {
             // The balancer is gone; the next look will find that.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// For health checkers, which must not keep the balancer alive.
+impl Checked for Registered {
+    fn name(&self) -> &str {
+        self.core.name()
+    }
+
+    fn snapshot(&self, now: Instant) -> ServiceSnapshot {
+        self.core.snapshot(now)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(self.core.changes())
+    }
+
+    fn changed(&self, since: Changes, now: Instant) -> Option<Vec<BackendSnapshot>> {
+        self.core.changed(since, now)
+    }
+
+    fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {
+        self.living()
+            .is_ok_and(|core| core.check(backend, report, now).is_ok())
     }
 }
 

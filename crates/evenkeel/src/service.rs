@@ -18,8 +18,7 @@ use evenkeel_balance::queue::{Entry, Waiting};
 use evenkeel_balance::retry::{Attempt, Decision};
 use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
-use evenkeel_balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
-use evenkeel_balance::time::Instant;
+use evenkeel_balance::snapshot::{BackendSnapshot, ServiceSnapshot};
 use tokio::sync::Notify;
 
 use crate::ask::Ask;
@@ -30,7 +29,6 @@ use crate::error::Error;
 use crate::events::Ear;
 use crate::pick::Pick;
 use crate::stats::Counted;
-use crate::sweep::Checked;
 
 /// A service as the balancer knows it.
 #[derive(Debug)]
@@ -143,31 +141,11 @@ impl Registered {
     }
 
     #[inline]
-    fn living(&self) -> Result<&Service, Error> {
+    pub(crate) fn living(&self) -> Result<&Service, Error> {
         if self.gone.load(Ordering::Relaxed) {
             return Err(Error::UnknownService(self.core.name().into()));
         }
         Ok(&self.core)
-    }
-}
-
-/// For health checkers, which must not keep the balancer alive.
-impl Checked for Registered {
-    fn name(&self) -> &str {
-        self.core.name()
-    }
-
-    fn snapshot(&self, now: Instant) -> ServiceSnapshot {
-        self.core.snapshot(now)
-    }
-
-    fn changes(&self) -> Option<Changes> {
-        Some(self.core.changes())
-    }
-
-    fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {
-        self.living()
-            .is_ok_and(|core| core.check(backend, report, now).is_ok())
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::health::CheckReport;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::snapshot::{Changes, ServiceSnapshot};
+use evenkeel_balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
 use evenkeel_balance::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -46,6 +46,12 @@ pub trait Checked: Send + Sync {
     fn changes(&self) -> Option<Changes> {
         None
     }
+    /// Those members of which something has changed since that is what it said, so that not all of them are looked at. None, which is what
+    /// it says by default: not known. Services that say what has changed, and hold a core's [`Service`], hand on its
+    /// [`changed`](Service::changed).
+    fn changed(&self, _since: Changes, _now: Instant) -> Option<Vec<BackendSnapshot>> {
+        None
+    }
     /// Takes a result in. False: the backend or the service is gone, and nothing was done.
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool;
 }
@@ -61,6 +67,10 @@ impl Checked for Service {
 
     fn changes(&self) -> Option<Changes> {
         Some(Self::changes(self))
+    }
+
+    fn changed(&self, since: Changes, now: Instant) -> Option<Vec<BackendSnapshot>> {
+        Self::changed(self, since, now)
     }
 
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {

@@ -11,7 +11,7 @@ use evenkeel::balance::backend::BackendId;
 use evenkeel::balance::health::{CheckFault, CheckReport, CheckResult};
 use evenkeel::balance::service::Service;
 use evenkeel::balance::settings::ActiveSettings;
-use evenkeel::balance::snapshot::{Changes, ServiceSnapshot};
+use evenkeel::balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
 use evenkeel::balance::standing::Standing;
 use evenkeel::balance::time::Instant;
 use evenkeel::probe::{Finding, Probe, ProbeError, Target};
@@ -63,6 +63,10 @@ impl Checked for Watched {
 
     fn changes(&self) -> Option<Changes> {
         Some(self.service.changes())
+    }
+
+    fn changed(&self, since: Changes, now: Instant) -> Option<Vec<BackendSnapshot>> {
+        self.service.changed(since, now)
     }
 
     fn check(&self, backend: &BackendId, report: CheckReport, now: Instant) -> bool {
@@ -699,6 +703,52 @@ async fn unsure_soon(seed: u64) {
         took <= SECOND / 2,
         "two short intervals, but {took:?} with seed {seed}"
     );
+}
+
+/// Of a hundred, one answers three checks well and three badly, in turns.
+#[tokio::test(start_paused = true)]
+async fn one_that_flaps_is_followed_without_a_look_at_the_others() {
+    let specs = names(100).into_iter().map(BackendSpec::new).collect();
+    let health = ServiceSettings::default().health(ActiveSettings::default().rise(3).fall(3));
+    let service = Service::new("api", health, specs, Arc::new(()), Instant::ZERO).unwrap();
+    let watched = Arc::new(Watched {
+        service,
+        looks: AtomicUsize::new(0),
+    });
+    let services = Alone(watched.clone(), paused());
+    let settings = CheckerSettings::default()
+        .interval(5 * SECOND)
+        .interval_unsure(SECOND);
+    let asked = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counts = asked.clone();
+    let probe = move |target: Target| {
+        let count = |count: &AtomicUsize| count.fetch_add(1, Ordering::SeqCst);
+        let bad = match target.backend.as_str() {
+            "b007" => count(&counts.0) / 3 % 2 == 1,
+            _ => count(&counts.1) == usize::MAX,
+        };
+        async move {
+            match bad {
+                true => Err(ProbeError::Mismatch),
+                false => Ok(()),
+            }
+        }
+    };
+    let _checker = sweep::spawn(services, settings, probe).unwrap();
+    sleep(20 * SECOND).await;
+    let seen = || {
+        let asked = (&asked.0, &asked.1);
+        let count = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+        (count(asked.0), count(asked.1), count(&watched.looks))
+    };
+    let before = seen();
+    sleep(60 * SECOND).await;
+    let after = seen();
+    let (it, others) = (after.0 - before.0, after.1 - before.1);
+    assert!((99 * 11..=99 * 13).contains(&others), "{others}");
+    // Each second, while its last checks say otherwise than it stands: two of three.
+    assert!(it >= 24, "{it}");
+    assert_eq!(after.2, before.2);
 }
 
 /// Says how often members were looked at, in a minute of their checks; `changing` takes a second each time that it is called.

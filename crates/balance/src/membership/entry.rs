@@ -47,6 +47,8 @@ pub(super) struct Entry {
     pub(super) first: bool,
     /// A check that began earlier was of somebody else with this identity.
     pub(super) joined: Instant,
+    /// As much of the service's news had come when the last one was of it.
+    pub(super) news: u64,
 }
 
 impl Entry {

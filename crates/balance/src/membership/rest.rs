@@ -32,7 +32,13 @@ impl Ledger {
     /// Something changes that ticks are to follow.
     pub(crate) fn wake(&mut self) {
         self.rest = Rest::Awake;
-        self.changes.health += 1;
+        self.news_of_any();
+    }
+
+    /// It does of this member.
+    pub(super) fn wake_for(&mut self, at: usize) {
+        self.rest = Rest::Awake;
+        self.news_of(at);
     }
 
     /// Whether a tick may leave its members alone.

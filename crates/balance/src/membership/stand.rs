@@ -21,7 +21,7 @@ impl Ledger {
             self.restand(at, Reason::Operator, now);
         }
         self.totals.picked = self.members.iter().map(|entry| entry.picked).sum();
-        self.changes.members += 1;
+        self.news_of_membership();
         self.dirty = true;
     }
 
@@ -70,7 +70,7 @@ impl Ledger {
         };
         (entry.standing, entry.reason, entry.since) = (standing, reason, now);
         let backend = entry.spec.id.clone();
-        self.wake();
+        self.wake_for(at);
         self.dirty = true;
         self.tell(EventKind::StandingChanged {
             backend,

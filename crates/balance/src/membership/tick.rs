@@ -213,7 +213,7 @@ impl Ledger {
             let success = entry.backend.last_success_picked();
             let expired = entry.health.expire(now).then_some(Reason::ByHand);
             if let Some(reason) = entry.health.outvoted(success).or(expired) {
-                self.changes.health += 1;
+                self.news_of(at);
                 self.restand(at, reason, now);
             }
         }

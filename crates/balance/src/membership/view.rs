@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::entry::Totals;
-use super::{Entry, Ledger};
+use super::{Entry, Ledger, MembershipError};
 use crate::backend::{BackendId, BackendSpec};
 use crate::eligibility::Footing;
 use crate::queue::QueueSnapshot;
@@ -14,6 +14,10 @@ use crate::standing::Standing;
 use crate::time::Instant;
 
 impl Ledger {
+    pub(crate) fn spec(&self, id: &BackendId) -> Result<&BackendSpec, MembershipError> {
+        self.find(id).map(|at| &self.members[at].spec)
+    }
+
     pub(crate) fn specs(&self) -> Vec<BackendSpec> {
         self.members
             .iter()
@@ -104,7 +108,7 @@ impl Ledger {
         self.totals.wanted = members.map(|entry| self.wanted(entry, now)).sum();
     }
 
-    fn seen(&self, entry: &Entry, totals: Totals, now: Instant) -> BackendSnapshot {
+    pub(super) fn seen(&self, entry: &Entry, totals: Totals, now: Instant) -> BackendSnapshot {
         let counts = entry.backend.counts();
         let wanted = self.wanted(entry, now);
         BackendSnapshot {

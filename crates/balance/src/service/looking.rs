@@ -48,6 +48,17 @@ impl Service {
         })
     }
 
+    /// Those members of which something has changed since this was what [`changes`](Self::changes) said. None: who belongs to it has
+    /// changed, or something that names nobody, and only a look at all says what. Cost: a glance at each member, under the writer's lock, and
+    /// copying what is told of those.
+    #[must_use]
+    pub fn changed(&self, since: Changes, now: Instant) -> Option<Vec<BackendSnapshot>> {
+        if since.of != Arc::as_ptr(&self.shared).addr() {
+            return None;
+        }
+        self.locked(|ledger| ledger.changed(since, now))
+    }
+
     /// What is configured of each member, in the order of configuration. Cost: members, under the writer's lock.
     #[must_use]
     pub fn specs(&self) -> Vec<BackendSpec> {

@@ -7,6 +7,7 @@ use evenkeel_balance::health::{CheckFault, CheckReport, CheckResult};
 use evenkeel_balance::membership::MembershipError;
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::settings::{ActiveSettings, OnAllDown, ServiceSettings};
+use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::standing::{Reason, Standing};
 
 use crate::stage::{Stage, id, plain};
@@ -300,6 +301,47 @@ fn in_a_large_service_a_check_is_published_by_a_tick_and_a_loss_asks_for_one() {
     assert_eq!(stage.ticks_wanted(), 1, "one tick for many checks");
     stage.service.tick(stage.now);
     assert_eq!(stage.serve(20, &[], &["backend-9"]), [20]);
+}
+
+/// Whoever looked at all members before is told of those that changed since, and of nobody else.
+#[test]
+fn who_changed_since_a_look_is_told_by_name_where_that_is_known() {
+    let mut stage = Stage::new(checked(), &["a", "b", "c"]);
+    let mut since = stage.service.changes();
+    let mut told = |stage: &Stage| {
+        let changed = stage.service.changed(since, stage.now);
+        since = stage.service.changes();
+        let name = |one: BackendSnapshot| one.id.as_str().to_owned();
+        changed.map(|changed| changed.into_iter().map(name).collect::<Vec<_>>())
+    };
+    assert_eq!(told(&stage).unwrap(), [""; 0]);
+    stage.check("b", PASS);
+    assert_eq!(told(&stage).unwrap(), ["b"]);
+    stage.check("c", REFUSED);
+    stage.check("a", PASS);
+    assert_eq!(told(&stage).unwrap(), ["a", "c"]);
+    assert_eq!(told(&stage).unwrap(), [""; 0]);
+    // One more of the same says nothing new.
+    stage.check("c", REFUSED);
+    assert_eq!(told(&stage).unwrap(), [""; 0]);
+    // What traffic finds is a tick's.
+    for _ in 0..10 {
+        let pick = stage.pick_of("b");
+        stage.badly(pick);
+    }
+    stage.pass(0.1);
+    assert_eq!(stage.standing("b"), Standing::Ejected);
+    assert_eq!(told(&stage).unwrap(), ["b"]);
+    // Changes that name nobody, and of who is a member.
+    stage.mark("a", false);
+    assert_eq!(told(&stage), None);
+    assert_eq!(told(&stage).unwrap(), [""; 0]);
+    stage.service.remove(&id("c"), stage.now).unwrap();
+    assert_eq!(told(&stage), None);
+    // What another service said, and a service that has not come so far.
+    let other = Stage::new(checked(), &["a", "b", "c"]);
+    let of_another = stage.service.changed(other.service.changes(), stage.now);
+    assert!(of_another.is_none());
 }
 
 /// Members that begin together are proven one after another: the first of them is no better than the last.

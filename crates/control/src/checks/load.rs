@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use evenkeel::balance::backend::BackendId;
 use evenkeel::balance::health::{CheckReport, CheckResult};
-use evenkeel::balance::snapshot::{Changes, ServiceSnapshot};
+use evenkeel::balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
 use evenkeel::balance::time::Instant;
 use evenkeel::probe::{BodyTest, Checking, HttpCheck, HttpProbe, Probe, Target};
 use evenkeel::sweep::{self, Checked, CheckerSettings, HealthChecker, Now, Services};
@@ -200,6 +200,10 @@ impl Checked for Told {
 
     fn changes(&self) -> Option<Changes> {
         Some(self.0.service.changes())
+    }
+
+    fn changed(&self, since: Changes, now: Instant) -> Option<Vec<BackendSnapshot>> {
+        self.0.service.changed(since, now)
     }
 
     fn check(&self, backend: &BackendId, report: CheckReport, _now: Instant) -> bool {

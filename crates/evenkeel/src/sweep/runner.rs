@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use evenkeel_balance::backend::Admin;
 use evenkeel_balance::health::{Active, CheckReport};
-use evenkeel_balance::snapshot::{BackendSnapshot, Changes};
+use evenkeel_balance::snapshot::{BackendSnapshot, Changes, ServiceSnapshot};
 use evenkeel_balance::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -35,6 +35,18 @@ const SPACING_RESULTS: Duration = Duration::from_millis(100);
 
 /// ... and so much more per backend, because a look costs its members.
 const SPACING_PER_BACKEND: Duration = Duration::from_micros(10);
+
+/// What services say has changed of them.
+type Heard = Vec<(Arc<str>, Changes)>;
+
+/// What a look at services finds.
+enum Found {
+    /// What is known of them.
+    Same,
+    /// The same services with the same members, of which these are otherwise.
+    Some(Vec<Seen>),
+    All(Vec<(ServiceSnapshot, Arc<dyn Checked>)>),
+}
 
 /// A check as its task saw it.
 struct Ended {
@@ -73,7 +85,7 @@ pub(crate) struct Runner<S> {
     schedule: Schedule,
     known: BTreeMap<Arc<str>, Arc<dyn Checked>>,
     /// What the services' changes had come to when they were looked at. None: some service does not say.
-    changes: Option<Vec<(Arc<str>, Changes)>>,
+    changes: Option<Heard>,
     looked: Instant,
     look_at: Instant,
     checks: JoinSet<Ended>,
@@ -178,39 +190,51 @@ impl<S: Services> Runner<S> {
         let members = u32::try_from(self.schedule.members()).unwrap_or(u32::MAX);
         self.look_at = now + LOOK + SPACING_PER_BACKEND * members;
         let (services, before) = (&self.services, self.changes.as_ref());
-        let follows = self.schedule.follows_standing();
+        let (settings, follows) = (&self.settings, self.schedule.follows_standing());
         let seen = catch_unwind(AssertUnwindSafe(|| {
             let all = services.services()?;
             // Before they are looked at: what comes between is seen twice rather than never.
             let changes = changes(&all, follows);
-            if changes.is_some() && changes.as_ref() == before {
-                return Some((None, changes));
-            }
-            let look = |service: Arc<dyn Checked>| (service.snapshot(now), service);
-            let seen: Vec<_> = all.into_iter().map(look).collect();
-            Some((Some(seen), changes))
+            let some = |changes| changed(&all, before?, changes, settings, now);
+            let found = match changes.as_ref() {
+                changes if changes.is_some() && changes == before => Found::Same,
+                changes => match changes.and_then(some) {
+                    Some(rows) => Found::Some(rows),
+                    None => {
+                        let look = |service: Arc<dyn Checked>| (service.snapshot(now), service);
+                        Found::All(all.into_iter().map(look).collect())
+                    }
+                },
+            };
+            Some((found, changes))
         }));
         // A panic there is a bug of the services' owner: what was known stands, the next look may fare better.
-        let Ok(all) = seen else { return true };
-        let Some((all, changes)) = all else {
+        let Ok(found) = seen else { return true };
+        let Some((found, changes)) = found else {
             return false;
         };
         self.changes = changes;
-        let Some(all) = all else { return true };
+        match found {
+            Found::Same => {}
+            Found::Some(rows) => self.schedule.see_again(rows, now),
+            Found::All(all) => self.see(all, now),
+        }
+        true
+    }
+
+    /// Goes on with these services and their members, and with nobody else.
+    fn see(&mut self, all: Vec<(ServiceSnapshot, Arc<dyn Checked>)>, now: Instant) {
         self.known.clear();
-        let mut rows = Vec::new();
+        let mut seen = Vec::new();
         for (snapshot, service) in all {
             if self.settings.wants(&snapshot.name) {
-                let of_it = snapshot.backends.iter();
-                let checked = of_it.filter(|backend| backend.spec.admin != Admin::Disabled);
-                rows.extend(checked.map(|backend| row(&snapshot.name, backend)));
+                seen.extend(rows(&snapshot.name, &snapshot.backends));
                 self.known.insert(snapshot.name.clone(), service);
             }
         }
-        for request in self.schedule.see(rows, now) {
+        for request in self.schedule.see(seen, now) {
             self.answered(request, None);
         }
-        true
     }
 
     fn begin_due(&mut self, now: Instant) {
@@ -356,7 +380,7 @@ async fn check(probe: Arc<dyn Probe>, target: Target, limit: Duration, now: Now)
 
 /// What the changes of these services come to. None: one of them does not say. Where nobody's checks follow what checks find, that is
 /// no change.
-fn changes(all: &[Arc<dyn Checked>], follows: bool) -> Option<Vec<(Arc<str>, Changes)>> {
+fn changes(all: &[Arc<dyn Checked>], follows: bool) -> Option<Heard> {
     let change = |service: &Arc<dyn Checked>| {
         let mut changes = service.changes()?;
         if !follows {
@@ -365,6 +389,40 @@ fn changes(all: &[Arc<dyn Checked>], follows: bool) -> Option<Vec<(Arc<str>, Cha
         Some((service.name().into(), changes))
     };
     all.iter().map(change).collect()
+}
+
+/// Those of these services that changed between these two. None: only a look at all of them tells.
+fn changed(
+    all: &[Arc<dyn Checked>],
+    before: &Heard,
+    after: &Heard,
+    settings: &CheckerSettings,
+    now: Instant,
+) -> Option<Vec<Seen>> {
+    let names = |heard: &Heard| {
+        heard
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<_>>()
+    };
+    if names(before) != names(after) {
+        return None;
+    }
+    let mut seen = Vec::new();
+    for (service, ((name, since), (_, changes))) in all.iter().zip(before.iter().zip(after)) {
+        if since != changes && settings.wants(name) {
+            seen.extend(rows(name, &service.changed(*since, now)?));
+        }
+    }
+    Some(seen)
+}
+
+/// Those of a service's backends that are checked.
+fn rows(service: &Arc<str>, backends: &[BackendSnapshot]) -> impl Iterator<Item = Seen> {
+    let checked = backends
+        .iter()
+        .filter(|backend| backend.spec.admin != Admin::Disabled);
+    checked.map(|backend| row(service, backend))
 }
 
 fn row(service: &Arc<str>, backend: &BackendSnapshot) -> Seen {

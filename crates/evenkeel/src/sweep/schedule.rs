@@ -149,6 +149,16 @@ impl Schedule {
         orphans
     }
 
+    /// Takes in what has changed of these, of those that there are.
+    pub(crate) fn see_again(&mut self, some: Vec<Seen>, now: Instant) {
+        for seen in some {
+            if let Some(slot) = self.slots.remove(&seen.key) {
+                let slot = self.seen_again(slot, &seen, now);
+                self.slots.insert(seen.key, slot);
+            }
+        }
+    }
+
     fn joined(&mut self, seen: &Seen, now: Instant) -> Slot {
         if !self.running.contains(&seen.key) {
             self.queue.insert((now, seen.key.clone()));
