@@ -3,16 +3,20 @@
 //! A new policy adds its row here.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::backend::{BackendSpec, Weight};
 use evenkeel_balance::hashing;
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice, ServiceSettings};
+use evenkeel_balance::settings::{
+    HashMethod, LoadBound, PolicyChoice, ServiceSettings, ZoneSettings,
+};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
+use evenkeel_balance::zone::ZoneId;
 
 /// Sends `exchanges`, so many under way at once, and compares the share of each backend with its weight.
 fn check(policy: PolicyChoice, weights: &[u32], at_once: usize, within: f64) {
@@ -64,15 +68,13 @@ fn check(policy: PolicyChoice, weights: &[u32], at_once: usize, within: f64) {
     }
 }
 
-#[test]
-fn shares_follow_weights() {
+/// Each policy, and by how much of it a share may be off.
+fn rows() -> Vec<(PolicyChoice, f64)> {
     use PolicyChoice::{
         Adaptive, Bounded, HealthBased, LeastConnections, LeastTime, PeakEwma, PowerOfTwo, Random,
         RoundRobin, WeightedByLoad,
     };
-    let even: &[u32] = &[1; 20];
-    let skew: &[u32] = &[5, 1, 1, 0, 3];
-    let rows = [
+    let rows = vec![
         (RoundRobin, 0.01),
         (Random, 0.05),
         (LeastConnections, 0.05),
@@ -91,11 +93,101 @@ fn shares_follow_weights() {
         (Bounded(HashMethod::Rendezvous, LoadBound::DEFAULT), 0.1),
         (Bounded(HashMethod::Ring, LoadBound::DEFAULT), 0.35),
     ];
-    assert_eq!(rows.len(), PolicyChoice::BUILT_IN.len());
-    for (policy, within) in rows {
+    let names = |policies: &[PolicyChoice]| -> BTreeSet<String> {
+        policies.iter().map(|one| one.name().to_owned()).collect()
+    };
+    let have: Vec<_> = rows.iter().map(|(policy, _)| policy.clone()).collect();
+    assert_eq!(names(&have), names(&PolicyChoice::BUILT_IN));
+    rows
+}
+
+#[test]
+fn shares_follow_weights() {
+    let even: &[u32] = &[1; 20];
+    let skew: &[u32] = &[5, 1, 1, 0, 3];
+    for (policy, within) in rows() {
         for at_once in [1, 100] {
             check(policy.clone(), even, at_once, within);
             check(policy.clone(), skew, at_once, within);
+        }
+    }
+}
+
+/// Members of one part of a service: its tier and zone, and their weights.
+type Part = (u16, &'static str, &'static [u32]);
+
+/// What each part is to get of asks of which half prefer each zone: the first tier has lost half of its weight.
+const PARTS: [(Part, f64); 3] = [
+    ((0, "a", &[5, 1, 1, 0, 3]), 0.35),
+    ((0, "b", &[1; 10]), 0.35),
+    ((1, "a", &[2, 4, 1]), 0.3),
+];
+
+fn of_part((tier, zone, weights): Part) -> impl Iterator<Item = BackendSpec> {
+    weights.iter().enumerate().map(move |(at, weight)| {
+        let id = format!("{tier}-{zone}-{at}");
+        let weight = Weight::new(*weight).unwrap();
+        BackendSpec::new(id).weight(weight).tier(tier).zone(zone)
+    })
+}
+
+fn check_parts(policy: PolicyChoice, at_once: usize, within: f64) {
+    let name = format!("{}, {at_once} at once", policy.name());
+    let settings = ServiceSettings::with_policy(policy)
+        .slow_start(Duration::ZERO)
+        .zones(ZoneSettings::default());
+    let lost = BackendSpec::new("lost").weight(Weight::new(20).unwrap());
+    let backends = PARTS.iter().flat_map(|(part, _)| of_part(*part));
+    let backends = backends.chain([lost]).collect();
+    let service = Service::new("fair", settings, backends, Arc::new(()), Instant::ZERO).unwrap();
+    let down = service.mark(&"lost".into(), Some(false), None, Instant::ZERO);
+    down.unwrap();
+    let mut under_way = VecDeque::new();
+    for exchange in 0..100_000 {
+        let now = Instant::from_nanos(exchange * 1_000_000);
+        let zone = match hashing::mix(9, exchange) % 2 {
+            0 => "a",
+            _ => "b",
+        };
+        let ask = Ask::new(hashing::mix(7, exchange)).key(hashing::mix(8, exchange));
+        let pick = service.pick(&ask.zone(ZoneId::named(zone)), now).unwrap();
+        under_way.push_back(pick);
+        if under_way.len() == at_once {
+            let oldest = under_way.pop_front().unwrap();
+            oldest.finish(Outcome::Completed, now);
+        }
+        if exchange % 100 == 0 {
+            service.tick(now);
+        }
+    }
+    drop(under_way);
+    service.laws().unwrap();
+    let all = service.snapshot(Instant::ZERO).backends;
+    for (part, share) in PARTS {
+        let picked = |spec: &BackendSpec| {
+            let found = all.iter().find(|one| one.id == spec.id).unwrap();
+            f64::from(u32::try_from(found.counts.picked).unwrap())
+        };
+        let counts: Vec<f64> = of_part(part).map(|spec| picked(&spec)).collect();
+        let (got, weighed) = (counts.iter().sum::<f64>(), part.2.iter().sum::<u32>());
+        // Six standard deviations of its coin.
+        assert!((got / 1e5 - share).abs() <= 0.01, "{name}: {part:?}, {got}");
+        for (&count, &weight) in counts.iter().zip(part.2) {
+            let wanted = got * f64::from(weight) / f64::from(weighed);
+            assert!(
+                (count - wanted).abs() <= within * wanted,
+                "{name}: a weight of {weight} in {part:?} got {count}, not {wanted:.0}"
+            );
+        }
+    }
+}
+
+/// Within a tier and a zone weights count as they do in a service of those alone.
+#[test]
+fn shares_follow_weights_within_tiers_and_zones() {
+    for (policy, within) in rows() {
+        for at_once in [1, 300] {
+            check_parts(policy.clone(), at_once, within);
         }
     }
 }
