@@ -224,6 +224,17 @@ fn ease_is_not_what_an_overload_makes_of_it() {
     model.is(10.0, 25.0);
 }
 
+/// One of which nobody asks for more than its limit has no reason to look. Where it is overloaded all the same, its next pause shows what ease is.
+#[test]
+fn an_overload_that_holds_nobody_up_is_seen_after_a_pause() {
+    let mut model = Model::new(settings(2, 500, 1000), 10.0);
+    model.pass(120.0, 200.0);
+    model.is(400.0, 1000.0);
+    model.pass(30.0, 8.0);
+    model.pass(30.0, 200.0);
+    model.is(10.0, 25.0);
+}
+
 /// Timeouts and those that the backend says are too many count, though no answer tells of them; few of them do not.
 #[test]
 fn what_is_lost_lowers_it() {
