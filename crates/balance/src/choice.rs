@@ -6,7 +6,7 @@ use crate::affinity::{self, Lost};
 use crate::ask::Ask;
 use crate::eligibility::{self, Admission, Bar};
 use crate::facts::{Facts, Flags};
-use crate::parts;
+use crate::parts::{self, Reach};
 use crate::pick::Refusal;
 use crate::policy::{Candidates, Prepared, Turn};
 use crate::queue;
@@ -38,7 +38,7 @@ pub(crate) fn take(
     now: Instant,
 ) -> Result<Taken, Refusal> {
     if facts.flags.any_but_watched() {
-        return queue::take(table, facts, ask, turn, now);
+        return queue::take(table, facts, ask, turn, Reach::All, now);
     }
     let view = Candidates::new(table, ask, turn);
     // The first round stands apart from the loop: a loop makes the compiler prepare what hardly a pick needs.
@@ -115,6 +115,7 @@ pub(crate) fn take_place(
     facts: &Facts,
     ask: &Ask<'_>,
     turn: Turn<'_>,
+    reach: Reach,
     now: Instant,
 ) -> Result<Taken, Refusal> {
     let placed = facts.flags.has(Flags::PLACES);
@@ -124,7 +125,7 @@ pub(crate) fn take_place(
     let taken = match &table.parts {
         None => take_again(table, facts, &Candidates::new(table, ask, turn), ask, now),
         Some(parts) => take_kept(table, ask, now).or_else(|lost| {
-            let taken = parts::take(parts, table, facts, ask, now)?;
+            let taken = parts::take(parts, table, facts, ask, reach, now)?;
             let spilled = was_full(lost);
             Ok(Taken { spilled, ..taken })
         }),

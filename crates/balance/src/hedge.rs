@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ask::ClassId;
+use crate::parts::Reach;
 use crate::pick::Refusal;
 use crate::retry::RetrySettings;
 use crate::retry::budget::{Budget, BudgetSettings};
@@ -114,6 +115,18 @@ pub struct Slow {
     pub excused: u32,
     /// Time until the exchange must have its response head; `None` when nothing limits it.
     pub deadline_left: Option<Duration>,
+    /// Its client is kept, from now on, where it is answered. The second attempt stays in the tier and the zone that are drawn for it then: for
+    /// one pause nobody is kept among those who serve for want of others. [`NoHedge::NoOther`] where nobody else is there.
+    pub keeps: bool,
+}
+
+impl Slow {
+    pub(crate) const fn reach(&self) -> Reach {
+        match self.keeps {
+            true => Reach::Drawn,
+            false => Reach::All,
+        }
+    }
 }
 
 /// Why no second attempt is begun, in the order in which they are looked at.
@@ -348,6 +361,7 @@ mod tests {
         made: 1,
         excused: 0,
         deadline_left: Some(Duration::from_secs(1)),
+        keeps: false,
     };
 
     fn check(slow: Slow, kept: bool, expect: Result<(), NoHedge>) {

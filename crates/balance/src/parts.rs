@@ -135,6 +135,15 @@ impl Step<'_> {
     }
 }
 
+/// How far an ask goes for somebody whom it can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Through all parts.
+    All,
+    /// Not beyond the part that is drawn: who is kept where it comes to is to be kept where its exchanges belong.
+    Drawn,
+}
+
 /// The parts that an ask tries, one after the other: each tier is among them whole, so who finds nobody here finds nobody.
 #[derive(Debug)]
 pub(crate) struct Way<'t> {
@@ -267,9 +276,14 @@ pub(crate) fn take(
     table: &Table,
     facts: &Facts,
     ask: &Ask<'_>,
+    reach: Reach,
     now: Instant,
 ) -> Result<Taken, Refusal> {
-    for step in parts.way(ask, coin(table, ask)) {
+    let most = match reach {
+        Reach::All => usize::MAX,
+        Reach::Drawn => 1,
+    };
+    for step in parts.way(ask, coin(table, ask)).take(most) {
         let turn = Turn::Shared(&step.part.turn.0);
         let view = Candidates::of_part(table, step.part, ask, turn);
         if let Some(taken) = choice::take_of(table, &step.part.prepared, facts, &view, ask, now) {
@@ -280,7 +294,11 @@ pub(crate) fn take(
             return Ok(taken);
         }
     }
-    Err(choice::refusal(table, ask))
+    Err(match reach {
+        Reach::All => choice::refusal(table, ask),
+        // Whoever is beyond is not asked how it is.
+        Reach::Drawn => Refusal::AllTried,
+    })
 }
 
 /// The same, charging nothing: the lane, and the step that found it; where nobody is found, the first step alone.

@@ -22,6 +22,7 @@ use crate::ask::{Ask, ClassId, Tried};
 use crate::backend::{Backend, BackendId};
 use crate::choice;
 use crate::facts::{Facts, Flags};
+use crate::parts::Reach;
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
 use crate::service::{Service, told};
@@ -412,7 +413,7 @@ impl Ticket {
             return Some(Err(Refusal::QueueTimeout));
         }
         let turn = Turn::Shared(&facts.turn.0);
-        match choice::take_place(table, facts, &self.ask.ask(), turn, now) {
+        match choice::take_place(table, facts, &self.ask.ask(), turn, Reach::All, now) {
             Ok(taken) => {
                 let held = Called {
                     table: table.clone(),

@@ -103,6 +103,11 @@ impl ServiceHandle {
         Ok(pick)
     }
 
+    /// Whether clients are kept.
+    pub(crate) fn keeps_clients(&self) -> bool {
+        self.service.kept.get().is_some()
+    }
+
     /// The ask of a client that is seen by this, at the backend that it is kept on.
     pub(crate) fn at_home<'a>(&self, client: &[u8], ask: Ask<'a>) -> Ask<'a> {
         let Some(kept) = self.service.kept.get() else {

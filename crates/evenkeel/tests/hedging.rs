@@ -5,7 +5,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use evenkeel::balance::backend::Counts;
+use evenkeel::balance::affinity::ClientsSettings;
+use evenkeel::balance::backend::{BackendSpec, Counts};
 use evenkeel::balance::retry::RetrySettings;
 use evenkeel::{
     Exchange, ExchangeError, Failure, Fault, HedgeAt, HedgeSettings, LoadBalancer, PolicyChoice,
@@ -248,4 +249,19 @@ async fn a_caller_that_leaves_ends_both() {
         .iter()
         .map(|one| (one.in_flight, one.failed, one.abandoned));
     assert_eq!(sums.collect::<Vec<_>>(), [(0, 0, 1), (0, 0, 1)]);
+}
+
+/// A client that is to be kept where it is answered has no second attempt in a lower tier, in an exchange of its own; any other one has.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_new_stays_in_its_tier() {
+    let service = service(&["a"], SOON).await;
+    service.add_backend(BackendSpec::new("b").tier(1)).unwrap();
+    service.keep_clients(ClientsSettings::default()).unwrap();
+    let deeds = [(900, Ok(1)), (5, Ok(2))];
+    let terms = Exchange::new().idempotent();
+    let seen = run(&service, &terms.client("one"), &deeds).await;
+    assert_eq!((seen.result, seen.took), (Ok(1), ms(900)));
+    assert_eq!(service.client_backend("one"), Some("a".into()));
+    let seen = run(&service, &terms, &deeds).await;
+    assert_eq!((seen.result, seen.took), (Ok(2), ms(25)));
 }

@@ -42,6 +42,7 @@ impl World<'_> {
             made: first.made,
             excused: first.excused,
             deadline_left: None,
+            keeps: false,
         };
         let balancer = &mut self.balancers[instance];
         let Ok(pick) = balancer.service.hedge(&slow, &ask, now) else {

@@ -6,6 +6,7 @@ use super::{Called, Entry, Kept, State, Ticket, Waiting};
 use crate::ask::Ask;
 use crate::choice::{self, Taken};
 use crate::facts::{Facts, Flags};
+use crate::parts::Reach;
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
 use crate::service::Service;
@@ -22,10 +23,11 @@ pub(crate) fn take(
     facts: &Facts,
     ask: &Ask<'_>,
     turn: Turn<'_>,
+    reach: Reach,
     now: Instant,
 ) -> Result<Taken, Refusal> {
     if !facts.flags.has(Flags::WAITING) {
-        let taken = choice::take_place(table, facts, ask, turn, now);
+        let taken = choice::take_place(table, facts, ask, turn, reach, now);
         // Its place was taken for a moment, in which somebody may have lined up for it.
         if taken.is_err() && facts.flags.has(Flags::WAITING) {
             facts.queue.settle(facts, None, now);
@@ -34,7 +36,7 @@ pub(crate) fn take(
     }
     facts.queue.settled(facts, None, now, || {
         // Those who wait still have no use for what is left.
-        choice::take_place(table, facts, ask, turn, now)
+        choice::take_place(table, facts, ask, turn, reach, now)
     })
 }
 

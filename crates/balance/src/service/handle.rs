@@ -128,7 +128,8 @@ impl Handle {
         let table = self.current();
         let room = hedging::room(&table.0, facts);
         facts.hedge(slow, ask.class, ask.kept.is_some(), room)?;
-        match queue::take(&table.0, facts, ask, Turn::Own(&self.turn), now) {
+        let turn = Turn::Own(&self.turn);
+        match queue::take(&table.0, facts, ask, turn, slow.reach(), now) {
             Ok(taken) => Ok(self.seated(table, ask, taken, now)),
             Err(refusal) => {
                 facts.hedge_not_made();

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::Service;
+use super::{Service, told};
 use crate::ask::{Ask, ClassId};
 use crate::facts::Facts;
 use crate::hedge::{NoHedge, Slow};
-use crate::pick::Pick;
+use crate::pick::{Pick, Refusal};
+use crate::policy::Turn;
+use crate::queue;
 use crate::table::Table;
 use crate::time::Instant;
 
@@ -30,11 +32,24 @@ impl Service {
         let facts = &*self.shared.facts;
         let room = self.shared.table.read(|table| room(table, facts));
         facts.hedge(slow, ask.class, ask.kept.is_some(), room)?;
-        let picked = self.picked(ask, now);
+        let picked = self.picked_beside(slow, ask, now);
         picked.map_err(|refusal| {
             facts.hedge_not_made();
             refusal.into()
         })
+    }
+
+    /// By the slow way of a pick, as that of a [`Handle`](super::Handle) goes.
+    fn picked_beside(&self, slow: &Slow, ask: &Ask<'_>, now: Instant) -> Result<Pick, Refusal> {
+        let facts = &*self.shared.facts;
+        let (table, turn) = (self.shared.table.load(), Turn::Shared(&facts.turn.0));
+        let taken = queue::take(&table, facts, ask, turn, slow.reach(), now)?;
+        let backend = table.lane(taken.lane).backend.clone();
+        let pick = Pick::new(backend, ask.class, taken, now);
+        if facts.picks_heeded() {
+            told(facts, &table, pick.backend(), ask, pick.is_trial(), now);
+        }
+        Ok(pick)
     }
 }
 

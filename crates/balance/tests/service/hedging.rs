@@ -2,12 +2,15 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use evenkeel_balance::ask::{Ask, Tried};
-use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::backend::{Backend, BackendSpec};
 use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, NoHedge, Quantile, Slow};
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::queue::Entry;
-use evenkeel_balance::settings::{AdaptiveLimit, PolicyChoice, QueueSettings, ServiceSettings};
+use evenkeel_balance::settings::{
+    AdaptiveLimit, PolicyChoice, QueueSettings, ServiceSettings, ZoneSettings,
+};
 use evenkeel_balance::verdict::{Outcome, Verdict};
+use evenkeel_balance::zone::Zone;
 
 use crate::stage::{Stage, id, plain};
 
@@ -17,6 +20,7 @@ const SLOW: Slow = Slow {
     made: 1,
     excused: 0,
     deadline_left: None,
+    keeps: false,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -108,6 +112,60 @@ fn nobody_else_costs_nothing() {
     stage.service.tick(stage.now);
     let now = stage.service.snapshot(stage.now);
     assert_eq!(now.hedge_budget, Some(3));
+}
+
+/// A client that is to be kept where it is answered is not taken to a lower tier, or to another zone, for being slow once: neither by a
+/// service nor by a worker's handle. Whoever is kept nowhere is.
+#[test]
+fn who_is_to_be_kept_is_hedged_where_it_belongs() {
+    let of = |tier: u16, zone: &'static str, id: &'static str| {
+        let spec = BackendSpec::new(id).tier(tier);
+        if zone.is_empty() {
+            spec
+        } else {
+            spec.zone(zone)
+        }
+    };
+    // The third is where the first belongs.
+    let tiers = [of(0, "", "a"), of(1, "", "b"), of(0, "", "c")];
+    let zones = [("here", "a"), ("there", "b"), ("here", "c")];
+    let zones = zones.map(|(zone, id)| of(0, zone, id));
+    let near = ZoneSettings::default().local(Zone::from("here"));
+    for (settings, backends) in [
+        (hedged(1000), &tiers),
+        (hedged(1000).zones(near.clone()), &zones),
+    ] {
+        for beside in [None, Some("c")] {
+            let count = 2 + usize::from(beside.is_some());
+            let mut stage = Stage::of(settings.clone(), backends[..count].to_vec());
+            stage.serve(100, &[], &[]);
+            stage.service.tick(stage.now);
+            let earned = |stage: &Stage| {
+                let now = stage.service.snapshot(stage.now);
+                (now.hedge_budget, now.retry_budget)
+            };
+            let first = stage.pick_of("a");
+            let mut tried = Tried::default();
+            tried.insert(first.backend());
+            let ask = Ask::new(stage.ask().chance).tried(&tried);
+            let slow = Slow {
+                keeps: true,
+                ..SLOW
+            };
+            let (before, worker) = (earned(&stage), stage.service.handle(7));
+            let name = |backend: &Backend| backend.id().as_str().to_owned();
+            let expect = beside.map(str::to_owned).ok_or(NoHedge::NoOther);
+            let second = stage.service.hedge(&slow, &ask, stage.now);
+            assert_eq!(second.map(|pick| name(pick.backend())), expect);
+            let second = worker.hedge(&slow, &ask, stage.now);
+            assert_eq!(second.map(|pick| name(pick.backend())), expect);
+            if beside.is_none() {
+                assert_eq!(earned(&stage), before, "it costs nothing");
+                let second = worker.hedge(&SLOW, &ask, stage.now).unwrap();
+                assert_eq!(name(second.backend()), "b");
+            }
+        }
+    }
 }
 
 #[test]

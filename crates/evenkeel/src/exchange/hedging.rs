@@ -139,6 +139,7 @@ impl ServiceHandle {
             made: made.attempts,
             excused: made.excused,
             deadline_left: until.map(|until| until.since(self.shared.clock.now())),
+            keeps: terms.client.is_some() && self.keeps_clients(),
         };
         let ask = terms.ask.tried(tried);
         self.service.hedge(&self.shared, &slow, &ask)

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::backend::Counts;
@@ -5,7 +6,7 @@ use evenkeel_balance::hedge::{HedgeAt, HedgeSettings, Quantile};
 use evenkeel_balance::settings::AffinitySettings;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
-use evenkeel_config::plan::{AffinityBy, AffinityPlan, Protocol};
+use evenkeel_config::plan::{AffinityBy, AffinityPlan, CookiePlan, Protocol};
 use evenkeel_proxy::observation::{hedges, refused_hedges};
 use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
@@ -383,6 +384,41 @@ fn a_client_that_is_kept_is_not_taken_away() {
     }
     let (begun, _, refused) = counted(&world);
     assert_eq!((begun, refused), (0, vec![("kept", 1)]));
+}
+
+/// A client that comes anew is kept by whoever answers it first: not by who serves only where others lack, for one pause of those.
+#[test]
+fn a_client_that_is_new_stays_in_its_tier() {
+    let by_cookie = || AffinityPlan {
+        by: AffinityBy::Cookie(CookiePlan {
+            name: "keel".into(),
+            ttl: Duration::ZERO,
+            attributes: "; Path=/".into(),
+            secure: false,
+        }),
+        clients: <_>::default(),
+    };
+    // Both of the first two requests go to the first tier.
+    let first: &[Deed] = &[Say(OK), SayLate(ONE)];
+    for (keeps, ends, hedged, refused) in [
+        (true, "one", (0, 0), vec![("no_other", 1)]),
+        (false, "hello", (1, 1), vec![]),
+    ] {
+        let world = world(&[first, &[]], |plan| {
+            let service = &mut plan.services[0];
+            // The last address is that of the first of these.
+            Arc::make_mut(&mut service.backends)[0].spec.tier = 1;
+            if keeps {
+                service.settings.affinity = Some(AffinitySettings::default());
+                service.affinity = Some(by_cookie());
+            }
+        });
+        let heard = world.ask(&[GET]);
+        assert!(heard.ends_with(ends), "{heard}");
+        assert_eq!(heard.contains("\r\nSet-Cookie: keel="), keeps, "{heard}");
+        let (begun, won, not_begun) = counted(&world);
+        assert_eq!(((begun, won), not_begun), (hedged, refused));
+    }
 }
 
 /// Sends, and lets time go by until a second attempt is under way.

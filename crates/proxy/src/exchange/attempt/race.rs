@@ -173,6 +173,7 @@ impl<N: Net> Exchange<'_, N> {
             made: beside.tries.made,
             excused: beside.tries.asked.excused,
             deadline_left: Some(course.by(course.until).since(now)),
+            keeps: beside.desk.stay.is_some(),
         };
         let ask = self.ask(worker, &tried, course);
         let picked = self.seat.handle.hedge(&slow, &ask, now);
