@@ -39,6 +39,7 @@ mod report;
 
 mod backend;
 mod clock;
+mod cores;
 mod machine;
 mod wire;
 

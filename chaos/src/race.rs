@@ -12,10 +12,10 @@ use std::time::Duration;
 use crate::balancer::Balancer;
 use crate::client::Class;
 use crate::clock::Start;
+use crate::cores::Cores;
 use crate::life::Life;
 use crate::load::{Load, Mix, Terms};
 use crate::machine::Busy;
-use crate::servers;
 use crate::setup::{self, Wants, Who};
 
 pub(crate) mod figures;
@@ -24,10 +24,7 @@ mod page;
 pub(crate) mod table;
 
 use figures::{Figures, Sample, Seen};
-use table::{Contender, SCENARIOS, SERVERS, Scenario};
-
-/// Work of an exchange on a server of full speed, on average: so much that no balancer is what limits, at rates that show a tail.
-const MEAN: Duration = Duration::from_millis(40);
+use table::{Contender, SCENARIOS, Scenario};
 
 /// So long a client waits.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -138,9 +135,26 @@ fn asked(words: &[String]) -> Result<Asked, String> {
     Ok(asked)
 }
 
+/// Where servers compute, and how many steps a millisecond of it holds.
+#[derive(Clone)]
+struct Computing {
+    cores: Cores,
+    steps: u64,
+}
+
+impl Computing {
+    /// Which core the servers of the one at this place have: another in each turn, as no two cores are alike.
+    fn core(&self, at: usize, turn: usize) -> usize {
+        let cores = &self.cores.servers;
+        cores[(at + turn) % cores.len()]
+    }
+}
+
 /// One scenario with those that race in it.
 struct Meet {
     scenario: &'static Scenario,
+    /// Where its servers compute.
+    computing: Option<Computing>,
     rows: Vec<Row>,
     heats: Vec<Vec<usize>>,
     /// Which heats run in which turn.
@@ -150,10 +164,21 @@ struct Meet {
 }
 
 impl Meet {
-    fn new(scenario: &'static Scenario, asked: &Asked, machine: usize) -> Self {
+    fn new(
+        scenario: &'static Scenario,
+        asked: &Asked,
+        machine: usize,
+        computing: Option<&Computing>,
+    ) -> Self {
         let contenders = heats::racing(scenario);
-        let heats = heats::heats(&contenders, rate(scenario), machine);
-        let turns = heats::turns(scenario, heats.len(), asked.times);
+        let computing = computing.filter(|_| scenario.computes).cloned();
+        let cores = computing.as_ref().map(|one| one.cores.servers.len());
+        let heats = match cores {
+            Some(cores) => heats::apart(&contenders, cores),
+            None => heats::heats(&contenders, scenario.rate(), machine),
+        };
+        let times = heats::rounds(asked.times, cores.unwrap_or(1));
+        let turns = heats::turns(scenario, heats.len(), times);
         let rows = contenders.into_iter().map(|contender| Row {
             scenario,
             contender,
@@ -163,6 +188,7 @@ impl Meet {
         });
         Self {
             scenario,
+            computing,
             rows: rows.collect(),
             heats,
             turns,
@@ -180,6 +206,7 @@ impl Meet {
             let mut run: Vec<&mut Row> = rows.map(|(_, row)| row).collect();
             let heat = Heat {
                 scenario: self.scenario,
+                computing: self.computing.as_ref(),
                 turn,
                 number: self.run,
             };
@@ -203,9 +230,11 @@ pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String>
     let facts = page::facts(&asked.programs, asked.quick);
     println!("{facts}");
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
-    let scenarios = asked.scenarios.iter();
-    let mut meets: Vec<Meet> = scenarios
-        .map(|scenario| Meet::new(scenario, &asked, machine))
+    let computing = computing(&asked.scenarios);
+    let (held, skipped): (Vec<&Scenario>, Vec<&Scenario>) = (asked.scenarios.iter().copied())
+        .partition(|scenario| !scenario.computes || computing.is_some());
+    let mut meets: Vec<Meet> = (held.into_iter())
+        .map(|scenario| Meet::new(scenario, &asked, machine, computing.as_ref()))
         .collect();
     let most = meets.iter().map(|meet| meet.turns.len()).max();
     let mut busiest: f64 = 0.0;
@@ -215,12 +244,24 @@ pub(crate) async fn run(words: &[String], folder: &Path) -> Result<bool, String>
         }
     }
     let rows: Vec<Row> = meets.into_iter().flat_map(|meet| meet.rows).collect();
-    let text = page::page(&rows, &facts, warm(asked.quick), busiest);
+    let mut text = page::page(&rows, &facts, warm(asked.quick), busiest);
+    for scenario in skipped {
+        text += &page::without_cores(scenario, machine);
+    }
     println!("{text}");
     if let Some(page) = &asked.page {
         std::fs::write(page, &text).map_err(|error| format!("{}: {error}", page.display()))?;
     }
     Ok(asked.quick || !text.contains("MISSED"))
+}
+
+/// Where servers compute, if that is asked for and there is room; looked at before anything else runs.
+fn computing(scenarios: &[&'static Scenario]) -> Option<Computing> {
+    let wanted = scenarios.iter().any(|scenario| scenario.computes);
+    let cores = Cores::now().filter(|_| wanted)?;
+    let steps = cores.per_ms();
+    println!("- **computing** {steps} steps a millisecond, of each core that computes\n");
+    Some(Computing { cores, steps })
 }
 
 fn missing(programs: &Programs, contender: Contender) -> Option<String> {
@@ -241,15 +282,15 @@ struct Stand {
 impl Stand {
     async fn start(
         programs: &Programs,
-        scenario: &Scenario,
-        contender: Contender,
-        turn: usize,
+        heat: &Heat<'_>,
+        (at, contender): (usize, Contender),
         folder: &Path,
     ) -> Result<Self, String> {
+        let (scenario, turn) = (heat.scenario, heat.turn);
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let numbers = [
-            SERVERS as u64,
-            MEAN.as_micros() as u64,
+            scenario.servers() as u64,
+            scenario.mean().as_micros() as u64,
             scenario.slow as u64,
             // Alike for all of a turn, others each time: one draw of them is not the rule.
             if scenario.neighbours {
@@ -258,9 +299,13 @@ impl Stand {
                 0
             },
         ];
-        let numbers = numbers.map(|number| number.to_string());
-        let mut words = vec!["servers"];
-        words.extend(numbers.iter().map(String::as_str));
+        let numbers = numbers.iter().map(u64::to_string);
+        let mut words: Vec<String> = ["servers".to_owned()].into_iter().chain(numbers).collect();
+        if let Some(computing) = heat.computing {
+            let (core, steps) = (computing.core(at, turn), computing.steps);
+            words.extend(["computing".to_owned(), core.to_string(), steps.to_string()]);
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (servers, said) = Life::begin(&words).await?;
         let addresses: Vec<SocketAddr> = said
             .split(' ')
@@ -314,13 +359,14 @@ impl Stand {
 }
 
 /// Who runs at the same time.
-struct Heat {
+struct Heat<'m> {
     scenario: &'static Scenario,
+    computing: Option<&'m Computing>,
     turn: usize,
     number: usize,
 }
 
-impl Heat {
+impl Heat<'_> {
     /// One run of all these; how busy the machine was.
     async fn run(
         &self,
@@ -329,10 +375,13 @@ impl Heat {
         folder: &Path,
     ) -> Result<f64, String> {
         let (scenario, turn) = (self.scenario, self.turn);
+        // Until all of this has ended; balancers, which are started below, keep to it.
+        let _confined = self.computing.map(|computing| computing.cores.confine());
         let mut stands = Vec::new();
         for (at, row) in rows.iter_mut().enumerate() {
             let folder = folder.join(format!("{}-{at}", scenario.name));
-            match Stand::start(&asked.programs, scenario, row.contender, turn, &folder).await {
+            let contender = (at, row.contender);
+            match Stand::start(&asked.programs, self, contender, &folder).await {
                 Ok(stand) => stands.push((row, stand)),
                 Err(why) => row.broken = Some(why),
             }
@@ -349,7 +398,7 @@ impl Heat {
             stand.servers.ask("begin").await?;
             let terms = Terms {
                 addresses: vec![stand.balancer.listen],
-                rate: rate(scenario),
+                rate: scenario.rate(),
                 deadline: DEADLINE,
                 // The same for all, another each time.
                 seed: 11 + turn as u64,
@@ -429,13 +478,49 @@ fn spent(stands: &[(&mut &mut Row, Stand)]) -> Vec<Duration> {
         .collect()
 }
 
-/// Requests in a second that make this load.
-fn rate(scenario: &Scenario) -> f64 {
-    let full = (SERVERS - scenario.slow) as f64 + scenario.slow as f64 * servers::SLOW;
-    let idle = servers::IDLE / (servers::IDLE + servers::BUSY);
-    let speed = match scenario.neighbours {
-        true => idle + (1.0 - idle) * servers::DISTURBED,
-        false => 1.0,
-    };
-    full * speed * servers::SLOTS as f64 / MEAN.as_secs_f64() * scenario.load
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_race_of_four_cores_takes_less_than_forty_minutes() {
+        let mut asked = asked(&[]).unwrap();
+        // Nothing is run, so that it matters not who is installed.
+        asked.quick = false;
+        let computing = Computing {
+            cores: Cores::of(&[0, 1, 2, 3]).unwrap(),
+            steps: 1,
+        };
+        let mut heats = 0;
+        let each = SCENARIOS.iter().map(|scenario| {
+            let meet = Meet::new(scenario, &asked, 4, Some(&computing));
+            let run: usize = meet.turns.iter().map(Vec::len).sum();
+            heats += run;
+            // Processes begin and end, too.
+            run as u64 * (WARM + scenario.lasts + 1)
+        });
+        let seconds: u64 = each.sum();
+        let warm = 10 * heats as u64;
+        println!("{heats} heats, {seconds} s; {warm} s more with 15 s of warm-up");
+        assert!(seconds < 40 * 60, "{seconds} s");
+        // Which is why the warm-up is no longer, and what the page says of it.
+        assert!(seconds + warm > 40 * 60, "{seconds} and {warm} s");
+        assert!((1_110..1_170).contains(&warm) && heats > 100, "{warm} s");
+    }
+
+    #[test]
+    fn each_of_a_heat_has_a_core_of_its_own_and_each_in_turn() {
+        let Some(cores) = Cores::now() else { return };
+        let all = cores.servers.clone();
+        let computing = Computing { cores, steps: 1 };
+        let at = |turn| (0..all.len()).map(move |at| (at, turn));
+        let cores = |turn| at(turn).map(|(at, turn)| computing.core(at, turn));
+        for turn in 0..4 {
+            let mut of_heat: Vec<usize> = cores(turn).collect();
+            of_heat.sort_unstable();
+            assert_eq!(of_heat, all, "{turn}");
+        }
+        let of_one: Vec<usize> = (0..all.len()).map(|turn| computing.core(0, turn)).collect();
+        assert_eq!(of_one, all);
+    }
 }

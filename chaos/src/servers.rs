@@ -1,22 +1,25 @@
-//! Owns many servers in one process: `evenkeel-chaos servers COUNT MEAN_US SLOW NEIGHBOURS`, each with an address of its own; or one
-//! at every address of the machine. NEIGHBOURS is 0 for none, or what they are drawn from.
+//! Owns many servers in one process: `evenkeel-chaos servers COUNT MEAN_US SLOW NEIGHBOURS [everywhere | computing CORE STEPS]`, each with
+//! an address of its own; or one at every address of the machine. NEIGHBOURS is 0 for none, or what they are drawn from.
 //!
-//! None of them computes: work is time that passes on one of four slots, in the order of coming, so that it is the balancer that a
-//! race is about and not the machine. The end of an exchange is known when it comes, which makes a server exactly as fast as it is
-//! said to be however late a timer is. Standard input is the control line (see `life.rs`).
+//! Work is time that passes on one of four slots, in the order of coming, so that it is the balancer that a race is about and not the
+//! machine. The end of an exchange is known when it comes, which makes a server exactly as fast as it is said to be however late a
+//! timer is. Where they compute, each is a thread that does one thing after another, so many steps for a millisecond of work, and all
+//! share one core: how fast one is, the others and the kernel decide. Standard input is the control line (see `life.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::clock::Start;
+use crate::cores;
 use crate::fleet;
 use crate::wire;
 
@@ -63,12 +66,50 @@ impl Neighbour {
     }
 }
 
+/// Steps to compute, and who waits for their end.
+type Job = (u64, oneshot::Sender<()>);
+
+/// Jobs that wait for a thread: more than come within a client's patience. Beyond them a server says nothing.
+const JOBS_MOST: usize = 10_000;
+
+/// A thread that computes, and how many of its steps are a millisecond of work.
+struct Computes {
+    jobs: SyncSender<Job>,
+    steps: u64,
+}
+
+impl Computes {
+    /// It ends with its server.
+    fn begin(steps: u64) -> io::Result<Self> {
+        let (jobs, coming) = sync_channel::<Job>(JOBS_MOST);
+        std::thread::Builder::new().spawn(move || {
+            while let Ok((steps, done)) = coming.recv() {
+                cores::compute(steps);
+                // Its client may have gone.
+                let _ = done.send(());
+            }
+        })?;
+        Ok(Self { jobs, steps })
+    }
+
+    /// Waits until so many seconds of work are done.
+    async fn work(&self, seconds: f64) {
+        let (done, ended) = oneshot::channel();
+        let steps = seconds * 1e3 * self.steps as f64;
+        match self.jobs.try_send((steps as u64, done)) {
+            Ok(()) => drop(ended.await),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
 struct Server {
     address: SocketAddr,
     /// Seconds.
     mean: f64,
     speed: f64,
     neighbour: Option<RefCell<Neighbour>>,
+    computes: Option<Computes>,
     chance: RefCell<fastrand::Rng>,
     /// Since the start of the process.
     start: Start,
@@ -111,6 +152,10 @@ impl Server {
         if self.mean == 0.0 {
             return;
         }
+        if let Some(computes) = &self.computes {
+            // One that is slow needs more for the same.
+            return computes.work(self.work() / self.speed).await;
+        }
         let now = self.start.passed();
         let ends = {
             let mut free = self.free.borrow_mut();
@@ -145,9 +190,16 @@ impl Server {
 pub(crate) fn run(words: &[String]) -> Result<(), String> {
     let numbers: Vec<u64> = words.iter().map_while(|word| word.parse().ok()).collect();
     let [count, mean_us, slow, neighbours] = numbers[..] else {
-        return Err("servers COUNT MEAN_US SLOW NEIGHBOURS [everywhere]".to_owned());
+        return Err(
+            "servers COUNT MEAN_US SLOW NEIGHBOURS [everywhere | computing CORE STEPS]".to_owned(),
+        );
     };
     let everywhere = words.get(4).is_some_and(|word| word == "everywhere");
+    let computing = computing(words.get(4..).unwrap_or_default())?;
+    if let Some((core, _)) = computing {
+        // With the threads that it will have.
+        cores::stay_on(core);
+    }
     let start = Start::now();
     let server = |number: u64, address| Server {
         address,
@@ -159,6 +211,7 @@ pub(crate) fn run(words: &[String]) -> Result<(), String> {
                 changes: Vec::new(),
             })
         }),
+        computes: None,
         chance: RefCell::new(fastrand::Rng::with_seed(number)),
         start,
         began: Cell::new(Duration::ZERO),
@@ -186,7 +239,10 @@ pub(crate) fn run(words: &[String]) -> Result<(), String> {
                 own
             };
             let listener = TcpListener::bind((own, port)).await?;
-            let one = Rc::new(server(number, listener.local_addr()?));
+            let mut one = server(number, listener.local_addr()?);
+            let steps = computing.map(|(_, steps)| steps);
+            one.computes = steps.map(Computes::begin).transpose()?;
+            let one = Rc::new(one);
             *one.accepting.borrow_mut() = Some(spawn_local(accept(listener, one.clone())));
             servers.push(one);
         }
@@ -195,6 +251,16 @@ pub(crate) fn run(words: &[String]) -> Result<(), String> {
     LocalSet::new()
         .block_on(&runtime, begun)
         .map_err(|error: io::Error| format!("servers: {error}"))
+}
+
+/// The core and the steps of `computing CORE STEPS`, where that is asked for.
+fn computing(words: &[String]) -> Result<Option<(usize, u64)>, String> {
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+    match (words.first().map(String::as_str), number(1), number(2)) {
+        (Some("computing"), Some(core), Some(steps)) => Ok(Some((core as usize, steps))),
+        (Some("computing"), ..) => Err("computing CORE STEPS".to_owned()),
+        _ => Ok(None),
+    }
 }
 
 /// Does what its control line says.
@@ -332,6 +398,43 @@ impl Drop for Flying<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_computes_has_a_core_and_steps() {
+        let check = |words: &str, wanted: Option<(usize, u64)>| {
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(computing(&words), Ok(wanted), "{words:?}");
+        };
+        check("computing 3 250000", Some((3, 250_000)));
+        check("everywhere", None);
+        check("", None);
+        assert!(computing(&["computing".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn work_is_computed_and_whoever_waits_hears_of_its_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let (jobs, coming) = sync_channel::<Job>(1);
+        let computes = Computes { jobs, steps: 3_000 };
+        runtime.block_on(async {
+            let mut work = std::pin::pin!(computes.work(0.002));
+            // Two milliseconds of three thousand steps each; nothing has ended before it is said.
+            assert!(
+                tokio::time::timeout(Duration::ZERO, &mut work)
+                    .await
+                    .is_err()
+            );
+            let (steps, done) = coming.try_recv().unwrap();
+            assert_eq!(steps, 6_000);
+            done.send(()).unwrap();
+            work.await;
+            // A thread of its own does it, and ends with its server.
+            Computes::begin(1).unwrap().work(0.001).await;
+        });
+    }
 
     #[test]
     fn a_neighbour_is_busy_a_fifth_of_the_time_and_alike_for_all() {

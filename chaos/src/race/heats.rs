@@ -30,7 +30,11 @@ fn cores(who: Who, rate: f64) -> f64 {
 /// Who races in a scenario, in the order of the tables.
 pub(crate) fn racing(scenario: &Scenario) -> Vec<Contender> {
     let all = CONTENDERS.iter().copied();
-    let here = all.filter(|one| one.races == Races::Everywhere || scenario.compares);
+    let here = all.filter(|one| match one.races {
+        Races::Everywhere => true,
+        Races::Compared => scenario.compares,
+        Races::Roomy => !scenario.computes,
+    });
     here.chain(scenario.alone.then_some(ALONE)).collect()
 }
 
@@ -44,7 +48,7 @@ pub(crate) fn heats(contenders: &[Contender], rate: f64, machine: usize) -> Vec<
     let room = FULL * machine as f64 - own;
     // More than one for each does not help, however small a machine is.
     let most = others.len().max(1);
-    let filled = (1..=most).map(|count| spread(&others, count, of));
+    let filled = (1..=most).map(|count| spread(&others, count, others.len(), of));
     let mut best = Vec::new();
     for heats in filled {
         let fullest = heats.iter().map(|heat| heat.iter().map(of).sum());
@@ -61,11 +65,40 @@ pub(crate) fn heats(contenders: &[Contender], rate: f64, machine: usize) -> Vec<
     best
 }
 
-/// Dearest first, each to whom has least.
-fn spread(others: &[usize], count: usize, of: impl Fn(&usize) -> f64) -> Vec<Vec<usize>> {
+/// The same where each of a heat has a core for its servers, of which there are so many: two at least.
+pub(crate) fn apart(contenders: &[Contender], cores: usize) -> Vec<Vec<usize>> {
+    let of = |at: &usize| price(contenders[*at].who);
+    let (ours, mut others): (Vec<usize>, Vec<usize>) =
+        (0..contenders.len()).partition(|at| contenders[*at].name == OURS);
+    others.sort_by(|one, two| of(two).total_cmp(&of(one)));
+    let beside = cores.saturating_sub(ours.len()).max(1);
+    let mut heats = spread(&others, others.len().div_ceil(beside).max(1), beside, of);
+    for heat in &mut heats {
+        heat.extend(&ours);
+        heat.sort_unstable();
+    }
+    heats
+}
+
+/// Turns in which each has had each of so many cores as often; one is one.
+pub(crate) fn rounds(times: usize, cores: usize) -> usize {
+    match times {
+        1 => 1,
+        times => times.next_multiple_of(cores.max(1)),
+    }
+}
+
+/// Dearest first, each to whom has least, and room for one more.
+fn spread(
+    others: &[usize],
+    count: usize,
+    room: usize,
+    of: impl Fn(&usize) -> f64,
+) -> Vec<Vec<usize>> {
     let mut heats = vec![Vec::new(); count];
     for at in others {
-        let least = heats.iter_mut().min_by(|one, two| {
+        let have_room = heats.iter_mut().filter(|heat| heat.len() < room);
+        let least = have_room.min_by(|one, two| {
             let sum = |heat: &Vec<usize>| heat.iter().map(&of).sum::<f64>();
             sum(one).total_cmp(&sum(two))
         });
@@ -133,8 +166,36 @@ mod tests {
     }
 
     #[test]
+    fn each_has_a_core_and_each_core_in_turn() {
+        let computed = SCENARIOS.iter().find(|one| one.computes).unwrap();
+        let contenders = racing(computed);
+        for cores in [2, 3, 6] {
+            let heats = apart(&contenders, cores);
+            assert_eq!(heats.len(), (contenders.len() - 1).div_ceil(cores - 1));
+            for heat in &heats {
+                assert!((2..=cores).contains(&heat.len()), "{heat:?}");
+                assert!(heat.contains(&0), "{heat:?}");
+            }
+            for at in 1..contenders.len() {
+                let found = heats.iter().filter(|heat| heat.contains(&at)).count();
+                assert_eq!(found, 1, "{at} on {cores}");
+            }
+        }
+        // The dearest do not meet.
+        let dearest = |heat: &&Vec<usize>| {
+            let of = |at: &&usize| price(contenders[**at].who) > 200.0;
+            heat.iter().filter(of).count() > 1
+        };
+        assert!(!apart(&contenders, 3).iter().any(|heat| dearest(&heat)));
+        for (times, cores, wanted) in [(1, 3, 1), (5, 3, 6), (6, 3, 6), (5, 2, 6)] {
+            assert_eq!(rounds(times, cores), wanted, "{times} on {cores}");
+        }
+    }
+
+    #[test]
     fn every_heat_has_its_turns() {
-        let (compared, alone) = (&SCENARIOS[0], &SCENARIOS[3]);
+        let of = |name: &str| SCENARIOS.iter().find(|one| one.name == name).unwrap();
+        let (compared, alone) = (of("1-even"), of("7-sinkhole"));
         assert!(compared.every_heat() && !alone.every_heat());
         assert_eq!(turns(compared, 2, 2), [[0, 1], [0, 1]]);
         assert_eq!(turns(alone, 2, 5), [[0], [1], [0], [1], [0], [1]]);

@@ -1,5 +1,8 @@
 //! Owns who races, in what, and what must come of it: the scenarios and thresholds of the project's plan that sockets can show.
 
+use std::time::Duration;
+
+use crate::servers;
 use crate::setup::{Choice, Wants, Who};
 
 /// Where a contender races.
@@ -8,6 +11,8 @@ pub(crate) enum Races {
     Everywhere,
     /// Only where policies are compared with each other: it is neither its balancer's default nor the best of its policies there.
     Compared,
+    /// Everywhere but where a core has room for the servers of one: another of its balancer's stands for it.
+    Roomy,
 }
 
 /// One balancer with one of its policies.
@@ -74,14 +79,14 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     usual(Who::Evenkeel, OURS, "adaptive"),
     usual(Who::Haproxy, "roundrobin (default)", "roundrobin"),
     other(Who::Haproxy, "leastconn", "leastconn", Races::Everywhere),
-    other(Who::Haproxy, "random(2)", "random(2)", Races::Everywhere),
+    other(Who::Haproxy, "random(2)", "random(2)", Races::Roomy),
     usual(Who::Nginx, "round robin (default)", ""),
     other(Who::Nginx, "least_conn", "least_conn;", Races::Everywhere),
     other(
         Who::Nginx,
         "random two least_conn",
         "random two least_conn;",
-        Races::Everywhere,
+        Races::Roomy,
     ),
     usual(
         Who::Envoy,
@@ -177,6 +182,8 @@ impl Watch {
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) does: &'static str,
+    /// Whether servers compute, all of a contender on one core, rather than wait.
+    pub(crate) computes: bool,
     /// Servers of half speed.
     pub(crate) slow: usize,
     pub(crate) neighbours: bool,
@@ -202,10 +209,48 @@ impl Scenario {
         let mut targets = self.targets.iter();
         targets.any(|target| matches!(target, Target::Times(..)))
     }
+
+    pub(crate) fn servers(&self) -> usize {
+        if self.computes {
+            SERVERS_OF_A_CORE
+        } else {
+            SERVERS
+        }
+    }
+
+    pub(crate) fn mean(&self) -> Duration {
+        if self.computes { MEAN_COMPUTED } else { MEAN }
+    }
+
+    /// Requests in a second that make its load.
+    pub(crate) fn rate(&self) -> f64 {
+        let (slow, mean) = (self.slow as f64, self.mean().as_secs_f64());
+        let full = (self.servers() - self.slow) as f64;
+        if self.computes {
+            // One core, whoever asks for it; the load is that of all servers asked alike.
+            let each = mean * (full + slow / servers::SLOW) / (full + slow);
+            return self.load / each;
+        }
+        let full = full + slow * servers::SLOW;
+        let idle = servers::IDLE / (servers::IDLE + servers::BUSY);
+        let speed = match self.neighbours {
+            true => idle + (1.0 - idle) * servers::DISTURBED,
+            false => 1.0,
+        };
+        full * speed * servers::SLOTS as f64 / mean * self.load
+    }
 }
 
 /// Servers of each contender.
 pub(crate) const SERVERS: usize = 20;
+
+/// Where they share a core: so few that its kernel need not choose among many, so many that there is a choice.
+const SERVERS_OF_A_CORE: usize = 4;
+
+/// Work of an exchange on a server of full speed, on average: so much that no balancer is what limits, at rates that show a tail; and where it is
+/// computed, in steps of a millisecond.
+const MEAN: Duration = Duration::from_millis(40);
+const MEAN_COMPUTED: Duration = Duration::from_millis(1);
 
 /// All are checked each second, those that can be.
 const CHECKED: Wants = Wants {
@@ -220,6 +265,7 @@ const PER_TRY: Wants = Wants {
 const PLAIN: Scenario = Scenario {
     name: "",
     does: "",
+    computes: false,
     slow: 0,
     neighbours: false,
     load: 0.7,
@@ -303,6 +349,21 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "2-uneven-computed",
+        does: "the honesty check: four servers that compute, on one core that is theirs; two need twice as many steps for the same request; load .8 if all are asked alike",
+        computes: true,
+        slow: 2,
+        load: 0.8,
+        lasts: 6,
+        quick: 3,
+        targets: &[
+            // Where the machine is the limit a policy wins little. What is asked is that it loses nothing, either.
+            Target::Times(1.10, Measure::P99, &[]),
+            Target::Failed(0.0),
+        ],
+        ..PLAIN
+    },
+    Scenario {
         name: "7-sinkhole",
         does: "two of twenty servers answer 500 at once, checks find them well; nothing is tried again",
         wants: Wants {
@@ -363,3 +424,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_make_the_load_that_is_said() {
+        let check = |name: &str, wanted: f64| {
+            let scenario = SCENARIOS.iter().find(|one| one.name == name).unwrap();
+            let rate = scenario.rate();
+            assert!((rate - wanted).abs() < 0.5, "{name}: {rate}");
+        };
+        // Eighty slots of 40 ms.
+        check("1-even", 0.9 * 2_000.0);
+        // Seventeen servers' worth, a fifth of the time at three tenths.
+        check("2-uneven", 0.7 * 1_700.0 * 0.86);
+        // Asked alike a request takes 1.5 ms of the core.
+        check("2-uneven-computed", 0.8 / 0.0015);
+    }
+}
