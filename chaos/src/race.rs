@@ -217,7 +217,10 @@ impl Meet {
             for row in &run {
                 println!("{}", page::line(row));
             }
-            busiest = busiest.max(busy);
+            // Cores that compute are to be busy, and disturb nobody else's.
+            if self.computing.is_none() {
+                busiest = busiest.max(busy);
+            }
             self.run += 1;
         }
         Ok(busiest)
@@ -484,9 +487,8 @@ mod tests {
 
     #[test]
     fn a_whole_race_of_four_cores_takes_less_than_forty_minutes() {
-        let mut asked = asked(&[]).unwrap();
         // Nothing is run, so that it matters not who is installed.
-        asked.quick = false;
+        let asked = asked(&[]).unwrap();
         let computing = Computing {
             cores: Cores::of(&[0, 1, 2, 3]).unwrap(),
             steps: 1,

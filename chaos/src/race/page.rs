@@ -110,7 +110,7 @@ pub(crate) fn page(rows: &[Row], facts: &str, warm: u64, busiest: f64) -> String
     let mut text = String::from(INTRODUCTION);
     let _ = writeln!(
         text,
-        "\n{facts}\n- **runs** {}; {warm} s of each before it counts\n- **busy** {:.0} % of the machine at most, generator and servers included{}",
+        "\n{facts}\n- **runs** {}; {warm} s of each before it counts\n- **busy** {:.0} % of the machine at most, generator and servers included, but where these compute{}",
         runs(rows),
         busiest * 100.0,
         if busiest > DOUBTFUL {
