@@ -104,10 +104,9 @@ fn a_rate_limit_allocates_once() {
     let mut made = None;
     let kept = counting::bytes_kept(|| made = Some(Limit::new(settings, Secret::new([1, 2]))));
     let limit = made.unwrap();
-    assert!(
-        (limit.bytes()..=4_000_000).contains(&kept),
-        "{kept} bytes for 100,000 keys"
-    );
+    // Two places for each key, in sets of seven.
+    reached(kept, 3_657_256, "bytes for 100,000 keys");
+    assert!(limit.bytes() <= kept, "{} bytes", limit.bytes());
     let small = Limit::new(settings.keys(NonZeroUsize::MIN), Secret::new([3, 4]));
     let asked = counting::allocations(|| {
         for number in 0..100_000_u64 {
@@ -123,6 +122,15 @@ fn a_rate_limit_allocates_once() {
     });
     assert_eq!(asked, 0);
     assert!(small.evicted() > 90_000, "{}", small.evicted());
+}
+
+/// Bytes are those that were reached, to a twentieth: more is dearer, and less is a limit that holds nothing.
+#[track_caller]
+fn reached(found: usize, figure: usize, what: &str) {
+    assert!(
+        found.abs_diff(figure) <= figure / 20,
+        "{found} {what}, {figure} were reached"
+    );
 }
 
 /// Nor does one whose answer a limit learns from.
@@ -144,7 +152,7 @@ fn what_allocates_is_counted() {
 }
 
 #[test]
-fn a_hundred_thousand_members_cost_less_than_2_kib_each() {
+fn a_hundred_thousand_members_cost_what_was_reached() {
     let count = 100_000;
     let mut service = None;
     let bytes = counting::bytes_kept(|| {
@@ -159,8 +167,8 @@ fn a_hundred_thousand_members_cost_less_than_2_kib_each() {
             .unwrap(),
         );
     });
-    let each = bytes / count;
-    assert!(each < 2048, "{each} bytes each");
+    // In a build with the counters of the laws, which the shipped one has not.
+    reached(bytes / count, 1_532, "bytes for each of 100,000 members");
     let service = service.unwrap();
     let pick = service
         .pick(&Ask::new(u64::MAX / 3), Instant::ZERO)
