@@ -5,10 +5,11 @@
 //! that is built with them, whose limits are wide: other settings of the compiler have other figures.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -319,19 +320,23 @@ const NOT_COUNTED: [&str; 10] = [
     "write",
 ];
 
+/// The calls of the first thread in a trace, or in a part of one, by name: how far a worker is at any time is chance.
+fn called(trace: &str) -> impl Iterator<Item = &str> {
+    // Threads may share a line of the trace.
+    let calls = trace.split("SYSCALL[").skip(1);
+    calls.filter_map(|call| {
+        let (thread, called) = call.split_once(") sys_")?;
+        let end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
+        called.split(end).next().filter(|_| thread.contains(",1]("))
+    })
+}
+
 /// The calls of a trace from the first of the program's own, which is Rust's look at its standard streams (those of before find libraries), to
 /// the last of so many lines that it says.
 fn calls(trace: &str, lines: usize) -> u64 {
     let (_, own) = trace.split_once("sys_poll ").unwrap();
     let own = own.split("sys_write ( 2,").take(lines);
-    // Threads may share a line of the trace.
-    let calls = own.flat_map(|part| part.split("SYSCALL[").skip(1));
-    let names = calls.filter_map(|call| {
-        // Of the first thread: how far a worker is by then is chance.
-        let (thread, called) = call.split_once(") sys_")?;
-        let end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
-        called.split(end).next().filter(|_| thread.contains(",1]("))
-    });
+    let names = own.flat_map(called);
     names.filter(|name| !NOT_COUNTED.contains(name)).count() as u64
 }
 
@@ -406,6 +411,103 @@ fn a_start_with_tls_takes_what_was_reached() {
         },
         "calls until it is ready with TLS",
     );
+}
+
+/// Calls of the thread that checks which are none of a check's, or whose number is chance's: waiting and being woken, clocks, memory, the log.
+const NOT_OF_A_CHECK: [&str; 10] = [
+    "brk",
+    "clock_gettime",
+    "epoll_wait",
+    "futex",
+    "madvise",
+    "mmap",
+    "munmap",
+    "ppoll",
+    "read",
+    "write",
+];
+
+/// Hears so many checks out, one after another, and says when the last of them has closed its connection.
+fn hear(listener: &TcpListener, many: usize, done: &SyncSender<()>) {
+    for client in listener.incoming().take(many) {
+        let mut client = client.unwrap();
+        let (mut asked, mut room) = (Vec::new(), [0; 4096]);
+        // What is over may say so by a reset: an answer needs not be read to its end.
+        while let Ok(read @ 1..) = client.read(&mut room) {
+            asked.extend_from_slice(&room[..read]);
+            if asked.ends_with(b"\r\n\r\n") {
+                client
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    .unwrap();
+            }
+        }
+    }
+    done.send(()).unwrap();
+}
+
+/// The calls of a whole run in which each of so many backends is checked once, and the connections that it made.
+fn run_with_checks(how: &str, many: usize) -> (u64, u64) {
+    let folder = Folder::new(&format!("checks-{many}"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (done, all_done) = sync_channel(1);
+    std::thread::spawn(move || hear(&listener, many, &done));
+    let backends: String = (0..many)
+        .map(|at| format!("{{ id: b{at}, address: \"{address}\" }}, "))
+        .collect();
+    let file = folder.write(
+        "keel.yaml",
+        &format!(
+            "admin: {{ bind: \"127.0.0.1:0\" }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nrules: [{{ forward: api }}]\n\
+             services: {{ api: {{ backends: [{backends}], health: {{ {how}, interval: 1d, interval_unsure: 1d }} }} }}\n"
+        ),
+    );
+    let traced = folder.path().join("traced").display().to_string();
+    let below = [
+        "valgrind",
+        "--tool=none",
+        "--trace-syscalls=yes",
+        &format!("--log-file={traced}"),
+    ];
+    let keel = program().run(&below, &file);
+    all_done.recv_timeout(PATIENCE).unwrap();
+    keel.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert!(status.success(), "{said}");
+    let trace = std::fs::read_to_string(traced).unwrap();
+    let of_a_check = called(&trace).filter(|name| !NOT_OF_A_CHECK.contains(name));
+    let made = called(&trace).filter(|name| *name == "connect");
+    (of_a_check.count() as u64, made.count() as u64)
+}
+
+/// What more checks call than few: start and end cancel.
+#[track_caller]
+fn checks_call(how: &str, reached: &Reached) {
+    let (few, many) = (run_with_checks(how, 20), run_with_checks(how, 120));
+    let (calls, made) = (many.0 - few.0, many.1 - few.1);
+    check(calls * 100 / made, reached, "calls of 100 checks");
+}
+
+/// `socket`, `connect`, what it came to, being told and being told no more, to ask, to hear, and `close`.
+#[test]
+fn a_check_over_http_makes_as_many_calls() {
+    let reached = Reached {
+        shipped: 800,
+        percent: 1,
+        tests: 808,
+    };
+    checks_call("http: { path: /health }", &reached);
+}
+
+/// The same without asking and hearing.
+#[test]
+fn a_check_over_tcp_makes_as_many_calls() {
+    let reached = Reached {
+        shipped: 600,
+        percent: 1,
+        tests: 606,
+    };
+    checks_call("tcp: {}", &reached);
 }
 
 /// What the processor is given to run, without what only a debugger reads.
