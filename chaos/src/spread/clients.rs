@@ -92,13 +92,15 @@ async fn open_http2(to: SocketAddr) -> Result<SendRequest<Bytes>, String> {
     stream
         .set_nodelay(true)
         .map_err(|error| error.to_string())?;
-    let (client, connection) = h2::client::handshake(stream).await.map_err(why)?;
+    let (client, connection) = h2::client::handshake(stream)
+        .await
+        .map_err(|error| why(&error))?;
     // It ends with the last of its clients.
     tokio::spawn(connection);
     Ok(client)
 }
 
-fn why(error: h2::Error) -> String {
+fn why(error: &h2::Error) -> String {
     error.to_string()
 }
 
@@ -162,18 +164,20 @@ async fn stream(
     while start.passed() < until {
         let request = Request::get(&address).body(());
         let request = request.map_err(|error| error.to_string())?;
-        client = client.ready().await.map_err(why)?;
-        let (answer, _) = client.send_request(request, true).map_err(why)?;
-        let answer = answer.await.map_err(why)?;
+        client = client.ready().await.map_err(|error| why(&error))?;
+        let (answer, _) = client
+            .send_request(request, true)
+            .map_err(|error| why(&error))?;
+        let answer = answer.await.map_err(|error| why(&error))?;
         let status = answer.status();
         let mut body = answer.into_body();
         let mut length = 0;
         while let Some(part) = body.data().await {
-            let part = part.map_err(why)?;
+            let part = part.map_err(|error| why(&error))?;
             length += part.len();
             body.flow_control()
                 .release_capacity(part.len())
-                .map_err(why)?;
+                .map_err(|error| why(&error))?;
         }
         if status != 200 || length != size {
             return Err(format!("{status} with {length} bytes"));

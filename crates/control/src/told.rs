@@ -104,20 +104,9 @@ impl Listener for Told {
             }
             EventKind::AllDown {
                 fail_open,
-                healthy: 0,
-                members,
-            } => error!(
-                service,
-                fail_open, members, "no backend of the service is healthy"
-            ),
-            EventKind::AllDown {
-                fail_open,
                 healthy,
                 members,
-            } => error!(
-                service,
-                fail_open, healthy, members, "too few backends of the service are healthy"
-            ),
+            } => all_down(service, *fail_open, (*healthy, *members)),
             EventKind::Recovered { after } => {
                 info!(
                     service,
@@ -152,6 +141,20 @@ impl Listener for Told {
             }
             kind => lesser(service, kind),
         }
+    }
+}
+
+/// So many are healthy, of so many.
+fn all_down(service: &str, fail_open: bool, (healthy, members): (usize, usize)) {
+    match healthy {
+        0 => error!(
+            service,
+            fail_open, members, "no backend of the service is healthy"
+        ),
+        _ => error!(
+            service,
+            fail_open, healthy, members, "too few backends of the service are healthy"
+        ),
     }
 }
 

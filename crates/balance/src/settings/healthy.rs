@@ -68,7 +68,7 @@ mod tests {
         check(0, 50, &[(5, 10)], true);
         check(0, 100, &[(9, 10)], false);
         check(0, 100, &[(10, 10)], true);
-        for of in 1..=200 {
+        for of in 1..=200_usize {
             for percent in 1..=100 {
                 let least = (of * percent).div_ceil(100);
                 let percent = u32::try_from(percent).expect("small");

@@ -416,7 +416,9 @@ fn an_address_begins_where_it_does_elsewhere() {
         "evenkeel_affinity_total{service=\"api\",client=\"new\"} 60",
     );
     // Who is gone moves its own, on both to the same.
-    [&keel, &other].map(|keel| post(keel, "one/disable"));
+    for keel in [&keel, &other] {
+        post(keel, "one/disable");
+    }
     let moved = served(&keel, &clients);
     assert_eq!(served(&other, &clients), moved);
     for (client, backend) in &began {
