@@ -34,7 +34,13 @@ async fn clients_stay_where_they_are_until_their_time_is_over() {
     let first = all.map(|client| sent(&service, client));
     assert_eq!(first, ["a", "b", "c"]);
     for _ in 0..3 {
-        assert_eq!(all.map(|client| sent(&service, client)), first);
+        // Twice each: turns that come round would pass for it.
+        for (client, home) in all.into_iter().zip(&first) {
+            assert_eq!(
+                [(); 2].map(|()| sent(&service, client)),
+                [(); 2].map(|()| home.clone())
+            );
+        }
         // Seen within their time, they are kept on.
         tokio::time::sleep(TTL * 3 / 4).await;
     }
@@ -67,7 +73,9 @@ async fn a_client_whose_backend_is_lost_moves_once_and_stays_there() {
     let moved = sent(&service, "one");
     assert_ne!(moved, "a");
     service.mark_health("a", true).unwrap();
-    assert_eq!(sent(&service, "one"), moved);
+    for _ in 0..4 {
+        assert_eq!(sent(&service, "one"), moved);
+    }
     service.remove_backend(&moved).unwrap();
     assert_eq!(service.client_backend("one"), None);
     assert_ne!(sent(&service, "one"), moved);

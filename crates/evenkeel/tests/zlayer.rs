@@ -221,6 +221,12 @@ fn t10_services_are_updated_apart_and_listed_in_order() {
     let names: Vec<_> = balancer.list_service_names();
     assert_eq!(names, ["api".into(), "auth".into(), "web".into()]);
     assert_eq!(balancer.services().len(), 3);
+    // What is in two of them has a health of its own in each.
+    balancer.add_backend("web", THREE[0]).unwrap();
+    balancer.mark_health("web", THREE[0], false).unwrap();
+    assert_eq!(member(&balancer, THREE[0]).standing, Standing::Serving);
+    let healthy = ["api", "web"].map(|service| balancer.healthy_count(service));
+    assert_eq!(healthy, [3, 2]);
 }
 
 #[test]

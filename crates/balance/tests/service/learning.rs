@@ -300,6 +300,17 @@ fn what_is_usual_is_what_successes_took() {
     }
 }
 
+/// A fifth of what is new and four fifths of what was, as k-msg has it.
+#[test]
+fn a_mean_follows_by_a_fifth() {
+    let mut stage = Stage::new(plain(), &["a"]);
+    for (took, expect) in [(10, 10.0), (20, 12.0), (20, 13.6)] {
+        exchange(&mut stage, 0, &[id("a")], took);
+        let mean = stage.backend("a").latency.unwrap().as_secs_f64() * 1000.0;
+        assert!((mean - expect).abs() < 1e-3, "{mean}, not {expect}");
+    }
+}
+
 #[test]
 fn a_failure_teaches_no_latency() {
     let mut stage = Stage::new(plain(), &["a"]);

@@ -212,7 +212,9 @@ fn a_drain_ends_in_an_event_and_takes_nothing_new() {
 #[test]
 fn a_verdict_by_hand_ends_in_its_time() {
     let stage = &mut Stage::new(plain(), &["a", "b"]);
-    let until = stage.now + Duration::from_secs(5);
+    stage.pass(1.0);
+    let began = stage.now;
+    let until = began + Duration::from_secs(5);
     stage
         .service
         .mark(&id("a"), Some(false), Some(until), stage.now)
@@ -222,8 +224,10 @@ fn a_verdict_by_hand_ends_in_its_time() {
         (stage.standing("a"), stage.backend("a").reason),
         (Standing::Down, Reason::ByHand)
     );
+    assert_eq!(stage.backend("a").since, began);
     stage.pass(0.1);
     assert_eq!(stage.standing("a"), Standing::Serving);
+    assert_eq!(stage.backend("a").since, until);
 }
 
 #[test]
