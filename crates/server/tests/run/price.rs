@@ -494,7 +494,7 @@ fn a_check_over_http_makes_as_many_calls() {
     let reached = Reached {
         shipped: 800,
         percent: 1,
-        tests: 808,
+        tests: 915,
     };
     checks_call("http: { path: /health }", &reached);
 }
@@ -505,7 +505,7 @@ fn a_check_over_tcp_makes_as_many_calls() {
     let reached = Reached {
         shipped: 600,
         percent: 1,
-        tests: 606,
+        tests: 715,
     };
     checks_call("tcp: {}", &reached);
 }
