@@ -382,7 +382,7 @@ fn a_start_takes_what_was_reached() {
     check(
         calls,
         &Reached {
-            shipped: 67,
+            shipped: 69,
             percent: 2,
             tests: 90,
         },
@@ -405,7 +405,7 @@ fn a_start_with_tls_takes_what_was_reached() {
     check(
         calls,
         &Reached {
-            shipped: 82,
+            shipped: 84,
             percent: 2,
             tests: 105,
         },
