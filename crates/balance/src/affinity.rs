@@ -13,7 +13,7 @@ use crate::sync::Arc;
 use crate::table::{Lane, Member, Table};
 use crate::time::Instant;
 
-/// The most that are looked at for who moves: what a loss costs is bounded in services of thousands.
+/// So many are looked at for who moves, and more only until the first may be had: what a loss costs is bounded in services of thousands.
 const NEXT_MOST: usize = 256;
 
 /// Who is kept where.
@@ -144,7 +144,11 @@ fn next(table: &Table, ask: &Ask<'_>) -> Option<usize> {
     let begin = mix(client, 0);
     let (before, from) = all.split_at(all.partition_point(|&(identity, _)| identity < begin));
     let mut best: Option<(f64, usize)> = None;
-    for &(identity, member) in from.iter().chain(before).take(NEXT_MOST) {
+    for (looks, &(identity, member)) in from.iter().chain(before).enumerate() {
+        // Where few of many may be had, the first of them that comes is the same in every process, too.
+        if looks >= NEXT_MOST && best.is_some() {
+            break;
+        }
         let member = usize::try_from(member)
             .ok()
             .and_then(|at| table.members.get(at));

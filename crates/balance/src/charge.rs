@@ -18,7 +18,7 @@ const SETTLED_AT: u64 = 1 << 24;
 pub(crate) struct Charge {
     word: AtomicU64,
     /// An earlier total of finished, exact; the high half of `word` counts on from its low half. Moved by the tick,
-    /// which must come before 2^32 more are finished.
+    /// which must come before 2^32 less those of [`SETTLED_AT`] more are finished.
     settled: AtomicU64,
     /// Counted on its own, so that the law of charges compares two counters that were never added to each other.
     #[cfg(debug_assertions)]

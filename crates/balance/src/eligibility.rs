@@ -127,7 +127,8 @@ pub(crate) fn admission(
 }
 
 /// Whether a member that new clients may not have still serves those who are kept there: it drains, waits for its first check, stands
-/// by, or has no weight. Nothing that is known of it is bad. A service that refuses keeps nobody there.
+/// by, or has no weight. Nothing that is known of it is bad. A service that refuses because few are healthy keeps nobody
+/// on those; who drains, or has no weight, serves out what it has.
 pub(crate) fn keeps(standing: Standing, admission: Admission) -> bool {
     match standing {
         Standing::Draining => true,

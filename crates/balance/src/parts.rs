@@ -279,11 +279,13 @@ pub(crate) fn take(
     reach: Reach,
     now: Instant,
 ) -> Result<Taken, Refusal> {
-    let most = match reach {
-        Reach::All => usize::MAX,
-        Reach::Drawn => 1,
+    let coin = coin(table, ask);
+    let (coin, most) = match reach {
+        Reach::All => (coin, usize::MAX),
+        // Where it is known by a hash, that has drawn where it belongs.
+        Reach::Drawn => (ask.client.unwrap_or(coin), 1),
     };
-    for step in parts.way(ask, coin(table, ask)).take(most) {
+    for step in parts.way(ask, coin).take(most) {
         let turn = Turn::Shared(&step.part.turn.0);
         let view = Candidates::of_part(table, step.part, ask, turn);
         if let Some(taken) = choice::take_of(table, &step.part.prepared, facts, &view, ask, now) {

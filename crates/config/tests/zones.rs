@@ -135,9 +135,11 @@ fn more_than_there_are_is_told() {
         assert_eq!(said, expect.into_iter().collect::<Vec<_>>());
     };
     check(2, true, None);
-    let open = "`count` is 3, and the service has 2 backends: its health is never believed";
+    let open =
+        "`count` is 3, and the service has 2 backends that may serve: its health is never believed";
     check(3, false, Some(open));
-    let closed = "`count` is 3, and the service has 2 backends: it refuses everything";
+    let closed =
+        "`count` is 3, and the service has 2 backends that may serve: it refuses everything";
     check(3, true, Some(closed));
 }
 

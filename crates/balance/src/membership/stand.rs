@@ -83,7 +83,10 @@ impl Ledger {
     /// Rung and tier follow the census; what they come to is told. Cost: tiers.
     pub(crate) fn settle(&mut self, now: Instant) {
         let reached = self.reached();
-        if (reached.rung, reached.tier) == (self.footing.rung, self.footing.tier) {
+        // A service may begin, or get its first members, where it would come to.
+        let down = reached.rung >= Rung::FailOpen && !self.members.is_empty();
+        let stands = (reached.rung, reached.tier) == (self.footing.rung, self.footing.tier);
+        if stands && down == self.down_since.is_some() {
             return;
         }
         self.press_where_recovered(self.footing.rung, reached.rung);
@@ -94,13 +97,11 @@ impl Ledger {
         {
             self.tell(EventKind::TierChanged { from, to });
         }
-        let reached = reached.rung;
-        let down = reached >= Rung::FailOpen && !self.members.is_empty();
         match (down, self.down_since) {
             (true, None) => {
                 self.down_since = Some(now);
                 self.tell(EventKind::AllDown {
-                    fail_open: reached == Rung::FailOpen,
+                    fail_open: reached.rung == Rung::FailOpen,
                     healthy: self.tiers.sound().map(|(healthy, _)| healthy).sum(),
                     members: self.members.len(),
                 });

@@ -137,6 +137,27 @@ fn a_client_begins_at_one_place_in_every_process() {
     }
 }
 
+/// However few of however many: three of a thousand, before others that stand by.
+#[test]
+fn a_client_begins_at_one_place_among_few_of_many() {
+    let specs = |from: usize| -> Vec<BackendSpec> {
+        let spec = |at: usize| {
+            let at = (at + from) % 1000;
+            BackendSpec::new(format!("b-{at}")).tier(u16::from(at >= 3))
+        };
+        (0..1000).map(spec).collect()
+    };
+    let mut one = Stage::of(keeping(), specs(0));
+    let mut other = Stage::of(keeping(), specs(500));
+    // Chance stands elsewhere in the other process.
+    (0..7).for_each(|_| drop(other.ask()));
+    for client in 0..200 {
+        let name = begins(&mut one, client);
+        assert_eq!(begins(&mut other, client), name);
+        assert!(["b-0", "b-1", "b-2"].contains(&&*name), "{name}");
+    }
+}
+
 /// A service that keeps nobody hears of no client, and where keys choose they do.
 #[test]
 fn who_begins_elsewhere() {

@@ -113,6 +113,34 @@ fn too_few_are_told_once_and_seen() {
     assert_eq!(stage.service.snapshot(now).rung, Rung::Proven);
 }
 
+/// It is an outage from the beginning, and ends as one.
+#[test]
+fn who_begins_with_too_few_says_so() {
+    let mut stage = Stage::new(closed(least(3, 0.0)), &["a", "b"]);
+    let down = |stage: &Stage| stage.service.snapshot(stage.now).down_since;
+    assert_eq!(down(&stage), Some(stage.now));
+    stage.pass(2.0);
+    let specs = |names: &[&str]| names.iter().map(|&name| BackendSpec::new(name)).collect();
+    let replaced = stage.service.replace(specs(&["a", "b", "c"]), stage.now);
+    replaced.unwrap();
+    assert_eq!(down(&stage), None);
+    let after = Duration::from_secs(2);
+    assert!(stage.heard().contains(&EventKind::Recovered { after }));
+    // Nobody at all is no outage of backends; two that come then are.
+    let mut stage = Stage::new(closed(least(3, 0.0)), &[]);
+    stage.pass(1.0);
+    assert_eq!(down(&stage), None);
+    let replaced = stage.service.replace(specs(&["a", "b"]), stage.now);
+    replaced.unwrap();
+    assert_eq!(down(&stage), Some(stage.now));
+    let all_down = EventKind::AllDown {
+        fail_open: false,
+        healthy: 2,
+        members: 2,
+    };
+    assert!(stage.heard().contains(&all_down));
+}
+
 /// Nothing bad is known of who waits for a first check: a start is no outage.
 #[test]
 fn who_waits_for_a_check_is_not_missed() {

@@ -1,8 +1,10 @@
 //! Owns `on_all_down:` and `min_healthy:` of a service: what it does without healthy backends, and how few are as good as none.
 
+use evenkeel_balance::backend::Admin;
 use evenkeel_balance::settings::{MinHealthy, OnAllDown, ServiceSettings};
 
 use crate::keys::MIN_HEALTHY;
+use crate::plan::BackendPlan;
 use crate::problem::At;
 use crate::read::{Fields, Reading};
 
@@ -25,9 +27,12 @@ pub(super) fn reached(
     reading: &Reading,
     at: Option<At>,
     settings: &ServiceSettings,
-    backends: usize,
+    backends: &[BackendPlan],
 ) {
     let count = settings.min_healthy.count;
+    // Others are out because somebody said so, and count nowhere.
+    let serves = |one: &&BackendPlan| one.spec.admin == Admin::Enabled && one.spec.weight.get() > 0;
+    let backends = backends.iter().filter(serves).count();
     if let Some(at) = at
         && usize::try_from(count).unwrap_or(usize::MAX) > backends
     {
@@ -35,8 +40,9 @@ pub(super) fn reached(
             OnAllDown::FailOpen => "its health is never believed",
             OnAllDown::FailClosed => "it refuses everything",
         };
-        let message =
-            format!("`count` is {count}, and the service has {backends} backends: {does}");
+        let message = format!(
+            "`count` is {count}, and the service has {backends} backends that may serve: {does}"
+        );
         reading.warning(at, "min_healthy", message);
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn read(
         );
     }
     if names.is_empty() {
-        on_all_down::reached(reading, believed, &settings, backends.len());
+        on_all_down::reached(reading, believed, &settings, &backends);
     }
     Some(ServicePlan {
         name,
