@@ -32,7 +32,7 @@ beside each peer's default and the others that its documentation has for this. `
   is \"not surely\" where the target lies within. **ahead** marks a peer that is better than Evenkeel: p99 lower by over 5 % and no more failed, or fewer
   failed. **cores** is what the balancer computed: none is near its limit of two.
 - Not as the plan has it: there a run counts after 15 s, here after 5 s (4 s if quick). Ten more for each of more than a hundred heats are nineteen minutes, and the whole is to
-  take less than 40; each server has answered 200 requests and more by then. There the spread is between quartiles, here between the lowest and the highest, which is
+  take less than 45; each server has answered 200 requests and more by then. There the spread is between quartiles, here between the lowest and the highest, which is
   never narrower (of five runs quartiles are the second and the fourth), and so says \"not surely\" sooner.
 ";
 
@@ -180,7 +180,10 @@ fn remark(row: &Row, ahead: bool) -> String {
 
 /// As much of it as a row has room for.
 fn in_a_row(why: &str) -> String {
-    why.lines().next().unwrap_or("").chars().take(120).collect()
+    // A bar would end its column.
+    let shown = |letter| if letter == '|' { '/' } else { letter };
+    let first = why.lines().next().unwrap_or("");
+    first.chars().map(shown).take(120).collect()
 }
 
 /// That a scenario wants more cores than there are.
