@@ -84,8 +84,11 @@ impl Drop for Confined {
 }
 
 /// Has this thread, and those that it starts, run on one core alone.
-pub(crate) fn stay_on(core: usize) {
-    put(None, &[core]);
+///
+/// # Errors
+/// The kernel does not have it there: what it computes would be measured on somebody else's core.
+pub(crate) fn stay_on(core: usize) -> Result<(), String> {
+    sched_setaffinity(None, &set(&[core])).map_err(|error| format!("core {core}: {error}"))
 }
 
 /// Computes so many steps, of which a compiler can leave none out.
@@ -132,11 +135,15 @@ fn allowed() -> Vec<usize> {
 
 /// A thread that has just ended needs no place; where the kernel allows none of these cores, all stays as it was.
 fn put(thread: Option<Pid>, cores: &[usize]) {
+    let _ = sched_setaffinity(thread, &set(cores));
+}
+
+fn set(cores: &[usize]) -> CpuSet {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core);
     }
-    let _ = sched_setaffinity(thread, &set);
+    set
 }
 
 /// Those of this process.
@@ -201,5 +208,13 @@ mod tests {
         assert_eq!((allowed(), elsewhere()), (all.clone(), all));
         drop(ask);
         other.join().unwrap();
+    }
+
+    #[test]
+    fn a_core_that_is_not_ours_is_no_place() {
+        let none = (0..CpuSet::MAX_CPU).rev();
+        let mut none = none.filter(|core| !allowed().contains(core));
+        let said = stay_on(none.next().unwrap()).unwrap_err();
+        assert!(said.starts_with("core "), "{said}");
     }
 }

@@ -198,7 +198,7 @@ pub(crate) fn run(words: &[String]) -> Result<(), String> {
     let computing = computing(words.get(4..).unwrap_or_default())?;
     if let Some((core, _)) = computing {
         // With the threads that it will have.
-        cores::stay_on(core);
+        cores::stay_on(core)?;
     }
     let start = Start::now();
     let server = |number: u64, address| Server {
