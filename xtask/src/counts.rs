@@ -81,15 +81,11 @@ struct Row {
     instructions: f64,
 }
 
-/// Compares with the file, or writes it.
+/// Compares with the files, or writes them.
 pub(crate) fn counts(root: &Path, rest: &[String]) -> Done {
-    let write = match rest {
-        [] => false,
-        [word] if word == "--write" => true,
-        _ => return Err("usage: cargo xtask counts [--write]".to_owned()),
-    };
+    let (write, all) = wanted(rest)?;
     let mut problems = Vec::new();
-    for weighed in &WEIGHED {
+    for weighed in all {
         problems.extend(weigh(root, weighed, write)?);
     }
     if problems.is_empty() {
@@ -97,6 +93,29 @@ pub(crate) fn counts(root: &Path, rest: &[String]) -> Done {
     } else {
         Err(problems.join("\n"))
     }
+}
+
+/// Whether prices are written, and whose: of the packages that are named, or of all.
+fn wanted(rest: &[String]) -> Result<(bool, Vec<&'static Weighed>), String> {
+    let (mut write, mut named) = (false, Vec::new());
+    for word in rest {
+        if word == "--write" {
+            write = true;
+            continue;
+        }
+        let one = WEIGHED.iter().find(|weighed| weighed.package == word);
+        // A mistyped name must not pass for prices that hold.
+        named.push(one.ok_or_else(usage)?);
+    }
+    if named.is_empty() {
+        named.extend(&WEIGHED);
+    }
+    Ok((write, named))
+}
+
+fn usage() -> String {
+    let packages = WEIGHED.map(|weighed| weighed.package).join("|");
+    format!("usage: cargo xtask counts [--write] [{packages} ...]")
 }
 
 /// One of them: what is wrong with its prices.
@@ -349,6 +368,27 @@ mod tests {
                 "{now}: {problems:?}"
             ),
         }
+    }
+
+    /// What these words ask for: whether to write, and whose prices. None: they are not understood.
+    fn check_words(words: &[&str], expect: Option<(bool, &[&str])>) {
+        let rest: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        let found = wanted(&rest).ok();
+        let found = found.map(|(write, all)| (write, all.iter().map(|one| one.package).collect()));
+        let expect = expect.map(|(write, packages)| (write, packages.to_vec()));
+        assert_eq!(found, expect, "{words:?}");
+    }
+
+    #[test]
+    fn whose_prices_are_looked_at() {
+        let all = ["evenkeel-balance", "evenkeel-wire", "evenkeel-proxy"];
+        check_words(&[], Some((false, &all)));
+        check_words(&["--write"], Some((true, &all)));
+        check_words(&["evenkeel-wire"], Some((false, &all[1..2])));
+        check_words(&["evenkeel-proxy", "--write"], Some((true, &all[2..])));
+        check_words(&["evenkeel-wires"], None);
+        check_words(&["--wrote"], None);
+        check_words(&["evenkeel-wire", "wire"], None);
     }
 
     #[test]

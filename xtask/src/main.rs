@@ -58,7 +58,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "counts",
-        does: "count the instructions of each pick and compare with crates/balance/counts.toml (--write: record)",
+        does: "count the instructions of picks, heads and exchanges and compare with each crate's counts.toml: [package ...] (--write: record)",
         run: counts::counts,
     },
     Verb {
