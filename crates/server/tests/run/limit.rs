@@ -9,8 +9,11 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::process::{Evenkeel, Folder, Server};
+use crate::process::{Evenkeel, Folder, PATIENCE, Server};
 use crate::upgrade::Line;
+
+/// So often a test looks for what must come.
+const LOOKS: u32 = 6_000;
 
 /// What an exchange is for the backend, alone.
 const WORK: Duration = Duration::from_millis(10);
@@ -108,7 +111,10 @@ impl Clients {
 /// One connection, until it ends. Who is refused comes back no sooner than an exchange takes.
 fn client(address: SocketAddr, ask: &AtomicBool) {
     let (_held, never) = sync_channel::<()>(1);
-    let mut reader = BufReader::new(TcpStream::connect(address).unwrap());
+    let stream = TcpStream::connect(address).unwrap();
+    // Who is never answered does not ask again: then the test says what did not come, and ends.
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reader = BufReader::new(stream);
     while ask.load(Ordering::Relaxed) {
         let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         if reader.get_mut().write_all(request.as_bytes()).is_err() {
@@ -145,15 +151,19 @@ fn figure(keel: &Evenkeel, row: &str) -> f64 {
     value.map_or(f64::NAN, |value| value.trim().parse().unwrap())
 }
 
-/// Until a figure is so. Each look is a connection and a process: some minutes.
-fn until(keel: &Evenkeel, row: &str, holds: impl Fn(f64) -> bool) -> f64 {
-    for _ in 0..30_000 {
-        let value = figure(keel, row);
+/// Until a figure is so. Each look is a connection and a process, beside clients that never rest: a minute or two.
+fn until(keel: &Evenkeel, row: &str, wanted: &str, holds: impl Fn(f64) -> bool) {
+    let mut value = f64::NAN;
+    for _ in 0..LOOKS {
+        value = figure(keel, row);
         if holds(value) {
-            return value;
+            return;
         }
     }
-    panic!("{row} {}", keel.page("/metrics"));
+    panic!(
+        "{row} is {value}, and never was {wanted}: {}",
+        keel.page("/metrics")
+    );
 }
 
 fn text(address: SocketAddr, limits: &str) -> String {
@@ -182,11 +192,11 @@ fn a_backend_gets_as_many_as_it_serves_well() {
     assert!((figure(&keel, limit) - 4.0).abs() < 1e-9);
     // With few it is at its ease: that is learned.
     let few = Clients::start(keel.address, 3);
-    until(&keel, picks, |picks| picks > 300.0);
+    until(&keel, picks, "above 300", |picks| picks > 300.0);
     let many = Clients::start(keel.address, 40);
-    until(&keel, refused, |refused| refused > 100.0);
+    until(&keel, refused, "above 100", |refused| refused > 100.0);
     // Time enough for a limit that only grows to let them all in: it doubles within some tenths of a second.
-    until(&keel, picks, |picks| picks > 2000.0);
+    until(&keel, picks, "above 2000", |picks| picks > 2000.0);
     let found = figure(&keel, limit);
     assert!((2.0..40.0).contains(&found), "{found}");
     let status = keel.page("/v1/status");
@@ -210,7 +220,7 @@ fn a_backend_gets_as_many_as_it_serves_well() {
     // And it has not stopped working: it answers, and gets more when it takes more.
     let before = figure(&keel, picks);
     backend.inside.well.store(1000, Ordering::Relaxed);
-    until(&keel, limit, |limit| limit >= 43.0);
+    until(&keel, limit, "all 43", |limit| limit >= 43.0);
     assert!(figure(&keel, picks) > before + 100.0);
     few.stop();
     many.stop();
@@ -225,7 +235,7 @@ fn what_was_found_goes_over() {
     let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
     let limit = "evenkeel_backend_limit_wanted{service=\"api\",backend=\"one\"}";
     let many = Clients::start(keel.address, 40);
-    until(&keel, limit, |limit| limit >= 32.0);
+    until(&keel, limit, "all 32", |limit| limit >= 32.0);
     many.stop();
     let before = figure(&keel, limit);
     assert!(before > 8.0, "{before}");
@@ -267,7 +277,7 @@ services:
     assert!((trust(&keel, "bad") - 1.0).abs() < 1e-6);
     let many = Clients::start(keel.address, 4);
     let row = "evenkeel_backend_trust{service=\"api\",backend=\"bad\"}";
-    until(&keel, row, |trust| trust < 0.3);
+    until(&keel, row, "below .3", |trust| trust < 0.3);
     many.stop();
     let before = trust(&keel, "bad");
     let mut line = Line::default();
@@ -296,7 +306,7 @@ fn without_it_a_backend_gets_them_all() {
     let picks = "evenkeel_backend_picks_total{service=\"api\",backend=\"one\"}";
     let mut looks = 0;
     while backend.inside.most.load(Ordering::Relaxed) < 40 {
-        until(&keel, picks, |picks| picks > 0.0);
+        until(&keel, picks, "above 0", |picks| picks > 0.0);
         looks += 1;
         assert!(looks < 5_000, "never all of them");
     }

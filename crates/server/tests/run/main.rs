@@ -222,11 +222,17 @@ services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ pat
             .unwrap_or_else(|| panic!("no {backend} in {status}"))
             .to_owned()
     };
-    let until = |backend: std::net::SocketAddr, marks: &[&str]| loop {
-        let status = of(&keel.page("/v1/status"), backend);
-        if marks.iter().all(|mark| status.contains(mark)) {
-            return status;
+    // Each look is a connection and a process: some twenty seconds, where a check comes each twentieth of one.
+    let until = |backend: std::net::SocketAddr, marks: &[&str]| {
+        let mut status = String::new();
+        for _ in 0..3_000 {
+            status = of(&keel.page("/v1/status"), backend);
+            if marks.iter().all(|mark| status.contains(mark)) {
+                return;
+            }
         }
+        let missing: Vec<_> = marks.iter().filter(|mark| !status.contains(**mark)).collect();
+        panic!("{backend} never had {missing:?}: {status}");
     };
     until(
         one.address,
@@ -247,7 +253,12 @@ services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ pat
     );
     // It takes its share, sooner or later: the other one is made to rest.
     drop(two);
-    while keel.curl(&[], "/who") != "one\n" {}
+    let mut said = String::new();
+    let comes = (0..1_000).any(|_| {
+        said = keel.curl(&[], "/who");
+        said == "one\n"
+    });
+    assert!(comes, "it was never asked; the last answer: {said}");
     let metrics = keel.page("/metrics");
     let up = format!(
         "evenkeel_backend_up{{service=\"api\",backend=\"{}\"}} 1\n",

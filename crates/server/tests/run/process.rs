@@ -342,8 +342,11 @@ impl Server {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            loop {
-                if child.try_wait().unwrap().is_some() {
+            let mut ended = false;
+            // A minute or more of a machine that has nothing else to do.
+            for _ in 0..3_000_000 {
+                ended = child.try_wait().unwrap().is_some();
+                if ended {
                     break;
                 }
                 // Whoever took the port meanwhile would answer too.
@@ -353,6 +356,10 @@ impl Server {
                     return Self { child, address };
                 }
                 std::thread::yield_now();
+            }
+            if !ended {
+                let _ = child.kill();
+                panic!("it runs, and never listened on {address}");
             }
         }
         panic!("no server could be started");

@@ -25,15 +25,20 @@ fn redis() -> Server {
     })
 }
 
-/// What Redis's own client prints.
+/// What Redis's own client prints. One that is cut off at once asks again for as long as it is let.
 fn ask(address: SocketAddr, arguments: &[&str]) -> String {
-    let output = Command::new("redis-cli")
+    let output = Command::new("timeout")
+        .args([&PATIENCE.as_secs().to_string(), "redis-cli"])
         .args(["-h", "127.0.0.1", "-p", &address.port().to_string()])
         .args(arguments)
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
+    let said = text(&output.stdout) + &text(&output.stderr);
+    // As `timeout` says that it was that long.
+    let ended = output.status.code() != Some(124);
+    assert!(ended, "{arguments:?} was not answered: {said}");
+    said
 }
 
 /// One listener that has this beside its address, over one service of these backends that has this.
