@@ -1,6 +1,6 @@
 //! gRPC as its users meet it: Python's own client in front, its own server behind, over one connection and many.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -61,6 +61,20 @@ impl Server {
         let mut line = String::new();
         self.says.read_line(&mut line).unwrap();
         line.trim().to_owned()
+    }
+
+    /// Lets a call go on that waits to be told.
+    fn goes_on(&mut self) {
+        let told = self.child.stdin.as_mut().unwrap();
+        told.write_all(b"go on\n").unwrap();
+    }
+
+    /// How many more calls it had of these, once there are no more.
+    fn had(mut self, calls: [&str; 2]) -> [usize; 2] {
+        drop(self.child.stdin.take());
+        let mut said = String::new();
+        self.says.read_to_string(&mut said).unwrap();
+        calls.map(|call| said.lines().filter(|line| *line == call).count())
     }
 
     /// Reads on to a line that begins so.
@@ -323,6 +337,43 @@ fn refusals_are_statuses() {
         let said = client(keel.address, story, &[]);
         assert!(said.starts_with(&format!("{status} ")), "{said}\n{text}");
     }
+}
+
+/// A hedge is for what may be done twice, and of a call nobody knows that: however long it is silent, it is with one backend alone, where
+/// its client has said all as where it has not. What comes of it is whole, in order, and there once.
+#[test]
+fn calls_are_not_hedged_however_slow() {
+    let folder = Folder::new("grpc-hedge");
+    let mut servers = [Server::start("one"), Server::start("two")];
+    let service = "policy: round_robin, hedge: { after: 20ms, most: 100% }";
+    let keel = keel(&folder, &[&servers[0], &servers[1]], "", service);
+    // That pays for hedges, were there any.
+    client(keel.address, "balance", &[]);
+    let refused = "evenkeel_hedges_refused_total{service=\"api\",reason=\"not_safe\"} ";
+    let page = keel.page("/metrics");
+    let row = page.lines().find_map(|row| row.strip_prefix(refused));
+    let before: u32 = row.map_or(0, |count| count.parse().unwrap());
+    let mut calls = ["talks", "waits"].map(|story| Story::begin(keel.address, story));
+    // Of a client that has said all it is known that it waits; the other one's time has not begun.
+    metric(&keel, &format!("{refused}{}", before + 1));
+    for server in &mut servers {
+        server.goes_on();
+        server.goes_on();
+    }
+    for call in &mut calls {
+        assert_eq!(call.says(), "fine");
+    }
+    for row in ["hedges_total", "hedges_won_total"] {
+        metric(&keel, &format!("evenkeel_{row}{{service=\"api\"}} 0"));
+    }
+    metric(&keel, "evenkeel_attempts_total{service=\"api\"} 202");
+    for server in &servers {
+        rests(&keel, server);
+    }
+    drop(keel);
+    let had = servers.map(|server| server.had(["talks", "waits"]));
+    let both = [had[0][0] + had[1][0], had[0][1] + had[1][1]];
+    assert_eq!(both, [1, 1], "{had:?}");
 }
 
 /// A drain says GOAWAY, and a call that is under way ends as it would have.

@@ -271,11 +271,17 @@ fn accepted(behind: &[TcpListener]) -> (usize, Connection) {
     }
 }
 
-/// By HTTP/2 on both sides: the stream that is not heard is taken back, and its connection carries the next.
-#[test]
-fn a_stream_that_is_outrun_is_taken_back() {
+/// HTTP/2 on both sides: a client, and a connection to each backend, which has carried one stream.
+struct Streams {
+    keel: Evenkeel,
+    client: Connection,
+    both: Vec<(SocketAddr, Connection)>,
+    _folder: Folder,
+}
+
+fn streams(name: &str) -> Streams {
     let (folder, behind) = (
-        Folder::new("hedge-streams"),
+        Folder::new(name),
         [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()),
     );
     let addresses: Vec<_> = behind
@@ -297,6 +303,24 @@ fn a_stream_that_is_outrun_is_taken_back() {
         both.push((at, one));
     }
     both.sort_by_key(|(at, _)| *at);
+    let named = |(at, one): (usize, Connection)| (behind[at].local_addr().unwrap(), one);
+    Streams {
+        keel,
+        client,
+        both: both.into_iter().map(named).collect(),
+        _folder: folder,
+    }
+}
+
+/// The stream that is not heard is taken back, and its connection carries the next.
+#[test]
+fn a_stream_that_is_outrun_is_taken_back() {
+    let Streams {
+        keel,
+        mut client,
+        mut both,
+        _folder,
+    } = streams("hedge-streams");
     for (round, method, body) in [(1, "GET", ""), (2, "PUT", "a body"), (3, "GET", "")] {
         until(&keel, "evenkeel_hedge_budget{service=\"api\"} 1\n");
         let ends = if body.is_empty() { END_STREAM } else { 0 };
@@ -332,6 +356,58 @@ fn a_stream_that_is_outrun_is_taken_back() {
     }
     let row = "evenkeel_requests_total{service=\"api\",code=\"2xx\"} 5\n";
     until(&keel, row);
+}
+
+/// An answer that goes on: the other attempt is over when this one begins and not when it ends, and each part of it is heard as it is said, once.
+#[test]
+fn an_answer_that_streams_is_the_winners_alone() {
+    let Streams {
+        keel,
+        mut client,
+        mut both,
+        _folder,
+    } = streams("hedge-streaming");
+    for round in 1..=2 {
+        until(&keel, "evenkeel_hedge_budget{service=\"api\"} 1\n");
+        let stream = client.ask(END_STREAM, &asks("GET", "/events", &[]));
+        let mut streams = Vec::new();
+        for (_, one) in &mut both {
+            streams.push(*asked(one, 1 + round).last().unwrap());
+        }
+        let (winner, loser) = (round % 2, 1 - round % 2);
+        let in_flight = |of: usize, count: u32| {
+            let labels = format!("{{service=\"api\",backend=\"{}\"}}", both[of].0);
+            format!("evenkeel_backend_in_flight{labels} {count}\n")
+        };
+        let [held, given_back, ended] =
+            [(winner, 1), (loser, 0), (winner, 0)].map(|(of, count)| in_flight(of, count));
+        both[winner].1.write(&headers(streams[winner], 0, OK));
+        let lost = streams[loser];
+        let is_back = |own: &Connection| own.streams[&lost].reset == Some(CANCEL);
+        assert!(both[loser].1.until(is_back));
+        until(&keel, &given_back);
+        until(&keel, &held);
+        let mut said = String::new();
+        for part in 0..50 {
+            let more = format!("part {part};");
+            said += &more;
+            let bytes = frame(DATA, 0, streams[winner], more.as_bytes());
+            both[winner].1.write(&bytes);
+            // It is here before the next is said.
+            let come = |own: &Connection| {
+                let got = own.streams.get(&stream);
+                got.is_some_and(|got| got.body.len() >= said.len())
+            };
+            assert!(client.until(come));
+        }
+        let bytes = frame(DATA, END_STREAM, streams[winner], b"");
+        both[winner].1.write(&bytes);
+        let answer = client.answer(stream);
+        assert_eq!((answer.status(), answer.body), (200, said.into_bytes()));
+        until(&keel, &ended);
+        let hedges = format!("evenkeel_hedges_total{{service=\"api\"}} {round}\n");
+        until(&keel, &hedges);
+    }
 }
 
 #[test]

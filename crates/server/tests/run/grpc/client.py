@@ -1,6 +1,7 @@
 """A gRPC client for tests: `client.py ADDRESS STORY [CA]`. Prints what the story came to; what is wrong is an exception."""
 
 import collections
+import queue
 import sys
 import threading
 
@@ -160,6 +161,37 @@ def killed():
     print("first", flush=True)
     error = error_of(lambda: next(call))
     print(error.code().name)
+
+
+def single():
+    same(unary(b"x", timeout=PATIENCE), b"x")
+
+
+def waits():
+    """A stream that is long in beginning: each message once, and in order."""
+    same(list(method("unary_stream", "Wait")(b"300", timeout=PATIENCE)), [str(step).encode() for step in range(300)])
+
+
+def talks():
+    """The same where both sides speak, and this one has begun."""
+    asks = queue.SimpleQueue()
+    asks.put(b"0")
+    answers = method("stream_stream", "Talk")(iter(asks.get, None), timeout=PATIENCE)
+    for turn in range(50):
+        same(next(answers), str(turn).encode())
+        asks.put(str(turn + 1).encode() if turn < 49 else None)
+    same(list(answers), [])
+
+
+def held():
+    """A stream that stays until it is told to go."""
+    call = hold(b"", timeout=PATIENCE)
+    same(next(call), b"first")
+    print("first", flush=True)
+    sys.stdin.readline()
+    call.cancel()
+    error = error_of(lambda: next(call))
+    same(error.code(), grpc.StatusCode.CANCELLED)
 
 
 def drain():

@@ -11,6 +11,8 @@ import grpc
 
 name = sys.argv[1]
 lock = threading.Lock()
+# One for each line of input: a call that waits to be told goes on.
+gate = threading.Semaphore(0)
 
 
 def say(*words):
@@ -81,6 +83,21 @@ def silent(request, context):
     return b""
 
 
+def wait(request, context):
+    """Answers nothing before it is told to, then so many messages."""
+    say("waits")
+    gate.acquire()
+    for step in range(int(request)):
+        yield str(step).encode()
+
+
+def talk(requests, context):
+    """The same, once per message."""
+    say("talks")
+    gate.acquire()
+    yield from requests
+
+
 def late(requests, context):
     """Answers once per message, and says so."""
     say("late")
@@ -106,6 +123,8 @@ METHODS = {
     "Echo": grpc.stream_stream_rpc_method_handler(echo),
     "Hold": grpc.unary_stream_rpc_method_handler(hold),
     "Silent": grpc.unary_unary_rpc_method_handler(silent),
+    "Wait": grpc.unary_stream_rpc_method_handler(wait),
+    "Talk": grpc.stream_stream_rpc_method_handler(talk),
     "Late": grpc.stream_stream_rpc_method_handler(late),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "Broken": grpc.unary_stream_rpc_method_handler(broken),
@@ -128,5 +147,6 @@ else:
 server.start()
 say("port", port)
 # Until the test that owns it closes its input.
-sys.stdin.read()
+for _ in sys.stdin:
+    gate.release()
 server.stop(0)
