@@ -9,9 +9,10 @@ use evenkeel_balance::event::{Event, Listener};
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::retry::{Attempt, Decision, Progress};
 use evenkeel_balance::service::Service;
-use evenkeel_balance::settings::ServiceSettings;
+use evenkeel_balance::settings::{ServiceSettings, ZoneSettings};
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Fault;
+use evenkeel_balance::zone::Zone;
 
 use crate::scenario::Scenario;
 
@@ -63,18 +64,27 @@ impl Balancer {
         }
     }
 
-    /// One over all servers of the scenario.
-    pub(crate) fn new(scenario: &Scenario, settings: &ServiceSettings) -> Self {
+    /// The one of this number, over all servers of the scenario.
+    pub(crate) fn new(scenario: &Scenario, settings: &ServiceSettings, instance: usize) -> Self {
         let wants = Arc::new(Wants::default());
+        let zone = |number: usize| Zone::from(format!("zone-{number}"));
         let backends = (0..scenario.servers)
             .map(|at| {
-                let tier = u16::from(at >= scenario.servers_of(1.0 - scenario.behind));
-                BackendSpec::new(format!("server-{at}")).tier(tier)
+                let (tier, stands) = scenario.part_of(at);
+                let spec = BackendSpec::new(format!("server-{at}")).tier(tier);
+                match stands {
+                    Some(number) => spec.zone(zone(number)),
+                    None => spec,
+                }
             })
             .collect();
+        let mut settings = settings.clone();
+        settings.zones = scenario
+            .zone_of(instance)
+            .map(|own| ZoneSettings::default().local(zone(own)));
         let service = Service::new(
             scenario.name,
-            settings.clone(),
+            settings,
             backends,
             wants.clone(),
             Instant::ZERO,

@@ -1,6 +1,6 @@
 //! Owns what is measured of a run, and the figures made of it.
 
-use crate::scenario::Scenario;
+use crate::scenario::{Part, Scenario};
 
 /// How long after a strike the struck servers are watched, in nanoseconds.
 const WATCHED: u64 = 5_000_000_000;
@@ -24,6 +24,12 @@ pub struct Report {
     pub hedged: f64,
     /// Attempts per server.
     pub picks: Vec<u64>,
+    /// Where each of them stands.
+    pub parts: Vec<Part>,
+    /// Attempts behind the first tier, or out of the balancer's zone, percent.
+    pub spilled: f64,
+    /// How many of them there were in each second, the warm-up's too.
+    pub spilled_each: Vec<u64>,
     /// The most that was in flight on a struck server in the 5 s after, relative to the mean of all servers then.
     pub peak: f64,
     /// Exchanges that succeeded in each second.
@@ -33,13 +39,30 @@ pub struct Report {
 }
 
 impl Report {
-    /// The largest share of a server, relative to an even share.
+    /// The largest share of a server, relative to an even share of what came to its tier and zone.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
     pub fn largest_share(&self) -> f64 {
-        let most = self.picks.iter().copied().max().unwrap_or(0) as f64;
-        most * self.picks.len() as f64 / self.picks.iter().sum::<u64>().max(1) as f64
+        let share = |(part, picks): (&Part, &u64)| {
+            let servers = self.parts.iter().zip(&self.picks);
+            let of_part = servers.filter(|(other, _)| *other == part);
+            let (count, sum) =
+                of_part.fold((0_u64, 0), |(count, sum), (_, one)| (count + 1, sum + one));
+            *picks as f64 * count as f64 / sum.max(1) as f64
+        };
+        let shares = self.parts.iter().zip(&self.picks).map(share);
+        shares.fold(0.0, f64::max)
     }
+}
+
+/// An attempt that a server gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Picked {
+    pub(crate) server: usize,
+    /// It is behind the first tier, or out of the balancer's zone.
+    pub(crate) spills: bool,
+    pub(crate) counted: bool,
+    pub(crate) now: u64,
 }
 
 #[derive(Debug)]
@@ -49,6 +72,9 @@ pub(crate) struct Recorder {
     hedged: u64,
     closed: u64,
     picks: Vec<u64>,
+    parts: Vec<Part>,
+    spilled: u64,
+    spilled_each: Vec<u64>,
     struck: Vec<Option<u64>>,
     peak: f64,
     served: Vec<u64>,
@@ -65,6 +91,11 @@ impl Recorder {
             hedged: 0,
             closed: 0,
             picks: vec![0; scenario.servers],
+            parts: (0..scenario.servers)
+                .map(|server| scenario.part_of(server))
+                .collect(),
+            spilled: 0,
+            spilled_each: Vec::new(),
             struck: vec![None; scenario.servers],
             peak: 0.0,
             served: Vec::new(),
@@ -80,9 +111,12 @@ impl Recorder {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
-    pub(crate) fn picked(&mut self, server: usize, counted: bool, now: u64, in_flight: &[u32]) {
-        self.picks[server] += u64::from(counted);
-        if self.struck[server].is_some_and(|at| now - at < WATCHED) {
+    pub(crate) fn picked(&mut self, picked: &Picked, in_flight: &[u32]) {
+        let server = picked.server;
+        self.picks[server] += u64::from(picked.counted);
+        self.spilled += u64::from(picked.counted && picked.spills);
+        *in_second(&mut self.spilled_each, picked.now) += u64::from(picked.spills);
+        if self.struck[server].is_some_and(|at| picked.now - at < WATCHED) {
             let all: u32 = in_flight.iter().sum();
             let mean = f64::from(all) / in_flight.len() as f64;
             self.peak = self.peak.max(f64::from(in_flight[server]) / mean);
@@ -90,11 +124,7 @@ impl Recorder {
     }
 
     pub(crate) fn served(&mut self, now: u64, succeeded: bool) {
-        let second = usize::try_from(now / 1_000_000_000).unwrap_or(usize::MAX);
-        if self.served.len() <= second {
-            self.served.resize(second + 1, 0);
-        }
-        self.served[second] += u64::from(succeeded);
+        *in_second(&mut self.served, now) += u64::from(succeeded);
     }
 
     pub(crate) fn limited(&mut self, limit: u32) {
@@ -119,6 +149,7 @@ impl Recorder {
     )]
     pub(crate) fn report(mut self, trace: u64) -> Report {
         self.latencies.sort_unstable();
+        let attempts = self.picks.iter().sum::<u64>().max(1) as f64;
         let count = self.latencies.len();
         let at = |per_mille: usize| {
             self.latencies
@@ -139,9 +170,21 @@ impl Recorder {
             failed: self.failed as f64 * 100.0 / self.closed.max(1) as f64,
             hedged: self.hedged as f64 * 100.0 / self.closed.max(1) as f64,
             picks: self.picks,
+            parts: self.parts,
+            spilled: self.spilled as f64 * 100.0 / attempts,
+            spilled_each: self.spilled_each,
             peak: self.peak,
             served: self.served,
             limits: self.limits,
         }
     }
+}
+
+/// The count of the second in which this is.
+fn in_second(counts: &mut Vec<u64>, now: u64) -> &mut u64 {
+    let second = usize::try_from(now / 1_000_000_000).unwrap_or(usize::MAX);
+    if counts.len() <= second {
+        counts.resize(second + 1, 0);
+    }
+    &mut counts[second]
 }

@@ -47,6 +47,8 @@ pub enum Fault {
     Restart,
     /// It works at so many percent of its speed from now on.
     Pace(u32),
+    /// Whatever was wrong is over.
+    Back,
 }
 
 /// A fault and when it strikes.
@@ -85,6 +87,9 @@ pub struct Lying {
     /// What they say.
     pub lie: Lie,
 }
+
+/// Where a server stands: its tier, and its zone where there are any.
+pub type Part = (u16, Option<usize>);
 
 /// A world to try a policy in.
 #[derive(Clone, Debug)]
@@ -136,8 +141,12 @@ pub struct Scenario {
     pub hedge: Option<HedgeSettings>,
     /// This share of the servers, the last of them, is of the second tier.
     pub behind: f64,
-    /// What a tier is taken to carry.
+    /// What a tier, or a zone, is taken to carry.
     pub overprovision: Overprovision,
+    /// So many zones, each with its part of the servers, in a row; balancers stand in them by turns, and prefer their own. 0: there are none.
+    pub zones: usize,
+    /// What a server of another zone is farther away than one of the balancer's own, and back again.
+    pub across: Duration,
 }
 
 impl Scenario {
@@ -169,6 +178,8 @@ impl Scenario {
             hedge: None,
             behind: 0.0,
             overprovision: Overprovision::DEFAULT,
+            zones: 0,
+            across: Duration::ZERO,
         }
     }
 
@@ -197,6 +208,36 @@ impl Scenario {
         (server >= honest && now >= Instant::ZERO + lying.from).then_some(lying.lie)
     }
 
+    /// Where a server stands; those of one part stand beside each other.
+    #[must_use]
+    pub fn part_of(&self, server: usize) -> Part {
+        let tier = u16::from(server >= self.servers_of(1.0 - self.behind));
+        let zone = (self.zones > 0).then(|| server * self.zones / self.servers);
+        (tier, zone)
+    }
+
+    /// The zone of a balancer.
+    #[must_use]
+    pub fn zone_of(&self, instance: usize) -> Option<usize> {
+        (self.zones > 0).then(|| instance % self.zones)
+    }
+
+    /// Whether a pick there is one behind the first tier, or out of the balancer's zone.
+    #[must_use]
+    pub fn spills(&self, instance: usize, server: usize) -> bool {
+        let (tier, zone) = self.part_of(server);
+        tier > 0 || zone != self.zone_of(instance)
+    }
+
+    /// The time from a balancer to a server, and back again.
+    #[must_use]
+    pub fn way(&self, instance: usize, server: usize) -> Duration {
+        match self.part_of(server).1 == self.zone_of(instance) {
+            true => self.network,
+            false => self.network + self.across,
+        }
+    }
+
     /// How many servers a share means.
     #[must_use]
     #[expect(
@@ -216,6 +257,7 @@ impl Scenario {
             .into_iter()
             .chain([Self::reported()])
             .chain(Self::with_faults())
+            .chain([Self::tiers(), Self::tiers_back(), Self::zones()])
             .collect()
     }
 
@@ -366,6 +408,38 @@ impl Scenario {
                 "tiers-60",
                 "half of the first of two tiers is killed, load .6 of that tier, breaker and retries",
                 0.3,
+            )
+        }
+        .strike(Duration::from_secs(8), 0.25, Fault::Kill)
+    }
+
+    /// Two such tiers, of which the first is lost altogether, and comes back.
+    #[must_use]
+    pub fn tiers_back() -> Self {
+        Self {
+            name: "tiers-60-back",
+            about: "the first of two tiers is killed and comes back after 10 s, load .6 of that tier, breaker and retries",
+            strikes: Vec::new(),
+            ..Self::tiers()
+        }
+        .strike(Duration::from_secs(12), 0.5, Fault::Kill)
+        .strike(Duration::from_secs(22), 0.5, Fault::Back)
+    }
+
+    /// Two zones of ten, each with a balancer to which half of the clients come: work for six. Five of the first are killed: alone, the rest
+    /// would be asked for more than it can do.
+    #[must_use]
+    pub fn zones() -> Self {
+        Self {
+            zones: 2,
+            instances: 2,
+            across: Duration::from_millis(5),
+            retries: true,
+            breaker: true,
+            ..Self::plain(
+                "zones-60-by-2",
+                "half of one of two zones is killed, 5 ms apart, half of the clients and a balancer in each, load .6, breaker and retries",
+                0.6,
             )
         }
         .strike(Duration::from_secs(8), 0.25, Fault::Kill)

@@ -106,15 +106,20 @@ pub fn told(scenario: &Scenario, rows: &[Row]) -> String {
         "## {}\n\n{}; {} exchanges a seed.\n\n",
         scenario.name, scenario.about, scenario.exchanges
     );
-    let struck = scenario.strikes.iter().any(|strike| !strike.at.is_zero());
+    let parted = scenario.behind > 0.0 || scenario.zones > 0;
+    // Beside servers that stand by, and with a whole tier struck, the mean in flight is of nobody.
+    let struck = !parted && scenario.strikes.iter().any(|strike| !strike.at.is_zero());
     text += "| policy | p50 ms | p99 ms | failed % | largest share |";
-    text += if struck {
-        " peak after the fault |\n"
-    } else {
-        "\n"
-    };
-    text += "|---|--:|--:|--:|--:|";
-    text += if struck { "--:|\n" } else { "\n" };
+    let further = [
+        (struck, " peak after the fault |"),
+        (parted, " spilled % |"),
+    ];
+    for (_, title) in further.iter().filter(|(wanted, _)| *wanted) {
+        text += title;
+    }
+    text += "\n|---|--:|--:|--:|--:|";
+    text += &"--:|".repeat(usize::from(struck) + usize::from(parted));
+    text.push('\n');
     for row in rows {
         let _ = write!(
             text,
@@ -127,6 +132,10 @@ pub fn told(scenario: &Scenario, rows: &[Row]) -> String {
         );
         if struck {
             let _ = write!(text, " {} |", spread(row.figure(|report| report.peak), 1));
+        }
+        if parted {
+            let spilled = row.figure(|report| report.spilled);
+            let _ = write!(text, " {} |", spread(spilled, 1));
         }
         text.push('\n');
     }

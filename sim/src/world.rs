@@ -18,7 +18,7 @@ use crate::arrivals::{APART, arrivals_per_second, demand};
 use crate::balancer::Balancer;
 use crate::chance::Chance;
 use crate::happening::{Happening, Next};
-use crate::report::{Recorder, Report};
+use crate::report::{Picked, Recorder, Report};
 use crate::scenario::{Fault, Scenario};
 use crate::server::{AttemptId, Server, Work};
 
@@ -120,7 +120,7 @@ impl<'a> World<'a> {
             })
             .collect();
         let balancers = (0..scenario.instances)
-            .map(|_| Balancer::new(scenario, &settings))
+            .map(|instance| Balancer::new(scenario, &settings, instance))
             .collect();
         let mut world = Self {
             scenario,
@@ -280,13 +280,15 @@ impl<'a> World<'a> {
         (exchange.pick, exchange.server) = (Some(pick), server);
         let counted = exchange.counted;
         self.trace = mix(self.trace, server as u64);
-        self.recorder.picked(
+        let picked = Picked {
             server,
+            spills: self.scenario.spills(instance, server),
             counted,
-            self.now,
-            &self.balancers[instance].in_flight,
-        );
-        self.after(self.scenario.network, Happening::Reach(id));
+            now: self.now,
+        };
+        self.recorder
+            .picked(&picked, &self.balancers[instance].in_flight);
+        self.after(self.scenario.way(instance, server), Happening::Reach(id));
         if let Some(deadline) = self.scenario.deadline {
             self.after(deadline, Happening::Deadline(id));
         }
@@ -319,7 +321,11 @@ impl<'a> World<'a> {
     }
 
     fn answer(&mut self, id: AttemptId, wait: Duration, verdict: Verdict) {
-        self.after(wait + self.scenario.network, Happening::Return(id, verdict));
+        // Who was given up is waited for by nobody.
+        let way = |exchange: &mut Exchange| (exchange.instance, exchange.server);
+        let (instance, server) = self.of(id).map(way).unwrap_or_default();
+        let back = self.scenario.way(instance, server);
+        self.after(wait + back, Happening::Return(id, verdict));
     }
 
     fn begin(&mut self, server: usize, work: Work) {

@@ -7,10 +7,16 @@ use evenkeel_sim::{table, world};
 #[test]
 fn the_same_seed_twice_gives_the_same_trace() {
     for scenario in Scenario::all() {
-        let scenario = Scenario {
-            exchanges: 5_000,
+        let exchanges = 5_000;
+        // Faults come as early as the end does, or none of them would.
+        let sooner = scenario.exchanges / exchanges;
+        let mut scenario = Scenario {
+            exchanges,
             ..scenario
         };
+        for strike in &mut scenario.strikes {
+            strike.at /= u32::try_from(sooner).expect("a few");
+        }
         for policy in PolicyChoice::BUILT_IN {
             let [one, two, other] = [7, 7, 8].map(|seed| world::run(&scenario, &policy, seed));
             assert_eq!(one, two, "{} in {}", policy.name(), scenario.name);
@@ -40,11 +46,11 @@ fn threads_do_not_matter() {
     assert_eq!(told(1), told(4));
 }
 
-/// The cheapest scenario's table stands in the document as it comes out now. The rest is written by the same code.
+/// The tables of cheap scenarios stand in the document as they come out now. The rest is written by the same code.
 #[test]
 fn the_document_is_not_stale() {
     let document = include_str!("../../docs/policies.md");
-    for name in ["even-90", "sinkhole-70", "kill-70"] {
+    for name in ["even-90", "sinkhole-70", "kill-70", "zones-60-by-2"] {
         let scenario = Scenario::named(name).unwrap();
         let told = table::told(
             &scenario,

@@ -41,6 +41,7 @@ impl World<'_> {
                 Fault::FastErrors | Fault::Pace(_) => {
                     self.servers[server].fault = Some(strike.fault);
                 }
+                Fault::Back => self.servers[server].fault = None,
             }
         }
     }

@@ -68,7 +68,7 @@ impl World<'_> {
         if let Some(first) = self.of(id) {
             first.twin = Some(other.at);
         }
-        self.after(self.scenario.network, Happening::Reach(other));
+        self.after(self.scenario.way(instance, server), Happening::Reach(other));
         if let Some(deadline) = self.scenario.deadline {
             self.after(deadline, Happening::Deadline(other));
         }
