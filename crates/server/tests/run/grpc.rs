@@ -376,6 +376,37 @@ fn calls_are_not_hedged_however_slow() {
     assert_eq!(both, [1, 1], "{had:?}");
 }
 
+/// A limit that is found, and hedges beside it: a stream has its place for as long as it lives, whoever ends it, and no longer.
+#[test]
+fn a_stream_has_its_place_for_as_long_as_it_lives() {
+    let folder = Folder::new("grpc-limit");
+    let server = Server::start("one");
+    let service =
+        "hedge: { after: 20ms, most: 100% }, limits: { adaptive: { min: 2, start: 2, max: 2 } }";
+    let keel = keel(&folder, &[&server], "", service);
+    let has = |word: &str, count: &str| {
+        let of = format!("{{service=\"api\",backend=\"{}\"}}", server.address);
+        metric(&keel, &format!("evenkeel_backend_{word}{of} {count}"));
+    };
+    let mut calls = ["held", "drain"].map(|story| Story::begin(keel.address, story));
+    for call in &mut calls {
+        assert_eq!(call.says(), "first");
+    }
+    has("limit", "2.0");
+    has("in_flight", "2");
+    let said = client(keel.address, "status", &[]);
+    assert!(said.starts_with("RESOURCE_EXHAUSTED "), "{said}");
+    // Its client takes the one back; the other is ended by its backend.
+    for (left, call) in ["1", "0"].into_iter().zip(&mut calls) {
+        call.asks.write_all(b"go on\n").unwrap();
+        assert_eq!(call.says(), "fine");
+        has("in_flight", left);
+        client(keel.address, "single", &[]);
+    }
+    has("limit", "2.0");
+    rests(&keel, &server);
+}
+
 /// A drain says GOAWAY, and a call that is under way ends as it would have.
 #[test]
 fn a_drain_lets_calls_end() {
