@@ -231,7 +231,10 @@ services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ pat
                 return;
             }
         }
-        let missing: Vec<_> = marks.iter().filter(|mark| !status.contains(**mark)).collect();
+        let missing: Vec<_> = marks
+            .iter()
+            .filter(|mark| !status.contains(**mark))
+            .collect();
         panic!("{backend} never had {missing:?}: {status}");
     };
     until(
