@@ -1,4 +1,5 @@
-//! What the policies must reach, N = 20, five seeds. A target that is missed is a finding; it is never loosened.
+//! What the policies must reach, N = 20, five seeds, two where all policies run. A target that is missed is a finding; it is never loosened:
+//! whoever has another by the finding has it beside what was reached.
 #![expect(clippy::print_stdout, reason = "the figures are worth seeing")]
 
 use std::ops::Range;
@@ -270,7 +271,8 @@ fn spilled(report: &Report, seconds: Range<usize>) -> f64 {
 fn check_spill(row: &Row, seconds: Range<usize>, share: f64, within: f64) {
     // They leave who fails so soon that its breaker opens late, and until then it counts as healthy: `docs/findings.md`.
     let least = match &*row.policy {
-        "peak_ewma" | "least_time" => share / 2.0,
+        // Reached: .93 of it behind a tier, .75 in another zone.
+        "peak_ewma" | "least_time" => 0.7 * share,
         _ => share - within,
     };
     for report in &row.reports {
