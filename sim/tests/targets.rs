@@ -345,6 +345,12 @@ fn nobody_leaves_a_zone_that_has_what_it_needs() {
         assert_eq!(near.reports, far.reports, "{}", near.policy);
         assert_eq!(near.figure(|report| report.spilled).most, 0.0);
     }
+    // Who has to cross feels it there and back: else the above would say nothing.
+    let [near, far] = [Duration::ZERO, Duration::from_secs(1)].map(|across| {
+        let lost = peace(across).strike(Duration::ZERO, 0.25, Fault::Kill);
+        p99(&table::rows(&lost, &[PolicyChoice::Adaptive], 1, 1)[0])
+    });
+    assert!(near < 1_000.0 && far >= 2_000.0, "{near:.1} ms, {far:.1}");
 }
 
 #[test]
