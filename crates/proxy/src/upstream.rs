@@ -283,8 +283,9 @@ impl<S: Sock> Lane<S> {
         }
     }
 
-    /// Closes what is idle for too long, what the backend closed, and as many as others wait for: each passes its place on.
-    pub(crate) fn sweep(&self, how: &UpstreamPlan, now: Instant) {
+    /// Closes as many as others wait for, which pass their places on, and of what is idle for too long, or was closed by the backend, up to
+    /// `closes`, which is less by as many then: what is left is for the next sweeps, and not used meanwhile.
+    pub(crate) fn sweep(&self, how: &UpstreamPlan, closes: &mut usize, now: Instant) {
         if how.protocol != Protocol::Http1 {
             let wanted = Wanted {
                 at_all: self.is_wanted(),
@@ -293,7 +294,12 @@ impl<S: Sock> Lane<S> {
             self.links.sweep(how, wanted, now);
         }
         self.idle.borrow_mut().retain_mut(|one| {
-            !self.is_wanted() && one.until > now && !one.connection.sock.has_input()
+            if self.is_wanted() {
+                return false;
+            }
+            let over = *closes > 0 && (one.until <= now || one.connection.sock.has_input());
+            *closes -= usize::from(over);
+            !over
         });
     }
 }

@@ -19,6 +19,10 @@ use crate::sock::Sock;
 /// So many are looked at again in one sweep: closing what they kept costs some microseconds for each connection.
 const LOOKS: usize = 64;
 
+/// So many connections that rest too long are closed in one sweep, for the same reason: of 5,000 backends that left, all are over at once, and a worker
+/// that closed hundreds together held its requests up (`docs/findings.md`, "Late requests without a reload").
+const CLOSES: usize = 64;
+
 /// Where there are many, each is swept in one of so many sweeps: what that touches of a backend is in no cache any more, and ten
 /// times a second for each of 10,000 was a twentieth of a worker's time. A connection that rests too long is not used meanwhile.
 const TURNS: usize = 10;
@@ -103,7 +107,7 @@ impl<S: Sock> Lanes<S> {
         now: Instant,
     ) {
         let version = state.version();
-        let mut looks = LOOKS;
+        let (mut looks, mut closes) = (LOOKS, CLOSES);
         let All {
             by_serial,
             serials,
@@ -117,7 +121,7 @@ impl<S: Sock> Lanes<S> {
         };
         while let Some(serial) = serials.get(at) {
             let stays = by_serial.get(serial).is_some_and(|lane| {
-                lane.sweep(how, now);
+                lane.sweep(how, &mut closes, now);
                 if lane.known.get() == version || looks == 0 {
                     return true;
                 }

@@ -185,10 +185,36 @@ fn nothing_is_kept_while_others_wait() {
         lanes[0].park(connection, &KEEP, None, NOW);
     }
     let mut other = Waiting::new(&lanes[1]);
-    lanes[0].sweep(&KEEP, NOW);
+    // Whoever waits is not made to wait for a measure.
+    lanes[0].sweep(&KEEP, &mut 0, NOW);
     assert!(matches!(other.place(), Place::Free(_)));
     assert!(lanes[0].take_idle(&KEEP, NOW).is_some());
     assert!(lanes[0].take_idle(&KEEP, NOW).is_none());
+}
+
+#[test]
+fn what_rests_too_long_is_closed_by_measure_and_not_used_meanwhile() {
+    let lanes = lanes(1, 5);
+    let mut ends = Ends::new();
+    for connection in [(); 5].map(|()| first(&lanes[0], &mut ends)) {
+        lanes[0].park(connection, &KEEP, None, NOW);
+    }
+    let closed = |ends: &mut Ends| {
+        ends.iter_mut()
+            .map(|end| usize::from(end.has_input()))
+            .sum::<usize>()
+    };
+    let late = NOW + KEEP.idle;
+    for (most, all, left) in [(3, 3, 0), (0, 3, 0), (4, 5, 2)] {
+        let mut closes = most;
+        lanes[0].sweep(&KEEP, &mut closes, late);
+        assert_eq!((closed(&mut ends), closes), (all, left));
+    }
+    // What is left over is nobody's.
+    let connection = first(&lanes[0], &mut ends);
+    lanes[0].park(connection, &KEEP, None, NOW);
+    lanes[0].sweep(&KEEP, &mut 0, late);
+    assert!(lanes[0].take_idle(&KEEP, late).is_none());
 }
 
 #[test]
