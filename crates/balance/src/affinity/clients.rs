@@ -139,7 +139,27 @@ impl Clients {
         part.put(client, backend, now, ttl);
     }
 
-    /// The same for one of whom nobody has said that it is kept there: a stranger comes in while there is room, and nobody goes for it.
+    /// Has a client that is kept elsewhere move to a backend. False: it is kept there already, so that of all who bring it there at once one
+    /// alone has moved it. Who is not known is not kept by this.
+    pub fn moves(&self, client: u128, backend: u64, now: Instant) -> bool {
+        let mut part = self.part(client);
+        let Some(&at) = part.known.get(&client) else {
+            return true;
+        };
+        let Slot {
+            until,
+            backend: was,
+            ..
+        } = *part.slot(at);
+        if until <= now {
+            return true;
+        }
+        part.slot_mut(at).backend = backend;
+        part.seen(at, now);
+        was != backend
+    }
+
+    /// The same as [`Self::put`] for one of whom nobody has said that it is kept there: a stranger comes in while there is room, and nobody goes for it.
     /// False: there was none.
     pub fn learn(&self, client: u128, backend: u64, now: Instant) -> bool {
         let mut part = self.part(client);

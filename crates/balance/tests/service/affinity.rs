@@ -597,6 +597,8 @@ fn a_client_is_known_until_it_was_not_seen_for_long() {
         (clients.get(1, at(25)), clients.peek(1, at(35))),
         (Some(13), None)
     );
+    assert!(clients.moves(1, 14, at(35)), "its time is over");
+    assert_eq!(clients.peek(1, at(35)), None);
     clients.sweep(at(36));
     let counts = clients.counts();
     assert_eq!(
@@ -716,7 +718,7 @@ proptest! {
 
     /// Against a plain map: what the table knows is what the map has, unless there was no room.
     #[test]
-    fn it_is_a_map_that_forgets(acts in prop::collection::vec((0..5_u8, 0..40_u64, 0..8_u64), 1..300)) {
+    fn it_is_a_map_that_forgets(acts in prop::collection::vec((0..6_u8, 0..40_u64, 0..8_u64), 1..300)) {
         let clients = clients(16 * 60, 20);
         let mut model: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let mut now = 0;
@@ -737,6 +739,10 @@ proptest! {
                 3 => {
                     let there = model.remove(&client).is_some();
                     prop_assert!(clients.clear(key) || !there);
+                }
+                4 => {
+                    let known = model.get_mut(&client).map(|one| std::mem::replace(one, (value, now + 20)).0);
+                    prop_assert_eq!(clients.moves(key, value, at(now)), known != Some(value));
                 }
                 _ => now += value,
             }

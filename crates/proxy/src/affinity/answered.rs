@@ -37,8 +37,8 @@ pub(crate) enum Follows<'a> {
 }
 
 impl Affinity {
-    /// What is known of the client now that this backend has answered it: where the table remembers it, another request of its may have
-    /// moved it there already, and it moves once.
+    /// What is known of the client now that this backend has answered it: where the table remembers it, it has moved there by this, and
+    /// of all its requests that are answered there at once one alone has moved it.
     pub(crate) fn since(
         &self,
         state: &ServiceState,
@@ -47,19 +47,21 @@ impl Affinity {
         now: Instant,
     ) -> Stay {
         let there = Some(served.backend);
-        match stay.row {
-            Some(row)
-                if !stay.told
-                    && stay.home.is_some()
-                    && stay.home != there
-                    && self.clients(state).peek(row, now) == there =>
-            {
-                Stay {
-                    home: there,
-                    ..stay
-                }
-            }
-            _ => stay,
+        let row = match stay.row {
+            Some(row) if !stay.told && stay.home.is_some() && stay.home != there => row,
+            _ => return stay,
+        };
+        let clients = self.clients(state);
+        let moves = match served.spilled {
+            true => clients.peek(row, now) != there,
+            false => clients.moves(row, served.backend, now),
+        };
+        match moves {
+            true => stay,
+            false => Stay {
+                home: there,
+                ..stay
+            },
         }
     }
 

@@ -350,6 +350,29 @@ fn who_says_where_it_begins() {
     assert_eq!(begins("{ app_cookie: SID }", "SID=7"), None);
 }
 
+/// Requests of one client that another backend answers before any of them is through move it once; who is spilled moves nobody.
+#[test]
+fn of_those_that_are_answered_at_once_one_moves() {
+    let scene = Scene::new("{ source: true }");
+    let shown = Shown::default();
+    let begins = scene.shows("a=b", NOW, &shown);
+    scene.told(&begins, (7, false), "200 OK").unwrap();
+    let asked = [(); 3].map(|()| scene.shows("a=b", NOW, &shown));
+    let since = |spilled: bool| {
+        asked.map(|stay| {
+            let served = Served {
+                backend: 8,
+                spilled,
+            };
+            let (state, affinity) = (&scene.0.services[0].state, scene.affinity());
+            affinity.since(state, stay, served, Instant::ZERO).home
+        })
+    };
+    assert_eq!(since(true), [Some(7); 3]);
+    assert_eq!(since(false), [Some(7), Some(8), Some(8)]);
+    assert_eq!(scene.shows("a=b", NOW, &shown).home, Some(8));
+}
+
 /// What of an address is one client.
 #[test]
 fn addresses_are_clients_by_their_networks() {
