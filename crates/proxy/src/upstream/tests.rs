@@ -215,6 +215,7 @@ fn what_rests_too_long_is_closed_by_measure_and_not_used_meanwhile() {
     lanes[0].park(connection, &KEEP, None, NOW);
     lanes[0].sweep(&KEEP, &mut 0, late);
     assert!(lanes[0].take_idle(&KEEP, late).is_none());
+    assert_eq!(closed(&mut ends), 5, "nor closed by who asks for one");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn connections_to_backends_that_left_are_closed_a_few_at_a_time() {
     }
 }
 
-/// What is idle is not used after its time, and closed within a second; to look at all of 10,000 in each sweep would be the dearest part
+/// What is idle is not used after its time, and closed within a second where not too many are; to look at all of 10,000 in each sweep would be the dearest part
 /// of a worker's work.
 #[test]
 fn idle_connections_to_many_backends_are_swept_in_turns() {
