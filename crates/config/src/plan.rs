@@ -350,7 +350,7 @@ pub enum BackendAddress {
 /// How backends are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamPlan {
-    /// An idle connection is closed after so long.
+    /// An idle connection is not used after so long, and closed.
     pub idle: Duration,
     /// So many requests on one connection; none is no limit.
     pub requests: Option<NonZeroUsize>,

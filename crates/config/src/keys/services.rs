@@ -261,7 +261,7 @@ pub(crate) static UPSTREAM: Keys = Keys {
             "idle",
             Shape::Duration,
             Absent::Is(|| written::duration(UpstreamPlan::default().idle)),
-            "An idle connection is closed after so long.",
+            "An idle connection is not used after so long, and closed.",
         ),
         key(
             "requests",
