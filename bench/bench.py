@@ -170,17 +170,23 @@ def beside(chosen, known, more=()):
     return [proxy for proxy in wanted if not proxy.missing()]
 
 
+def rounds_of(chosen, recorder, one):
+    """The rounds of a growth: of one that is judged more, and more still while it is not sure."""
+    judged = any(target.measured == one.name for target in targets.TARGETS)
+    enough = min(chosen.rounds, growth.ROUNDS_JUDGED if judged else growth.ROUNDS)
+    for number in range(growth.ROUNDS_MOST if chosen.until_sure and judged else enough):
+        if number >= enough and one.name not in targets.unsure(recorder.records):
+            return
+        yield number
+
+
 def in_turns(chosen, known, recorder, stand, one, points):
     runnings, cores = [], stand.cores
     for point in points:
         own = dataclasses.replace(cores, proxy=cores.proxy[:point.workers] or cores.proxy)
         stand.cores = own
         runnings.append((point, own, stand.start(known[proxies.OURS].with_environment(growth.label(point), **dict(point.environment)))))
-    judged = any(target.measured == one.name for target in targets.TARGETS)
-    most = min(chosen.rounds, growth.ROUNDS_JUDGED if judged else growth.ROUNDS)
-    for number in range(growth.ROUNDS_MOST if chosen.until_sure and judged else most):
-        if number >= growth.ROUNDS_JUDGED and one.name not in targets.unsure(recorder.records):
-            break
+    for number in rounds_of(chosen, recorder, one):
         now = growth.due(one, points, number)
         for point, own, running in runnings:
             if point in now:
@@ -192,8 +198,8 @@ def one_at_a_time(chosen, known, recorder, stand, one, points):
     rounds = Rounds(stand, chosen.seconds, recorder.emit, one.name)
     ours, *peers = beside(chosen, known, growth.YARDSTICKS)
     ends = growth.ends(one)
-    for number in range(min(chosen.rounds, 1 if chosen.quick else growth.ROUNDS)):
-        wanted = [(point, ours.with_environment(growth.label(point), **dict(point.environment))) for point in points]
+    for number in [0] if chosen.quick else rounds_of(chosen, recorder, one):
+        wanted = [(point, ours.with_environment(growth.label(point), **dict(point.environment))) for point in growth.due(one, points, number)]
         if number < growth.ROUNDS_BESIDE:
             wanted += [(point, peer.with_environment(growth.beside(peer.name, point), **dict(point.environment))) for peer in peers for point in ends]
         for point, proxy in wanted:

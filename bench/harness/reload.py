@@ -120,9 +120,14 @@ def crowded(pairs):
     return statistics.fmean(late(pair["calm"]["through"]) for pair in pairs) > CROWDED
 
 
-def added(pairs, figure):
-    """What a reload adds to a figure, with its interval: in each pair the difference between its windows, less that of the same requests past
-    the proxy, which the machine made."""
+def differences(pairs, figure):
+    """What each reload added to a figure: the difference between the windows of a pair, less that of the same requests past the proxy, which
+    the machine made."""
     def own(one):
         return figure(one["through"]) - figure(one["past"])
-    return ratio.mean([own(pair["reload"]) - own(pair["calm"]) for pair in pairs])
+    return [own(pair["reload"]) - own(pair["calm"]) for pair in pairs]
+
+
+def added(pairs, figure):
+    """Their mean without a fifth of them at either end, with its interval."""
+    return ratio.mean(differences(pairs, figure))

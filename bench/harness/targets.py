@@ -1,5 +1,6 @@
 """What Evenkeel must reach, row by row, and whether it did."""
 import math
+import statistics
 from dataclasses import dataclass
 
 from harness import load, proxies, ratio, reload, rounds
@@ -29,6 +30,7 @@ class Outcome:
     ratio: ratio.Ratio
     ours: str = ""
     theirs: str = ""
+    whole: float = math.nan  # the mean of all, those at the ends too, where the ratio's leaves some out that must count
 
 
 class Figures:
@@ -104,7 +106,7 @@ def added_delay(cores):
         found = reload.added(pairs, reload.late)
         if found and reload.crowded(pairs):
             found = ratio.Ratio(found.middle, -math.inf, math.inf, found.rounds)
-        return found and Outcome(found)
+        return found and Outcome(found, whole=statistics.fmean(reload.differences(pairs, reload.late)))
     return outcome
 
 
@@ -133,7 +135,7 @@ TARGETS = (
     Target("idle keep-alive connection, TLS", absolute("idle", "kib", tls=True), unit="KiB", lowest=True),
     Target("2 workers against 1: requests per CPU second, times 2", grown("workers", "2", "1", 2), 1.8, 2.0, measured="workers"),
     Target("1,000 rules against 1", grown("rules", "1000", "1"), 0.95, 1.0, measured="rules"),
-    Target("10,000 backends against 4", grown("backends", "10000", "4"), 0.95, 1.0),
+    Target("10,000 backends against 4", grown("backends", "10000", "4"), 0.95, 1.0, measured="backends"),
     *(Target(f"the same of {name}", grown_beside(name, "backends", "10000", "4")) for name in ("haproxy", "nginx", "relay")),
     Target("start to first served request, slowest", absolute("start", "ms"), 50, unit="ms", lowest=True),
     Target("reload of 10,000 backends, on the worker's core, slowest", absolute("reload", "ms", cores="shared"), 100, unit="ms", lowest=True),
@@ -155,7 +157,8 @@ def verdict(target, outcome):
     if math.isnan(found.low):  # one figure, without an interval
         worst = most = found.middle
     if target.decided:
-        if better(worst, target.least):
+        # What strikes seldom and hard is cut off with the pauses of the machine: nothing is reached that is not by all pairs too.
+        if better(worst, target.least) and (math.isnan(outcome.whole) or better(outcome.whole, target.least)):
             return REACHED
         return UNDECIDED if better(most, target.least) else MISSED
     if math.isnan(target.least):

@@ -33,5 +33,13 @@ class Added(unittest.TestCase):
                 target = next(one for one in targets.TARGETS if one.decided)
                 self.assertEqual(targets.verdict(target, target.of(targets.Figures([record]))), decided)
 
+    def test_what_the_mean_leaves_out_is_not_reached(self):
+        calm, hit = {"calm": window(0, 0), "reload": window(0, 0)}, {"calm": window(0, 0), "reload": window(5_000, 0)}
+        for pairs, decided in (([calm] * 10, "reached"), ([calm] * 9 + [hit], "not decided"), ([calm] * 8 + [hit] * 2, "not decided"), ([hit] * 10, "**MISSED**")):
+            with self.subTest(pairs=pairs):
+                record = {"kind": "reload", "cores": "shared", "pairs": pairs}
+                target = next(one for one in targets.TARGETS if one.decided)
+                self.assertEqual(targets.verdict(target, target.of(targets.Figures([record]))), decided)
+
     def test_a_share_of_no_requests(self):
         self.assertEqual(reload.late({"reqs": 0, "late": 0}), 0)

@@ -61,8 +61,8 @@ class Page(unittest.TestCase):
         self.holds(
             "| requests that it delays beyond 5 ms | - | - | 2.00 in 1,000 | -0.48 to 4.48 | 3 | <= 0.1 in 1,000 | - | not decided |",
             "| shared | 2 | 85.0 | 90.0 | 60,000 | 2 |",
-            "| shared | over 5 ms, in 1,000 | 2.00 | 3.00 | 4.00 | 3.00 | 2.00 (-0.48 to 4.48) |",
-            "| shared | longest, ms | 40.00 | 60.00 | 100.00 | 60.00 | 40.00 (-9.69 to 89.69) |",
+            "| shared | over 5 ms, in 1,000 | 2.00 | 3.00 | 4.00 | 3.00 | 2.00 (-0.48 to 4.48) | 2.00 | 3.00 |",
+            "| shared | longest, ms | 40.00 | 60.00 | 100.00 | 60.00 | 40.00 (-9.69 to 89.69) | 40.00 | 60.00 |",
         )
 
     def test_everybodys_figures(self):
