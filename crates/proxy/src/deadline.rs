@@ -21,6 +21,9 @@ use alarms::Alarms;
 /// How often [`Deadlines::sweep`] is to be called.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
+/// In so many parts a sweep is made where there is much of something.
+pub const SWEEP_PARTS: u32 = 10;
+
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::clock::{Clock, seed};
 use crate::connection::Door;
-use crate::deadline::SWEEP_EVERY;
+use crate::deadline::{SWEEP_EVERY, SWEEP_PARTS};
 use crate::listener::{Listening, accept};
 use crate::live::Published;
 use crate::net::OsNet;
@@ -146,7 +146,15 @@ async fn run(
     tokio::task::spawn_local(async move {
         let mut closing = false;
         loop {
-            tokio::time::sleep(SWEEP_EVERY).await;
+            let began = tokio::time::Instant::now();
+            for part in 1..SWEEP_PARTS {
+                if !sweeping.has_more_to_sweep() {
+                    break;
+                }
+                tokio::time::sleep_until(began + SWEEP_EVERY * part / SWEEP_PARTS).await;
+                sweeping.sweep_part();
+            }
+            tokio::time::sleep_until(began + SWEEP_EVERY).await;
             sweeping.sweep();
             seen.panics.store(sweeping.panics.get(), Ordering::Relaxed);
             seen.connections

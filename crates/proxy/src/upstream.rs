@@ -26,7 +26,7 @@ mod lanes;
 /// The limit of sockets.
 mod sockets;
 
-pub(crate) use lanes::{FEW_SERVICES, Lanes};
+pub(crate) use lanes::{FEW_SERVICES, Lanes, Sweep};
 pub(crate) use sockets::Permit;
 pub use sockets::Sockets;
 use sockets::Ticket;
@@ -283,6 +283,11 @@ impl<S: Sock> Lane<S> {
                 return;
             }
         }
+    }
+
+    /// Connections that rest here.
+    fn resting(&self) -> usize {
+        self.idle.borrow().len()
     }
 
     /// Closes as many as others wait for, which pass their places on, and of what is idle for too long, or was closed by the backend, up to

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::Ipv4Addr;
 use std::pin::pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -36,16 +36,16 @@ use crate::relay::Pump;
 use crate::room::Room;
 use crate::spare::Spare;
 use crate::tls::secured::Secured;
-use crate::upstream::{FEW_SERVICES, Lane, Lanes};
+use crate::upstream::{Lane, Lanes};
 
 /// The most free desks kept, at some 8 KiB each.
 const DESKS_KEPT: usize = 1024;
 
-/// What keeps more than it needs for a while.
-pub(crate) trait Swept {
-    /// Lets go of some of what nobody needed since the last time.
-    fn sweep(&self);
-}
+/// What it looks at ten times a second, and between.
+mod sweeps;
+
+use sweeps::Sweeps;
+pub(crate) use sweeps::Swept;
 
 /// One data-plane thread.
 pub struct Worker<N: Net> {
@@ -64,8 +64,6 @@ pub struct Worker<N: Net> {
     view: RefCell<Rc<View<N>>>,
     /// Lent out by the pointer: a desk is not moved.
     desks: Spare<Box<Desk>>,
-    /// What else keeps something for the next use.
-    swept: RefCell<Vec<Weak<dyn Swept>>>,
     generator: RefCell<fastrand::Rng>,
     scribe: RefCell<Scribe>,
     closing: Cell<bool>,
@@ -73,8 +71,7 @@ pub struct Worker<N: Net> {
     spared: Cell<Instant>,
     /// Whether what waits at its sockets is another process's to take.
     handed_over: Cell<bool>,
-    /// How often it has swept.
-    turn: Cell<usize>,
+    sweeps: Sweeps,
     /// Whether nothing has any time left.
     over: Cell<bool>,
     /// Connections of clients that are open.
@@ -184,13 +181,12 @@ impl<N: Net> Worker<N> {
             published,
             view: RefCell::new(Rc::new(view)),
             desks: Spare::new(DESKS_KEPT),
-            swept: RefCell::new(Vec::new()),
             generator: RefCell::new(fastrand::Rng::with_seed(seed)),
             scribe: RefCell::new(scribe),
             closing: Cell::new(false),
             spared: Cell::new(Instant::ZERO),
             handed_over: Cell::new(false),
-            turn: Cell::new(0),
+            sweeps: Sweeps::default(),
             over: Cell::new(false),
             open: Cell::new(0),
             panics: Cell::new(0),
@@ -342,11 +338,6 @@ impl<N: Net> Worker<N> {
         self.open.get()
     }
 
-    /// Sweeps this with all else, as long as there is another owner.
-    pub(crate) fn sweeps(&self, one: Weak<dyn Swept>) {
-        self.swept.borrow_mut().push(one);
-    }
-
     /// Wakes who wants a finer time than sweeps have, where that has come.
     pub fn ring(&self) {
         self.deadlines.ring(self.now());
@@ -366,35 +357,6 @@ impl<N: Net> Worker<N> {
             })
             .await;
             self.ring();
-        }
-    }
-
-    /// To be called every [`SWEEP_EVERY`](crate::deadline::SWEEP_EVERY).
-    pub fn sweep(&self) {
-        let now = self.now();
-        self.deadlines.sweep(now);
-        if let Some(cut) = self.published.to_cut() {
-            self.deadlines.cut(&cut);
-        }
-        self.scribe.borrow_mut().hand_on();
-        if self.room.is_wanted() {
-            self.deadlines.end_oldest_idle(now);
-        }
-        self.desks.sweep();
-        self.buffers.sweep();
-        self.streams.sweep();
-        self.stock.sweep();
-        let kept = |one: &Weak<dyn Swept>| one.upgrade().inspect(|one| one.sweep()).is_some();
-        self.swept.borrow_mut().retain(kept);
-        let view = self.view();
-        let many = view.seats.len() > FEW_SERVICES;
-        let turn = self.turn.get().wrapping_add(1);
-        self.turn.set(turn);
-        for (at, seat) in view.seats.iter().enumerate() {
-            let upstream = &seat.live.plan.upstream;
-            // Services take turns too: most have few backends, whose turn would be the same.
-            let turn = (turn.wrapping_add(at), many);
-            seat.lanes.sweep(upstream, &seat.live.state, turn, now);
         }
     }
 }

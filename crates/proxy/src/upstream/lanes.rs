@@ -2,7 +2,7 @@
 //!
 //! A change of many backends must not hold a worker up: each is looked at again when it is picked, and of the others a few at a time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -16,16 +16,20 @@ use super::Lane;
 use crate::live::ServiceState;
 use crate::sock::Sock;
 
-/// So many are looked at again in one sweep: closing what they kept costs some microseconds for each connection.
+/// So many backends are looked at again at once: whether they have left, in which case their connections close.
 const LOOKS: usize = 64;
 
-/// So many connections that rest too long are closed in one sweep, for the same reason: of 5,000 backends that left, all are over at once, and a worker
-/// that closed hundreds together held its requests up (`docs/findings.md`, "Late requests without a reload").
+/// So many connections are closed at once, which takes some microseconds each: of 5,000 backends that left, all rest too long at the same moment, and
+/// a worker that closed hundreds together held its requests up (`docs/findings.md`, "Late requests without a reload").
 const CLOSES: usize = 64;
 
-/// Where there are many, each is swept in one of so many sweeps: what that touches of a backend is in no cache any more, and ten
-/// times a second for each of 10,000 was a twentieth of a worker's time. A connection that rests too long is not used meanwhile.
-const TURNS: usize = 10;
+/// Where there are many backends, so many sweeps and parts of sweeps are one round of them all, which takes a second: what a sweep touches of
+/// a backend is in no cache any more, and ten times a second for each of 10,000 was a twentieth of a worker's time. A connection that rests
+/// too long is not used meanwhile.
+const ROUND: usize = 100;
+
+/// The same of few backends where there are many services, in whole sweeps.
+const ROUND_OF_FEW: usize = 10;
 
 /// Up to so many are all swept each time.
 const FEW: usize = 256;
@@ -33,8 +37,23 @@ const FEW: usize = 256;
 /// Up to so many services are.
 pub(crate) const FEW_SERVICES: usize = 64;
 
+/// Which sweep it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Sweep {
+    /// One more with each whole sweep. None: a part between two of these.
+    pub(crate) whole: Option<usize>,
+    /// One more with each of either.
+    pub(crate) part: usize,
+    /// There are too many services to sweep all of each.
+    pub(crate) many: bool,
+}
+
 /// One worker's connections to the backends of one service.
-pub(crate) struct Lanes<S>(RefCell<All<S>>);
+pub(crate) struct Lanes<S> {
+    all: RefCell<All<S>>,
+    /// There is more to be looked at before the next whole sweep.
+    more: Cell<bool>,
+}
 
 struct All<S> {
     /// By the backend's serial. The seats of plans that follow each other share them.
@@ -47,11 +66,13 @@ struct All<S> {
 
 impl<S> Default for Lanes<S> {
     fn default() -> Self {
-        Self(RefCell::new(All {
+        let all = RefCell::new(All {
             by_serial: HashMap::default(),
             serials: Vec::new(),
             limited: false,
-        }))
+        });
+        let more = Cell::new(false);
+        Self { all, more }
     }
 }
 
@@ -81,7 +102,7 @@ impl<S: Sock> Lanes<S> {
     /// Connections to a picked backend. None: it left long ago.
     pub(crate) fn of(&self, backend: &Backend, state: &ServiceState) -> Option<Rc<Lane<S>>> {
         let version = state.version();
-        let mut all = self.0.borrow_mut();
+        let mut all = self.all.borrow_mut();
         if let Some(lane) = all.by_serial.get(&backend.serial())
             && (lane.known.get() == version || is_reached(lane, state, version))
         {
@@ -97,13 +118,12 @@ impl<S: Sock> Lanes<S> {
         Some(lane)
     }
 
-    /// Lets go of what nobody needs: connections that rest too long, and some of those to backends that have left. `turn` is one more
-    /// with each sweep; `many`: there are other services, too many to sweep all of each.
+    /// Lets go of what nobody needs: connections that rest too long, and some of those to backends that have left.
     pub(crate) fn sweep(
         &self,
         how: &UpstreamPlan,
         state: &ServiceState,
-        (turn, many): (usize, bool),
+        sweep: Sweep,
         now: Instant,
     ) {
         let version = state.version();
@@ -112,21 +132,28 @@ impl<S: Sock> Lanes<S> {
             by_serial,
             serials,
             limited,
-        } = &mut *self.0.borrow_mut();
+        } = &mut *self.all.borrow_mut();
+        let are_many = serials.len() > FEW;
         // Connections of HTTP/2 tell the time by their sweeps.
         let each_time = how.protocol != Protocol::Http1 || *limited;
-        let (mut at, step) = match !each_time && (many || serials.len() > FEW) {
-            true => (turn % TURNS, TURNS),
-            false => (0, 1),
+        let (mut at, step) = match sweep.whole {
+            Some(_) if each_time => (0, 1),
+            _ if are_many => (sweep.part % ROUND, ROUND),
+            Some(whole) if sweep.many => (whole % ROUND_OF_FEW, ROUND_OF_FEW),
+            _ => (0, 1),
         };
         while let Some(serial) = serials.get(at) {
             let stays = by_serial.get(serial).is_some_and(|lane| {
                 lane.sweep(how, &mut closes, now);
-                if lane.known.get() == version || looks == 0 {
+                if lane.known.get() == version || looks == 0 || closes == 0 {
                     return true;
                 }
                 looks -= 1;
-                is_reached(lane, state, version)
+                let stays = is_reached(lane, state, version);
+                if !stays {
+                    closes = closes.saturating_sub(lane.resting());
+                }
+                stays
             });
             if stays {
                 at += step;
@@ -135,6 +162,12 @@ impl<S: Sock> Lanes<S> {
                 serials.swap_remove(at);
             }
         }
+        self.more.set(are_many || looks == 0 || closes == 0);
+    }
+
+    /// Whether more is to be looked at before the next whole sweep.
+    pub(crate) fn has_more_to_sweep(&self) -> bool {
+        self.more.get()
     }
 }
 

@@ -18,6 +18,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{AffinityBy, AffinityPlan, BackendAddress, CookiePlan, UpstreamPlan};
 use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
+use evenkeel_proxy::deadline::SWEEP_PARTS;
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::net::Net;
 use evenkeel_proxy::outlet::{Outlet, Told};
@@ -112,7 +113,7 @@ pub(crate) type Ends = Rc<RefCell<Vec<Pipe>>>;
 /// What runs beside connections: the exchanges of HTTP/2.
 type Tasks = Rc<RefCell<Vec<Served>>>;
 
-struct Memory {
+pub(crate) struct Memory {
     backend: Ends,
     tasks: Tasks,
     calls: Rc<Cell<usize>>,
@@ -164,8 +165,8 @@ pub(crate) struct World {
     pub(crate) backend: Ends,
     tasks: Tasks,
     calls: Rc<Cell<usize>>,
-    worker: Rc<Worker<Memory>>,
-    now: Rc<Cell<Instant>>,
+    pub(crate) worker: Rc<Worker<Memory>>,
+    pub(crate) now: Rc<Cell<Instant>>,
     pub(crate) room: Box<[u8]>,
 }
 
@@ -316,6 +317,11 @@ impl World {
     /// So much time goes by, and deadlines are looked at.
     pub(crate) fn pass(&self, time: Duration) {
         self.now.set(self.now.get() + time);
+        for _ in 1..SWEEP_PARTS {
+            if self.worker.has_more_to_sweep() {
+                self.worker.sweep_part();
+            }
+        }
         self.worker.sweep();
         self.worker.ring();
     }

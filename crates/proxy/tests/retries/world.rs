@@ -17,6 +17,7 @@ use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, Protocol, UpstreamPlan};
 use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
+use evenkeel_proxy::deadline::SWEEP_PARTS;
 use evenkeel_proxy::live::{Live, Published, ServiceState};
 use evenkeel_proxy::net::Net;
 use evenkeel_proxy::observation::{refused_retries, retries};
@@ -454,6 +455,11 @@ impl World {
     pub(crate) fn pass(&self, time: Duration) {
         let before = self.elapsed().as_millis() / 100;
         self.now.set(self.now.get() + time);
+        for _ in 1..SWEEP_PARTS {
+            if self.worker.has_more_to_sweep() {
+                self.worker.sweep_part();
+            }
+        }
         self.worker.sweep();
         self.worker.ring();
         if self.elapsed().as_millis() / 100 > before {
