@@ -19,6 +19,7 @@ mod row;
 
 /// What of it is not shown.
 mod redact;
+pub(crate) use redact::is_secret;
 
 /// Where lines go.
 mod sink;

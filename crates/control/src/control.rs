@@ -45,6 +45,7 @@ mod open;
 pub mod handover;
 
 use handover::{CarriedState, Heritage};
+pub(crate) use obey::{find, unknown};
 use open::{Open, bind_all, enough};
 pub use refused::StartError;
 

@@ -27,6 +27,9 @@ use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 /// One backend.
 mod backend;
 
+/// One part of an instance.
+mod parts;
+
 /// Rate limits.
 mod rates;
 
@@ -34,8 +37,11 @@ mod rates;
 mod spilled;
 
 pub(crate) use backend::fault_word;
-use backend::of_core;
 pub use backend::{Backend, Load, reason};
+pub use parts::{
+    ActionPart, BackendPart, BreakerPart, CertificatePart, ListenerPart, Paged, RulePart, Span,
+    Usage, WorkerPart,
+};
 pub use rates::{RateCounts, RateSnapshot};
 use spilled::spilled;
 
@@ -438,16 +444,7 @@ impl Watch {
             backends: core
                 .backends
                 .iter()
-                .map(|backend| {
-                    let reached = live.state.reached(&backend.id);
-                    let reached = reached.as_deref();
-                    Backend {
-                        connections: reached.map_or(0, |reached| reached.sockets.open()),
-                        checks: reached.map_or_else(Vec::new, |reached| reached.checks.by_result()),
-                        since: now.since(backend.since),
-                        ..of_core(backend)
-                    }
-                })
+                .map(|backend| backend::shown(live, backend, now))
                 .collect(),
         }
     }

@@ -110,6 +110,12 @@ impl Room {
         self.spliced.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Places that are taken, and how many there are.
+    #[must_use]
+    pub fn taken(&self) -> (usize, usize) {
+        (self.open.load(Ordering::Relaxed), self.most)
+    }
+
     /// Pipes that are open.
     #[must_use]
     pub fn pipes(&self) -> usize {

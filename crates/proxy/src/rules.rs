@@ -22,6 +22,7 @@ use evenkeel_wire::RequestHead;
 
 use crate::tls::secured::Identity;
 use levels::{Hosts, Level as _};
+pub use shown::asks;
 
 /// What each condition means.
 pub mod conditions;

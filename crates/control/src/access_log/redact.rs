@@ -61,7 +61,7 @@ fn put_redacted(query: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Whether a key sounds like a secret's.
-fn is_secret(key: &[u8]) -> bool {
+pub(crate) fn is_secret(key: &[u8]) -> bool {
     let once: Vec<u8> = decoded(key).collect();
     // In it a key of PHP's nested form too: `user[password]`.
     let key: String = decoded(&once)

@@ -233,14 +233,14 @@ impl Control {
     }
 }
 
-fn find<'l>(live: &'l Live, name: &str) -> Result<&'l Arc<LiveService>, Refused> {
+pub(crate) fn find<'l>(live: &'l Live, name: &str) -> Result<&'l Arc<LiveService>, Refused> {
     live.service(name).ok_or_else(|| {
         let known = live.services.iter().map(|one| &*one.plan.name);
         unknown("service", name, known)
     })
 }
 
-fn unknown<'k>(
+pub(crate) fn unknown<'k>(
     what: &'static str,
     name: &str,
     known: impl IntoIterator<Item = &'k str>,

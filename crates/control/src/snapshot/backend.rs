@@ -5,6 +5,8 @@ use std::time::Duration;
 use evenkeel_balance::health::{CheckFault, CheckResult};
 use evenkeel_balance::snapshot::{BackendSnapshot, LoadSnapshot};
 use evenkeel_balance::standing::{Reason, Standing};
+use evenkeel_balance::time::Instant;
+use evenkeel_proxy::live::LiveService;
 
 /// A backend at one moment.
 #[derive(Clone, Debug)]
@@ -84,7 +86,19 @@ impl From<LoadSnapshot> for Load {
     }
 }
 
-pub(super) fn of_core(backend: &BackendSnapshot) -> Backend {
+/// With what is known of its sockets and checks.
+pub(super) fn shown(live: &LiveService, core: &BackendSnapshot, now: Instant) -> Backend {
+    let reached = live.state.reached(&core.id);
+    let reached = reached.as_deref();
+    Backend {
+        connections: reached.map_or(0, |reached| reached.sockets.open()),
+        checks: reached.map_or_else(Vec::new, |reached| reached.checks.by_result()),
+        since: now.since(core.since),
+        ..of_core(core)
+    }
+}
+
+fn of_core(backend: &BackendSnapshot) -> Backend {
     let in_service = backend.standing >= Standing::Serving;
     Backend {
         id: backend.id.to_string(),

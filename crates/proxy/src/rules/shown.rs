@@ -183,20 +183,52 @@ fn parameter(one: &Parameter) -> String {
     )
 }
 
+/// What a rule asks: the key of each condition, and its values, of which one is enough. Values of a field, cookie or key of a query
+/// whose name is a secret's by `hides` are left out.
+#[must_use]
+pub fn asks(when: &Conditions, hides: &dyn Fn(&[u8]) -> bool) -> Vec<(String, Vec<String>)> {
+    let own = [
+        ("host", each(&when.hosts, host)),
+        ("path", each(&when.paths, path)),
+        ("method", each(&when.methods, ToString::to_string)),
+    ];
+    let own = own.into_iter().filter(|(_, values)| !values.is_empty());
+    let mut asked: Vec<_> = own.map(|(key, values)| (key.to_owned(), values)).collect();
+    for further in &*when.further {
+        let values = match is_hidden(further, hides) {
+            true => vec!["(not shown)".into()],
+            false => values(further),
+        };
+        asked.push((word(further::condition(further)), values));
+    }
+    asked
+}
+
+/// Whether it has values that nobody is to be shown, however deep.
+fn is_hidden(further: &Further, hides: &dyn Fn(&[u8]) -> bool) -> bool {
+    match further {
+        Further::Header(named) | Further::Cookie(named) => hides(named.name.as_bytes()),
+        Further::Query(lists) => {
+            let mut keys = lists.iter().flatten().map(|one| value(&one.key));
+            keys.any(|key| hides(key.as_bytes()))
+        }
+        Further::Not(parts) => parts
+            .iter()
+            .flat_map(|part| &*part.further)
+            .any(|within| is_hidden(within, hides)),
+        Further::Hosts(_) | Further::Peer(_) | Further::Client(_) | Further::Certificate(_) => {
+            false
+        }
+    }
+}
+
 /// All conditions of one part of a `not`.
 fn all(when: &Conditions) -> String {
-    let mut parts = Vec::new();
-    let mut put = |key: &str, values: Vec<String>| {
-        if !values.is_empty() {
-            parts.push(format!("{key} {}", values.join(" or ")));
-        }
-    };
-    put("host", each(&when.hosts, host));
-    put("path", each(&when.paths, path));
-    put("method", each(&when.methods, ToString::to_string));
-    for further in &*when.further {
-        put(&word(further::condition(further)), values(further));
-    }
+    let parts = asks(when, &|_| false).into_iter();
+    let parts: Vec<_> = parts
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(key, values)| format!("{key} {}", values.join(" or ")))
+        .collect();
     parts.join(", ")
 }
 
