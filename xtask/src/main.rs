@@ -82,6 +82,11 @@ const VERBS: &[Verb] = &[
         run: manual,
     },
     Verb {
+        name: "openapi",
+        does: "write docs/openapi.json from the program as it is (--check: say whether it is stale)",
+        run: openapi,
+    },
+    Verb {
         name: "policies",
         does: "write the simulator's table of policies to docs/policies.md",
         run: |root, rest| {
@@ -244,6 +249,16 @@ fn manual(root: &Path, rest: &[String]) -> Done {
             .env("EVENKEEL_WRITE_MANUAL", "1")
             .go(),
         [word] if word == "--check" => tests("").go(),
+        _ => Err("the verb takes `--check` or nothing".into()),
+    }
+}
+
+fn openapi(root: &Path, rest: &[String]) -> Done {
+    let words = ["nextest", "run", "--locked", "-p", "evenkeel-admin", "-E"];
+    let test = cargo(root, &words).args(&["binary(openapi)".to_owned()]);
+    match rest {
+        [] => test.env("EVENKEEL_WRITE_OPENAPI", "1").go(),
+        [word] if word == "--check" => test.go(),
         _ => Err("the verb takes `--check` or nothing".into()),
     }
 }

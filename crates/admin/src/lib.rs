@@ -10,13 +10,11 @@ pub mod pages;
 /// Who is connected.
 pub mod guests;
 
-/// What may be changed.
-mod changes;
-
-/// The status as JSON.
-mod status;
+/// The API below `/v1`, and its OpenAPI document.
+mod contract;
 
 /// The metrics as Prometheus reads them.
 mod metrics;
 
+pub use contract::openapi;
 pub use pages::serve;

@@ -1,9 +1,8 @@
-//! Owns the pages: `/livez`, `/readyz`, `/metrics`, `/v1/status`, and where changes are asked for.
+//! Owns the pages: `/livez`, `/readyz`, `/metrics`, and below `/v1` what `contract` has.
 
 use std::io;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -13,9 +12,11 @@ use axum::routing::get;
 use evenkeel_control::Watch;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::changes::{self, From, PROBLEM, Problem};
+use crate::contract::changes::{self, From};
+use crate::contract::looks;
+use crate::contract::problem::{MEDIA_TYPE, Problem, Reason};
 use crate::guests::{Counts, Hall, Socket};
-use crate::{metrics, status};
+use crate::metrics;
 
 /// A bound address.
 #[derive(Debug)]
@@ -75,13 +76,13 @@ fn router(pages: Pages, from: From, watch: Watch, counts: Arc<Counts>) -> Router
     let all = match pages {
         Pages::Metrics => open,
         Pages::All => {
-            let asked = Router::new()
-                .route("/v1/status", get(status_page))
+            let (looks, _) = looks().split_for_parts();
+            let asked = looks
                 .merge(changes::router(from))
                 .layer(map_response(in_words));
             let all = open.merge(asked).fallback(|| async {
-                let why = "there is no such page; see /v1/status";
-                Problem::new(StatusCode::NOT_FOUND, "no_page", why)
+                let why = "there is no such page; see /v1/openapi.json for those that there are";
+                Problem::new(Reason::NoPage, why)
             });
             match from {
                 // No name leads to it.
@@ -104,7 +105,7 @@ async fn own_host(request: Request, next: Next) -> Response {
         true => next.run(request).await,
         false => {
             let why = "this address answers to `localhost` and to addresses of this machine, and to no other name";
-            Problem::new(StatusCode::MISDIRECTED_REQUEST, "not_your_host", why).into_response()
+            Problem::new(Reason::NotYourHost, why).into_response()
         }
     }
 }
@@ -126,20 +127,24 @@ fn is_own(host: &str) -> bool {
 async fn in_words(response: Response) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);
-    if status.is_success() || kind.is_some_and(|kind| kind == PROBLEM) {
+    if status.is_success() || kind.is_some_and(|kind| kind == MEDIA_TYPE) {
         return response;
     }
-    let (word, why) = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => ("body", "nothing is asked for in the body: leave it out"),
-        StatusCode::METHOD_NOT_ALLOWED => ("method", "this page takes GET"),
-        StatusCode::BAD_REQUEST => (
-            "path",
-            "a part of the path is no text, or the body broke off",
-        ),
-        _ => ("refused", "this is refused"),
-    };
     let allowed = response.headers().get(header::ALLOW).cloned();
-    let mut told = Problem::new(status, word, why).into_response();
+    let problem = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let why = "nothing is asked for in the body: leave it out";
+            Problem::new(Reason::BodyTooLarge, why)
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let methods = allowed.as_ref().and_then(|one| one.to_str().ok());
+            let methods = methods.unwrap_or("another method");
+            Problem::new(Reason::Method, format!("this address takes {methods}"))
+        }
+        StatusCode::BAD_REQUEST => Problem::new(Reason::Body, "the body broke off"),
+        _ => Problem::new(Reason::Refused, "this is refused").with_status(status),
+    };
+    let mut told = problem.into_response();
     if let Some(allowed) = allowed {
         told.headers_mut().insert(header::ALLOW, allowed);
     }
@@ -162,10 +167,6 @@ async fn measured(State(shown): State<Arc<Shown>>) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-}
-
-async fn status_page(State(shown): State<Arc<Shown>>) -> Json<status::Status> {
-    Json(status::Status::from(shown.watch.snapshot()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod affinity;
 mod checks;
 mod commands;
+mod contract;
 mod crowd;
 mod demo;
 mod deploy;

@@ -183,9 +183,10 @@ fn what_is_asked_wrongly_is_refused_in_words_and_changes_nothing() {
     let (small, large) = ("{\"for\":1}", "x".repeat(2000));
     for (arguments, path, status, word) in [
         (&["-d", small][..], &*drain, 400, "body"),
-        (&["-d", &large], &*drain, 413, "body"),
+        (&["-d", &large], &*drain, 413, "body_too_large"),
         (&["-X", "POST"], "/v1/services/a%FF/drain", 400, "path"),
         (&["-X", "POST"], "/v1/status", 405, "method"),
+        (&["-X", "POST"], &*format!("{drain}?for=1"), 400, "query"),
     ] {
         let arguments = [
             arguments,

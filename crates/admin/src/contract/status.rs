@@ -2,15 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
+use axum::extract::State;
 use evenkeel_control::names::NameSnapshot;
 use evenkeel_control::snapshot::{
     Backend, PassedSnapshot, QueueSnapshot, RateSnapshot, Snapshot, Spill, TierSnapshot,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Asked;
+use super::asked::Plain;
 
 /// `GET /v1/status`.
-#[derive(Serialize)]
-pub(crate) struct Status {
+#[derive(Serialize, ToSchema)]
+struct Status {
     version: &'static str,
     process: u32,
     draining: bool,
@@ -23,11 +31,13 @@ pub(crate) struct Status {
     services: Vec<Service>,
     /// Rate limits, where there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     rates: Vec<Rate>,
 }
 
 /// As the metrics have it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusRate)]
 struct Rate {
     of: &'static str,
     name: String,
@@ -39,16 +49,19 @@ struct Rate {
     keys_evicted: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusListener)]
 struct Listener {
     name: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     draining: bool,
     connections: usize,
     accepted: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusService)]
 struct Service {
     name: String,
     policy: String,
@@ -56,6 +69,7 @@ struct Service {
     tier: Option<u16>,
     /// Where it has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     tiers: Vec<Tier>,
     /// Where zones are heeded: picks that had a preferred zone, by what became of that.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,11 +88,13 @@ struct Service {
     tunnels: Passed,
     flows: Passed,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     names: Vec<Name>,
     backends: Vec<Member>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusTier)]
 struct Tier {
     tier: u16,
     /// Of picks, that it should get now, 0 to 1.
@@ -86,7 +102,8 @@ struct Tier {
     picked: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusQueue)]
 struct Queue {
     waiting: usize,
     entered: u64,
@@ -97,7 +114,8 @@ struct Queue {
     mean_wait_ms: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusPassed)]
 struct Passed {
     open: u64,
     /// Over all that there were, as they go.
@@ -105,7 +123,8 @@ struct Passed {
     sent_bytes: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusName)]
 struct Name {
     name: String,
     kind: &'static str,
@@ -116,7 +135,8 @@ struct Name {
     fault: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusMember)]
 struct Member {
     id: String,
     standing: &'static str,
@@ -152,7 +172,8 @@ struct Member {
 }
 
 /// What it reports, and what follows.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusLoad)]
 struct Load {
     utilization: Option<f32>,
     age_seconds: Option<f64>,
@@ -163,7 +184,8 @@ struct Load {
     share: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusCheck)]
 struct Check {
     passed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -312,4 +334,15 @@ fn member(backend: Backend) -> Member {
             share: backend.share_wanted,
         }),
     }
+}
+
+/// The whole at once: what `evenkeel status` prints.
+#[utoipa::path(get, path = "/v1/status", tag = "status",
+    responses((status = 200, description = "The instance.", body = Status)))]
+async fn status(State(shown): State<Asked>, _: Plain) -> Json<Status> {
+    Json(Status::from(shown.watch.snapshot()))
+}
+
+pub(super) fn resource() -> OpenApiRouter<Asked> {
+    OpenApiRouter::default().routes(routes!(status))
 }

@@ -3,20 +3,23 @@
 //! No access control yet: an address that is bound beyond this machine changes nothing. Of what reaches a loopback address, a
 //! browser may have been sent by any page: nothing is done that such a page could ask for in its own name.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use evenkeel_control::Command;
-use evenkeel_control::command::{Admin, Done, Refused};
+use evenkeel_control::command::{Admin, Done};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::Asked;
+use super::asked::{Name, Names, Plain};
+use super::problem::{Problem, Reason};
 use crate::pages::Shown;
 
 /// Bytes of a body: none is needed.
@@ -35,31 +38,22 @@ pub(crate) enum From {
     Anywhere,
 }
 
-pub(crate) fn router(from: From) -> Router<Arc<Shown>> {
-    let backend = "/v1/services/{service}/backends/{backend}";
-    let one = |admin: Admin| {
-        post(move |state, path, body| async move { backend_is(state, path, body, admin).await })
-    };
-    let service = |drain: bool| {
-        post(move |state, path, body| async move { service_is(state, path, body, drain).await })
-    };
-    let listener = |drain: bool| {
-        post(move |state, path, body| async move { listener_is(state, path, body, drain).await })
-    };
-    Router::new()
-        .route(&format!("{backend}/drain"), one(Admin::Draining))
-        .route(&format!("{backend}/enable"), one(Admin::Enabled))
-        .route(&format!("{backend}/disable"), one(Admin::Disabled))
-        .route("/v1/services/{service}/drain", service(true))
-        .route("/v1/services/{service}/enable", service(false))
-        .route("/v1/listeners/{listener}/drain", listener(true))
-        .route("/v1/listeners/{listener}/enable", listener(false))
-        .method_not_allowed_fallback(|| async {
-            let why = "this address takes POST";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", why)
-        })
-        .layer(from_fn(move |request, next| meant(from, request, next)))
+/// What may be changed, by who may from there.
+pub(crate) fn router(from: From) -> Router<Asked> {
+    let (all, _) = resource().split_for_parts();
+    all.layer(from_fn(move |request, next| meant(from, request, next)))
         .layer(DefaultBodyLimit::max(BODY_MOST))
+}
+
+pub(super) fn resource() -> OpenApiRouter<Asked> {
+    OpenApiRouter::default()
+        .routes(routes!(drain_backend))
+        .routes(routes!(enable_backend))
+        .routes(routes!(disable_backend))
+        .routes(routes!(drain_service))
+        .routes(routes!(enable_service))
+        .routes(routes!(drain_listener))
+        .routes(routes!(enable_listener))
 }
 
 /// Only who means it changes anything.
@@ -74,14 +68,14 @@ async fn meant(from: From, request: Request, next: Next) -> Response {
 
 fn refusal(from: From, headers: &HeaderMap) -> Option<Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let forbidden = |word, why| Some(Problem::new(StatusCode::FORBIDDEN, word, why));
+    let forbidden = |reason, why| Some(Problem::new(reason, why));
     if from == From::Anywhere {
         let why = "this admin address is bound beyond loopback, and access control is not built yet: change things through an admin address on loopback or a Unix socket";
-        return forbidden("not_local", why);
+        return forbidden(Reason::NotLocal, why);
     }
     if !matches!(text("sec-fetch-site"), None | Some("same-origin" | "none")) {
         return forbidden(
-            "cross_site",
+            Reason::CrossSite,
             "a page of another origin may change nothing here",
         );
     }
@@ -89,7 +83,7 @@ fn refusal(from: From, headers: &HeaderMap) -> Option<Problem> {
     let own = |origin: &str| origin.strip_prefix("http://") == Some(host);
     if text(header::ORIGIN.as_str()).is_some_and(|origin| !own(origin)) {
         return forbidden(
-            "cross_site",
+            Reason::CrossSite,
             "a page of another origin may change nothing here",
         );
     }
@@ -99,20 +93,22 @@ fn refusal(from: From, headers: &HeaderMap) -> Option<Problem> {
     };
     if !headers.contains_key(OWN_FIELD) && !text(header::CONTENT_TYPE.as_str()).is_some_and(json) {
         let why = "say that it is meant: send `Content-Type: application/json`, or a field `X-Evenkeel`, which no form of a page can";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Some(Problem::new(status, "not_meant", why));
+        return Some(Problem::new(Reason::NotMeant, why));
     }
     None
 }
 
-type Asked = State<Arc<Shown>>;
-
-async fn backend_is(
-    State(shown): Asked,
-    Path((service, backend)): Path<(String, String)>,
+/// Sends nothing new to a backend; what is under way may take as long as `drain` of its service.
+#[utoipa::path(post, path = "/v1/services/{service}/backends/{backend}/drain", tag = "backends",
+    params(("service" = String, Path, description = "The service's name."), ("backend" = String, Path, description = "Its id.")),
+    responses((status = 200, description = "It is so now.", body = Changed)))]
+async fn drain_backend(
+    State(shown): State<Asked>,
+    Names(service, backend): Names,
+    _: Plain,
     body: Bytes,
-    admin: Admin,
 ) -> Result<Json<Changed>, Problem> {
+    let admin = Admin::Draining;
     let command = Command::Backend {
         service,
         backend,
@@ -121,28 +117,104 @@ async fn backend_is(
     order(&shown, command, &body).await
 }
 
-async fn service_is(
-    State(shown): Asked,
-    Path(service): Path<String>,
+/// Lets a backend serve, whatever the configuration says.
+#[utoipa::path(post, path = "/v1/services/{service}/backends/{backend}/enable", tag = "backends",
+    params(("service" = String, Path, description = "The service's name."), ("backend" = String, Path, description = "Its id.")),
+    responses((status = 200, description = "It is so now.", body = Changed)))]
+async fn enable_backend(
+    State(shown): State<Asked>,
+    Names(service, backend): Names,
+    _: Plain,
     body: Bytes,
-    drain: bool,
 ) -> Result<Json<Changed>, Problem> {
+    let admin = Admin::Enabled;
+    let command = Command::Backend {
+        service,
+        backend,
+        admin,
+    };
+    order(&shown, command, &body).await
+}
+
+/// Takes a backend out: as a drain, and who returns from it is not held to what its breaker knew.
+#[utoipa::path(post, path = "/v1/services/{service}/backends/{backend}/disable", tag = "backends",
+    params(("service" = String, Path, description = "The service's name."), ("backend" = String, Path, description = "Its id.")),
+    responses((status = 200, description = "It is so now.", body = Changed)))]
+async fn disable_backend(
+    State(shown): State<Asked>,
+    Names(service, backend): Names,
+    _: Plain,
+    body: Bytes,
+) -> Result<Json<Changed>, Problem> {
+    let admin = Admin::Disabled;
+    let command = Command::Backend {
+        service,
+        backend,
+        admin,
+    };
+    order(&shown, command, &body).await
+}
+
+/// Drains all backends of a service, those to come too.
+#[utoipa::path(post, path = "/v1/services/{service}/drain", tag = "services",
+    params(("service" = String, Path, description = "Its name.")),
+    responses((status = 200, description = "It is so now.", body = Changed)))]
+async fn drain_service(
+    State(shown): State<Asked>,
+    Name(service): Name,
+    _: Plain,
+    body: Bytes,
+) -> Result<Json<Changed>, Problem> {
+    let drain = true;
     order(&shown, Command::Service { service, drain }, &body).await
 }
 
-async fn listener_is(
-    State(shown): Asked,
-    Path(listener): Path<String>,
+/// Lets a service serve again.
+#[utoipa::path(post, path = "/v1/services/{service}/enable", tag = "services",
+    params(("service" = String, Path, description = "Its name.")),
+    responses((status = 200, description = "It is so now.", body = Changed)))]
+async fn enable_service(
+    State(shown): State<Asked>,
+    Name(service): Name,
+    _: Plain,
     body: Bytes,
-    drain: bool,
 ) -> Result<Json<Changed>, Problem> {
+    let drain = false;
+    order(&shown, Command::Service { service, drain }, &body).await
+}
+
+/// Takes no more connections; those that are open end with the exchange that they carry.
+#[utoipa::path(post, path = "/v1/listeners/{listener}/drain", tag = "listeners",
+    params(("listener" = String, Path, description = "Its name.")),
+    responses((status = 200, description = "It is so now.", body = Changed)))]
+async fn drain_listener(
+    State(shown): State<Asked>,
+    Name(listener): Name,
+    _: Plain,
+    body: Bytes,
+) -> Result<Json<Changed>, Problem> {
+    let drain = true;
+    order(&shown, Command::Listener { listener, drain }, &body).await
+}
+
+/// Listens again.
+#[utoipa::path(post, path = "/v1/listeners/{listener}/enable", tag = "listeners",
+    params(("listener" = String, Path, description = "Its name.")),
+    responses((status = 200, description = "It is so now.", body = Changed)))]
+async fn enable_listener(
+    State(shown): State<Asked>,
+    Name(listener): Name,
+    _: Plain,
+    body: Bytes,
+) -> Result<Json<Changed>, Problem> {
+    let drain = false;
     order(&shown, Command::Listener { listener, drain }, &body).await
 }
 
 async fn order(shown: &Shown, command: Command, body: &Bytes) -> Result<Json<Changed>, Problem> {
     if !matches!(body.trim_ascii(), b"" | b"{}") {
         let why = "nothing is asked for in the body: leave it out, or send `{}`";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "body", why));
+        return Err(Problem::new(Reason::Body, why));
     }
     match shown.watch.order(command).await {
         Ok(done) => Ok(Json(done.into())),
@@ -151,10 +223,14 @@ async fn order(shown: &Shown, command: Command, body: &Bytes) -> Result<Json<Cha
 }
 
 /// What a change came to.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Changed {
+    /// It was otherwise before.
     changed: bool,
+    /// What is wanted now: `enabled`, `draining` or `disabled`.
+    #[schema(example = "draining")]
     state: &'static str,
+    /// Attempts, or connections of a listener, that are under way.
     in_flight: u64,
     /// Earlier processes that drain since an upgrade: they may have more in flight.
     predecessors: usize,
@@ -175,75 +251,6 @@ impl std::convert::From<Done> for Changed {
     }
 }
 
-/// The media type of what RFC 9457 calls a problem.
-pub(crate) const PROBLEM: &str = "application/problem+json";
-
-/// Why nothing was changed, as RFC 9457 has it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Problem {
-    #[serde(skip)]
-    code: StatusCode,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
-    /// One word for it.
-    reason: &'static str,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    did_you_mean: Option<String>,
-}
-
-impl Problem {
-    pub(crate) fn new(code: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            kind: "about:blank",
-            title: code.canonical_reason().unwrap_or_default(),
-            status: code.as_u16(),
-            reason,
-            detail: detail.into(),
-            did_you_mean: None,
-        }
-    }
-}
-
-impl std::convert::From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        let (code, word) = match &refused {
-            Refused::Unknown { what, .. } => (
-                StatusCode::NOT_FOUND,
-                match *what {
-                    "service" => "unknown_service",
-                    "backend" => "unknown_backend",
-                    _ => "unknown_listener",
-                },
-            ),
-            Refused::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Refused::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            Refused::Upgrading => (StatusCode::SERVICE_UNAVAILABLE, "upgrading"),
-            Refused::TooMany => (StatusCode::CONFLICT, "too_many"),
-            Refused::Bind(_) => (StatusCode::CONFLICT, "bind"),
-        };
-        let problem = Self::new(code, word, refused.to_string());
-        let near = match refused {
-            Refused::Unknown { near, .. } => near,
-            _ => None,
-        };
-        Self {
-            did_you_mean: near,
-            ..problem
-        }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let kind = [(header::CONTENT_TYPE, PROBLEM)];
-        (self.code, kind, Json(self)).into_response()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +265,7 @@ mod tests {
             headers.append(name, value.parse().unwrap());
         }
         let refusal = refusal(from, &headers);
-        assert_eq!(refusal.map(|one| one.reason), expect, "{fields:?}");
+        assert_eq!(refusal.map(|one| one.reason.word()), expect, "{fields:?}");
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! Owns the OpenAPI document beside what the resources say of themselves: what it is, its tags, and what any operation may be refused
+//! with. That follows from an operation's method, path and query; so none can forget to say it.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Required,
+    Response, ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::problem::{MEDIA_TYPE, Problem, Reason};
+
+const ABOUT: &str = "What a running instance tells of itself, and what may be changed of it. \
+Refusals are RFC 9457 problems: programs go by `reason`, a word of one closed list (`/v1/problems`). Keys of a query that are not \
+known are refused. Lists that can be long come in pages: `next` of one is `after` of the next. Before the first, or while sixty-four others are \
+connected to the address, a connection may be answered with 503 as plain text.";
+
+const TAGS: [(&str, &str); 7] = [
+    ("contract", "This document, and kinds of problems."),
+    ("instance", "The process, its threads and limits."),
+    ("listeners", "Where connections are taken, and what with."),
+    ("rules", "What is done with requests."),
+    ("services", "Who can serve the same requests."),
+    ("backends", "Members of services."),
+    ("status", "The whole at once."),
+];
+
+/// The document, as JSON that people can read too.
+///
+/// # Panics
+/// Never: all keys of it are texts.
+pub(super) fn text(mut document: OpenApi) -> String {
+    let license = LicenseBuilder::new()
+        .name("MIT OR Apache-2.0")
+        .identifier(Some("MIT OR Apache-2.0"));
+    document.info = InfoBuilder::new()
+        .title("Evenkeel")
+        .description(Some(ABOUT))
+        .version(env!("CARGO_PKG_VERSION"))
+        .license(Some(license.build()))
+        .build();
+    let tag = |(name, about): &(&str, &str)| {
+        let tag = TagBuilder::new().name(*name).description(Some(*about));
+        tag.build()
+    };
+    document.tags = Some(TAGS.iter().map(tag).collect());
+    let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
+    Problem::schemas(&mut schemas);
+    let components = document.components.get_or_insert_default();
+    components.schemas.extend(schemas);
+    for (path, item) in &mut document.paths.paths {
+        let looks = item.get.iter_mut().map(|operation| (operation, false));
+        let changes = item.post.iter_mut().map(|operation| (operation, true));
+        for (operation, changes) in looks.chain(changes) {
+            let reasons = reasons(path, operation, changes);
+            describe(operation, &reasons);
+            if changes {
+                operation.request_body = Some(RefOr::T(no_body()));
+            }
+        }
+    }
+    let mut text = serde_json::to_string_pretty(&document).expect("all keys are texts");
+    text.push('\n');
+    text
+}
+
+/// What an operation may be refused with.
+fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
+    let mut reasons = vec![Reason::NotYourHost, Reason::Query, Reason::Refused];
+    if path.contains('{') {
+        reasons.push(Reason::Path);
+    }
+    for (part, reason) in [
+        ("{service}", Reason::UnknownService),
+        ("{backend}", Reason::UnknownBackend),
+        ("{listener}", Reason::UnknownListener),
+        ("{reason}", Reason::UnknownProblem),
+    ] {
+        if path.contains(part) {
+            reasons.push(reason);
+        }
+    }
+    // The row that a page begins behind may have gone.
+    let parameters = operation.parameters.iter().flatten();
+    let is_after = |one: &RefOr<Parameter>| match one {
+        RefOr::T(one) => one.parameter_in == ParameterIn::Query && one.name == "after",
+        RefOr::Ref(_) => false,
+    };
+    if parameters.into_iter().any(is_after) {
+        reasons.push(match path.rsplit('/').next() {
+            Some("listeners") => Reason::UnknownListener,
+            Some("rules") => Reason::UnknownRule,
+            Some("backends") => Reason::UnknownBackend,
+            _ => Reason::UnknownService,
+        });
+    }
+    if changes {
+        reasons.extend([
+            Reason::Body,
+            Reason::BodyTooLarge,
+            Reason::NotLocal,
+            Reason::CrossSite,
+            Reason::NotMeant,
+            Reason::Busy,
+            Reason::Draining,
+            Reason::Upgrading,
+            Reason::TooMany,
+            Reason::Bind,
+        ]);
+    }
+    reasons
+}
+
+/// Writes the refusals of an operation down, by status.
+fn describe(operation: &mut Operation, reasons: &[Reason]) {
+    let mut by_status = BTreeMap::<u16, Vec<&str>>::new();
+    for reason in reasons {
+        let words = by_status.entry(reason.status().as_u16()).or_default();
+        if !words.contains(&reason.word()) {
+            words.push(reason.word());
+        }
+    }
+    for (status, words) in by_status {
+        let response = RefOr::T(refusal(&words));
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_string()).or_insert(response);
+    }
+}
+
+/// The media type says that it is meant; a field `X-Evenkeel` would too.
+fn no_body() -> RequestBody {
+    let nothing =
+        ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    let content = ContentBuilder::new().schema(Some(nothing.build()));
+    RequestBodyBuilder::new()
+        .description(Some(
+            "Nothing is asked for: `{}`, or nothing beside a field `X-Evenkeel`.",
+        ))
+        .content("application/json", content.build())
+        .required(Some(Required::False))
+        .build()
+}
+
+fn refusal(words: &[&str]) -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name())));
+    ResponseBuilder::new()
+        .description(format!("`{}`.", words.join("`, `")))
+        .content(MEDIA_TYPE, content.build())
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::contract::openapi;
+
+    /// Every operation says what it may be refused with, and every reference of the document leads somewhere.
+    #[test]
+    fn the_document_is_whole() {
+        let document: Value = serde_json::from_str(&openapi()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let paths = document["paths"].as_object().unwrap();
+        let tags: Vec<_> = document["tags"].as_array().unwrap().iter().collect();
+        let mut ids = Vec::new();
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                let answers = &operation["responses"];
+                for status in ["200", "400", "421"] {
+                    assert!(answers[status].is_object(), "{method} {path} {status}");
+                }
+                assert_eq!(answers["403"].is_object(), method == "post", "{path}");
+                assert_eq!(
+                    answers["404"].is_object(),
+                    path.contains('{') || operation.to_string().contains("\"after\""),
+                    "{path}"
+                );
+                let tag = &operation["tags"][0];
+                assert!(
+                    tags.iter().any(|known| known["name"] == *tag),
+                    "{path}: {tag}"
+                );
+                ids.push(operation["operationId"].as_str().unwrap());
+            }
+        }
+        assert!(paths.len() > 20, "{paths:?}");
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(
+            ids.len(),
+            count,
+            "an operation's name stands twice: {ids:?}"
+        );
+        let text = document.to_string();
+        let references: Vec<_> = text.split("\"$ref\":\"#").skip(1).collect();
+        assert!(references.len() > 50);
+        for reference in references {
+            let (place, _) = reference.split_once('"').unwrap();
+            assert!(document.pointer(place).is_some(), "{place}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Owns what a refusal says: RFC 9457 problems, whose kinds are one closed table.
+//!
+//! A kind is a word, which programs go by; its URI leads to its row of the table, `/v1/problems/{reason}`. A new one is a variant and a
+//! row; `contract::document` says which operations answer with it.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use evenkeel_control::command::Refused;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Asked;
+use super::asked::{Name, Plain};
+
+/// The media type of what RFC 9457 calls a problem.
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The kinds of problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    NoPage,
+    Method,
+    Path,
+    Query,
+    Body,
+    BodyTooLarge,
+    NotYourHost,
+    NotLocal,
+    CrossSite,
+    NotMeant,
+    UnknownService,
+    UnknownBackend,
+    UnknownListener,
+    UnknownRule,
+    UnknownProblem,
+    Busy,
+    Draining,
+    Upgrading,
+    TooMany,
+    Bind,
+    Refused,
+}
+
+/// Each kind with its word, its status and its title, in the order of [`Reason`].
+const TABLE: [(Reason, &str, StatusCode, &str); 21] = [
+    (
+        Reason::NoPage,
+        "no_page",
+        StatusCode::NOT_FOUND,
+        "There is no such page",
+    ),
+    (
+        Reason::Method,
+        "method",
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This address takes another method",
+    ),
+    (
+        Reason::Path,
+        "path",
+        StatusCode::BAD_REQUEST,
+        "A part of the path is no text",
+    ),
+    (
+        Reason::Query,
+        "query",
+        StatusCode::BAD_REQUEST,
+        "The query has a key or a value that is not taken",
+    ),
+    (
+        Reason::Body,
+        "body",
+        StatusCode::BAD_REQUEST,
+        "The body is not taken",
+    ),
+    (
+        Reason::BodyTooLarge,
+        "body_too_large",
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "The body is larger than any that is asked for",
+    ),
+    (
+        Reason::NotYourHost,
+        "not_your_host",
+        StatusCode::MISDIRECTED_REQUEST,
+        "The address does not answer to this name",
+    ),
+    (
+        Reason::NotLocal,
+        "not_local",
+        StatusCode::FORBIDDEN,
+        "Nothing is changed through an address beyond loopback",
+    ),
+    (
+        Reason::CrossSite,
+        "cross_site",
+        StatusCode::FORBIDDEN,
+        "A page of another origin asks",
+    ),
+    (
+        Reason::NotMeant,
+        "not_meant",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "A form of a page could have sent this",
+    ),
+    (
+        Reason::UnknownService,
+        "unknown_service",
+        StatusCode::NOT_FOUND,
+        "There is no service of this name",
+    ),
+    (
+        Reason::UnknownBackend,
+        "unknown_backend",
+        StatusCode::NOT_FOUND,
+        "The service has no backend of this id",
+    ),
+    (
+        Reason::UnknownListener,
+        "unknown_listener",
+        StatusCode::NOT_FOUND,
+        "There is no listener of this name",
+    ),
+    (
+        Reason::UnknownRule,
+        "unknown_rule",
+        StatusCode::NOT_FOUND,
+        "There is no rule of this name",
+    ),
+    (
+        Reason::UnknownProblem,
+        "unknown_problem",
+        StatusCode::NOT_FOUND,
+        "There is no kind of problem of this name",
+    ),
+    (
+        Reason::Busy,
+        "busy",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many changes wait",
+    ),
+    (
+        Reason::Draining,
+        "draining",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The instance drains",
+    ),
+    (
+        Reason::Upgrading,
+        "upgrading",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Another process is about to take over",
+    ),
+    (
+        Reason::TooMany,
+        "too_many",
+        StatusCode::CONFLICT,
+        "Too many backends are wanted otherwise already",
+    ),
+    (
+        Reason::Bind,
+        "bind",
+        StatusCode::CONFLICT,
+        "The listener cannot be bound again",
+    ),
+    (
+        Reason::Refused,
+        "refused",
+        StatusCode::BAD_REQUEST,
+        "The request is not taken",
+    ),
+];
+
+impl Reason {
+    /// All of them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.0)
+    }
+
+    const fn row(self) -> (&'static str, StatusCode, &'static str) {
+        let (_, word, status, title) = TABLE[self as usize];
+        (word, status, title)
+    }
+
+    pub(crate) const fn word(self) -> &'static str {
+        self.row().0
+    }
+
+    pub(crate) const fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        Self::all().find(|one| one.word() == word)
+    }
+
+    fn uri(self) -> String {
+        format!("/v1/problems/{}", self.word())
+    }
+}
+
+/// Why nothing else is answered, as RFC 9457 has it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    #[serde(skip)]
+    code: StatusCode,
+    /// Where its kind is told, relative to this address.
+    #[serde(rename = "type")]
+    kind: String,
+    /// What its kind is.
+    title: &'static str,
+    /// The status of the answer.
+    status: u16,
+    /// Its kind in one word.
+    pub(crate) reason: Reason,
+    /// What it is this time, and what to do.
+    detail: String,
+    /// A name that there is, near to one that there is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_you_mean: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        let (_, code, title) = reason.row();
+        Self {
+            code,
+            kind: reason.uri(),
+            title,
+            status: code.as_u16(),
+            reason,
+            detail: detail.into(),
+            did_you_mean: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The same with the status of an answer that others made.
+    pub(crate) fn with_status(self, code: StatusCode) -> Self {
+        Self {
+            code,
+            status: code.as_u16(),
+            ..self
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let reason = match &refused {
+            Refused::Unknown { what, .. } => match *what {
+                "service" => Reason::UnknownService,
+                "backend" => Reason::UnknownBackend,
+                "rule" => Reason::UnknownRule,
+                _ => Reason::UnknownListener,
+            },
+            Refused::Busy => Reason::Busy,
+            Refused::Draining => Reason::Draining,
+            Refused::Upgrading => Reason::Upgrading,
+            Refused::TooMany => Reason::TooMany,
+            Refused::Bind(_) => Reason::Bind,
+        };
+        let problem = Self::new(reason, refused.to_string());
+        let near = match refused {
+            Refused::Unknown { near, .. } => near,
+            _ => None,
+        };
+        Self {
+            did_you_mean: near,
+            ..problem
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = [(header::CONTENT_TYPE, MEDIA_TYPE)];
+        (self.code, kind, Json(self)).into_response()
+    }
+}
+
+/// A kind of problem.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemKind {
+    /// Its URI, as problems have it, relative to this address.
+    #[serde(rename = "type")]
+    kind: String,
+    reason: Reason,
+    title: &'static str,
+    /// The status that comes with it.
+    status: u16,
+}
+
+impl From<Reason> for ProblemKind {
+    fn from(reason: Reason) -> Self {
+        let (_, status, title) = reason.row();
+        Self {
+            kind: reason.uri(),
+            reason,
+            title,
+            status: status.as_u16(),
+        }
+    }
+}
+
+/// All kinds of problems.
+#[utoipa::path(get, path = "/v1/problems", tag = "contract", responses((status = 200, description = "All that there are.", body = Vec<ProblemKind>)))]
+async fn problems(_: Plain) -> Json<Vec<ProblemKind>> {
+    Json(Reason::all().map(ProblemKind::from).collect())
+}
+
+/// One kind of problem: where its URI leads.
+#[utoipa::path(get, path = "/v1/problems/{reason}", tag = "contract",
+    params(("reason" = String, Path, description = "Its word.")),
+    responses((status = 200, description = "What it means.", body = ProblemKind)))]
+async fn problem_kind(Name(word): Name, _: Plain) -> Result<Json<ProblemKind>, Problem> {
+    match Reason::of_word(&word) {
+        Some(reason) => Ok(Json(reason.into())),
+        None => {
+            let why = "there is no such kind of problem; see /v1/problems";
+            Err(Problem::new(Reason::UnknownProblem, why))
+        }
+    }
+}
+
+pub(super) fn resource() -> OpenApiRouter<Asked> {
+    OpenApiRouter::default()
+        .routes(routes!(problems))
+        .routes(routes!(problem_kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_told_by_its_word() {
+        for (at, reason) in Reason::all().enumerate() {
+            assert_eq!(reason as usize, at);
+            let word = reason.word();
+            assert_eq!(serde_json::to_value(reason).unwrap(), word);
+            assert_eq!(Reason::of_word(word), Some(reason));
+        }
+    }
+}

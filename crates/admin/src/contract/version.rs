@@ -1,0 +1,67 @@
+//! Owns `/v1/version`.
+
+use axum::Json;
+use axum::extract::State;
+use evenkeel_control::Watch;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Asked;
+use super::asked::Plain;
+
+/// Which process answers.
+#[derive(Serialize, ToSchema)]
+struct Version {
+    /// Of the program.
+    version: &'static str,
+    /// Its id.
+    process: u32,
+    uptime_seconds: f64,
+    /// It ends: it is not ready any more.
+    draining: bool,
+    /// Processes that this one took over from, and that still drain.
+    predecessors: usize,
+    configuration: Configuration,
+}
+
+/// Which configuration it runs by.
+#[derive(Serialize, ToSchema)]
+struct Configuration {
+    /// When it was taken, in seconds since 1970: at the last good reload, or at the start.
+    taken_at_seconds: f64,
+    /// Reloads that were taken.
+    reloads_taken: u64,
+    /// Reloads that changed nothing: something was wrong with them.
+    reloads_refused: u64,
+}
+
+impl From<&Watch> for Version {
+    fn from(watch: &Watch) -> Self {
+        let ([taken, refused], at) = watch.reloads();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            process: std::process::id(),
+            uptime_seconds: watch.uptime().as_secs_f64(),
+            draining: watch.is_draining(),
+            predecessors: watch.predecessors(),
+            configuration: Configuration {
+                taken_at_seconds: at.as_secs_f64(),
+                reloads_taken: taken,
+                reloads_refused: refused,
+            },
+        }
+    }
+}
+
+/// Which process answers, and since when it runs by its configuration.
+#[utoipa::path(get, path = "/v1/version", tag = "instance",
+    responses((status = 200, description = "The process.", body = Version)))]
+async fn version(State(shown): State<Asked>, _: Plain) -> Json<Version> {
+    Json(Version::from(&shown.watch))
+}
+
+pub(super) fn resource() -> OpenApiRouter<Asked> {
+    OpenApiRouter::default().routes(routes!(version))
+}
