@@ -10,6 +10,9 @@ pub mod pages;
 /// Who is connected.
 pub mod guests;
 
+/// Who may do what, by tokens. Not asked yet.
+pub mod access;
+
 /// The API below `/v1`, and its OpenAPI document.
 mod contract;
 
