@@ -19,7 +19,7 @@ mod row;
 
 /// What of it is not shown.
 mod redact;
-pub(crate) use redact::is_secret;
+pub(crate) use redact::hides;
 
 /// Where lines go.
 mod sink;

@@ -46,7 +46,7 @@ fn put_redacted(query: &[u8], out: &mut Vec<u8>) {
         let end = left.iter().position(|byte| matches!(byte, b'&' | b';'));
         let piece = end.map_or(left, |end| &left[..end]);
         match piece.iter().position(|&byte| byte == b'=') {
-            Some(at) if is_secret(&piece[..at]) || holds_secret(&piece[at + 1..]) => {
+            Some(at) if hides(&piece[..at], &piece[at + 1..]) => {
                 out.extend_from_slice(&piece[..=at]);
                 out.extend_from_slice(VEIL);
             }
@@ -60,8 +60,13 @@ fn put_redacted(query: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Whether a value is not to be shown, by the name that it stands under or by itself.
+pub(crate) fn hides(key: &[u8], value: &[u8]) -> bool {
+    is_secret(key) || holds_secret(value)
+}
+
 /// Whether a key sounds like a secret's.
-pub(crate) fn is_secret(key: &[u8]) -> bool {
+fn is_secret(key: &[u8]) -> bool {
     let once: Vec<u8> = decoded(key).collect();
     // In it a key of PHP's nested form too: `user[password]`.
     let key: String = decoded(&once)
@@ -80,7 +85,10 @@ fn holds_secret(value: &[u8]) -> bool {
     // Encoded twice is common where addresses are handed from one to the next.
     let once: Vec<u8> = decoded(value).collect();
     let text: Vec<u8> = decoded(&once).collect();
-    let token = text.starts_with(b"eyJ") && text.iter().filter(|&&byte| byte == b'.').count() >= 2;
+    // In any case: what a rule asks in any case is kept in lower case.
+    let begin = text.get(..3).unwrap_or_default();
+    let token = begin.eq_ignore_ascii_case(b"eyJ")
+        && text.iter().filter(|&&byte| byte == b'.').count() >= 2;
     let address = text.windows(2).any(|two| two == b"//")
         && text
             .iter()
@@ -206,6 +214,7 @@ mod tests {
             ("Authorization=Basic+x", "Authorization=***"),
             ("x=eyJhbGciOi.J9.abc", "x=***"),
             ("eyJhbGciOi.J9.abc", "***"),
+            ("x=eyjhbgcioi.j9.abc", "x=***"),
             ("next=https%3A%2F%2Fa%2F%3Ftoken%3Db", "next=***"),
             (
                 "next=https%253A%252F%252Fa%252F%253Ftoken%253Db",

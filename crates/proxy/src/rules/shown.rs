@@ -12,6 +12,9 @@ use super::conditions::{Condition, host_holds, unmet_of};
 use super::{Asked, further};
 use crate::decide;
 
+/// Bytes of a text that are looked through for secrets, from each word of it on; a longer one is not shown.
+const LOOKED_AT: usize = 256;
+
 /// The key of a rule that asks a condition, and the name below it where there is one.
 pub(crate) fn word(condition: Condition<'_>) -> String {
     match condition {
@@ -183,20 +186,26 @@ fn parameter(one: &Parameter) -> String {
     )
 }
 
-/// What a rule asks: the key of each condition, and its values, of which one is enough. Values of a field, cookie or key of a query
-/// whose name is a secret's by `hides` are left out.
+/// What a rule asks: the key of each condition, and its values, of which one is enough. Left out are those of a condition that has a
+/// secret by `hides`, which is asked of names (of a field, a cookie, a key of the query; else empty) with a text beside each.
 #[must_use]
-pub fn asks(when: &Conditions, hides: &dyn Fn(&[u8]) -> bool) -> Vec<(String, Vec<String>)> {
+pub fn asks(when: &Conditions, hides: &dyn Fn(&[u8], &[u8]) -> bool) -> Vec<(String, Vec<String>)> {
+    let shown = |texts: &[&str], values: Vec<String>| {
+        let hidden = texts.iter().any(|text| hides_any(b"", text, hides));
+        if hidden { not_shown() } else { values }
+    };
+    let hosts: Vec<_> = when.hosts.iter().map(host_text).collect();
+    let paths: Vec<_> = when.paths.iter().map(path_text).collect();
     let own = [
-        ("host", each(&when.hosts, host)),
-        ("path", each(&when.paths, path)),
+        ("host", shown(&hosts, each(&when.hosts, host))),
+        ("path", shown(&paths, each(&when.paths, path))),
         ("method", each(&when.methods, ToString::to_string)),
     ];
     let own = own.into_iter().filter(|(_, values)| !values.is_empty());
     let mut asked: Vec<_> = own.map(|(key, values)| (key.to_owned(), values)).collect();
     for further in &*when.further {
         let values = match is_hidden(further, hides) {
-            true => vec!["(not shown)".into()],
+            true => not_shown(),
             false => values(further),
         };
         asked.push((word(further::condition(further)), values));
@@ -204,27 +213,82 @@ pub fn asks(when: &Conditions, hides: &dyn Fn(&[u8]) -> bool) -> Vec<(String, Ve
     asked
 }
 
+fn not_shown() -> Vec<String> {
+    vec!["(not shown)".into()]
+}
+
 /// Whether it has values that nobody is to be shown, however deep.
-fn is_hidden(further: &Further, hides: &dyn Fn(&[u8]) -> bool) -> bool {
+fn is_hidden(further: &Further, hides: &dyn Fn(&[u8], &[u8]) -> bool) -> bool {
+    let any = |name: &[u8], values: &[TextPattern]| {
+        let mut texts = values.iter().filter_map(pattern_text);
+        hides(name, b"") || texts.any(|text| hides_any(name, text, hides))
+    };
     match further {
-        Further::Header(named) | Further::Cookie(named) => hides(named.name.as_bytes()),
-        Further::Query(lists) => {
-            let mut keys = lists.iter().flatten().map(|one| value(&one.key));
-            keys.any(|key| hides(key.as_bytes()))
+        Further::Header(named) | Further::Cookie(named) => {
+            any(named.name.as_bytes(), &named.values)
         }
-        Further::Not(parts) => parts
-            .iter()
-            .flat_map(|part| &*part.further)
-            .any(|within| is_hidden(within, hides)),
-        Further::Hosts(_) | Further::Peer(_) | Further::Client(_) | Further::Certificate(_) => {
-            false
+        Further::Query(lists) => lists.iter().flatten().any(|one| match &one.key {
+            TextPattern::Exact(key) | TextPattern::AnyCase(key) => any(key.as_bytes(), &one.values),
+            // What it matches may be a secret's name, whatever it looks like.
+            _ => one.values.iter().any(|value| pattern_text(value).is_some()),
+        }),
+        Further::Certificate(certified) => any(b"", &certified.values),
+        Further::Not(parts) => parts.iter().any(|part| {
+            let own = part.hosts.iter().map(host_text);
+            let mut own = own.chain(part.paths.iter().map(path_text));
+            own.any(|text| hides_any(b"", text, hides))
+                || part.further.iter().any(|within| is_hidden(within, hides))
+        }),
+        Further::Hosts(_) | Further::Peer(_) | Further::Client(_) => false,
+    }
+}
+
+/// Whether a text is hidden, or what it has from one of its words on: a pattern begins before the secret does (`*`, `(?i)`, `^`), a
+/// path has other parts before it.
+fn hides_any(name: &[u8], text: &str, hides: &dyn Fn(&[u8], &[u8]) -> bool) -> bool {
+    let bytes = text.as_bytes();
+    if bytes.len() > LOOKED_AT {
+        return true;
+    }
+    let begins = |at: usize| {
+        let before = at.checked_sub(1).map(|before| bytes[before]);
+        before.is_none_or(|byte| !byte.is_ascii_alphanumeric())
+    };
+    let mut words = (0..bytes.len()).filter(|&at| begins(at));
+    words.any(|at| hides(name, &bytes[at..]))
+}
+
+fn host_text(pattern: &HostPattern) -> &str {
+    match pattern {
+        HostPattern::Exact(name) => name,
+        HostPattern::Suffix(suffix) => suffix,
+        HostPattern::Wildcard(wildcard) => wildcard.as_str(),
+    }
+}
+
+fn path_text(pattern: &PathPattern) -> &str {
+    match pattern {
+        PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
+        PathPattern::Wildcard(wildcard) => wildcard.as_str(),
+        PathPattern::Regex(regex) => regex.as_str(),
+    }
+}
+
+/// None: it has no text of its own.
+fn pattern_text(pattern: &TextPattern) -> Option<&str> {
+    match pattern {
+        TextPattern::Present | TextPattern::Absent => None,
+        TextPattern::Exact(text) | TextPattern::AnyCase(text) => Some(text),
+        TextPattern::Wildcard(wildcard) | TextPattern::WildcardAnyCase(wildcard) => {
+            Some(wildcard.as_str())
         }
+        TextPattern::Regex(regex) => Some(regex.as_str()),
     }
 }
 
 /// All conditions of one part of a `not`.
 fn all(when: &Conditions) -> String {
-    let parts = asks(when, &|_| false).into_iter();
+    let parts = asks(when, &|_, _| false).into_iter();
     let parts: Vec<_> = parts
         .filter(|(_, values)| !values.is_empty())
         .map(|(key, values)| format!("{key} {}", values.join(" or ")))

@@ -13,7 +13,7 @@ use evenkeel_proxy::rules::asks;
 
 use super::super::backend::shown;
 use super::{ActionPart, BackendPart, BreakerPart, CertificatePart, ListenerPart, RulePart};
-use crate::access_log::is_secret;
+use crate::access_log::hides;
 use crate::command::word;
 
 /// The shares of answers whose latency is told.
@@ -63,7 +63,7 @@ pub(super) fn rule(rule: &RulePlan, plan: &Plan) -> RulePart {
         name: rule.name.clone(),
         priority: rule.priority,
         listeners: rule.listeners.iter().filter_map(listener).collect(),
-        conditions: asks(&rule.when, &is_secret),
+        conditions: asks(&rule.when, &hides),
         action: ActionPart {
             word,
             services,
