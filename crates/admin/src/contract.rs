@@ -1,20 +1,38 @@
 //! Owns the contract of the API below `/v1`: its resources, each a file with its types, its questions and their paths, and the OpenAPI
 //! document that is made of them.
 //!
-//! A resource is a file below `contract/`, with its types, its functions, and `resource()`, and a row in [`RESOURCES`]; nothing else knows
-//! it. Field names are a promise, converted by hand from the control plane's values. Names of types are those of the document's
-//! schemas, and unique there. What any operation may be refused with is written down by `document`, not by each.
+//! A resource is a file below `contract/`, with its types, its functions and a `resource!` of them, and a word in `resources!`; nothing
+//! else knows it. Field names are a promise, converted by hand from the control plane's values. Names of types are those of the
+//! document's schemas, and unique there. What any operation may be refused with is written down by `document`, not by each.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::Router;
+use axum::routing::MethodFilter;
+use utoipa::openapi::HttpMethod;
+use utoipa_axum::PathItemExt;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::pages::Shown;
-use asked::Plain;
+
+/// How operations are served, and what the document has of them. Two functions, not one that does both: its schemas would be made at
+/// each start (four million instructions) and be a part of the program, for a text that is known when it is built.
+macro_rules! resource {
+    ($($operation:ident),+ $(,)?) => {
+        pub(super) fn served(router: axum::Router<$crate::contract::Asked>) -> axum::Router<$crate::contract::Asked> {
+            utoipa_axum::paste! {
+                router$(.route(
+                    &<[<__path_ $operation>] as utoipa::Path>::path(),
+                    axum::routing::on($crate::contract::filter(&<[<__path_ $operation>] as utoipa::Path>::methods()), $operation),
+                ))+
+            }
+        }
+
+        pub(super) fn told() -> utoipa_axum::router::OpenApiRouter<$crate::contract::Asked> {
+            utoipa_axum::router::OpenApiRouter::default()$(.routes(utoipa_axum::routes!($operation)))+
+        }
+    };
+}
 
 /// What is read of a request.
 pub(crate) mod asked;
@@ -61,47 +79,53 @@ mod document;
 /// What every function here is given.
 pub(crate) type Asked = Arc<Shown>;
 
-/// In the order of the document's tags. Those that change something come apart: not everybody may reach them.
-const RESOURCES: &[fn() -> OpenApiRouter<Asked>] = &[
-    problem::resource,
-    openapi_resource,
-    version::resource,
-    workers::resource,
-    listeners::resource,
-    rules::resource,
-    services::resource,
-    backends::resource,
-    affinity::resource,
-    certificates::resource,
-    limits::resource,
-    status::resource,
+macro_rules! resources {
+    ($($name:ident),+ $(,)?) => {
+        /// What may be looked at.
+        pub(crate) fn looks() -> Router<Asked> {
+            let router = Router::new();
+            $(let router = $name::served(router);)+
+            router
+        }
+
+        /// What the document has of all of them.
+        fn told() -> Vec<OpenApiRouter<Asked>> {
+            vec![$($name::told()),+, changes::told()]
+        }
+    };
+}
+
+// In the order of the document's tags. Those that change something come apart: not everybody may reach them.
+resources![
+    problem,
+    document,
+    version,
+    workers,
+    listeners,
+    rules,
+    services,
+    backends,
+    affinity,
+    certificates,
+    limits,
+    status,
 ];
 
-/// What may be looked at.
-pub(crate) fn looks() -> OpenApiRouter<Asked> {
-    let resources = RESOURCES.iter().map(|resource| resource());
-    resources.fold(OpenApiRouter::default(), OpenApiRouter::merge)
-}
-
-/// The OpenAPI document, as `docs/openapi.json` has it.
+/// The OpenAPI document as the code has it: what `docs/openapi.json` is to be, and a program that runs serves of it.
 #[must_use]
 pub fn openapi() -> String {
-    let all = looks().merge(changes::resource()).into_openapi();
-    document::text(all)
+    let all = told()
+        .into_iter()
+        .fold(OpenApiRouter::default(), OpenApiRouter::merge);
+    document::text(all.into_openapi())
 }
 
-/// This API as OpenAPI 3.1.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "contract",
-    responses((status = 200, description = "The document.", body = serde_json::Value)))]
-async fn openapi_page(_: Plain) -> impl IntoResponse {
-    // Some milliseconds and a hundred kilobytes: not before somebody asks, and once.
-    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi().into());
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (kind, DOCUMENT.clone())
-}
-
-fn openapi_resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(openapi_page))
+/// Requests of these methods.
+fn filter(methods: &[HttpMethod]) -> MethodFilter {
+    let filters = methods.iter().map(PathItemExt::to_method_filter);
+    filters
+        .reduce(MethodFilter::or)
+        .expect("an operation has a method")
 }
 
 #[cfg(test)]
@@ -113,9 +137,8 @@ mod tests {
     /// The document has a schema once, by its name: of two types of one name it would tell one, and be wrong of the other.
     #[test]
     fn no_two_types_have_one_name() {
-        let resources = RESOURCES.iter().map(|resource| resource());
         let mut known = BTreeMap::new();
-        for resource in resources.chain([changes::resource()]) {
+        for resource in told() {
             let components = resource.into_openapi().components.unwrap_or_default();
             for (name, schema) in components.schemas {
                 let before = known.insert(name.clone(), schema.clone());

@@ -76,8 +76,7 @@ fn router(pages: Pages, from: From, watch: Watch, counts: Arc<Counts>) -> Router
     let all = match pages {
         Pages::Metrics => open,
         Pages::All => {
-            let (looks, _) = looks().split_for_parts();
-            let asked = looks
+            let asked = looks()
                 .merge(changes::router(from))
                 .layer(map_response(in_words));
             let all = open.merge(asked).fallback(|| async {

@@ -7,8 +7,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::ServiceSnapshot;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::{Page, Paging};
@@ -77,6 +75,4 @@ async fn affinity(
     Ok(Json(Page::of_some(seen, row)))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(affinity))
-}
+resource![affinity];

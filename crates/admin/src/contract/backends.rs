@@ -7,8 +7,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::{BackendPart, BreakerPart, Load};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::{Name, Names, Page, Paging, Plain};
@@ -264,8 +262,4 @@ async fn backend(
     Ok(Json(row(shown.watch.backend(&service, &id)?)))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default()
-        .routes(routes!(backends))
-        .routes(routes!(backend))
-}
+resource![backends, backend];

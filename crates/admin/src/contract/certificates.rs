@@ -5,8 +5,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::CertificatePart;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::Plain;
@@ -50,6 +48,4 @@ async fn certificates(State(shown): State<Asked>, _: Plain) -> Json<Vec<Certific
     Json(shown.watch.certificates().into_iter().map(row).collect())
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(certificates))
-}
+resource![certificates];

@@ -14,8 +14,6 @@ use evenkeel_control::Command;
 use evenkeel_control::command::{Admin, Done};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::{Name, Names, Plain};
@@ -40,21 +38,20 @@ pub(crate) enum From {
 
 /// What may be changed, by who may from there.
 pub(crate) fn router(from: From) -> Router<Asked> {
-    let (all, _) = resource().split_for_parts();
-    all.layer(from_fn(move |request, next| meant(from, request, next)))
+    served(Router::new())
+        .layer(from_fn(move |request, next| meant(from, request, next)))
         .layer(DefaultBodyLimit::max(BODY_MOST))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default()
-        .routes(routes!(drain_backend))
-        .routes(routes!(enable_backend))
-        .routes(routes!(disable_backend))
-        .routes(routes!(drain_service))
-        .routes(routes!(enable_service))
-        .routes(routes!(drain_listener))
-        .routes(routes!(enable_listener))
-}
+resource![
+    drain_backend,
+    enable_backend,
+    disable_backend,
+    drain_service,
+    enable_service,
+    drain_listener,
+    enable_listener,
+];
 
 /// Only who means it changes anything.
 async fn meant(from: From, request: Request, next: Next) -> Response {

@@ -1,8 +1,12 @@
 //! Owns the OpenAPI document beside what the resources say of themselves: what it is, its tags, and what any operation may be refused
 //! with. That follows from an operation's method, path and query; so none can forget to say it.
+//!
+//! Served is the file as it was when the program was built; a test holds it to the code.
 
 use std::collections::BTreeMap;
 
+use axum::http::header;
+use axum::response::IntoResponse;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::AdditionalProperties;
@@ -13,7 +17,11 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use super::asked::Plain;
 use super::problem::{MEDIA_TYPE, Problem, Reason};
+
+/// [`crate::openapi`], as the tests hold it to be.
+const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
 
 const ABOUT: &str = "What a running instance tells of itself, and what may be changed of it. \
 Refusals are RFC 9457 problems: programs go by `reason`, a word of one closed list (`/v1/problems`). Keys of a query that are not \
@@ -68,6 +76,15 @@ pub(super) fn text(mut document: OpenApi) -> String {
     text.push('\n');
     text
 }
+
+/// This API as OpenAPI 3.1.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "contract",
+    responses((status = 200, description = "The document.", body = serde_json::Value)))]
+async fn openapi_page(_: Plain) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
+}
+
+resource![openapi_page];
 
 /// What an operation may be refused with.
 fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {

@@ -5,8 +5,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::Usage;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::Plain;
@@ -46,6 +44,4 @@ async fn limits(State(shown): State<Asked>, _: Plain) -> Json<Vec<Limit>> {
     Json(shown.watch.usage().into_iter().map(row).collect())
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(limits))
-}
+resource![limits];

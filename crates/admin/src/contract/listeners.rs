@@ -7,8 +7,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::ListenerPart;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::{Page, Paging};
@@ -74,6 +72,4 @@ async fn listeners(
     Ok(Json(Page::of(seen, row)))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(listeners))
-}
+resource![listeners];

@@ -9,10 +9,7 @@ use axum::response::{IntoResponse, Response};
 use evenkeel_control::command::Refused;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::Asked;
 use super::asked::{Name, Plain};
 
 /// The media type of what RFC 9457 calls a problem.
@@ -331,11 +328,7 @@ async fn problem_kind(Name(word): Name, _: Plain) -> Result<Json<ProblemKind>, P
     }
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default()
-        .routes(routes!(problems))
-        .routes(routes!(problem_kind))
-}
+resource![problems, problem_kind];
 
 #[cfg(test)]
 mod tests {

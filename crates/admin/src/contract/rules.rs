@@ -5,8 +5,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::RulePart;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::{Page, Paging};
@@ -31,8 +29,8 @@ struct Condition {
     /// Its key, as in the configuration.
     #[schema(example = "host")]
     key: String,
-    /// One of them is enough; of `not`, none may hold. Where the name of a field, a cookie or a key of the query is a secret's,
-    /// `(not shown)`.
+    /// One of them is enough; of `not`, none may hold. `(not shown)` where the name of a field, a cookie or a key of the query sounds
+    /// like a secret's, where a value looks like one, and where nobody can tell.
     values: Vec<String>,
 }
 
@@ -91,6 +89,4 @@ async fn rules(State(shown): State<Asked>, paging: Paging) -> Result<Json<Page<R
     Ok(Json(Page::of(seen, row)))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(rules))
-}
+resource![rules];

@@ -7,8 +7,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::{QueueSnapshot, ServiceSnapshot};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::{Name, Page, Paging, Plain};
@@ -147,8 +145,4 @@ async fn service(
     Ok(Json(row(shown.watch.service_named(&name)?)))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default()
-        .routes(routes!(services))
-        .routes(routes!(service))
-}
+resource![services, service];

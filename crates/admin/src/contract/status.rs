@@ -10,8 +10,6 @@ use evenkeel_control::snapshot::{
 };
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::Plain;
@@ -343,6 +341,4 @@ async fn status(State(shown): State<Asked>, _: Plain) -> Json<Status> {
     Json(Status::from(shown.watch.snapshot()))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(status))
-}
+resource![status];

@@ -5,8 +5,6 @@ use axum::extract::State;
 use evenkeel_control::Watch;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::Plain;
@@ -62,6 +60,4 @@ async fn version(State(shown): State<Asked>, _: Plain) -> Json<Version> {
     Json(Version::from(&shown.watch))
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(version))
-}
+resource![version];

@@ -5,8 +5,6 @@ use axum::extract::State;
 use evenkeel_control::snapshot::WorkerPart;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Asked;
 use super::asked::Plain;
@@ -41,6 +39,4 @@ async fn workers(State(shown): State<Asked>, _: Plain) -> Json<Vec<Worker>> {
     Json(all.into_iter().enumerate().map(row).collect())
 }
 
-pub(super) fn resource() -> OpenApiRouter<Asked> {
-    OpenApiRouter::default().routes(routes!(workers))
-}
+resource![workers];

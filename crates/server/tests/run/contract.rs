@@ -50,6 +50,10 @@ services:
 rules:
   - {{ name: secret, priority: 5, when: {{ host: [a.test, \"*.b.test\"], header: {{ X-Api-Key: hunter2, X-Plain: seen }} }}, respond: {{ status: 204 }} }}
   - {{ name: code, priority: 7, when: {{ query: {{ code: hunter3 }}, not: {{ cookie: {{ sid: hunter4 }} }} }}, deny: true }}
+  - {{ name: values, priority: 8, when: {{ path: /hook/eyJhbGciOi.hunter5.x, header: {{ X-One: \"Bearer hunter6\", X-Two: {{ regex: \"(?i)^basic hunter7\" }}, X-Three: \"*eyJhbGciOi.hunter8.*\" }} }}, deny: true }}
+  - {{ name: keys, priority: 8, when: {{ query: {{ plain: \"a?to=//hunter9\" }}, cookie: {{ seen-too: \"user=1&pin=hunter10\" }} }}, deny: true }}
+  - {{ name: keyed, priority: 8, when: {{ query: {{ \"c*\": hunter11 }} }}, deny: true }}
+  - {{ name: any, priority: 8, when: {{ query: hunter12 }}, deny: true }}
   - {{ name: split, priority: 6, when: {{ path: {{ prefix: /split }} }}, forward: {{ to: {{ api: 9, many: 1 }} }} }}
   - {{ name: rest, priority: 9, forward: api }}
 ",
@@ -166,7 +170,8 @@ fn a_long_list_comes_in_pages() {
         Folder::new("contract-pages"),
         Folder::new("contract-pages-files"),
     );
-    let keel = whole(&folder, &Server::nginx(&files, ""));
+    let server = Server::nginx(&files, "");
+    let keel = whole(&folder, &server);
     let (mut seen, mut after) = (Vec::new(), String::new());
     for rows in [1000, 1000, 500] {
         let list = page(
@@ -206,7 +211,8 @@ fn every_answer_is_as_the_document_has_it() {
         Folder::new("contract-document-files"),
     );
     files.write("who", "one\n");
-    let keel = whole(&folder, &Server::nginx(&files, ""));
+    let server = Server::nginx(&files, "");
+    let keel = whole(&folder, &server);
     assert_eq!(keel.curl(&[], "/who"), "one\n");
     let document = page(&keel, "/v1/openapi.json");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
