@@ -1,19 +1,20 @@
 //! Owns what is said of a running instance at one moment: plain values, for whoever encodes them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use evenkeel_balance::affinity::ClientsCounts;
 use evenkeel_balance::pick::Refusal;
 pub use evenkeel_balance::queue::QueueSnapshot;
 pub use evenkeel_balance::snapshot::TierSnapshot;
 pub use evenkeel_balance::spill::Spill;
+use evenkeel_config::plan::ListenerPlan;
 use evenkeel_proxy::clock::{Clock, since_1970};
-use evenkeel_proxy::live::{LiveService, Published};
+use evenkeel_proxy::live::{DoorState, Live, LiveService, Published};
+pub use evenkeel_proxy::observation::{Distribution, Happenings, Stages};
 use evenkeel_proxy::observation::{
-    BUCKETS, PASSED_BUCKETS, PassedCounters, ServiceCounters, bodies_unkept, by_reason, by_status,
-    hedges, ignored, moves, refused_hedges, refused_retries, reports, retries, stays,
+    Durations, LATENCY_BOUNDS, ServiceCounters, StageCounters, bodies_unkept, by_reason, by_status,
+    hedges, refused_hedges, refused_retries, reports, retries,
 };
 use evenkeel_proxy::outlet::Outlet;
 use evenkeel_proxy::room::Room;
@@ -24,25 +25,42 @@ use crate::certificates;
 use crate::command::{Command, Done, Orders, Refused};
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 
+/// Clients that are kept.
+mod affinity;
+
 /// One backend.
 mod backend;
 
 /// One part of an instance.
 mod parts;
+/// How picks are shared.
+mod fairness;
+
+/// Tunnels and flows.
+mod passed;
 
 /// Rate limits.
 mod rates;
 
+/// What became of reloads.
+mod reloads;
+
 /// Picks beside where they would go first.
 mod spilled;
 
+use affinity::affinity;
+pub use affinity::{AffinitySnapshot, ClientsCounts};
 pub(crate) use backend::fault_word;
 pub use backend::{Backend, Load, reason};
 pub use parts::{
     ActionPart, BackendPart, BreakerPart, CertificatePart, ListenerPart, Paged, RulePart, Span,
     Usage, WorkerPart,
 };
+use fairness::fairness;
+pub use passed::PassedSnapshot;
+use passed::passed;
 pub use rates::{RateCounts, RateSnapshot};
+pub(crate) use reloads::Reloads;
 use spilled::spilled;
 
 /// An instance at one moment.
@@ -54,8 +72,12 @@ pub struct Snapshot {
     pub predecessors: usize,
     /// Since the start.
     pub uptime: Duration,
+    /// When that was, since 1970.
+    pub began: Duration,
     /// Data-plane threads.
     pub workers: usize,
+    /// Connections of clients that each of them has open, in their order.
+    pub worker_connections: Vec<usize>,
     /// Panics that ended one connection and nothing else; must read 0.
     pub contained_panics: u64,
     /// Pipes that are open, for bytes that pass within the kernel.
@@ -66,12 +88,16 @@ pub struct Snapshot {
     pub pipe_refusals: u64,
     /// Reloads that were taken, and those that were refused.
     pub reloads: [u64; 2],
+    /// Whether the last one was refused, so that not what the files say runs.
+    pub is_behind: bool,
     /// When the running plan was taken, since 1970: at the last good reload, or at the start.
     pub taken_at: Duration,
     /// What became of the access log's rows.
     pub access_log: AccessLogSnapshot,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
     pub rates: Vec<RateSnapshot>,
+    /// Rules by name, and how often each was met, in the order of the plan.
+    pub rules: Vec<(Arc<str>, u64)>,
     /// In the order of the plan.
     pub listeners: Vec<ListenerSnapshot>,
     /// In the order of the plan.
@@ -204,6 +230,10 @@ pub struct ServiceSnapshot {
     pub latency: Vec<(f64, u64)>,
     /// Sum of latencies.
     pub latency_sum: Duration,
+    /// Where their time went.
+    pub stages: Stages,
+    /// What happened to it.
+    pub happened: Happenings,
     /// Bytes of requests' bodies.
     pub received: u64,
     /// Bytes of answers' bodies.
@@ -218,76 +248,15 @@ pub struct ServiceSnapshot {
     pub places: Option<(u32, u32)>,
     /// Its queue. None: it has none, and nobody waits.
     pub queue: Option<QueueSnapshot>,
+    /// Backends that may be picked without failing open.
+    pub healthy: usize,
+    /// How evenly its backends have what they should: Jain's index, from 1 for all alike down to one over their number. None: nobody should
+    /// have anything, or none was picked.
+    pub fairness: Option<f64>,
     /// Names that stand for backends, in their order.
     pub names: Vec<NameSnapshot>,
     /// In the order of the plan, and behind them those that names stand for.
     pub backends: Vec<Backend>,
-}
-
-/// The clients that a service keeps, at one moment.
-#[derive(Clone, Debug)]
-pub struct AffinitySnapshot {
-    /// How they are known again, by word.
-    pub by: &'static str,
-    /// Exchanges whose client was new, or was kept.
-    pub stays: Vec<(&'static str, u64)>,
-    /// Clients that moved, by why.
-    pub moves: Vec<(&'static str, u64)>,
-    /// Cookies that counted as nothing, by why.
-    pub ignored: Vec<(&'static str, u64)>,
-    /// The table of those who are remembered. None: nobody is, the client's cookie says it.
-    pub clients: Option<ClientsCounts>,
-    /// The most that it holds.
-    pub most: usize,
-}
-
-/// A service's tunnels, or its flows, at one moment.
-#[derive(Clone, Debug)]
-pub struct PassedSnapshot {
-    /// Those that are open.
-    pub open: u64,
-    /// Bytes from clients so far.
-    pub received: u64,
-    /// Bytes to clients so far.
-    pub sent: u64,
-    /// Those that are over by how long they were open: bound in seconds and count, not cumulative; the last bound is infinite.
-    pub lasted: Vec<(f64, u64)>,
-    /// Sum of that.
-    pub lasted_sum: Duration,
-}
-
-/// What became of reloads.
-#[derive(Debug)]
-pub(crate) struct Reloads {
-    taken: AtomicU64,
-    refused: AtomicU64,
-    /// Of the last that was taken, or of the start: milliseconds since 1970.
-    taken_at: AtomicU64,
-}
-
-impl Reloads {
-    pub(crate) fn begin() -> Self {
-        let started = Self {
-            taken: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            taken_at: AtomicU64::new(0),
-        };
-        started.date();
-        started
-    }
-
-    pub(crate) fn count(&self, taken: bool) {
-        let count = if taken { &self.taken } else { &self.refused };
-        count.fetch_add(1, Ordering::Relaxed);
-        if taken {
-            self.date();
-        }
-    }
-
-    fn date(&self) {
-        let now = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
-        self.taken_at.store(now, Ordering::Relaxed);
-    }
 }
 
 /// Looks at a running instance from any thread.
@@ -344,7 +313,11 @@ impl Watch {
             draining: self.is_draining(),
             predecessors: self.predecessors.load(Ordering::Relaxed),
             uptime: self.clock.uptime(),
+            began: self.reloads.began(),
             workers: self.workers.len(),
+            worker_connections: (self.workers.iter())
+                .map(|worker| worker.connections.load(Ordering::Relaxed))
+                .collect(),
             contained_panics: self
                 .workers
                 .iter()
@@ -353,41 +326,20 @@ impl Watch {
             pipes: room.pipes() as u64,
             spliced_bytes: room.spliced_bytes(),
             pipe_refusals: room.pipe_refusals(),
-            reloads: [&self.reloads.taken, &self.reloads.refused]
-                .map(|count| count.load(Ordering::Relaxed)),
+            reloads: self.reloads.counts(),
+            is_behind: self.reloads.is_behind(),
             access_log: AccessLogSnapshot {
                 written: self.log.0.written(),
                 dropped: self.log.1.dropped(),
                 failed: self.log.0.failed(),
             },
-            taken_at: Duration::from_millis(self.reloads.taken_at.load(Ordering::Relaxed)),
+            taken_at: self.reloads.taken_at(),
             rates: rates::all(&live, self.clock.now()),
+            rules: (live.plan.rules.iter().enumerate())
+                .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))
+                .collect(),
             listeners: listeners
-                .map(|(at, (plan, door))| ListenerSnapshot {
-                    name: plan.name.clone(),
-                    draining: door.drained.load(Ordering::Relaxed),
-                    connections: door.open.load(Ordering::Relaxed),
-                    accepted: door.counters.accepted_total(),
-                    admitted: door.counters.admitted_total(),
-                    closed: door.counters.closed_total(),
-                    accept_failed: door.counters.accept_failed_total(),
-                    given: door.counters.given_total(),
-                    calmed: door.counters.calmed_total(),
-                    crowded: door.counters.crowded_total(),
-                    answered: door.counters.answered_by_reason(),
-                    headers: plan.proxy_protocol.as_ref().map(|_| HeadersSnapshot {
-                        versions: door.headers.by_version(),
-                        refused: door.headers.by_reason(),
-                    }),
-                    tls: plan.tls.as_ref().map(|_| TlsSnapshot {
-                        handshaking: door.handshakes.open(),
-                        versions: door.handshakes.by_version(),
-                        resumed: door.handshakes.resumed(),
-                        failed: door.handshakes.by_fault(),
-                        certificates: certificates::of(&live, at, since_1970()),
-                        lists: certificates::lists_of(&live, at, since_1970()),
-                    }),
-                })
+                .map(|(at, (plan, door))| listener(&live, at, plan, door))
                 .collect(),
             services: live
                 .services
@@ -401,8 +353,10 @@ impl Watch {
         let now = self.clock.now();
         let service = &live.state.service;
         let core = service.snapshot(now);
+        let healthy = core.healthy();
         let rows = &live.state.counters;
         let sum = |count: fn(&ServiceCounters) -> u64| rows.iter().map(count).sum::<u64>();
+        let latency = Durations::together(&LATENCY_BOUNDS, rows.iter().map(|row| &row.latency));
         ServiceSnapshot {
             name: live.plan.name.clone(),
             policy: core.policy.clone(),
@@ -428,8 +382,10 @@ impl Watch {
             hedges: hedges(rows.iter().map(|row| &row.hedges)),
             hedges_refused: refused_hedges(rows.iter().map(|row| &row.hedges)),
             affinity: affinity(live),
-            latency: by_bound(rows),
-            latency_sum: Duration::from_nanos(sum(|row| row.latency_sum.get())),
+            latency: latency.buckets,
+            latency_sum: latency.sum,
+            stages: StageCounters::together(rows.iter().map(|row| &row.stages)),
+            happened: live.state.happened.so_far(),
             received: sum(|row| row.received.get()),
             sent: sum(|row| row.sent.get()),
             tunnels: passed(rows, false),
@@ -440,6 +396,8 @@ impl Watch {
                 .collect(),
             places: core.places,
             queue: (core.queue_settings.is_some() || core.queue.waiting > 0).then_some(core.queue),
+            healthy,
+            fairness: fairness(&core.backends),
             names: shown(&seen(&self.names), &live.plan, now),
             backends: core
                 .backends
@@ -450,43 +408,30 @@ impl Watch {
     }
 }
 
-/// Exchanges by what they took, up to each bound.
-fn by_bound(rows: &[ServiceCounters]) -> Vec<(f64, u64)> {
-    let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
-    bounds
-        .enumerate()
-        .map(|(at, bound)| (bound, rows.iter().map(|row| row.latency[at].get()).sum()))
-        .collect()
-}
-
-fn affinity(live: &LiveService) -> Option<AffinitySnapshot> {
-    let plan = &live.affinity.as_ref()?.plan;
-    let stays_of = || live.state.counters.iter().map(|row| &row.stays);
-    Some(AffinitySnapshot {
-        by: plan.by.word(),
-        stays: stays(stays_of()),
-        moves: moves(stays_of()),
-        ignored: ignored(stays_of()),
-        clients: (plan.by.is_remembered()).then(|| live.state.clients_counts().unwrap_or_default()),
-        most: plan.clients.most,
-    })
-}
-
-fn passed(rows: &[ServiceCounters], flows: bool) -> PassedSnapshot {
-    let sum = |count: &dyn Fn(&PassedCounters) -> u64| -> u64 {
-        rows.iter().map(|row| count(row.passed(flows))).sum()
-    };
-    let bounds = PASSED_BUCKETS.iter().copied().chain([f64::INFINITY]);
-    // Those that are over first: whoever opens and closes meanwhile is not counted below zero.
-    let closed = sum(&|one| one.closed.get());
-    PassedSnapshot {
-        open: sum(&|one| one.opened.get()).saturating_sub(closed),
-        received: sum(&|one| one.received.get()),
-        sent: sum(&|one| one.sent.get()),
-        lasted: bounds
-            .enumerate()
-            .map(|(at, bound)| (bound, sum(&|one| one.lasted[at].get())))
-            .collect(),
-        lasted_sum: Duration::from_nanos(sum(&|one| one.lasted_sum.get())),
+fn listener(live: &Live, at: usize, plan: &ListenerPlan, door: &DoorState) -> ListenerSnapshot {
+    ListenerSnapshot {
+        name: plan.name.clone(),
+        draining: door.drained.load(Ordering::Relaxed),
+        connections: door.open.load(Ordering::Relaxed),
+        accepted: door.counters.accepted_total(),
+        admitted: door.counters.admitted_total(),
+        closed: door.counters.closed_total(),
+        accept_failed: door.counters.accept_failed_total(),
+        given: door.counters.given_total(),
+        calmed: door.counters.calmed_total(),
+        crowded: door.counters.crowded_total(),
+        answered: door.counters.answered_by_reason(),
+        headers: plan.proxy_protocol.as_ref().map(|_| HeadersSnapshot {
+            versions: door.headers.by_version(),
+            refused: door.headers.by_reason(),
+        }),
+        tls: plan.tls.as_ref().map(|_| TlsSnapshot {
+            handshaking: door.handshakes.open(),
+            versions: door.handshakes.by_version(),
+            resumed: door.handshakes.resumed(),
+            failed: door.handshakes.by_fault(),
+            certificates: certificates::of(live, at, since_1970()),
+            lists: certificates::lists_of(live, at, since_1970()),
+        }),
     }
 }

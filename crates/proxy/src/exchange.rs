@@ -180,6 +180,7 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
         return reply::refuse(conn, desk, reason).await;
     };
     desk.seen.rule = Some(rule.0);
+    view.live.hits.hit(conn.worker.index, rule.0);
     let met = Met {
         listener,
         limits: &limits,
@@ -299,6 +300,9 @@ impl<N: Net> Exchange<'_, N> {
         loop {
             tries.made += 1;
             desk.seen.attempts += 1;
+            if let Some(failed) = tries.failed {
+                desk.seen.failover = Some(conn.worker.now().since(failed));
+            }
             tries.asked.tried.insert(pick.backend());
             self.tell_time(conn, desk);
             pick = match attempt::make(self, conn, desk, pick, &course, &mut tries).await {
@@ -452,6 +456,7 @@ impl<N: Net> Exchange<'_, N> {
         tries: &mut Tries<N>,
         course: &Course<'_>,
     ) -> Result<Pick<Held>, Never> {
+        tries.failed.get_or_insert_with(|| conn.worker.now());
         let pick = |conn: &Conn<N>, tried: &Tried| self.pick(conn, tried, course);
         again.next(conn, granted, &mut tries.asked, pick).await
     }

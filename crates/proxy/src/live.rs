@@ -20,7 +20,9 @@ use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ServicePlan};
 use crate::affinity::keys::{Own, Rings};
 use crate::affinity::{Affinity, Names};
 use crate::listener::addresses::Addresses;
-use crate::observation::{CheckCounters, DoorCounters, PollCounters, ServiceCounters};
+use crate::observation::{
+    CheckCounters, DoorCounters, Happened, Heads, PollCounters, ServiceCounters,
+};
 use crate::outlet::Outlet;
 use crate::proxy_protocol::Received;
 use crate::rates::Rates;
@@ -36,9 +38,13 @@ mod listeners;
 /// Who is kept where.
 mod clients;
 
+/// How often rules are met.
+mod hits;
+
 /// Backends by their identity.
 mod known;
 
+pub use hits::Hits;
 use known::Known;
 pub use known::Reach;
 
@@ -58,6 +64,8 @@ pub struct Live {
     pub terms: Vec<Option<Arc<Terms>>>,
     /// How many requests may pass. None: as many as come.
     pub rates: Option<Box<Rates>>,
+    /// How often rules were met.
+    pub hits: Arc<Hits>,
     /// The process's own key of affinity.
     pub own: Arc<Own>,
     /// Services that have left and may have something under way: one that returns goes on with what is counted of it. Nothing of one is
@@ -94,6 +102,8 @@ pub struct ServiceState {
     members: AtomicUsize,
     /// A row per worker.
     pub counters: Box<[ServiceCounters]>,
+    /// What happened to it.
+    pub happened: Arc<Happened>,
     /// Pages of load that were asked for.
     pub polls: PollCounters,
     /// Who is kept where, once somebody was to be.
@@ -112,6 +122,8 @@ pub struct LiveBackend {
     pub sockets: Arc<Sockets>,
     /// Its checks by result. An address that changes begins anew.
     pub checks: CheckCounters,
+    /// How long it takes to its response heads.
+    pub heads: Heads,
 }
 
 /// What of a listener outlives a plan.
@@ -210,6 +222,7 @@ impl Live {
         Self {
             terms: listeners::terms(&plan, before),
             rates: Rates::join(&plan, before, workers, now),
+            hits: Hits::join(&plan, before, workers),
             own: rings.own,
             left: before.map_or_else(Vec::new, |before| before.leaving(&plan)),
             rules: Rules::new(&plan.rules),
@@ -286,7 +299,9 @@ impl ServiceState {
         now: Instant,
     ) -> Result<Self, evenkeel_balance::membership::MembershipError> {
         let specs = members.iter().map(|one| one.spec.clone()).collect();
-        let service = Service::new(&*plan.name, plan.settings.clone(), specs, events, now)?;
+        let happened = Arc::new(Happened::before(events));
+        let hears = happened.clone();
+        let service = Service::new(&*plan.name, plan.settings.clone(), specs, hears, now)?;
         let backends = members
             .iter()
             .map(|backend| (backend.spec.id.clone(), Arc::new(LiveBackend::new(backend))))
@@ -302,6 +317,7 @@ impl ServiceState {
             polls: PollCounters::default(),
             counters: (0..workers).map(|_| ServiceCounters::default()).collect(),
             clients: OnceLock::new(),
+            happened,
         })
     }
 
@@ -377,6 +393,7 @@ impl LiveBackend {
             address: plan.address.clone(),
             sockets: Arc::new(Sockets::new(plan.max_connections)),
             checks: CheckCounters::default(),
+            heads: Heads::default(),
         }
     }
 

@@ -10,12 +10,29 @@ pub use evenkeel_wire::grpc::Status;
 use crate::reason::{REASONS, Reason};
 use crate::tls::secured::Agreed;
 
+pub use durations::{Distribution, Durations, LATENCY_BOUNDS, PASSED_BOUNDS};
+use durations::{MICRO, MILLI, SECOND};
+pub use happened::{Happened, Happenings};
+pub use heads::{HEAD_BOUNDS, HeadCounters, Heads};
 pub use hedged::{HedgeCounters, hedges, refused_hedges};
 pub use reported::{PollCounters, ReportCounters, reports};
 
 pub use retried::{RetryCounters, bodies_unkept, refused_retries, retries};
 
+pub use stages::{DECISIONS_PER_SAMPLE, StageCounters, Stages};
 pub use stayed::{StayCounters, Stayed, ignored, moves, stays};
+
+/// Distributions of times.
+mod durations;
+
+/// Where the time of exchanges went.
+mod stages;
+
+/// What single backends take.
+mod heads;
+
+/// What happens to services.
+mod happened;
 
 /// What became of reports of load.
 mod reported;
@@ -69,6 +86,8 @@ pub struct Observation {
     pub connect: Option<Duration>,
     /// From the connection of the last attempt to its response head. None: no head came.
     pub head: Option<Duration>,
+    /// From the first attempt that failed to the begin of the last one, which followed it. None: none did.
+    pub failover: Option<Duration>,
     /// From the first byte of the request to the last of the answer.
     pub total: Duration,
     /// From the first byte of the request to the change of protocol, the rest was a tunnel; of a flow, until its connection to the
@@ -107,6 +126,7 @@ impl Observation {
             queue: Duration::ZERO,
             connect: None,
             head: None,
+            failover: None,
             total: Duration::ZERO,
             switched: None,
             head_received: 0,
@@ -116,15 +136,6 @@ impl Observation {
         }
     }
 }
-
-/// Upper bounds of the latency buckets, in seconds; above the last is one more.
-pub const BUCKETS: [f64; 17] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0,
-];
-
-/// Upper bounds of the buckets for how long tunnels and flows were open, in seconds; above the last is one more.
-pub const PASSED_BUCKETS: [f64; 8] = [1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
 
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -163,10 +174,10 @@ pub struct ServiceCounters {
     pub calls: [Count; Status::ALL.len()],
     /// Attempts.
     pub attempts: Count,
-    /// Exchanges by latency, not cumulative; the last is above all bounds.
-    pub latency: [Count; BUCKETS.len() + 1],
-    /// Sum of latencies, in nanoseconds.
-    pub latency_sum: Count,
+    /// What exchanges took.
+    pub latency: Durations<{ LATENCY_BOUNDS.len() }>,
+    /// Where their time went.
+    pub stages: StageCounters,
     /// Bytes of requests' bodies.
     pub received: Count,
     /// Bytes of answers' bodies.
@@ -196,22 +207,8 @@ pub struct PassedCounters {
     pub received: Count,
     /// Bytes to clients, as they go.
     pub sent: Count,
-    /// Those that are over by how long they were open, not cumulative; the last is above all bounds.
-    pub lasted: [Count; PASSED_BUCKETS.len() + 1],
-    /// Sum of that, in nanoseconds.
-    pub lasted_sum: Count,
-}
-
-impl PassedCounters {
-    fn observe(&self, lasted: Duration) {
-        let seconds = lasted.as_secs_f64();
-        self.lasted[PASSED_BUCKETS.partition_point(|&bound| bound < seconds)].add(1);
-        self.lasted_sum.add(nanos(lasted));
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    /// Of those that are over, how long they were open.
+    pub lasted: Durations<{ PASSED_BOUNDS.len() }>,
 }
 
 impl Default for ServiceCounters {
@@ -221,8 +218,8 @@ impl Default for ServiceCounters {
             reasons: [const { Count::new() }; REASONS],
             calls: [const { Count::new() }; Status::ALL.len()],
             attempts: Count::default(),
-            latency: Default::default(),
-            latency_sum: Count::default(),
+            latency: Durations::default(),
+            stages: StageCounters::default(),
             received: Count::default(),
             sent: Count::default(),
             tunnels: PassedCounters::default(),
@@ -262,13 +259,11 @@ impl ServiceCounters {
         // A tunnel answers with its change of protocol, a flow's backend with its connection: how long they last is no latency.
         let latency = seen.switched.unwrap_or(seen.total);
         if let Some(switched) = seen.switched {
-            self.passed(seen.flow)
-                .observe(seen.total.saturating_sub(switched));
+            let lasted = &self.passed(seen.flow).lasted;
+            lasted.observe(&PASSED_BOUNDS, seen.total.saturating_sub(switched));
         }
-        let seconds = latency.as_secs_f64();
-        let bucket = BUCKETS.partition_point(|&bound| bound < seconds);
-        self.latency[bucket].add(1);
-        self.latency_sum.add(nanos(latency));
+        self.latency.observe(&LATENCY_BOUNDS, latency);
+        self.stages.observe(seen);
         self.received.add(seen.received);
         self.sent.add(seen.sent);
     }

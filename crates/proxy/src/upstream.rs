@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::{Protocol, UpstreamPlan};
@@ -15,6 +16,7 @@ use crate::carrier::Carrier;
 use crate::http2::back::stream::BackendStream;
 use crate::http2::back::{Links, Wanted};
 use crate::live::LiveBackend;
+use crate::observation::{HEAD_BOUNDS, HeadCounters};
 use crate::sock::Sock;
 
 /// A connection to a picked backend.
@@ -133,6 +135,8 @@ pub(crate) struct Lane<S> {
     pub(crate) backend: Arc<LiveBackend>,
     /// The backend's, at hand: of 10,000 backends each line of memory that an exchange touches is in no cache.
     pub(crate) number: u64,
+    /// How long it takes to its response heads, by this worker.
+    heads: Arc<HeadCounters>,
     /// The backend has a limit of sockets: somebody may wait for one.
     limited: bool,
     /// The one that came back last is used first: the others may grow old and go.
@@ -153,6 +157,7 @@ impl<S: Sock> Lane<S> {
     pub(crate) fn new(backend: Arc<LiveBackend>) -> Self {
         Self {
             number: backend.number,
+            heads: backend.heads.row(),
             limited: backend.sockets.most().is_some(),
             backend,
             idle: RefCell::new(Vec::new()),
@@ -162,6 +167,12 @@ impl<S: Sock> Lane<S> {
             http1: Cell::new(false),
             known: Cell::new(u64::MAX),
         }
+    }
+
+    /// A response head took so long.
+    pub(crate) fn heard(&self, took: Duration) -> Duration {
+        self.heads.observe(&HEAD_BOUNDS, took);
+        took
     }
 
     /// An idle connection that is still of use.
@@ -235,8 +246,7 @@ impl<S: Sock> Lane<S> {
             .is_some_and(|most| connection.requests >= most.get());
         let old = how.age.is_some_and(|age| connection.made + age <= now);
         // A second early: the backend counts from when it sent, and closes by its own clock.
-        let told =
-            told.map(|seconds| std::time::Duration::from_secs(seconds.saturating_sub(1).into()));
+        let told = told.map(|seconds| Duration::from_secs(seconds.saturating_sub(1).into()));
         let kept = told.map_or(how.idle, |told| told.min(how.idle));
         if !how.is_shared() || worn || old || kept.is_zero() || how.idle_most == 0 {
             return;

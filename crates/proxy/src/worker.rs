@@ -269,7 +269,7 @@ impl<N: Net> Worker<N> {
         if let Some(counters) = seen.service.and_then(counters) {
             counters.observe(seen);
         }
-        // Who refused remembers why, and the status that the client got all the same; bytes are counted once.
+        // Who refused remembers why, and the status that the client got all the same; bytes are counted once, as is where time went.
         if let Some((service, reason, attempts)) = seen.refused
             && let Some(counters) = counters(service)
         {
@@ -278,6 +278,10 @@ impl<N: Net> Worker<N> {
                 attempts,
                 refused: None,
                 stayed: None,
+                queue: Duration::ZERO,
+                connect: None,
+                head: None,
+                failover: None,
                 received: 0,
                 sent: 0,
                 switched: None,

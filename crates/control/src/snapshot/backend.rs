@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use evenkeel_balance::breaker::Gate;
 use evenkeel_balance::health::{CheckFault, CheckResult};
+use evenkeel_balance::learn::window::Tally;
 use evenkeel_balance::snapshot::{BackendSnapshot, LoadSnapshot};
 use evenkeel_balance::standing::{Reason, Standing};
 use evenkeel_balance::time::Instant;
 use evenkeel_proxy::live::LiveService;
+use evenkeel_proxy::observation::Distribution;
 
 /// A backend at one moment.
 #[derive(Clone, Debug)]
@@ -23,6 +26,11 @@ pub struct Backend {
     pub state: &'static str,
     /// ALB's reason code, where it has one.
     pub state_reason: Option<&'static str>,
+    /// Its breaker: `closed`, `open` or `half_open`.
+    pub breaker: &'static str,
+    /// What checks say where traffic says otherwise: `passed` while the breaker is not closed, `failed` while all that the breaker counts
+    /// succeeds. None: they agree, or one of them says nothing.
+    pub disagreement: Option<&'static str>,
     /// The newest check: passed, its status, its latency.
     pub check: Option<(bool, Option<u16>, Duration)>,
     /// Checks by what they came to, by word; what none came to is left out.
@@ -55,6 +63,10 @@ pub struct Backend {
     pub ramp: f32,
     /// The share of attempts that it should get by weight and standing, 0 to 1.
     pub share_wanted: f64,
+    /// The share of all attempts that it got since the service began, 0 to 1.
+    pub share_got: f64,
+    /// How long it took to its response heads. None: it is reached no more.
+    pub heads: Option<Distribution>,
     /// What it reports of its load. None: the policy does not go by that.
     pub load: Option<Load>,
 }
@@ -93,6 +105,7 @@ pub(super) fn shown(live: &LiveService, core: &BackendSnapshot, now: Instant) ->
     Backend {
         connections: reached.map_or(0, |reached| reached.sockets.open()),
         checks: reached.map_or_else(Vec::new, |reached| reached.checks.by_result()),
+        heads: reached.map(|reached| reached.heads.together()),
         since: now.since(core.since),
         ..of_core(core)
     }
@@ -111,6 +124,12 @@ fn of_core(backend: &BackendSnapshot) -> Backend {
             "OutOfService"
         },
         state_reason: (!in_service).then(|| alb_reason(backend)).flatten(),
+        breaker: match backend.gate {
+            Gate::Closed => "closed",
+            Gate::Open => "open",
+            Gate::HalfOpen => "half_open",
+        },
+        disagreement: disagreement(backend),
         check: backend.last_check.as_ref().map(|check| {
             (
                 check.result == CheckResult::Passed,
@@ -133,7 +152,22 @@ fn of_core(backend: &BackendSnapshot) -> Backend {
         trust: backend.trust,
         ramp: backend.ramp,
         share_wanted: backend.share_wanted,
+        share_got: backend.share_got,
+        heads: None,
         load: backend.load.map(Load::from),
+    }
+}
+
+fn disagreement(backend: &BackendSnapshot) -> Option<&'static str> {
+    let passed = backend.last_check.as_ref()?.result == CheckResult::Passed;
+    disagrees(passed, backend.gate, backend.window)
+}
+
+fn disagrees(passed: bool, gate: Gate, traffic: Tally) -> Option<&'static str> {
+    let thrives = traffic.succeeded > 0 && traffic.failed == 0;
+    match passed {
+        true => (gate != Gate::Closed).then_some("passed"),
+        false => (gate == Gate::Closed && thrives).then_some("failed"),
     }
 }
 
@@ -182,5 +216,33 @@ fn alb_reason(backend: &BackendSnapshot) -> Option<&'static str> {
         }),
         (Standing::Unproven, None) => Some("Elb.InitialHealthChecking"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_and_traffic_disagree_where_each_says_what_the_other_does_not() {
+        let check = |passed, gate, (succeeded, failed), expect| {
+            let traffic = Tally {
+                succeeded,
+                failed,
+                ..Tally::default()
+            };
+            assert_eq!(
+                disagrees(passed, gate, traffic),
+                expect,
+                "{gate:?} {traffic:?}"
+            );
+        };
+        check(true, Gate::Closed, (3, 3), None);
+        check(true, Gate::Open, (0, 9), Some("passed"));
+        check(true, Gate::HalfOpen, (0, 0), Some("passed"));
+        check(false, Gate::Closed, (3, 0), Some("failed"));
+        check(false, Gate::Closed, (3, 1), None);
+        check(false, Gate::Closed, (0, 0), None);
+        check(false, Gate::Open, (3, 0), None);
     }
 }

@@ -3,6 +3,7 @@
 use evenkeel_balance::ask::{Ask, Tried};
 use evenkeel_balance::pick::{Pick, Refusal};
 use evenkeel_balance::service::Seat as Held;
+use evenkeel_balance::time::Instant;
 use evenkeel_wire::RequestHead;
 
 use super::Exchange;
@@ -10,6 +11,7 @@ use super::attempt::Course;
 use crate::connection::Conn;
 use crate::decide;
 use crate::net::Net;
+use crate::observation::DECISIONS_PER_SAMPLE;
 use crate::queue::{self, Unpicked};
 use crate::worker::{Desk, Worker};
 
@@ -41,10 +43,23 @@ impl<N: Net> Exchange<'_, N> {
     ) -> Result<Pick<Held>, Unpicked> {
         let (handle, until) = (&self.seat.handle, course.by(course.until));
         let ask = self.ask(&conn.worker, tried, course);
-        let asked = handle.pick_or_wait(&ask, until, conn.worker.now());
+        let now = conn.worker.now();
+        let asked = handle.pick_or_wait(&ask, until, now);
+        // Its lowest bits: what is chosen depends on them least.
+        if ask.chance.is_multiple_of(DECISIONS_PER_SAMPLE) {
+            self.decided(&conn.worker, now);
+        }
         let queued = &mut desk.seen.queue;
         let bounds = (until, course.half_close);
         queue::picked(conn, handle, asked, bounds, queued).await
+    }
+
+    /// A decision that began then is made.
+    #[cold]
+    fn decided(&self, worker: &Worker<N>, began: Instant) {
+        if let Some(counters) = self.seat.live.state.counters.get(worker.index) {
+            counters.stages.decided(worker.now().since(began));
+        }
     }
 
     pub(super) fn ask<'t>(

@@ -1,5 +1,7 @@
 //! Owns what the attempts of an exchange know of each other.
 
+use evenkeel_balance::time::Instant;
+
 use super::attempt::race::Race;
 use crate::again::Asked;
 use crate::net::Net;
@@ -8,6 +10,8 @@ use crate::net::Net;
 pub(super) struct Tries<N: Net> {
     pub(super) asked: Asked,
     pub(super) made: u32,
+    /// When the first of them failed. None: none did that another followed.
+    pub(super) failed: Option<Instant>,
     /// Part of the request may be with a backend.
     pub(super) seen: bool,
     /// The client was told to send its body.
@@ -24,6 +28,7 @@ impl<N: Net> Default for Tries<N> {
         Self {
             asked: Asked::default(),
             made: 0,
+            failed: None,
             seen: false,
             continued: false,
             anew: false,

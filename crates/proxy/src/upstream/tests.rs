@@ -10,7 +10,7 @@ use evenkeel_balance::backend::BackendSpec;
 use evenkeel_config::plan::{BackendAddress, Protocol};
 
 use super::*;
-use crate::observation::CheckCounters;
+use crate::observation::{CheckCounters, Heads};
 use crate::sock::pipe::Pipe;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
@@ -35,6 +35,7 @@ fn lanes(workers: usize, most: usize) -> Vec<Lane<Pipe>> {
         id: BackendSpec::new("a").id,
         address: BackendAddress::Tcp(([127, 0, 0, 1], 1).into()),
         sockets: Arc::new(Sockets::new(NonZeroUsize::new(most))),
+        heads: Heads::default(),
         checks: CheckCounters::default(),
     });
     (0..workers).map(|_| Lane::new(backend.clone())).collect()

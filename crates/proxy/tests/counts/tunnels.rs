@@ -6,7 +6,9 @@ use evenkeel_balance::event::Listener;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_proxy::live::Live;
-use evenkeel_proxy::observation::{PassedCounters, by_reason};
+use evenkeel_proxy::observation::{
+    Durations, LATENCY_BOUNDS, PASSED_BOUNDS, PassedCounters, by_reason,
+};
 use evenkeel_proxy::record::Text;
 use evenkeel_proxy::sock::Sock;
 
@@ -223,9 +225,13 @@ fn what_goes_through_is_counted_as_it_goes() {
     assert_eq!(row.classes[1].get(), 1);
     assert_eq!(by_reason(std::slice::from_ref(row)), [("served", 1)]);
     // 10 s: up to 10 s, as a tunnel; nothing as a latency.
-    assert_eq!(row.tunnels.lasted[1].get(), 1);
-    assert_eq!(row.tunnels.lasted_sum.get(), 10_000_000_000);
-    assert_eq!((row.latency[0].get(), row.latency_sum.get()), (1, 0));
+    let lasted = Durations::together(&PASSED_BOUNDS, [&row.tunnels.lasted].into_iter());
+    assert_eq!(
+        (lasted.buckets[1], lasted.sum),
+        ((10.0, 1), Duration::from_secs(10))
+    );
+    let latency = Durations::together(&LATENCY_BOUNDS, [&row.latency].into_iter());
+    assert_eq!((latency.buckets[0].1, latency.sum), (1, Duration::ZERO));
     assert_eq!(in_flight(&scene), 0);
 }
 

@@ -12,5 +12,8 @@ mod again;
 /// Which attempts have another beside them, and whose answer is heard.
 mod hedged;
 
+/// What failing over leaves in the counters.
+mod failover;
+
 /// What each end of an attempt says of its backend.
 mod verdicts;

@@ -49,7 +49,7 @@ impl<N: Net> Try<'_, '_, N> {
     /// A final head is here: learns from it, and relays it with its body.
     pub(super) async fn answer(mut self) -> Attempted {
         let now = self.conn.worker.now();
-        self.desk.seen.head = Some(now.since(self.ready));
+        self.desk.seen.head = Some(self.lane.heard(now.since(self.ready)));
         let verdict = self.verdict();
         self.pick.answered(verdict, now);
         if !matches!(verdict, Verdict::Success)

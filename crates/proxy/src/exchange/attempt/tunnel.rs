@@ -39,7 +39,7 @@ impl<N: Net> Try<'_, '_, N> {
             let id = self.pick.backend().id().as_str();
             desk.backend.extend_from_slice(id.as_bytes());
         }
-        desk.seen.head = Some(now.since(self.ready));
+        desk.seen.head = Some(self.lane.heard(now.since(self.ready)));
         desk.seen.switched = Some(now.since(self.exchange.began));
         self.conn.tunnel = Some(Box::new(Tunnel::new(
             self.upstream,
