@@ -1,19 +1,33 @@
 //! Owns the metrics as Prometheus reads them: names, labels, help. Labels are bounded by the plan: never a path, a client, a URL.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::guests::Counts;
-use evenkeel_control::names::NameSnapshot;
-use evenkeel_control::snapshot::ListenerSnapshot;
+use evenkeel_control::snapshot::{Distribution, ListenerSnapshot};
 use evenkeel_control::{Snapshot, Watch};
 use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 /// What backends have and had.
 mod backends;
+
+/// What is wanted of backends and what they get.
+mod shares;
+
+/// Where the time of exchanges goes.
+mod stages;
+
+/// What happens to services.
+mod happened;
+
+/// The process, and its workers.
+mod process;
+
+/// Those of names.
+mod names;
 
 /// Those of tunnels and flows.
 mod passed;
@@ -50,14 +64,21 @@ pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0
 /// # Errors
 /// None that a text can have.
 pub(crate) fn text(watch: &Watch, counts: &Counts) -> Result<String, fmt::Error> {
+    let snapshot = watch.snapshot();
+    let began = snapshot.began;
     let mut registry = Registry::with_prefix("evenkeel");
     registry.register_collector(Box::new(Page(
-        watch.snapshot(),
+        snapshot,
         counts.refused(),
         counts.timed_out(),
     )));
+    // The names that all programs have for this: they take no prefix.
+    let mut plain = Registry::default();
+    plain.register_collector(Box::new(process::Process(began)));
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    encode_registry(&mut text, &registry)?;
+    encode_registry(&mut text, &plain)?;
+    encode_eof(&mut text)?;
     Ok(text)
 }
 
@@ -67,8 +88,11 @@ struct Page(Snapshot, u64, u64);
 /// A count of a listener.
 type CountOf = fn(&ListenerSnapshot) -> u64;
 
+/// What tells a metric's rows apart.
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
 /// One metric's rows: labels and value.
-type Rows<'a> = Vec<(Vec<(&'static str, &'a str)>, u64)>;
+type Rows<'a> = Vec<(Labels<'a>, u64)>;
 
 /// Every word that a standing has.
 const STANDINGS: [&str; 7] = [
@@ -80,7 +104,8 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.services(&mut encoder)?;
-        self.latency(&mut encoder)?;
+        self.stages(&mut encoder)?;
+        self.happened(&mut encoder)?;
         self.retries(&mut encoder)?;
         self.affinity(&mut encoder)?;
         self.load(&mut encoder)?;
@@ -88,6 +113,9 @@ impl Collector for Page {
         self.queues(&mut encoder)?;
         self.names(&mut encoder)?;
         self.backends(&mut encoder)?;
+        self.sharing(&mut encoder)?;
+        self.rules(&mut encoder)?;
+        self.workers(&mut encoder)?;
         self.standing(&mut encoder)?;
         self.tiers(&mut encoder)?;
         self.listeners(&mut encoder)?;
@@ -168,42 +196,6 @@ impl Page {
             counter,
             refusals,
         )
-    }
-
-    /// Names that stand for backends, each once however many services have it.
-    fn names(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let all = self.0.services.iter().flat_map(|service| &service.names);
-        let all: BTreeMap<_, _> = all.map(|name| ((&*name.name, name.kind), name)).collect();
-        let each = |value: fn(&NameSnapshot) -> Option<u64>| -> Rows<'_> {
-            let rows = all.iter().filter_map(|(&(name, kind), one)| {
-                Some((vec![("name", name), ("kind", kind)], value(one)?))
-            });
-            rows.collect()
-        };
-        let lookups = all.iter().flat_map(|(&(name, kind), one)| {
-            let ends = one.lookups.iter();
-            ends.map(move |&(result, count)| {
-                (
-                    vec![("name", name), ("kind", kind), ("result", result)],
-                    count,
-                )
-            })
-        });
-        let (counter, gauge) = (MetricType::Counter, MetricType::Gauge);
-        let help = "Look-ups of names by what they came to";
-        rows(encoder, "dns_lookups", help, counter, lookups.collect())?;
-        let help = "Addresses that a name stands for";
-        let addresses = each(|name| Some(name.addresses as u64));
-        rows(encoder, "dns_addresses", help, gauge, addresses)?;
-        let help = "Whether the newest look-up of a name failed, so that an older answer holds";
-        let failing = each(|name| Some(u64::from(name.fault.is_some())));
-        rows(encoder, "dns_failing", help, gauge, failing)?;
-        let help = "Seconds since the last good answer";
-        let ages = each(|name| name.age.map(|age| age.as_secs()));
-        rows(encoder, "dns_answer_age_seconds", help, gauge, ages)?;
-        let help = "Addresses of answers that were left out: senseless, or too many";
-        let left_out = each(|name| Some(name.left_out));
-        rows(encoder, "dns_addresses_left_out", help, counter, left_out)
     }
 
     /// The addresses that these pages are served at.
@@ -292,26 +284,17 @@ impl Page {
         )
     }
 
-    fn latency(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(
-            "request_duration_seconds",
-            "From the first byte of a request to the last of its answer",
-            None,
-            MetricType::Histogram,
-        )?;
-        for service in &self.0.services {
-            let count = service.latency.iter().map(|(_, count)| count).sum();
-            let labels = [("service", &*service.name)];
-            metric
-                .encode_family(&labels)?
-                .encode_histogram::<NoLabelSet>(
-                    service.latency_sum.as_secs_f64(),
-                    count,
-                    &service.latency,
-                    None,
-                )?;
-        }
-        Ok(())
+    fn rules(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = self.0.rules.iter();
+        let hits = all.map(|(name, hits)| (vec![("rule", &**name)], *hits));
+        let help = "Requests that met a rule, whatever became of them then";
+        rows(
+            encoder,
+            "rule_hits",
+            help,
+            MetricType::Counter,
+            hits.collect(),
+        )
     }
 
     fn reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -327,6 +310,10 @@ impl Page {
             MetricType::Counter,
             counts,
         )?;
+        let taken = vec![(Vec::new(), u64::from(!self.0.is_behind))];
+        let help = "Whether the last reload was taken, or there was none: 0 while something else runs than the files say";
+        let name = "config_last_reload_successful";
+        rows(encoder, name, help, MetricType::Gauge, taken)?;
         let help = "When the running configuration was taken: at the last good reload, or at the start; since 1970";
         rows(
             encoder,
@@ -449,6 +436,34 @@ fn rows(
             let mut row = metric.encode_family(&labels)?;
             row.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
         }
+    }
+    Ok(())
+}
+
+/// Gauges that are no whole numbers.
+fn gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    rows: impl Iterator<Item = (Labels<'a>, f64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in rows {
+        let labels = &labels[..];
+        metric.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn histograms<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    rows: impl Iterator<Item = (Labels<'a>, &'a Distribution)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, all) in rows {
+        let labels = &labels[..];
+        let mut row = metric.encode_family(&labels)?;
+        row.encode_histogram::<NoLabelSet>(all.sum.as_secs_f64(), all.count(), &all.buckets, None)?;
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ fn well_formed(page: &str) {
     let mut rows = std::collections::HashSet::new();
     let mut family = String::new();
     let mut kind = String::new();
-    let (mut below, mut text) = (0.0, page);
+    let (mut below, mut bound, mut text) = (0.0, f64::INFINITY, page);
     while let Some((line, rest)) = text.split_once('\n') {
         text = rest;
         if line == "# EOF" {
@@ -120,9 +120,17 @@ fn well_formed(page: &str) {
         assert!(rows.insert(row.to_owned()), "{row} comes twice");
         let value: f64 = rest.strip_prefix(' ').unwrap().parse().unwrap();
         if suffix == Some("_bucket") {
-            let first = row.contains("le=\"0.0001\"");
-            assert!(first || value >= below, "{line}");
-            below = value;
+            let (_, le) = row.split_once("le=\"").unwrap();
+            let le: f64 = le
+                .split_once('"')
+                .unwrap()
+                .0
+                .replace('+', "")
+                .parse()
+                .unwrap();
+            // A bound that is no higher than the one before begins another histogram.
+            assert!(le <= bound || value >= below, "{line}");
+            (below, bound) = (value, le);
         }
     }
     panic!("no end: {page}");
@@ -204,11 +212,15 @@ fn metrics_are_text_that_prometheus_reads() {
     assert!(started > 1_700_000_000, "{started}");
     keel.signal("-HUP");
     keel.until("reloaded: nothing changes\n");
+    let taken_last = "\nevenkeel_config_last_reload_successful 1\n";
+    assert!(keel.page("/metrics").contains(taken_last));
     folder.write("keel.yaml", "listeners: 1\n");
     keel.signal("-HUP");
     keel.until("the old one goes on\n");
     let page = keel.page("/metrics");
     assert!(taken(&page) >= started);
+    let behind = "\nevenkeel_config_last_reload_successful 0\n";
+    assert!(page.contains(behind), "{page}");
     for row in ["taken", "refused"] {
         let row = format!("evenkeel_reloads_total{{result=\"{row}\"}} 1\n");
         assert!(page.contains(&row), "{row} is not in {page}");
