@@ -23,6 +23,7 @@ mod limit;
 mod loads;
 mod logs;
 mod manual;
+mod metrics;
 mod operate;
 mod pages;
 mod postgres;
