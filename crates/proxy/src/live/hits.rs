@@ -8,51 +8,88 @@ use evenkeel_config::Plan;
 use super::Live;
 use crate::observation::Count;
 
-/// How often each rule of a plan was met. A count of a worker lies beside that worker's others, since they are made together.
+/// How often each rule of a plan was met. Flat rows, since there may be 100,000 rules and as many workers as cores.
 #[derive(Debug)]
-pub struct Hits(Box<[Box<[Arc<Count>]>]>);
+pub struct Hits {
+    /// A row per worker, by the rules' places.
+    rows: Arc<[Row]>,
+    earlier: Option<Earlier>,
+}
+
+type Row = Box<[Line]>;
+
+/// Counts that lie side by side. Rows are made together and raised by one worker each, which must not share a line of memory.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line([Count; LINE]);
+
+const LINE: usize = 16;
+
+/// What was counted under plans before this one.
+#[derive(Debug)]
+struct Earlier {
+    /// Of the plan just before it: a worker that has not seen the next one may still count here. One that lags by two plans counts in
+    /// vain, which takes two reloads between its look at the plan and its rule.
+    rows: Arc<[Row]>,
+    /// Where each rule stood in it, and what it had then from plans before that one.
+    rules: Box<[Option<(usize, u64)>]>,
+}
 
 impl Hits {
     /// Those of a plan, which go on with what was counted under the one before it. Nothing is copied where rules stay.
     pub(super) fn join(plan: &Plan, before: Option<&Live>, workers: usize) -> Arc<Self> {
-        let Some(before) = before else {
-            let row = || plan.rules.iter().map(|_| Arc::default()).collect();
-            return Arc::new(Self((0..workers).map(|_| row()).collect()));
-        };
-        if names(&before.plan).eq(names(plan)) && before.hits.0.len() == workers {
+        if let Some(before) = before
+            && names(&before.plan).eq(names(plan))
+        {
             return before.hits.clone();
         }
-        let places: HashMap<Arc<str>, usize> = names(&before.plan).zip(0..).collect();
-        let row = |worker: usize| {
-            let earlier = |name: Arc<str>| {
-                let row = before.hits.0.get(worker)?;
-                row.get(*places.get(&name)?).cloned()
-            };
-            names(plan)
-                .map(|name| earlier(name).unwrap_or_default())
-                .collect()
-        };
-        Arc::new(Self((0..workers).map(row).collect()))
+        let lines = plan.rules.len().div_ceil(LINE);
+        let row = |_| (0..lines).map(|_| Line::default()).collect();
+        let earlier = before.map(|before| {
+            let places: HashMap<&str, usize> = names(&before.plan).zip(0..).collect();
+            let rules = names(plan).map(|name| {
+                let at = *places.get(name)?;
+                Some((at, before.hits.before(at)))
+            });
+            Earlier {
+                rows: before.hits.rows.clone(),
+                rules: rules.collect(),
+            }
+        });
+        let rows = (0..workers).map(row).collect();
+        Arc::new(Self { rows, earlier })
     }
 
     /// A request has met this rule.
     #[inline]
     pub(crate) fn hit(&self, worker: usize, rule: usize) {
-        if let Some(count) = self.0.get(worker).and_then(|row| row.get(rule)) {
-            count.add(1);
+        let row = self.rows.get(worker);
+        if let Some(line) = row.and_then(|row| row.get(rule / LINE)) {
+            line.0[rule % LINE].add(1);
         }
     }
 
     /// How often the rule at this place was met.
     #[must_use]
     pub fn of(&self, rule: usize) -> u64 {
-        let counts = self.0.iter().filter_map(|row| row.get(rule));
-        counts.map(|count| count.get()).sum()
+        self.before(rule) + sum(&self.rows, rule)
+    }
+
+    fn before(&self, rule: usize) -> u64 {
+        self.earlier.as_ref().map_or(0, |earlier| {
+            let of = earlier.rules.get(rule).copied().flatten();
+            of.map_or(0, |(at, earliest)| earliest + sum(&earlier.rows, at))
+        })
     }
 }
 
-fn names(plan: &Plan) -> impl Iterator<Item = Arc<str>> {
-    plan.rules.iter().map(|rule| rule.name.clone())
+fn sum(rows: &[Row], rule: usize) -> u64 {
+    let lines = rows.iter().filter_map(|row| row.get(rule / LINE));
+    lines.map(|line| line.0[rule % LINE].get()).sum()
+}
+
+fn names(plan: &Plan) -> impl Iterator<Item = &str> {
+    plan.rules.iter().map(|rule| &*rule.name)
 }
 
 #[cfg(test)]
@@ -80,13 +117,11 @@ mod tests {
     fn a_rule_goes_on_by_its_name_wherever_it_stands() {
         let two = "{ name: one, when: { path: /1 }, forward: api }, { name: two, forward: api }";
         let first = live(two, None);
-        for (worker, rule) in [(0, 0), (1, 0), (1, 1), (1, 1), (1, 1), (2, 0), (0, 2)] {
+        // There is no worker 2, and nothing is counted of it.
+        for (worker, rule) in [(0, 0), (1, 0), (1, 1), (1, 1), (1, 1), (2, 0), (0, 99)] {
             first.hits.hit(worker, rule);
         }
-        assert_eq!(
-            [first.hits.of(0), first.hits.of(1), first.hits.of(2)],
-            [2, 3, 0]
-        );
+        assert_eq!([0, 1, 99].map(|rule| first.hits.of(rule)), [2, 3, 0]);
         let same = live(two, Some(&first));
         assert!(Arc::ptr_eq(&same.hits, &first.hits));
         let turned = "{ name: new, when: { path: /3 }, forward: api }, { name: two, when: { path: /2 }, forward: api }, { name: one, forward: api }";
@@ -96,5 +131,29 @@ mod tests {
         next.hits.hit(1, 1);
         let of = [0, 1, 2].map(|rule| next.hits.of(rule));
         assert_eq!(of, [0, 5, 2]);
+        let third = live(two, Some(&next));
+        next.hits.hit(0, 2);
+        third.hits.hit(1, 0);
+        assert_eq!([0, 1].map(|rule| third.hits.of(rule)), [4, 5]);
+        // Who left and comes back begins anew, as its row does.
+        let fourth = live(turned, Some(&third));
+        assert_eq!([0, 1, 2].map(|rule| fourth.hits.of(rule)), [0, 5, 4]);
+    }
+
+    #[test]
+    fn each_of_many_rules_has_a_count_and_workers_share_no_line() {
+        let many: String = (0..40)
+            .map(|at| format!("{{ when: {{ path: /{at} }}, forward: api }}, "))
+            .collect();
+        let live = live(&many, None);
+        for rule in 0..40 {
+            for _ in 0..rule {
+                live.hits.hit(rule % 2, rule);
+            }
+        }
+        let of = (0..40).map(|rule| live.hits.of(rule));
+        assert!(of.eq(0..40));
+        assert_eq!(size_of::<Line>(), 8 * LINE);
+        assert_eq!(align_of::<Line>(), 128);
     }
 }
