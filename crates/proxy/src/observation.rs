@@ -15,6 +15,7 @@ use durations::{MICRO, MILLI, SECOND};
 pub use happened::{Happened, Happenings};
 pub use heads::{HEAD_BOUNDS, HeadCounters, Heads};
 pub use hedged::{HedgeCounters, hedges, refused_hedges};
+pub use refused::Refused;
 pub use reported::{PollCounters, ReportCounters, reports};
 
 pub use retried::{RetryCounters, bodies_unkept, refused_retries, retries};
@@ -33,6 +34,9 @@ mod heads;
 
 /// What happens to services.
 mod happened;
+
+/// Services that refused before another was asked.
+mod refused;
 
 /// What became of reports of load.
 mod reported;
@@ -62,8 +66,8 @@ pub struct Observation {
     pub rule: Option<usize>,
     /// The service that was asked last: its place among the plan's services.
     pub service: Option<usize>,
-    /// The service that refused before, where the rule has a fallback, why, and after how many of the attempts.
-    pub refused: Option<(usize, Reason, u32)>,
+    /// What was before, where a service refused whose rule has a fallback.
+    pub refused: Option<Refused>,
     /// The status that the client got; 0 when it got none.
     pub status: u16,
     /// Why.
@@ -253,7 +257,7 @@ impl ServiceCounters {
         if let Some(stayed) = seen.stayed {
             self.stays.observe(stayed);
         }
-        let elsewhere = seen.refused.map_or(0, |(_, _, attempts)| attempts);
+        let elsewhere = seen.refused.map_or(0, |refused| refused.attempts);
         self.attempts
             .add(seen.attempts.saturating_sub(elsewhere).into());
         // A tunnel answers with its change of protocol, a flow's backend with its connection: how long they last is no latency.

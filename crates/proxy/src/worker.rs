@@ -240,7 +240,7 @@ impl<N: Net> Worker<N> {
         let state = |at: usize| Some(view.seats.get(at)?.live.state.clone());
         Note {
             service: desk.seen.service.and_then(state),
-            refused: desk.seen.refused.and_then(|(at, ..)| state(at)),
+            refused: desk.seen.refused.and_then(|refused| state(refused.service)),
             record: Batch::of_one(&view.live.plan, desk, secured),
         }
     }
@@ -269,24 +269,10 @@ impl<N: Net> Worker<N> {
         if let Some(counters) = seen.service.and_then(counters) {
             counters.observe(seen);
         }
-        // Who refused remembers why, and the status that the client got all the same; bytes are counted once, as is where time went.
-        if let Some((service, reason, attempts)) = seen.refused
+        if let Some((service, seen)) = seen.of_refused()
             && let Some(counters) = counters(service)
         {
-            counters.observe(&Observation {
-                reason,
-                attempts,
-                refused: None,
-                stayed: None,
-                queue: Duration::ZERO,
-                connect: None,
-                head: None,
-                failover: None,
-                received: 0,
-                sent: 0,
-                switched: None,
-                ..*seen
-            });
+            counters.observe(&seen);
         }
     }
 

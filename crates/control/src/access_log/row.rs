@@ -194,7 +194,7 @@ fn put_words(record: &Record<'_>, out: &mut Vec<u8>) {
     let stayed = seen.stayed;
     for (key, word) in [
         ("reason", Some(seen.reason.word())),
-        ("refused", seen.refused.map(|(_, reason, _)| reason.word())),
+        ("refused", seen.refused.map(|refused| refused.reason.word())),
         ("affinity", stayed.map(Stayed::word)),
         (
             "affinity_lost",

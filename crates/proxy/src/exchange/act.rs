@@ -194,8 +194,7 @@ impl Met<'_> {
                         return reply::refuse(conn, desk, reason).await;
                     };
                     desk.altered.clear_cookie();
-                    desk.seen.refused = Some((service, reason, desk.seen.attempts));
-                    desk.seen.service = Some(*other);
+                    desk.seen.goes_elsewhere(service, reason, *other);
                     exchange.seat = seat;
                 }
                 None => return reply::refuse(conn, desk, reason).await,

@@ -63,7 +63,7 @@ impl StageCounters {
     #[inline]
     pub(super) fn observe(&self, seen: &Observation) {
         if !seen.queue.is_zero() {
-            self.queue.observe(&LATENCY_BOUNDS, seen.queue);
+            self.waited(seen);
         }
         if let Some(connect) = seen.connect {
             self.connect.observe(&LATENCY_BOUNDS, connect);
@@ -73,6 +73,15 @@ impl StageCounters {
         }
         if let Some(until_again) = seen.failover {
             self.failed_over(seen, until_again);
+        }
+    }
+
+    #[cold]
+    fn waited(&self, seen: &Observation) {
+        let elsewhere = seen.refused.map(|refused| refused.queue);
+        let here = seen.queue.saturating_sub(elsewhere.unwrap_or_default());
+        if !here.is_zero() {
+            self.queue.observe(&LATENCY_BOUNDS, here);
         }
     }
 
