@@ -2,6 +2,7 @@
 //!
 //! Linux tells them in `/proc` when somebody asks; where there is none, those rows are missing and the others are not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::time::Duration;
@@ -123,8 +124,9 @@ fn open_files() -> Option<u64> {
     }
 }
 
-/// Processor time of each worker, by its number. Threads that have ended are none any more.
-fn workers() -> Vec<(String, f64)> {
+/// Processor time of each worker, by its number. Threads that have ended are none any more; one that has just been replaced may still be
+/// there, and a page may have a row but once.
+fn workers() -> BTreeMap<u32, f64> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
     let each = threads.filter_map(|thread| {
         let stat = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
@@ -133,18 +135,15 @@ fn workers() -> Vec<(String, f64)> {
         let number: u32 = name.strip_prefix("worker-")?.parse().ok()?;
         Some((number, processor_time(&stat)?))
     });
-    let mut all: Vec<_> = each.collect();
-    all.sort_by_key(|(number, _)| *number);
-    let named = all
-        .into_iter()
-        .map(|(number, cpu)| (number.to_string(), cpu));
-    named.collect()
+    each.collect()
 }
 
 impl Page {
     pub(super) fn workers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Processor time of each worker; how uneven they are, by its rates";
         let cpu = workers();
+        let cpu = cpu.iter().map(|(worker, cpu)| (worker.to_string(), *cpu));
+        let cpu: Vec<_> = cpu.collect();
         let all = cpu.iter().map(|(worker, cpu)| (Some(&**worker), *cpu));
         cpu_seconds(encoder, "worker_cpu_seconds", help, all)?;
         let open = &self.0.worker_connections;
