@@ -85,6 +85,13 @@ impl<const N: usize> Durations<N> {
         self.sum.add(nanos);
     }
 
+    /// How many were taken in.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let within: u64 = self.within.iter().map(Count::get).sum();
+        within + self.above.get()
+    }
+
     /// The times of several rows that were counted by these bounds.
     pub fn together<'d>(bounds: &[u64; N], rows: impl Iterator<Item = &'d Self>) -> Distribution {
         let (mut counts, mut above, mut sum) = ([0; N], 0, 0_u64);
@@ -134,6 +141,7 @@ mod tests {
         let all = Durations::together(&bounds, [&one, &other].into_iter());
         let counts: Vec<_> = all.buckets.iter().map(|(_, count)| *count).collect();
         assert_eq!(counts, [2, 1, 1, 1]);
+        assert_eq!((one.count(), other.count()), (3, 2));
         assert_eq!((all.count(), all.sum), (5, Duration::from_nanos(82)));
         assert_eq!(all.buckets[0].0.to_string(), "0.00000001");
         assert!(all.buckets[3].0.is_infinite());

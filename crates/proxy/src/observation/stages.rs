@@ -106,14 +106,13 @@ impl StageCounters {
             Durations::together(&LATENCY_BOUNDS, all.clone().map(one))
         };
         let ended = |end: usize| all.clone().map(|one| one.failovers[end].get()).sum::<u64>();
-        let decisions = all.clone().map(|one| &one.decision);
         Stages {
             queue: of(|one| &one.queue),
             connect: of(|one| &one.connect),
             head: of(|one| &one.head),
-            decision: Durations::together(&DECISION_BOUNDS, decisions),
             failovers: ENDS.into_iter().zip((0..).map(ended)).collect(),
             failover: of(|one| &one.failover),
+            decision: Durations::together(&DECISION_BOUNDS, all.map(|one| &one.decision)),
         }
     }
 }
