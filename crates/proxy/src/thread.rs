@@ -146,15 +146,19 @@ async fn run(
     tokio::task::spawn_local(async move {
         let mut closing = false;
         loop {
-            let began = tokio::time::Instant::now();
+            let began = sweeping.now();
+            let until = |part| {
+                let until = began + SWEEP_EVERY * part / SWEEP_PARTS;
+                tokio::time::sleep(until.since(sweeping.now()))
+            };
             for part in 1..SWEEP_PARTS {
                 if !sweeping.has_more_to_sweep() {
                     break;
                 }
-                tokio::time::sleep_until(began + SWEEP_EVERY * part / SWEEP_PARTS).await;
+                until(part).await;
                 sweeping.sweep_part();
             }
-            tokio::time::sleep_until(began + SWEEP_EVERY).await;
+            until(SWEEP_PARTS).await;
             sweeping.sweep();
             seen.panics.store(sweeping.panics.get(), Ordering::Relaxed);
             seen.connections
