@@ -31,10 +31,10 @@ mod affinity;
 /// One backend.
 mod backend;
 
-/// One part of an instance.
-mod parts;
 /// How picks are shared.
 mod fairness;
+/// One part of an instance.
+mod parts;
 
 /// Tunnels and flows.
 mod passed;
@@ -52,11 +52,11 @@ use affinity::affinity;
 pub use affinity::{AffinitySnapshot, ClientsCounts};
 pub(crate) use backend::fault_word;
 pub use backend::{Backend, Load, reason};
+use fairness::fairness;
 pub use parts::{
     ActionPart, BackendPart, BreakerPart, CertificatePart, ListenerPart, Paged, RulePart, Span,
     Usage, WorkerPart,
 };
-use fairness::fairness;
 pub use passed::PassedSnapshot;
 use passed::passed;
 pub use rates::{RateCounts, RateSnapshot};

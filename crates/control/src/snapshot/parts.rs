@@ -201,9 +201,7 @@ impl Watch {
     /// Reloads that were taken, and refused; when the running plan was taken, since 1970.
     #[must_use]
     pub fn reloads(&self) -> ([u64; 2], Duration) {
-        let counts = [&self.reloads.taken, &self.reloads.refused];
-        let at = Duration::from_millis(self.reloads.taken_at.load(Ordering::Relaxed));
-        (counts.map(|count| count.load(Ordering::Relaxed)), at)
+        (self.reloads.counts(), self.reloads.taken_at())
     }
 
     /// The data-plane threads, in order.
