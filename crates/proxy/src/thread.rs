@@ -132,6 +132,36 @@ fn end_all(doors: &mut Doors) {
     }
 }
 
+/// Sweeps at its times, for ever, and lets others see what it saw.
+async fn keep_sweeping(worker: Rc<Worker<OsNet>>, state: Arc<WorkerState>) {
+    let mut closing = false;
+    loop {
+        let began = worker.now();
+        let until = |part| {
+            let until = began + SWEEP_EVERY * part / SWEEP_PARTS;
+            tokio::time::sleep(until.since(worker.now()))
+        };
+        for part in 1..SWEEP_PARTS {
+            if !worker.has_more_to_sweep() {
+                break;
+            }
+            until(part).await;
+            worker.sweep_part();
+        }
+        until(SWEEP_PARTS).await;
+        worker.sweep();
+        state.panics.store(worker.panics.get(), Ordering::Relaxed);
+        state
+            .connections
+            .store(worker.connections(), Ordering::Relaxed);
+        // One sweep later: what was accepted just before may not have begun when this one came.
+        if closing {
+            state.closed.store(true, Ordering::Release);
+        }
+        closing = worker.is_closing();
+    }
+}
+
 async fn run(
     index: usize,
     published: Arc<Published>,
@@ -142,34 +172,7 @@ async fn run(
     let worker = Rc::new(Worker::new(OsNet::new(clock), index, published, seed()));
     // Those of the worker in whose place it comes are counted on.
     worker.panics.set(state.panics.load(Ordering::Relaxed));
-    let (sweeping, seen) = (worker.clone(), state.clone());
-    tokio::task::spawn_local(async move {
-        let mut closing = false;
-        loop {
-            let began = sweeping.now();
-            let until = |part| {
-                let until = began + SWEEP_EVERY * part / SWEEP_PARTS;
-                tokio::time::sleep(until.since(sweeping.now()))
-            };
-            for part in 1..SWEEP_PARTS {
-                if !sweeping.has_more_to_sweep() {
-                    break;
-                }
-                until(part).await;
-                sweeping.sweep_part();
-            }
-            until(SWEEP_PARTS).await;
-            sweeping.sweep();
-            seen.panics.store(sweeping.panics.get(), Ordering::Relaxed);
-            seen.connections
-                .store(sweeping.connections(), Ordering::Relaxed);
-            // One sweep later: what was accepted just before may not have begun when this one came.
-            if closing {
-                seen.closed.store(true, Ordering::Release);
-            }
-            closing = sweeping.is_closing();
-        }
-    });
+    tokio::task::spawn_local(keep_sweeping(worker.clone(), state.clone()));
     let ringing = worker.clone();
     tokio::task::spawn_local(async move {
         ringing.keep_ringing(tokio::time::sleep).await;
