@@ -265,7 +265,8 @@ fn h2load_is_counted_at_both_ends() {
     let listed: Vec<_> = backends.iter().map(|one| one.address.to_string()).collect();
     let file = folder.write(
         "keel.yaml",
-        &super::configuration("", &listed.join(", "), ""),
+        // Who is fast gets more by others: on a busy machine one of three had a fiftieth.
+        &super::configuration("", &listed.join(", "), "policy: round_robin"),
     );
     let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
     let url = format!("http://{}/", keel.address);
@@ -280,7 +281,8 @@ fn h2load_is_counted_at_both_ends() {
     );
     let counts: Vec<_> = backends.iter().map(Recorder::requests).collect();
     assert_eq!(counts.iter().sum::<usize>(), 20_000, "{counts:?}");
-    assert!(counts.iter().all(|count| *count > 1_000), "{counts:?}");
+    let even = counts.iter().all(|count| count.abs_diff(20_000 / 3) <= 1);
+    assert!(even, "{counts:?}");
     metric(
         &keel,
         "evenkeel_requests_total{service=\"api\",code=\"2xx\"} 20000",
