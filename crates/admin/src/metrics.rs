@@ -311,7 +311,7 @@ impl Page {
             counts,
         )?;
         let taken = vec![(Vec::new(), u64::from(!self.0.is_behind))];
-        let help = "Whether the last reload was taken, or there was none: 0 while something else runs than the files say";
+        let help = "Whether the last reload was taken, of the configuration or of a certificate, or there was none: 0 where what runs is not what was read then";
         let name = "config_last_reload_successful";
         rows(encoder, name, help, MetricType::Gauge, taken)?;
         let help = "When the running configuration was taken: at the last good reload, or at the start; since 1970";

@@ -30,7 +30,7 @@ struct Service {
     all_down_seconds: Option<f64>,
     /// Answers by class of status: `1xx` to `5xx`, and `none` where there was none.
     answers: BTreeMap<&'static str, u64>,
-    /// Exchanges by why they ended as they did, where that was not the backend's answer.
+    /// Exchanges by why they ended as they did, `served` among them.
     reasons: BTreeMap<&'static str, u64>,
     attempts: u64,
     /// Attempts made again, by what went wrong before.
@@ -50,7 +50,7 @@ struct Service {
     in_flight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_in_flight: Option<u32>,
-    /// Who waits; absent where nobody does.
+    /// Who waits; absent where nobody may.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<Queue>,
     /// Tunnels that are open.

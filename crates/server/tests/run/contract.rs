@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::http2::metric;
 use crate::process::{Evenkeel, Folder, Server};
 use crate::tls::Authority;
 
@@ -71,6 +72,11 @@ fn each_resource_tells_what_is() {
     let server = Server::nginx(&files, "");
     let keel = whole(&folder, &server);
     assert_eq!(keel.curl(&[], "/who"), "one\n");
+    // It is counted a moment after its client has it.
+    metric(
+        &keel,
+        "evenkeel_requests_total{service=\"api\",code=\"2xx\"} 1",
+    );
     let version = page(&keel, "/v1/version");
     assert_eq!(version["process"], keel.id());
     assert_eq!(version["configuration"]["reloads_taken"], 0);
@@ -107,7 +113,7 @@ fn each_resource_tells_what_is() {
     );
     let text = rules.to_string();
     assert!(
-        text.contains("seen") && text.contains("(not shown)") && !text.contains("hunter"),
+        text.contains("\"seen\"") && text.contains("(not shown)") && !text.contains("hunter"),
         "{text}"
     );
     assert_eq!(

@@ -217,7 +217,7 @@ rules: [{ when: { path: /here }, respond: { body: here }, limits: { rate: { allo
     }
     assert!(out.lines().count() > 15, "{out}");
     let begin = "What `/metrics` says, as a running instance says it. Labels are bounded by the configuration: services,
-backends, listeners, rules with rate limits, and words of closed lists ([reasons](../reasons.md)).";
+backends, listeners, rules, and words of closed lists ([reasons](../reasons.md)).";
     holds("metrics.md", "Metrics", begin, &out);
 }
 

@@ -526,7 +526,7 @@ fn the_binary_is_as_large_as_it_was() {
     let reached = Reached {
         shipped: 14_249_716,
         percent: 2,
-        tests: 18_100_000,
+        tests: 18_300_000,
     };
     check(said.lines().filter_map(size).sum(), &reached, "bytes");
 }
