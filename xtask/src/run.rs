@@ -16,8 +16,11 @@ pub(crate) struct Run {
 }
 
 /// `cargo` with these words, in the root of the workspace.
+///
+/// It keeps nothing for a build that goes on where this one stopped: what is built here is built whole, and what would be kept is gigabytes.
 pub(crate) fn cargo(root: &Path, words: &[&str]) -> Run {
     let mut run = program("cargo").args(words);
+    run.command.env("CARGO_INCREMENTAL", "0");
     run.command.current_dir(root);
     run
 }
