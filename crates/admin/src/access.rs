@@ -9,10 +9,8 @@ use std::time::Duration;
 /// What is kept of a token.
 pub mod token;
 
-/// What somebody may do.
-pub mod scopes;
 
-pub use scopes::{Area, Role, Scopes, Verb};
+pub use evenkeel_config::plan::admin::{Area, Role, Scopes, Verb};
 pub use token::{Digest, Token};
 
 /// The longest token that is looked at.

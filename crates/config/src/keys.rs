@@ -3,8 +3,11 @@
 //! One table. The readers ask for no key that is not in it and refuse what is not, `config show` takes defaults from it, and the
 //! JSON Schema is printed from it; none of the three can know a key that the others do not.
 
-/// `admin:` and what stands at the top.
+/// What stands at the top.
 mod top;
+
+/// `admin:`, and files of tokens.
+mod admin;
 
 /// `access_log:`
 mod access_log;
@@ -71,6 +74,7 @@ pub(crate) use actions::{
     DENY, FALLBACK, REDIRECT, REQUEST_EDITS, RESPOND, RESPONSE_EDITS, REWRITE, REWRITE_HOST,
     REWRITE_PREFIX, REWRITE_REGEX, SPLIT, SPLIT_AFFINITY, SPLIT_COOKIE,
 };
+pub(crate) use admin::{ADMIN, ADMIN_TLS, IDENTITY, SOCKET, TOKEN};
 pub(crate) use affinity::{AFFINITY, AFFINITY_COOKIE, AFFINITY_SOURCE, APP_COOKIE};
 pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
@@ -90,7 +94,7 @@ pub(crate) use services::{
     BREAKER, HASH, HASH_KEY, MIN_HEALTHY, POLICY, SERVICE, SERVICE_TIMEOUTS, UPSTREAM,
 };
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
-pub(crate) use top::{ADMIN, DRAIN, RESOLVER, TOP};
+pub(crate) use top::{DRAIN, RESOLVER, TOP};
 pub(crate) use zones::ZONES;
 
 /// The keys of one kind of map.

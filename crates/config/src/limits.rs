@@ -105,6 +105,27 @@ pub const PROBLEMS: usize = 1_000;
 /// Where the instance is asked about itself: this machine only.
 pub const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9900));
 
+/// Tokens of one file: each that is shown is compared with all, in 20 us.
+pub const TOKENS: usize = 1_000;
+
+/// Who is known to the admin address by a certificate.
+pub const IDENTITIES: usize = 1_000;
+
+/// Names that the admin address answers to.
+pub const ADMIN_HOSTS: usize = 100;
+
+/// Permissions of the admin address's Unix socket: who may write it may do everything, so its owner alone may.
+pub const SOCKET_MODE: u32 = 0o600;
+
+/// Decisions for other programs that are written down, of a million: they come by the thousand in a second.
+pub const DECISIONS_AUDITED: u32 = 10_000;
+
+/// Failures to say who one is that an address, or a network of IPv6 of 64 bits, has at once; one more comes back every 6 s.
+pub const FAILURES: u32 = 10;
+
+/// Addresses whose failures are remembered, 100 bytes each; those that find no room have as many as one has, together.
+pub const FAILING: usize = 4_096;
+
 /// The last priority of rules, and that of those that name none.
 pub const PRIORITY: u32 = 50_000;
 

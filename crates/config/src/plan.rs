@@ -17,6 +17,9 @@ use ipnet::IpNet;
 
 use crate::limits::{ListenerLimits, ServiceLimits};
 
+/// `admin:`
+pub mod admin;
+
 /// `drain:`
 mod drain;
 
@@ -60,6 +63,7 @@ pub use actions::{
     Beside, EditsPlan, Expression, FallbackPlan, FieldName, HostRewrite, PathRewrite, Piece,
     RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
 };
+pub use admin::AdminPlan;
 pub use affinity::{AffinityBy, AffinityPlan, CookiePlan, is_of_one_host, is_secure_by_name};
 pub use conditions::{
     CertificatePart, Certified, Conditions, Further, HostPattern, Named, Networks, Parameter,
@@ -79,7 +83,7 @@ pub use zones::{Prefer, RegionPlan};
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where the instance is asked about itself.
+    /// Where the instance is asked about itself, and by whom.
     pub admin: AdminPlan,
     /// Peers whose forwarding fields are believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -107,15 +111,6 @@ pub struct Plan {
     pub rules: Vec<RulePlan>,
     /// In the order of the text; names are unique.
     pub services: Vec<ServicePlan>,
-}
-
-/// Where the instance is asked about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminPlan {
-    /// Everything: status, metrics, health of the process. None: off.
-    pub bind: Option<Bind>,
-    /// Only `/metrics`, `/livez` and `/readyz`.
-    pub metrics: Option<Bind>,
 }
 
 /// Where exchanges are written down, and how.

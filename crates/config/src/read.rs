@@ -99,6 +99,11 @@ impl Reading {
         Self { policies, ..self }
     }
 
+    /// For a text of another file, whose `problems` stand first.
+    pub(crate) fn of_another(&self, problems: Vec<Problem>) -> Self {
+        Self::new(problems, self.environment.clone())
+    }
+
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
     }

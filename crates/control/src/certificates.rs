@@ -30,6 +30,10 @@ pub(crate) fn load(plan: &Plan) -> Result<(), StartError> {
             terms.map_err(|why| StartError::Tls(listener.name.clone(), why))?;
         }
     }
+    if let Some(tls) = &plan.admin.tls {
+        let terms = Terms::new(tls, None, since_1970());
+        terms.map_err(|why| StartError::Tls("admin".into(), why))?;
+    }
     for service in &plan.services {
         if let Some(tls) = &service.upstream.tls {
             let towards = Towards::new(tls, None);

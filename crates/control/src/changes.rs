@@ -161,7 +161,12 @@ impl Changes {
             services: _,
         } = before;
         for (name, same, at_reload) in [
-            ("admin", *admin == after.admin, false),
+            // Who may ask is looked at anew; where, when it starts.
+            (
+                "admin",
+                *admin == after.admin,
+                admin.is_bound_as(&after.admin),
+            ),
             (
                 "trusted_proxies",
                 *trusted_proxies == after.trusted_proxies,
@@ -457,6 +462,11 @@ mod tests {
                 "group changes at the next start",
                 "resolver changes",
             ],
+        );
+        check(
+            &whole,
+            &format!("{whole}admin: {{ hosts: [a.test] }}\n"),
+            &["admin changes"],
         );
         let service = |service: &str| {
             format!(

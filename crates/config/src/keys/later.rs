@@ -2,7 +2,7 @@
 //! feature comes.
 
 /// Where such keys stand, and which.
-pub(crate) const LATER: &[(&str, &[&str])] = &[("admin", &["tokens"])];
+pub(crate) const LATER: &[(&str, &[&str])] = &[];
 
 /// The keys that come later in a map of this place.
 pub(crate) fn at(place: &str) -> &'static [&'static str] {

@@ -1,6 +1,8 @@
-//! Owns the keys at the top, of `admin:`, `drain:` and `resolver:`.
+//! Owns the keys at the top, of `drain:` and `resolver:`.
 
-use super::{ACCESS_LOG, Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written};
+use super::{
+    ACCESS_LOG, ADMIN, Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written,
+};
 use crate::limits;
 use crate::plan::{DrainPlan, ResolverPlan};
 
@@ -112,27 +114,6 @@ static TOP_KEYS: &[Key] = &[
         "Groups of backends that serve the same requests, by name.",
     ),
 ];
-
-/// `admin:`
-pub(crate) static ADMIN: Keys = Keys {
-    place: "admin",
-    what: "admin",
-    keys: &[
-        key(
-            "bind",
-            Shape::Text,
-            Absent::Is(|| limits::ADMIN.to_string()),
-            "Where all pages are: a loopback address, `unix:/path`, or `off`.",
-        ),
-        key(
-            "metrics",
-            Shape::Text,
-            Absent::No("no second address"),
-            "A second address with `/metrics`, `/livez` and `/readyz` only.",
-        ),
-    ],
-    one_of: &[],
-};
 
 /// `drain:`
 pub(crate) static DRAIN: Keys = Keys {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flows;
-use crate::keys::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
+use crate::keys::{ADMIN_TLS, CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 use crate::limits;
 use crate::plan::tls::{
     CertificatePlan, ClientAuth, Issuers, Material, Policy, Tickets, TlsPlan, UpstreamTls,
     ticket_keys,
 };
 use crate::problem::At;
-use crate::read::{Fields, Reading};
+use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
 /// A file, with its place. Nothing where it cannot be read, which is noted.
@@ -27,6 +27,29 @@ pub(super) fn material(reading: &Reading, node: &Node) -> Option<Material> {
         bytes: (&*bytes).into(),
         at: node.at,
     })
+}
+
+/// The SHA-256 of a certificate: digits in any case, colons between them as `openssl x509 -fingerprint` writes them.
+pub(super) fn fingerprint(written: &Scalar) -> Result<Arc<str>, String> {
+    let text = written.value();
+    let digits: String = text.chars().filter(|&char| char != ':').collect();
+    match digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(digits.to_ascii_lowercase().into()),
+        false => Err(format!(
+            "`{written}` is no fingerprint: it has the 64 hexadecimal digits of a SHA-256; `openssl x509 -noout -fingerprint -sha256 -in FILE` writes one"
+        )),
+    }
+}
+
+/// What of a certificate is not printable ASCII is written otherwise.
+pub(super) fn plain(written: &Scalar, what: &str) -> Result<(), String> {
+    let sound = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    match written.value().bytes().all(sound) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{written}` can be no {what}: bytes beyond printable ASCII are written as `\\c3\\a9`"
+        )),
+    }
 }
 
 /// A file that must be named.
@@ -49,19 +72,7 @@ pub(super) fn listener(
         Some("modern") => Policy::Modern,
         _ => Policy::Intermediate,
     };
-    let list = fields.get("certificates");
-    let items = list.map_or(&[][..], |list| reading.items(list));
-    if items.is_empty() {
-        let at = list.map_or(fields.at, |list| list.at);
-        let message = "without a certificate there is no TLS; write `certificates: [{ cert: site.pem, key: site.key }]`";
-        reading.error(at, "missing", message);
-    }
-    let what = format!("{} certificates of one listener", limits::CERTIFICATES);
-    let items = reading.first(items, limits::CERTIFICATES, |node| node.at, &what);
-    let certificates: Vec<_> = items
-        .iter()
-        .filter_map(|node| certificate(reading, node))
-        .collect();
+    let certificates = certificates(&fields);
     let client_auth = fields.with("client_auth", client_auth);
     let tickets = fields.with("tickets", tickets);
     let hsts = fields.with("hsts", hsts);
@@ -84,6 +95,43 @@ pub(super) fn listener(
         spoken,
         alpn: alpn.unwrap_or_default(),
     })
+}
+
+/// `tls:` of the admin address: no tickets, so that who comes back is looked at anew.
+pub(super) fn admin(reading: &Reading, node: &Node) -> Option<TlsPlan> {
+    let fields = reading.map(node, &ADMIN_TLS)?;
+    let policy = match fields.word("policy") {
+        Some("modern") => Policy::Modern,
+        _ => Policy::Intermediate,
+    };
+    let certificates = certificates(&fields);
+    let client_auth = fields.with("client_auth", client_auth);
+    fields.done();
+    Some(TlsPlan {
+        policy,
+        certificates,
+        client_auth: client_auth.unwrap_or_default(),
+        tickets: Tickets::Off,
+        hsts: None,
+        spoken: &["http/1.1"],
+        alpn: Vec::new(),
+    })
+}
+
+/// `certificates:`, of which there is at least one.
+fn certificates(fields: &Fields<'_>) -> Vec<CertificatePlan> {
+    let reading = fields.reading;
+    let list = fields.get("certificates");
+    let items = list.map_or(&[][..], |list| reading.items(list));
+    if items.is_empty() {
+        let at = list.map_or(fields.at, |list| list.at);
+        let message = "without a certificate there is no TLS; write `certificates: [{ cert: site.pem, key: site.key }]`";
+        reading.error(at, "missing", message);
+    }
+    let what = format!("{} certificates of one listener", limits::CERTIFICATES);
+    let items = reading.first(items, limits::CERTIFICATES, |node| node.at, &what);
+    let each = |node| certificate(reading, node);
+    items.iter().filter_map(each).collect()
 }
 
 /// Names of protocols, best first (RFC 7301 section 3.1).

@@ -154,7 +154,7 @@ pub struct UpstreamTls {
 }
 
 impl Plan {
-    /// Every file of its TLS, and of the keys of its cookies.
+    /// Every file of its TLS, that of the admin address too, and of the keys of its cookies.
     #[must_use]
     pub fn materials(&self) -> Vec<&Material> {
         let listeners = self.listeners.iter().filter_map(|one| one.tls.as_ref());
@@ -167,16 +167,17 @@ impl Plan {
             all.extend(&tls.ca);
             all.extend(tls.certificate.iter().flat_map(|(cert, key)| [cert, key]));
         }
+        all.extend(self.admin.tls.iter().flat_map(TlsPlan::materials));
         all.extend(&self.affinity_keys);
         all
     }
 
-    /// Those of them that nobody else may write: what they hold is believed, or seals.
+    /// Those of them, and the file of tokens, that nobody else may write: what they hold is believed, or seals.
     #[must_use]
     pub fn keys(&self) -> Vec<&Material> {
         let listeners = self.listeners.iter().filter_map(|one| one.tls.as_ref());
         let mut all = Vec::new();
-        for tls in listeners {
+        for tls in listeners.chain(&self.admin.tls) {
             all.extend(tls.certificates.iter().map(|one| &one.key));
             if let Tickets::Shared(file) = &tls.tickets {
                 all.push(file);
@@ -185,11 +186,12 @@ impl Plan {
         let services = self.services.iter();
         let upstream = services.filter_map(|one| one.upstream.tls.as_ref());
         all.extend(upstream.filter_map(|tls| tls.certificate.as_ref().map(|(_, key)| key)));
+        all.extend(self.admin.tokens.iter().map(|tokens| &tokens.file));
         all.extend(&self.affinity_keys);
         all
     }
 
-    /// The same, to be read again.
+    /// [`materials`](Self::materials), to be read again.
     pub fn materials_mut(&mut self) -> Vec<&mut Material> {
         let listeners = self.listeners.iter_mut().filter_map(|one| one.tls.as_mut());
         let mut all: Vec<_> = listeners.flat_map(TlsPlan::materials_mut).collect();
@@ -204,6 +206,8 @@ impl Plan {
             all.extend(ca);
             all.extend(certificate.iter_mut().flat_map(|(cert, key)| [cert, key]));
         }
+        let admin = self.admin.tls.iter_mut();
+        all.extend(admin.flat_map(TlsPlan::materials_mut));
         all.extend(&mut self.affinity_keys);
         all
     }

@@ -5,6 +5,52 @@ use std::time::Duration;
 
 use super::Scalar;
 
+/// `2027-06-30`, which begins at midnight, or `2027-06-30T12:00:00Z`, since 1970 (RFC 3339, in UTC).
+pub(crate) fn date(written: &Scalar) -> Result<Duration, String> {
+    let wrong = || {
+        format!(
+            "a date is written like `2027-06-30` or `2027-06-30T12:00:00Z`, from 1970 to 9999, not `{written}`"
+        )
+    };
+    let number = |text: &str, length: usize| {
+        let digits = text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().ok()).flatten()
+    };
+    let parts = |text: &str, between: char, lengths: [usize; 3]| {
+        let mut parts = text.split(between);
+        let read = lengths.map(|length| number(parts.next()?, length));
+        match (read, parts.next()) {
+            ([Some(first), Some(second), Some(third)], None) => Some([first, second, third]),
+            _ => None,
+        }
+    };
+    let text = written.value();
+    let (day, time) = text.split_once('T').unwrap_or((text, "00:00:00Z"));
+    let [year, month, day] = parts(day, '-', [4, 2, 2]).ok_or_else(wrong)?;
+    let time = time.strip_suffix('Z').ok_or_else(wrong)?;
+    let [hour, minute, second] = parts(time, ':', [2, 2, 2]).ok_or_else(wrong)?;
+    let leaps = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        2 => 28 + u64::from(leaps),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    if year < 1970 || !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return Err(wrong());
+    }
+    // Years that begin in March: the day that a leap year has more is their last.
+    let (years, months) = match month {
+        1 | 2 => (year - 1, month + 9),
+        _ => (year, month - 3),
+    };
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day;
+    // As many lie before 1970.
+    const BEFORE: u64 = 719_469;
+    let seconds = (days - BEFORE) * 86_400 + hour * 3_600 + minute * 60 + second;
+    Ok(Duration::from_secs(seconds))
+}
+
 /// `250ms`, `30s`, `1m30s`, `2h`, `1d`: numbers with units, largest first. A bare `0` is none of any unit.
 pub(crate) fn duration(written: &Scalar) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [

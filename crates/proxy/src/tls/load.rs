@@ -285,7 +285,8 @@ pub(super) fn issuers(bytes: &[u8]) -> Result<RootCertStore, String> {
 #[must_use]
 pub fn problems(plan: &Plan, now: Duration) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for tls in plan.listeners.iter().filter_map(|one| one.tls.as_ref()) {
+    let listeners = plan.listeners.iter().filter_map(|one| one.tls.as_ref());
+    for tls in listeners.chain(&plan.admin.tls) {
         listener_problems(tls, now, &mut problems);
     }
     for tls in plan

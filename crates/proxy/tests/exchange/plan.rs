@@ -84,10 +84,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         affinity_keys: None,
         zone: None,
         regions: Vec::new(),
-        admin: AdminPlan {
-            bind: None,
-            metrics: None,
-        },
+        admin: AdminPlan::default(),
         trusted_proxies: Vec::new(),
         access_log: None,
         workers: Workers::Auto,

@@ -10,6 +10,7 @@ use crate::keys::{CLIENT_CERTIFICATE, SOURCE, VALUE, WHEN};
 use crate::limits;
 use crate::lower::address::network;
 use crate::lower::paths::{Unusual, wildcard};
+use crate::lower::tls;
 use crate::plan::{CertificatePart, Certified, Further, Named, Networks, Parameter, TextPattern};
 use crate::problem::{At, clipped};
 use crate::read::{Fields, Reading, Scalar};
@@ -186,25 +187,17 @@ fn certificate(reading: &Reading, node: &Node, shared: &Shared<'_>, all: &mut Ve
     map.done();
 }
 
-/// Digits in any case, colons between them as `openssl x509 -fingerprint` writes them.
 fn fingerprint(written: &Scalar) -> Result<TextPattern, String> {
-    let text = written.value();
-    let digits: String = text.chars().filter(|&char| char != ':').collect();
-    match digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        true => Ok(TextPattern::Exact(digits.to_ascii_lowercase().into())),
-        false => Err(format!(
-            "`{written}` is no fingerprint: it has the 64 hexadecimal digits of a SHA-256; `openssl x509 -noout -fingerprint -sha256 -in FILE` writes one"
-        )),
-    }
+    tls::fingerprint(written).map(TextPattern::Exact)
 }
 
 fn subject(written: &Scalar) -> Result<TextPattern, String> {
-    plain(written, "subject")?;
+    tls::plain(written, "subject")?;
     text(written.value(), false)
 }
 
 fn san(written: &Scalar) -> Result<TextPattern, String> {
-    plain(written, "alternative name")?;
+    tls::plain(written, "alternative name")?;
     let value = written.value();
     if value.contains(',') {
         return Err(format!(
@@ -213,17 +206,6 @@ fn san(written: &Scalar) -> Result<TextPattern, String> {
     }
     // Names of hosts are the same in any case, and so is what stands before them.
     text(value, value.starts_with("DNS:"))
-}
-
-/// What of a certificate is not printable ASCII is written otherwise.
-fn plain(written: &Scalar, what: &str) -> Result<(), String> {
-    let sound = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    match written.value().bytes().all(sound) {
-        true => Ok(()),
-        false => Err(format!(
-            "`{written}` can be no {what}: bytes beyond printable ASCII are written as `\\c3\\a9`"
-        )),
-    }
 }
 
 /// `{ name: value, other: [value, { regex: … }] }`

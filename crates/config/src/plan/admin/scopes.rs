@@ -50,7 +50,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    const ALL: [Self; 2] = [Self::Read, Self::Write];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Write];
 
     /// Its word.
     #[must_use]
@@ -92,6 +93,21 @@ impl Scopes {
         self.0 & Self::one(area, verb).0 != 0
     }
 
+    /// Every word that [`parse`](Self::parse) takes: roles, then areas with their verbs.
+    #[must_use]
+    pub fn words() -> Vec<String> {
+        let roles = Role::ALL.map(|role| role.word().to_owned());
+        let all = Area::ALL.into_iter();
+        let each = all.flat_map(|area| Verb::ALL.map(|verb| Self::word(area, verb)));
+        roles.into_iter().chain(each).collect()
+    }
+
+    /// The word of one.
+    #[must_use]
+    pub fn word(area: Area, verb: Verb) -> String {
+        format!("{}:{}", area.word(), verb.word())
+    }
+
     /// One word of a configuration: a role, or an area and a verb as in `backends:write`. None: there is no such word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
@@ -112,7 +128,7 @@ impl fmt::Display for Scopes {
         let all = all.flat_map(|area| Verb::ALL.map(|verb| (area, verb)));
         let mut between = "";
         for (area, verb) in all.filter(|(area, verb)| self.has(*area, *verb)) {
-            write!(f, "{between}{}:{}", area.word(), verb.word())?;
+            write!(f, "{between}{}", Self::word(area, verb))?;
             between = " ";
         }
         Ok(())
@@ -216,5 +232,8 @@ mod tests {
             assert_eq!(read.fold(Scopes::NONE, Scopes::and), scopes);
         }
         assert_eq!(Scopes::NONE.to_string(), "");
+        let words = Scopes::words();
+        assert_eq!(words.len(), 13);
+        assert!(words.iter().all(|word| Scopes::parse(word).is_some()));
     }
 }
