@@ -45,7 +45,16 @@ pub use control::{Control, StartError};
 /// What time it is for an instance.
 pub use evenkeel_proxy::clock;
 /// Unix sockets and their files.
-pub use evenkeel_proxy::listener::{Bound, SocketFile, bind_unix};
+pub use evenkeel_proxy::listener::{Bound, FileAccess, SocketFile, bind_unix_for};
+/// TLS of who asks the instance about itself.
+pub mod secure {
+    pub use evenkeel_proxy::sock::{Sock, os::OsSock};
+    pub use evenkeel_proxy::tls::fault::Fault;
+    pub use evenkeel_proxy::tls::secured::Identity;
+    pub use evenkeel_proxy::tls::sock::TlsSock;
+    pub use evenkeel_proxy::tls::terms::Terms;
+}
+
 /// How many connections the process may have.
 pub use evenkeel_proxy::room;
 /// Dates, and the time that they tell.

@@ -1,8 +1,9 @@
 //! Owns accepting: the sockets of a listener, one of its own per worker, and the loop that takes connections from it.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -186,23 +187,53 @@ fn node(path: &Path) -> io::Result<(u64, u64)> {
 /// # Errors
 /// Whatever the operating system says.
 pub fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
-    let bound = match StdUnixListener::bind(path) {
+    bind_unix_for(path, None)
+}
+
+/// Whose the file of a socket is, and who may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileAccess {
+    /// Its permissions.
+    pub mode: u32,
+    /// Its user. None: who makes it.
+    pub user: Option<u32>,
+    /// Its group. None: that of who makes it.
+    pub group: Option<u32>,
+}
+
+/// The same for these alone: they are looked at before anybody can connect.
+///
+/// # Errors
+/// Whatever the operating system says, of the file's owner too.
+pub fn bind_unix_for(
+    path: &Path,
+    access: Option<FileAccess>,
+) -> io::Result<(StdUnixListener, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    let address = SockAddr::unix(path)?;
+    match socket.bind(&address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if !is_left_over(path) {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
-            StdUnixListener::bind(path)?
+            socket.bind(&address)?;
         }
         bound => bound?,
-    };
-    bound.set_nonblocking(true)?;
+    }
+    // Goes with this if anything below fails.
     let file = SocketFile {
         path: path.to_owned(),
         node: node(path)?,
         left: false,
     };
-    Ok((bound, file))
+    if let Some(FileAccess { mode, user, group }) = access {
+        std::os::unix::fs::lchown(path, user, group)?;
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    // Until it listens, whoever connects is refused.
+    socket.listen(BACKLOG)?;
+    Ok((socket.into(), file))
 }
 
 /// Whether it is a socket that nobody listens on. Any other failure than a refusal (a full queue, a lack of permission) says that
