@@ -1,110 +1,155 @@
-//! Owns who may do what: tokens, what they are for, and whether one that was shown is enough. Pure: what is known, what was sent and what
-//! time it is come in.
+//! Owns who may do what: tokens and certificates, whose they are, what each page takes, and whether what was shown is enough. Pure: what
+//! is known, what was sent and what time it is come in; `gate` asks it.
 //!
-//! Nobody asks it yet: addresses beyond loopback change nothing (`contract::changes`). No secret is kept: of a token its SHA-256 is
-//! known, and it is compared in the same time whatever it is.
+//! No secret is kept: of a token its SHA-256 is known, and it is compared in the same time whatever it is.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use evenkeel_config::plan::admin::{AdminPlan, CertificateBy, HolderPlan, Scopes};
 
 /// What is kept of a token.
 pub mod token;
 
+/// What each page takes.
+pub(crate) mod table;
 
-pub use evenkeel_config::plan::admin::{Area, Role, Scopes, Verb};
+/// How often an address may fail.
+pub(crate) mod failures;
+
 pub use token::{Digest, Token};
+
+use table::Need;
 
 /// The longest token that is looked at.
 const TOKEN_MOST: usize = 256;
 
-/// Somebody who is known by a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// The name that logs have of it.
-    pub name: String,
-    /// Of its token.
-    pub digest: Digest,
-    /// What it may do.
-    pub scopes: Scopes,
-    /// Until when, since 1970. None: for ever.
-    pub until: Option<Duration>,
+/// What a client has shown in its handshake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) subject: &'a str,
+    /// Its alternative names, with commas between; none has one.
+    pub(crate) names: &'a str,
+    pub(crate) fingerprint: &'a str,
 }
 
 /// Why somebody may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
-    /// No token was shown.
+pub(crate) enum Denied {
+    /// Neither a token nor a certificate was shown.
     Nothing,
-    /// What was shown is none: another scheme, bytes that no token has, or several.
+    /// What was shown is no token: another scheme, bytes that no token has, or several.
     Malformed,
     /// Nobody has this token.
     Unknown,
+    /// Nobody is known by this certificate.
+    Stranger,
     /// Its time is over.
     Expired,
-    /// It is for something else.
-    Scope,
-}
-
-impl Denied {
-    /// The word of it, in answers and logs.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Nothing => "no_token",
-            Self::Malformed => "malformed_token",
-            Self::Unknown => "unknown_token",
-            Self::Expired => "expired_token",
-            Self::Scope => "not_allowed",
-        }
-    }
 }
 
 /// Everybody who is known.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    holders: Vec<Holder>,
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    tokens: Vec<(Digest, Arc<HolderPlan>)>,
+    identities: Vec<(CertificateBy, Arc<HolderPlan>)>,
 }
 
 impl Access {
-    /// Of these.
-    #[must_use]
-    pub const fn new(holders: Vec<Holder>) -> Self {
-        Self { holders }
+    /// Of a plan.
+    pub(crate) fn of(plan: &AdminPlan) -> Self {
+        let tokens = plan.tokens.iter().flat_map(|file| &file.tokens);
+        let identities = plan.identities.iter();
+        Self {
+            tokens: tokens
+                .map(|one| (Digest::new(one.sha256), Arc::new(one.holder.clone())))
+                .collect(),
+            identities: identities
+                .map(|one| (one.certificate.clone(), Arc::new(one.holder.clone())))
+                .collect(),
+        }
     }
 
-    /// Who asks, by the values of its `Authorization` fields, if it may do this at `now`, since 1970. Cost: a digest, and a look at each
-    /// holder, whoever it is.
+    /// Who asks at `now`, since 1970, by the values of its `Authorization` fields, or else by its certificate: who shows both means the
+    /// token. Cost: a digest, and a look at each holder, whoever it is.
     ///
     /// # Errors
-    /// Why it may not.
-    pub fn allows<'v>(
+    /// Why nobody does.
+    pub(crate) fn who<'v>(
         &self,
         fields: impl IntoIterator<Item = &'v [u8]>,
-        area: Area,
-        verb: Verb,
+        shown: Option<Shown<'_>>,
         now: Duration,
-    ) -> Result<&Holder, Denied> {
-        let holder = self.holder(bearer(fields)?)?;
-        if holder.until.is_some_and(|until| now >= until) {
-            return Err(Denied::Expired);
-        }
-        match holder.scopes.has(area, verb) {
-            true => Ok(holder),
-            false => Err(Denied::Scope),
+    ) -> Result<(&Arc<HolderPlan>, By), Denied> {
+        let (holder, by) = match (bearer(fields), shown) {
+            (Ok(token), _) => (self.holder(token)?, By::Token),
+            (Err(Denied::Nothing), Some(shown)) => (self.identity(shown)?, By::Certificate),
+            (Err(why), _) => return Err(why),
+        };
+        match holder.until.is_some_and(|until| now >= until) {
+            true => Err(Denied::Expired),
+            false => Ok((holder, by)),
         }
     }
 
-    fn holder(&self, token: &str) -> Result<&Holder, Denied> {
+    fn holder(&self, token: &str) -> Result<&Arc<HolderPlan>, Denied> {
         let shown = Digest::of(token);
         // No early end: how long it takes says nothing of where in the list, or whether, it was found.
         let found =
-            self.holders
+            self.tokens
                 .iter()
-                .fold(None, |found, holder| match holder.digest.is(&shown) {
+                .fold(None, |found, (digest, holder)| match digest.is(&shown) {
                     true => Some(holder),
                     false => found,
                 });
         found.ok_or(Denied::Unknown)
     }
+
+    fn identity(&self, shown: Shown<'_>) -> Result<&Arc<HolderPlan>, Denied> {
+        let is_it = |by: &CertificateBy| match by {
+            CertificateBy::Subject(subject) => **subject == *shown.subject,
+            CertificateBy::Fingerprint(fingerprint) => **fingerprint == *shown.fingerprint,
+            CertificateBy::San(san) => {
+                let mut names = shown.names.split(',');
+                names.any(|name| match san.starts_with("DNS:") {
+                    true => name.eq_ignore_ascii_case(san),
+                    false => *name == **san,
+                })
+            }
+        };
+        let found = self.identities.iter().find(|(by, _)| is_it(by));
+        found.map(|(_, holder)| holder).ok_or(Denied::Stranger)
+    }
+}
+
+/// How somebody is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Token,
+    Certificate,
+    /// It came through a Unix socket, which it may write.
+    Socket,
+    /// It is on this machine, and nobody is asked who it is.
+    Loopback,
+}
+
+impl By {
+    /// Its word, in logs.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Certificate => "certificate",
+            Self::Socket => "socket",
+            Self::Loopback => "loopback",
+        }
+    }
+}
+
+/// The word of the first of these scopes that somebody lacks. None: it may.
+pub(crate) fn lacks(has: Scopes, need: Need) -> Option<String> {
+    let Need::All(scopes) = need else { return None };
+    let missing = scopes.iter().find(|(area, verb)| !has.has(*area, *verb));
+    missing.map(|(area, verb)| Scopes::word(*area, *verb))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1).
@@ -128,48 +173,72 @@ fn bearer<'v>(fields: impl IntoIterator<Item = &'v [u8]>) -> Result<&'v str, Den
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_config::plan::admin::{Area, Role, Verb};
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_000);
 
     fn known() -> Access {
-        let holder = |name: &str, role: Role, until: Option<u64>| Holder {
-            name: name.into(),
-            digest: Digest::of(&format!("{name}-token")),
-            scopes: role.scopes(),
-            until: until.map(Duration::from_secs),
+        let holder = |name: &str, role: Role, until: Option<u64>| {
+            Arc::new(HolderPlan {
+                name: name.into(),
+                scopes: role.scopes(),
+                until: until.map(Duration::from_secs),
+            })
         };
-        Access::new(vec![
-            holder("viewer", Role::Viewer, None),
-            holder("operator", Role::Operator, Some(1_001)),
-            holder("former", Role::Admin, Some(1_000)),
-        ])
+        let token = |name: &str, role, until| {
+            let digest = Digest::of(&format!("{name}-token"));
+            (digest, holder(name, role, until))
+        };
+        Access {
+            tokens: vec![
+                token("viewer", Role::Viewer, None),
+                token("operator", Role::Operator, Some(1_001)),
+                token("former", Role::Admin, Some(1_000)),
+            ],
+            identities: vec![
+                (
+                    CertificateBy::Subject("CN=a,O=b".into()),
+                    holder("a", Role::Admin, None),
+                ),
+                (
+                    CertificateBy::San("DNS:B.example".into()),
+                    holder("b", Role::Admin, None),
+                ),
+                (
+                    CertificateBy::San("URI:spiffe://k/c".into()),
+                    holder("c", Role::Viewer, None),
+                ),
+                (
+                    CertificateBy::Fingerprint("ab12".into()),
+                    holder("d", Role::Admin, Some(1)),
+                ),
+            ],
+        }
     }
 
     #[track_caller]
-    fn check(fields: &[&str], (area, verb): (Area, Verb), expect: Result<&str, Denied>) {
+    fn check(fields: &[&str], shown: Option<Shown<'_>>, expect: Result<(&str, By), Denied>) {
         let known = known();
         let fields = fields.iter().map(|field| field.as_bytes());
-        let got = known.allows(fields, area, verb, NOW);
-        assert_eq!(got.map(|holder| &*holder.name), expect);
+        let got = known.who(fields, shown, NOW);
+        assert_eq!(got.map(|(holder, by)| (&*holder.name, by)), expect);
     }
 
     #[test]
-    fn a_token_that_is_known_is_for_what_it_is_for() {
-        let (read, write) = ((Area::Backends, Verb::Read), (Area::Backends, Verb::Write));
-        check(&["Bearer viewer-token"], read, Ok("viewer"));
-        check(&["bEARER   viewer-token "], read, Ok("viewer"));
-        check(&["Bearer viewer-token"], write, Err(Denied::Scope));
-        check(&["Bearer operator-token"], write, Ok("operator"));
+    fn a_token_that_is_known_is_somebodys() {
+        check(&["Bearer viewer-token"], None, Ok(("viewer", By::Token)));
+        check(&["bEARER   viewer-token "], None, Ok(("viewer", By::Token)));
         check(
             &["Bearer operator-token"],
-            (Area::Configuration, Verb::Write),
-            Err(Denied::Scope),
+            None,
+            Ok(("operator", By::Token)),
         );
-        check(&["Bearer former-token"], read, Err(Denied::Expired));
-        check(&["Bearer viewer-toke"], read, Err(Denied::Unknown));
-        check(&["Bearer viewer-token0"], read, Err(Denied::Unknown));
-        check(&[], read, Err(Denied::Nothing));
+        check(&["Bearer former-token"], None, Err(Denied::Expired));
+        check(&["Bearer viewer-toke"], None, Err(Denied::Unknown));
+        check(&["Bearer viewer-token0"], None, Err(Denied::Unknown));
+        check(&[], None, Err(Denied::Nothing));
     }
 
     #[test]
@@ -186,23 +255,98 @@ mod tests {
             "Bearer a\0",
             &long,
         ] {
-            check(&[field], (Area::Health, Verb::Read), Err(Denied::Malformed));
+            check(&[field], None, Err(Denied::Malformed));
         }
         let two = ["Bearer viewer-token", "Bearer viewer-token"];
-        check(&two, (Area::Health, Verb::Read), Err(Denied::Malformed));
+        check(&two, None, Err(Denied::Malformed));
         let bytes: [&[u8]; 1] = [b"Bearer \xff"];
-        let got = known()
-            .allows(bytes, Area::Health, Verb::Read, NOW)
-            .cloned();
+        let access = known();
+        let got = access.who(bytes, None, NOW).map(|(_, by)| by);
         assert_eq!(got, Err(Denied::Malformed));
+    }
+
+    #[test]
+    fn a_certificate_is_known_by_what_the_plan_says_of_it() {
+        let nobody = Shown {
+            subject: "CN=x",
+            names: "DNS:x.example",
+            fingerprint: "00",
+        };
+        let of = |subject, names, fingerprint| {
+            Some(Shown {
+                subject,
+                names,
+                fingerprint,
+            })
+        };
+        let certificate = |name| Ok((name, By::Certificate));
+        check(&[], Some(nobody), Err(Denied::Stranger));
+        check(&[], of("CN=a,O=b", "", "00"), certificate("a"));
+        check(&[], of("cn=a,O=b", "", "00"), Err(Denied::Stranger));
+        check(&[], of("", "DNS:x,DNS:b.EXAMPLE", "00"), certificate("b"));
+        check(
+            &[],
+            of("", "DNS:b.example.org", "00"),
+            Err(Denied::Stranger),
+        );
+        check(&[], of("", "URI:spiffe://k/c", "00"), certificate("c"));
+        check(&[], of("", "URI:spiffe://K/c", "00"), Err(Denied::Stranger));
+        check(&[], of("", "", "ab12"), Err(Denied::Expired));
+        // A token says more than the connection that it comes by.
+        let a = of("CN=a,O=b", "", "00");
+        check(&["Bearer viewer-token"], a, Ok(("viewer", By::Token)));
+        check(&["Bearer other"], a, Err(Denied::Unknown));
+        check(&["Basic eA=="], a, Err(Denied::Malformed));
     }
 
     #[test]
     fn nobody_is_known_where_nobody_is() {
         let fields: [&[u8]; 1] = [b"Bearer viewer-token"];
-        let got = Access::default()
-            .allows(fields, Area::Health, Verb::Read, NOW)
-            .cloned();
+        let access = Access::default();
+        let got = access.who(fields, None, NOW).map(|(_, by)| by);
         assert_eq!(got, Err(Denied::Unknown));
+    }
+
+    /// Each scope by itself against each row of the table, and each role.
+    #[test]
+    fn every_page_by_every_scope_and_verb() {
+        let mut allowed = 0;
+        for (method, path, need) in table::TABLE {
+            let asked = match need {
+                Need::Open => &[][..],
+                Need::All(scopes) => scopes,
+            };
+            for area in Area::ALL {
+                for verb in Verb::ALL {
+                    let one = Scopes::NONE.with(area, verb);
+                    let is_all = asked.iter().all(|scope| *scope == (area, verb));
+                    let lack = lacks(one, *need);
+                    assert_eq!(lack.is_none(), is_all, "{method} {path} {one}");
+                    allowed += usize::from(is_all);
+                    // All but this one are not enough where it is asked for.
+                    let all = Area::ALL
+                        .into_iter()
+                        .flat_map(|area| Verb::ALL.map(|verb| (area, verb)));
+                    let others = all.filter(|scope| *scope != (area, verb));
+                    let others =
+                        others.fold(Scopes::NONE, |has, (area, verb)| has.with(area, verb));
+                    let expect = asked.contains(&(area, verb)).then(|| one.to_string());
+                    assert_eq!(lacks(others, *need), expect, "{method} {path}");
+                }
+            }
+            for role in Role::ALL {
+                let may = asked.iter().all(|(area, verb)| match role {
+                    Role::Admin => true,
+                    Role::Operator => {
+                        *verb == Verb::Read
+                            || !matches!(area, Area::Performance | Area::Configuration)
+                    }
+                    Role::Viewer => *verb == Verb::Read,
+                });
+                let lack = lacks(role.scopes(), *need);
+                assert_eq!(lack.is_none(), may, "{method} {path} {}", role.word());
+            }
+        }
+        assert!(allowed > 60, "{allowed}");
     }
 }

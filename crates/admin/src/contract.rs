@@ -28,6 +28,14 @@ macro_rules! resource {
             }
         }
 
+        pub(super) fn routes() -> Vec<(&'static str, String)> {
+            let mut all = Vec::new();
+            utoipa_axum::paste! {
+                $(all.extend($crate::contract::each(<[<__path_ $operation>] as utoipa::Path>::methods(), <[<__path_ $operation>] as utoipa::Path>::path()));)+
+            }
+            all
+        }
+
         pub(super) fn told() -> utoipa_axum::router::OpenApiRouter<$crate::contract::Asked> {
             utoipa_axum::router::OpenApiRouter::default()$(.routes(utoipa_axum::routes!($operation)))+
         }
@@ -88,6 +96,11 @@ macro_rules! resources {
             router
         }
 
+        /// Each path with its method, those that change something too.
+        pub(crate) fn routes() -> Vec<(&'static str, String)> {
+            [$($name::routes()),+, changes::routes()].concat()
+        }
+
         /// What the document has of all of them.
         fn told() -> Vec<OpenApiRouter<Asked>> {
             vec![$($name::told()),+, changes::told()]
@@ -118,6 +131,27 @@ pub fn openapi() -> String {
         .into_iter()
         .fold(OpenApiRouter::default(), OpenApiRouter::merge);
     document::text(all.into_openapi())
+}
+
+/// A path with each of its methods.
+fn each(methods: Vec<HttpMethod>, path: String) -> impl Iterator<Item = (&'static str, String)> {
+    methods
+        .into_iter()
+        .map(move |method| (word(&method), path.clone()))
+}
+
+/// As a request has it.
+pub(crate) const fn word(method: &HttpMethod) -> &'static str {
+    match method {
+        HttpMethod::Get => "GET",
+        HttpMethod::Post => "POST",
+        HttpMethod::Put => "PUT",
+        HttpMethod::Delete => "DELETE",
+        HttpMethod::Options => "OPTIONS",
+        HttpMethod::Head => "HEAD",
+        HttpMethod::Patch => "PATCH",
+        HttpMethod::Trace => "TRACE",
+    }
 }
 
 /// Requests of these methods.

@@ -1,18 +1,31 @@
 //! Owns who is connected to an address of pages: how many at once, and how long without an answer. Nothing here may hold
 //! descriptors that the data plane needs.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use evenkeel_control::secure::Identity;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
+
+use crate::contract::problem::Reason;
+use crate::gate::Gate;
+
+/// Over TLS.
+mod secure;
+
+use secure::Secure;
 
 /// The most connections at once, per address.
 pub(crate) const MOST: usize = 64;
@@ -32,6 +45,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 pub struct Counts {
     refused: AtomicU64,
     timed_out: AtomicU64,
+    denied: [AtomicU64; Reason::OF_THE_GATE.len()],
 }
 
 impl Counts {
@@ -48,6 +62,51 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// Counts a request that did not pass the gate.
+    pub(crate) fn deny(&self, reason: Reason) {
+        let at = Reason::OF_THE_GATE.iter().position(|one| *one == reason);
+        if let Some(count) = at.and_then(|at| self.denied.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests that did not pass the gate, by the word of why.
+    pub(crate) fn denied(&self) -> Vec<(&'static str, u64)> {
+        let all = Reason::OF_THE_GATE.iter().zip(&self.denied);
+        all.map(|(reason, count)| (reason.word(), count.load(Ordering::Relaxed)))
+            .collect()
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    /// None: it came through a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// The user of the process at the other end of one.
+    pub(crate) user: Option<u32>,
+    /// By the certificate that it has shown, once there was a handshake.
+    pub(crate) shown: Arc<OnceLock<Arc<Identity>>>,
+}
+
+/// As logs have it.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.address, self.user) {
+            (Some(address), _) => address.fmt(f),
+            (None, Some(user)) => write!(f, "unix:user-{user}"),
+            (None, None) => f.write_str("unix"),
+        }
+    }
+}
+
+impl Connected<IncomingStream<'_, Hall>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Hall>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
 /// What is listened on.
 pub(crate) enum Socket {
     Tcp(TcpListener),
@@ -58,37 +117,64 @@ pub(crate) enum Socket {
 pub(crate) struct Hall {
     socket: Socket,
     places: Arc<Semaphore>,
-    counts: Arc<Counts>,
+    gate: Arc<Gate>,
+    /// The gate's TLS is spoken here.
+    secure: bool,
 }
 
 impl Hall {
-    pub(crate) fn new(socket: Socket, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(socket: Socket, secure: bool, gate: Arc<Gate>) -> Self {
         Self {
             socket,
             places: Arc::new(Semaphore::new(MOST)),
-            counts,
+            gate,
+            secure,
         }
     }
 
-    async fn next(&self) -> io::Result<Either> {
+    async fn next(&self) -> io::Result<(Either, Peer)> {
+        let mut peer = Peer::default();
         match &self.socket {
-            Socket::Tcp(socket) => socket.accept().await.map(|(one, _)| Either::Tcp(one)),
-            Socket::Unix(socket) => socket.accept().await.map(|(one, _)| Either::Unix(one)),
+            Socket::Tcp(socket) => {
+                let (one, address) = socket.accept().await?;
+                peer.address = Some(address);
+                Ok((Either::Tcp(one), peer))
+            }
+            Socket::Unix(socket) => {
+                let (one, _) = socket.accept().await?;
+                peer.user = one.peer_cred().ok().map(|user| user.uid());
+                Ok((Either::Unix(one), peer))
+            }
+        }
+    }
+
+    /// Over TLS, if that is spoken here now.
+    fn secured(&self, stream: Either, peer: &Peer) -> Either {
+        let terms = self.secure.then(|| self.gate.terms()).flatten();
+        match (stream, terms) {
+            (Either::Tcp(stream), Some(terms)) => {
+                Either::Tls(Secure::new(stream, terms, peer.shown.clone()))
+            }
+            (stream, _) => stream,
         }
     }
 }
 
 impl axum::serve::Listener for Hall {
     type Io = Guest<Either>;
-    type Addr = ();
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (Self::Io, ()) {
+    async fn accept(&mut self) -> (Self::Io, Peer) {
+        let counts = self.gate.counts.clone();
         loop {
             match self.next().await {
-                Ok(stream) => match self.places.clone().try_acquire_owned() {
-                    Ok(place) => return (Guest::new(stream, place, self.counts.clone()), ()),
+                Ok((stream, peer)) => match self.places.clone().try_acquire_owned() {
+                    Ok(place) => {
+                        let stream = self.secured(stream, &peer);
+                        return (Guest::new(stream, place, counts), peer);
+                    }
                     Err(_) => {
-                        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                        counts.refused.fetch_add(1, Ordering::Relaxed);
                         stream.say(FULL);
                     }
                 },
@@ -98,15 +184,16 @@ impl axum::serve::Listener for Hall {
         }
     }
 
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
+    fn local_addr(&self) -> io::Result<Peer> {
+        Ok(Peer::default())
     }
 }
 
-/// A connection of either kind.
+/// A connection of any kind.
 pub(crate) enum Either {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Secure),
 }
 
 macro_rules! either {
@@ -114,6 +201,7 @@ macro_rules! either {
         match $self {
             Either::Tcp($one) => $what,
             Either::Unix($one) => $what,
+            Either::Tls($one) => $what,
         }
     };
 }
@@ -122,8 +210,18 @@ impl Either {
     /// Says this if it can be said at once. What has come is read first: closing over it would take the answer away.
     fn say(&self, what: &[u8]) {
         let mut come = [0; 4096];
-        let _ = either!(self, one => one.try_read(&mut come));
-        let _ = either!(self, one => one.try_write(what));
+        match self {
+            Self::Tcp(one) => {
+                let _ = one.try_read(&mut come);
+                let _ = one.try_write(what);
+            }
+            Self::Unix(one) => {
+                let _ = one.try_read(&mut come);
+                let _ = one.try_write(what);
+            }
+            // Who speaks TLS would not understand it.
+            Self::Tls(_) => {}
+        }
     }
 }
 

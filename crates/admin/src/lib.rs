@@ -1,5 +1,4 @@
-//! Who may ask: the pages and metrics of a running instance, and what of it may be changed. Today without access control: changes
-//! are for loopback and Unix sockets.
+//! Who may ask: the pages and metrics of a running instance, and what of it may be changed.
 //!
 //! Knows the instance by its [`Watch`] alone. Below, the modules in the order of a question.
 #![forbid(unsafe_code)]
@@ -10,8 +9,14 @@ pub mod pages;
 /// Who is connected.
 pub mod guests;
 
-/// Who may do what, by tokens. Not asked yet.
+/// Who passes.
+pub mod gate;
+
+/// Who may do what, by tokens and certificates.
 pub mod access;
+
+/// What is written down of it.
+mod audit;
 
 /// The API below `/v1`, and its OpenAPI document.
 mod contract;

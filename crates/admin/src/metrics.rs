@@ -71,6 +71,7 @@ pub(crate) fn text(watch: &Watch, counts: &Counts) -> Result<String, fmt::Error>
         snapshot,
         counts.refused(),
         counts.timed_out(),
+        counts.denied(),
     )));
     // The names that all programs have for this: they take no prefix.
     let mut plain = Registry::default();
@@ -83,7 +84,7 @@ pub(crate) fn text(watch: &Watch, counts: &Counts) -> Result<String, fmt::Error>
 }
 
 #[derive(Debug)]
-struct Page(Snapshot, u64, u64);
+struct Page(Snapshot, u64, u64, Vec<(&'static str, u64)>);
 
 /// A count of a listener.
 type CountOf = fn(&ListenerSnapshot) -> u64;
@@ -215,7 +216,12 @@ impl Page {
             let row = vec![(Vec::new(), count)];
             rows(encoder, name, help, MetricType::Counter, row)?;
         }
-        Ok(())
+        let denied = self.3.iter();
+        let denied = denied.map(|(word, count)| (vec![("reason", *word)], *count));
+        let help =
+            "Requests to the admin address that were refused before they were looked at, by why";
+        let denied = denied.collect();
+        rows(encoder, "admin_denied", help, MetricType::Counter, denied)
     }
 
     fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

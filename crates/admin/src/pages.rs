@@ -4,18 +4,18 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use evenkeel_control::Watch;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::contract::changes::{self, From};
-use crate::contract::looks;
 use crate::contract::problem::{MEDIA_TYPE, Problem, Reason};
-use crate::guests::{Counts, Hall, Socket};
+use crate::contract::{self, Asked, changes, looks};
+use crate::gate::{Door, From, Gate, pass};
+use crate::guests::{Counts, Hall, Peer, Socket};
 use crate::metrics;
 
 /// A bound address.
@@ -36,8 +36,8 @@ pub enum Pages {
     Metrics,
 }
 
-/// Serves pages until it is dropped: at most 64 connections at once, each at most ten seconds without an answer. `counts` are those
-/// of all addresses of the process.
+/// Serves pages until it is dropped: at most 64 connections at once, each at most ten seconds without an answer. All addresses of the
+/// process have one `gate`, which those with all pages ask who may have them.
 ///
 /// # Errors
 /// The socket cannot be registered with the runtime.
@@ -45,7 +45,7 @@ pub async fn serve(
     listener: Listener,
     pages: Pages,
     watch: Watch,
-    counts: Arc<Counts>,
+    gate: Arc<Gate>,
 ) -> io::Result<()> {
     let from = match &listener {
         Listener::Tcp(socket) => match socket.local_addr()?.ip().to_canonical().is_loopback() {
@@ -58,8 +58,10 @@ pub async fn serve(
         Listener::Tcp(socket) => Socket::Tcp(TcpListener::from_std(socket)?),
         Listener::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?),
     };
-    let app = router(pages, from, watch, counts.clone());
-    axum::serve(Hall::new(socket, counts), app).await
+    let app = router(pages, from, watch, &gate);
+    let app = app.into_make_service_with_connect_info::<Peer>();
+    let secure = pages == Pages::All;
+    axum::serve(Hall::new(socket, secure, gate), app).await
 }
 
 /// What the pages show.
@@ -68,58 +70,42 @@ pub(crate) struct Shown {
     counts: Arc<Counts>,
 }
 
-fn router(pages: Pages, from: From, watch: Watch, counts: Arc<Counts>) -> Router {
-    let open = Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(measured));
+/// The pages that are no part of the API.
+fn open() -> [(&'static str, MethodRouter<Asked>); 3] {
+    [
+        ("/livez", get(|| async { "alive\n" })),
+        ("/readyz", get(ready)),
+        ("/metrics", get(measured)),
+    ]
+}
+
+/// Every page by its method, for the table of who may have it.
+pub(crate) fn routes() -> Vec<(&'static str, String)> {
+    let pages = open().into_iter().map(|(path, _)| ("GET", path.to_owned()));
+    pages.chain(contract::routes()).collect()
+}
+
+fn router(pages: Pages, from: From, watch: Watch, gate: &Arc<Gate>) -> Router {
+    let pages_alone = open().into_iter();
+    let alone = pages_alone.fold(Router::new(), |router, (path, page)| {
+        router.route(path, page)
+    });
     let all = match pages {
-        Pages::Metrics => open,
+        Pages::Metrics => alone,
         Pages::All => {
             let asked = looks()
-                .merge(changes::router(from))
+                .merge(changes::router())
                 .layer(map_response(in_words));
-            let all = open.merge(asked).fallback(|| async {
+            let all = alone.merge(asked).fallback(|| async {
                 let why = "there is no such page; see /v1/openapi.json for those that there are";
                 Problem::new(Reason::NoPage, why)
             });
-            match from {
-                // No name leads to it.
-                From::Socket => all,
-                From::Here | From::Anywhere => all.layer(from_fn(own_host)),
-            }
+            let gate = gate.clone();
+            all.layer(from_fn_with_state(Door { gate, from }, pass))
         }
     };
+    let counts = gate.counts.clone();
     all.with_state(Arc::new(Shown { watch, counts }))
-}
-
-/// A page in a browser may ask this address in its own name by rebinding a name to it: only names of this machine are answered.
-async fn own_host(request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    match is_own(host) {
-        true => next.run(request).await,
-        false => {
-            let why = "this address answers to `localhost` and to addresses of this machine, and to no other name";
-            Problem::new(Reason::NotYourHost, why).into_response()
-        }
-    }
-}
-
-/// Whether nobody can have bound this name to this address: it is one, or means this machine by itself (RFC 6761 section 6.3).
-fn is_own(host: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((within, _)) => within,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let local = name.rsplit('.').next();
-    name.is_empty()
-        || local.is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
-        || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// What is refused before anybody here has read it is refused in the same form as the rest.
@@ -129,25 +115,15 @@ async fn in_words(response: Response) -> Response {
     if status.is_success() || kind.is_some_and(|kind| kind == MEDIA_TYPE) {
         return response;
     }
-    let allowed = response.headers().get(header::ALLOW).cloned();
     let problem = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let why = "nothing is asked for in the body: leave it out";
             Problem::new(Reason::BodyTooLarge, why)
         }
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let methods = allowed.as_ref().and_then(|one| one.to_str().ok());
-            let methods = methods.unwrap_or("another method");
-            Problem::new(Reason::Method, format!("this address takes {methods}"))
-        }
         StatusCode::BAD_REQUEST => Problem::new(Reason::Body, "the body broke off"),
         _ => Problem::new(Reason::Refused, "this is refused").with_status(status),
     };
-    let mut told = problem.into_response();
-    if let Some(allowed) = allowed {
-        told.headers_mut().insert(header::ALLOW, allowed);
-    }
-    told
+    problem.into_response()
 }
 
 async fn ready(State(shown): State<Arc<Shown>>) -> Response {
@@ -165,36 +141,5 @@ async fn measured(State(shown): State<Arc<Shown>>) -> Response {
     match metrics::text(&shown.watch, &shown.counts) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_others_may_bind_are_not_its_own() {
-        for (host, own) in [
-            ("", true),
-            ("localhost", true),
-            ("LocalHost:9900", true),
-            ("localhost.:9900", true),
-            ("keel.localhost:9900", true),
-            ("127.0.0.1", true),
-            ("127.0.0.1:9900", true),
-            ("10.1.2.3:9900", true),
-            ("[::1]:9900", true),
-            ("[::1]", true),
-            ("evil.test", false),
-            ("evil.test:9900", false),
-            // A search list, or a file of hosts, may lead it here.
-            ("keel", false),
-            ("keel:9900", false),
-            ("localhost.evil.test", false),
-            ("evillocalhost", false),
-            ("[evil.test]:9900", false),
-        ] {
-            assert_eq!(is_own(host), own, "{host}");
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! Owns the writes: what of an instance may be changed from outside, and from where.
+//! Owns the writes: what of an instance may be changed from outside. Who may has passed the gate.
 //!
-//! No access control yet: an address that is bound beyond this machine changes nothing. Of what reaches a loopback address, a
-//! browser may have been sent by any page: nothing is done that such a page could ask for in its own name.
+//! Of what reaches a loopback address, a browser may have been sent by any page: nothing is done that such a page could ask for in its own
+//! name.
 
 use axum::Json;
 use axum::Router;
@@ -26,20 +26,10 @@ const BODY_MOST: usize = 1024;
 /// The field that no page of another origin can send unasked.
 const OWN_FIELD: &str = "x-evenkeel";
 
-/// Whether an address may change anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
-    /// Through a Unix socket.
-    Socket,
-    /// It can be reached from this machine only.
-    Here,
-    Anywhere,
-}
-
-/// What may be changed, by who may from there.
-pub(crate) fn router(from: From) -> Router<Asked> {
+/// What may be changed.
+pub(crate) fn router() -> Router<Asked> {
     served(Router::new())
-        .layer(from_fn(move |request, next| meant(from, request, next)))
+        .layer(from_fn(meant))
         .layer(DefaultBodyLimit::max(BODY_MOST))
 }
 
@@ -54,35 +44,20 @@ resource![
 ];
 
 /// Only who means it changes anything.
-async fn meant(from: From, request: Request, next: Next) -> Response {
+async fn meant(request: Request, next: Next) -> Response {
     // Whatever else is asked is answered that it is not taken.
     let writes = request.method() == Method::POST;
-    match refusal(from, request.headers()).filter(|_| writes) {
+    match refusal(request.headers()).filter(|_| writes) {
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
     }
 }
 
-fn refusal(from: From, headers: &HeaderMap) -> Option<Problem> {
+fn refusal(headers: &HeaderMap) -> Option<Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let forbidden = |reason, why| Some(Problem::new(reason, why));
-    if from == From::Anywhere {
-        let why = "this admin address is bound beyond loopback, and access control is not built yet: change things through an admin address on loopback or a Unix socket";
-        return forbidden(Reason::NotLocal, why);
-    }
     if !matches!(text("sec-fetch-site"), None | Some("same-origin" | "none")) {
-        return forbidden(
-            Reason::CrossSite,
-            "a page of another origin may change nothing here",
-        );
-    }
-    let host = text(header::HOST.as_str()).unwrap_or_default();
-    let own = |origin: &str| origin.strip_prefix("http://") == Some(host);
-    if text(header::ORIGIN.as_str()).is_some_and(|origin| !own(origin)) {
-        return forbidden(
-            Reason::CrossSite,
-            "a page of another origin may change nothing here",
-        );
+        let why = "a page of another origin may change nothing here";
+        return Some(Problem::new(Reason::CrossSite, why));
     }
     let json = |kind: &str| {
         let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -236,7 +211,7 @@ struct Changed {
     cut_after_seconds: Option<f64>,
 }
 
-impl std::convert::From<Done> for Changed {
+impl From<Done> for Changed {
     fn from(done: Done) -> Self {
         Self {
             changed: done.changed,
@@ -254,20 +229,20 @@ mod tests {
 
     /// Fields as `name: value`, and the word of the refusal.
     #[track_caller]
-    fn check(from: From, fields: &[&str], expect: Option<&str>) {
+    fn check(fields: &[&str], expect: Option<&str>) {
         let mut headers = HeaderMap::new();
         for field in fields {
             let (name, value) = field.split_once(": ").unwrap();
             let name: axum::http::HeaderName = name.parse().unwrap();
             headers.append(name, value.parse().unwrap());
         }
-        let refusal = refusal(from, &headers);
+        let refusal = refusal(&headers);
         assert_eq!(refusal.map(|one| one.reason.word()), expect, "{fields:?}");
     }
 
     #[test]
     fn only_who_means_it_changes_anything() {
-        let here = |fields: &[&str], expect| check(From::Here, fields, expect);
+        let here = check;
         let own = "x-evenkeel: 1";
         here(&["host: 127.0.0.1:9900", own], None);
         here(&["content-type: application/json"], None);
@@ -289,19 +264,5 @@ mod tests {
         }
         here(&[own, "sec-fetch-site: same-origin"], None);
         here(&[own, "sec-fetch-site: none"], None);
-        let host = "host: 127.0.0.1:9900";
-        here(&[own, host, "origin: http://127.0.0.1:9900"], None);
-        for origin in [
-            "null",
-            "http://127.0.0.1:9901",
-            "https://127.0.0.1:9900",
-            "http://a.test",
-        ] {
-            here(
-                &[own, host, &format!("origin: {origin}")],
-                Some("cross_site"),
-            );
-        }
-        check(From::Anywhere, &[own, host], Some("not_local"));
     }
 }

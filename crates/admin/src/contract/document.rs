@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Required,
@@ -17,8 +18,11 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use evenkeel_config::plan::admin::{Area, Scopes, Verb};
+
 use super::asked::Plain;
 use super::problem::{MEDIA_TYPE, Problem, Reason};
+use crate::access::table::{Need, need};
 
 /// [`crate::openapi`], as the tests hold it to be.
 const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
@@ -61,11 +65,19 @@ pub(super) fn text(mut document: OpenApi) -> String {
     Problem::schemas(&mut schemas);
     let components = document.components.get_or_insert_default();
     components.schemas.extend(schemas);
+    for (name, scheme) in schemes() {
+        components.add_security_scheme(name, scheme);
+    }
     for (path, item) in &mut document.paths.paths {
         let looks = item.get.iter_mut().map(|operation| (operation, false));
         let changes = item.post.iter_mut().map(|operation| (operation, true));
         for (operation, changes) in looks.chain(changes) {
-            let reasons = reasons(path, operation, changes);
+            let need = need(if changes { "POST" } else { "GET" }, path);
+            let mut reasons = reasons(path, operation, changes);
+            if let Some(Need::All(scopes)) = need {
+                reasons.extend(Reason::OF_THE_GATE);
+                operation.security = Some(asked(scopes));
+            }
             describe(operation, &reasons);
             if changes {
                 operation.request_body = Some(RefOr::T(no_body()));
@@ -85,6 +97,33 @@ async fn openapi_page(_: Plain) -> impl IntoResponse {
 }
 
 resource![openapi_page];
+
+/// How who asks says who it is.
+fn schemes() -> [(&'static str, SecurityScheme); 2] {
+    let mut token = Http::new(HttpAuthScheme::Bearer);
+    token.description = Some("A token of `evenkeel token create`. Without `tokens` and `identities` in the configuration nobody on the machine itself is asked, nor is ever who comes through a Unix socket.".into());
+    let certificate = SecurityScheme::MutualTls {
+        description: Some("A certificate by which `identities` know who shows it.".into()),
+        deprecated: None,
+        extensions: None,
+    };
+    [
+        ("token", SecurityScheme::Http(token)),
+        ("certificate", certificate),
+    ]
+}
+
+/// Either of them, with these scopes.
+fn asked(scopes: &[(Area, Verb)]) -> Vec<SecurityRequirement> {
+    let words: Vec<_> = scopes
+        .iter()
+        .map(|(area, verb)| Scopes::word(*area, *verb))
+        .collect();
+    let names = ["token", "certificate"];
+    names
+        .map(|name| SecurityRequirement::new(name, words.clone()))
+        .to_vec()
+}
 
 /// What an operation may be refused with.
 fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
@@ -120,8 +159,6 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         reasons.extend([
             Reason::Body,
             Reason::BodyTooLarge,
-            Reason::NotLocal,
-            Reason::CrossSite,
             Reason::NotMeant,
             Reason::Busy,
             Reason::Draining,
@@ -175,6 +212,7 @@ fn refusal(words: &[&str]) -> Response {
 mod tests {
     use serde_json::Value;
 
+    use super::{Need, need};
     use crate::contract::openapi;
 
     /// Every operation says what it may be refused with, and every reference of the document leads somewhere.
@@ -191,7 +229,11 @@ mod tests {
                 for status in ["200", "400", "421"] {
                     assert!(answers[status].is_object(), "{method} {path} {status}");
                 }
-                assert_eq!(answers["403"].is_object(), method == "post", "{path}");
+                let asks = need(&method.to_uppercase(), path).unwrap() != Need::Open;
+                for status in ["401", "403", "429"] {
+                    assert_eq!(answers[status].is_object(), asks, "{path} {status}");
+                }
+                assert_eq!(operation["security"].is_array(), asks, "{path}");
                 assert_eq!(
                     answers["404"].is_object(),
                     path.contains('{') || operation.to_string().contains("\"after\""),

@@ -4,7 +4,7 @@
 //! row; `contract::document` says which operations answer with it.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use evenkeel_control::command::Refused;
 use serde::Serialize;
@@ -40,10 +40,17 @@ pub(crate) enum Reason {
     TooMany,
     Bind,
     Refused,
+    NoCredentials,
+    MalformedToken,
+    UnknownToken,
+    UnknownCertificate,
+    Expired,
+    NotAllowed,
+    TooManyFailures,
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-const TABLE: [(Reason, &str, StatusCode, &str); 21] = [
+const TABLE: [(Reason, &str, StatusCode, &str); 28] = [
     (
         Reason::NoPage,
         "no_page",
@@ -90,7 +97,7 @@ const TABLE: [(Reason, &str, StatusCode, &str); 21] = [
         Reason::NotLocal,
         "not_local",
         StatusCode::FORBIDDEN,
-        "Nothing is changed through an address beyond loopback",
+        "Nothing is told beyond loopback to who need not say who it is",
     ),
     (
         Reason::CrossSite,
@@ -170,9 +177,65 @@ const TABLE: [(Reason, &str, StatusCode, &str); 21] = [
         StatusCode::BAD_REQUEST,
         "The request is not taken",
     ),
+    (
+        Reason::NoCredentials,
+        "no_credentials",
+        StatusCode::UNAUTHORIZED,
+        "Nobody has said who asks",
+    ),
+    (
+        Reason::MalformedToken,
+        "malformed_token",
+        StatusCode::UNAUTHORIZED,
+        "What was shown is no token",
+    ),
+    (
+        Reason::UnknownToken,
+        "unknown_token",
+        StatusCode::UNAUTHORIZED,
+        "Nobody has this token",
+    ),
+    (
+        Reason::UnknownCertificate,
+        "unknown_certificate",
+        StatusCode::UNAUTHORIZED,
+        "Nobody is known by this certificate",
+    ),
+    (
+        Reason::Expired,
+        "expired",
+        StatusCode::UNAUTHORIZED,
+        "The time of who asks is over",
+    ),
+    (
+        Reason::NotAllowed,
+        "not_allowed",
+        StatusCode::FORBIDDEN,
+        "Who asks may not do this",
+    ),
+    (
+        Reason::TooManyFailures,
+        "too_many_failures",
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many requests have not said who asks",
+    ),
 ];
 
 impl Reason {
+    /// Why the gate lets nobody pass.
+    pub(crate) const OF_THE_GATE: [Self; 10] = [
+        Self::NotYourHost,
+        Self::CrossSite,
+        Self::NotLocal,
+        Self::NoCredentials,
+        Self::MalformedToken,
+        Self::UnknownToken,
+        Self::UnknownCertificate,
+        Self::Expired,
+        Self::NotAllowed,
+        Self::TooManyFailures,
+    ];
+
     /// All of them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| row.0)
@@ -189,6 +252,19 @@ impl Reason {
 
     pub(crate) const fn status(self) -> StatusCode {
         self.row().1
+    }
+
+    /// What RFC 6750 section 3.1 calls it. None: it is not about who asks.
+    const fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::NoCredentials => Some("Bearer realm=\"evenkeel\""),
+            Self::MalformedToken => Some("Bearer realm=\"evenkeel\", error=\"invalid_request\""),
+            Self::UnknownToken | Self::UnknownCertificate | Self::Expired => {
+                Some("Bearer realm=\"evenkeel\", error=\"invalid_token\"")
+            }
+            Self::NotAllowed => Some("Bearer realm=\"evenkeel\", error=\"insufficient_scope\""),
+            _ => None,
+        }
     }
 
     fn of_word(word: &str) -> Option<Self> {
@@ -219,6 +295,12 @@ pub(crate) struct Problem {
     /// A name that there is, near to one that there is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     did_you_mean: Option<String>,
+    /// What who asks would have to be allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    /// In seconds.
+    #[serde(skip)]
+    again_after: Option<u64>,
 }
 
 impl Problem {
@@ -232,6 +314,23 @@ impl Problem {
             reason,
             detail: detail.into(),
             did_you_mean: None,
+            scope: None,
+            again_after: None,
+        }
+    }
+
+    /// The same, for want of this scope.
+    pub(crate) fn lacking(self, scope: String) -> Self {
+        let scope = Some(scope);
+        Self { scope, ..self }
+    }
+
+    /// The same, which may be otherwise in so many seconds.
+    pub(crate) fn again_after(self, seconds: u64) -> Self {
+        let again_after = Some(seconds);
+        Self {
+            again_after,
+            ..self
         }
     }
 
@@ -280,7 +379,21 @@ impl From<Refused> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let kind = [(header::CONTENT_TYPE, MEDIA_TYPE)];
-        (self.code, kind, Json(self)).into_response()
+        let (reason, again_after) = (self.reason, self.again_after);
+        let challenge = reason.challenge().map(|challenge| match &self.scope {
+            Some(scope) => format!("{challenge}, scope=\"{scope}\""),
+            None => challenge.to_owned(),
+        });
+        let mut response = (self.code, kind, Json(self)).into_response();
+        response.extensions_mut().insert(reason);
+        let headers = response.headers_mut();
+        if let Some(challenge) = challenge.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = again_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
