@@ -217,13 +217,10 @@ impl Door {
             let why = "this address answers to `localhost`, to addresses and to the names of `admin: { hosts }`, and to no other name";
             return Err(stopped(Problem::new(Reason::NotYourHost, why), None));
         }
+        let method = request.method().as_str();
         let path = request.extensions().get::<MatchedPath>();
-        let need = match path.map(|path| {
-            (
-                path.as_str(),
-                need(request.method().as_str(), path.as_str()),
-            )
-        }) {
+        let path = path.map(MatchedPath::as_str);
+        let need = match path.map(|path| (path, need(method, path))) {
             Some((_, Some(Need::Open))) => return Ok((None, Need::Open)),
             Some((_, Some(need))) => need,
             Some((path, None)) => {

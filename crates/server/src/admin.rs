@@ -4,12 +4,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use evenkeel_admin::guests::Counts;
+use evenkeel_admin::gate::Gate;
 use evenkeel_admin::pages::{Listener, Pages, serve};
+use evenkeel_config::plan::admin::SocketPlan;
 use evenkeel_config::plan::{AdminPlan, Bind};
 use evenkeel_control::control::handover::Inherited;
-use evenkeel_control::{Bound as Taken, SocketFile, Watch, bind_unix};
+use evenkeel_control::{Bound as Taken, FileAccess, SocketFile, Watch, bind_unix_for};
 use tokio::task::AbortHandle;
+
+use crate::privileges::socket_owner;
 
 /// An admin address that is bound and not served yet.
 struct Address {
@@ -20,10 +23,13 @@ struct Address {
 }
 
 /// Admin addresses that are bound and not served yet.
-pub(crate) struct Bound(Vec<Address>);
+pub(crate) struct Bound(Vec<Address>, Arc<Gate>);
 
 /// Admin addresses that are served.
-pub(crate) struct Served(Vec<(Pages, Bind, OwnedFd, Option<SocketFile>, AbortHandle)>);
+pub(crate) struct Served(Vec<Place>, Arc<Gate>);
+
+/// One of them.
+type Place = (Pages, Bind, OwnedFd, Option<SocketFile>, AbortHandle);
 
 /// What is served there, in logs and between processes.
 const fn name(pages: Pages) -> &'static str {
@@ -36,7 +42,7 @@ const fn name(pages: Pages) -> &'static str {
 /// Binds what the plan names, or takes it from what is inherited.
 ///
 /// # Errors
-/// What cannot be bound, in words.
+/// What cannot be bound, or who may ask there cannot be said, in words.
 pub(crate) fn bind(plan: &AdminPlan, inherited: &mut Vec<Inherited>) -> Result<Bound, String> {
     let mut bound = Vec::new();
     for (to, pages) in [(&plan.bind, Pages::All), (&plan.metrics, Pages::Metrics)] {
@@ -47,7 +53,7 @@ pub(crate) fn bind(plan: &AdminPlan, inherited: &mut Vec<Inherited>) -> Result<B
         };
         let (listener, file) = match inherited.iter().position(is_for) {
             Some(at) => take(inherited.remove(at))?,
-            None => bind_one(to)?,
+            None => bind_one(to, (pages == Pages::All).then_some(&plan.socket))?,
         };
         bound.push(Address {
             listener,
@@ -56,7 +62,7 @@ pub(crate) fn bind(plan: &AdminPlan, inherited: &mut Vec<Inherited>) -> Result<B
             file,
         });
     }
-    Ok(Bound(bound))
+    Ok(Bound(bound, Gate::new(plan)?))
 }
 
 fn take(one: Inherited) -> Result<(Listener, Option<SocketFile>), String> {
@@ -72,14 +78,18 @@ fn take(one: Inherited) -> Result<(Listener, Option<SocketFile>), String> {
     }
 }
 
-fn bind_one(to: &Bind) -> Result<(Listener, Option<SocketFile>), String> {
+fn bind_one(
+    to: &Bind,
+    file: Option<&SocketPlan>,
+) -> Result<(Listener, Option<SocketFile>), String> {
     match to {
         Bind::Tcp(address) => {
             let socket = tcp(*address).map_err(|error| format!("cannot listen on {address} for admin: {error}; another instance may run, or name another `admin` address"))?;
             Ok((socket, None))
         }
         Bind::Unix(path) => {
-            let (socket, file) = bind_unix(path).map_err(|error| {
+            let access = file.map(access).transpose()?;
+            let (socket, file) = bind_unix_for(path, access).map_err(|error| {
                 format!(
                     "cannot listen on unix:{} for admin: {error}",
                     path.display()
@@ -88,6 +98,15 @@ fn bind_one(to: &Bind) -> Result<(Listener, Option<SocketFile>), String> {
             Ok((Listener::Unix(socket), Some(file)))
         }
     }
+}
+
+fn access(plan: &SocketPlan) -> Result<FileAccess, String> {
+    let (user, group) = socket_owner(plan.user.as_deref(), plan.group.as_deref())?;
+    Ok(FileAccess {
+        mode: plan.mode,
+        user,
+        group,
+    })
 }
 
 fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
@@ -102,7 +121,7 @@ impl Bound {
     /// # Errors
     /// No descriptor left.
     pub(crate) fn serve(self, watch: &Watch) -> io::Result<Served> {
-        let counts = Arc::new(Counts::default());
+        let gate = self.1;
         let mut served = Vec::new();
         for Address {
             listener,
@@ -123,31 +142,32 @@ impl Bound {
             if let Some(file) = &mut file {
                 file.take();
             }
-            let (watch, counts) = (watch.clone(), counts.clone());
+            let (watch, gate) = (watch.clone(), gate.clone());
             let task = tokio::spawn(async move {
-                if let Err(error) = serve(listener, pages, watch, counts).await {
+                if let Err(error) = serve(listener, pages, watch, gate).await {
                     tracing::error!("the admin address is not served: {error}");
                 }
             });
             served.push((pages, bind, kept, file, task.abort_handle()));
         }
-        Ok(Served(served))
+        Ok(Served(served, gate))
     }
 }
 
 impl Served {
+    /// Asks who asks as this plan says, from the next request on. Where it is asked does not change.
+    pub(crate) fn follow(&self, plan: &AdminPlan) {
+        if let Err(why) = self.1.follow(plan) {
+            tracing::error!("who may ask the instance stays as it was: {why}");
+        }
+    }
+
     /// The sockets, for another process.
     ///
     /// # Errors
     /// No descriptor left.
     pub(crate) fn hand_over(&self) -> io::Result<Vec<Inherited>> {
-        let one = |(pages, bind, socket, file, _): &(
-            Pages,
-            Bind,
-            OwnedFd,
-            Option<SocketFile>,
-            AbortHandle,
-        )| {
+        let one = |(pages, bind, socket, file, _): &Place| {
             Ok(Inherited {
                 listener: Some(name(*pages).into()),
                 bind: bind.clone(),

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::inputs::variable;
+
 /// How long an instance may take to take a request, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -103,12 +105,21 @@ impl Admin {
     }
 }
 
+/// Where a token is that says who asks: on the command line all users of the machine would see it.
+const TOKEN: &str = "EVENKEEL_TOKEN";
+
 /// HTTP/1.0: the answer comes as it is, and ends with the connection.
 fn talk(mut stream: impl Read + Write, method: &str, path: &str, host: &str) -> io::Result<String> {
+    let token = variable(TOKEN).and_then(|token| token.into_string().ok());
+    let graphic = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
+    let token = token
+        .filter(graphic)
+        .map(|token| format!("Authorization: Bearer {token}\r\n"));
     write!(
         stream,
-        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nX-Evenkeel: {}\r\nContent-Length: 0\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nX-Evenkeel: {}\r\n{}Content-Length: 0\r\n\r\n",
+        env!("CARGO_PKG_VERSION"),
+        token.unwrap_or_default(),
     )?;
     let mut answer = String::new();
     stream.take(ANSWER_MOST).read_to_string(&mut answer)?;

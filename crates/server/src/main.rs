@@ -47,6 +47,9 @@ mod show;
 /// `status`
 mod status;
 
+/// `token`
+mod token;
+
 /// The system's clock.
 mod clock;
 
@@ -138,6 +141,9 @@ enum Command {
     ///
     /// Exit code: 0 the new process serves, 1 it does not, and the old one goes on, 2 wrong usage.
     Upgrade(upgrade::command::Arguments),
+    /// Make credentials for the admin address
+    #[command(subcommand)]
+    Token(token::Token),
     /// Print the version
     Version,
 }
@@ -168,6 +174,7 @@ fn main() -> ExitCode {
         Command::Services(command) => operate::services(&command),
         Command::Listeners(command) => operate::listeners(&command),
         Command::Upgrade(arguments) => upgrade::command::upgrade(&arguments),
+        Command::Token(command) => token::token(&command),
         Command::Version => {
             say::out(concat!("evenkeel ", env!("CARGO_PKG_VERSION"), "\n"));
             ExitCode::SUCCESS

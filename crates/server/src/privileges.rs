@@ -133,13 +133,50 @@ fn find(user: &str, group: Option<&str>, users: &str, groups: &str) -> Result<Ta
     })
 }
 
+/// Whose a file is to be, by numbers. None: nobody else's.
+///
+/// # Errors
+/// A user or a group that is not known, in words.
+pub(crate) fn socket_owner(
+    user: Option<&str>,
+    group: Option<&str>,
+) -> Result<(Option<u32>, Option<u32>), String> {
+    let find = |name: Option<&str>, what: &str, file: &str| {
+        let Some(name) = name else { return Ok(None) };
+        let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        let number = || name.parse().ok().filter(|id| *id != u32::MAX);
+        let id = id_of(name, &text).or_else(number);
+        id.map(Some).ok_or_else(|| {
+            format!(
+                "there is no {what} {name} in {file}, whose the file of the admin address is to be"
+            )
+        })
+    };
+    Ok((find(user, "user", USERS)?, find(group, "group", GROUPS)?))
+}
+
+/// The number of a name: both files have it in the third place.
+fn id_of(name: &str, text: &str) -> Option<u32> {
+    let row = rows(text).find(|row| row.first() == Some(&name))?;
+    row.get(2)?.parse().ok()
+}
+
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split(':').collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{find, id_of};
+
+    #[test]
+    fn names_of_either_file_have_numbers() {
+        let text = "root:x:0:\nadm:x:4:syslog,admin\nbad:x:y:\nshort:x\n";
+        assert_eq!(id_of("adm", text), Some(4));
+        for name in ["bad", "short", "syslog", "", "ad"] {
+            assert_eq!(id_of(name, text), None, "{name}");
+        }
+    }
 
     #[test]
     fn rows() {

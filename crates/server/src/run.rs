@@ -267,7 +267,7 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
     let succeeded = loop {
         this.control.hold(this.upgrade.is_begun());
         tokio::select! {
-            _ = looks.tick(), if !this.upgrade.is_begun() => watch.look(&mut this.control),
+            _ = looks.tick(), if !this.upgrade.is_begun() => this.look(&mut watch),
             () = wanted.notified() => {
                 this.control.settle();
                 // A service whose backends all fail must not keep this thread busy.
@@ -375,6 +375,18 @@ impl Instance<'_> {
         self.control.live().plan.drain.delay
     }
 
+    /// Takes what is new of the files that the plan names.
+    fn look(&mut self, watch: &mut Watch) {
+        if watch.look(&mut self.control) {
+            self.follow();
+        }
+    }
+
+    /// Has who asks the instance judged by the plan that runs.
+    fn follow(&self) {
+        self.admin.follow(&self.control.live().plan.admin);
+    }
+
     /// Reads the configuration again. Whatever is wrong with it changes nothing.
     fn reload(&mut self) {
         self.notify.reloading();
@@ -390,6 +402,7 @@ impl Instance<'_> {
             self.format,
             self.user.as_deref(),
         );
+        self.follow();
         self.kept.keep_affinity_key(&self.control);
         self.notify.ready();
     }

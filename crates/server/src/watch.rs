@@ -37,32 +37,33 @@ impl Watch {
         }
     }
 
-    /// Looks, and takes what is new once it has not changed between two looks.
-    pub(crate) fn look(&mut self, control: &mut Control) {
+    /// Looks, and takes what is new once it has not changed between two looks. True: something was taken.
+    pub(crate) fn look(&mut self, control: &mut Control) -> bool {
         let live = control.live();
         let now = marks(&live.plan);
         if now != self.marks {
             self.marks = now;
             self.moving = true;
-            return;
+            return false;
         }
         if !std::mem::take(&mut self.moving) {
-            return;
+            return false;
         }
         let taken = match read(&live.plan) {
-            Ok(None) => return,
+            Ok(None) => return false,
             Ok(Some(plan)) => control.reload(plan).map_err(|error| error.to_string()),
             Err(why) => {
                 control.refused();
                 Err(why)
             }
         };
-        match taken {
+        match &taken {
             Ok(changes) => {
                 info!("reloaded, as files have changed: {}", changes.line());
             }
             Err(why) => error!("changed files are not taken: {why}; what was read before goes on"),
         }
+        taken.is_ok()
     }
 }
 

@@ -5,6 +5,7 @@
     reason = "a test may fail where it likes"
 )]
 
+mod access;
 mod affinity;
 mod checks;
 mod commands;

@@ -288,6 +288,9 @@ fn whole(block: &str) -> String {
 fn every_example_is_fine() {
     let folder = Folder::new("manual-examples");
     folder.write("sorry.html", "<h1>Sorry</h1>\n");
+    let digest = "ab".repeat(32);
+    let line = format!("- {{ name: grafana, sha256: {digest}, scopes: viewer }}\n");
+    folder.write("tokens.yaml", &line);
     folder.write("cookies.key", "12345678901234567890123456789012");
     Authority::new(&folder, "issuer").make("site", &["www.example.com"]);
     let mut seen = 0;
