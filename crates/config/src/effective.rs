@@ -92,7 +92,12 @@ pub fn effective(
         .enumerate()
         .filter_map(|(file, source)| tree::parse(file, &source.text, &mut unread))
         .collect();
-    Some(Walk { environment }.top(&trees))
+    Some(entry_of(&trees, environment))
+}
+
+/// Of trees that have a plan.
+pub(crate) fn entry_of(trees: &[Node], environment: &BTreeMap<String, String>) -> Entry {
+    Walk { environment }.top(trees)
 }
 
 impl Entry {

@@ -24,6 +24,9 @@ mod lower;
 /// What only the whole can have wrong.
 mod check;
 
+/// What is changed beside the texts.
+pub mod edits;
+
 /// Every value that holds, and where it comes from.
 pub mod effective;
 

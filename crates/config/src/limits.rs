@@ -60,6 +60,21 @@ pub const FILE_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of the file that keeps what operators want over a restart: a wish for each of 100,000 backends takes some half.
 pub const OVERLAY_BYTES: usize = 64 * 1024 * 1024;
 
+/// Edits beside the texts of a configuration: each is read at each change.
+pub const CHANGES: usize = 10_000;
+
+/// Bytes of all of them.
+pub const CHANGES_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of one entry that is sent to be changed: a rule with an answer of its own.
+pub const CHANGE_BYTES: usize = 256 * 1024;
+
+/// Revisions that are remembered, to be looked at and gone back to.
+pub const REVISIONS: usize = 100;
+
+/// Bytes of what they were made of, about: a text of 16 MiB is remembered four times.
+pub const REVISIONS_BYTES: usize = 64 * 1024 * 1024;
+
 /// Services of one configuration: each has counters and idle connections in every worker.
 pub const SERVICES: usize = 10_000;
 

@@ -232,13 +232,34 @@ fn lower(
     ask: Ask,
     policies: &Policies,
 ) -> Loaded {
+    let Parsed { trees, problems } = parsed(sources);
+    of_trees(&trees, problems, sources, (environment, ask, policies))
+}
+
+/// Texts as trees, with what kept them from being read.
+pub(crate) struct Parsed {
+    pub(crate) trees: Vec<Node>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+pub(crate) fn parsed(sources: &[Source]) -> Parsed {
     let mut problems = Vec::new();
-    let trees: Vec<Node> = sources
+    let trees = sources
         .iter()
         .enumerate()
         .filter_map(|(file, source)| tree::parse(file, &source.text, &mut problems))
         .filter(|tree| !tree.is_null())
         .collect();
+    Parsed { trees, problems }
+}
+
+/// Trees into a plan; what came of these texts may name files.
+pub(crate) fn of_trees(
+    trees: &[Node],
+    problems: Vec<Problem>,
+    sources: &[Source],
+    (environment, ask, policies): (&BTreeMap<String, String>, Ask, &Policies),
+) -> Loaded {
     let unread = problems
         .iter()
         .any(|problem| problem.word != "duplicate_key");
@@ -251,7 +272,7 @@ fn lower(
         .knowing(policies.clone());
     let mut parts = Parts::default();
     let mut seen = HashMap::new();
-    for tree in &trees {
+    for tree in trees {
         if let Some(fields) = reading.map(tree, &TOP) {
             top(fields, &mut parts, &mut seen);
         }

@@ -117,6 +117,11 @@ impl Reading {
     /// Name and content of a file that is named here; a relative name begins where the text stands.
     pub(crate) fn file(&self, node: &Node) -> Option<(PathBuf, Rc<[u8]>)> {
         let text = self.text(node)?;
+        if node.at.file >= self.folders.len() && !self.folders.is_empty() {
+            let message = "what is changed beside the configuration names no file: whoever may change it need not be who may read this machine's files";
+            self.error(node.at, "file", message);
+            return None;
+        }
         let folder = self.folder(node);
         let path = folder.join(text.value());
         let mut files = self.files.borrow_mut();

@@ -45,6 +45,15 @@ pub(crate) struct Key {
 }
 
 impl Node {
+    /// A text in quotes.
+    pub(crate) fn text(at: At, text: &str) -> Self {
+        let value = Value::Scalar {
+            text: text.into(),
+            plain: false,
+        };
+        Self { at, value }
+    }
+
     /// Whether nothing stands there, or a plain `null` or `~`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(&**text, "" | "~" | "null"))
