@@ -16,7 +16,7 @@ use evenkeel::probe::{
     BodyTest, Checking, Finding, HttpCheck, HttpProbe, Probe, ProbeError, StatusRanges, Target,
     TcpProbe,
 };
-use evenkeel::sweep::{self, Checked, CheckerSettings, HealthChecker, Now, Services};
+use evenkeel::sweep::{self, Checked, CheckerSettings, HealthChecker, Now, Services, Whom};
 use evenkeel_config::plan::{
     BackendAddress, BodyMatch, CheckPlan, CheckProtocol, HealthPlan, HttpCheckPlan, Protocol,
     ProxyVersion, ServicePlan,
@@ -76,6 +76,15 @@ impl Checker {
         self.backends = backends;
         self.look_again();
         Some(self)
+    }
+
+    /// All are checked before it is their time, and nobody waits for it.
+    pub(crate) fn check_now(&self) {
+        let checks = self.runs.checks();
+        tokio::spawn(async move {
+            // Who ends meanwhile has nobody to check.
+            let _ = checks.check_now(Whom::All).await;
+        });
     }
 
     /// Its backends may be others: who joined is checked at once.

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use evenkeel_balance::backend::Admin;
+use evenkeel_config::limits::{CHANGES, CHANGES_BYTES};
 use tokio::sync::{Notify, mpsc, oneshot};
+
+pub use crate::revisions::{Tag, Words};
+pub use crate::texts::{Change, Fault};
 
 /// Commands that wait; who comes later is told to come back.
 const LINE: usize = 64;
@@ -38,6 +42,91 @@ pub enum Command {
         /// They are, or it listens.
         drain: bool,
     },
+    /// Something of the configuration is changed beside its texts.
+    Change(Change),
+    /// All is as it was in a revision that is remembered.
+    RollBack(u64),
+    /// The configuration is read again.
+    Reload,
+    /// A verdict by hand, held against checks and traffic. No revision: it is a fact, not a configuration.
+    Verdict {
+        /// The service.
+        service: String,
+        /// The backend's identity.
+        backend: String,
+        /// Whether it is well. None: the verdict is withdrawn.
+        healthy: Option<bool>,
+        /// For so long. None: until another one.
+        within: Option<Duration>,
+    },
+    /// A service's backends are checked now.
+    Check(String),
+    /// The access log's file is opened anew.
+    Rotate,
+    /// The clients that a service remembers are forgotten.
+    Forget(String),
+}
+
+impl Command {
+    /// Whether it replaces something whole: who asks for it must have seen what that is.
+    #[must_use]
+    pub const fn replaces(&self) -> bool {
+        matches!(self, Self::Change(_) | Self::RollBack(_))
+    }
+}
+
+/// A command, by whom, and what they had seen.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What is asked for.
+    pub command: Command,
+    /// The revisions that it is meant for. None: whichever there is.
+    pub seen: Option<Vec<Tag>>,
+    /// Who asks, as revisions have it.
+    pub by: Arc<str>,
+}
+
+impl From<Command> for Asked {
+    fn from(command: Command) -> Self {
+        Self {
+            command,
+            seen: None,
+            by: "api".into(),
+        }
+    }
+}
+
+/// What came of a command, and the revision that runs then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What it came to.
+    pub came: Came,
+    /// What runs.
+    pub revision: Tag,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// Something is in this state.
+    State(Done),
+    /// The configuration is another one.
+    Taken(Taken),
+    /// So many were told.
+    Acted(u64),
+}
+
+/// What was taken of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What changed.
+    pub words: Words,
+    /// What may not have been meant.
+    pub warnings: Vec<Fault>,
+    /// It was not there before.
+    pub created: bool,
+    /// The texts are not those of before: the next reload or start brings them back.
+    pub other_texts: bool,
 }
 
 /// What a command came to.
@@ -77,6 +166,20 @@ pub enum Refused {
     TooMany,
     /// The listener cannot be bound again.
     Bind(String),
+    /// Another revision runs than those that it is meant for.
+    Stale(Tag),
+    /// Something is wrong with what it would make of the configuration.
+    Faults(Vec<Fault>),
+    /// The configuration cannot be read again, in words.
+    Unread(String),
+    /// It was read, and cannot be taken, in words.
+    NotTaken(String),
+    /// No revision of this number is remembered.
+    Forgotten(u64),
+    /// It is not of those that may be changed, in words.
+    NotOfThese(String),
+    /// Too much is changed beside the texts already.
+    TooManyEdits,
 }
 
 impl fmt::Display for Refused {
@@ -95,7 +198,26 @@ impl fmt::Display for Refused {
                 "an upgrade is under way, of which the new process would not know; try again",
             ),
             Self::TooMany => f.write_str("too many backends are wanted otherwise already"),
-            Self::Bind(why) => f.write_str(why),
+            Self::Bind(why) | Self::Unread(why) | Self::NotTaken(why) | Self::NotOfThese(why) => {
+                f.write_str(why)
+            }
+            Self::Stale(now) => write!(
+                f,
+                "revision {now} runs, which is none of those that this is meant for: look at it, and ask again"
+            ),
+            Self::Faults(faults) => match faults.iter().find(|one| one.error) {
+                Some(first) => {
+                    let (at, text) = (first.at, &first.text);
+                    write!(f, "{text}:{}:{}: {}", at.line, at.column, first.message)
+                }
+                None => f.write_str("nothing comes of it"),
+            },
+            Self::Forgotten(number) => write!(f, "no revision {number} is remembered"),
+            Self::TooManyEdits => write!(
+                f,
+                "at most {CHANGES} entries, and {} MiB, are changed beside the texts: have the configuration say some of it",
+                CHANGES_BYTES / 1024 / 1024
+            ),
         }
     }
 }
@@ -113,11 +235,11 @@ pub const fn word(admin: Admin) -> &'static str {
 }
 
 /// A command with where its answer goes.
-pub(crate) struct Order(pub(crate) Command, oneshot::Sender<Result<Done, Refused>>);
+pub(crate) struct Order(pub(crate) Asked, oneshot::Sender<Result<Answer, Refused>>);
 
 impl Order {
     /// Nobody may wait for the answer any more.
-    pub(crate) fn answer(self, answer: Result<Done, Refused>) {
+    pub(crate) fn answer(self, answer: Result<Answer, Refused>) {
         let _ = self.1.send(answer);
     }
 }
@@ -140,9 +262,9 @@ impl Orders {
         self.1.clone()
     }
 
-    pub(crate) async fn give(&self, command: Command) -> Result<Done, Refused> {
+    pub(crate) async fn give(&self, asked: Asked) -> Result<Answer, Refused> {
         let (answer, answered) = oneshot::channel();
-        let order = Order(command, answer);
+        let order = Order(asked, answer);
         self.0.try_send(order).map_err(|full| match full {
             mpsc::error::TrySendError::Full(_) => Refused::Busy,
             mpsc::error::TrySendError::Closed(_) => Refused::Draining,

@@ -27,13 +27,18 @@ use crate::command::{self, Line, Orders};
 use crate::drains::Drains;
 use crate::names::{Names, News};
 use crate::overlay::Overlay;
+use crate::revisions::{Book, Words};
 use crate::snapshot::Reloads;
+use crate::texts::Given;
 
 /// How often facts become standing.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
 
 /// What becomes of commands.
 mod obey;
+
+/// Another configuration while it runs.
+mod write;
 
 /// Why an instance does not start.
 mod refused;
@@ -48,6 +53,7 @@ use handover::{CarriedState, Heritage};
 pub(crate) use obey::{find, unknown};
 use open::{Open, bind_all, enough};
 pub use refused::StartError;
+pub use write::{NotTaken, Reread};
 
 /// A running instance.
 pub struct Control {
@@ -70,6 +76,9 @@ pub struct Control {
     log: AccessLog,
     ends: certificates::Ends,
     overlay: Overlay,
+    /// Who reads configurations, and the texts of the one that runs. None: it is changed by plans alone.
+    given: Option<Given>,
+    book: Arc<Book>,
     drains: Drains,
     orders: Orders,
     line: Line,
@@ -149,6 +158,8 @@ impl Control {
         let (orders, line) = command::line();
         let mut control = Self {
             overlay,
+            given: None,
+            book: Arc::new(Book::new(u32::try_from(seed() >> 32).unwrap_or_default())),
             drains: Drains::default(),
             orders,
             line,
@@ -172,6 +183,7 @@ impl Control {
             carried: std::mem::take(&mut heritage.state),
         };
         control.follow_names();
+        control.note("start", Words::default());
         Ok(control)
     }
 
@@ -183,6 +195,9 @@ impl Control {
     pub fn reload(&mut self, plan: Plan) -> Result<Changes, StartError> {
         let changes = self.change(plan);
         self.reloads.count(changes.is_ok());
+        if let Ok(changes) = &changes {
+            self.note("files", changes.into());
+        }
         changes
     }
 

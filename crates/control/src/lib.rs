@@ -13,6 +13,12 @@ pub mod control;
 /// What is said of it at one moment.
 pub mod snapshot;
 
+/// Which configuration ran when.
+pub mod revisions;
+
+/// Who reads configurations.
+pub mod texts;
+
 /// What operators want otherwise than the configuration says.
 mod overlay;
 

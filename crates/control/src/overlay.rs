@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use evenkeel_config::edits::Edits;
 use evenkeel_config::plan::{BackendPlan, ListenerPlan, ServicePlan};
 use evenkeel_config::{Plan, limits};
 
-use crate::command::{Admin, Refused};
+use crate::command::{Admin, Refused, word};
+use crate::texts::Value;
 
 /// The entry of the configuration that a wish is held to.
 mod entry;
@@ -19,6 +21,8 @@ pub struct Wanted {
     pub services: BTreeMap<String, WantedService>,
     /// Listeners that clients are steered away from.
     pub away: BTreeSet<String>,
+    /// What is changed of the configuration beside its texts.
+    pub edits: Edits,
 }
 
 /// What is wanted of a service.
@@ -58,6 +62,43 @@ impl Wanted {
     }
 }
 
+/// Lays states that are wanted over values that hold.
+pub(crate) fn shown_over(mut values: Vec<Value>, wanted: &Wanted, plan: &Plan) -> Vec<Value> {
+    let draining = word(Admin::Draining);
+    let mut states = HashMap::new();
+    for (name, wishes) in &wanted.services {
+        let services = plan.services.iter().filter(|one| *one.name == **name);
+        for one in services.flat_map(|service| service.backends.iter()) {
+            let (id, wish) = (one.spec.id.as_str(), wishes.backends.get(one.spec.id.as_str()));
+            let admin = wish.map_or(one.spec.admin, |one| one.admin);
+            let drains = wishes.drains && admin == Admin::Enabled;
+            if wish.is_some() || drains {
+                let state = if drains { draining } else { word(admin) };
+                states.insert(format!("services.{name}.backends[{id}].state"), state);
+            }
+        }
+        if wishes.drains {
+            states.insert(format!("services.{name}.state"), draining);
+        }
+    }
+    states.extend(wanted.away.iter().map(|name| (format!("listeners.{name}.state"), draining)));
+    for one in &mut values {
+        if let Some(state) = states.remove(&one.path) {
+            (one.shown, one.from, one.place) = (Some(state.to_owned()), "operator", None);
+        }
+    }
+    // No key of a configuration says these.
+    let mut more: Vec<_> = states.into_iter().collect();
+    more.sort_unstable();
+    values.extend(more.into_iter().map(|(path, state)| Value {
+        path,
+        shown: Some(state.to_owned()),
+        from: "operator",
+        place: None,
+    }));
+    values
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     wanted: Wanted,
@@ -75,6 +116,41 @@ impl Overlay {
     /// All of it, and a number that is another one after each change.
     pub(crate) fn wanted(&self) -> (&Wanted, u64) {
         (&self.wanted, self.version)
+    }
+
+    /// Goes on with other edits.
+    pub(crate) fn edit(&mut self, edits: Edits) {
+        if self.wanted.edits != edits {
+            self.wanted.edits = edits;
+            self.version += 1;
+        }
+    }
+
+    /// Goes on as it was once, or will be.
+    pub(crate) fn replace(&mut self, wanted: Wanted) -> Wanted {
+        self.version += 1;
+        std::mem::replace(&mut self.wanted, wanted)
+    }
+
+    /// Holds what is wanted of backends to their entries in another plan, where what changes them is an operator's too: who drains one
+    /// and then gives it another weight wants both.
+    pub(crate) fn rebase(&mut self, before: &Plan, after: &Plan) {
+        let find = |plan: &'_ Plan, name: &str| {
+            let at = plan.services.iter().position(|one| *one.name == *name)?;
+            Some(at)
+        };
+        for (name, wishes) in &mut self.wanted.services {
+            let Some((was, is)) = find(before, name).zip(find(after, name)) else {
+                continue;
+            };
+            let was = entry::Entries::of(&before.services[was]);
+            let is = entry::Entries::of(&after.services[is]);
+            for (id, one) in &mut wishes.backends {
+                if was.of_id(id) == one.entry {
+                    one.entry = is.of_id(id);
+                }
+            }
+        }
     }
 
     /// Goes on over another plan: what that has not, or has otherwise, is as it says.

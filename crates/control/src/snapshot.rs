@@ -22,8 +22,10 @@ use evenkeel_proxy::thread::WorkerState;
 
 use crate::access_log::Counts;
 use crate::certificates;
-use crate::command::{Command, Done, Orders, Refused};
+use crate::command::{Answer, Asked, Orders, Refused};
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
+use crate::revisions::Book;
+use crate::texts::Texts;
 
 /// Clients that are kept.
 mod affinity;
@@ -44,6 +46,9 @@ mod rates;
 
 /// What became of reloads.
 mod reloads;
+
+/// What it ran by, and runs by.
+mod written;
 
 /// Picks beside where they would go first.
 mod spilled;
@@ -271,6 +276,8 @@ pub struct Watch {
     pub(crate) names: Shared,
     pub(crate) log: (Arc<Counts>, Arc<Outlet>),
     pub(crate) orders: Orders,
+    pub(crate) book: Arc<Book>,
+    pub(crate) reads: Option<Arc<dyn Texts>>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -290,10 +297,10 @@ impl Watch {
     ///
     /// # Errors
     /// Why nothing was changed.
-    pub async fn order(&self, command: Command) -> Result<Done, Refused> {
+    pub async fn order(&self, asked: Asked) -> Result<Answer, Refused> {
         match self.is_draining() {
             true => Err(Refused::Draining),
-            false => self.orders.give(command).await,
+            false => self.orders.give(asked).await,
         }
     }
 

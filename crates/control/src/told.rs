@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
 use crate::certificates::{End, Kind};
-use crate::command::{Command, Done};
+use crate::command::{Came, Command, Done};
 use crate::drains::Cut;
 use crate::names::{News, What};
 use crate::snapshot::{fault_word, reason};
@@ -301,14 +301,64 @@ pub fn name(news: &News) {
 }
 
 /// Logs that an operator's command was obeyed.
-pub(crate) fn command(command: &Command, done: &Done) {
-    let (state, changed) = (done.state, done.changed);
+pub(crate) fn command(command: &Command, came: &Came, by: &str) {
+    match (command, came) {
+        (_, Came::State(done)) => {
+            let (state, changed) = (done.state, done.changed);
+            match command {
+                Command::Backend {
+                    service, backend, ..
+                } => info!(service, backend, state, changed, by, "operator: backend"),
+                Command::Service { service, .. } => {
+                    info!(service, state, changed, by, "operator: service");
+                }
+                Command::Listener { listener, .. } => {
+                    info!(listener, state, changed, by, "operator: listener");
+                }
+                _ => {}
+            }
+        }
+        (_, Came::Taken(taken)) => {
+            let (what, more) = (taken.words.what.join("; "), taken.words.more);
+            info!(what, more, by, "operator: configuration");
+        }
+        (
+            Command::Verdict {
+                service,
+                backend,
+                healthy,
+                within,
+            },
+            _,
+        ) => {
+            let verdict = match healthy {
+                Some(true) => "up",
+                Some(false) => "down",
+                None => "withdrawn",
+            };
+            let for_s = within.map(|within| within.as_secs_f64());
+            info!(service, backend, verdict, for_s, by, "operator: verdict");
+        }
+        (Command::Check(service), Came::Acted(backends)) => {
+            info!(service, backends, by, "operator: checks now");
+        }
+        (Command::Forget(service), Came::Acted(clients)) => {
+            info!(service, clients, by, "operator: clients are forgotten");
+        }
+        _ => info!(by, "operator: the access log is opened anew"),
+    }
+}
+
+/// What is wanted by a command, in words of a revision.
+pub(crate) fn wish(command: &Command, done: &Done) -> String {
+    let state = done.state;
     match command {
         Command::Backend {
             service, backend, ..
-        } => info!(service, backend, state, changed, "operator: backend"),
-        Command::Service { service, .. } => info!(service, state, changed, "operator: service"),
-        Command::Listener { listener, .. } => info!(listener, state, changed, "operator: listener"),
+        } => format!("service {service}: backend {backend} is {state}"),
+        Command::Service { service, .. } => format!("service {service} is {state}"),
+        Command::Listener { listener, .. } => format!("listener {listener} is {state}"),
+        _ => state.to_owned(),
     }
 }
 

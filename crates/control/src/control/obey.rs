@@ -12,9 +12,12 @@ use evenkeel_proxy::thread;
 use tokio::sync::Notify;
 
 use super::{Control, bind_all};
-use crate::command::{Admin, Command, Done, Refused, word};
+use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, word};
 use crate::snapshot::Watch;
 use crate::told;
+
+/// How long commands are obeyed in one turn: ticks come ten times a second, and a plan of ten thousand backends takes its time.
+const TURN: Duration = Duration::from_millis(40);
 
 impl Control {
     /// Looks at this instance from other threads and tasks.
@@ -34,6 +37,8 @@ impl Control {
             names: self.names.book(),
             log: self.log.counts(),
             orders: self.orders.clone(),
+            book: self.book.clone(),
+            reads: self.given.as_ref().map(|given| given.reads.clone()),
         }
     }
 
@@ -43,20 +48,52 @@ impl Control {
         self.orders.told()
     }
 
-    /// Does all that was asked and is not done yet.
+    /// Does what was asked and is not done yet, for [`TURN`] at most: the rest waits for the next turn, which is told.
     pub fn obey(&mut self) {
+        let until = self.clock.now() + TURN;
         while let Ok(order) = self.line.try_recv() {
-            let done = match (self.ending, self.held) {
-                (true, _) => Err(Refused::Draining),
-                (_, true) => Err(Refused::Upgrading),
-                _ => self.done(&order.0),
-            };
-            if let Ok(done) = &done {
-                told::command(&order.0, done);
+            let answer = self.answer(&order.0);
+            order.answer(answer);
+            if self.clock.now() >= until {
+                self.orders.told().notify_one();
+                break;
             }
-            order.answer(done);
         }
         self.cut();
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Result<Answer, Refused> {
+        match (self.ending, self.held) {
+            (true, _) => return Err(Refused::Draining),
+            (_, true) => return Err(Refused::Upgrading),
+            _ => {}
+        }
+        let current = self.book.current();
+        if asked.seen.as_ref().is_some_and(|seen| !seen.contains(&current)) {
+            return Err(Refused::Stale(current));
+        }
+        let came = self.came(&asked.command, &asked.by)?;
+        told::command(&asked.command, &came, &asked.by);
+        Ok(Answer {
+            came,
+            revision: self.book.current(),
+        })
+    }
+
+    fn came(&mut self, command: &Command, by: &Arc<str>) -> Result<Came, Refused> {
+        match command {
+            Command::Backend { .. } | Command::Service { .. } | Command::Listener { .. } => {
+                let done = self.done(command)?;
+                if done.changed {
+                    self.note(by.clone(), told::wish(command, &done).into());
+                }
+                Ok(Came::State(done))
+            }
+            Command::Change(change) => self.edit(change, by).map(Came::Taken),
+            Command::RollBack(to) => self.roll_back(*to, by).map(Came::Taken),
+            Command::Reload => self.reload_by(by).map(Came::Taken),
+            _ => self.act(command).map(Came::Acted),
+        }
     }
 
     /// Has those cut whose time is over, and nobody else.
@@ -94,6 +131,7 @@ impl Control {
                 })
             }
             Command::Listener { listener, drain } => self.listener(&live, listener, *drain),
+            _ => Err(Refused::NotOfThese("this has no state".to_owned())),
         }
     }
 
@@ -146,7 +184,7 @@ impl Control {
         })
     }
 
-    fn listener(&mut self, live: &Live, name: &str, away: bool) -> Result<Done, Refused> {
+    pub(super) fn listener(&mut self, live: &Live, name: &str, away: bool) -> Result<Done, Refused> {
         let mut all = live.plan.listeners.iter().zip(&live.doors);
         let Some((plan, door)) = all.find(|(plan, _)| *plan.name == *name) else {
             let known = live.plan.listeners.iter().map(|one| &*one.name);

@@ -168,7 +168,7 @@ fn commands_are_taken_in_one_turn_and_not_by_one_that_drains() {
         let (told, watch) = (control.commands(), control.watch());
         let order = |drain: bool| {
             let service = "api".to_owned();
-            watch.order(crate::Command::Service { service, drain })
+            watch.order(crate::Command::Service { service, drain }.into())
         };
         let turn = async |control: &mut Control| {
             timeout(PATIENCE, told.notified())
@@ -178,7 +178,12 @@ fn commands_are_taken_in_one_turn_and_not_by_one_that_drains() {
         };
         let three = async { tokio::join!(order(true), order(true), order(false)) };
         let ((one, two, three), ()) = tokio::join!(three, turn(&mut control));
-        let done = |done: Result<command::Done, _>| done.map(|done| (done.changed, done.state));
+        let done = |answer: Result<command::Answer, _>| {
+            answer.map(|answer| match answer.came {
+                command::Came::State(done) => (done.changed, done.state),
+                other => panic!("{other:?}"),
+            })
+        };
         assert_eq!(done(one), Ok((true, "draining")));
         assert_eq!(done(two), Ok((false, "draining")));
         assert_eq!(done(three), Ok((true, "enabled")));

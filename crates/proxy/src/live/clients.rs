@@ -37,6 +37,12 @@ impl ServiceState {
         now.map(|now| Affinity::new(now, &plan.name, rings))
     }
 
+    /// Forgets all clients, and says how many: those with a cookie say themselves who they are.
+    #[must_use]
+    pub fn forget_clients(&self) -> usize {
+        self.clients.get().map_or(0, Clients::clear_all)
+    }
+
     /// What became of the clients that it remembers. None: it has never remembered any.
     #[must_use]
     pub fn clients_counts(&self) -> Option<ClientsCounts> {
