@@ -179,7 +179,7 @@ fn side(path: &PathBuf, as_json: bool, problems: &mut Vec<Value>) -> Option<Side
     }
     problems.extend(all(json::problems(&read.loaded.problems, &read.sources)));
     Some(Side {
-        effective: read.effective()?,
+        effective: read.effective?,
         plan: read.loaded.plan?,
     })
 }

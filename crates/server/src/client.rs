@@ -117,7 +117,8 @@ fn talk(mut stream: impl Read + Write, method: &str, path: &str, host: &str) -> 
         .map(|token| format!("Authorization: Bearer {token}\r\n"));
     write!(
         stream,
-        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nX-Evenkeel: {}\r\n{}Content-Length: 0\r\n\r\n",
+        // What the command line asks for is meant whichever revision runs.
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nX-Evenkeel: {}\r\nIf-Match: *\r\n{}Content-Length: 0\r\n\r\n",
         env!("CARGO_PKG_VERSION"),
         token.unwrap_or_default(),
     )?;

@@ -8,11 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use evenkeel_config::effective::{Entry, effective};
+use evenkeel_config::edits::{Change, Composed, Edits, Place, compose};
+use evenkeel_config::effective::Entry;
 use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::plan::tls::Material;
 use evenkeel_config::tree::TEXT_MOST;
-use evenkeel_config::{Loaded, Plan, Problem, Severity, Source, load_asking, quick, render};
+use evenkeel_config::{Loaded, Plan, Problem, Severity, Source, quick, render};
 use evenkeel_control::certificate_problems;
 
 use crate::log;
@@ -50,13 +51,12 @@ pub(crate) struct Read {
     /// Problems as people read them.
     pub(crate) shown: String,
     pub(crate) sources: Vec<Source>,
-}
-
-impl Read {
+    /// What is changed beside the texts, as far as it holds.
+    pub(crate) edits: Edits,
+    /// What is not changed any more: the texts say something else there.
+    pub(crate) dropped: Vec<Place>,
     /// Every value that holds. None: there are errors.
-    pub(crate) fn effective(&self) -> Option<Entry> {
-        effective(&self.loaded, &self.sources, &environment())
-    }
+    pub(crate) effective: Option<Entry>,
 }
 
 impl Arguments {
@@ -65,12 +65,20 @@ impl Arguments {
     /// # Errors
     /// A file that cannot be read, in words.
     pub(crate) fn read(&self) -> Result<Read, String> {
+        Ok(lower(&self.sources()?, &Edits::default()))
+    }
+
+    /// Its texts.
+    ///
+    /// # Errors
+    /// A file that cannot be read, in words.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>, String> {
         let paths = [&self.path[..], &self.config].concat();
         if paths.is_empty() {
             let source = quick::source(&self.listen, &self.to, self.admin.as_deref());
-            return Ok(lower(vec![source]));
+            return Ok(vec![source]);
         }
-        read(&paths)
+        sources(&paths)
     }
 }
 
@@ -79,7 +87,15 @@ impl Arguments {
 /// # Errors
 /// One that cannot be read, in words.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Read, String> {
-    sources(paths).map(lower)
+    read_over(paths, &Edits::default())
+}
+
+/// The same with what is changed beside them.
+///
+/// # Errors
+/// One that cannot be read, in words.
+pub(crate) fn read_over(paths: &[PathBuf], edits: &Edits) -> Result<Read, String> {
+    Ok(lower(&sources(paths)?, edits))
 }
 
 /// The texts of files and directories.
@@ -117,9 +133,29 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
     all.find_map(|(one, value)| (one == *name).then_some(value))
 }
 
-fn lower(sources: Vec<Source>) -> Read {
-    let environment = environment();
-    let mut loaded = load_asking(&sources, &environment, |path| content(path, FILE_BYTES));
+/// What texts that were read come to, with what is changed beside them.
+pub(crate) fn lower(sources: &[Source], edits: &Edits) -> Read {
+    let composed = composed(sources, edits, None, |path| content(path, FILE_BYTES));
+    let effective = composed.effective(&environment());
+    Read {
+        shown: render(&composed.loaded.problems, &composed.sources),
+        effective,
+        loaded: composed.loaded,
+        sources: composed.sources,
+        edits: composed.edits,
+        dropped: composed.dropped,
+    }
+}
+
+/// What texts and changes beside them come to, checked as far as it can be without running it.
+pub(crate) fn composed(
+    sources: &[Source],
+    edits: &Edits,
+    change: Option<&Change>,
+    ask: impl Fn(&Path) -> Result<Vec<u8>, String> + 'static,
+) -> Composed {
+    let mut composed = compose(sources, edits, change, &environment(), ask);
+    let loaded = &mut composed.loaded;
     if let Some(plan) = &loaded.plan {
         let mut problems = certificate_problems(plan);
         problems.extend(exposed(plan));
@@ -130,12 +166,7 @@ fn lower(sources: Vec<Source>) -> Read {
         loaded.problems.extend(problems);
         loaded.problems.sort_by_key(|problem| problem.at);
     }
-    let shown = render(&loaded.problems, &sources);
-    Read {
-        loaded,
-        shown,
-        sources,
-    }
+    composed
 }
 
 /// Keys that anybody on this machine may replace. Who may read them is not looked at: a volume of secrets lets all in its container.

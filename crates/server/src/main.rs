@@ -38,6 +38,9 @@ mod run;
 /// Its configuration, read again.
 mod reload;
 
+/// Reading configurations for the control plane.
+mod texts;
+
 /// How many files it may have open.
 mod files;
 

@@ -120,39 +120,43 @@ impl Flags {
     }
 }
 
-/// Shows what is kept in this directory over a configuration: what of it a start would not take from the text.
+/// What is kept in this directory, and the file's name.
 ///
 /// # Errors
 /// The file is not understood, or there is no such directory, in words.
-pub(crate) fn show_over(folder: &Path, plan: &Plan, entry: &mut Entry) -> Result<(), String> {
+pub(crate) fn kept_in(folder: &Path) -> Result<(Wanted, String), String> {
     if !folder.is_dir() {
         return Err(format!("{}: there is no such directory", folder.display()));
     }
     let place = folder.join(NAME);
     let place = place.display().to_string();
     let wanted = read(place.as_ref()).map_err(|why| format!("{place}: {why}"))?;
+    Ok((wanted, place))
+}
+
+/// Shows what is kept there over a configuration: what of it a start would not take from the text.
+pub(crate) fn show_over(wanted: Wanted, place: &str, plan: &Plan, entry: &mut Entry) {
     let wanted = wanted.over(plan);
     let draining = word(Admin::Draining);
     for name in &wanted.away {
-        entry.wish(Of::Listener(name), draining, &place);
+        entry.wish(Of::Listener(name), draining, place);
     }
     for (name, wishes) in &wanted.services {
         for (id, one) in &wishes.backends {
-            entry.wish(Of::Backend(name, id), word(one.admin), &place);
+            entry.wish(Of::Backend(name, id), word(one.admin), place);
         }
         if wishes.drains {
-            entry.wish(Of::Service(name), draining, &place);
+            entry.wish(Of::Service(name), draining, place);
             let services = plan.services.iter().filter(|one| *one.name == **name);
             for one in services.flat_map(|service| service.backends.iter()) {
                 let id = one.spec.id.as_str();
                 let wish = wishes.backends.get(id).map(|one| one.admin);
                 if wish.unwrap_or(one.spec.admin) == Admin::Enabled {
-                    entry.wish(Of::Backend(name, id), draining, &place);
+                    entry.wish(Of::Backend(name, id), draining, place);
                 }
             }
         }
     }
-    Ok(())
 }
 
 /// Takes away what processes left that were killed while they wrote.
@@ -264,11 +268,16 @@ impl Kept {
         let (wanted, _) = control.wanted();
         let services = wanted.services.values().filter(|one| one.drains).count();
         let (backends, listeners) = (wanted.backends(), wanted.away.len());
+        let changes = wanted.edits.len();
         if let Some(place) = &self.place
-            && services + backends + listeners > 0
+            && services + backends + listeners + changes > 0
         {
+            let more = match changes {
+                0 => String::new(),
+                _ => format!(", and {changes} entries that are changed beside the configuration"),
+            };
             info!(
-                "{} says what operators want of {backends} backends, {services} services and {listeners} listeners",
+                "{} says what operators want of {backends} backends, {services} services and {listeners} listeners{more}",
                 place.display()
             );
         }

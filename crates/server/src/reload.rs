@@ -2,47 +2,52 @@
 
 use std::io::ErrorKind;
 
+use evenkeel_config::edits::Place;
+use evenkeel_config::render;
 use evenkeel_control::Control;
-use evenkeel_control::control::StartError;
-use tracing::{error, info};
+use evenkeel_control::control::{NotTaken, Reread, StartError};
+use evenkeel_control::texts::Read;
+use tracing::{error, info, warn};
 
-use crate::inputs::{Arguments, Read};
+use crate::inputs;
 use crate::log::{self, Format};
 use crate::warned;
 
 /// Says what is wrong with a configuration.
-pub(crate) fn problems(format: Format, read: &Read) {
+pub(crate) fn problems(format: Format, read: &inputs::Read) {
     log::problems(format, &read.shown, &read.loaded.problems, &read.sources);
 }
 
+/// Says what was changed beside the configuration and is so no more.
+pub(crate) fn dropped(places: &[Place]) {
+    for place in places {
+        warn!(
+            "{place} was changed beside the configuration, which says something else there now: the configuration holds"
+        );
+    }
+}
+
 /// Reads the configuration again. Whatever is wrong with it changes nothing.
-pub(crate) fn reload(
-    control: &mut Control,
-    arguments: &Arguments,
-    format: Format,
-    user: Option<&str>,
-) {
-    let read = match arguments.read() {
-        Ok(read) => read,
-        Err(error) => {
-            control.refused();
-            error!("not reloaded: {error}");
-            return;
-        }
+pub(crate) fn reload(control: &mut Control, format: Format, user: Option<&str>) {
+    let say = |read: &Read| {
+        let shown = render(&read.problems, &read.sources);
+        log::problems(format, &shown, &read.problems, &read.sources);
     };
-    problems(format, &read);
-    let Some(plan) = read.loaded.plan else {
-        control.refused();
-        error!("not reloaded: the configuration has errors; the old one goes on");
-        return;
-    };
-    match control.reload(plan) {
-        Ok(changes) => {
+    match control.reread("reload") {
+        Ok(Reread { changes, read }) => {
+            say(&read);
+            dropped(&read.dropped);
             info!("reloaded: {}", changes.line());
             warned::of_files(&control.live().plan);
             warned::of_running(control);
         }
-        Err(error) => {
+        Err(NotTaken::Unread(error)) => error!("not reloaded: {error}"),
+        Err(NotTaken::Faults(read)) => {
+            say(&read);
+            error!("not reloaded: the configuration has errors; the old one goes on");
+        }
+        Err(NotTaken::Start(error, read)) => {
+            say(&read);
             let why = denied(&error, user);
             error!("not reloaded: {error}{why}; the old configuration goes on");
         }

@@ -12,7 +12,7 @@ use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_control::Control;
 use evenkeel_control::control::TICK_EVERY;
-use evenkeel_control::control::handover::Inherited;
+use evenkeel_control::control::handover::{Inherited, Wanted};
 use evenkeel_control::told::{self, Told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -22,12 +22,13 @@ use tracing::{error, info, warn};
 
 use crate::admin::Served;
 use crate::files::raise_open_files;
-use crate::inputs::Arguments;
+use crate::inputs::{self, Arguments};
 use crate::log::Format;
 use crate::notify::Notify as SystemNotify;
 use crate::overlay::{self, Kept};
 use crate::privileges::Target;
-use crate::reload::{problems, reload};
+use crate::reload::{dropped, problems, reload};
+use crate::texts::Reader;
 use crate::upgrade::door::{self, Asked};
 use crate::upgrade::heir::{self, Heir};
 use crate::upgrade::manifest::Given;
@@ -93,10 +94,20 @@ fn started(
         given
     });
     let arguments = &flags.inputs;
-    let read = arguments.read()?;
+    let wanted = match &given {
+        Some(given) => given.heritage.state.wanted.clone(),
+        None => flags.overlay.read()?,
+    };
+    let texts = arguments.sources()?;
+    let read = inputs::lower(&texts, &wanted.edits);
     problems(format, &read);
-    let plan = read.loaded.plan.ok_or("the configuration has errors")?;
-    let mut given = given.map_or_else(|| found(flags, &plan), Ok)?;
+    dropped(&read.dropped);
+    let plan = read.loaded.plan.ok_or(match wanted.edits.is_empty() {
+        true => "the configuration has errors",
+        false => "the configuration has errors with what was changed beside it; --no-overlay starts without that",
+    })?;
+    let mut given = given.map_or_else(|| found(flags, &plan, wanted), Ok)?;
+    given.heritage.state.wanted.edits = read.edits;
     raise_open_files();
     warned::of_files(&plan);
     let said = |error: std::io::Error| error.to_string();
@@ -117,20 +128,20 @@ fn started(
         };
         let control = Control::inherit(plan, events, &mut given.heritage, drop);
         let mut control = control.map_err(|error| error.to_string())?;
+        control.speaks(Arc::new(Reader(arguments.clone())), texts);
         if heir.is_some() {
             look_names_up(&mut control).await;
         }
         control.begin();
         let admin = admin.serve(&control.watch()).map_err(said)?;
         if let Some(target) = &target {
-            dropped(target, arguments);
+            dropped_privileges(target, arguments);
         }
         given.say_unused();
         let before = Predecessors::of(std::mem::take(&mut given.before), heir.as_ref());
         let instance = Instance {
             control,
             admin,
-            arguments,
             format,
             user: target.map(|target| target.user),
             notify: SystemNotify::from_environment(),
@@ -153,8 +164,8 @@ fn started(
 }
 
 /// What a process finds that takes nobody's place.
-fn found(flags: &Flags, plan: &Plan) -> Result<Given, String> {
-    let mut given = activation::given(&plan.admin).wanting(flags.overlay.read()?);
+fn found(flags: &Flags, plan: &Plan, wanted: Wanted) -> Result<Given, String> {
+    let mut given = activation::given(&plan.admin).wanting(wanted);
     given.heritage.state.affinity = flags.overlay.affinity_key();
     Ok(given)
 }
@@ -181,10 +192,9 @@ fn alone(heir: Heir, left: &[Inherited]) -> std::io::Result<()> {
 }
 
 /// What runs.
-struct Instance<'a> {
+struct Instance {
     control: Control,
     admin: Served,
-    arguments: &'a Arguments,
     format: Format,
     /// Whom the process has become.
     user: Option<String>,
@@ -200,7 +210,7 @@ struct Instance<'a> {
 }
 
 /// Says whom the process has become, and what that user cannot do.
-fn dropped(target: &Target, arguments: &Arguments) {
+fn dropped_privileges(target: &Target, arguments: &Arguments) {
     info!(said.user = target.user, "runs as user {}", target.user);
     if let Err(error) = arguments.read() {
         warn!(
@@ -252,7 +262,7 @@ impl Ends {
 /// Ticks before their time are at least this far apart.
 const SPACING: Duration = Duration::from_millis(5);
 
-async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) -> ExitCode {
+async fn serve(mut this: Instance, mut signals: Signals, wanted: &Notify) -> ExitCode {
     let mut ticks = interval(TICK_EVERY);
     // A tick that comes late makes the next ones no earlier: the core counts time itself.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -281,7 +291,10 @@ async fn serve(mut this: Instance<'_>, mut signals: Signals, wanted: &Notify) ->
                 names(&mut this.control);
                 this.kept.follow(&this.control);
             }
-            () = commands.notified() => this.control.obey(),
+            () = commands.notified() => {
+                this.control.obey();
+                this.kept.keep_affinity_key(&this.control);
+            }
             () = next(alive.as_mut()) => this.notify.alive(),
             _ = signals.hangup.recv() => match leaves {
                 None => this.reload(),
@@ -335,7 +348,7 @@ async fn over(sleep: Option<&mut Pin<Box<Sleep>>>) {
     }
 }
 
-impl Instance<'_> {
+impl Instance {
     fn say_ready(&self) {
         for (name, address) in self.control.addresses() {
             let (listener, to) = (&*name, address.to_string());
@@ -396,12 +409,7 @@ impl Instance<'_> {
             self.again = true;
             return;
         }
-        reload(
-            &mut self.control,
-            self.arguments,
-            self.format,
-            self.user.as_deref(),
-        );
+        reload(&mut self.control, self.format, self.user.as_deref());
         self.follow();
         self.kept.keep_affinity_key(&self.control);
         self.notify.ready();

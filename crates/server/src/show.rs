@@ -23,22 +23,28 @@ pub(crate) struct Arguments {
 
 /// Every value that holds. A configuration with errors has none.
 pub(crate) fn show(arguments: &Arguments) -> ExitCode {
-    let read = match inputs::read(&arguments.paths) {
+    let kept = arguments.state_dir.as_deref().map(overlay::kept_in);
+    let kept = match kept.transpose() {
+        Ok(kept) => kept,
+        Err(error) => {
+            say::log(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let edits = kept.as_ref().map(|(wanted, _)| wanted.edits.clone());
+    let read = match inputs::read_over(&arguments.paths, &edits.unwrap_or_default()) {
         Ok(read) => read,
         Err(error) => {
             say::log(&error);
             return ExitCode::FAILURE;
         }
     };
-    let (Some(mut entry), Some(plan)) = (read.effective(), &read.loaded.plan) else {
+    let (Some(mut entry), Some(plan)) = (read.effective, &read.loaded.plan) else {
         say::problems(&read.shown);
         return ExitCode::FAILURE;
     };
-    if let Some(folder) = &arguments.state_dir
-        && let Err(error) = overlay::show_over(folder, plan, &mut entry)
-    {
-        say::log(&error);
-        return ExitCode::FAILURE;
+    if let Some((wanted, place)) = kept {
+        overlay::show_over(wanted, &place, plan, &mut entry);
     }
     if arguments.json {
         json::out(&json::effective(&entry, &read.sources));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evenkeel_config::edits::{Edit, Edits, Place};
 use evenkeel_config::limits;
 use evenkeel_control::command::{Admin, word};
 use evenkeel_control::control::handover::{Wanted, WantedBackend, WantedService};
@@ -14,6 +15,20 @@ pub(crate) struct Text {
     services: BTreeMap<String, Service>,
     /// Those that clients are steered away from.
     listeners_drained: BTreeSet<String>,
+    /// What is changed beside the texts of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed: Vec<Changed>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changed {
+    /// Keys and names.
+    place: Vec<String>,
+    /// As JSON; null: it is taken away.
+    text: Option<String>,
+    /// What the texts say there, in hexadecimal digits; null: nothing.
+    over: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -56,15 +71,39 @@ impl From<&Wanted> for Text {
         Self {
             services: services.map(service).collect(),
             listeners_drained: wanted.away.clone(),
+            changed: wanted.edits.iter().map(changed).collect(),
         }
     }
+}
+
+fn changed((place, edit): (&Place, &Edit)) -> Changed {
+    Changed {
+        place: place.parts().to_vec(),
+        text: edit.text.as_deref().map(str::to_owned),
+        over: edit.over.map(|over| format!("{over:016x}")),
+    }
+}
+
+fn edit(one: Changed) -> Result<(Place, Edit), String> {
+    let shown = one.place.join(".");
+    let place = Place::of(one.place).ok_or_else(|| format!("nothing is changed at {shown}"))?;
+    let over = one.over.map(|over| u64::from_str_radix(&over, 16));
+    let over = over.transpose();
+    let over = over.map_err(|_| format!("what stands at {shown} is no number"))?;
+    let text = one.text.map(Into::into);
+    Ok((place, Edit { text, over }))
 }
 
 impl TryFrom<Text> for Wanted {
     type Error = String;
 
     fn try_from(text: Text) -> Result<Self, String> {
+        let edits = text.changed.into_iter().map(edit).collect::<Result<Edits, _>>()?;
+        if edits.len() > limits::CHANGES || edits.bytes() > limits::CHANGES_BYTES {
+            return Err("more is changed beside the configuration than may be".to_owned());
+        }
         let mut wanted = Self {
+            edits,
             away: text.listeners_drained,
             ..Self::default()
         };

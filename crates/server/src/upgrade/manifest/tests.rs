@@ -25,6 +25,7 @@ fn wanted(count: usize, id: impl Fn(usize) -> String) -> Wanted {
     Wanted {
         services: BTreeMap::from([("api".to_owned(), service)]),
         away: ["side".to_owned()].into(),
+        ..Wanted::default()
     }
 }
 
