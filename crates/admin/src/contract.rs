@@ -78,6 +78,9 @@ mod certificates;
 /// Limits, and how much of them is in use.
 mod limits;
 
+/// Values that hold, and revisions.
+mod configuration;
+
 /// What may be changed.
 pub(crate) mod changes;
 
@@ -103,7 +106,9 @@ macro_rules! resources {
 
         /// What the document has of all of them.
         fn told() -> Vec<OpenApiRouter<Asked>> {
-            vec![$($name::told()),+, changes::told()]
+            let mut all = vec![$($name::told()),+];
+            all.extend(changes::all_told());
+            all
         }
     };
 }
@@ -121,6 +126,7 @@ resources![
     affinity,
     certificates,
     limits,
+    configuration,
     status,
 ];
 

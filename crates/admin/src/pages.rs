@@ -117,7 +117,7 @@ async fn in_words(response: Response) -> Response {
     }
     let problem = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let why = "nothing is asked for in the body: leave it out";
+            let why = "the body is larger than any that is asked for here";
             Problem::new(Reason::BodyTooLarge, why)
         }
         StatusCode::BAD_REQUEST => Problem::new(Reason::Body, "the body broke off"),

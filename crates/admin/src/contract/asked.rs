@@ -1,6 +1,8 @@
 //! Owns what is read of a request: parts of its path, and its query. What is not known is refused by name, never passed over: a misspelt
 //! key would be answered as if it had not been sent.
 
+use std::fmt::Write;
+
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use evenkeel_control::snapshot::{Paged, Span};
@@ -103,6 +105,58 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
         let read = parts_of::<_, (String, String)>(parts, state).await;
         read.map(|(one, other)| Self(one, other))
     }
+}
+
+/// A number in a path.
+pub(crate) struct Number(pub(crate) u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Number {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read: String = parts_of(parts, state).await?;
+        let number = read.parse().map(Self);
+        number.map_err(|_| Problem::new(Reason::Path, "a part of the path is no number"))
+    }
+}
+
+/// Which revision another is compared with.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Since {
+    /// The number of the other; the one before it unless it is said.
+    from: Option<u64>,
+}
+
+impl Since {
+    pub(crate) fn number(&self, to: u64) -> u64 {
+        self.from.unwrap_or_else(|| to.saturating_sub(1))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Since {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let [from] = values(parts.uri.query(), ["from"])?;
+        let from = from.map(|text| text.parse()).transpose();
+        let from = from.map_err(|_| Problem::new(Reason::Query, "`from` takes a number"))?;
+        Ok(Self { from })
+    }
+}
+
+/// A name as one part of a path.
+pub(crate) fn part(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a text does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 /// Some rows of a list.

@@ -3,24 +3,40 @@
 //! Of what reaches a loopback address, a browser may have been sent by any page: nothing is done that such a page could ask for in its own
 //! name.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use evenkeel_control::Command;
-use evenkeel_control::command::{Admin, Done};
+use evenkeel_control::command::{Admin, Came, Done};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::Asked;
 use super::asked::{Name, Names, Plain};
 use super::problem::{Problem, Reason};
 use crate::pages::Shown;
 
-/// Bytes of a body: none is needed.
+/// What a write has seen, and what it answers.
+pub(crate) mod seen;
+
+/// What is done once, however often it is asked for.
+pub(crate) mod once;
+
+/// What of the configuration is changed.
+mod edits;
+
+/// What is done beside that.
+mod acts;
+
+use seen::{Seen, Written, give};
+
+/// Bytes of a body where little is asked for.
 const BODY_MOST: usize = 1024;
 
 /// The field that no page of another origin can send unasked.
@@ -28,9 +44,18 @@ const OWN_FIELD: &str = "x-evenkeel";
 
 /// What may be changed.
 pub(crate) fn router() -> Router<Asked> {
-    served(Router::new())
+    let known = Arc::new(once::Known::default());
+    let small = acts::served(served(Router::new())).layer(DefaultBodyLimit::max(BODY_MOST));
+    let large = edits::served(Router::new()).layer(DefaultBodyLimit::max(edits::BODY_MOST));
+    (small.merge(large))
+        .layer(from_fn(move |request, next| once::once(known.clone(), request, next)))
         .layer(from_fn(meant))
-        .layer(DefaultBodyLimit::max(BODY_MOST))
+}
+
+/// What the document has of them.
+pub(super) fn all_told() -> Vec<OpenApiRouter<Asked>> {
+    vec![told(), edits::told(), acts::told()]
+}
 }
 
 resource![
@@ -46,7 +71,7 @@ resource![
 /// Only who means it changes anything.
 async fn meant(request: Request, next: Next) -> Response {
     // Whatever else is asked is answered that it is not taken.
-    let writes = request.method() == Method::POST;
+    let writes = !request.method().is_safe();
     match refusal(request.headers()).filter(|_| writes) {
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
@@ -78,15 +103,16 @@ async fn drain_backend(
     State(shown): State<Asked>,
     Names(service, backend): Names,
     _: Plain,
+    seen: Seen,
     body: Bytes,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let admin = Admin::Draining;
     let command = Command::Backend {
         service,
         backend,
         admin,
     };
-    order(&shown, command, &body).await
+    order(&shown, seen, command, &body).await
 }
 
 /// Lets a backend serve, whatever the configuration says.
@@ -97,15 +123,16 @@ async fn enable_backend(
     State(shown): State<Asked>,
     Names(service, backend): Names,
     _: Plain,
+    seen: Seen,
     body: Bytes,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let admin = Admin::Enabled;
     let command = Command::Backend {
         service,
         backend,
         admin,
     };
-    order(&shown, command, &body).await
+    order(&shown, seen, command, &body).await
 }
 
 /// Takes a backend out: as a drain, and who returns from it is not held to what its breaker knew.
@@ -116,15 +143,16 @@ async fn disable_backend(
     State(shown): State<Asked>,
     Names(service, backend): Names,
     _: Plain,
+    seen: Seen,
     body: Bytes,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let admin = Admin::Disabled;
     let command = Command::Backend {
         service,
         backend,
         admin,
     };
-    order(&shown, command, &body).await
+    order(&shown, seen, command, &body).await
 }
 
 /// Drains all backends of a service, those to come too.
@@ -135,10 +163,11 @@ async fn drain_service(
     State(shown): State<Asked>,
     Name(service): Name,
     _: Plain,
+    seen: Seen,
     body: Bytes,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let drain = true;
-    order(&shown, Command::Service { service, drain }, &body).await
+    order(&shown, seen, Command::Service { service, drain }, &body).await
 }
 
 /// Lets a service serve again.
@@ -149,10 +178,11 @@ async fn enable_service(
     State(shown): State<Asked>,
     Name(service): Name,
     _: Plain,
+    seen: Seen,
     body: Bytes,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let drain = false;
-    order(&shown, Command::Service { service, drain }, &body).await
+    order(&shown, seen, Command::Service { service, drain }, &body).await
 }
 
 /// Takes no more connections; those that are open end with the exchange that they carry.
@@ -163,10 +193,11 @@ async fn drain_listener(
     State(shown): State<Asked>,
     Name(listener): Name,
     _: Plain,
+    seen: Seen,
     body: Bytes,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let drain = true;
-    order(&shown, Command::Listener { listener, drain }, &body).await
+    order(&shown, seen, Command::Listener { listener, drain }, &body).await
 }
 
 /// Listens again.
@@ -177,21 +208,34 @@ async fn enable_listener(
     State(shown): State<Asked>,
     Name(listener): Name,
     _: Plain,
+    seen: Seen,
     body: Bytes,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let drain = false;
-    order(&shown, Command::Listener { listener, drain }, &body).await
+    order(&shown, seen, Command::Listener { listener, drain }, &body).await
 }
 
-async fn order(shown: &Shown, command: Command, body: &Bytes) -> Result<Json<Changed>, Problem> {
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
-        let why = "nothing is asked for in the body: leave it out, or send `{}`";
-        return Err(Problem::new(Reason::Body, why));
+async fn order(
+    shown: &Shown,
+    seen: Seen,
+    command: Command,
+    body: &Bytes,
+) -> Result<Written<Changed>, Problem> {
+    empty(body)?;
+    let answer = give(shown, seen, command).await?;
+    let Came::State(done) = answer.came else {
+        return Err(Problem::new(Reason::Refused, "this has no state"));
+    };
+    Ok(Written::of(answer.revision, done.into()))
+}
+
+/// Where nothing is asked for in the body.
+fn empty(body: &Bytes) -> Result<(), Problem> {
+    if matches!(body.trim_ascii(), b"" | b"{}") {
+        return Ok(());
     }
-    match shown.watch.order(command).await {
-        Ok(done) => Ok(Json(done.into())),
-        Err(refused) => Err(refused.into()),
-    }
+    let why = "nothing is asked for in the body: leave it out, or send `{}`";
+    Err(Problem::new(Reason::Body, why))
 }
 
 /// What a change came to.

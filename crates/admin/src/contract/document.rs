@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use axum::http::header;
 use axum::response::IntoResponse;
-use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::schema::{AdditionalProperties, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -32,13 +32,14 @@ Refusals are RFC 9457 problems: programs go by `reason`, a word of one closed li
 known are refused. Lists that can be long come in pages: `next` of one is `after` of the next. Before the first, or while sixty-four others are \
 connected to the address, a connection may be answered with 503 as plain text.";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("contract", "This document, and kinds of problems."),
     ("instance", "The process, its threads and limits."),
     ("listeners", "Where connections are taken, and what with."),
     ("rules", "What is done with requests."),
     ("services", "Who can serve the same requests."),
     ("backends", "Members of services."),
+    ("configuration", "What holds, and what ran before."),
     ("status", "The whole at once."),
 ];
 
@@ -70,7 +71,9 @@ pub(super) fn text(mut document: OpenApi) -> String {
     }
     for (path, item) in &mut document.paths.paths {
         let looks = item.get.iter_mut().map(|operation| (operation, false));
-        let changes = item.post.iter_mut().map(|operation| (operation, true));
+        let changes = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        let changes = changes.into_iter().flatten();
+        let changes = changes.map(|operation| (operation, true));
         for (operation, changes) in looks.chain(changes) {
             let need = need(if changes { "POST" } else { "GET" }, path);
             let mut reasons = reasons(path, operation, changes);
@@ -80,7 +83,9 @@ pub(super) fn text(mut document: OpenApi) -> String {
             }
             describe(operation, &reasons);
             if changes {
-                operation.request_body = Some(RefOr::T(no_body()));
+                operation.request_body.get_or_insert_with(|| RefOr::T(no_body()));
+                let fields = operation.parameters.get_or_insert_default();
+                fields.extend(FIELDS.map(|field| RefOr::T(parameter(field))));
             }
         }
     }
@@ -125,6 +130,30 @@ fn asked(scopes: &[(Area, Verb)]) -> Vec<SecurityRequirement> {
         .to_vec()
 }
 
+/// Fields of a write: name, whether it must be there, what it is.
+const FIELDS: [(&str, bool, &str); 2] = [
+    (
+        "If-Match",
+        true,
+        "The revision that was seen, in double quotes, as the `ETag` of an answer has it; or several. `*` is whichever runs, for what replaces nothing.",
+    ),
+    (
+        "Idempotency-Key",
+        false,
+        "What is sent again with the same key within five minutes is answered as it was, and not done again.",
+    ),
+];
+
+fn parameter((name, required, about): (&str, bool, &str)) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(if required { Required::True } else { Required::False })
+        .description(Some(about))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
+        .build()
+}
+
 /// What an operation may be refused with.
 fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
     let mut reasons = vec![Reason::NotYourHost, Reason::Query, Reason::Refused];
@@ -136,6 +165,8 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         ("{backend}", Reason::UnknownBackend),
         ("{listener}", Reason::UnknownListener),
         ("{reason}", Reason::UnknownProblem),
+        ("{rule}", Reason::UnknownRule),
+        ("{revision}", Reason::UnknownRevision),
     ] {
         if path.contains(part) {
             reasons.push(reason);
@@ -152,11 +183,31 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
             Some("listeners") => Reason::UnknownListener,
             Some("rules") => Reason::UnknownRule,
             Some("backends") => Reason::UnknownBackend,
+            Some("revisions") => Reason::UnknownRevision,
+            Some("configuration") => Reason::UnknownValue,
             _ => Reason::UnknownService,
         });
     }
+    if path.ends_with("/diff") || path == "/v1/configuration" {
+        reasons.extend([Reason::Unread, Reason::Busy]);
+    }
     if changes {
+        if path == "/v1/rule-order" {
+            reasons.push(Reason::UnknownRule);
+        }
         reasons.extend([
+            Reason::NoRevision,
+            Reason::Stale,
+            Reason::IfMatch,
+            Reason::Configuration,
+            Reason::Unread,
+            Reason::NotTaken,
+            Reason::NotOfThese,
+            Reason::TooManyChanges,
+            Reason::IdempotencyKey,
+            Reason::KeyInUse,
+            Reason::KeyReused,
+            Reason::TooManyKeys,
             Reason::Body,
             Reason::BodyTooLarge,
             Reason::NotMeant,
@@ -234,9 +285,11 @@ mod tests {
                     assert_eq!(answers[status].is_object(), asks, "{path} {status}");
                 }
                 assert_eq!(operation["security"].is_array(), asks, "{path}");
+                assert_eq!(answers["428"].is_object(), method != "get", "{path}");
+                let names = path.contains('{') || path == "/v1/rule-order";
                 assert_eq!(
                     answers["404"].is_object(),
-                    path.contains('{') || operation.to_string().contains("\"after\""),
+                    names || operation.to_string().contains("\"after\""),
                     "{path}"
                 );
                 let tag = &operation["tags"][0];

@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use evenkeel_control::command::Refused;
+use evenkeel_control::command::{Fault, Refused, Tag};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,10 +47,24 @@ pub(crate) enum Reason {
     Expired,
     NotAllowed,
     TooManyFailures,
+    NoRevision,
+    Stale,
+    IfMatch,
+    Configuration,
+    Unread,
+    NotTaken,
+    NotOfThese,
+    TooManyChanges,
+    UnknownRevision,
+    UnknownValue,
+    IdempotencyKey,
+    KeyInUse,
+    KeyReused,
+    TooManyKeys,
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-const TABLE: [(Reason, &str, StatusCode, &str); 28] = [
+const TABLE: [(Reason, &str, StatusCode, &str); 42] = [
     (
         Reason::NoPage,
         "no_page",
@@ -219,6 +233,90 @@ const TABLE: [(Reason, &str, StatusCode, &str); 28] = [
         StatusCode::TOO_MANY_REQUESTS,
         "Too many requests have not said who asks",
     ),
+    (
+        Reason::NoRevision,
+        "no_revision",
+        StatusCode::PRECONDITION_REQUIRED,
+        "A write says which revision it has seen",
+    ),
+    (
+        Reason::Stale,
+        "stale",
+        StatusCode::PRECONDITION_FAILED,
+        "Another revision runs than the one that was seen",
+    ),
+    (
+        Reason::IfMatch,
+        "if_match",
+        StatusCode::BAD_REQUEST,
+        "If-Match is not understood",
+    ),
+    (
+        Reason::Configuration,
+        "configuration",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The configuration would have errors",
+    ),
+    (
+        Reason::Unread,
+        "unread",
+        StatusCode::CONFLICT,
+        "The configuration cannot be read",
+    ),
+    (
+        Reason::NotTaken,
+        "not_taken",
+        StatusCode::CONFLICT,
+        "The configuration cannot be taken",
+    ),
+    (
+        Reason::NotOfThese,
+        "not_of_these",
+        StatusCode::CONFLICT,
+        "This is not possible as things are",
+    ),
+    (
+        Reason::TooManyChanges,
+        "too_many_changes",
+        StatusCode::CONFLICT,
+        "Too much is changed beside the configuration",
+    ),
+    (
+        Reason::UnknownRevision,
+        "unknown_revision",
+        StatusCode::NOT_FOUND,
+        "No revision of this number is remembered",
+    ),
+    (
+        Reason::UnknownValue,
+        "unknown_value",
+        StatusCode::NOT_FOUND,
+        "There is no value at this path",
+    ),
+    (
+        Reason::IdempotencyKey,
+        "idempotency_key",
+        StatusCode::BAD_REQUEST,
+        "Idempotency-Key is not taken",
+    ),
+    (
+        Reason::KeyInUse,
+        "key_in_use",
+        StatusCode::CONFLICT,
+        "What was asked with this key is not over",
+    ),
+    (
+        Reason::KeyReused,
+        "key_reused",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Something else was asked with this key",
+    ),
+    (
+        Reason::TooManyKeys,
+        "too_many_keys",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many answers are remembered by their key",
+    ),
 ];
 
 impl Reason {
@@ -301,6 +399,48 @@ pub(crate) struct Problem {
     /// In seconds.
     #[serde(skip)]
     again_after: Option<u64>,
+    /// The revision that runs, where it is another than the one that was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
+    /// What is wrong with a configuration, each where it stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    problems: Vec<Misfit>,
+}
+
+/// What is wrong with a configuration, or may not have been meant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Misfit {
+    /// In which text: `body`, or a file of the configuration.
+    #[schema(example = "body")]
+    text: String,
+    /// From 1.
+    line: usize,
+    /// From 1, in characters.
+    column: usize,
+    /// How many characters are meant.
+    length: usize,
+    /// `error` or `warning`.
+    severity: &'static str,
+    /// Which case, in a word.
+    #[schema(example = "unknown_key")]
+    code: &'static str,
+    /// What is wrong and what to do.
+    message: String,
+}
+
+impl From<Fault> for Misfit {
+    fn from(fault: Fault) -> Self {
+        Self {
+            text: fault.text,
+            line: fault.at.line,
+            column: fault.at.column,
+            length: fault.at.length,
+            severity: if fault.error { "error" } else { "warning" },
+            code: fault.word,
+            message: fault.message,
+        }
+    }
 }
 
 impl Problem {
@@ -316,6 +456,8 @@ impl Problem {
             did_you_mean: None,
             scope: None,
             again_after: None,
+            revision: None,
+            problems: Vec::new(),
         }
     }
 
@@ -330,6 +472,14 @@ impl Problem {
         let again_after = Some(seconds);
         Self {
             again_after,
+            ..self
+        }
+    }
+
+    /// The same with the revision that runs.
+    pub(crate) fn at(self, revision: Tag) -> Self {
+        Self {
+            revision: Some(revision.to_string()),
             ..self
         }
     }
@@ -363,16 +513,24 @@ impl From<Refused> for Problem {
             Refused::Upgrading => Reason::Upgrading,
             Refused::TooMany => Reason::TooMany,
             Refused::Bind(_) => Reason::Bind,
+            Refused::Stale(_) => Reason::Stale,
+            Refused::Faults(_) => Reason::Configuration,
+            Refused::Unread(_) => Reason::Unread,
+            Refused::NotTaken(_) => Reason::NotTaken,
+            Refused::Forgotten(_) => Reason::UnknownRevision,
+            Refused::NotOfThese(_) => Reason::NotOfThese,
+            Refused::TooManyEdits => Reason::TooManyChanges,
         };
-        let problem = Self::new(reason, refused.to_string());
-        let near = match refused {
-            Refused::Unknown { near, .. } => near,
-            _ => None,
-        };
-        Self {
-            did_you_mean: near,
-            ..problem
+        let mut problem = Self::new(reason, refused.to_string());
+        match refused {
+            Refused::Unknown { near, .. } => problem.did_you_mean = near,
+            Refused::Stale(now) => problem.revision = Some(now.to_string()),
+            Refused::Faults(faults) => {
+                problem.problems = faults.into_iter().map(Misfit::from).collect();
+            }
+            _ => {}
         }
+        problem
     }
 }
 
@@ -384,6 +542,7 @@ impl IntoResponse for Problem {
             Some(scope) => format!("{challenge}, scope=\"{scope}\""),
             None => challenge.to_owned(),
         });
+        let tag = self.revision.as_ref().map(|tag| format!("\"{tag}\""));
         let mut response = (self.code, kind, Json(self)).into_response();
         response.extensions_mut().insert(reason);
         let headers = response.headers_mut();
@@ -392,6 +551,9 @@ impl IntoResponse for Problem {
         }
         if let Some(seconds) = again_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(tag) = tag.and_then(|tag| tag.parse().ok()) {
+            headers.insert(header::ETAG, tag);
         }
         response
     }

@@ -27,6 +27,9 @@ struct Version {
 /// Which configuration it runs by.
 #[derive(Serialize, ToSchema)]
 struct Configuration {
+    /// Which revision runs: what `If-Match` takes, in double quotes.
+    #[schema(example = "17-9f3c2a1b")]
+    revision: String,
     /// When it was taken, in seconds since 1970: at the last good reload, or at the start.
     taken_at_seconds: f64,
     /// Reloads that were taken.
@@ -45,6 +48,7 @@ impl From<&Watch> for Version {
             draining: watch.is_draining(),
             predecessors: watch.predecessors(),
             configuration: Configuration {
+                revision: watch.revision().to_string(),
                 taken_at_seconds: at.as_secs_f64(),
                 reloads_taken: taken,
                 reloads_refused: refused,
