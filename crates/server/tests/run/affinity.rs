@@ -104,7 +104,7 @@ fn drawn(address: SocketAddr) -> (String, String) {
 
 fn post(keel: &Evenkeel, path: &str) {
     let said = keel.asked(
-        &["-X", "POST", "-H", "X-Evenkeel: 1"],
+        &["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
         &format!("/v1/services/api/backends/{path}"),
     );
     assert!(said.contains("\"state\""), "{said}");

@@ -114,7 +114,7 @@ fn show_marks_what_is_not_from_the_file() {
     std::fs::create_dir(kept).unwrap();
     assert_eq!(show(&at), show(&[]), "nothing is kept there");
     let keel = Evenkeel::run(&["-c", file, "--state-dir", kept]);
-    let asks = ["-X", "POST", "-H", "X-Evenkeel: 1"];
+    let asks = ["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"];
     let behind = keel.page("/v1/status");
     let behind = json(&behind)["services"][0]["backends"][2]["id"].clone();
     let behind = behind.as_str().unwrap();

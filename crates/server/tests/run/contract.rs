@@ -8,14 +8,24 @@ use crate::tls::Authority;
 
 /// Status, media type and body of an answer.
 fn asked(keel: &Evenkeel, method: &str, path: &str) -> (u64, String, Value) {
-    let arguments = [
+    written(keel, method, path, "If-Match: *", "")
+}
+
+/// The same with a body, for who has seen this.
+fn written(keel: &Evenkeel, method: &str, path: &str, seen: &str, body: &str) -> (u64, String, Value) {
+    let mut arguments = vec![
         "-X",
         method,
         "-H",
         "X-Evenkeel: 1",
+        "-H",
+        seen,
         "-w",
         "\n%{content_type}\n%{http_code}",
     ];
+    if !body.is_empty() {
+        arguments.extend(["--data-binary", body]);
+    }
     let out = keel.asked(&arguments, path);
     let (rest, status) = out.rsplit_once('\n').unwrap();
     let (body, kind) = rest.rsplit_once('\n').unwrap();
@@ -161,7 +171,7 @@ fn each_resource_tells_what_is() {
     );
     // What is told of it is told of the running plan.
     keel.asked(
-        &["-X", "POST", "-H", "X-Evenkeel: 1"],
+        &["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
         "/v1/services/api/backends/two/enable",
     );
     assert_eq!(
@@ -208,6 +218,28 @@ fn a_long_list_comes_in_pages() {
     assert!(problem["did_you_mean"].is_string(), "{problem}");
 }
 
+/// The revision that runs.
+fn seen(keel: &Evenkeel) -> String {
+    let version = page(keel, "/v1/version");
+    let revision = version["configuration"]["revision"].as_str().unwrap();
+    format!("If-Match: \"{revision}\"")
+}
+
+/// What an operation asks for in its body.
+fn body_of(id: &str) -> &'static str {
+    match id {
+        "put_backend" => "{\"address\": \"127.0.0.1:1\"}",
+        "patch_backend" => "{\"weight\": 2}",
+        "put_policy" => "\"adaptive\"",
+        "put_rule" => "{\"priority\": 6, \"when\": {\"path\": {\"prefix\": \"/split\"}}, \"forward\": \"many\"}",
+        "order_rules" => {
+            "{\"rules\": [\"secret\", \"split\", \"code\", \"values\", \"keys\", \"keyed\", \"any\", \"rest\"]}"
+        }
+        "verdict" => "{\"verdict\": \"up\", \"for_seconds\": 1}",
+        _ => "",
+    }
+}
+
 /// Each operation of the document, asked as it says and as it does not: its answers are of the statuses, media types and shapes that
 /// stand there, and nothing stands in them that does not.
 #[test]
@@ -228,8 +260,9 @@ fn every_answer_is_as_the_document_has_it() {
         "docs/openapi.json is stale: `cargo xtask openapi`"
     );
     let (mut answers, mut refusals) = (0, 0);
+    let mut goes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        let of = |names: [(&str, &str); 4]| {
+        let of = |names: [(&str, &str); 6]| {
             names
                 .iter()
                 .fold(path.clone(), |path, (part, name)| path.replace(part, name))
@@ -239,35 +272,62 @@ fn every_answer_is_as_the_document_has_it() {
             ("{backend}", "two"),
             ("{listener}", "web"),
             ("{reason}", "query"),
+            ("{rule}", "split"),
+            ("{revision}", "1"),
         ]);
         let strange = of([
             ("{service}", "apy"),
             ("{backend}", "tow"),
             ("{listener}", "wep"),
             ("{reason}", "quary"),
+            ("{rule}", "splot"),
+            ("{revision}", "99999"),
         ]);
         let broken = of([
             ("{service}", "a%FF"),
             ("{backend}", "%C3"),
             ("{listener}", "%80"),
             ("{reason}", "%FF"),
+            ("{rule}", "%FF"),
+            ("{revision}", "%FF"),
         ]);
         for (method, operation) in item.as_object().unwrap() {
             let verb = method.to_uppercase();
-            let mut rows = vec![
-                (known.clone(), 200, ""),
-                (format!("{known}?x%20y=1"), 400, "query"),
-            ];
+            let id = operation["operationId"].as_str().unwrap();
+            let body = body_of(id);
+            let mut rows = vec![(format!("{known}?x%20y=1"), 400, "query")];
+            match method == "delete" {
+                // Others ask for it until then.
+                true => goes.push((verb.clone(), known.clone())),
+                false => rows.push((known.clone(), 200, "")),
+            }
+            if method != "get" {
+                let (status, kind, problem) = written(&keel, &verb, &known, "X-None: 1", body);
+                let word = &problem["reason"];
+                assert_eq!((status, &*kind), (428, "application/problem+json"), "{verb} {known}");
+                assert_eq!(word, "no_revision");
+                let stale = "If-Match: \"1-00000000\"";
+                let (status, _, problem) = written(&keel, &verb, &known, stale, body);
+                assert_eq!((status, &problem["reason"]), (412, &"stale".into()), "{verb} {known}");
+                let promised = |status: &str| operation["responses"][status].is_object();
+                assert!(promised("428") && promised("412"), "{verb} {path}");
+            }
             let other = if method == "get" { "POST" } else { "GET" };
             if *path != known {
-                rows.push((strange.clone(), 404, "unknown_"));
                 rows.push((broken.clone(), 400, "path"));
+            }
+            // A rule of another name would come.
+            if *path != known && id != "put_rule" {
+                rows.push((strange.clone(), 404, "unknown_"));
+            }
+            if *path != known && id != "put_rule" && !path.contains("{revision}") {
                 let hostile = "%00%1b%5b2J%22%3cx%3e".repeat(50);
                 rows.push((
                     path.replace("{service}", &hostile)
                         .replace("{backend}", "b")
                         .replace("{listener}", &hostile)
-                        .replace("{reason}", &hostile),
+                        .replace("{reason}", &hostile)
+                        .replace("{rule}", &hostile),
                     404,
                     "unknown_",
                 ));
@@ -278,7 +338,7 @@ fn every_answer_is_as_the_document_has_it() {
                 rows.push((format!("{known}?after=zzzzzzzz"), 404, "unknown_"));
             }
             for (path, status, word) in rows {
-                let (got, kind, body) = asked(&keel, &verb, &path);
+                let (got, kind, body) = written(&keel, &verb, &path, &seen(&keel), body);
                 assert_eq!(got, status, "{verb} {path}: {body}");
                 let promised = &operation["responses"][got.to_string()]["content"][&kind]["schema"];
                 assert!(promised.is_object(), "{verb} {path}: {got} {kind}");
@@ -314,6 +374,11 @@ fn every_answer_is_as_the_document_has_it() {
                 "{other} {known}: {body}"
             );
         }
+    }
+    for (verb, path) in goes {
+        let (status, _, body) = written(&keel, &verb, &path, &seen(&keel), "");
+        assert_eq!(status, 200, "{verb} {path}: {body}");
+        answers += 1;
     }
     assert!(answers > 25 && refusals > 50, "{answers} {refusals}");
     assert!(page(&keel, "/v1/problems")[3]["reason"] == "query");

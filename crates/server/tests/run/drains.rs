@@ -82,7 +82,7 @@ impl Scene {
                 let path = "/v1/listeners/web/drain";
                 let said = self
                     .keel
-                    .asked(&["-X", "POST", "-H", "X-Evenkeel: 1"], path);
+                    .asked(&["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"], path);
                 assert!(said.contains("\"changed\":true"), "{said}");
             }
             Way::Reload => {

@@ -42,6 +42,7 @@ mod tiers;
 mod tls;
 mod upgrade;
 mod websockets;
+mod writes;
 mod zone;
 
 use std::process::Command;

@@ -60,6 +60,8 @@ impl Pair {
 fn asked(keel: &Evenkeel, method: &str, path: &str, fields: &[&str]) -> (u16, Value) {
     let arguments = [&["-X", method, "-w", "\n%{http_code}"][..]];
     let mut arguments: Vec<_> = arguments.concat();
+    // Meant whichever revision runs.
+    arguments.extend(["-H", "If-Match: *"]);
     for field in fields {
         arguments.extend(["-H", field]);
     }
@@ -190,7 +192,7 @@ fn what_is_asked_wrongly_is_refused_in_words_and_changes_nothing() {
     ] {
         let arguments = [
             arguments,
-            &["-H", own, "-w", "\n%{content_type} %{http_code}"],
+            &["-H", own, "-H", "If-Match: *", "-w", "\n%{content_type} %{http_code}"],
         ]
         .concat();
         let said = keel.asked(&arguments, path);

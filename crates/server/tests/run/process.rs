@@ -211,7 +211,7 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-fn curl(address: SocketAddr, arguments: &[&str], path: &str) -> String {
+pub(crate) fn curl(address: SocketAddr, arguments: &[&str], path: &str) -> String {
     let output = Command::new("curl")
         .args([
             "--silent",

@@ -130,7 +130,7 @@ fn what_stays_goes_on_whatever_else_changes() {
     keel.address = web;
     let own = "X-Evenkeel: 1";
     let order = |keel: &Evenkeel, path: &str| {
-        let said = keel.asked(&["-X", "POST", "-H", own], path);
+        let said = keel.asked(&["-X", "POST", "-H", own, "-H", "If-Match: *"], path);
         assert!(said.contains("\"changed\":true"), "{said}");
     };
     // One that has returned and warms up, and one whose breaker opens.
