@@ -117,6 +117,12 @@ pub const EXPRESSIONS_BYTES: usize = 64 * 1024 * 1024;
 /// Problems that are told of one configuration; who mends them sees the rest.
 pub const PROBLEMS: usize = 1_000;
 
+/// Events of an instance that are remembered: each takes some 300 bytes.
+pub const EVENTS: usize = 4_096;
+
+/// Who reads events along at once: each holds a connection of an admin address, of which 64 are served.
+pub const EVENT_READERS: usize = 16;
+
 /// Where the instance is asked about itself: this machine only.
 pub const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9900));
 

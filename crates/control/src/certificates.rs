@@ -13,6 +13,7 @@ use evenkeel_proxy::tls::terms::Terms;
 use evenkeel_proxy::tls::upstream::Towards;
 
 use crate::control::StartError;
+use crate::events::{Chronicle, What};
 use crate::snapshot::CertificateSnapshot;
 use crate::told;
 
@@ -115,7 +116,7 @@ impl Ends {
 }
 
 /// Turns keys of tickets that are due, and tells of certificates that come nearer to their end.
-pub(crate) fn turn(live: &Live, ends: &mut Ends) {
+pub(crate) fn turn(live: &Live, ends: &mut Ends, chronicle: &Chronicle) {
     let mut all = live.terms.iter().flatten().peekable();
     if all.peek().is_some() {
         let now = since_1970();
@@ -124,6 +125,7 @@ pub(crate) fn turn(live: &Live, ends: &mut Ends) {
             ends.next = now + LOOK_EVERY;
             for end in ends.look(shown(live), now) {
                 told::end(&end);
+                chronicle.write(What::of_end(&end));
             }
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{Bind, LogTarget, ServicePlan, Workers};
-use evenkeel_proxy::clock::{Clock, seed};
+use evenkeel_proxy::clock::{Clock, seed, since_1970};
 use evenkeel_proxy::listener::Bound;
 use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
@@ -25,6 +25,7 @@ use crate::checks::load::{self, Poller};
 use crate::checks::{self, Checker};
 use crate::command::{self, Line, Orders};
 use crate::drains::Drains;
+use crate::events::{Chronicle, Heard, What};
 use crate::names::{Names, News};
 use crate::overlay::Overlay;
 use crate::revisions::{Book, Words};
@@ -73,6 +74,7 @@ pub struct Control {
     /// Processes before this one that drain.
     predecessors: Arc<AtomicUsize>,
     reloads: Arc<Reloads>,
+    chronicle: Arc<Chronicle>,
     log: AccessLog,
     ends: certificates::Ends,
     overlay: Overlay,
@@ -138,6 +140,8 @@ impl Control {
         let bound = bind_all(&bindable, &HashMap::new(), &mut heritage.listeners, count)?;
         drop(bindable);
         enough(&bound, &HashMap::new(), count)?;
+        let chronicle = Arc::new(Chronicle::begin(since_1970()));
+        let events: Arc<dyn Listener> = Arc::new(Heard::new(chronicle.clone(), events));
         let mut log = AccessLog::new();
         let opened = open_log(&log, &plan)?;
         once_bound(opened.as_ref().and_then(Opened::made)).map_err(StartError::Bound)?;
@@ -177,6 +181,7 @@ impl Control {
             ending: false,
             predecessors: Arc::default(),
             reloads: Arc::new(Reloads::begin()),
+            chronicle,
             log,
             ends: certificates::Ends::default(),
             waiting: bound,
@@ -196,14 +201,19 @@ impl Control {
         let changes = self.change(plan);
         self.reloads.count(changes.is_ok());
         if let Ok(changes) = &changes {
-            self.note("files", changes.into());
+            self.remember("files", changes.into());
         }
+        self.note(match &changes {
+            Ok(changes) => What::Reloaded(changes.line()),
+            Err(why) => What::ReloadRefused(why.to_string()),
+        });
         changes
     }
 
     /// Counts a reload that brought no plan: what was to be read was wrong.
-    pub fn refused(&self) {
+    pub fn refused(&self, why: &str) {
         self.reloads.count(false);
+        self.note(What::ReloadRefused(why.to_owned()));
     }
 
     fn change(&mut self, plan: Plan) -> Result<Changes, StartError> {
@@ -277,7 +287,7 @@ impl Control {
         self.obey();
         self.settle();
         self.follow_names();
-        certificates::turn(&self.published.load(), &mut self.ends);
+        certificates::turn(&self.published.load(), &mut self.ends, &self.chronicle);
         let alive = self.ending
             || !self
                 .workers
@@ -318,7 +328,9 @@ impl Control {
 
     /// What happened to names since this was asked last, and how much more of it is only counted.
     pub fn news(&mut self) -> (Vec<News>, usize) {
-        self.names.news()
+        let (news, untold) = self.names.news();
+        news.iter().for_each(|one| self.note(What::of_name(one)));
+        (news, untold)
     }
 
     /// The sockets of a worker that died wait with what is in their queues; its connections are lost.
@@ -341,6 +353,7 @@ impl Control {
             };
             *place = fresh;
             replaced = true;
+            self.chronicle.write(What::WorkerReplaced(index));
             for (key, open) in &self.open {
                 let listeners = live.plan.listeners.iter();
                 let at = listeners
@@ -404,7 +417,9 @@ impl Control {
 
     /// Says that it is not ready any more, and serves on.
     pub fn announce(&mut self) {
-        self.draining.store(true, Ordering::Relaxed);
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            self.note(What::Draining);
+        }
     }
 
     /// Takes no more connections; those that are open end with the exchange that they carry, and who is idle may begin one within the

@@ -37,6 +37,9 @@ mod access_log;
 /// Names that stand for backends.
 pub mod names;
 
+/// What happened, by number.
+pub mod events;
+
 /// What is logged of events.
 pub mod told;
 

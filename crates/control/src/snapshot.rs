@@ -23,6 +23,7 @@ use evenkeel_proxy::thread::WorkerState;
 use crate::access_log::Counts;
 use crate::certificates;
 use crate::command::{Answer, Asked, Orders, Refused};
+use crate::events::{Chronicle, EventCounts};
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 use crate::revisions::Book;
 use crate::texts::Texts;
@@ -99,6 +100,8 @@ pub struct Snapshot {
     pub taken_at: Duration,
     /// What became of the access log's rows.
     pub access_log: AccessLogSnapshot,
+    /// What became of events, and who reads them.
+    pub events: EventCounts,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
     pub rates: Vec<RateSnapshot>,
     /// Rules by name, and how often each was met, in the order of the plan.
@@ -273,6 +276,7 @@ pub struct Watch {
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) predecessors: Arc<AtomicUsize>,
     pub(crate) reloads: Arc<Reloads>,
+    pub(crate) chronicle: Arc<Chronicle>,
     pub(crate) names: Shared,
     pub(crate) log: (Arc<Counts>, Arc<Outlet>),
     pub(crate) orders: Orders,
@@ -341,6 +345,7 @@ impl Watch {
                 failed: self.log.0.failed(),
             },
             taken_at: self.reloads.taken_at(),
+            events: self.chronicle.counts(),
             rates: rates::all(&live, self.clock.now()),
             rules: (live.plan.rules.iter().enumerate())
                 .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))

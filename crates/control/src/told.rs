@@ -11,7 +11,8 @@ use tracing::{debug, error, info, warn};
 use crate::certificates::{End, Kind};
 use crate::command::{Came, Command, Done};
 use crate::drains::Cut;
-use crate::names::{News, What};
+use crate::events::{Chronicle, What};
+use crate::names::{News, What as OfName};
 use crate::snapshot::{fault_word, reason};
 
 /// Lines about single backends that mean no trouble, in a second: a zone may change a thousand members with each answer.
@@ -26,14 +27,14 @@ pub struct Told {
 
 /// How much was said in the second that runs.
 #[derive(Debug, Default)]
-struct Crowd {
+pub(crate) struct Crowd {
     second: u64,
     said: u32,
 }
 
 /// Whether a line of many is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Says {
+pub(crate) enum Says {
     It,
     /// That there are more.
     More,
@@ -41,15 +42,16 @@ enum Says {
 }
 
 impl Crowd {
-    fn says(&mut self, at: Instant) -> Says {
+    /// Of one more, of which `most` are said in a second.
+    pub(crate) fn says(&mut self, at: Instant, most: u32) -> Says {
         let second = at.as_nanos() / 1_000_000_000;
         if second != self.second {
             *self = Self { second, said: 0 };
         }
         self.said = self.said.saturating_add(1);
         match self.said {
-            ..=CROWD_MOST => Says::It,
-            said if said == CROWD_MOST + 1 => Says::More,
+            said if said <= most => Says::It,
+            said if said == most + 1 => Says::More,
             _ => Says::Nothing,
         }
     }
@@ -65,7 +67,7 @@ impl Told {
     /// Whether there is room for one more line of what comes in crowds.
     fn is_said(&self, at: Instant) -> bool {
         let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
-        let says = crowd.says(at);
+        let says = crowd.says(at, CROWD_MOST);
         drop(crowd);
         if says == Says::More {
             info!("more happens to backends within a second than is said");
@@ -159,7 +161,7 @@ fn all_down(service: &str, fail_open: bool, (healthy, members): (usize, usize)) 
 }
 
 /// What comes once per backend and is no trouble.
-fn is_of_many(kind: &EventKind) -> bool {
+pub(crate) fn is_of_many(kind: &EventKind) -> bool {
     match kind {
         EventKind::BackendAdded { .. }
         | EventKind::BackendRemoved { .. }
@@ -287,16 +289,16 @@ fn detail(service: &str, kind: &EventKind) {
 pub fn name(news: &News) {
     let name = news.question.to_string();
     match news.what {
-        What::Moved { all, joined, left } => {
+        OfName::Moved { all, joined, left } => {
             info!(name, all, joined, left, "name has other addresses");
         }
-        What::Failed { fault, kept } => warn!(
+        OfName::Failed { fault, kept } => warn!(
             name,
             reason = fault.word(),
             kept,
             "name cannot be looked up; its last addresses stay"
         ),
-        What::Mended => info!(name, "name is looked up again"),
+        OfName::Mended => info!(name, "name is looked up again"),
     }
 }
 
@@ -362,10 +364,12 @@ pub(crate) fn wish(command: &Command, done: &Done) -> String {
     }
 }
 
-/// Logs that a drain has taken too long, if anything is left to cut.
-pub(crate) fn cut(cut: &Cut) {
+/// Logs and writes down that a drain has taken too long, if anything is left to cut.
+pub(crate) fn cut(cut: &Cut, chronicle: &Chronicle) {
     let connections = cut.backend.sockets.open();
     if connections > 0 {
+        let backend = cut.backend.id.as_str().into();
+        chronicle.write(What::DrainCut(cut.service.clone(), backend, connections));
         warn!(
             service = &*cut.service,
             backend = cut.backend.id.as_str(),
@@ -411,7 +415,9 @@ mod tests {
         let mut crowd = Crowd::default();
         for second in 0..3 {
             let at = Instant::ZERO + Duration::from_secs(second);
-            let said: Vec<_> = (0..CROWD_MOST + 3).map(|_| crowd.says(at)).collect();
+            let said: Vec<_> = (0..CROWD_MOST + 3)
+                .map(|_| crowd.says(at, CROWD_MOST))
+                .collect();
             let all = said.iter().filter(|says| **says == Says::It);
             assert_eq!(all.count(), 100);
             assert_eq!(said[100..], [Says::More, Says::Nothing, Says::Nothing]);

@@ -53,7 +53,7 @@ impl Watch {
             Ok(None) => return false,
             Ok(Some(plan)) => control.reload(plan).map_err(|error| error.to_string()),
             Err(why) => {
-                control.refused();
+                control.refused(&why);
                 Err(why)
             }
         };

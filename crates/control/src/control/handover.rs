@@ -19,6 +19,7 @@ use evenkeel_proxy::thread;
 pub use evenkeel_proxy::tls::tickets::Carried as CarriedTickets;
 
 use super::Control;
+use crate::events::What;
 pub use crate::overlay::{Wanted, WantedBackend, WantedService};
 
 /// What an instance begins with.
@@ -135,10 +136,12 @@ impl Control {
     }
 
     /// Leaves the sockets to the process that was given them, but for those of these keys, which it has no use for: of those what
-    /// waits is taken first. Open connections end with their exchange, and who is idle may begin one more within the plan's time.
-    pub fn give_up(&mut self, unwanted: &[Arc<str>]) {
+    /// waits is taken first. It is the process of this id, which tells what happens from now on. Open connections end with their exchange, and who is idle may begin one more within the plan's time.
+    pub fn give_up(&mut self, unwanted: &[Arc<str>], to: u32) {
+        self.note(What::Upgraded(to));
         let patience = self.published.load().plan.drain.patience();
         self.announce();
+        self.chronicle.close();
         self.ending = true;
         self.checkers.clear();
         self.names.stop();
@@ -189,5 +192,6 @@ impl Control {
         let waiting = std::mem::take(&mut self.waiting);
         self.listen(waiting);
         self.steer(&live);
+        self.note(What::Started);
     }
 }

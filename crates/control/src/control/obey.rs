@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{Control, bind_all};
 use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, word};
+use crate::events::{Chronicle, What};
 use crate::snapshot::Watch;
 use crate::told;
 
@@ -34,12 +35,24 @@ impl Control {
             draining: self.draining.clone(),
             predecessors: self.predecessors.clone(),
             reloads: self.reloads.clone(),
+            chronicle: self.chronicle.clone(),
             names: self.names.book(),
             log: self.log.counts(),
             orders: self.orders.clone(),
             book: self.book.clone(),
             reads: self.given.as_ref().map(|given| given.reads.clone()),
         }
+    }
+
+    /// Writes down what happened, for whoever reads along.
+    pub fn note(&self, what: What) {
+        self.chronicle.write(what);
+    }
+
+    /// Where that is written down, for whoever knows of more.
+    #[must_use]
+    pub fn chronicle(&self) -> Arc<Chronicle> {
+        self.chronicle.clone()
     }
 
     /// Told when a command waits: then [`obey`](Self::obey), or the next tick will.
@@ -74,6 +87,9 @@ impl Control {
         }
         let came = self.came(&asked.command, &asked.by)?;
         told::command(&asked.command, &came, &asked.by);
+        if let Some(what) = What::of_command(&asked.command, &came) {
+            self.note(what);
+        }
         Ok(Answer {
             came,
             revision: self.book.current(),
@@ -85,7 +101,7 @@ impl Control {
             Command::Backend { .. } | Command::Service { .. } | Command::Listener { .. } => {
                 let done = self.done(command)?;
                 if done.changed {
-                    self.note(by.clone(), told::wish(command, &done).into());
+                    self.remember(by.clone(), told::wish(command, &done).into());
                 }
                 Ok(Came::State(done))
             }
@@ -101,7 +117,7 @@ impl Control {
         let now = self.clock.now();
         if let Some((numbers, news)) = self.drains.turn(now) {
             for cut in news {
-                told::cut(&cut);
+                told::cut(&cut, &self.chronicle);
             }
             self.published.cut(numbers);
         }

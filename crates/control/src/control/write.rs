@@ -2,6 +2,7 @@
 //!
 //! A change is checked whole, as a reload is, and one that does not check out changes nothing. Each that is taken is a revision.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::obey::{find, unknown};
 use super::{Control, StartError};
 use crate::changes::Changes;
 use crate::command::{Change, Command, Refused, Taken};
+use crate::events::What;
 use crate::revisions::{MadeOf, Words};
 use crate::texts::{Fault, Given, Read, Texts};
 
@@ -37,6 +39,16 @@ pub enum NotTaken {
     Start(StartError, Box<Read>),
 }
 
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread(why) => f.write_str(why),
+            Self::Faults(_) => f.write_str("the configuration has errors"),
+            Self::Start(why, _) => why.fmt(f),
+        }
+    }
+}
+
 impl Control {
     /// Tells it who reads configurations, and the texts of the one that it began with.
     pub fn speaks(&mut self, reads: Arc<dyn Texts>, texts: Vec<Source>) {
@@ -55,7 +67,7 @@ impl Control {
     }
 
     /// Writes a revision down.
-    pub(super) fn note(&self, by: impl Into<Arc<str>>, words: Words) {
+    pub(super) fn remember(&self, by: impl Into<Arc<str>>, words: Words) {
         self.book.note(&by.into(), words, self.made_of());
     }
 
@@ -66,6 +78,10 @@ impl Control {
     pub fn reread(&mut self, by: &str) -> Result<Reread, NotTaken> {
         let taken = self.read_and_take(by);
         self.reloads.count(taken.is_ok());
+        self.note(match &taken {
+            Ok(reread) => What::Reloaded(reread.changes.line()),
+            Err(why) => What::ReloadRefused(why.to_string()),
+        });
         taken
     }
 
@@ -82,7 +98,7 @@ impl Control {
             Err(error) => Err(NotTaken::Start(error, Box::new(read))),
             Ok(changes) => {
                 self.goes_on(&read, texts.into());
-                self.note(by, (&changes).into());
+                self.remember(by, (&changes).into());
                 Ok(Reread { changes, read })
             }
         }
@@ -132,7 +148,7 @@ impl Control {
         self.goes_on(&read, given.texts);
         let words = Words::from(&changes);
         if !same || !changes.is_empty() {
-            self.note(by.clone(), words.clone());
+            self.remember(by.clone(), words.clone());
         }
         Ok(Taken {
             words,
@@ -182,7 +198,7 @@ impl Control {
         self.goes_on(&read, texts.clone());
         let mut words = Words::from(&changes);
         words.what.insert(0, format!("as in revision {to}"));
-        self.note(by.clone(), words.clone());
+        self.remember(by.clone(), words.clone());
         Ok(Taken {
             words,
             warnings: Vec::new(),

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
+use evenkeel_config::limits::EVENT_READERS;
 use evenkeel_config::plan::{ListenerPlan, RulePlan};
 use evenkeel_proxy::clock::since_1970;
 use evenkeel_proxy::live::{DoorState, LiveService};
@@ -17,6 +18,7 @@ use super::backend::Backend;
 use super::{ServiceSnapshot, Watch};
 use crate::command::Refused;
 use crate::control::{find, unknown};
+use crate::events::Chronicle;
 
 /// How they are told.
 mod told;
@@ -309,13 +311,23 @@ impl Watch {
         certificates(&self.published.load(), since_1970())
     }
 
+    /// What happened to it.
+    #[must_use]
+    pub fn chronicle(&self) -> &Arc<Chronicle> {
+        &self.chronicle
+    }
+
     /// How much of each limit is in use: the process's, then those of listeners and of services, in the order of the plan. Cost: all
     /// backends of services that have a limit, a queue or a table of clients.
     #[must_use]
     pub fn usage(&self) -> Vec<Usage> {
         let live = self.published.load();
         let (taken, most) = Room::of_process().taken();
-        let mut all = vec![usage("process", None, "client_connections", taken, most)];
+        let readers = self.chronicle.counts().readers;
+        let mut all = vec![
+            usage("process", None, "client_connections", taken, most),
+            usage("process", None, "event_readers", readers, EVENT_READERS),
+        ];
         for (plan, door) in live.plan.listeners.iter().zip(&live.doors) {
             let mut put = |limit, used, most| {
                 all.push(usage("listener", Some(&plan.name), limit, used, most));

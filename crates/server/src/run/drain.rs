@@ -36,7 +36,7 @@ impl Instance<'_> {
                 let process = succeeded.successor.child.id();
                 info!(target: PART, "upgraded: process {process} serves, this one drains, at most {drain:?}");
                 self.notify.succeeded_by(process);
-                self.control.give_up(&succeeded.unwanted);
+                self.control.give_up(&succeeded.unwanted, process);
                 self.admin.give_up();
                 self.kept.give_up();
                 succeeded.reply();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 
+use evenkeel_control::events::{Chronicle, What};
 use evenkeel_control::{Control, room};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
@@ -30,6 +31,7 @@ struct Begun {
     /// What its sockets are called here.
     keys: Vec<Arc<str>>,
     reply: Reply,
+    chronicle: Arc<Chronicle>,
 }
 
 /// One that serves, and what is to be done about it.
@@ -120,16 +122,22 @@ impl UnderWay {
         if self.is_begun() {
             return refused(reply, "another upgrade is under way");
         }
+        let chronicle = control.chronicle();
         match order(control, sockets, ask) {
             Ok((order, keys)) => {
+                chronicle.write(What::UpgradeBegun);
                 info!("upgrade: {} is started", order.binary.display());
                 self.0 = Some(Begun {
                     upgrading: Upgrading::begin(order),
                     keys,
                     reply,
+                    chronicle,
                 });
             }
-            Err(why) => refused(reply, &why),
+            Err(why) => {
+                refused(reply, &why);
+                chronicle.write(What::UpgradeRefused(why));
+            }
         }
     }
 
@@ -139,7 +147,12 @@ impl UnderWay {
             return pending().await;
         };
         let outcome = (&mut begun.upgrading.outcome).await;
-        let Begun { keys, reply, .. } = self.0.take()?;
+        let Begun {
+            keys,
+            reply,
+            chronicle,
+            ..
+        } = self.0.take()?;
         match outcome.unwrap_or_else(|_| Err("there is no thread for it".into())) {
             Ok(successor) => {
                 let unwanted = successor.unwanted.iter();
@@ -152,6 +165,7 @@ impl UnderWay {
             }
             Err(why) => {
                 refused(reply, &why);
+                chronicle.write(What::UpgradeRefused(why));
                 None
             }
         }
@@ -232,6 +246,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
+    use std::time::Duration;
 
     use super::*;
 
@@ -261,6 +276,7 @@ mod tests {
                 upgrading: Upgrading::ended(Ok(successor)),
                 keys: Vec::new(),
                 reply: Some(reply),
+                chronicle: Chronicle::begin(Duration::ZERO).into(),
             }));
             let late = under_way.cancel().await;
             assert!(!under_way.is_begun());
