@@ -75,6 +75,9 @@ mod affinity;
 /// Certificates of listeners.
 mod certificates;
 
+/// What happened.
+mod events;
+
 /// Limits, and how much of them is in use.
 mod limits;
 
@@ -125,6 +128,7 @@ resources![
     backends,
     affinity,
     certificates,
+    events,
     limits,
     configuration,
     status,

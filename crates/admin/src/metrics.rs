@@ -56,6 +56,9 @@ mod load;
 /// Those of TLS.
 mod tls;
 
+/// Those of events.
+mod events;
+
 /// What [`text`] is.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -127,6 +130,7 @@ impl Collector for Page {
         self.reloads(&mut encoder)?;
         self.access_log(&mut encoder)?;
         self.pages(&mut encoder)?;
+        self.events(&mut encoder)?;
         self.pipes(&mut encoder)?;
         let panics = vec![(Vec::new(), self.0.contained_panics)];
         let help = "Panics that ended one connection; must read 0";

@@ -13,10 +13,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::problem::{Problem, Reason};
 
 /// Rows of a page, unless it is asked for otherwise.
-const ROWS: u16 = 100;
+pub(super) const ROWS: u16 = 100;
 
 /// The most rows of a page: of backends, about a megabyte.
-const ROWS_MOST: u16 = 1000;
+pub(super) const ROWS_MOST: u16 = 1000;
 
 /// A query with nothing in it.
 pub(crate) struct Plain;
@@ -187,7 +187,7 @@ impl<T> Page<T> {
 }
 
 /// The values of these keys, and of no others; each once at most.
-fn values<const N: usize>(
+pub(super) fn values<const N: usize>(
     query: Option<&str>,
     keys: [&str; N],
 ) -> Result<[Option<String>; N], Problem> {

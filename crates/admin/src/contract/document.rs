@@ -32,7 +32,7 @@ Refusals are RFC 9457 problems: programs go by `reason`, a word of one closed li
 known are refused. Lists that can be long come in pages: `next` of one is `after` of the next. Before the first, or while sixty-four others are \
 connected to the address, a connection may be answered with 503 as plain text.";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("contract", "This document, and kinds of problems."),
     ("instance", "The process, its threads and limits."),
     ("listeners", "Where connections are taken, and what with."),
@@ -40,6 +40,7 @@ const TAGS: [(&str, &str); 8] = [
     ("services", "Who can serve the same requests."),
     ("backends", "Members of services."),
     ("configuration", "What holds, and what ran before."),
+    ("events", "What happened."),
     ("status", "The whole at once."),
 ];
 
@@ -185,6 +186,8 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
             Some("backends") => Reason::UnknownBackend,
             Some("revisions") => Reason::UnknownRevision,
             Some("configuration") => Reason::UnknownValue,
+            // Of what is forgotten a page tells.
+            Some("events") => Reason::TooManyReaders,
             _ => Reason::UnknownService,
         });
     }
@@ -289,7 +292,7 @@ mod tests {
                 let names = path.contains('{') || path == "/v1/rule-order";
                 assert_eq!(
                     answers["404"].is_object(),
-                    names || operation.to_string().contains("\"after\""),
+                    names || path != "/v1/events" && operation.to_string().contains("\"after\""),
                     "{path}"
                 );
                 let tag = &operation["tags"][0];

@@ -39,6 +39,7 @@ pub(crate) enum Reason {
     Upgrading,
     TooMany,
     Bind,
+    TooManyReaders,
     Refused,
     NoCredentials,
     MalformedToken,
@@ -64,7 +65,7 @@ pub(crate) enum Reason {
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-const TABLE: [(Reason, &str, StatusCode, &str); 42] = [
+const TABLE: [(Reason, &str, StatusCode, &str); 43] = [
     (
         Reason::NoPage,
         "no_page",
@@ -184,6 +185,12 @@ const TABLE: [(Reason, &str, StatusCode, &str); 42] = [
         "bind",
         StatusCode::CONFLICT,
         "The listener cannot be bound again",
+    ),
+    (
+        Reason::TooManyReaders,
+        "too_many_readers",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "As many read events along as may",
     ),
     (
         Reason::Refused,

@@ -332,7 +332,7 @@ fn every_answer_is_as_the_document_has_it() {
                     "unknown_",
                 ));
             }
-            if operation["parameters"].to_string().contains("\"after\"") {
+            if operation["parameters"].to_string().contains("\"after\"") && path != "/v1/events" {
                 rows.push((format!("{known}?limit=1"), 200, ""));
                 rows.push((format!("{known}?limit=0"), 400, "query"));
                 rows.push((format!("{known}?after=zzzzzzzz"), 404, "unknown_"));

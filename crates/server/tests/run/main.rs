@@ -15,6 +15,7 @@ mod demo;
 mod deploy;
 mod dns;
 mod drains;
+mod events;
 mod explain;
 mod explained;
 mod grpc;
