@@ -78,6 +78,12 @@ mod certificates;
 /// What happened.
 mod events;
 
+/// Requests that failed.
+mod requests;
+
+/// What would be done with a request.
+pub(crate) mod explain;
+
 /// Limits, and how much of them is in use.
 mod limits;
 
@@ -124,11 +130,13 @@ resources![
     workers,
     listeners,
     rules,
+    explain,
     services,
     backends,
     affinity,
     certificates,
     events,
+    requests,
     limits,
     configuration,
     status,

@@ -1,10 +1,11 @@
 //! Owns the pages: `/livez`, `/readyz`, `/metrics`, and below `/v1` what `contract` has.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use axum::routing::{MethodRouter, get};
 use evenkeel_control::Watch;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::contract::explain::BODY_MOST;
 use crate::contract::problem::{MEDIA_TYPE, Problem, Reason};
 use crate::contract::{self, Asked, changes, looks};
 use crate::gate::{Door, From, Gate, pass};
@@ -36,6 +38,24 @@ pub enum Pages {
     Metrics,
 }
 
+/// A request that is to be explained.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The method, as on the wire.
+    pub method: String,
+    /// The URL, or a path beside a field `Host`.
+    pub url: String,
+    /// Fields, in their order.
+    pub headers: Vec<(String, String)>,
+    /// The address that connects.
+    pub from: IpAddr,
+    /// The listener, if it is named.
+    pub listener: Option<String>,
+}
+
+/// Explains a request by what an instance is now; or says in words why it is none.
+pub type Explain = fn(&Watch, &Ask) -> Result<Vec<serde_json::Value>, String>;
+
 /// Serves pages until it is dropped: at most 64 connections at once, each at most ten seconds without an answer. All addresses of the
 /// process have one `gate`, which those with all pages ask who may have them.
 ///
@@ -46,6 +66,7 @@ pub async fn serve(
     pages: Pages,
     watch: Watch,
     gate: Arc<Gate>,
+    explain: Explain,
 ) -> io::Result<()> {
     let from = match &listener {
         Listener::Tcp(socket) => match socket.local_addr()?.ip().to_canonical().is_loopback() {
@@ -58,7 +79,12 @@ pub async fn serve(
         Listener::Tcp(socket) => Socket::Tcp(TcpListener::from_std(socket)?),
         Listener::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?),
     };
-    let app = router(pages, from, watch, &gate);
+    let shown = Shown {
+        watch,
+        counts: gate.counts.clone(),
+        explain,
+    };
+    let app = router(pages, from, shown, &gate);
     let app = app.into_make_service_with_connect_info::<Peer>();
     let secure = pages == Pages::All;
     axum::serve(Hall::new(socket, secure, gate), app).await
@@ -68,6 +94,7 @@ pub async fn serve(
 pub(crate) struct Shown {
     pub(crate) watch: Watch,
     counts: Arc<Counts>,
+    pub(crate) explain: Explain,
 }
 
 /// The pages that are no part of the API.
@@ -85,7 +112,7 @@ pub(crate) fn routes() -> Vec<(&'static str, String)> {
     pages.chain(contract::routes()).collect()
 }
 
-fn router(pages: Pages, from: From, watch: Watch, gate: &Arc<Gate>) -> Router {
+fn router(pages: Pages, from: From, shown: Shown, gate: &Arc<Gate>) -> Router {
     let pages_alone = open().into_iter();
     let alone = pages_alone.fold(Router::new(), |router, (path, page)| {
         router.route(path, page)
@@ -94,6 +121,7 @@ fn router(pages: Pages, from: From, watch: Watch, gate: &Arc<Gate>) -> Router {
         Pages::Metrics => alone,
         Pages::All => {
             let asked = looks()
+                .layer(DefaultBodyLimit::max(BODY_MOST))
                 .merge(changes::router())
                 .layer(map_response(in_words));
             let all = alone.merge(asked).fallback(|| async {
@@ -104,8 +132,7 @@ fn router(pages: Pages, from: From, watch: Watch, gate: &Arc<Gate>) -> Router {
             all.layer(from_fn_with_state(Door { gate, from }, pass))
         }
     };
-    let counts = gate.counts.clone();
-    all.with_state(Arc::new(Shown { watch, counts }))
+    all.with_state(Arc::new(shown))
 }
 
 /// What is refused before anybody here has read it is refused in the same form as the rest.
@@ -117,7 +144,7 @@ async fn in_words(response: Response) -> Response {
     }
     let problem = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let why = "the body is larger than any that is asked for here";
+            let why = "the body is larger than this address takes; most take none: leave it out";
             Problem::new(Reason::BodyTooLarge, why)
         }
         StatusCode::BAD_REQUEST => Problem::new(Reason::Body, "the body broke off"),

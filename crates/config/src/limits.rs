@@ -120,6 +120,9 @@ pub const PROBLEMS: usize = 1_000;
 /// Events of an instance that are remembered: each takes some 300 bytes.
 pub const EVENTS: usize = 4_096;
 
+/// Exchanges that failed, of each worker, that are remembered: each takes 1 KiB or so, and 8 at most.
+pub const FAILED_REQUESTS: usize = 128;
+
 /// Who reads events along at once: each holds a connection of an admin address, of which 64 are served.
 pub const EVENT_READERS: usize = 16;
 

@@ -16,10 +16,11 @@ use tracing::{error, info, warn};
 
 /// A record as a line.
 mod row;
+pub(crate) use row::{address, protocol, status};
 
 /// What of it is not shown.
 mod redact;
-pub(crate) use redact::hides;
+pub(crate) use redact::{hides, put_query};
 
 /// Where lines go.
 mod sink;

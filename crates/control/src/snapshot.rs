@@ -42,6 +42,9 @@ mod parts;
 /// Tunnels and flows.
 mod passed;
 
+/// Exchanges that failed.
+mod failed;
+
 /// Rate limits.
 mod rates;
 
@@ -58,6 +61,7 @@ use affinity::affinity;
 pub use affinity::{AffinitySnapshot, ClientsCounts};
 pub(crate) use backend::fault_word;
 pub use backend::{Backend, Load, reason};
+pub use failed::{FailedCounts, FailedPart, TryPart};
 use fairness::fairness;
 pub use parts::{
     ActionPart, BackendPart, BreakerPart, CertificatePart, ListenerPart, Paged, RulePart, Span,
@@ -102,6 +106,8 @@ pub struct Snapshot {
     pub access_log: AccessLogSnapshot,
     /// What became of events, and who reads them.
     pub events: EventCounts,
+    /// What is remembered of exchanges that failed.
+    pub failed: FailedCounts,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
     pub rates: Vec<RateSnapshot>,
     /// Rules by name, and how often each was met, in the order of the plan.
@@ -346,6 +352,7 @@ impl Watch {
             },
             taken_at: self.reloads.taken_at(),
             events: self.chronicle.counts(),
+            failed: self.failed_counts(),
             rates: rates::all(&live, self.clock.now()),
             rules: (live.plan.rules.iter().enumerate())
                 .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))

@@ -25,6 +25,7 @@ use crate::again::{Again, Granted, Never};
 use crate::carrier::Carrier;
 use crate::connection::{Conn, Next, limits_of};
 use crate::decide::{self, decide};
+use crate::failed::TryOutcome;
 use crate::net::Net;
 use crate::observation::Observation;
 use crate::queue::Unpicked;
@@ -117,6 +118,7 @@ pub(crate) async fn serve<N: Net>(conn: &mut Conn<N>) {
     desk.seen = Observation::begin(conn.peer);
     desk.seen.secured = conn.sock.secured().map(Secured::agreed);
     desk.backend.clear();
+    desk.trail.clear();
     conn.next = one(conn, desk, &begun.view, begun.began).await;
     if let Some(mut desk) = begun.desk.take() {
         let secured = conn.sock.secured();
@@ -307,11 +309,14 @@ impl<N: Net> Exchange<'_, N> {
             self.tell_time(conn, desk);
             pick = match attempt::make(self, conn, desk, pick, &course, &mut tries).await {
                 Attempted::Again(pick) => {
+                    let status = desk.response.status();
+                    self.went(conn, desk, TryOutcome::Answered(status));
                     tries.seen = true;
                     pick
                 }
                 Attempted::Ended(ended) => return Ok(ended.noted(&mut desk.seen)),
                 Attempted::Failed(failed) => {
+                    self.went(conn, desk, TryOutcome::Failed(failed.reason));
                     tries.seen |= failed.progress > Progress::Unsent;
                     // On the heap, as all that few need.
                     let again = self.again(conn, &desk.request, &failed, &mut tries, &course);
@@ -340,6 +345,13 @@ impl<N: Net> Exchange<'_, N> {
                 }
             };
         }
+    }
+
+    /// An attempt ended, and the client has not heard of it.
+    #[cold]
+    fn went(&self, conn: &Conn<N>, desk: &mut Desk, outcome: TryOutcome) {
+        let after = conn.worker.now().since(self.began);
+        desk.trail.put(&desk.backend, outcome, after);
     }
 
     /// What all attempts have in common; the head of the request is written meanwhile.

@@ -318,9 +318,7 @@ async fn attempt<N: Net>(
         return Err(Unopened::Failed(None, Reason::ConnectFailed));
     };
     flow.conn.deadline.serves(lane.number);
-    if flow.conn.worker.is_recording() {
-        flow.asks(&pick);
-    }
+    flow.asks(&pick);
     let opening = Opening {
         service: &way.seat.live,
         introduction: &way.introduction,
@@ -461,6 +459,7 @@ impl<N: Net> Flow<N> {
         let mut desk = self.conn.worker.desk();
         desk.seen = self.seen;
         desk.backend = std::mem::take(&mut self.backend);
+        desk.trail.clear();
         desk.name.clear();
         let name = self.name.take().unwrap_or_default();
         desk.name.extend_from_slice(name.as_bytes());

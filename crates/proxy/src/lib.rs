@@ -115,5 +115,8 @@ pub mod record;
 /// The way there.
 pub mod outlet;
 
+/// What is remembered of those that failed.
+pub mod failed;
+
 /// Dates as they are written.
 pub use evenkeel_wire::date;

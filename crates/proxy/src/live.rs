@@ -19,6 +19,7 @@ use evenkeel_config::plan::{BackendAddress, BackendPlan, Bind, ServicePlan};
 
 use crate::affinity::keys::{Own, Rings};
 use crate::affinity::{Affinity, Names};
+use crate::failed::Shelves;
 use crate::listener::addresses::Addresses;
 use crate::observation::{
     CheckCounters, DoorCounters, Happened, Heads, PollCounters, ServiceCounters,
@@ -411,6 +412,8 @@ pub struct Published {
     /// Backends whose exchanges are to end now, by number.
     cut: Mutex<Arc<HashSet<u64>>>,
     cuts: AtomicBool,
+    /// What workers remember of exchanges that failed.
+    pub shelves: Shelves,
 }
 
 impl Published {
@@ -423,6 +426,7 @@ impl Published {
             retired: Mutex::default(),
             cut: Mutex::default(),
             cuts: AtomicBool::new(false),
+            shelves: Shelves::default(),
         }
     }
 

@@ -75,7 +75,7 @@ const TEXTS: [(Text, usize); 16] = [
 #[derive(Clone, Copy, Debug)]
 struct Piece(u32, u32);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Row {
     seen: Observation,
     ended: Duration,
@@ -84,7 +84,7 @@ struct Row {
 }
 
 /// Records, one after another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     rows: Vec<Row>,
     bytes: Vec<u8>,

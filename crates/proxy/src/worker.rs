@@ -24,6 +24,7 @@ use evenkeel_wire::{RequestHead, ResponseHead};
 use crate::affinity::{Ignored, Stay};
 use crate::buffers::Buffers;
 use crate::deadline::Deadlines;
+use crate::failed::{Shelf, Trail};
 use crate::http2::allowance::Allowed;
 use crate::http2::mux::stock::Stock;
 use crate::http2::runner::Streams;
@@ -31,7 +32,7 @@ use crate::live::{Live, LiveService, Published, ServiceState};
 use crate::net::Net;
 use crate::observation::{Observation, PassedCounters};
 use crate::outlet::Scribe;
-use crate::record::Batch;
+use crate::record::{Batch, Text};
 use crate::relay::Pump;
 use crate::room::Room;
 use crate::spare::Spare;
@@ -66,6 +67,7 @@ pub struct Worker<N: Net> {
     desks: Spare<Box<Desk>>,
     generator: RefCell<fastrand::Rng>,
     scribe: RefCell<Scribe>,
+    shelf: Arc<Shelf>,
     closing: Cell<bool>,
     /// While it closes, who is idle may still begin an exchange until then.
     spared: Cell<Instant>,
@@ -108,8 +110,10 @@ pub(crate) struct Desk {
     /// A body that an attempt had begun to send, for the next one.
     pub(crate) replay: Option<Box<Pump>>,
     pub(crate) downward: Vec<u8>,
-    /// The identity of the backend that was asked last; only while somebody writes it down.
+    /// The identity of the backend that was asked last.
     pub(crate) backend: Vec<u8>,
+    /// What became of attempts that failed.
+    pub(crate) trail: Trail,
     /// The name that the client of a flow asked for.
     pub(crate) name: Vec<u8>,
     /// The name of the rate limit that refused the request, of one that was.
@@ -146,6 +150,7 @@ impl Default for Desk {
             replay: None,
             downward: Vec::new(),
             backend: Vec::new(),
+            trail: Trail::default(),
             name: Vec::new(),
             limit: Vec::new(),
         }
@@ -172,6 +177,7 @@ impl<N: Net> Worker<N> {
         Self {
             net,
             index,
+            shelf: published.shelves.of(index),
             buffers: Buffers::new(room.clone()),
             room,
             deadlines: Deadlines::default(),
@@ -228,6 +234,13 @@ impl<N: Net> Worker<N> {
     /// Takes in what was seen of an exchange that has ended.
     pub(crate) fn observe(&self, view: &View<N>, desk: &Desk, secured: Option<&Secured>) {
         self.count(&desk.seen, |at| Some(&view.seats.get(at)?.live.state));
+        if desk.seen.has_failed() {
+            let with = (&desk.trail, &desk.seen, &*desk.backend);
+            let ended = self.net.since_1970();
+            self.shelf.put(with, |batch| {
+                batch.push(&view.live.plan, desk, secured, ended)
+            });
+        }
         if self.is_recording() {
             let ended = self.net.since_1970();
             let mut scribe = self.scribe.borrow_mut();
@@ -257,6 +270,13 @@ impl<N: Net> Worker<N> {
             false => note.refused.as_ref(),
         });
         let ended = self.net.since_1970();
+        if seen.has_failed() {
+            let record = note.record.records().next();
+            let backend = record.and_then(|one| one.text(Text::Backend));
+            let with = (&Trail::default(), &seen, backend.unwrap_or_default());
+            self.shelf
+                .put(with, |batch| batch.append(&note.record, ended));
+        }
         self.scribe.borrow_mut().write_note(&note.record, ended);
     }
 

@@ -28,6 +28,12 @@ pub(crate) use text::several;
 /// For programs.
 mod rows;
 
+/// Of a running instance.
+mod running;
+
+use rows::Telling;
+pub(crate) use running::running;
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The method, as on the wire
@@ -96,8 +102,13 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
         .iter()
         .map(|explained| (explained, nearest(explained, most)));
     if arguments.json {
+        let telling = Telling {
+            values: arguments.values,
+            wants: true,
+            now: Instant::ZERO,
+        };
         let rows: Vec<_> = rows
-            .map(|(explained, passed)| rows::row(&live, explained, &passed, arguments.values))
+            .map(|(explained, passed)| rows::row(&live, explained, &passed, telling))
             .collect();
         json::out(&json!({ "explanations": rows }));
         return ExitCode::SUCCESS;

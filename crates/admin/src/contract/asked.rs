@@ -16,7 +16,7 @@ use super::problem::{Problem, Reason};
 pub(super) const ROWS: u16 = 100;
 
 /// The most rows of a page: of backends, about a megabyte.
-pub(super) const ROWS_MOST: u16 = 1000;
+const ROWS_MOST: u16 = 1000;
 
 /// A query with nothing in it.
 pub(crate) struct Plain;
@@ -43,15 +43,8 @@ pub(crate) struct Paging {
 impl Paging {
     fn of(query: Option<&str>) -> Result<Self, Problem> {
         let [limit, after] = values(query, ["limit", "after"])?;
-        let number = |text: String| match text.parse() {
-            Ok(limit @ 1..=ROWS_MOST) => Ok(limit),
-            _ => {
-                let why = format!("`limit` takes a number from 1 to {ROWS_MOST}");
-                Err(Problem::new(Reason::Query, why))
-            }
-        };
         Ok(Self {
-            limit: limit.map(number).transpose()?,
+            limit: limit.map(limit_of).transpose()?,
             after,
         })
     }
@@ -182,6 +175,17 @@ impl<T> Page<T> {
             items: paged.items.into_iter().filter_map(row).collect(),
             total: paged.total,
             next: paged.next,
+        }
+    }
+}
+
+/// How many rows are asked for.
+pub(super) fn limit_of(text: String) -> Result<u16, Problem> {
+    match text.parse() {
+        Ok(limit @ 1..=ROWS_MOST) => Ok(limit),
+        _ => {
+            let why = format!("`limit` takes a number from 1 to {ROWS_MOST}");
+            Err(Problem::new(Reason::Query, why))
         }
     }
 }

@@ -40,7 +40,7 @@ const TAGS: [(&str, &str); 9] = [
     ("services", "Who can serve the same requests."),
     ("backends", "Members of services."),
     ("configuration", "What holds, and what ran before."),
-    ("events", "What happened."),
+    ("events", "What happened, and requests that failed."),
     ("status", "The whole at once."),
 ];
 
@@ -74,7 +74,7 @@ pub(super) fn text(mut document: OpenApi) -> String {
         let looks = item.get.iter_mut().map(|operation| (operation, false));
         let changes = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         let changes = changes.into_iter().flatten();
-        let changes = changes.map(|operation| (operation, true));
+        let changes = changes.map(|operation| (operation, changing(path)));
         for (operation, changes) in looks.chain(changes) {
             let need = need(if changes { "POST" } else { "GET" }, path);
             let mut reasons = reasons(path, operation, changes);
@@ -158,6 +158,9 @@ fn parameter((name, required, about): (&str, bool, &str)) -> Parameter {
 /// What an operation may be refused with.
 fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
     let mut reasons = vec![Reason::NotYourHost, Reason::Query, Reason::Refused];
+    if operation.request_body.is_some() {
+        reasons.extend([Reason::Body, Reason::BodyTooLarge]);
+    }
     if path.contains('{') {
         reasons.push(Reason::Path);
     }
@@ -168,6 +171,7 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         ("{reason}", Reason::UnknownProblem),
         ("{rule}", Reason::UnknownRule),
         ("{revision}", Reason::UnknownRevision),
+        ("{request}", Reason::UnknownRequest),
     ] {
         if path.contains(part) {
             reasons.push(reason);
@@ -283,12 +287,13 @@ mod tests {
                 for status in ["200", "400", "421"] {
                     assert!(answers[status].is_object(), "{method} {path} {status}");
                 }
+                let changes = method != "get" && changing(path);
                 let asks = need(&method.to_uppercase(), path).unwrap() != Need::Open;
                 for status in ["401", "403", "429"] {
                     assert_eq!(answers[status].is_object(), asks, "{path} {status}");
                 }
                 assert_eq!(operation["security"].is_array(), asks, "{path}");
-                assert_eq!(answers["428"].is_object(), method != "get", "{path}");
+                assert_eq!(answers["428"].is_object(), changes, "{path}");
                 let names = path.contains('{') || path == "/v1/rule-order";
                 assert_eq!(
                     answers["404"].is_object(),

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::Asked;
-use super::asked::{ROWS, ROWS_MOST, values};
+use super::asked::{ROWS, limit_of, values};
 use super::problem::{Problem, Reason};
 
 /// What who reads along takes.
@@ -167,12 +167,6 @@ impl Which {
     fn of(query: Option<&str>) -> Result<Self, Problem> {
         let [limit, after, kind, service] = values(query, ["limit", "after", "kind", "service"])?;
         let refused = |why: String| Problem::new(Reason::Query, why);
-        let limit = limit.map(|text| match text.parse() {
-            Ok(limit @ 1..=ROWS_MOST) => Ok(limit),
-            _ => Err(refused(format!(
-                "`limit` takes a number from 1 to {ROWS_MOST}"
-            ))),
-        });
         let after = after.map(|text| {
             let why = || refused("`after` takes the number of an event".into());
             text.parse().map_err(|_| why())
@@ -187,7 +181,7 @@ impl Which {
             }
         }
         Ok(Self {
-            limit: limit.transpose()?,
+            limit: limit.map(limit_of).transpose()?,
             after: after.transpose()?,
             kind,
             service,

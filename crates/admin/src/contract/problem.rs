@@ -40,6 +40,7 @@ pub(crate) enum Reason {
     TooMany,
     Bind,
     TooManyReaders,
+    UnknownRequest,
     Refused,
     NoCredentials,
     MalformedToken,
@@ -65,7 +66,7 @@ pub(crate) enum Reason {
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-const TABLE: [(Reason, &str, StatusCode, &str); 43] = [
+const TABLE: [(Reason, &str, StatusCode, &str); 44] = [
     (
         Reason::NoPage,
         "no_page",
@@ -191,6 +192,12 @@ const TABLE: [(Reason, &str, StatusCode, &str); 43] = [
         "too_many_readers",
         StatusCode::SERVICE_UNAVAILABLE,
         "As many read events along as may",
+    ),
+    (
+        Reason::UnknownRequest,
+        "unknown_request",
+        StatusCode::NOT_FOUND,
+        "No request of this name is remembered",
     ),
     (
         Reason::Refused,

@@ -1,4 +1,4 @@
-//! Owns the metrics of events and of who reads them.
+//! Owns the metrics of events, of who reads them, and of requests that are remembered since they failed.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{Page, rows};
 
 impl Page {
     pub(super) fn events(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let seen = self.0.events;
+        let (seen, failed) = (self.0.events, self.0.failed);
         for (name, help, kind, value) in [
             (
                 "events",
@@ -22,6 +22,18 @@ impl Page {
                 "Of them, those that newer ones have taken the place of",
                 Counter,
                 seen.forgotten,
+            ),
+            (
+                "requests_failed",
+                "Requests and flows that failed by the fault of others than their clients; the last of them are at /v1/requests",
+                Counter,
+                failed.failed,
+            ),
+            (
+                "requests_failed_missed",
+                "Of them, those that are not remembered: somebody looked at that moment",
+                Counter,
+                failed.missed,
             ),
             (
                 "event_readers",

@@ -31,7 +31,7 @@ const WHOLE: [&str; 17] = [
 ];
 
 /// Appends what is to be seen of a query, without its question mark. False: nothing is.
-pub(super) fn put_query(query: &[u8], shown: QueryShown, out: &mut Vec<u8>) -> bool {
+pub(crate) fn put_query(query: &[u8], shown: QueryShown, out: &mut Vec<u8>) -> bool {
     match shown {
         QueryShown::None => return false,
         QueryShown::Full => out.extend_from_slice(query),

@@ -35,7 +35,7 @@ pub(super) fn put(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
 }
 
 /// The status that is told: of an exchange that the client left without an answer, its reason's. A flow has none.
-fn status(record: &Record<'_>) -> Option<u16> {
+pub(crate) fn status(record: &Record<'_>) -> Option<u16> {
     let seen = record.seen();
     match seen.status {
         _ if seen.flow => None,
@@ -44,7 +44,7 @@ fn status(record: &Record<'_>) -> Option<u16> {
     }
 }
 
-const fn protocol(version: Version) -> &'static str {
+pub(crate) const fn protocol(version: Version) -> &'static str {
     match version {
         Version::Old => "HTTP/1.0",
         Version::Current => "HTTP/1.1",
@@ -53,9 +53,9 @@ const fn protocol(version: Version) -> &'static str {
 }
 
 /// An address, cut where that is wanted.
-fn address(address: IpAddr, how: &AccessLogPlan) -> IpAddr {
+pub(crate) fn address(address: IpAddr, truncated: bool) -> IpAddr {
     match address {
-        _ if !how.truncated => address,
+        _ if !truncated => address,
         IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & !0xff).into()),
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 80 << 80).into()),
     }
@@ -64,7 +64,7 @@ fn address(address: IpAddr, how: &AccessLogPlan) -> IpAddr {
 // --- Apache: `%h %l %u %t "%r" %>s %b`.
 
 fn put_common(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
-    let client = address(record.seen().client, how);
+    let client = address(record.seen().client, how.truncated);
     let date = date::apache(record.began());
     // Writing to a vector does not fail.
     let _ = write!(out, "{client} - - [{date}] \"");
@@ -139,7 +139,7 @@ fn put_json(record: &Record<'_>, how: &AccessLogPlan, out: &mut Vec<u8>) {
     for (key, peer) in [("client", seen.client), ("peer", seen.peer)] {
         shown.clear();
         // Nor does writing to a text.
-        let _ = write!(shown, "{}", address(peer, how));
+        let _ = write!(shown, "{}", address(peer, how.truncated));
         put_text(key, Some(shown.as_bytes()), out);
     }
     for (key, text) in [

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
+use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::EVENT_READERS;
 use evenkeel_config::plan::{ListenerPlan, RulePlan};
 use evenkeel_proxy::clock::since_1970;
-use evenkeel_proxy::live::{DoorState, LiveService};
+use evenkeel_proxy::live::{DoorState, Live, LiveService};
 use evenkeel_proxy::room::Room;
 
 use super::backend::Backend;
@@ -309,6 +310,12 @@ impl Watch {
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificatePart> {
         certificates(&self.published.load(), since_1970())
+    }
+
+    /// Its running plan with its state, and what time it is for it.
+    #[must_use]
+    pub fn live(&self) -> (Arc<Live>, Instant) {
+        (self.published.load(), self.clock.now())
     }
 
     /// What happened to it.

@@ -27,7 +27,7 @@ use crate::relay::Pump;
 use crate::sock::Sock;
 use crate::upstream::open::Opening;
 use crate::upstream::{Connection, Lane};
-use crate::worker::{Desk, Worker};
+use crate::worker::Desk;
 
 /// The request on its way, and the wait for a head.
 mod hear;
@@ -162,7 +162,7 @@ pub(super) async fn make<N: Net>(
         drop(pick);
         return Attempted::Failed(unsent(None, Reason::ConnectFailed));
     };
-    note_backend(&conn.worker, desk, &pick);
+    note_backend(desk, &pick);
     conn.deadline.serves(lane.number);
     let limits = &exchange.seat.live.plan.limits;
     let per_try = per_try(&exchange.rule.beside, limits, course.call);
@@ -215,13 +215,11 @@ pub(super) async fn make<N: Net>(
     }
 }
 
-/// Whom the access log names.
-fn note_backend<N: Net>(worker: &Worker<N>, desk: &mut Desk, pick: &Pick<Held>) {
-    if worker.is_recording() {
-        let id = pick.backend().id().as_str();
-        desk.backend.clear();
-        desk.backend.extend_from_slice(id.as_bytes());
-    }
+/// Whom the access log names, and what is remembered where the exchange fails.
+fn note_backend(desk: &mut Desk, pick: &Pick<Held>) {
+    let id = pick.backend().id().as_str();
+    desk.backend.clear();
+    desk.backend.extend_from_slice(id.as_bytes());
 }
 
 /// Within its deadline, and those of the attempt and of all of them.

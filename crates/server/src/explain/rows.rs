@@ -15,8 +15,24 @@ use serde_json::{Value, json};
 
 use super::{CHANCE, Passed, zone_name};
 
+/// How an explanation is told.
+#[derive(Clone, Copy)]
+pub(super) struct Telling {
+    /// The values of fields that a rule gives a request.
+    pub(super) values: bool,
+    /// What conditions want: whoever has the file may see it.
+    pub(super) wants: bool,
+    /// What time it is for backends.
+    pub(super) now: Instant,
+}
+
 /// An explanation.
-pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, values: bool) -> Value {
+pub(super) fn row(
+    live: &Live,
+    explained: &Explained<'_>,
+    passed: &Passed,
+    telling: Telling,
+) -> Value {
     let listener = live.plan.listeners.get(explained.listener());
     let mut row = json!({
         "listener": listener.map(|listener| &*listener.name),
@@ -33,9 +49,9 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, value
             "query": head.query().map(lossy),
         })),
         "rule": explained.rule().map(|at| named(live, at)),
-        "passed": passed.rules.iter().map(|&at| passed_over(live, explained, at)).collect::<Vec<_>>(),
+        "passed": passed.rules.iter().map(|&at| passed_over(live, explained, at, telling.wants)).collect::<Vec<_>>(),
         "passed_all": passed.all,
-        "limits": explained.limited(Instant::ZERO).iter().map(limited).collect::<Vec<_>>(),
+        "limits": explained.limited(telling.now).iter().map(limited).collect::<Vec<_>>(),
         "answer_fields": edited(&explained.answer_fields(), true),
     });
     let done = match explained.done() {
@@ -49,7 +65,7 @@ pub(super) fn row(live: &Live, explained: &Explained<'_>, passed: &Passed, value
         Done::Redirect { status, location } => json!({
             "action": "redirect", "status": status, "reason": Reason::Rule.word(), "location": lossy(&location),
         }),
-        Done::Forward(forwarded) => forward(live, &forwarded, values),
+        Done::Forward(forwarded) => forward(live, &forwarded, telling),
     };
     if let (Value::Object(row), Value::Object(done)) = (&mut row, done) {
         row.extend(done);
@@ -84,23 +100,23 @@ fn limited(limited: &Limited<'_>) -> Value {
     })
 }
 
-fn passed_over(live: &Live, explained: &Explained<'_>, at: usize) -> Value {
+fn passed_over(live: &Live, explained: &Explained<'_>, at: usize, wants: bool) -> Value {
     let mut row = named(live, at);
     if let Some(unmet) = explained.unmet(at) {
         row["condition"] = unmet.condition.into();
-        row["wants"] = unmet.wants.into();
+        row["wants"] = wants.then_some(unmet.wants).into();
         row["has"] = unmet.has.into();
     }
     row
 }
 
-fn forward(live: &Live, forwarded: &Forwarded<'_>, values: bool) -> Value {
+fn forward(live: &Live, forwarded: &Forwarded<'_>, telling: Telling) -> Value {
     let affinity = forwarded.affinity.map(|affinity| match affinity {
         Affinity::Cookie { name, kept } => json!({ "by": "cookie", "name": name, "kept": kept }),
         Affinity::Source => json!({ "by": "source", "name": null, "kept": true }),
     });
     let services = forwarded.services.iter().map(|routed| {
-        let mut row = service(live, routed);
+        let mut row = service(live, routed, telling.now);
         row["falls_back"] = forwarded.instead(routed).is_some().into();
         row
     });
@@ -110,18 +126,18 @@ fn forward(live: &Live, forwarded: &Forwarded<'_>, values: bool) -> Value {
             "path": lossy(&forwarded.path),
             "query": forwarded.query.as_deref().map(lossy),
             "host": forwarded.host.as_deref().map(lossy),
-            "fields": edited(&forwarded.fields, values),
+            "fields": edited(&forwarded.fields, telling.values),
         },
         "affinity": affinity,
         "services": services.collect::<Vec<_>>(),
-        "fallback": forwarded.fallback.as_ref().map(|one| instead(live, one)),
+        "fallback": forwarded.fallback.as_ref().map(|one| instead(live, one, telling.now)),
     })
 }
 
-fn instead(live: &Live, instead: &Instead<'_>) -> Value {
+fn instead(live: &Live, instead: &Instead<'_>, now: Instant) -> Value {
     match instead {
         Instead::Forward(routed) => {
-            json!({ "action": "forward", "service": service(live, routed) })
+            json!({ "action": "forward", "service": service(live, routed, now) })
         }
         Instead::Respond(answer) => json!({ "action": "respond", "status": answer.status }),
         Instead::Redirect { status, location } => {
@@ -144,7 +160,7 @@ fn edited(fields: &Edited, values: bool) -> Value {
     json!({ "set": rows(&fields.set), "add": rows(&fields.add), "remove": fields.remove })
 }
 
-fn service(live: &Live, routed: &Routed<'_>) -> Value {
+fn service(live: &Live, routed: &Routed<'_>, now: Instant) -> Value {
     let Explanation {
         policy,
         rung,
@@ -156,7 +172,7 @@ fn service(live: &Live, routed: &Routed<'_>) -> Value {
         trial,
         kept,
         candidates,
-    } = routed.explanation(CHANCE, Instant::ZERO);
+    } = routed.explanation(CHANCE, now);
     json!({
         "service": &*routed.service.plan.name,
         "share": routed.share,

@@ -8,7 +8,12 @@ use crate::tls::Authority;
 
 /// Status, media type and body of an answer.
 fn asked(keel: &Evenkeel, method: &str, path: &str) -> (u64, String, Value) {
-    written(keel, method, path, "If-Match: *", "")
+    // The one that asks for a body.
+    let body = match (method, path.split('?').next()) {
+        ("POST", Some("/v1/explain")) => r#"{"url":"http://a.test/who"}"#,
+        _ => "",
+    };
+    written(keel, method, path, "If-Match: *", body)
 }
 
 /// The same with a body, for who has seen this.
@@ -58,6 +63,7 @@ services:
     affinity: {{ source: true }}
     health: {{ tcp: {{}}, interval: 100ms }}
   many: {{ backends: [{}] }}
+  gone: {{ backends: [\"127.0.0.1:1\"] }}
 rules:
   - {{ name: secret, priority: 5, when: {{ host: [a.test, \"*.b.test\"], header: {{ X-Api-Key: hunter2, X-Plain: seen }} }}, respond: {{ status: 204 }} }}
   - {{ name: code, priority: 7, when: {{ query: {{ code: hunter3 }}, not: {{ cookie: {{ sid: hunter4 }} }} }}, deny: true }}
@@ -66,6 +72,7 @@ rules:
   - {{ name: keyed, priority: 8, when: {{ query: {{ \"c*\": hunter11 }} }}, deny: true }}
   - {{ name: any, priority: 8, when: {{ query: hunter12 }}, deny: true }}
   - {{ name: split, priority: 6, when: {{ path: {{ prefix: /split }} }}, forward: {{ to: {{ api: 9, many: 1 }} }} }}
+  - {{ name: gone, priority: 9, when: {{ path: /gone }}, forward: gone }}
   - {{ name: rest, priority: 9, forward: api }}
 ",
         server.address,
@@ -252,6 +259,9 @@ fn every_answer_is_as_the_document_has_it() {
     let server = Server::nginx(&files, "");
     let keel = whole(&folder, &server);
     assert_eq!(keel.curl(&[], "/who"), "one\n");
+    assert!(keel.curl(&[], "/gone").contains("502"));
+    let failed = page(&keel, "/v1/requests?failed=true");
+    let failed = failed["items"][0]["id"].as_str().unwrap().to_owned();
     let document = page(&keel, "/v1/openapi.json");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
     let stands: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
@@ -262,7 +272,7 @@ fn every_answer_is_as_the_document_has_it() {
     let (mut answers, mut refusals) = (0, 0);
     let mut goes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        let of = |names: [(&str, &str); 6]| {
+        let of = |names: [(&str, &str); 7]| {
             names
                 .iter()
                 .fold(path.clone(), |path, (part, name)| path.replace(part, name))
@@ -274,6 +284,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{reason}", "query"),
             ("{rule}", "split"),
             ("{revision}", "1"),
+            ("{request}", &failed),
         ]);
         let strange = of([
             ("{service}", "apy"),
@@ -282,6 +293,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{reason}", "quary"),
             ("{rule}", "splot"),
             ("{revision}", "99999"),
+            ("{request}", "0-99999"),
         ]);
         let broken = of([
             ("{service}", "a%FF"),
@@ -290,6 +302,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{reason}", "%FF"),
             ("{rule}", "%FF"),
             ("{revision}", "%FF"),
+            ("{request}", "%FF"),
         ]);
         for (method, operation) in item.as_object().unwrap() {
             let verb = method.to_uppercase();
@@ -327,7 +340,8 @@ fn every_answer_is_as_the_document_has_it() {
                         .replace("{backend}", "b")
                         .replace("{listener}", &hostile)
                         .replace("{reason}", &hostile)
-                        .replace("{rule}", &hostile),
+                        .replace("{rule}", &hostile)
+                        .replace("{request}", &hostile),
                     404,
                     "unknown_",
                 ));

@@ -106,7 +106,7 @@ fn what_happens_is_told_by_number() {
     let mut keel = instance(&folder, "");
     let all = page(&keel, "");
     let seen = kinds(&all);
-    assert!(seen.contains(&"backend_added one".into()), "{seen:?}");
+    assert_eq!(seen[0], "service_started", "{seen:?}");
     assert_eq!(seen.last().unwrap(), "started");
     let next = all["next"].as_u64().unwrap();
     let mut along = Along::new(&keel, &[], "?service=api");
@@ -143,7 +143,9 @@ fn what_happens_is_told_by_number() {
     assert_eq!(of("commanded")["to"], "draining");
     let items = page(&keel, &format!("?after={next}&service=api"));
     let events: Vec<_> = told.iter().map(|(_, event)| event.clone()).collect();
-    assert_eq!(items["items"], Value::from(events));
+    // One is drained at the next look.
+    let items_of = items["items"].as_array().unwrap();
+    assert_eq!(items_of[..events.len()], events);
     assert!(items["gap"].is_null(), "{items}");
     let commanded = page(
         &keel,

@@ -18,6 +18,8 @@ mod drains;
 mod events;
 mod explain;
 mod explained;
+mod explained_live;
+mod failed;
 mod grpc;
 mod hedge;
 mod http2;

@@ -371,7 +371,7 @@ impl<N: Net> Try<'_, '_, N> {
         self.conn.deadline.serves(self.lane.number);
         let until = self.course.by(self.course.until);
         self.conn.deadline.set(until);
-        note_backend(worker, self.desk, &self.pick);
+        note_backend(self.desk, &self.pick);
     }
 
     /// What is heard of the first where another may run, or does. The error: the other is to be waited for.
