@@ -16,6 +16,21 @@ pub enum Verdict {
     Neutral,
 }
 
+impl Verdict {
+    /// What the status of an HTTP answer says: 5xx is a failure, but for what it does not know how to do; 4xx is the client's. Of 503, how long the
+    /// backend asks to be left alone is asked where that is wanted.
+    #[must_use]
+    #[inline]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            501 | 505 | 400..=499 => Self::Neutral,
+            503 => Self::Failure(Fault::Overloaded { retry_after: None }),
+            500..=599 => Self::Failure(Fault::Status(status)),
+            _ => Self::Success,
+        }
+    }
+}
+
 /// How the attempt ended, after the last byte or before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

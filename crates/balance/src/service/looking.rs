@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::affinity::{self, Lost};
-use crate::ask::Ask;
+use crate::ask::{Ask, Tried};
 use crate::backend::{BackendId, BackendSpec};
 use crate::snapshot::{BackendSnapshot, Changes};
 use crate::sync::Arc;
@@ -28,6 +28,20 @@ impl Service {
     pub fn member(&self, identity: u64) -> Option<BackendId> {
         let table = self.shared.table.load();
         affinity::member(&table, identity).map(|member| member.backend.id().clone())
+    }
+
+    /// Those members of these ids, as backends that were tried; strangers are passed over. Cost: a glance at each member for each of them.
+    #[must_use]
+    pub fn tried<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Tried {
+        let table = self.shared.table.load();
+        let mut tried = Tried::default();
+        for id in ids {
+            let mut members = table.members.iter();
+            if let Some(member) = members.find(|one| one.backend.id().as_str() == id) {
+                tried.insert(&member.backend);
+            }
+        }
+        tried
     }
 
     /// What is configured of one member; none for a stranger. Cost: a search under the writer's lock.

@@ -218,13 +218,7 @@ fn pushback(response: &ResponseHead) -> Option<Option<Duration>> {
     }
 }
 
-/// What a response head says about its backend: 5xx is a failure, but for what it does not know how to do; 4xx is the client's.
+/// What a response head says about its backend.
 pub(super) fn verdict_of(response: &ResponseHead) -> Verdict {
-    match response.status() {
-        501 | 505 | 400..=499 => Verdict::Neutral,
-        // How long it asks to be left alone is asked where that is wanted.
-        503 => Verdict::Failure(Fault::Overloaded { retry_after: None }),
-        status @ 500..=599 => Verdict::Failure(Fault::Status(status)),
-        _ => Verdict::Success,
-    }
+    Verdict::of_status(response.status())
 }
