@@ -149,6 +149,23 @@ pub const FAILURES: u32 = 10;
 
 /// Addresses whose failures are remembered, 100 bytes each; those that find no room have as many as one has, together.
 pub const FAILING: usize = 4_096;
+/// Picks that other programs have and have not reported yet: each takes some 200 bytes, and is a place in flight on its backend.
+pub const PICKS: usize = 65_536;
+
+/// Picks of one ask, and outcomes of one report.
+pub const PICKS_AT_ONCE: usize = 1_000;
+
+/// A pick that another program has not reported by then is given back, as one of which nothing is known; an ask may say otherwise.
+pub const PICK_EXPIRES: Duration = Duration::from_secs(60);
+
+/// The longest that an ask may say: what a program takes with it that ends without a word is held for so long.
+pub const PICK_EXPIRES_MOST: Duration = Duration::from_secs(3_600);
+
+/// The longest that an ask may wait for a full service: a connection to the instance is ended after ten seconds without an answer.
+pub const PICK_WAIT_MOST: Duration = Duration::from_secs(5);
+
+/// Bytes of the body of such an ask or report: a thousand outcomes with all that can be said of each.
+pub const PICKS_BODY: usize = 512 * 1024;
 
 /// The last priority of rules, and that of those that name none.
 pub const PRIORITY: u32 = 50_000;

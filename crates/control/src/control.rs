@@ -29,6 +29,7 @@ use crate::events::{Chronicle, Heard, What};
 use crate::names::{Names, News};
 use crate::overlay::Overlay;
 use crate::revisions::{Book, Words};
+use crate::picks::Picks;
 use crate::snapshot::Reloads;
 use crate::texts::Given;
 
@@ -84,6 +85,7 @@ pub struct Control {
     drains: Drains,
     orders: Orders,
     line: Line,
+    picks: Arc<Picks>,
     /// Another process was told what is wanted: nothing else may be wanted until it serves, or does not.
     held: bool,
     /// What is bound and not listened on yet.
@@ -167,6 +169,7 @@ impl Control {
             drains: Drains::default(),
             orders,
             line,
+            picks: Arc::new(Picks::new()),
             held: false,
             published,
             workers,
@@ -285,6 +288,7 @@ impl Control {
         self.log.tick();
         self.published.forget();
         self.obey();
+        self.picks.expire(self.clock);
         self.settle();
         self.follow_names();
         certificates::turn(&self.published.load(), &mut self.ends, &self.chronicle);

@@ -18,6 +18,8 @@ pub mod revisions;
 
 /// Who reads configurations.
 pub mod texts;
+/// Picks of other programs.
+pub mod picks;
 
 /// What operators want otherwise than the configuration says.
 mod overlay;

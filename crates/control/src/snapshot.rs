@@ -30,6 +30,7 @@ use crate::texts::Texts;
 
 /// Clients that are kept.
 mod affinity;
+use crate::picks::Picks;
 
 /// One backend.
 mod backend;
@@ -63,6 +64,7 @@ pub(crate) use backend::fault_word;
 pub use backend::{Backend, Load, reason};
 pub use failed::{FailedCounts, FailedPart, TryPart};
 use fairness::fairness;
+pub(crate) use parts::address_of;
 pub use parts::{
     ActionPart, BackendPart, BreakerPart, CertificatePart, ListenerPart, Paged, RulePart, Span,
     Usage, WorkerPart,
@@ -288,6 +290,7 @@ pub struct Watch {
     pub(crate) orders: Orders,
     pub(crate) book: Arc<Book>,
     pub(crate) reads: Option<Arc<dyn Texts>>,
+    pub(crate) picks: Arc<Picks>,
 }
 
 impl std::fmt::Debug for Watch {

@@ -112,7 +112,8 @@ pub(crate) fn class(rule: usize) -> ClassId {
 }
 
 /// What a client's address is hashed to.
-pub(crate) fn source(client: IpAddr) -> u64 {
+#[must_use]
+pub fn source(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => hashing::key(&address.octets()),
         IpAddr::V6(address) => hashing::key(&address.octets()),
@@ -134,8 +135,9 @@ pub(crate) fn key(key: &HashKey, request: &RequestHead, client: IpAddr) -> u64 {
 }
 
 /// The zone that a client is near, where its service asks for that.
+#[must_use]
 #[inline]
-pub(crate) fn zone(service: &LiveService, client: IpAddr) -> Option<ZoneId> {
+pub fn zone(service: &LiveService, client: IpAddr) -> Option<ZoneId> {
     let regions = service.regions.as_ref()?;
     zones::zone_of(regions, client)
 }

@@ -62,7 +62,7 @@ pub mod connection;
 pub mod rules;
 
 /// What is decided of a request: client, rule, what it sticks to.
-mod decide;
+pub mod decide;
 
 /// How many requests of whom may pass.
 pub mod rates;

@@ -22,7 +22,7 @@ use crate::affinity::{Affinity, Names};
 use crate::failed::Shelves;
 use crate::listener::addresses::Addresses;
 use crate::observation::{
-    CheckCounters, DoorCounters, Happened, Heads, PollCounters, ServiceCounters,
+    CheckCounters, DecisionCounters, DoorCounters, Happened, Heads, PollCounters, ServiceCounters,
 };
 use crate::outlet::Outlet;
 use crate::proxy_protocol::Received;
@@ -107,6 +107,8 @@ pub struct ServiceState {
     pub happened: Arc<Happened>,
     /// Pages of load that were asked for.
     pub polls: PollCounters,
+    /// Picks that other programs were given.
+    pub decisions: DecisionCounters,
     /// Who is kept where, once somebody was to be.
     clients: OnceLock<Clients>,
 }
@@ -316,6 +318,7 @@ impl ServiceState {
             version: AtomicU64::new(0),
             members: AtomicUsize::new(members.len()),
             polls: PollCounters::default(),
+            decisions: DecisionCounters::default(),
             counters: (0..workers).map(|_| ServiceCounters::default()).collect(),
             clients: OnceLock::new(),
             happened,

@@ -14,6 +14,7 @@ pub use durations::{Distribution, Durations, LATENCY_BOUNDS, PASSED_BOUNDS};
 use durations::{MICRO, MILLI, SECOND};
 pub use happened::{Happened, Happenings};
 pub use heads::{HEAD_BOUNDS, HeadCounters, Heads};
+pub use decided::{Decided, DecisionCounters};
 pub use hedged::{HedgeCounters, hedges, refused_hedges};
 pub use refused::Refused;
 pub use reported::{PollCounters, ReportCounters, reports};
@@ -37,6 +38,8 @@ mod happened;
 
 /// Services that refused before another was asked.
 mod refused;
+/// What became of picks that other programs were given.
+mod decided;
 
 /// What became of reports of load.
 mod reported;

@@ -41,6 +41,7 @@ impl Control {
             orders: self.orders.clone(),
             book: self.book.clone(),
             reads: self.given.as_ref().map(|given| given.reads.clone()),
+            picks: self.picks.clone(),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::events::Chronicle;
 /// How they are told.
 mod told;
 
+pub(crate) use told::address_of;
 use told::{backend, certificates, listener, rule};
 
 /// Which of a list.
@@ -331,9 +332,11 @@ impl Watch {
         let live = self.published.load();
         let (taken, most) = Room::of_process().taken();
         let readers = self.chronicle.counts().readers;
+        let (out, out_most, _) = self.picks_out();
         let mut all = vec![
             usage("process", None, "client_connections", taken, most),
             usage("process", None, "event_readers", readers, EVENT_READERS),
+            usage("process", None, "picks", out, out_most),
         ];
         for (plan, door) in live.plan.listeners.iter().zip(&live.doors) {
             let mut put = |limit, used, most| {

@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::breaker::Gate;
 use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{Action, BackendAddress, Bind, ListenerPlan, RulePlan, SidePlan};
-use evenkeel_proxy::live::{DoorState, Live, LiveService};
+use evenkeel_proxy::live::{DoorState, Live, LiveService, ServiceState};
 use evenkeel_proxy::rules::asks;
 
 use super::super::backend::shown;
@@ -72,12 +73,17 @@ pub(super) fn rule(rule: &RulePlan, plan: &Plan) -> RulePart {
     }
 }
 
-pub(super) fn backend(live: &LiveService, core: &BackendSnapshot, now: Instant) -> BackendPart {
-    let address = live.state.reached(&core.id).map(|at| match &at.address {
+/// Where a backend is reached. None: it has left.
+pub(crate) fn address_of(state: &ServiceState, id: &BackendId) -> Option<String> {
+    state.reached(id).map(|at| match &at.address {
         BackendAddress::Tcp(address) => address.to_string(),
         BackendAddress::Name(name, port) => format!("{name}:{port}"),
         BackendAddress::Unix(path) => format!("unix:{}", path.display()),
-    });
+    })
+}
+
+pub(super) fn backend(live: &LiveService, core: &BackendSnapshot, now: Instant) -> BackendPart {
+    let address = address_of(&live.state, &core.id);
     let latencies = core.latencies.as_ref();
     let quantile = |share: f64| Some((share, latencies?.quantile(share)?));
     BackendPart {
