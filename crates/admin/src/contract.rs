@@ -93,6 +93,9 @@ mod configuration;
 /// What may be changed.
 pub(crate) mod changes;
 
+/// Decisions for other programs.
+pub(crate) mod picks;
+
 /// The OpenAPI document.
 mod document;
 
@@ -110,13 +113,14 @@ macro_rules! resources {
 
         /// Each path with its method, those that change something too.
         pub(crate) fn routes() -> Vec<(&'static str, String)> {
-            [$($name::routes()),+, changes::routes()].concat()
+            [$($name::routes()),+, changes::routes(), picks::routes()].concat()
         }
 
         /// What the document has of all of them.
         fn told() -> Vec<OpenApiRouter<Asked>> {
             let mut all = vec![$($name::told()),+];
             all.extend(changes::all_told());
+            all.push(picks::told());
             all
         }
     };

@@ -53,6 +53,9 @@ mod affinity;
 /// Those of reports of load.
 mod load;
 
+/// Those of decisions for other programs.
+mod decisions;
+
 /// Those of TLS.
 mod tls;
 
@@ -76,6 +79,7 @@ pub(crate) fn text(watch: &Watch, counts: &Counts) -> Result<String, fmt::Error>
         counts.timed_out(),
         counts.denied(),
     )));
+    registry.register_collector(Box::new(decisions::Decisions::of(watch)));
     // The names that all programs have for this: they take no prefix.
     let mut plain = Registry::default();
     plain.register_collector(Box::new(process::Process(began)));

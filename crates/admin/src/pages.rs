@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::contract::explain::BODY_MOST;
 use crate::contract::problem::{MEDIA_TYPE, Problem, Reason};
-use crate::contract::{self, Asked, changes, looks};
+use crate::contract::{self, Asked, changes, looks, picks};
 use crate::gate::{Door, From, Gate, pass};
 use crate::guests::{Counts, Hall, Peer, Socket};
 use crate::metrics;
@@ -123,6 +123,7 @@ fn router(pages: Pages, from: From, shown: Shown, gate: &Arc<Gate>) -> Router {
             let asked = looks()
                 .layer(DefaultBodyLimit::max(BODY_MOST))
                 .merge(changes::router())
+                .merge(picks::router())
                 .layer(map_response(in_words));
             let all = alone.merge(asked).fallback(|| async {
                 let why = "there is no such page; see /v1/openapi.json for those that there are";
@@ -144,7 +145,7 @@ async fn in_words(response: Response) -> Response {
     }
     let problem = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let why = "the body is larger than this address takes; most take none: leave it out";
+            let why = "no body that is taken here is so large; where nothing is asked for in it, leave it out";
             Problem::new(Reason::BodyTooLarge, why)
         }
         StatusCode::BAD_REQUEST => Problem::new(Reason::Body, "the body broke off"),

@@ -69,7 +69,7 @@ resource![
 ];
 
 /// Only who means it changes anything.
-async fn meant(request: Request, next: Next) -> Response {
+pub(super) async fn meant(request: Request, next: Next) -> Response {
     // Whatever else is asked is answered that it is not taken.
     let writes = !request.method().is_safe();
     match refusal(request.headers()).filter(|_| writes) {

@@ -32,13 +32,17 @@ Refusals are RFC 9457 problems: programs go by `reason`, a word of one closed li
 known are refused. Lists that can be long come in pages: `next` of one is `after` of the next. Before the first, or while sixty-four others are \
 connected to the address, a connection may be answered with 503 as plain text.";
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("contract", "This document, and kinds of problems."),
     ("instance", "The process, its threads and limits."),
     ("listeners", "Where connections are taken, and what with."),
     ("rules", "What is done with requests."),
     ("services", "Who can serve the same requests."),
     ("backends", "Members of services."),
+    (
+        "decisions",
+        "For programs that send their requests themselves: whom to, and how it went.",
+    ),
     ("configuration", "What holds, and what ran before."),
     ("events", "What happened, and requests that failed."),
     ("status", "The whole at once."),
@@ -71,12 +75,16 @@ pub(super) fn text(mut document: OpenApi) -> String {
         components.add_security_scheme(name, scheme);
     }
     for (path, item) in &mut document.paths.paths {
-        let looks = item.get.iter_mut().map(|operation| (operation, false));
-        let changes = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-        let changes = changes.into_iter().flatten();
-        let changes = changes.map(|operation| (operation, changing(path)));
-        for (operation, changes) in looks.chain(changes) {
-            let need = need(if changes { "POST" } else { "GET" }, path);
+        let all = [
+            ("GET", &mut item.get),
+            ("POST", &mut item.post),
+            ("PUT", &mut item.put),
+            ("PATCH", &mut item.patch),
+            ("DELETE", &mut item.delete),
+        ];
+        for (method, operation) in all {
+            let Some(operation) = operation else { continue };
+            let (need, changes) = (need(method, path), method != "GET" && changing(path));
             let mut reasons = reasons(path, operation, changes);
             if let Some(Need::All(scopes)) = need {
                 reasons.extend(Reason::OF_THE_GATE);
@@ -155,6 +163,11 @@ fn parameter((name, required, about): (&str, bool, &str)) -> Parameter {
         .build()
 }
 
+/// Whether what is sent there changes what runs: the others ask, in a body, or take part in what runs.
+fn changing(path: &str) -> bool {
+    path != "/v1/explain" && !path.contains("/picks")
+}
+
 /// What an operation may be refused with.
 fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
     let mut reasons = vec![Reason::NotYourHost, Reason::Query, Reason::Refused];
@@ -194,6 +207,9 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
             Some("events") => Reason::TooManyReaders,
             _ => Reason::UnknownService,
         });
+    }
+    if path.contains("/picks") {
+        reasons.extend(super::picks::reasons(path));
     }
     if path.ends_with("/diff") || path == "/v1/configuration" {
         reasons.extend([Reason::Unread, Reason::Busy]);

@@ -18,7 +18,7 @@ struct Limit {
     /// The name of that; absent of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// `client_connections` and `event_readers` of the process; `connections` and `handshakes` of listeners; `in_flight`, `queue` and `affinity_clients` of services.
+    /// `client_connections`, `event_readers` and `picks` of the process; `connections` and `handshakes` of listeners; `in_flight`, `queue` and `affinity_clients` of services.
     #[schema(example = "connections")]
     limit: &'static str,
     /// How much is in use.

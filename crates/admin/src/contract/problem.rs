@@ -63,10 +63,20 @@ pub(crate) enum Reason {
     KeyInUse,
     KeyReused,
     TooManyKeys,
+    UnknownPick,
+    PickOver,
+    PicksFull,
+    NoBackends,
+    AllDown,
+    AllFull,
+    AllTried,
+    Declined,
+    QueueFull,
+    QueueTimeout,
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-const TABLE: [(Reason, &str, StatusCode, &str); 44] = [
+const TABLE: [(Reason, &str, StatusCode, &str); 54] = [
     (
         Reason::NoPage,
         "no_page",
@@ -330,6 +340,66 @@ const TABLE: [(Reason, &str, StatusCode, &str); 44] = [
         "too_many_keys",
         StatusCode::SERVICE_UNAVAILABLE,
         "Too many answers are remembered by their key",
+    ),
+    (
+        Reason::UnknownPick,
+        "unknown_pick",
+        StatusCode::NOT_FOUND,
+        "This process has given no pick of this id",
+    ),
+    (
+        Reason::PickOver,
+        "pick_over",
+        StatusCode::GONE,
+        "The pick was reported before, or its time is over",
+    ),
+    (
+        Reason::PicksFull,
+        "picks_full",
+        StatusCode::TOO_MANY_REQUESTS,
+        "As many picks are out as may be",
+    ),
+    (
+        Reason::NoBackends,
+        "no_backends",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The service has no backends",
+    ),
+    (
+        Reason::AllDown,
+        "all_down",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "No backend of the service may be picked",
+    ),
+    (
+        Reason::AllFull,
+        "all_full",
+        StatusCode::TOO_MANY_REQUESTS,
+        "The service, or each backend that may be picked, is full",
+    ),
+    (
+        Reason::AllTried,
+        "all_tried",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Each backend that may be picked was tried",
+    ),
+    (
+        Reason::Declined,
+        "declined",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The policy chose nobody",
+    ),
+    (
+        Reason::QueueFull,
+        "queue_full",
+        StatusCode::TOO_MANY_REQUESTS,
+        "The service is full, and so is its queue",
+    ),
+    (
+        Reason::QueueTimeout,
+        "queue_timeout",
+        StatusCode::TOO_MANY_REQUESTS,
+        "The service was full for as long as was to be waited",
     ),
 ];
 

@@ -334,7 +334,7 @@ fn member(backend: Backend) -> Member {
     }
 }
 
-/// The whole at once: what `evenkeel status` prints.
+/// The whole at once: what `evenkeel status --json` prints.
 #[utoipa::path(get, path = "/v1/status", tag = "status",
     responses((status = 200, description = "The instance.", body = Status)))]
 async fn status(State(shown): State<Asked>, _: Plain) -> Json<Status> {
