@@ -272,7 +272,12 @@ fn every_answer_is_as_the_document_has_it() {
     let (mut answers, mut refusals) = (0, 0);
     let mut goes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        let of = |names: [(&str, &str); 7]| {
+        // One that is out, for who reports it.
+        let given = ["-d", "", "-H", "X-Evenkeel: 1"];
+        let given = keel.asked(&given, "/v1/services/many/picks");
+        let given: Value = serde_json::from_str(&given).unwrap();
+        let pick = given["picks"][0]["pick"].as_str().unwrap();
+        let of = |names: [(&str, &str); 8]| {
             names
                 .iter()
                 .fold(path.clone(), |path, (part, name)| path.replace(part, name))
@@ -281,6 +286,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{service}", "api"),
             ("{backend}", "two"),
             ("{listener}", "web"),
+            ("{pick}", pick),
             ("{reason}", "query"),
             ("{rule}", "split"),
             ("{revision}", "1"),
@@ -290,6 +296,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{service}", "apy"),
             ("{backend}", "tow"),
             ("{listener}", "wep"),
+            ("{pick}", "0-0-0"),
             ("{reason}", "quary"),
             ("{rule}", "splot"),
             ("{revision}", "99999"),
@@ -299,6 +306,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{service}", "a%FF"),
             ("{backend}", "%C3"),
             ("{listener}", "%80"),
+            ("{pick}", "%FF"),
             ("{reason}", "%FF"),
             ("{rule}", "%FF"),
             ("{revision}", "%FF"),
@@ -341,6 +349,7 @@ fn every_answer_is_as_the_document_has_it() {
                         .replace("{listener}", &hostile)
                         .replace("{reason}", &hostile)
                         .replace("{rule}", &hostile)
+                        .replace("{pick}", &hostile)
                         .replace("{request}", &hostile),
                     404,
                     "unknown_",

@@ -11,6 +11,7 @@ mod checks;
 mod commands;
 mod contract;
 mod crowd;
+mod decisions;
 mod demo;
 mod deploy;
 mod dns;

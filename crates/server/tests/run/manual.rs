@@ -194,6 +194,10 @@ rules: [{ when: { path: /here }, respond: { body: here }, limits: { rate: { allo
     let keel = Evenkeel::run(&[file.to_str().unwrap()]);
     assert_eq!(keel.curl(&[], "/here"), "here");
     keel.curl(&[], "/there");
+    // Rows of decisions are of services that were asked for some.
+    let picks = "/v1/services/api/picks";
+    let asked = keel.asked(&["-d", "{}", "-H", "X-Evenkeel: 1"], picks);
+    assert!(asked.contains("\"pick\""), "{asked}");
     let mut page = keel.page("/metrics");
     while !["checks_total{", "exchanges_total{", "local_answers_total{"]
         .iter()
