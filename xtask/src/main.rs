@@ -13,6 +13,7 @@ mod bench;
 mod chaos;
 mod clock;
 mod counts;
+mod decisions;
 mod fuzz;
 mod gate;
 mod picture;
@@ -138,6 +139,11 @@ const VERBS: &[Verb] = &[
         name: "upgrades",
         does: "upgrade the binary under load, one process after another: [count], 1000 unless said; nothing may be lost",
         run: upgrades::upgrades,
+    },
+    Verb {
+        name: "decisions",
+        does: "time decisions for other programs, of the shipped binary on one core: [seconds] a row, 5 unless said",
+        run: decisions::decisions,
     },
     Verb {
         name: "coverage",
