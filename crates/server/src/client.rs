@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::Value;
 
 use crate::inputs::variable;
@@ -17,6 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most that is read.
 const ANSWER_MOST: u64 = 64 * 1024 * 1024;
+
+/// Which instance is asked.
+#[derive(Args)]
+pub(crate) struct At {
+    /// The instance's admin address: `127.0.0.1:9900`, `http://127.0.0.1:9900` or `unix:/run/evenkeel/admin.sock`
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "EVENKEEL_ADMIN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:9900"
+    )]
+    pub(crate) admin: Admin,
+}
 
 /// An admin address.
 #[derive(Clone, Debug)]
@@ -32,7 +47,15 @@ impl FromStr for Admin {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
         }
-        let address = text.parse().map(Self::Tcp);
+        let bare = text.strip_prefix("http://");
+        let bare = bare.map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
+        // A name that means this machine by itself (RFC 6761 section 6.3).
+        let port = bare.strip_prefix("localhost:");
+        let address = match port.and_then(|port| port.parse().ok()) {
+            Some(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
+            None => bare.parse(),
+        };
+        let address = address.map(Self::Tcp);
         address
             .map_err(|_| "write it as `127.0.0.1:9900` or `unix:/run/evenkeel/admin.sock`".into())
     }
@@ -59,6 +82,25 @@ impl Admin {
 
     fn is_another(&self) -> String {
         format!("{self} does not answer as evenkeel does")
+    }
+
+    /// All rows of a list that comes in pages.
+    ///
+    /// # Errors
+    /// As above; or the row that a page began behind has gone meanwhile.
+    pub(crate) fn all(&self, path: &str) -> Result<Vec<Value>, String> {
+        let (mut rows, mut after) = (Vec::new(), String::new());
+        loop {
+            let mut page = self.ask("GET", &format!("{path}?limit=1000{after}"))?;
+            let Some(items) = page["items"].as_array_mut() else {
+                return Err(self.is_another());
+            };
+            rows.append(items);
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={}", part(next)),
+                None => return Ok(rows),
+            }
+        }
     }
 
     /// The same, as it came.
@@ -138,4 +180,30 @@ pub(crate) fn part(name: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_named_by_address_url_or_socket() {
+        for (text, address) in [
+            ("127.0.0.1:9900", Some("127.0.0.1:9900")),
+            ("[::1]:9900", Some("[::1]:9900")),
+            ("http://127.0.0.1:9900", Some("127.0.0.1:9900")),
+            ("http://127.0.0.1:9900/", Some("127.0.0.1:9900")),
+            ("http://localhost:1", Some("127.0.0.1:1")),
+            ("localhost:1", Some("127.0.0.1:1")),
+            ("unix:/run/a.sock", Some("unix:/run/a.sock")),
+            ("https://127.0.0.1:9900", None),
+            ("http://127.0.0.1:9900/v1", None),
+            ("127.0.0.1", None),
+            ("localhost:", None),
+            ("", None),
+        ] {
+            let admin = text.parse::<Admin>().ok().map(|admin| admin.to_string());
+            assert_eq!(admin.as_deref(), address, "{text}");
+        }
+    }
 }

@@ -42,10 +42,10 @@ mod told;
 mod frame;
 
 /// How they look.
-mod view;
+pub(crate) mod view;
 
 /// The terminal.
-mod screen;
+pub(crate) mod screen;
 
 /// So many ticks from one drawing to the next, and from one line to the next.
 const DRAW_EVERY: u32 = 2;

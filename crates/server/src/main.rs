@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// `check`
 mod check;
@@ -52,6 +52,17 @@ mod status;
 
 /// `token`
 mod token;
+/// `services list`, `backends show`, `certs`; what `status` and `top` show
+mod look;
+
+/// `top`
+mod top;
+
+/// `completions`
+mod completions;
+
+/// Rows and columns.
+mod table;
 
 /// The system's clock.
 mod clock;
@@ -124,19 +135,27 @@ enum Command {
     Config(Config),
     /// Print the JSON Schema of configurations (draft 2020-12), for editors
     Schema,
-    /// Print what a running instance says of itself, as JSON
+    /// Show how a running instance stands: listeners, services, and backends that do not serve
     ///
     /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
     Status(status::Arguments),
-    /// Drain, enable, disable and list backends of a running instance
+    /// Watch a running instance: requests, attempts and failures per second, in flight, latency
+    ///
+    /// On a terminal until Ctrl-C; elsewhere a table for each look. Exit code: 0, 1 it cannot be asked, 2 wrong usage.
+    Top(top::Arguments),
+    /// Drain, enable, disable, list and show backends of a running instance
     #[command(subcommand)]
     Backends(operate::Backends),
-    /// Drain and enable services of a running instance
+    /// Drain, enable and list services of a running instance
     #[command(subcommand)]
     Services(operate::Services),
     /// Steer clients away from listeners of a running instance, and back
     #[command(subcommand)]
     Listeners(operate::Listeners),
+    /// Show the certificates of a running instance, and until when each holds
+    ///
+    /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
+    Certs(look::Arguments),
     /// Have a running instance replaced by a new process, without losing a connection
     ///
     /// The binary is found anew by the path that the instance was started with. The new process takes all sockets, reads its
@@ -147,6 +166,10 @@ enum Command {
     /// Make credentials for the admin address
     #[command(subcommand)]
     Token(token::Token),
+    /// Print a script that completes commands and flags in a shell
+    ///
+    /// `source <(evenkeel completions bash)`; for fish, to `~/.config/fish/completions/evenkeel.fish`. Exit code: 0, 2 wrong usage.
+    Completions(completions::Arguments),
     /// Print the version
     Version,
 }
@@ -173,6 +196,9 @@ fn main() -> ExitCode {
         Command::Schema => show::print_schema(),
         Command::Config(Config::Diff(arguments)) => check::diff(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Top(arguments) => top::top(&arguments),
+        Command::Certs(arguments) => look::certs(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, Flags::command()),
         Command::Backends(command) => operate::backends(&command),
         Command::Services(command) => operate::services(&command),
         Command::Listeners(command) => operate::listeners(&command),

@@ -1,6 +1,5 @@
 //! Owns `backends`, `services` and `listeners`: what an operator changes of a running instance, as a client of its API.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,21 +8,15 @@ use evenkeel_config::problem::plainly;
 use evenkeel_control::clock::Clock;
 use serde_json::Value;
 
-use crate::client::{Admin, part};
-use crate::{json, say};
+use crate::client::{Admin, At, part};
+use crate::table::{cell, table};
+use crate::{json, look, say};
 
 /// The drain's deadline passed with work unfinished, as with `run`.
 const CUT: u8 = 3;
 
 /// How often it is looked whether anything is left.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-#[derive(Args)]
-pub(crate) struct At {
-    /// The instance's admin address
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
-    admin: Admin,
-}
 
 #[derive(Args)]
 pub(crate) struct Waiting {
@@ -99,10 +92,30 @@ pub(crate) enum Backends {
         #[command(flatten)]
         at: At,
     },
+    /// Show all that is known of one backend: standing, checks, breaker, attempts, latency, shares
+    ///
+    /// Exit code: 0, 1 it cannot be asked or has no such backend, 2 wrong usage.
+    Show {
+        #[command(flatten)]
+        backend: Backend,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Services {
+    /// Show services: policy, healthy backends, answers, retries, latency
+    ///
+    /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
     /// Drain all backends of a service, those to come too
     ///
     /// Exit code: 0, 1 it cannot be asked or refuses, or serves again or leaves the configuration while it is waited for, 2 wrong usage, 3
@@ -157,6 +170,10 @@ pub(crate) fn backends(command: &Backends) -> ExitCode {
         Backends::List { service, json, at } => {
             return exit(list(&at.admin, service.as_deref(), *json));
         }
+        Backends::Show { backend, json } => {
+            let path = What::Backend(&backend.service, &backend.backend).path();
+            return exit(look::backend(&backend.at.admin, &path, *json));
+        }
     };
     let what = What::Backend(&backend.service, &backend.backend);
     exit(change(&backend.at.admin, &what, verb, wait))
@@ -164,6 +181,7 @@ pub(crate) fn backends(command: &Backends) -> ExitCode {
 
 pub(crate) fn services(command: &Services) -> ExitCode {
     let (service, verb, wait) = match command {
+        Services::List { json, at } => return exit(look::services(&at.admin, *json)),
         Services::Drain { service, waiting } => (service, "drain", waiting.wait),
         Services::Enable { service } => (service, "enable", false),
     };
@@ -180,7 +198,7 @@ pub(crate) fn listeners(command: &Listeners) -> ExitCode {
     exit(change(&listener.at.admin, &what, verb, wait))
 }
 
-fn exit(ended: Result<ExitCode, String>) -> ExitCode {
+pub(crate) fn exit(ended: Result<ExitCode, String>) -> ExitCode {
     ended.unwrap_or_else(|why| {
         say::log(&why);
         ExitCode::FAILURE
@@ -354,10 +372,6 @@ fn list(admin: &Admin, only: Option<&str>, as_json: bool) -> Result<ExitCode, St
         json::out(&rows.collect());
         return Ok(ExitCode::SUCCESS);
     }
-    let text = |value: &Value| match value {
-        Value::String(text) => plainly(text).into_owned(),
-        other => other.to_string(),
-    };
     let heads = [
         "service",
         "backend",
@@ -371,9 +385,9 @@ fn list(admin: &Admin, only: Option<&str>, as_json: bool) -> Result<ExitCode, St
     for service in shown {
         for one in service["backends"].as_array().into_iter().flatten() {
             let keys = ["id", "standing", "reason", "tier", "weight", "in_flight"];
-            let [id, standing, why, tier, weight, in_flight] = keys.map(|key| text(&one[key]));
+            let [id, standing, why, tier, weight, in_flight] = keys.map(|key| cell(&one[key]));
             rows.push([
-                text(&service["name"]),
+                cell(&service["name"]),
                 id,
                 standing,
                 why,
@@ -385,18 +399,4 @@ fn list(admin: &Admin, only: Option<&str>, as_json: bool) -> Result<ExitCode, St
     }
     say::out(&table(&rows));
     Ok(ExitCode::SUCCESS)
-}
-
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let wide = |column: usize| rows.iter().map(move |row| row[column].chars().count());
-    let widths: [usize; N] = std::array::from_fn(|column| wide(column).max().unwrap_or(0));
-    let mut out = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
-    }
-    out
 }

@@ -4,28 +4,34 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::client::Admin;
-use crate::{json, say};
+use crate::client::{Admin, At};
+use crate::operate::exit;
+use crate::{json, look, say};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Its admin address
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
-    admin: Admin,
+    /// All of it, as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
 }
 
 pub(crate) fn status(arguments: &Arguments) -> ExitCode {
-    match arguments.admin.ask_for_text("GET", "/v1/status") {
-        Ok(body) => {
-            say::out(&json::escaped(&body));
-            say::out("\n");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            say::log(&why);
-            ExitCode::FAILURE
-        }
+    exit(shown(&arguments.at.admin, arguments.json))
+}
+
+fn shown(admin: &Admin, as_json: bool) -> Result<ExitCode, String> {
+    let body = admin.ask_for_text("GET", "/v1/status")?;
+    if as_json {
+        say::out(&json::escaped(&body));
+        say::out("\n");
+        return Ok(ExitCode::SUCCESS);
     }
+    let status = serde_json::from_str(&body);
+    let status = status.map_err(|_| format!("{admin} does not answer as evenkeel does"))?;
+    say::out(&look::status(&status));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Which process it is.

@@ -52,7 +52,7 @@ impl Paint {
 pub(crate) struct Line(Vec<(String, Paint)>);
 
 impl Line {
-    #[cfg(test)]
+    /// Without a colour.
     pub(crate) fn plain(text: &str) -> Self {
         Self(vec![(text.into(), Paint::Plain)])
     }

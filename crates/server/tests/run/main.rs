@@ -27,6 +27,7 @@ mod http2;
 mod limit;
 mod loads;
 mod logs;
+mod looks;
 mod manual;
 mod metrics;
 mod operate;
@@ -299,7 +300,7 @@ services: {{ api: {{ backends: [{}, {}], slow_start: 0s, health: {{ http: {{ pat
         (keel.page("/livez"), keel.page("/readyz")),
         ("alive\n".into(), "ready\n".into())
     );
-    let (code, out, said) = evenkeel(&["status", "--admin", &keel.admin.to_string()]);
+    let (code, out, said) = evenkeel(&["status", "--json", "--admin", &keel.admin.to_string()]);
     assert_eq!(code, Some(0), "{said}");
     assert!(out.contains("\"contained_panics\":0"), "{out}");
 }
