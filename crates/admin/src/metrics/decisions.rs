@@ -50,6 +50,7 @@ impl Collector for Decisions {
         )?;
         let mut ends: Rows<'_> = Vec::new();
         for (name, part) in &self.services {
+            let name = &**name;
             for (outcome, count) in [
                 ("failed", part.failed),
                 ("expired", part.expired),

@@ -237,14 +237,20 @@ fn a_place_of_a_full_service_is_waited_for() {
     let (first, _) = pick(&keel, &json!({}));
     refused(&keel, PICKS, &json!({}), 429, "all_full");
     refused(&keel, PICKS, &json!({ "wait_ms": 1 }), 429, "queue_timeout");
-    let waits = std::thread::scope(|scope| {
-        let waits = scope.spawn(|| pick(&keel, &json!({ "wait_ms": 5000 })));
-        let waiting = |seen: &Value| seen["queue"]["waiting"] == 1;
-        until(&keel, "/v1/services/api", waiting);
-        refused(&keel, PICKS, &json!({ "wait_ms": 5000 }), 429, "queue_full");
-        done(&keel, &outcome(&first), &json!({}));
-        waits.join().unwrap()
-    });
+    let url = format!("http://{}{PICKS}", keel.admin);
+    let waits = Command::new("curl")
+        .args(["--silent", "--noproxy", "*", "-H", "X-Evenkeel: 1"])
+        .args(["-d", "{ \"wait_ms\": 5000 }", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let waiting = |seen: &Value| seen["queue"]["waiting"] == 1;
+    until(&keel, "/v1/services/api", waiting);
+    let full = json!({ "wait_ms": 5000 });
+    refused(&keel, PICKS, &full, 429, "queue_full");
+    done(&keel, &outcome(&first), &json!({}));
+    let answer = waits.wait_with_output().unwrap().stdout;
+    let waits = picked(&serde_json::from_slice(&answer).unwrap()).remove(0);
     assert_eq!(
         done(&keel, &outcome(&waits.0), &json!({}))["result"],
         "taken"

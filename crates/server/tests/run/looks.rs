@@ -62,7 +62,7 @@ rules: [{{ forward: api }}]
     };
     let status = shown(&["status"]);
     assert!(status.starts_with("evenkeel "), "{status}");
-    has(&status, "web 0 1");
+    has(&status, "websafe 0 0");
     has(&status, "api round_robin proven 1/2 0 1 1");
     assert!(status.contains("api      two      disabled"), "{status}");
     assert_eq!(json(&["status"])["process"], keel.id());
