@@ -113,7 +113,7 @@ macro_rules! resources {
 
         /// Each path with its method, those that change something too.
         pub(crate) fn routes() -> Vec<(&'static str, String)> {
-            [$($name::routes()),+, changes::routes(), picks::routes()].concat()
+            [$($name::routes()),+, changes::all_routes(), picks::routes()].concat()
         }
 
         /// What the document has of all of them.

@@ -34,7 +34,11 @@ impl Place {
     /// A backend's whole entry.
     #[must_use]
     pub fn backend(service: &str, id: &str) -> Self {
-        Self(["services", service, "backends", id].map(str::to_owned).into())
+        Self(
+            ["services", service, "backends", id]
+                .map(str::to_owned)
+                .into(),
+        )
     }
 
     /// Who chooses among a service's backends.
@@ -452,7 +456,8 @@ impl Gathered {
         let mut laid = Vec::new();
         for (key, node) in entries {
             if key.text == "id" {
-                let message = "a backend's identity does not change: add another one, and remove this";
+                let message =
+                    "a backend's identity does not change: add another one, and remove this";
                 self.error(key.at, "id", message.to_owned());
                 continue;
             }

@@ -35,7 +35,11 @@ fn composed(text: &str, edits: &Edits, change: Option<&Change>) -> Composed {
 
 /// Backends and policy of `api`, and rules, each in a few words.
 fn words(plan: &Plan) -> String {
-    let api = plan.services.iter().find(|one| &*one.name == "api").unwrap();
+    let api = plan
+        .services
+        .iter()
+        .find(|one| &*one.name == "api")
+        .unwrap();
     let backends = api.backends.iter().map(|one| {
         let weight = one.spec.weight.get();
         format!("{}={weight}", one.spec.id.as_str())
@@ -57,7 +61,10 @@ fn after(text: &str, changes: &[Change]) -> (String, Edits) {
     for change in changes {
         let composed = composed(text, &edits, Some(change));
         if composed.loaded.plan.is_none() {
-            panic!("{change:?}: {}", render(&composed.loaded.problems, &composed.sources));
+            panic!(
+                "{change:?}: {}",
+                render(&composed.loaded.problems, &composed.sources)
+            );
         }
         edits = composed.edits;
     }
@@ -125,7 +132,11 @@ fn check(changes: &[Change], expect: &str, kept: usize) {
 #[test]
 fn what_is_changed_lies_over_the_text() {
     let rules = "first rule-2 rest";
-    check(&[], &format!("round_robin; 10.0.0.1:80=1 two=3; {rules}"), 0);
+    check(
+        &[],
+        &format!("round_robin; 10.0.0.1:80=1 two=3; {rules}"),
+        0,
+    );
     let three = "{ \"address\": \"10.0.0.3:80\", \"weight\": 7 }";
     check(
         &[put("three", three)],
@@ -133,13 +144,20 @@ fn what_is_changed_lies_over_the_text() {
         1,
     );
     check(
-        &[put("three", "\"10.0.0.3:80\""), patch("three", "{\"weight\": 2}")],
+        &[
+            put("three", "\"10.0.0.3:80\""),
+            patch("three", "{\"weight\": 2}"),
+        ],
         &format!("round_robin; 10.0.0.1:80=1 two=3 three=2; {rules}"),
         2,
     );
     // One that an edit brought leaves nothing behind.
     check(
-        &[put("three", three), patch("three", "{\"weight\": 2}"), remove("three")],
+        &[
+            put("three", three),
+            patch("three", "{\"weight\": 2}"),
+            remove("three"),
+        ],
         &format!("round_robin; 10.0.0.1:80=1 two=3; {rules}"),
         0,
     );
@@ -150,7 +168,10 @@ fn what_is_changed_lies_over_the_text() {
     );
     // In the place where it stands, by its address too; other keys stay, and the environment is read in them.
     check(
-        &[patch("10.0.0.1:80", "{\"weight\": 9}"), patch("two", "{\"weight\": null}")],
+        &[
+            patch("10.0.0.1:80", "{\"weight\": 9}"),
+            patch("two", "{\"weight\": null}"),
+        ],
         &format!("round_robin; 10.0.0.1:80=9 two=1; {rules}"),
         2,
     );
@@ -206,23 +227,50 @@ fn wrong(change: &Change, expect: &str) {
 fn what_is_wrong_with_a_change_has_its_place_in_it() {
     assert_eq!(BODY, "body");
     wrong(
-        &put("three", "{\n  \"address\": \"10.0.0.3:80\",\n  \"wieght\": 7\n}"),
+        &put(
+            "three",
+            "{\n  \"address\": \"10.0.0.3:80\",\n  \"wieght\": 7\n}",
+        ),
         "body:3:3: error: ",
     );
-    wrong(&put("three", "{\"weight\": 7}"), "body:1:1: error: a backend needs its `address`");
-    wrong(&put("three", "{\"address\": \"x:80\", \"id\": \"four\"}"), "body:1:27: error: the address of this entry says `three`");
+    wrong(
+        &put("three", "{\"weight\": 7}"),
+        "body:1:1: error: a backend needs its `address`",
+    );
+    wrong(
+        &put("three", "{\"address\": \"x:80\", \"id\": \"four\"}"),
+        "body:1:27: error: the address of this entry says `three`",
+    );
     wrong(&put("three", "{\"address\": \"a:80\""), "body:");
     wrong(&put("three", ""), "body:1:1: error: there is nothing in it");
-    wrong(&put("three", "[]"), "body:1:1: error: an entry is a map of keys, not a list");
-    wrong(&patch("two", "{\"id\": \"x\"}"), "body:1:2: error: a backend's identity does not change");
-    wrong(&patch("two", "[1]"), "body:1:1: error: what is changed is a map");
-    wrong(&patch("two", "{\"weight\": \"many\"}"), "body:1:12: error: ");
+    wrong(
+        &put("three", "[]"),
+        "body:1:1: error: an entry is a map of keys, not a list",
+    );
+    wrong(
+        &patch("two", "{\"id\": \"x\"}"),
+        "body:1:2: error: a backend's identity does not change",
+    );
+    wrong(
+        &patch("two", "[1]"),
+        "body:1:1: error: what is changed is a map",
+    );
+    wrong(
+        &patch("two", "{\"weight\": \"many\"}"),
+        "body:1:12: error: ",
+    );
     wrong(&policy(Some("\"rond_robin\"")), "body:1:1: error: ");
     wrong(&rule("new", "{\"forward\": \"apy\"}"), "body:1:13: error: ");
     // What the whole has wrong.
-    wrong(&rule("new", "{\"name\": \"other\", \"forward\": \"api\"}"), "body:1:10: error: ");
+    wrong(
+        &rule("new", "{\"name\": \"other\", \"forward\": \"api\"}"),
+        "body:1:10: error: ",
+    );
     // Neither the environment nor the files of this machine are told to who may change a rule.
-    wrong(&rule("new", "priority: ${PORT}\ndeny: true\n"), "body:1:11: error: this is no JSON");
+    wrong(
+        &rule("new", "priority: ${PORT}\ndeny: true\n"),
+        "body:1:11: error: this is no JSON",
+    );
     let file = "{\"host_map\": {\"file\": \"/etc/passwd\"}, \"priority\": 1}";
     let composed = composed(TEXT, &Edits::default(), Some(&rule("new", file)));
     let shown = render(&composed.loaded.problems, &composed.sources);
@@ -245,11 +293,16 @@ fn an_edit_goes_when_the_text_says_something_else_there() {
         let composed = composed(text, &edits, None);
         let all: Vec<_> = composed.dropped.iter().map(ToString::to_string).collect();
         let shown = render(&composed.loaded.problems, &composed.sources);
-        (all.join(" "), composed.loaded.plan.unwrap_or_else(|| panic!("{shown}")))
+        (
+            all.join(" "),
+            composed.loaded.plan.unwrap_or_else(|| panic!("{shown}")),
+        )
     };
     assert_eq!(dropped(TEXT).0, "");
     // Other parts may change, and places.
-    let other = TEXT.replace("10.0.0.9:80", "10.0.0.8:80").replace("- 10.0.0.1:80\n", "");
+    let other = TEXT
+        .replace("10.0.0.9:80", "10.0.0.8:80")
+        .replace("- 10.0.0.1:80\n", "");
     assert_eq!(dropped(&other).0, "");
     let (gone, plan) = dropped(&TEXT.replace("weight: 3", "weight: 4"));
     assert_eq!(gone, "services.api.backends[two].weight");

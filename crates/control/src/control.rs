@@ -28,8 +28,8 @@ use crate::drains::Drains;
 use crate::events::{Chronicle, Heard, What};
 use crate::names::{Names, News};
 use crate::overlay::Overlay;
-use crate::revisions::{Book, Words};
 use crate::picks::Picks;
+use crate::revisions::{Book, Words};
 use crate::snapshot::Reloads;
 use crate::texts::Given;
 
@@ -191,7 +191,7 @@ impl Control {
             carried: std::mem::take(&mut heritage.state),
         };
         control.follow_names();
-        control.note("start", Words::default());
+        control.remember("start", Words::default());
         Ok(control)
     }
 

@@ -16,10 +16,10 @@ pub mod snapshot;
 /// Which configuration ran when.
 pub mod revisions;
 
-/// Who reads configurations.
-pub mod texts;
 /// Picks of other programs.
 pub mod picks;
+/// Who reads configurations.
+pub mod texts;
 
 /// What operators want otherwise than the configuration says.
 mod overlay;

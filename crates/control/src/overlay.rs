@@ -69,7 +69,10 @@ pub(crate) fn shown_over(mut values: Vec<Value>, wanted: &Wanted, plan: &Plan) -
     for (name, wishes) in &wanted.services {
         let services = plan.services.iter().filter(|one| *one.name == **name);
         for one in services.flat_map(|service| service.backends.iter()) {
-            let (id, wish) = (one.spec.id.as_str(), wishes.backends.get(one.spec.id.as_str()));
+            let (id, wish) = (
+                one.spec.id.as_str(),
+                wishes.backends.get(one.spec.id.as_str()),
+            );
             let admin = wish.map_or(one.spec.admin, |one| one.admin);
             let drains = wishes.drains && admin == Admin::Enabled;
             if wish.is_some() || drains {
@@ -81,7 +84,12 @@ pub(crate) fn shown_over(mut values: Vec<Value>, wanted: &Wanted, plan: &Plan) -
             states.insert(format!("services.{name}.state"), draining);
         }
     }
-    states.extend(wanted.away.iter().map(|name| (format!("listeners.{name}.state"), draining)));
+    states.extend(
+        wanted
+            .away
+            .iter()
+            .map(|name| (format!("listeners.{name}.state"), draining)),
+    );
     for one in &mut values {
         if let Some(state) = states.remove(&one.path) {
             (one.shown, one.from, one.place) = (Some(state.to_owned()), "operator", None);

@@ -201,7 +201,8 @@ impl Book {
 
     /// The newest first; `after` is a number. None: none of this number is remembered.
     pub(crate) fn list(&self, span: &Span) -> Option<Paged<Arc<Revision>>> {
-        let all: Vec<_> = self.pages(|pages| pages.all.iter().rev().map(|(one, _)| one.clone()).collect());
+        let all: Vec<_> =
+            self.pages(|pages| pages.all.iter().rev().map(|(one, _)| one.clone()).collect());
         let from = match &span.after {
             None => 0,
             Some(after) => {

@@ -28,7 +28,12 @@ pub trait Texts: Send + Sync {
     ) -> Read;
 
     /// Every value that holds by these. None: they have no plan.
-    fn effective(&self, texts: &[Source], edits: &Edits, known: Option<&Plan>) -> Option<Vec<Value>>;
+    fn effective(
+        &self,
+        texts: &[Source],
+        edits: &Edits,
+        known: Option<&Plan>,
+    ) -> Option<Vec<Value>>;
 }
 
 /// What texts come to.
@@ -115,7 +120,9 @@ fn veil(path: &str, shown: Option<String>) -> Option<String> {
 /// Keys of rules are free words that others chose: there a value goes by its name too. What a query or a cookie must be is not shown at all.
 fn is_secret(path: &str, shown: &str) -> bool {
     let path = path.to_ascii_lowercase();
-    let rule = path.strip_prefix("rules[").and_then(|rest| rest.split_once("]."));
+    let rule = path
+        .strip_prefix("rules[")
+        .and_then(|rest| rest.split_once("]."));
     let below = rule.map_or(&*path, |(_, below)| below);
     let free = rule.is_some() || path.contains("headers") || path.starts_with("admin");
     let mut parts = below.split(['.', '[', ']']).filter(|part| !part.is_empty());
@@ -179,7 +186,11 @@ mod tests {
             ("rules[a].when.header.X-Plain", "Bearer hunter2", true),
             ("rules[a].when.query.plain", "hunter2", true),
             ("rules[a].when.not.cookie.sid[0]", "hunter2", true),
-            ("rules[a].rewrite.request_headers.set.Authorization", "hunter2", true),
+            (
+                "rules[a].rewrite.request_headers.set.Authorization",
+                "hunter2",
+                true,
+            ),
             ("rules[a].rewrite.request_headers.set.x-tier", "gold", false),
             ("services.api.health.http.headers.X-Token", "hunter2", true),
             ("services.api.backends[a:1].state", "draining", false),

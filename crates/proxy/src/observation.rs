@@ -10,11 +10,11 @@ pub use evenkeel_wire::grpc::Status;
 use crate::reason::{REASONS, Reason};
 use crate::tls::secured::Agreed;
 
+pub use decided::{Decided, DecisionCounters};
 pub use durations::{Distribution, Durations, LATENCY_BOUNDS, PASSED_BOUNDS};
 use durations::{MICRO, MILLI, SECOND};
 pub use happened::{Happened, Happenings};
 pub use heads::{HEAD_BOUNDS, HeadCounters, Heads};
-pub use decided::{Decided, DecisionCounters};
 pub use hedged::{HedgeCounters, hedges, refused_hedges};
 pub use refused::Refused;
 pub use reported::{PollCounters, ReportCounters, reports};
@@ -36,10 +36,10 @@ mod heads;
 /// What happens to services.
 mod happened;
 
-/// Services that refused before another was asked.
-mod refused;
 /// What became of picks that other programs were given.
 mod decided;
+/// Services that refused before another was asked.
+mod refused;
 
 /// What became of reports of load.
 mod reported;

@@ -50,10 +50,10 @@ mod show;
 /// `status`
 mod status;
 
-/// `token`
-mod token;
 /// `services list`, `backends show`, `certs`; what `status` and `top` show
 mod look;
+/// `token`
+mod token;
 
 /// `top`
 mod top;

@@ -37,7 +37,12 @@ impl Texts for Reader {
         }
     }
 
-    fn effective(&self, texts: &[Source], edits: &Edits, known: Option<&Plan>) -> Option<Vec<Value>> {
+    fn effective(
+        &self,
+        texts: &[Source],
+        edits: &Edits,
+        known: Option<&Plan>,
+    ) -> Option<Vec<Value>> {
         let composed = composed(texts, edits, None, files(known));
         let entry = composed.effective(&environment())?;
         let rows = entry.rows().into_iter();
@@ -49,7 +54,11 @@ impl Texts for Reader {
                 Origin::Text(at, _) if at.file >= texts.len() => ("operator", None),
                 Origin::Text(at, names) => {
                     let name = texts.get(at.file).map(|one| one.name.clone());
-                    let from = if names.is_empty() { "file" } else { "environment" };
+                    let from = if names.is_empty() {
+                        "file"
+                    } else {
+                        "environment"
+                    };
                     (from, name.map(|name| (name, at.line)))
                 }
             };
@@ -69,7 +78,8 @@ impl Texts for Reader {
 fn files(known: Option<&Plan>) -> impl Fn(&Path) -> Result<Vec<u8>, String> + use<> {
     let known: HashMap<PathBuf, Arc<[u8]>> = known.map_or_else(HashMap::new, |plan| {
         let all = plan.materials().into_iter();
-        all.map(|one| (one.path.clone(), one.bytes.clone())).collect()
+        all.map(|one| (one.path.clone(), one.bytes.clone()))
+            .collect()
     });
     move |path| match known.get(path) {
         Some(bytes) => Ok(bytes.to_vec()),

@@ -3,7 +3,7 @@
 
 use evenkeel_config::plan::admin::{Area, Verb};
 
-use Area::{Backends, Configuration, Health, Performance};
+use Area::{Backends, Configuration, Decisions, Health, Performance};
 use Verb::{Read, Write};
 
 /// What is asked of who wants a page.
@@ -89,6 +89,92 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
     (
         "POST",
         "/v1/listeners/{listener}/enable",
+        all(&[(Configuration, Write)]),
+    ),
+    ("GET", "/v1/configuration", all(&[(Configuration, Read)])),
+    ("GET", "/v1/revisions", all(&[(Configuration, Read)])),
+    (
+        "GET",
+        "/v1/revisions/{revision}",
+        all(&[(Configuration, Read)]),
+    ),
+    (
+        "GET",
+        "/v1/revisions/{revision}/diff",
+        all(&[(Configuration, Read)]),
+    ),
+    ("GET", "/v1/events", all(&[(Health, Read)])),
+    ("GET", "/v1/requests", all(&[(Performance, Read)])),
+    ("GET", "/v1/requests/{request}", all(&[(Performance, Read)])),
+    ("POST", "/v1/explain", all(&[(Decisions, Read)])),
+    (
+        "GET",
+        "/v1/services/{service}/picks",
+        all(&[(Decisions, Read)]),
+    ),
+    (
+        "POST",
+        "/v1/services/{service}/picks",
+        all(&[(Decisions, Write)]),
+    ),
+    (
+        "POST",
+        "/v1/picks/{pick}/outcome",
+        all(&[(Decisions, Write)]),
+    ),
+    ("POST", "/v1/picks/outcomes", all(&[(Decisions, Write)])),
+    (
+        "PUT",
+        "/v1/services/{service}/backends/{backend}",
+        all(&[(Backends, Write)]),
+    ),
+    (
+        "PATCH",
+        "/v1/services/{service}/backends/{backend}",
+        all(&[(Backends, Write)]),
+    ),
+    (
+        "DELETE",
+        "/v1/services/{service}/backends/{backend}",
+        all(&[(Backends, Write)]),
+    ),
+    (
+        "POST",
+        "/v1/services/{service}/backends/{backend}/verdict",
+        all(&[(Health, Write)]),
+    ),
+    (
+        "POST",
+        "/v1/services/{service}/check",
+        all(&[(Health, Write)]),
+    ),
+    (
+        "PUT",
+        "/v1/services/{service}/policy",
+        all(&[(Performance, Write)]),
+    ),
+    (
+        "DELETE",
+        "/v1/services/{service}/policy",
+        all(&[(Performance, Write)]),
+    ),
+    (
+        "POST",
+        "/v1/services/{service}/affinity/clear",
+        all(&[(Backends, Write)]),
+    ),
+    ("PUT", "/v1/rules/{rule}", all(&[(Configuration, Write)])),
+    ("DELETE", "/v1/rules/{rule}", all(&[(Configuration, Write)])),
+    ("PUT", "/v1/rule-order", all(&[(Configuration, Write)])),
+    ("POST", "/v1/reload", all(&[(Configuration, Write)])),
+    (
+        "POST",
+        "/v1/revisions/{revision}/rollback",
+        all(&[(Configuration, Write)]),
+    ),
+    (
+        "POST",
+        "/v1/access-log/rotate",
         all(&[(Configuration, Write)]),
     ),
 ];

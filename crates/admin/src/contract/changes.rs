@@ -48,7 +48,9 @@ pub(crate) fn router() -> Router<Asked> {
     let small = acts::served(served(Router::new())).layer(DefaultBodyLimit::max(BODY_MOST));
     let large = edits::served(Router::new()).layer(DefaultBodyLimit::max(edits::BODY_MOST));
     (small.merge(large))
-        .layer(from_fn(move |request, next| once::once(known.clone(), request, next)))
+        .layer(from_fn(move |request, next| {
+            once::once(known.clone(), request, next)
+        }))
         .layer(from_fn(meant))
 }
 
@@ -56,6 +58,10 @@ pub(crate) fn router() -> Router<Asked> {
 pub(super) fn all_told() -> Vec<OpenApiRouter<Asked>> {
     vec![told(), edits::told(), acts::told()]
 }
+
+/// Each path with its method.
+pub(super) fn all_routes() -> Vec<(&'static str, String)> {
+    [routes(), edits::routes(), acts::routes()].concat()
 }
 
 resource![

@@ -92,7 +92,9 @@ pub(super) fn text(mut document: OpenApi) -> String {
             }
             describe(operation, &reasons);
             if changes {
-                operation.request_body.get_or_insert_with(|| RefOr::T(no_body()));
+                operation
+                    .request_body
+                    .get_or_insert_with(|| RefOr::T(no_body()));
                 let fields = operation.parameters.get_or_insert_default();
                 fields.extend(FIELDS.map(|field| RefOr::T(parameter(field))));
             }
@@ -157,7 +159,11 @@ fn parameter((name, required, about): (&str, bool, &str)) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
-        .required(if required { Required::True } else { Required::False })
+        .required(if required {
+            Required::True
+        } else {
+            Required::False
+        })
         .description(Some(about))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
         .build()
@@ -286,7 +292,7 @@ fn refusal(words: &[&str]) -> Response {
 mod tests {
     use serde_json::Value;
 
-    use super::{Need, need};
+    use super::{Need, changing, need};
     use crate::contract::openapi;
 
     /// Every operation says what it may be refused with, and every reference of the document leads somewhere.

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::Asked;
 use super::asked::{Name, Plain};
-use super::changes::{From, meant};
+use super::changes::meant;
 use super::problem::{Problem, Reason};
 
 /// What is read of them.
@@ -28,7 +28,7 @@ use said::{PickAsk, PickOutcome, PickOutcomes, read, within};
 /// Picks, by who may change something from there: each is a charge.
 pub(crate) fn router() -> Router<Asked> {
     served(Router::new())
-        .layer(from_fn(move |request, next| meant(request, next)))
+        .layer(from_fn(meant))
         .layer(DefaultBodyLimit::max(PICKS_BODY))
 }
 
@@ -289,7 +289,7 @@ const fn lost_as(lost: Lost) -> Reason {
     }
 }
 
-impl std::convert::From<Ungiven> for Problem {
+impl From<Ungiven> for Problem {
     fn from(ungiven: Ungiven) -> Self {
         match ungiven {
             Ungiven::Refused(refused) => refused.into(),
@@ -302,7 +302,7 @@ impl std::convert::From<Ungiven> for Problem {
     }
 }
 
-impl std::convert::From<Lost> for Problem {
+impl From<Lost> for Problem {
     fn from(lost: Lost) -> Self {
         let why = match lost {
             Lost::Unknown => {

@@ -87,8 +87,12 @@ impl Over {
 
 fn service<'t>(trees: &'t mut [Node], name: &str) -> Option<&'t mut Vec<(Key, Node)>> {
     let all = trees.iter_mut().filter_map(|tree| {
-        let (_, services) = entries(tree)?.iter_mut().find(|(key, _)| key.text == "services")?;
-        entries(services)?.iter_mut().find(|(key, _)| key.text == name)
+        let (_, services) = entries(tree)?
+            .iter_mut()
+            .find(|(key, _)| key.text == "services")?;
+        entries(services)?
+            .iter_mut()
+            .find(|(key, _)| key.text == name)
     });
     let mut all = all.filter_map(|(_, service)| entries(service));
     all.next()
@@ -107,7 +111,8 @@ fn of_service(
     environment: &Environment,
     over: &mut Over,
 ) {
-    let (members, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.place.0.len() > 3);
+    let (members, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|one| one.place.0.len() > 3);
     for one in others {
         let at = entries.iter().position(|(key, _)| key.text == "policy");
         let says = at.map(|at| number(&entries[at].1));
@@ -282,7 +287,8 @@ fn of_rules(trees: &mut Vec<Node>, all: Vec<Laid>, environment: &Environment, ov
     };
     let own = implied(trees, begin);
     for tree in trees.iter_mut() {
-        let found = entries(tree).and_then(|all| all.iter_mut().find(|(key, _)| key.text == "rules"));
+        let found =
+            entries(tree).and_then(|all| all.iter_mut().find(|(key, _)| key.text == "rules"));
         let items = found.map_or_else(Vec::new, |(_, node)| taken(node));
         lengths.push(items.len());
         for (number, mut item) in items.into_iter().enumerate() {
@@ -297,7 +303,8 @@ fn of_rules(trees: &mut Vec<Node>, all: Vec<Laid>, environment: &Environment, ov
     let mut items = slots.all.into_iter();
     for (tree, length) in trees.iter_mut().zip(lengths) {
         let stay: Vec<_> = items.by_ref().take(length).flatten().collect();
-        let found = entries(tree).and_then(|all| all.iter_mut().find(|(key, _)| key.text == "rules"));
+        let found =
+            entries(tree).and_then(|all| all.iter_mut().find(|(key, _)| key.text == "rules"));
         if let Some((_, node)) = found {
             node.value = Value::List(stay);
         }

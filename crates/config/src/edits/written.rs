@@ -63,8 +63,13 @@ fn quote(text: &str, out: &mut String) {
                 out.push('\\');
                 out.push(char);
             }
-            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}'
-            | '\u{fffe}' | '\u{ffff}' => {
+            '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
                 // Writing to a text does not fail.
                 let _ = write!(out, "\\u{:04x}", u32::from(char));
             }
@@ -81,7 +86,9 @@ pub(super) fn number(node: &Node) -> u64 {
 
 fn said(before: u64, node: &Node) -> u64 {
     match &node.value {
-        Value::Scalar { text, plain } => mix(mix(before, 1 + u64::from(*plain)), key(text.as_bytes())),
+        Value::Scalar { text, plain } => {
+            mix(mix(before, 1 + u64::from(*plain)), key(text.as_bytes()))
+        }
         Value::List(items) => items.iter().fold(mix(before, 3), said).rotate_left(1),
         Value::Map(entries) => {
             let entry = |before, (name, node): &(crate::tree::Key, Node)| {

@@ -83,7 +83,11 @@ impl Control {
             _ => {}
         }
         let current = self.book.current();
-        if asked.seen.as_ref().is_some_and(|seen| !seen.contains(&current)) {
+        if asked
+            .seen
+            .as_ref()
+            .is_some_and(|seen| !seen.contains(&current))
+        {
             return Err(Refused::Stale(current));
         }
         let came = self.came(&asked.command, &asked.by)?;
@@ -201,7 +205,12 @@ impl Control {
         })
     }
 
-    pub(super) fn listener(&mut self, live: &Live, name: &str, away: bool) -> Result<Done, Refused> {
+    pub(super) fn listener(
+        &mut self,
+        live: &Live,
+        name: &str,
+        away: bool,
+    ) -> Result<Done, Refused> {
         let mut all = live.plan.listeners.iter().zip(&live.doors);
         let Some((plan, door)) = all.find(|(plan, _)| *plan.name == *name) else {
             let known = live.plan.listeners.iter().map(|one| &*one.name);

@@ -128,9 +128,14 @@ impl Control {
     pub(super) fn edit(&mut self, change: &Change, by: &Arc<str>) -> Result<Taken, Refused> {
         let live = self.published.load();
         let created = known(&live.plan, change)?;
-        let given = self.given.clone().ok_or_else(|| Refused::Unread(nobody_reads()))?;
+        let given = self
+            .given
+            .clone()
+            .ok_or_else(|| Refused::Unread(nobody_reads()))?;
         let edits = &self.overlay.wanted().0.edits;
-        let mut read = given.reads.compose(&given.texts, edits, Some(change), Some(&live.plan));
+        let mut read = given
+            .reads
+            .compose(&given.texts, edits, Some(change), Some(&live.plan));
         let faults = read.faults();
         let Some(plan) = read.plan.take() else {
             return Err(Refused::Faults(faults));
@@ -159,11 +164,16 @@ impl Control {
     }
 
     pub(super) fn roll_back(&mut self, to: u64, by: &Arc<str>) -> Result<Taken, Refused> {
-        let given = self.given.clone().ok_or_else(|| Refused::Unread(nobody_reads()))?;
+        let given = self
+            .given
+            .clone()
+            .ok_or_else(|| Refused::Unread(nobody_reads()))?;
         let revision = self.book.find(to).ok_or(Refused::Forgotten(to))?;
         let (texts, wanted) = (&revision.made_of.texts, &revision.made_of.wanted);
         let live = self.published.load();
-        let mut read = given.reads.compose(texts, &wanted.edits, None, Some(&live.plan));
+        let mut read = given
+            .reads
+            .compose(texts, &wanted.edits, None, Some(&live.plan));
         let Some(plan) = read.plan.take() else {
             return Err(Refused::Faults(read.faults()));
         };
@@ -230,7 +240,11 @@ impl Control {
                 let id = BackendId::from(&**backend);
                 core.mark(&id, *healthy, until, now).map_err(|_| {
                     let specs = core.specs();
-                    unknown("backend", backend, specs.iter().map(|spec| spec.id.as_str()))
+                    unknown(
+                        "backend",
+                        backend,
+                        specs.iter().map(|spec| spec.id.as_str()),
+                    )
                 })?;
                 Ok(1)
             }
@@ -279,7 +293,11 @@ fn known(plan: &Plan, change: &Change) -> Result<bool, Refused> {
     let has = |service: &str, id: &str| -> Result<bool, Refused> {
         let known = plan.services.iter().find(|one| *one.name == *service);
         let found = known.ok_or_else(|| {
-            unknown("service", service, plan.services.iter().map(|one| &*one.name))
+            unknown(
+                "service",
+                service,
+                plan.services.iter().map(|one| &*one.name),
+            )
         })?;
         let listed = found.backends.iter().map(|one| one.spec.id.as_str());
         let mut all = listed.chain(found.names.iter().map(|one| one.spec.id.as_str()));
@@ -290,7 +308,11 @@ fn known(plan: &Plan, change: &Change) -> Result<bool, Refused> {
         false => {
             let of_it = plan.services.iter().filter(|one| *one.name == *service);
             let known = of_it.flat_map(|one| one.backends.iter());
-            Err(unknown("backend", id, known.map(|one| one.spec.id.as_str())))
+            Err(unknown(
+                "backend",
+                id,
+                known.map(|one| one.spec.id.as_str()),
+            ))
         }
     };
     let no_rule = |name: &str| unknown("rule", name, plan.rules.iter().map(|one| &*one.name));

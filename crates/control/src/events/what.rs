@@ -310,12 +310,13 @@ impl What {
         match self {
             Self::Core(_, kind) => core_facts(kind, facts),
             Self::Started | Self::Draining | Self::UpgradeBegun | Self::MoreHappened => facts,
-            Self::Reloaded(words) | Self::ReloadRefused(words) | Self::Changed(words) | Self::UpgradeRefused(words) => {
-                Facts {
-                    detail: Some(words.chars().take(DETAIL_MOST).collect()),
-                    ..facts
-                }
-            }
+            Self::Reloaded(words)
+            | Self::ReloadRefused(words)
+            | Self::Changed(words)
+            | Self::UpgradeRefused(words) => Facts {
+                detail: Some(words.chars().take(DETAIL_MOST).collect()),
+                ..facts
+            },
             Self::Upgraded(process) => facts.counting([("process", u64::from(*process))]),
             Self::WorkerReplaced(worker) => facts.counting([("worker", *worker as u64)]),
             Self::Commanded(of, state) => Facts {

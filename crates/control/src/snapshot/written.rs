@@ -58,8 +58,14 @@ impl Watch {
             reads.effective(&made_of.texts, &made_of.wanted.edits, Some(&live.plan))
         };
         let values = reads.and_then(read).ok_or_else(|| {
-            Refused::Unread(format!("revision {number} cannot be read any more: a file that it names is another one"))
+            Refused::Unread(format!(
+                "revision {number} cannot be read any more: a file that it names is another one"
+            ))
         })?;
-        Ok(crate::overlay::shown_over(values, &made_of.wanted, &live.plan))
+        Ok(crate::overlay::shown_over(
+            values,
+            &made_of.wanted,
+            &live.plan,
+        ))
     }
 }

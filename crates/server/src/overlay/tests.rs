@@ -48,14 +48,18 @@ fn wanted() -> Wanted {
 fn what_is_changed_beside_the_texts_is_kept() {
     let folder = Folder::new("overlay-changed");
     let place = folder.0.join(NAME);
-    let of = |parts: &[&str]| Place::of(parts.iter().map(|one| (*one).to_owned()).collect()).unwrap();
+    let of =
+        |parts: &[&str]| Place::of(parts.iter().map(|one| (*one).to_owned()).collect()).unwrap();
     let edit = |text: Option<&str>, over| Edit {
         text: text.map(Into::into),
         over,
     };
     let edits = [
         (of(&["rules", "a"]), edit(Some("{\"deny\": true}"), None)),
-        (of(&["services", "api", "backends", "b"]), edit(None, Some(7))),
+        (
+            of(&["services", "api", "backends", "b"]),
+            edit(None, Some(7)),
+        ),
     ];
     let one = Wanted {
         edits: edits.into_iter().collect(),
@@ -67,7 +71,11 @@ fn what_is_changed_beside_the_texts_is_kept() {
     let text = fs::read_to_string(&place).unwrap();
     let changed = r#""changed":[{"place":["rules","a"],"text":"{\"deny\": true}","over":null},{"place":["services","api","backends","b"],"text":null,"over":"0000000000000007"}]"#;
     assert!(text.contains(changed), "{text}");
-    for (from, to) in [("\"b\"]", "\"b\", \"weight\", \"more\"]"), ("0000000000000007", "seven"), ("\"rules\"", "\"listeners\"")] {
+    for (from, to) in [
+        ("\"b\"]", "\"b\", \"weight\", \"more\"]"),
+        ("0000000000000007", "seven"),
+        ("\"rules\"", "\"listeners\""),
+    ] {
         fs::write(&place, text.replace(from, to)).unwrap();
         assert!(read(&place).is_err(), "{to}");
     }

@@ -98,7 +98,11 @@ impl TryFrom<Text> for Wanted {
     type Error = String;
 
     fn try_from(text: Text) -> Result<Self, String> {
-        let edits = text.changed.into_iter().map(edit).collect::<Result<Edits, _>>()?;
+        let edits = text
+            .changed
+            .into_iter()
+            .map(edit)
+            .collect::<Result<Edits, _>>()?;
         if edits.len() > limits::CHANGES || edits.bytes() > limits::CHANGES_BYTES {
             return Err("more is changed beside the configuration than may be".to_owned());
         }

@@ -22,7 +22,7 @@ const UNFINISHED: u8 = 3;
 /// So long what is cut at the drain's deadline has to be said, and workers to count what is left; one that is stuck is not waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-impl Instance<'_> {
+impl Instance {
     /// Drains: by a signal, or as another process serves.
     pub(super) async fn end(
         mut self,

@@ -17,7 +17,13 @@ fn asked(keel: &Evenkeel, method: &str, path: &str) -> (u64, String, Value) {
 }
 
 /// The same with a body, for who has seen this.
-fn written(keel: &Evenkeel, method: &str, path: &str, seen: &str, body: &str) -> (u64, String, Value) {
+fn written(
+    keel: &Evenkeel,
+    method: &str,
+    path: &str,
+    seen: &str,
+    body: &str,
+) -> (u64, String, Value) {
     let mut arguments = vec![
         "-X",
         method,
@@ -238,7 +244,9 @@ fn body_of(id: &str) -> &'static str {
         "put_backend" => "{\"address\": \"127.0.0.1:1\"}",
         "patch_backend" => "{\"weight\": 2}",
         "put_policy" => "\"adaptive\"",
-        "put_rule" => "{\"priority\": 6, \"when\": {\"path\": {\"prefix\": \"/split\"}}, \"forward\": \"many\"}",
+        "put_rule" => {
+            "{\"priority\": 6, \"when\": {\"path\": {\"prefix\": \"/split\"}}, \"forward\": \"many\"}"
+        }
         "order_rules" => {
             "{\"rules\": [\"secret\", \"split\", \"code\", \"values\", \"keys\", \"keyed\", \"any\", \"rest\"]}"
         }
@@ -325,11 +333,19 @@ fn every_answer_is_as_the_document_has_it() {
             if method != "get" {
                 let (status, kind, problem) = written(&keel, &verb, &known, "X-None: 1", body);
                 let word = &problem["reason"];
-                assert_eq!((status, &*kind), (428, "application/problem+json"), "{verb} {known}");
+                assert_eq!(
+                    (status, &*kind),
+                    (428, "application/problem+json"),
+                    "{verb} {known}"
+                );
                 assert_eq!(word, "no_revision");
                 let stale = "If-Match: \"1-00000000\"";
                 let (status, _, problem) = written(&keel, &verb, &known, stale, body);
-                assert_eq!((status, &problem["reason"]), (412, &"stale".into()), "{verb} {known}");
+                assert_eq!(
+                    (status, &problem["reason"]),
+                    (412, &"stale".into()),
+                    "{verb} {known}"
+                );
                 let promised = |status: &str| operation["responses"][status].is_object();
                 assert!(promised("428") && promised("412"), "{verb} {path}");
             }

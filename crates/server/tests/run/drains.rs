@@ -80,9 +80,10 @@ impl Scene {
             }
             Way::Operator => {
                 let path = "/v1/listeners/web/drain";
-                let said = self
-                    .keel
-                    .asked(&["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"], path);
+                let said = self.keel.asked(
+                    &["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
+                    path,
+                );
                 assert!(said.contains("\"changed\":true"), "{said}");
             }
             Way::Reload => {

@@ -192,7 +192,14 @@ fn what_is_asked_wrongly_is_refused_in_words_and_changes_nothing() {
     ] {
         let arguments = [
             arguments,
-            &["-H", own, "-H", "If-Match: *", "-w", "\n%{content_type} %{http_code}"],
+            &[
+                "-H",
+                own,
+                "-H",
+                "If-Match: *",
+                "-w",
+                "\n%{content_type} %{http_code}",
+            ],
         ]
         .concat();
         let said = keel.asked(&arguments, path);

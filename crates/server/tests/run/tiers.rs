@@ -53,7 +53,10 @@ fn only(keel: &Evenkeel, fields: &str, expect: &str) {
 
 fn post(keel: &Evenkeel, echo: &Echo, verb: &str) {
     let path = format!("/v1/services/api/backends/{}/{verb}", echo.address);
-    let said = keel.asked(&["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"], &path);
+    let said = keel.asked(
+        &["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
+        &path,
+    );
     assert!(said.contains("\"state\""), "{said}");
 }
 

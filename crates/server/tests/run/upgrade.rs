@@ -284,7 +284,16 @@ fn one_at_a_time_and_none_outlives_who_began_it() {
     keel.signal("-HUP");
     keel.until_any("reloads when the upgrade is over\n");
     // The new process was told what is wanted: what is asked for now would be lost.
-    let asks = ["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *", "-w", " %{http_code}"];
+    let asks = [
+        "-X",
+        "POST",
+        "-H",
+        "X-Evenkeel: 1",
+        "-H",
+        "If-Match: *",
+        "-w",
+        " %{http_code}",
+    ];
     let refused = keel.asked(&asks, "/v1/services/api/drain");
     assert!(
         refused.contains("upgrading") && refused.ends_with(" 503"),
@@ -418,7 +427,15 @@ fn what_is_drained_stays_so() {
         "listeners/side/drain",
     ] {
         keel.asked(
-            &["-f", "-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
+            &[
+                "-f",
+                "-X",
+                "POST",
+                "-H",
+                "X-Evenkeel: 1",
+                "-H",
+                "If-Match: *",
+            ],
             &format!("/v1/{command}"),
         );
     }

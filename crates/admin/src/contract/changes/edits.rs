@@ -8,7 +8,6 @@ use axum::extract::State;
 use evenkeel_control::Command;
 use evenkeel_control::command::{Answer, Came, Change};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::empty;
@@ -46,9 +45,15 @@ struct RuleOrder {
 }
 
 /// The answer to a change of the configuration. `at`: where that is which may have come with it.
-pub(super) fn configured(answer: Answer, at: Option<String>) -> Result<Written<Configured>, Problem> {
+pub(super) fn configured(
+    answer: Answer,
+    at: Option<String>,
+) -> Result<Written<Configured>, Problem> {
     let Came::Taken(taken) = answer.came else {
-        return Err(Problem::new(Reason::Refused, "this changes no configuration"));
+        return Err(Problem::new(
+            Reason::Refused,
+            "this changes no configuration",
+        ));
     };
     let written = Written::of(
         answer.revision,
@@ -204,8 +209,9 @@ async fn order_rules(
     seen: Seen,
     body: Bytes,
 ) -> Result<Written<Configured>, Problem> {
-    let order: RuleOrder = serde_json::from_slice(&body)
-        .map_err(|error| Problem::new(Reason::Body, format!("the body is not understood: {error}")))?;
+    let order: RuleOrder = serde_json::from_slice(&body).map_err(|error| {
+        Problem::new(Reason::Body, format!("the body is not understood: {error}"))
+    })?;
     let names = order.rules;
     change(&shown, seen, Change::OrderRules { names }, None).await
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::edits::BODY_MOST;
 use crate::contract::problem::{Problem, Reason};
+use crate::gate::Caller;
 
 /// How long an answer is remembered.
 const KEPT: Duration = Duration::from_secs(300);
@@ -134,7 +135,8 @@ pub(super) async fn once(known: Arc<Known>, request: Request, next: Next) -> Res
     };
     let fits = |key: &String| (1..=KEY_MOST).contains(&key.len());
     let Some(key) = key.filter(fits) else {
-        let why = format!("`Idempotency-Key` takes one text of up to {KEY_MOST} characters of ASCII");
+        let why =
+            format!("`Idempotency-Key` takes one text of up to {KEY_MOST} characters of ASCII");
         return Problem::new(Reason::IdempotencyKey, why).into_response();
     };
     let (parts, body) = request.into_parts();
@@ -143,6 +145,9 @@ pub(super) async fn once(known: Arc<Known>, request: Request, next: Next) -> Res
         return Problem::new(Reason::BodyTooLarge, why).into_response();
     };
     let print = print(parts.method.as_str(), &parts.uri.to_string(), &body);
+    // Nobody meets the keys of others. No name of a caller has a line's end.
+    let by = parts.extensions.get::<Caller>();
+    let key = by.map_or(key.clone(), |by| format!("{}\n{key}", by.name));
     match known.turn(&key, print, Instant::now()) {
         Turn::Refused(reason, why) => Problem::new(reason, why).into_response(),
         Turn::Again(told) => {
@@ -241,7 +246,10 @@ mod tests {
         let just = now + KEPT - Duration::from_millis(1);
         assert_eq!(turn(other, just), "again");
         assert_eq!(turn(one, now + KEPT), "first");
-        assert_eq!(known.table(|table| (table.bytes, table.order.len())), (0, 0));
+        assert_eq!(
+            known.table(|table| (table.bytes, table.order.len())),
+            (0, 0)
+        );
     }
 
     #[test]

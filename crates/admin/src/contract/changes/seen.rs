@@ -1,5 +1,7 @@
 //! Owns what a write has seen, its `If-Match`, and what it answers: the revision that runs then, as its `ETag`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,13 +13,19 @@ use serde::Serialize;
 
 use crate::contract::Asked;
 use crate::contract::problem::{Problem, Reason};
+use crate::gate::Caller;
 use crate::pages::Shown;
 
 /// Revisions in one `If-Match`: more than one is for who does not know which of his writes was taken.
 const TAGS: usize = 16;
 
-/// The revisions that a write is meant for. None: whichever runs.
-pub(crate) struct Seen(Option<Vec<Tag>>);
+/// What a write says of itself.
+pub(crate) struct Seen {
+    /// The revisions that it is meant for. None: whichever runs.
+    tags: Option<Vec<Tag>>,
+    /// Who sends it.
+    by: Option<Arc<str>>,
+}
 
 impl FromRequestParts<Asked> for Seen {
     type Rejection = Problem;
@@ -32,7 +40,9 @@ impl FromRequestParts<Asked> for Seen {
                 shown,
             ));
         }
-        read(&texts).map(Self)
+        let by = parts.extensions.get::<Caller>();
+        let by = by.map(|caller| caller.name.clone());
+        read(&texts).map(|tags| Self { tags, by })
     }
 }
 
@@ -47,7 +57,11 @@ fn not_understood() -> Problem {
 
 /// RFC 9110 section 13.1.1. A weak tag matches nothing; one of another kind is none of ours and matches nothing either.
 fn read(fields: &[&str]) -> Result<Option<Vec<Tag>>, Problem> {
-    let all: Vec<_> = fields.iter().flat_map(|one| one.split(',')).map(str::trim).collect();
+    let all: Vec<_> = fields
+        .iter()
+        .flat_map(|one| one.split(','))
+        .map(str::trim)
+        .collect();
     if all == ["*"] {
         return Ok(None);
     }
@@ -57,7 +71,9 @@ fn read(fields: &[&str]) -> Result<Option<Vec<Tag>>, Problem> {
     let mut tags = Vec::new();
     for one in all {
         let quoted = one.strip_prefix("W/").unwrap_or(one);
-        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let inner = quoted
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
         let inner = inner.ok_or_else(not_understood)?;
         if inner.contains('"') {
             return Err(not_understood());
@@ -71,14 +87,16 @@ fn read(fields: &[&str]) -> Result<Option<Vec<Tag>>, Problem> {
 
 /// Gives a command to the one writer.
 pub(super) async fn give(shown: &Shown, seen: Seen, command: Command) -> Result<Answer, Problem> {
-    if seen.0.is_none() && command.replaces() {
-        let why = "this replaces what stands there: `*` is not enough, say which revision you have seen";
+    if seen.tags.is_none() && command.replaces() {
+        let why =
+            "this replaces what stands there: `*` is not enough, say which revision you have seen";
         return Err(missing(why, shown));
     }
-    let asked = command::Asked {
-        seen: seen.0,
-        ..command.into()
-    };
+    let mut asked = command::Asked::from(command);
+    asked.seen = seen.tags;
+    if let Some(by) = seen.by {
+        asked.by = by;
+    }
     Ok(shown.watch.order(asked).await?)
 }
 
@@ -128,15 +146,23 @@ mod tests {
     #[track_caller]
     fn check(fields: &[&str], expect: Result<Option<&[u64]>, ()>) {
         let got = read(fields).map_err(|problem| assert_eq!(problem.reason, Reason::IfMatch));
-        let got = got.map(|tags| tags.map(|all| all.iter().map(|one| one.number).collect::<Vec<_>>()));
-        assert_eq!(got, expect.map(|all| all.map(<[u64]>::to_vec)), "{fields:?}");
+        let got =
+            got.map(|tags| tags.map(|all| all.iter().map(|one| one.number).collect::<Vec<_>>()));
+        assert_eq!(
+            got,
+            expect.map(|all| all.map(<[u64]>::to_vec)),
+            "{fields:?}"
+        );
     }
 
     #[test]
     fn what_was_seen_is_read_as_http_has_it() {
         check(&["*"], Ok(None));
         check(&["\"3-0000000a\""], Ok(Some(&[3])));
-        check(&["\"3-0000000a\" , \"4-0000000a\"", "\"5-1\""], Ok(Some(&[3, 4, 5])));
+        check(
+            &["\"3-0000000a\" , \"4-0000000a\"", "\"5-1\""],
+            Ok(Some(&[3, 4, 5])),
+        );
         // Strong tags alone match, and tags of others match nothing.
         check(&["W/\"3-0000000a\""], Ok(Some(&[])));
         check(&["\"x\"", "\"\""], Ok(Some(&[])));

@@ -30,7 +30,15 @@ fn standing(keel: &Evenkeel, id: &str) -> Option<String> {
 }
 
 fn order(keel: &Evenkeel, path: &str) {
-    let ask = ["-f", "-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"];
+    let ask = [
+        "-f",
+        "-X",
+        "POST",
+        "-H",
+        "X-Evenkeel: 1",
+        "-H",
+        "If-Match: *",
+    ];
     let said = keel.asked(&ask, path);
     assert!(said.contains("\"changed\":true"), "{path}: {said}");
 }
