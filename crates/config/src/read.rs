@@ -4,8 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use evenkeel_balance::policy::named::Policies;
@@ -15,6 +14,9 @@ use crate::keys::Keys;
 use crate::limits;
 use crate::problem::{At, Problem, Severity};
 use crate::tree::{Key, Node, Value};
+
+/// Files that are named.
+mod files;
 
 /// The keys of one map.
 mod fields;
@@ -26,6 +28,9 @@ mod scalar;
 pub(crate) mod units;
 
 pub(crate) use fields::Fields;
+use files::Content;
+pub use files::Files;
+pub(crate) use files::{Ask, UNREAD};
 pub(crate) use scalar::Scalar;
 
 /// A duration as configurations write it: `250ms`, `30s`, `1m30s`; for flags that take one too.
@@ -35,18 +40,6 @@ pub(crate) use scalar::Scalar;
 pub fn duration(text: &str) -> Result<Duration, String> {
     units::duration(&Scalar::plain(text))
 }
-
-/// What the files hold that a configuration names, or why one could not be read.
-pub type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
-
-/// Asked for what one file holds. It opens it; nothing here does.
-pub(crate) type Ask = Box<dyn Fn(&Path) -> Result<Vec<u8>, String>>;
-
-/// Why a file is missing that nobody brought.
-pub(crate) const UNREAD: &str = "it was not read";
-
-/// What a file holds, or why it cannot be read.
-type Content = Result<Rc<[u8]>, String>;
 
 /// Where problems are noted, and what `${NAME}` and file names read.
 pub(crate) struct Reading {
@@ -106,33 +99,6 @@ impl Reading {
 
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
-    }
-
-    /// Where a text stands: relative names in it begin there.
-    pub(crate) fn folder(&self, node: &Node) -> &Path {
-        let folder = self.folders.get(node.at.file);
-        folder.map_or(Path::new(""), |path| path)
-    }
-
-    /// Name and content of a file that is named here; a relative name begins where the text stands.
-    pub(crate) fn file(&self, node: &Node) -> Option<(PathBuf, Rc<[u8]>)> {
-        let text = self.text(node)?;
-        if node.at.file >= self.folders.len() && !self.folders.is_empty() {
-            let message = "what is changed beside the configuration names no file: whoever may change it need not be who may read this machine's files";
-            self.error(node.at, "file", message);
-            return None;
-        }
-        let folder = self.folder(node);
-        let path = folder.join(text.value());
-        let mut files = self.files.borrow_mut();
-        let asked = files.entry(path.clone());
-        let error = match asked.or_insert_with(|| (self.ask)(&path).map(Rc::from)) {
-            Ok(bytes) => return Some((path, bytes.clone())),
-            Err(error) => error,
-        };
-        let shown = folder.join(text.to_string());
-        self.error(node.at, "file", format!("{}: {error}", shown.display()));
-        None
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {

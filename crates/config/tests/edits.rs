@@ -1,5 +1,9 @@
 //! What is changed beside the texts: laid over them, checked with them, gone when they say something else.
-#![expect(clippy::panic, reason = "a test may fail where it likes")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail where it likes"
+)]
 
 use std::collections::BTreeMap;
 

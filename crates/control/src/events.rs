@@ -382,12 +382,18 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    pub(crate) fn new(chronicle: Arc<Chronicle>, then: Arc<dyn Listener>) -> Self {
-        Self {
-            chronicle,
+    /// The chronicle for who reads it, and who writes down in it what `then` is told.
+    pub(crate) fn begin(
+        chronicle: Chronicle,
+        then: Arc<dyn Listener>,
+    ) -> (Arc<Chronicle>, Arc<dyn Listener>) {
+        let chronicle = Arc::new(chronicle);
+        let heard = Self {
+            chronicle: chronicle.clone(),
             crowd: Mutex::default(),
             then,
-        }
+        };
+        (chronicle, Arc::new(heard))
     }
 
     /// A reload may change a hundred thousand backends, and is not to have all else forgotten.

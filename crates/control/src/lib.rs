@@ -18,6 +18,7 @@ pub mod revisions;
 
 /// Picks of other programs.
 pub mod picks;
+
 /// Who reads configurations.
 pub mod texts;
 

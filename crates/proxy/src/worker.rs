@@ -238,7 +238,7 @@ impl<N: Net> Worker<N> {
             let with = (&desk.trail, &desk.seen, &*desk.backend);
             let ended = self.net.since_1970();
             self.shelf.put(with, |batch| {
-                batch.push(&view.live.plan, desk, secured, ended)
+                batch.push(&view.live.plan, desk, secured, ended);
             });
         }
         if self.is_recording() {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use clap::Args;
 use evenkeel_balance::event::Listener;
-use evenkeel_config::Plan;
+use evenkeel_config::edits::Edits;
+use evenkeel_config::{Plan, Source};
 use evenkeel_control::Control;
 use evenkeel_control::control::TICK_EVERY;
 use evenkeel_control::control::handover::{Inherited, Wanted};
@@ -89,25 +90,15 @@ fn started(
     given: Option<(Heir, Given)>,
     heir: &mut Option<Heir>,
 ) -> Result<ExitCode, String> {
-    let given = given.map(|(from, given)| {
-        *heir = Some(from);
-        given
-    });
+    let given = given.map(|(from, given)| (*heir = Some(from), given).1);
     let arguments = &flags.inputs;
     let wanted = match &given {
         Some(given) => given.heritage.state.wanted.clone(),
         None => flags.overlay.read()?,
     };
-    let texts = arguments.sources()?;
-    let read = inputs::lower(&texts, &wanted.edits);
-    problems(format, &read);
-    dropped(&read.dropped);
-    let plan = read.loaded.plan.ok_or(match wanted.edits.is_empty() {
-        true => "the configuration has errors",
-        false => "the configuration has errors with what was changed beside it; --no-overlay starts without that",
-    })?;
+    let (texts, plan, edits) = planned(arguments, format, &wanted)?;
     let mut given = given.map_or_else(|| found(flags, &plan, wanted), Ok)?;
-    given.heritage.state.wanted.edits = read.edits;
+    given.heritage.state.wanted.edits = edits;
     raise_open_files();
     warned::of_files(&plan);
     let said = |error: std::io::Error| error.to_string();
@@ -126,8 +117,8 @@ fn started(
             Some(target) => target.own(made).and_then(|()| target.drop_privileges()),
             None => Ok(()),
         };
-        let control = Control::inherit(plan, events, &mut given.heritage, drop);
-        let mut control = control.map_err(|error| error.to_string())?;
+        let mut control = Control::inherit(plan, events, &mut given.heritage, drop)
+            .map_err(|error| error.to_string())?;
         control.speaks(Arc::new(Reader(arguments.clone())), texts);
         if heir.is_some() {
             look_names_up(&mut control).await;
@@ -161,6 +152,23 @@ fn started(
         std::mem::drop(given);
         Ok(serve(instance, signals, &wanted).await)
     })
+}
+
+/// Texts, the plan that they make with what is changed beside them, and as much of that as holds.
+fn planned(
+    arguments: &Arguments,
+    format: Format,
+    wanted: &Wanted,
+) -> Result<(Vec<Source>, Plan, Edits), String> {
+    let texts = arguments.sources()?;
+    let read = inputs::lower(&texts, &wanted.edits);
+    problems(format, &read);
+    dropped(&read.dropped);
+    let plan = read.loaded.plan.ok_or(match wanted.edits.is_empty() {
+        true => "the configuration has errors",
+        false => "the configuration has errors with what was changed beside it; --no-overlay starts without that",
+    })?;
+    Ok((texts, plan, read.edits))
 }
 
 /// What a process finds that takes nobody's place.
@@ -316,10 +324,7 @@ async fn serve(mut this: Instance, mut signals: Signals, wanted: &Notify) -> Exi
             }
             () = signals.end.asked() => {
                 // Who asks twice does not want to wait.
-                let delay = match leaves {
-                    None => this.leave().await,
-                    Some(_) => Duration::ZERO,
-                };
+                let delay = if leaves.is_none() { this.leave().await } else { Duration::ZERO };
                 if delay.is_zero() {
                     break None;
                 }

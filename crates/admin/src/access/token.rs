@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use aws_lc_rs::rand;
 
 /// What it begins with, so that people and scanners of texts know one.
@@ -40,7 +40,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The SHA-256 of a token.
+/// A SHA-256: of a token, of what is not kept whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest([u8; 32]);
 
@@ -50,6 +50,18 @@ impl Digest {
     pub fn of(token: &str) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(bytes)
+    }
+
+    /// That of some texts, each as far as it goes.
+    pub(crate) fn of_all<const N: usize>(texts: [&[u8]; N]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for text in texts {
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text);
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
         Self(bytes)
     }
 

@@ -44,7 +44,7 @@ impl Paging {
     fn of(query: Option<&str>) -> Result<Self, Problem> {
         let [limit, after] = values(query, ["limit", "after"])?;
         Ok(Self {
-            limit: limit.map(limit_of).transpose()?,
+            limit: limit.as_deref().map(limit_of).transpose()?,
             after,
         })
     }
@@ -180,7 +180,7 @@ impl<T> Page<T> {
 }
 
 /// How many rows are asked for.
-pub(super) fn limit_of(text: String) -> Result<u16, Problem> {
+pub(super) fn limit_of(text: &str) -> Result<u16, Problem> {
     match text.parse() {
         Ok(limit @ 1..=ROWS_MOST) => Ok(limit),
         _ => {
@@ -254,7 +254,7 @@ mod tests {
                 );
             }
             (Err(problem), Err(says)) => {
-                assert_eq!(problem.reason, Reason::Query, "{query}");
+                assert_eq!(problem.reason(), Reason::Query, "{query}");
                 assert!(
                     problem.detail().contains(says),
                     "{query}: {}",

@@ -44,7 +44,7 @@ const OWN_FIELD: &str = "x-evenkeel";
 
 /// What may be changed.
 pub(crate) fn router() -> Router<Asked> {
-    let known = Arc::new(once::Known::default());
+    let known = Arc::new(once::Known::begin());
     let small = acts::served(served(Router::new())).layer(DefaultBodyLimit::max(BODY_MOST));
     let large = edits::served(Router::new()).layer(DefaultBodyLimit::max(edits::BODY_MOST));
     (small.merge(large))
@@ -287,7 +287,7 @@ mod tests {
             headers.append(name, value.parse().unwrap());
         }
         let refusal = refusal(&headers);
-        assert_eq!(refusal.map(|one| one.reason.word()), expect, "{fields:?}");
+        assert_eq!(refusal.map(|one| one.reason().word()), expect, "{fields:?}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use utoipa::{PartialSchema, ToSchema};
 use evenkeel_config::plan::admin::{Area, Scopes, Verb};
 
 use super::asked::Plain;
-use super::problem::{MEDIA_TYPE, Problem, Reason};
+use super::problem::{MEDIA_TYPE, Reason, Told};
 use crate::access::table::{Need, need};
 
 /// [`crate::openapi`], as the tests hold it to be.
@@ -67,8 +67,8 @@ pub(super) fn text(mut document: OpenApi) -> String {
         tag.build()
     };
     document.tags = Some(TAGS.iter().map(tag).collect());
-    let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
-    Problem::schemas(&mut schemas);
+    let mut schemas = vec![(Told::name().into_owned(), Told::schema())];
+    Told::schemas(&mut schemas);
     let components = document.components.get_or_insert_default();
     components.schemas.extend(schemas);
     for (name, scheme) in schemes() {
@@ -174,6 +174,30 @@ fn changing(path: &str) -> bool {
     path != "/v1/explain" && !path.contains("/picks")
 }
 
+/// What whatever changes something may be refused with.
+const OF_CHANGES: [Reason; 20] = [
+    Reason::NoRevision,
+    Reason::Stale,
+    Reason::IfMatch,
+    Reason::Configuration,
+    Reason::Unread,
+    Reason::NotTaken,
+    Reason::NotOfThese,
+    Reason::TooManyChanges,
+    Reason::IdempotencyKey,
+    Reason::KeyInUse,
+    Reason::KeyReused,
+    Reason::TooManyKeys,
+    Reason::Body,
+    Reason::BodyTooLarge,
+    Reason::NotMeant,
+    Reason::Busy,
+    Reason::Draining,
+    Reason::Upgrading,
+    Reason::TooMany,
+    Reason::Bind,
+];
+
 /// What an operation may be refused with.
 fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
     let mut reasons = vec![Reason::NotYourHost, Reason::Query, Reason::Refused];
@@ -224,28 +248,7 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         if path == "/v1/rule-order" {
             reasons.push(Reason::UnknownRule);
         }
-        reasons.extend([
-            Reason::NoRevision,
-            Reason::Stale,
-            Reason::IfMatch,
-            Reason::Configuration,
-            Reason::Unread,
-            Reason::NotTaken,
-            Reason::NotOfThese,
-            Reason::TooManyChanges,
-            Reason::IdempotencyKey,
-            Reason::KeyInUse,
-            Reason::KeyReused,
-            Reason::TooManyKeys,
-            Reason::Body,
-            Reason::BodyTooLarge,
-            Reason::NotMeant,
-            Reason::Busy,
-            Reason::Draining,
-            Reason::Upgrading,
-            Reason::TooMany,
-            Reason::Bind,
-        ]);
+        reasons.extend(OF_CHANGES);
     }
     reasons
 }
@@ -281,7 +284,7 @@ fn no_body() -> RequestBody {
 }
 
 fn refusal(words: &[&str]) -> Response {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name())));
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Told::name())));
     ResponseBuilder::new()
         .description(format!("`{}`.", words.join("`, `")))
         .content(MEDIA_TYPE, content.build())

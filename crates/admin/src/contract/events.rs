@@ -181,7 +181,7 @@ impl Which {
             }
         }
         Ok(Self {
-            limit: limit.map(limit_of).transpose()?,
+            limit: limit.as_deref().map(limit_of).transpose()?,
             after: after.transpose()?,
             kind,
             service,
@@ -321,7 +321,7 @@ mod tests {
         match (Which::of(Some(query)), expect) {
             (Ok(got), Ok(expect)) => assert_eq!(got, expect, "{query}"),
             (Err(problem), Err(says)) => {
-                assert_eq!(problem.reason, Reason::Query);
+                assert_eq!(problem.reason(), Reason::Query);
                 let detail = problem.detail();
                 assert!(detail.contains(says), "{query}: {detail}");
                 assert!(detail.len() < 2000, "{query}");

@@ -164,7 +164,7 @@ impl Sought {
             return Err(Problem::new(Reason::Query, why));
         }
         Ok(Self {
-            limit: limit.map(limit_of).transpose()?,
+            limit: limit.as_deref().map(limit_of).transpose()?,
             failed: failed.map(|_| true),
             service,
             reason,

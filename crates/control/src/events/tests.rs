@@ -28,7 +28,7 @@ fn check(after: Option<u64>, most: usize, expect: (&str, u64, Option<Option<u64>
     let chronicle = chronicle(8);
     told(&chronicle, "abcdefghijkl");
     // A quarter is not wanted.
-    let wanted = |row: &Happened| row.number % 4 != 0;
+    let wanted = |row: &Happened| !row.number.is_multiple_of(4);
     let page = chronicle.page(after, most, wanted);
     let missed = page.missed.map(|missed| missed.events);
     assert_eq!(
@@ -65,7 +65,7 @@ fn long_looks_go_through_all_of_it() {
     for _ in 0..1000 {
         told(&chronicle, "a");
     }
-    let rare = |row: &Happened| row.number % 100 == 0;
+    let rare = |row: &Happened| row.number.is_multiple_of(100);
     for after in [None, Some(BEGIN - 1)] {
         let page = chronicle.page(after, 100, rare);
         assert_eq!(page.rows.len(), 10, "{after:?}");
@@ -193,8 +193,10 @@ fn what_comes_by_the_thousand_is_not_told() {
 /// Of many backends that change at once some are told, and all that are in trouble.
 #[test]
 fn a_crowd_does_not_have_all_else_forgotten() {
-    let chronicle = chronicle(5000);
-    let heard = Heard::new(chronicle.clone(), Arc::new(()));
+    let (chronicle, heard) = Heard::begin(
+        Chronicle::of_most(Duration::from_millis(5), 5000),
+        Arc::new(()),
+    );
     let hear = |at: u64, kind: EventKind| {
         heard.hear(&Event {
             service: "api".into(),

@@ -79,12 +79,15 @@ which values hold.";
 /// What stands in `config/limits.rs`: a constant with its reason.
 #[test]
 fn limits() {
-    let source = include_str!("../../../config/src/limits.rs");
+    let sources = [
+        include_str!("../../../config/src/limits.rs"),
+        include_str!("../../../config/src/limits/admin.rs"),
+    ];
     let (mut out, mut about) = (
         String::from("| limit | value | |\n|---|---|---|\n"),
         Vec::new(),
     );
-    for line in source.lines() {
+    for line in sources.into_iter().flat_map(str::lines) {
         if let Some(words) = line.strip_prefix("/// ") {
             about.push(words);
             continue;

@@ -5,15 +5,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::time::Instant;
+use evenkeel_control::clock::Clock;
 
 use super::edits::BODY_MOST;
+use crate::access::Digest;
 use crate::contract::problem::{Problem, Reason};
 use crate::gate::Caller;
 
@@ -37,18 +37,17 @@ const FIELD: &str = "idempotency-key";
 /// Says that an answer is one that was given before.
 const REPLAYED: &str = "idempotency-replayed";
 
-/// What was asked, as a digest of method, address and body.
-type Print = [u8; 32];
-
 /// Answers by key.
-#[derive(Default)]
-pub(crate) struct Known(Mutex<Table>);
+pub(crate) struct Known {
+    table: Mutex<Table>,
+    clock: Clock,
+}
 
 #[derive(Default)]
 struct Table {
-    all: HashMap<String, (Print, Option<Told>)>,
+    all: HashMap<String, (Digest, Option<Told>)>,
     /// By when they were answered.
-    order: VecDeque<(Instant, String)>,
+    order: VecDeque<(Duration, String)>,
     bytes: usize,
 }
 
@@ -67,11 +66,19 @@ enum Turn {
 }
 
 impl Known {
-    fn table<T>(&self, look: impl FnOnce(&mut Table) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn begin() -> Self {
+        let table = Mutex::default();
+        Self {
+            table,
+            clock: Clock::start(),
+        }
     }
 
-    fn turn(&self, key: &str, print: Print, now: Instant) -> Turn {
+    fn table<T>(&self, look: impl FnOnce(&mut Table) -> T) -> T {
+        look(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn turn(&self, key: &str, print: Digest, now: Duration) -> Turn {
         self.table(|table| {
             table.forget(now);
             match table.all.get(key) {
@@ -97,7 +104,7 @@ impl Known {
     }
 
     /// It is over: answered so, or as if nobody had asked.
-    fn over(&self, key: &str, told: Option<Told>, now: Instant) {
+    fn over(&self, key: &str, told: Option<Told>, now: Duration) {
         self.table(|table| match told {
             None => _ = table.all.remove(key),
             Some(told) => {
@@ -112,9 +119,9 @@ impl Known {
 }
 
 impl Table {
-    fn forget(&mut self, now: Instant) {
+    fn forget(&mut self, now: Duration) {
         while let Some((at, key)) = self.order.front() {
-            if now.duration_since(*at) < KEPT {
+            if now.saturating_sub(*at) < KEPT {
                 break;
             }
             if let Some((_, Some(told))) = self.all.remove(key) {
@@ -148,7 +155,7 @@ pub(super) async fn once(known: Arc<Known>, request: Request, next: Next) -> Res
     // Nobody meets the keys of others. No name of a caller has a line's end.
     let by = parts.extensions.get::<Caller>();
     let key = by.map_or(key.clone(), |by| format!("{}\n{key}", by.name));
-    match known.turn(&key, print, Instant::now()) {
+    match known.turn(&key, print, known.clock.uptime()) {
         Turn::Refused(reason, why) => Problem::new(reason, why).into_response(),
         Turn::Again(told) => {
             let mut response = (told.status, told.headers, told.body).into_response();
@@ -163,11 +170,11 @@ pub(super) async fn once(known: Arc<Known>, request: Request, next: Next) -> Res
             // In a task of its own: who leaves meanwhile asks again, and is to hear what came of it.
             let done = tokio::spawn(async move {
                 let (told, response) = split(next.run(request).await).await;
-                table.over(&of_task, told, Instant::now());
+                table.over(&of_task, told, table.clock.uptime());
                 response
             });
             done.await.unwrap_or_else(|_| {
-                known.over(&key, None, Instant::now());
+                known.over(&key, None, known.clock.uptime());
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             })
         }
@@ -197,15 +204,9 @@ async fn split(response: Response) -> (Option<Told>, Response) {
     (told, Response::from_parts(parts, Body::from(body)))
 }
 
-fn print(method: &str, address: &str, body: &[u8]) -> Print {
-    let mut context = Context::new(&SHA256);
-    for part in [method.as_bytes(), address.as_bytes(), body] {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut print = Print::default();
-    print.copy_from_slice(context.finish().as_ref());
-    print
+/// What was asked.
+fn print(method: &str, address: &str, body: &[u8]) -> Digest {
+    Digest::of_all([method.as_bytes(), address.as_bytes(), body])
 }
 
 #[cfg(test)]
@@ -230,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_key_means_one_request_for_so_long() {
-        let (known, now) = (Known::default(), Instant::now());
+        let (known, now) = (Known::begin(), Duration::from_secs(1));
         let (one, other) = (print("POST", "/a", b"{}"), print("POST", "/a", b"{ }"));
         assert_ne!(print("POST", "/a", b""), print("POST/", "a", b""));
         let turn = |print, now| word(&known.turn("k", print, now));
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn so_many_are_remembered_and_the_next_is_refused() {
-        let (known, now) = (Known::default(), Instant::now());
+        let (known, now) = (Known::begin(), Duration::from_secs(1));
         let any = print("POST", "/a", b"");
         for at in 0..KEYS {
             let key = at.to_string();
@@ -265,7 +266,7 @@ mod tests {
         assert_eq!(word(&known.turn("7", any, now)), "again");
         assert_eq!(word(&known.turn("more", any, now + KEPT)), "first");
         // By their size too.
-        let known = Known::default();
+        let known = Known::begin();
         for at in 0..BYTES / ANSWER_MOST {
             let key = at.to_string();
             assert_eq!(word(&known.turn(&key, any, now)), "first");

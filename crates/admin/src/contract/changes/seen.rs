@@ -145,7 +145,7 @@ mod tests {
 
     #[track_caller]
     fn check(fields: &[&str], expect: Result<Option<&[u64]>, ()>) {
-        let got = read(fields).map_err(|problem| assert_eq!(problem.reason, Reason::IfMatch));
+        let got = read(fields).map_err(|problem| assert_eq!(problem.reason(), Reason::IfMatch));
         let got =
             got.map(|tags| tags.map(|all| all.iter().map(|one| one.number).collect::<Vec<_>>()));
         assert_eq!(

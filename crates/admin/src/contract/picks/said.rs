@@ -241,7 +241,7 @@ mod tests {
         match (got, expect) {
             (Ok(got), Ok(expect)) => assert_eq!(got, expect, "{body}"),
             (Err(problem), Err(says)) => {
-                assert_eq!(problem.reason, Reason::Body, "{body}");
+                assert_eq!(problem.reason(), Reason::Body, "{body}");
                 let detail = problem.detail();
                 assert!(detail.contains(says), "{body}: {detail}");
             }
