@@ -237,7 +237,7 @@ fn a_unix_socket_changes_what_loopback_does() {
         String::from_utf8(output.stdout).unwrap()
     };
     let process = || -> Value {
-        let status: Value = serde_json::from_str(&run(&["status"])).unwrap();
+        let status: Value = serde_json::from_str(&run(&["status", "--json"])).unwrap();
         status["process"].clone()
     };
     assert_eq!(process(), keel.id());
