@@ -11,6 +11,8 @@ use evenkeel_control::Changes;
 use evenkeel_control::changes::Effect;
 use serde_json::{Value, json};
 
+use crate::client::At;
+use crate::look::history;
 use crate::{explain, inputs, json, say, warned};
 
 /// `--expect`
@@ -34,12 +36,21 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 pub(crate) struct DiffArguments {
     /// The file or directory before
-    before: PathBuf,
+    #[arg(required_unless_present = "from", requires = "after")]
+    before: Option<PathBuf>,
     /// The file or directory after
-    after: PathBuf,
+    after: Option<PathBuf>,
+    /// The number of a revision of a running instance, as `config history` shows it, instead of files
+    #[arg(long, value_name = "REVISION", conflicts_with = "before")]
+    from: Option<u64>,
+    /// The number of another one; without it the one that runs
+    #[arg(long, value_name = "REVISION", requires = "from")]
+    to: Option<u64>,
     /// As JSON: a row for each value, with path, from, to and effect
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    at: At,
 }
 
 pub(crate) fn check(arguments: &Arguments) -> ExitCode {
@@ -114,11 +125,12 @@ fn unreadable(error: &str, as_json: bool) -> ExitCode {
 }
 
 pub(crate) fn diff(arguments: &DiffArguments) -> ExitCode {
+    if let Some(from) = arguments.from {
+        return history::diff(&arguments.at.admin, from, arguments.to, arguments.json);
+    }
     let mut problems = Vec::new();
-    let sides = (
-        side(&arguments.before, arguments.json, &mut problems),
-        side(&arguments.after, arguments.json, &mut problems),
-    );
+    let mut read = |path: &Option<PathBuf>| side(path.as_ref()?, arguments.json, &mut problems);
+    let sides = (read(&arguments.before), read(&arguments.after));
     let (Some(before), Some(after)) = sides else {
         if arguments.json {
             json::out(&json!({ "problems": problems }));

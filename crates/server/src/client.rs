@@ -1,7 +1,7 @@
 //! Owns asking a running instance: one request, one answer, over TCP or a Unix socket.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most that is read.
 const ANSWER_MOST: u64 = 64 * 1024 * 1024;
+
+/// The most of one line, of what is told as it happens.
+const LINE_MOST: u64 = 64 * 1024;
 
 /// Which instance is asked.
 #[derive(Args)]
@@ -70,13 +73,74 @@ impl fmt::Display for Admin {
     }
 }
 
+/// What is asked.
+struct Question<'q> {
+    method: &'q str,
+    path: &'q str,
+    /// The revision that a change is meant for.
+    seen: &'q str,
+    body: &'q str,
+    /// Fields beside those that each has, with their line's end.
+    further: &'q str,
+}
+
+impl<'q> Question<'q> {
+    /// What the command line asks for is meant whichever revision runs, unless it replaces something.
+    const fn bare(method: &'q str, path: &'q str) -> Self {
+        Self {
+            method,
+            path,
+            seen: "*",
+            body: "",
+            further: "",
+        }
+    }
+}
+
 impl Admin {
     /// Asks for a page, or for a change.
     ///
     /// # Errors
     /// What went wrong, in words: nobody answers, or the answer is a refusal.
     pub(crate) fn ask(&self, method: &str, path: &str) -> Result<Value, String> {
-        let body = self.ask_for_text(method, path)?;
+        self.read(&Question::bare(method, path))
+    }
+
+    /// Sends this with a question.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let body = body.to_string();
+        self.read(&Question {
+            body: &body,
+            ..Question::bare(method, path)
+        })
+    }
+
+    /// Changes the configuration that runs now: what somebody else changes between is not written over, but refused.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn change(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, String> {
+        let version = self.ask("GET", "/v1/version")?;
+        let revision = version["configuration"]["revision"].as_str();
+        let seen = format!("\"{}\"", revision.ok_or_else(|| self.is_another())?);
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.read(&Question {
+            seen: &seen,
+            body: &body,
+            ..Question::bare(method, path)
+        })
+    }
+
+    fn read(&self, question: &Question) -> Result<Value, String> {
+        let body = self.text_of(question)?;
         serde_json::from_str(&body).map_err(|_| self.is_another())
     }
 
@@ -103,45 +167,129 @@ impl Admin {
         }
     }
 
-    /// The same, as it came.
+    /// A page as it came.
     ///
     /// # Errors
     /// As above.
-    pub(crate) fn ask_for_text(&self, method: &str, path: &str) -> Result<String, String> {
-        let answer = self.exchange(method, path);
-        let answer = answer.map_err(|error| {
-            // As the system puts it, a deadline is a resource that is not there.
-            let why = match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                    format!("no answer within {PATIENCE:?}")
-                }
-                _ => error.to_string(),
-            };
-            format!("{self} cannot be asked: {why}; is it the admin address of a running instance?")
-        })?;
-        let other = || self.is_another();
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(other)?;
-        let status = head.split(' ').nth(1).ok_or_else(other)?;
-        if status == "200" {
-            return Ok(body.to_owned());
-        }
-        let value: Value = serde_json::from_str(body).map_err(|_| other())?;
-        Err(value["detail"].as_str().map_or_else(other, str::to_owned))
+    pub(crate) fn page(&self, path: &str) -> Result<String, String> {
+        self.text_of(&Question::bare("GET", path))
     }
 
-    fn exchange(&self, method: &str, path: &str) -> io::Result<String> {
+    fn text_of(&self, question: &Question) -> Result<String, String> {
+        let mut answer = String::new();
+        let read = self.begin(question).and_then(|stream| {
+            stream.take(ANSWER_MOST).read_to_string(&mut answer)?;
+            Ok(())
+        });
+        read.map_err(|error| self.silent(&error))?;
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .ok_or_else(|| self.is_another())?;
+        match self.status(head)? {
+            200 | 201 => Ok(body.to_owned()),
+            _ => Err(self.refusal(body)),
+        }
+    }
+
+    /// Reads along what is told as it happens, line by line, until `tell` has enough, or the instance ends it.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        last: Option<u64>,
+        tell: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<(), String> {
+        let last = last.map_or_else(String::new, |last| format!("Last-Event-ID: {last}\r\n"));
+        let further = format!("Accept: text/event-stream\r\n{last}");
+        let question = Question {
+            further: &further,
+            ..Question::bare("GET", path)
+        };
+        let stream = self.begin(&question).map_err(|error| self.silent(&error))?;
+        let mut stream = BufReader::new(stream);
+        let mut next = |head: bool| -> Result<Option<String>, String> {
+            let mut line = String::new();
+            let read = (&mut stream).take(LINE_MOST).read_line(&mut line);
+            match read {
+                Ok(_) if line.ends_with('\n') => Ok(Some(line.trim_end().to_owned())),
+                Ok(_) if head => Err(self.is_another()),
+                // It has ended, or broken off: who comes back misses nothing.
+                Ok(_) => Ok(None),
+                Err(error) if head => Err(self.silent(&error)),
+                Err(_) => Ok(None),
+            }
+        };
+        let status = self.status(&next(true)?.unwrap_or_default())?;
+        while next(true)?.is_some_and(|line| !line.is_empty()) {}
+        if status != 200 {
+            let mut body = String::new();
+            while let Some(line) = next(false)? {
+                body.push_str(&line);
+            }
+            return Err(self.refusal(&body));
+        }
+        while let Some(line) = next(false)? {
+            if !tell(&line) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn status(&self, head: &str) -> Result<u16, String> {
+        let word = head.split(' ').nth(1);
+        let status = word.and_then(|word| word.parse().ok());
+        status.ok_or_else(|| self.is_another())
+    }
+
+    fn silent(&self, error: &io::Error) -> String {
+        // As the system puts it, a deadline is a resource that is not there.
+        let why = match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                format!("no answer within {PATIENCE:?}")
+            }
+            _ => error.to_string(),
+        };
+        format!("{self} cannot be asked: {why}; is it the admin address of a running instance?")
+    }
+
+    /// Why something is refused, in words, with every place that is wrong.
+    fn refusal(&self, body: &str) -> String {
+        let value: Value = serde_json::from_str(body).unwrap_or_default();
+        let Some(detail) = value["detail"].as_str() else {
+            return self.is_another();
+        };
+        let mut words = detail.to_owned();
+        for one in value["problems"].as_array().into_iter().flatten() {
+            let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+            let (line, column) = (&one["line"], &one["column"]);
+            words.push_str(&format!(
+                "\n{}:{line}:{column}: {}",
+                text("text"),
+                text("message")
+            ));
+        }
+        words
+    }
+
+    /// What is answered follows in the stream.
+    fn begin(&self, question: &Question) -> io::Result<Box<dyn Read>> {
         match self {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, PATIENCE)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                talk(stream, method, path, &address.to_string())
+                put(&stream, question, &address.to_string())?;
+                Ok(Box::new(stream))
             }
             Self::Unix(socket) => {
                 let stream = UnixStream::connect(socket)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                talk(stream, method, path, "localhost")
+                put(&stream, question, "localhost")?;
+                Ok(Box::new(stream))
             }
         }
     }
@@ -151,22 +299,25 @@ impl Admin {
 const TOKEN: &str = "EVENKEEL_TOKEN";
 
 /// HTTP/1.0: the answer comes as it is, and ends with the connection.
-fn talk(mut stream: impl Read + Write, method: &str, path: &str, host: &str) -> io::Result<String> {
+fn put(mut stream: impl Write, question: &Question, host: &str) -> io::Result<()> {
     let token = variable(TOKEN).and_then(|token| token.into_string().ok());
     let graphic = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
     let token = token
         .filter(graphic)
         .map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let token = token.unwrap_or_default();
+    let Question {
+        method,
+        path,
+        seen,
+        body,
+        further,
+    } = question;
+    let (version, length) = (env!("CARGO_PKG_VERSION"), body.len());
     write!(
         stream,
-        // What the command line asks for is meant whichever revision runs.
-        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nX-Evenkeel: {}\r\nIf-Match: *\r\n{}Content-Length: 0\r\n\r\n",
-        env!("CARGO_PKG_VERSION"),
-        token.unwrap_or_default(),
-    )?;
-    let mut answer = String::new();
-    stream.take(ANSWER_MOST).read_to_string(&mut answer)?;
-    Ok(answer)
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nX-Evenkeel: {version}\r\nIf-Match: {seen}\r\n{token}{further}Content-Length: {length}\r\n\r\n{body}",
+    )
 }
 
 /// A name as one part of a path.

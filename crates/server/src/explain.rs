@@ -18,6 +18,9 @@ use evenkeel_proxy::live::Live;
 use evenkeel_proxy::tls::secured::Identity;
 use serde_json::json;
 
+use crate::client::At;
+use crate::operate::exit;
+use crate::table::outline;
 use crate::{inputs, json, say};
 
 /// For people.
@@ -52,8 +55,8 @@ pub(crate) struct Arguments {
     /// The listener that it connects to; else the one with the URL's port, or each in turn
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
-    /// A file, or a directory of *.yaml files; may be several
-    #[arg(short, long, value_name = "PATH", required = true)]
+    /// A file, or a directory of *.yaml files; may be several. Without it a running instance is asked, which knows how its backends stand
+    #[arg(short, long, value_name = "PATH")]
     config: Vec<PathBuf>,
     /// Every rule that was passed over and every backend, not 20 of each
     #[arg(long)]
@@ -64,6 +67,8 @@ pub(crate) struct Arguments {
     /// As JSON: an explanation for each listener
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    at: At,
 }
 
 /// So many of the rules that were passed over are shown, and of the backends of a service.
@@ -73,6 +78,9 @@ const SHOWN: usize = 20;
 pub(crate) const CHANCE: u64 = 0x9e37_79b9_7f4a_7c15;
 
 pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
+    if arguments.config.is_empty() {
+        return exit(asked(arguments));
+    }
     let written = match written::bytes(&arguments.method, &arguments.url, &arguments.header) {
         Ok(written) => written,
         Err(error) => return wrong(&error.to_string()),
@@ -126,6 +134,26 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
         .collect();
     say::out(&texts.join("\n"));
     ExitCode::SUCCESS
+}
+
+/// What a running instance says of it. For people it is an outline of what programs get.
+fn asked(arguments: &Arguments) -> Result<ExitCode, String> {
+    if arguments.cert.is_some() || arguments.all || arguments.values {
+        return Err("`--cert`, `--all` and `--values` are for a configuration: give its file with `--config`".into());
+    }
+    let fields = arguments.header.iter();
+    let fields: Vec<_> = fields
+        .map(|(name, value)| json!({ "name": name, "value": value }))
+        .collect();
+    let question = json!({
+        "method": arguments.method, "url": arguments.url, "headers": fields, "from": arguments.from, "listener": arguments.listener,
+    });
+    let answer = arguments.at.admin.send("POST", "/v1/explain", &question)?;
+    match arguments.json {
+        true => json::out(&answer),
+        false => say::out(&outline(&answer["explanations"])),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The name of a zone that a service prefers: the instance's, or a region's.

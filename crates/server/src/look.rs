@@ -1,5 +1,14 @@
 //! Owns looks at a running instance for people: what `status`, `services list`, `backends show` and `certs` show of the API's answers.
 
+/// What happened, and what happens.
+pub(crate) mod events;
+
+/// Requests that failed.
+pub(crate) mod requests;
+
+/// Revisions of the configuration.
+pub(crate) mod history;
+
 use std::process::ExitCode;
 
 use clap::Args;

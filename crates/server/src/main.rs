@@ -143,10 +143,18 @@ enum Command {
     ///
     /// On a terminal until Ctrl-C; elsewhere a table for each look. Exit code: 0, 1 it cannot be asked, 2 wrong usage.
     Top(top::Arguments),
-    /// Drain, enable, disable, list and show backends of a running instance
+    /// Show what happened to a running instance, and what happens
+    ///
+    /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
+    Events(look::events::Arguments),
+    /// Show requests of a running instance that failed, or one of them with its attempts
+    ///
+    /// Exit code: 0, 1 it cannot be asked or remembers no such request, 2 wrong usage.
+    Requests(look::requests::Arguments),
+    /// Drain, enable, disable, list and show backends of a running instance; add, remove and weigh them
     #[command(subcommand)]
     Backends(operate::Backends),
-    /// Drain, enable and list services of a running instance
+    /// Drain, enable, check and list services of a running instance
     #[command(subcommand)]
     Services(operate::Services),
     /// Steer clients away from listeners of a running instance, and back
@@ -180,10 +188,23 @@ enum Config {
     ///
     /// Values of the environment are shown by name. Exit code: 0, 1 errors or a file that cannot be read, 2 wrong usage.
     Show(show::Arguments),
-    /// Say what a reload from one configuration to another would do
+    /// Say what a reload from one configuration to another would do; or, with `--from`, what lies between two revisions of a running instance
     ///
-    /// Exit code: 0 compared, whether or not they differ, 1 errors or a file that cannot be read, 2 wrong usage.
+    /// Exit code: 0 compared, whether or not they differ, 1 errors, a file that cannot be read or an instance that cannot be asked, 2
+    /// wrong usage.
     Diff(check::DiffArguments),
+    /// Show which configuration a running instance runs by, and which it ran by before
+    ///
+    /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
+    History(look::history::History),
+    /// Have a running instance go back to a revision that it remembers
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Rollback(look::history::Rollback),
+    /// Have a running instance read its configuration again, and say what came of it
+    ///
+    /// Exit code: 0 it was taken, 1 it cannot be asked, or there are errors and the old one goes on, 2 wrong usage.
+    Reload(look::history::Reload),
 }
 
 fn main() -> ExitCode {
@@ -195,6 +216,11 @@ fn main() -> ExitCode {
         Command::Config(Config::Show(arguments)) => show::show(&arguments),
         Command::Schema => show::print_schema(),
         Command::Config(Config::Diff(arguments)) => check::diff(&arguments),
+        Command::Config(Config::History(arguments)) => look::history::history(&arguments),
+        Command::Config(Config::Rollback(arguments)) => look::history::rollback(&arguments),
+        Command::Config(Config::Reload(arguments)) => look::history::reload(&arguments),
+        Command::Events(arguments) => look::events::events(&arguments),
+        Command::Requests(arguments) => look::requests::requests(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Top(arguments) => top::top(&arguments),
         Command::Certs(arguments) => look::certs(&arguments),

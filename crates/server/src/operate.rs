@@ -1,5 +1,8 @@
 //! Owns `backends`, `services` and `listeners`: what an operator changes of a running instance, as a client of its API.
 
+/// Who the backends are, and how they are held to be.
+mod edits;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -102,6 +105,26 @@ pub(crate) enum Backends {
         #[arg(long)]
         json: bool,
     },
+    /// Add a backend to a service, beside what the configuration lists
+    ///
+    /// It holds over reloads and, with `--state-dir`, over starts, as long as the configuration does not say otherwise. Exit code: 0, 1 it cannot be
+    /// asked or refuses, 2 wrong usage.
+    Add(edits::Add),
+    /// Take a backend away; what it has in flight may take as long as `drain` of its service
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Remove {
+        #[command(flatten)]
+        backend: Backend,
+    },
+    /// Change a backend's weight
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Weight(edits::Weight),
+    /// Say by hand whether a backend is well, against checks and traffic
+    ///
+    /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
+    Verdict(edits::Verdict),
 }
 
 #[derive(Subcommand)]
@@ -130,6 +153,13 @@ pub(crate) enum Services {
     ///
     /// Exit code: 0, 1 it cannot be asked or refuses, 2 wrong usage.
     Enable {
+        #[command(flatten)]
+        service: Service,
+    },
+    /// Check all backends of a service now
+    ///
+    /// Exit code: 0, 1 it cannot be asked or has no checks, 2 wrong usage.
+    Check {
         #[command(flatten)]
         service: Service,
     },
@@ -174,6 +204,10 @@ pub(crate) fn backends(command: &Backends) -> ExitCode {
             let path = What::Backend(&backend.service, &backend.backend).path();
             return exit(look::backend(&backend.at.admin, &path, *json));
         }
+        Backends::Add(wanted) => return edits::add(wanted),
+        Backends::Remove { backend } => return edits::remove(backend),
+        Backends::Weight(wanted) => return edits::weight(wanted),
+        Backends::Verdict(wanted) => return edits::verdict(wanted),
     };
     let what = What::Backend(&backend.service, &backend.backend);
     exit(change(&backend.at.admin, &what, verb, wait))
@@ -184,6 +218,7 @@ pub(crate) fn services(command: &Services) -> ExitCode {
         Services::List { json, at } => return exit(look::services(&at.admin, *json)),
         Services::Drain { service, waiting } => (service, "drain", waiting.wait),
         Services::Enable { service } => (service, "enable", false),
+        Services::Check { service } => return edits::check(service),
     };
     let what = What::Service(&service.service);
     exit(change(&service.at.admin, &what, verb, wait))

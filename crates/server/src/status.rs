@@ -22,7 +22,7 @@ pub(crate) fn status(arguments: &Arguments) -> ExitCode {
 }
 
 fn shown(admin: &Admin, as_json: bool) -> Result<ExitCode, String> {
-    let body = admin.ask_for_text("GET", "/v1/status")?;
+    let body = admin.page("/v1/status")?;
     if as_json {
         say::out(&json::escaped(&body));
         say::out("\n");

@@ -32,6 +32,48 @@ pub(crate) fn cell(value: &Value) -> String {
     }
 }
 
+/// A value as lines: each key with what it says, what is within it further in, rows of a list with a dash.
+pub(crate) fn outline(value: &Value) -> String {
+    let mut out = String::new();
+    indented(value, 0, &mut out);
+    out
+}
+
+fn indented(value: &Value, depth: usize, out: &mut String) {
+    let margin = "  ".repeat(depth);
+    let plain = |one: &Value| !matches!(one, Value::Array(_) | Value::Object(_));
+    let none = |one: &Value| match one {
+        Value::Null => true,
+        Value::Array(rows) => rows.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
+        _ => false,
+    };
+    match value {
+        Value::Object(keys) => {
+            for (key, one) in keys.iter().filter(|(_, one)| !none(one)) {
+                let key = plainly(key);
+                if plain(one) {
+                    let _ = writeln!(out, "{margin}{key}: {}", cell(one));
+                } else {
+                    let _ = writeln!(out, "{margin}{key}:");
+                    indented(one, depth + 1, out);
+                }
+            }
+        }
+        Value::Array(rows) => {
+            for one in rows {
+                let mut within = String::new();
+                indented(one, depth + 1, &mut within);
+                let first = within.trim_start();
+                let _ = write!(out, "{margin}- {first}");
+            }
+        }
+        one => {
+            let _ = writeln!(out, "{margin}{}", cell(one));
+        }
+    }
+}
+
 /// A time in its largest two units.
 pub(crate) fn lasting(seconds: f64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
@@ -77,6 +119,13 @@ mod tests {
         ] {
             assert_eq!(cell(&value), shown);
         }
+    }
+
+    #[test]
+    fn an_outline_has_what_is_within_further_in() {
+        let value = json!([{ "a": 1, "b": { "c": "x\u{1b}", "none": null }, "d": [2, { "e": true, "f": [] }] }]);
+        let expect = "- a: 1\n  b:\n    c: x\\u{1b}\n  d:\n    - 2\n    - e: true\n";
+        assert_eq!(outline(&value), expect);
     }
 
     #[test]

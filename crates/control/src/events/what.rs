@@ -132,9 +132,9 @@ const fn wanted(command: &Command, came: &Came) -> &'static str {
     match (command, came) {
         (_, Came::State(done)) => done.state,
         (Command::Verdict { healthy, .. }, _) => match healthy {
-            Some(true) => "healthy",
-            Some(false) => "unhealthy",
-            None => "no_verdict",
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "withdrawn",
         },
         (Command::Check(_), _) => "checked",
         (Command::Forget(_), _) => "clients_forgotten",

@@ -1,6 +1,7 @@
 //! What the command line shows of a running instance: tables for people, JSON for programs, words for shells.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -89,6 +90,173 @@ rules: [{{ forward: api }}]
     let (code, _, said) = cli(&url, &["backends", "show", "api", "tow"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("did you mean `two`?"), "{said}");
+}
+
+/// A child that is not left behind.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_operator_changes_and_goes_back_and_reads_along() {
+    let (folder, files) = (Folder::new("steered"), Folder::new("steered-files"));
+    files.write("who", "one\n");
+    let server = Server::nginx(&files, "");
+    let text = format!(
+        "admin: {{ bind: \"127.0.0.1:0\" }}
+workers: 1
+listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
+services: {{ api: {{ policy: round_robin, health: {{ tcp: {{}} }}, backends: [{{ id: one, address: \"{}\" }}] }}, lost: {{ backends: [127.0.0.1:1] }} }}
+rules: [{{ when: {{ path: {{ prefix: /lost }} }}, forward: lost }}, {{ name: rest, forward: api }}]
+",
+        server.address
+    );
+    let file = folder.write("keel.yaml", &text);
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let admin = keel.admin.to_string();
+    let done = |arguments: &[&str]| {
+        let (code, out, said) = cli(&admin, arguments);
+        assert_eq!((code, &*said), (Some(0), ""), "{arguments:?}: {out}");
+        out
+    };
+    let json = |arguments: &[&str]| -> Value {
+        let out = done(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{arguments:?}: {out}"))
+    };
+    let refused = |arguments: &[&str], why: &str| {
+        let (code, out, said) = cli(&admin, arguments);
+        assert_eq!((code, &*out), (Some(1), ""), "{arguments:?}: {said}");
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    };
+    let follow = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args([
+            "events",
+            "--follow",
+            "--kind",
+            "configuration_changed,commanded",
+            "--admin",
+            &admin,
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut follow = Following(follow);
+    let mut told = BufReader::new(follow.0.stdout.take().unwrap()).lines();
+    let other = server.address.to_string();
+    assert!(
+        done(&[
+            "backends", "add", "api", &other, "--id", "two", "--weight", "3"
+        ])
+        .starts_with("revision 2-")
+    );
+    assert_eq!(json(&["backends", "show", "api", "two"])["weight"], 3);
+    done(&["backends", "weight", "api", "two", "5"]);
+    assert_eq!(json(&["backends", "show", "api", "two"])["weight"], 5);
+    refused(
+        &["backends", "weight", "api", "tow", "5"],
+        "did you mean `two`?",
+    );
+    assert_eq!(
+        done(&["backends", "verdict", "api", "two", "down", "--for", "10m"]),
+        "backend two of api is held to be down\n"
+    );
+    assert_eq!(
+        json(&["backends", "show", "api", "two"])["standing"],
+        "down"
+    );
+    done(&["backends", "verdict", "api", "two", "withdrawn"]);
+    assert_eq!(
+        done(&["services", "check", "api"]),
+        "2 backends are checked\n"
+    );
+    refused(&["services", "check", "lost"], "has no checks");
+    // What was seen is told as it came, in its order.
+    for row in [
+        "configuration_changed",
+        "configuration_changed",
+        "commanded api two down",
+        "commanded api two withdrawn",
+        "commanded api checked",
+    ] {
+        let line = told.next().unwrap().unwrap();
+        let cells: Vec<_> = line.split_whitespace().skip(2).collect();
+        assert!(cells.join(" ").starts_with(row), "{row}: {line}");
+    }
+    let between = done(&["config", "diff", "--from", "1"]);
+    assert!(
+        between.contains("+ services.api.backends[two].weight: 5"),
+        "{between}"
+    );
+    has(
+        &done(&["config", "diff", "--from", "2", "--to", "3"]),
+        "~ services.api.backends[two].weight: 3 -> 5",
+    );
+    assert!(done(&["config", "rollback", "1"]).contains("as in revision 1"));
+    refused(
+        &["backends", "show", "api", "two"],
+        "there is no backend `two`",
+    );
+    refused(&["config", "rollback", "99"], "99");
+    let history = json(&["config", "history"]);
+    let numbers: Vec<_> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["number"].as_u64())
+        .collect();
+    assert_eq!(numbers, [4, 3, 2, 1].map(Some));
+    assert!(
+        done(&["config", "history"])
+            .lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("*  4")
+    );
+    done(&["backends", "add", "api", &other, "--id", "two"]);
+    done(&["backends", "remove", "api", "two"]);
+    refused(
+        &["backends", "show", "api", "two"],
+        "there is no backend `two`",
+    );
+    // A reload reads the file, and one that is wrong changes nothing.
+    folder.write("keel.yaml", "nonsense: true\n");
+    refused(&["config", "reload"], "nonsense");
+    folder.write(
+        "keel.yaml",
+        &text.replace("tcp: {}", "tcp: {}, interval: 9s"),
+    );
+    assert!(done(&["config", "reload"]).starts_with("revision 7-"));
+    // Of a request that failed: what it was, and what became of its attempts.
+    keel.curl(&[], "/lost/x");
+    let listed = done(&["requests", "--failed"]);
+    assert!(
+        listed.contains("GET 127.0.0.1/lost/x  502     connect_failed  3"),
+        "{listed}"
+    );
+    let found = json(&["requests", "--service", "lost"]);
+    let known = found["items"][0]["request_id"].as_str().unwrap();
+    assert_eq!(
+        json(&["requests", "--service", "api"])["items"],
+        Value::Array(Vec::new())
+    );
+    let one = done(&["requests", known]);
+    has(&one, "service lost");
+    assert!(one.contains("127.0.0.1:1"), "{one}");
+    refused(&["requests", "of-yours"], "no request of this name");
+    // What would be done with one, by what the instance knows.
+    let explained = done(&["explain", "GET", "http://a.test/lost/x"]);
+    assert!(explained.contains("lost"), "{explained}");
+    assert!(json(&["explain", "GET", "http://a.test/who"])["explanations"][0].is_object());
+    let (code, out, _) = cli(&admin, &["events", "-n", "3"]);
+    assert_eq!((code, out.lines().count()), (Some(0), 3), "{out}");
+    let (code, _, said) = cli(&admin, &["events", "--kind", "nonsense"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there is no kind `nonsense`"), "{said}");
 }
 
 /// Bash itself, with what it would be given after a tab.
