@@ -16,13 +16,18 @@ services:
     policy: round_robin
     backends:
       - 10.0.0.1:80
-      - { id: two, address: 10.0.0.2:${PORT}, weight: 3 }
+      - id: two
+        address: 10.0.0.2:${PORT}
+        weight: 3
   next: { backends: [10.0.0.9:80] }
 rules:
   - { name: first, priority: 5, when: { host: a.test }, forward: next }
   - { when: { host: b.test }, forward: next }
-  - { name: rest, forward: api }
+  - { name: rest, when: { host: c.test }, forward: api }
 ";
+
+/// A rule that leaves the others something.
+const NEW: &str = "{\"priority\": 6, \"when\": {\"host\": \"e.test\"}, \"deny\": true}";
 
 fn environment() -> BTreeMap<String, String> {
     [("PORT".to_owned(), "81".to_owned())].into()
@@ -191,12 +196,12 @@ fn what_is_changed_lies_over_the_text() {
     );
     let all = "round_robin; 10.0.0.1:80=1 two=3";
     check(
-        &[rule("new", "{\"priority\": 6, \"deny\": true}")],
+        &[rule("new", NEW)],
         &format!("{all}; first new rule-2 rest"),
         1,
     );
     check(
-        &[rule("rest", "{\"priority\": 1, \"forward\": \"api\"}")],
+        &[rule("rest", "{\"priority\": 1, \"when\": {\"host\": \"d.test\"}, \"forward\": \"api\"}")],
         &format!("{all}; rest first rule-2"),
         1,
     );
@@ -289,7 +294,7 @@ fn an_edit_goes_when_the_text_says_something_else_there() {
             patch("two", "{\"weight\": 9}"),
             put("three", "\"10.0.0.3:80\""),
             policy(Some("\"random\"")),
-            rule("new", "{\"priority\": 6, \"deny\": true}"),
+            rule("new", NEW),
             order(&["rest", "new", "rule-2", "first"]),
         ],
     );
@@ -306,7 +311,7 @@ fn an_edit_goes_when_the_text_says_something_else_there() {
     // Other parts may change, and places.
     let other = TEXT
         .replace("10.0.0.9:80", "10.0.0.8:80")
-        .replace("- 10.0.0.1:80\n", "");
+        .replace("      - 10.0.0.1:80\n", "");
     assert_eq!(dropped(&other).0, "");
     let (gone, plan) = dropped(&TEXT.replace("weight: 3", "weight: 4"));
     assert_eq!(gone, "services.api.backends[two].weight");
