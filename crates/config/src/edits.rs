@@ -399,6 +399,9 @@ impl Gathered {
     /// An entry under the name that its address has.
     fn known_as(&mut self, mut body: Node, key: &'static str, name: &str) -> Node {
         let at = body.at;
+        if let Some(message) = written::unfit(name) {
+            self.error(at, "name", message);
+        }
         let Value::Map(entries) = &mut body.value else {
             return self.bare_as(body, key, name);
         };

@@ -76,6 +76,9 @@ pub const CHANGES_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of one entry that is sent to be changed: a rule with an answer of its own.
 pub const CHANGE_BYTES: usize = 256 * 1024;
 
+/// Bytes of a name that comes with a change: of a host with its port, and more.
+pub const CHANGED_NAME: usize = 300;
+
 /// Revisions that are remembered, to be looked at and gone back to.
 pub const REVISIONS: usize = 100;
 

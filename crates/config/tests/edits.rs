@@ -201,7 +201,10 @@ fn what_is_changed_lies_over_the_text() {
         1,
     );
     check(
-        &[rule("rest", "{\"priority\": 1, \"when\": {\"host\": \"d.test\"}, \"forward\": \"api\"}")],
+        &[rule(
+            "rest",
+            "{\"priority\": 1, \"when\": {\"host\": \"d.test\"}, \"forward\": \"api\"}",
+        )],
         &format!("{all}; rest first rule-2"),
         1,
     );
@@ -270,6 +273,18 @@ fn what_is_wrong_with_a_change_has_its_place_in_it() {
     );
     wrong(&policy(Some("\"rond_robin\"")), "body:1:1: error: ");
     wrong(&rule("new", "{\"forward\": \"apy\"}"), "body:1:13: error: ");
+    for (id, expect) in [
+        ("", "a name has one character"),
+        ("a\nb", "`a\\u{a}b` has characters"),
+        ("\u{202e}a", "`\\u{202e}a` has characters"),
+        (&"x".repeat(301), "a name has at most 300 bytes"),
+    ] {
+        wrong(
+            &put(id, "\"10.0.0.3:80\""),
+            &format!("body:1:1: error: {expect}"),
+        );
+    }
+    wrong(&rule("a\u{7f}", "{\"deny\": true}"), "body:1:1: error: ");
     // What the whole has wrong.
     wrong(
         &rule("new", "{\"name\": \"other\", \"forward\": \"api\"}"),

@@ -4,7 +4,26 @@ use std::fmt::Write;
 
 use evenkeel_balance::hashing::{key, mix};
 
+use crate::limits::CHANGED_NAME;
+use crate::problem::{clipped, steers};
 use crate::tree::{Node, Value};
+
+/// Why something new may not go by a name: what comes through an address stands in logs, tables and metrics by it.
+pub(super) fn unfit(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("a name has one character at least".to_owned());
+    }
+    if name.len() > CHANGED_NAME {
+        return Some(format!("a name has at most {CHANGED_NAME} bytes"));
+    }
+    let steering = name.contains(steers);
+    steering.then(|| {
+        format!(
+            "`{}` has characters that a terminal obeys: choose others",
+            clipped(name)
+        )
+    })
+}
 
 /// Whether a text without quotes is JSON: a number, `true`, `false` or `null`.
 pub(super) fn is_json_word(text: &str) -> bool {
