@@ -103,6 +103,32 @@ pub struct Answer {
     pub came: Came,
     /// What runs.
     pub revision: Tag,
+    /// Where what operators want is kept.
+    pub keeping: Keeping,
+}
+
+/// Where what operators want is kept over a restart. Nobody waits for a disk, so that it is what was known when the answer was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeping {
+    /// Nowhere.
+    #[default]
+    Memory,
+    /// On a disk, soon after an answer.
+    Disk,
+    /// The disk has not taken what came last; it is tried again.
+    Failing,
+}
+
+impl Keeping {
+    /// As answers have it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Failing => "failing",
+        }
+    }
 }
 
 /// What a command came to.

@@ -22,7 +22,7 @@ use crate::access_log::{AccessLog, Opened};
 use crate::certificates;
 use crate::checks::Checker;
 use crate::checks::load::Poller;
-use crate::command::{self, Line, Orders};
+use crate::command::{self, Keeping, Line, Orders};
 use crate::drains::Drains;
 use crate::events::{Chronicle, Heard, What};
 use crate::names::{Names, News};
@@ -91,6 +91,7 @@ pub struct Control {
     picks: Arc<Picks>,
     /// Another process was told what is wanted: nothing else may be wanted until it serves, or does not.
     held: bool,
+    keeping: Keeping,
     /// What is bound and not listened on yet.
     waiting: Vec<(Arc<str>, Bind, Bound)>,
     /// What another process knew, until this one serves.
@@ -173,6 +174,7 @@ impl Control {
             line,
             picks: Arc::new(Picks::new()),
             held: false,
+            keeping: Keeping::default(),
             published,
             workers,
             clock,

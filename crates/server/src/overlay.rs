@@ -13,7 +13,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::effective::{Entry, Of};
 use evenkeel_config::limits::OVERLAY_BYTES;
 use evenkeel_control::Control;
-use evenkeel_control::command::{Admin, word};
+use evenkeel_control::command::{Admin, Keeping, word};
 use evenkeel_control::control::handover::Wanted;
 use rustix::fs::{Access, OFlags, access};
 use serde::{Deserialize, Serialize};
@@ -280,6 +280,15 @@ impl Kept {
                 "{} says what operators want of {backends} backends, {services} services and {listeners} listeners{more}",
                 place.display()
             );
+        }
+    }
+
+    /// Where it is kept, as far as is known.
+    pub(crate) const fn keeping(&self) -> Keeping {
+        match (&self.place, self.failed) {
+            (None, _) => Keeping::Memory,
+            (_, true) => Keeping::Failing,
+            (_, false) => Keeping::Disk,
         }
     }
 

@@ -298,6 +298,7 @@ async fn serve(mut this: Instance, mut signals: Signals, wanted: &Notify) -> Exi
                 }
                 names(&mut this.control);
                 this.kept.follow(&this.control);
+                this.control.keeps(this.kept.keeping());
             }
             () = commands.notified() => {
                 this.control.obey();

@@ -232,7 +232,8 @@ async fn order(
     let Came::State(done) = answer.came else {
         return Err(Problem::new(Reason::Refused, "this has no state"));
     };
-    Ok(Written::of(answer.revision, done.into()))
+    let kept = answer.keeping.word();
+    Ok(Written::of(answer.revision, Changed::of(done, kept)))
 }
 
 /// Where nothing is asked for in the body.
@@ -256,14 +257,19 @@ struct Changed {
     in_flight: u64,
     /// Earlier processes that drain since an upgrade: they may have more in flight.
     predecessors: usize,
+    /// Where it is kept over a restart: `disk`, soon after this answer; `memory`, so nowhere; or `failing`: the disk did not take what
+    /// came before, and is tried again.
+    #[schema(example = "disk")]
+    kept: &'static str,
     /// Until what is in flight is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     cut_after_seconds: Option<f64>,
 }
 
-impl From<Done> for Changed {
-    fn from(done: Done) -> Self {
+impl Changed {
+    fn of(done: Done, kept: &'static str) -> Self {
         Self {
+            kept,
             changed: done.changed,
             state: done.state,
             in_flight: done.in_flight,

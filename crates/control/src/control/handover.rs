@@ -19,6 +19,7 @@ use evenkeel_proxy::thread;
 pub use evenkeel_proxy::tls::tickets::Carried as CarriedTickets;
 
 use super::Control;
+use crate::command::Keeping;
 use crate::events::What;
 pub use crate::overlay::{Wanted, WantedBackend, WantedService};
 
@@ -123,6 +124,11 @@ impl Control {
     #[must_use]
     pub fn wanted(&self) -> (&Wanted, u64) {
         self.overlay.wanted()
+    }
+
+    /// Where that is kept, which answers say.
+    pub fn keeps(&mut self, keeping: Keeping) {
+        self.keeping = keeping;
     }
 
     /// Whether another process has been told what this one knows: commands are refused while it has, since it would not know of them.

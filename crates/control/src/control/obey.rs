@@ -98,6 +98,7 @@ impl Control {
         Ok(Answer {
             came,
             revision: self.book.current(),
+            keeping: self.keeping,
         })
     }
 

@@ -34,6 +34,10 @@ pub(super) struct Configured {
     warnings: Vec<Misfit>,
     /// The texts are not those of before: the next reload or start brings back what stands in the files.
     until_reload: bool,
+    /// Where it is kept over a restart: `disk`, soon after this answer; `memory`, so nowhere; or `failing`: the disk did not take what
+    /// came before, and is tried again.
+    #[schema(example = "disk")]
+    kept: &'static str,
 }
 
 /// In which order rules are tried.
@@ -63,6 +67,7 @@ pub(super) fn configured(
             more: taken.words.more,
             warnings: taken.warnings.into_iter().map(Misfit::from).collect(),
             until_reload: taken.other_texts,
+            kept: answer.keeping.word(),
         },
     );
     Ok(match at.filter(|_| taken.created) {
