@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::process::{Evenkeel, Folder, Server, curl};
+use crate::process::{Evenkeel, Folder, PATIENCE, Server, curl};
 
 /// Status, fields of the answer (in lower case) and body.
 fn asked(
@@ -118,9 +118,9 @@ impl Site {
     }
 }
 
-/// The names of those who answer ten requests, each once.
+/// The names of those who answer thirty requests, each once: workers take turns for themselves.
 fn answering(keel: &Evenkeel) -> String {
-    let mut names: Vec<_> = (0..10).map(|_| keel.curl(&[], "/who")).collect();
+    let mut names: Vec<_> = (0..30).map(|_| keel.curl(&[], "/who")).collect();
     names.sort_unstable();
     names.dedup();
     names.concat().replace('\n', " ").trim().to_owned()
@@ -368,7 +368,10 @@ fn revisions_are_told_compared_and_gone_back_to() {
     );
     assert_eq!(of("services.api.backends[two].state")["from"], "operator");
     assert_eq!(of("services.api.backends[two].weight")["from"], "file");
-    assert_eq!(of("rules[key].when.header.X-Api-Key")["value"], Value::Null);
+    assert_eq!(
+        of("rules[key].when.header.X-Api-Key[0]")["value"],
+        Value::Null
+    );
     let secret = page(&keel, "/v1/revisions/4/diff").to_string();
     assert!(
         secret.contains("X-Api-Key") && !secret.contains("hunter2"),
@@ -436,6 +439,7 @@ fn what_is_changed_outlives_the_process_until_the_file_says_otherwise() {
     );
     // Killed, not ended: the disk has it soon after the answer.
     until("it is kept", || {
+        page(&keel, "/v1/version");
         let kept = std::fs::read_to_string(state.join("overlay.json"));
         kept.is_ok_and(|kept| kept.contains("three") && kept.contains("weight"))
     });
@@ -563,45 +567,293 @@ fn verdicts_checks_clients_and_the_log_are_no_revisions() {
     assert_eq!(seen(&keel), before);
 }
 
-/// A write after the other while clients ask: none of them sees one.
+/// One connection to the API, by which writes come faster than by programs that begin anew each time.
+struct Writer {
+    stream: std::io::BufReader<std::net::TcpStream>,
+    seen: String,
+}
+
+impl Writer {
+    fn new(keel: &Evenkeel) -> Self {
+        let stream = std::net::TcpStream::connect(keel.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = std::io::BufReader::new(stream);
+        let seen = seen(keel);
+        Self { stream, seen }
+    }
+
+    /// The status of a write by who has seen what the one before came to.
+    fn status(&mut self, method: &str, path: &str, body: &str) -> u16 {
+        use std::io::{BufRead, Read, Write};
+        let (seen, length) = (&self.seen, body.len());
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{seen}\r\n");
+        let fields = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+        let request = [&*head, &*fields, body].concat();
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let at = head.len();
+            assert_ne!(self.stream.read_line(&mut head).unwrap(), 0, "{head}");
+            let line = head[at..].to_ascii_lowercase();
+            if let Some(tag) = line.strip_prefix("etag: ") {
+                self.seen = format!("If-Match: {}", tag.trim_end());
+            }
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim_end().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        head.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+}
+
+/// Has the traffic end with its test, however that ends.
+struct Ends<'s>(&'s AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Some hundred writes of all kinds, one after the other, while h2load asks and a client looks who answers: none of them sees one.
 #[test]
 fn writes_beside_traffic_lose_no_request() {
+    const TURNS: u64 = 30;
     let site = Site::new("writes-traffic");
     let keel = site.run(&[]);
-    let (stop, asked_so_far) = (AtomicBool::new(false), AtomicU64::new(0));
-    let address = keel.address;
+    let web = keel.address;
+    let load = |requests: &str| {
+        let url = format!("http://{web}/who");
+        let how = ["--h1", "-n", requests, "-c", "8", "-t", "1", &url];
+        let out = std::process::Command::new("h2load").args(how).output();
+        String::from_utf8(out.unwrap().stdout).unwrap()
+    };
+    let (stop, rounds, looks) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let out = curl(address, &["-w", "%{http_code}"], "/who");
-                    assert!(out.ends_with("200"), "{out}");
-                    asked_so_far.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
+        let ends = Ends(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let said = load("2000");
+                let all = "2000 succeeded, 0 failed, 0 errored, 0 timeout\nstatus codes: 2000 2xx, 0 3xx, 0 4xx, 0 5xx";
+                let right = said.contains(all);
+                // Before it fails, so that nobody waits for more of it.
+                rounds.fetch_add(1, Ordering::Relaxed);
+                assert!(right, "{said}");
+            }
+        });
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let name = curl(web, &["-f"], "/who");
+                looks.fetch_add(1, Ordering::Relaxed);
+                assert!(matches!(&*name, "one\n" | "two\n" | "three\n"), "{name:?}");
+            }
+        });
+        until("there is traffic", || {
+            page(&keel, "/v1/version");
+            rounds.load(Ordering::Relaxed) > 0 && looks.load(Ordering::Relaxed) > 0
+        });
+        let mut writer = Writer::new(&keel);
+        let three = "/v1/services/api/backends/three";
         let third = json!({ "address": site.address(2) }).to_string();
-        for at in 0..40 {
-            done(
-                &keel,
+        let rule = json!({ "priority": 5, "when": { "path": { "exact": "/ping" } }, "deny": true })
+            .to_string();
+        let mut write = |method: &str, path: &str, body: &str, expect: u16| {
+            let got = writer.status(method, path, body);
+            assert_eq!(got, expect, "{method} {path} {body}");
+        };
+        write("PUT", "/v1/rules/ping", &rule, 201);
+        let rule = rule.replace('5', "6").replace("/ping", "/pong");
+        write("PUT", "/v1/rules/pong", &rule, 201);
+        for at in 0..TURNS {
+            write(
                 "PATCH",
                 ONE,
-                &format!("{{\"weight\": {}}}", at % 9 + 1),
+                &format!("{{\"weight\": {}}}", at % 9 + 2),
+                200,
             );
-            match at % 2 {
-                0 => done(&keel, "PUT", "/v1/services/api/backends/three", &third),
-                _ => done(&keel, "DELETE", "/v1/services/api/backends/three", ""),
-            };
+            write("PUT", three, &third, 201);
+            write("POST", &format!("{ONE}/drain"), "", 200);
+            let names = ["ping", "pong"];
+            let order =
+                json!({ "rules": [names[at as usize % 2], names[1 - at as usize % 2], "rest"] });
+            write("PUT", "/v1/rule-order", &order.to_string(), 200);
+            write("POST", &format!("{ONE}/enable"), "", 200);
+            let policy = ["\"random\"", "\"least_connections\""][at as usize % 2];
+            write("PUT", "/v1/services/api/policy", policy, 200);
+            write("DELETE", three, "", 200);
         }
-        until("requests are made", || {
-            asked_so_far.load(Ordering::Relaxed) > 20
-        });
-        stop.store(true, Ordering::Relaxed);
+        drop(ends);
     });
-    assert!(
-        page(&keel, "/v1/revisions?limit=1000")["total"]
-            .as_u64()
-            .unwrap()
-            > 80
+    let all = page(&keel, "/v1/revisions?limit=1");
+    let newest = all["items"][0]["number"].as_u64();
+    // The start, two rules, and seven in each turn: each is one.
+    assert_eq!(newest, Some(3 + 7 * TURNS), "{all}");
+    assert_eq!(answering(&keel), "one two");
+}
+
+/// Of who has seen the same, one is first; and who has not seen a reload is told.
+#[test]
+fn two_writers_do_not_overwrite_each_other() {
+    let site = Site::new("writes-two");
+    let mut keel = site.run(&[]);
+    for round in 0..5 {
+        let writers: Vec<_> = (0..4).map(|_| Writer::new(&keel)).collect();
+        let took = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4)
+                .zip(writers)
+                .map(|(at, mut writer)| {
+                    let body = format!("{{\"weight\": {}}}", 10 * (round + 1) + at);
+                    scope.spawn(move || writer.status("PATCH", ONE, &body))
+                })
+                .collect();
+            let mut took: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+            took.sort_unstable();
+            took
+        });
+        assert_eq!(took, [200, 412, 412, 412]);
+    }
+    let before = seen(&keel);
+    keel.signal("-HUP");
+    keel.until_any("reloaded: ");
+    let (status, _, problem) = asked(&keel, "PATCH", ONE, &[&before], "{\"weight\": 3}");
+    assert_eq!((status, &problem["reason"]), (412, &"stale".into()));
+}
+
+/// Bodies and names as an attacker sends them: refused in words, and nothing is another than before.
+#[test]
+fn hostile_writes_change_nothing() {
+    let site = Site::new("writes-hostile");
+    let keel = site.run(&[]);
+    let before = seen(&keel);
+    let of = |id: &str| format!("/v1/services/api/backends/{id}");
+    let deep = |open: &str, close: &str, times: usize| {
+        [open.repeat(times), "1".to_owned(), close.repeat(times)].concat()
+    };
+    let bombs = {
+        let mut text = "{\"a\": &a [1, 1, 1, 1, 1, 1, 1, 1]".to_owned();
+        for at in b'b'..=b'j' {
+            let (this, last) = (at as char, (at - 1) as char);
+            let all = vec![format!("*{last}"); 8].join(", ");
+            text.push_str(&format!(", \"{this}\": &{this} [{all}]"));
+        }
+        text + "}"
+    };
+    let key = "Idempotency-Key: k";
+    for (path, body, fields, status) in [
+        (of("three"), "x".repeat(1 << 20), None, 413),
+        (of("three"), "x".repeat(1 << 20), Some(key), 413),
+        (format!("{ONE}/drain"), "x".repeat(1 << 20), Some(key), 413),
+        (of("three"), deep("[", "]", 100_000), None, 422),
+        (of("three"), deep("{\"a\": ", "}", 30_000), None, 422),
+        (of("three"), deep("- ", "", 1000), None, 422),
+        ("/v1/rule-order".into(), deep("[", "]", 100_000), None, 400),
+        (
+            "/v1/rules/deep".into(),
+            deep("{\"not\": ", "}", 20_000),
+            None,
+            422,
+        ),
+        (of("three"), bombs, None, 422),
+        (of("a%0Ab"), "\"127.0.0.1:1\"".into(), None, 422),
+        (of("%E2%80%AE"), "\"127.0.0.1:1\"".into(), None, 422),
+        (of("%00"), "\"127.0.0.1:1\"".into(), None, 422),
+        (of("%FF"), "\"127.0.0.1:1\"".into(), None, 400),
+        (of(&"x".repeat(5000)), "\"127.0.0.1:1\"".into(), None, 422),
+    ] {
+        let file = site.folder.write("body", &body);
+        let fields: Vec<_> = [Some(&*before), fields].into_iter().flatten().collect();
+        let method = if path.ends_with("/drain") {
+            "POST"
+        } else {
+            "PUT"
+        };
+        let from = format!("@{}", file.display());
+        let (got, _, problem) = asked(&keel, method, &path, &fields, &from);
+        let begin: String = body.chars().take(40).collect();
+        assert_eq!(got, status, "{path} {begin}: {problem}");
+    }
+    assert_eq!((seen(&keel), answering(&keel)), (before, "one two".into()));
+    // Odd, and no harm: it is found by the name that it has.
+    let odd = of("a%2Fb%20%22c%22%3F%7B%7D%25");
+    let body = json!({ "address": site.address(2) }).to_string();
+    let (status, head, _) = asked(&keel, "PUT", &odd, &[&seen(&keel)], &body);
+    assert_eq!(status, 201);
+    let location = head
+        .lines()
+        .find_map(|line| line.strip_prefix("location: "));
+    assert_eq!(page(&keel, location.unwrap())["id"], "a/b \"c\"?{}%");
+    assert_eq!(answering(&keel), "one three two");
+    done(&keel, "DELETE", &odd, "");
+}
+
+/// Back to where a listener was that somebody else has meanwhile: nothing is another than before, what is drained neither.
+#[test]
+fn a_rollback_that_cannot_be_bound_changes_nothing() {
+    let site = Site::new("writes-bound");
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap();
+    drop(held);
+    let with = site.text("").replace(
+        "listeners: { ",
+        &format!("listeners: {{ zoo: {{ bind: \"{address}\" }}, "),
     );
+    let file = site.folder.write("keel.yaml", &with);
+    let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    site.folder.write("keel.yaml", &site.text(""));
+    done(&keel, "POST", "/v1/reload", "");
+    keel.until_any("operator: configuration");
+    done(&keel, "POST", &format!("{ONE}/drain"), "");
+    // Workers close what has left in a moment of their own.
+    let taken = std::cell::OnceCell::new();
+    until("the address is free", || {
+        page(&keel, "/v1/version");
+        let bound = std::net::TcpListener::bind(address);
+        bound.is_ok_and(|bound| taken.set(bound).is_ok())
+    });
+    let before = seen(&keel);
+    let (status, problem) = write(&keel, "POST", "/v1/revisions/1/rollback", "");
+    assert_eq!(
+        (status, &problem["reason"]),
+        (409, &"not_taken".into()),
+        "{problem}"
+    );
+    assert_eq!(seen(&keel), before);
+    assert_eq!(page(&keel, ONE)["wanted"], "draining");
+    assert_eq!(answering(&keel), "two");
+}
+
+/// Who is told that something is done hears too when no disk has it.
+#[test]
+fn a_write_that_no_disk_has_says_so() {
+    let site = Site::new("writes-disk");
+    let state = site.folder.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let mut keel = site.run(&["--state-dir", state.to_str().unwrap()]);
+    let heavier = |weight: u32| format!("{{\"weight\": {weight}}}");
+    assert_eq!(done(&keel, "PATCH", ONE, &heavier(2))["kept"], "disk");
+    let kept = state.join("overlay.json");
+    // A look at the disk alone would be over before it has turned.
+    until("it is kept", || {
+        page(&keel, "/v1/version");
+        kept.is_file()
+    });
+    // A folder stands where the file would.
+    std::fs::remove_file(&kept).unwrap();
+    std::fs::create_dir_all(kept.join("within")).unwrap();
+    done(&keel, "PATCH", ONE, &heavier(3));
+    keel.until_any("is lost by a restart");
+    let answer = done(&keel, "PATCH", ONE, &heavier(4));
+    assert_eq!(
+        (&answer["kept"], &page(&keel, ONE)["weight"]),
+        (&"failing".into(), &4.into())
+    );
+    let drain = format!("{ONE}/drain");
+    assert_eq!(done(&keel, "POST", &drain, "")["kept"], "failing");
+    std::fs::remove_dir_all(&kept).unwrap();
+    keel.until_any("again");
+    assert_eq!(done(&keel, "PATCH", ONE, &heavier(5))["kept"], "disk");
+    let keel = site.run(&[]);
+    assert_eq!(done(&keel, "PATCH", ONE, &heavier(2))["kept"], "memory");
 }
