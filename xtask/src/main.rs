@@ -112,7 +112,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "soak",
-        does: "run the binary under mixed traffic and reloads: [seconds], 600 unless said; memory and descriptors must stay flat",
+        does: "run the binary under mixed traffic and reloads: [seconds], 600 unless said; memory and descriptors must stay flat; `soak writes`: a hundred writes a second",
         run: soak::soak,
     },
     Verb {

@@ -22,6 +22,9 @@ mod backend;
 /// What clients do, and what they must get for it.
 mod client;
 
+/// Writes beside traffic.
+mod writes;
+
 /// Unless said.
 const SECONDS: u64 = 600;
 
@@ -63,10 +66,9 @@ struct Reading {
 pub(crate) fn soak(root: &Path, rest: &[String]) -> Done {
     let seconds = match rest {
         [] => SECONDS,
-        [word] => word
-            .parse()
-            .map_err(|_| format!("`{word}` is not understood: soak [SECONDS]"))?,
-        [_, word, ..] => return Err(format!("`{word}` is not understood: soak [SECONDS]")),
+        [word, rest @ ..] if word == "writes" => return of_writes(root, rest),
+        [word] => number(word)?,
+        [_, word, ..] => return Err(not(word)),
     };
     cargo(
         root,
@@ -113,6 +115,24 @@ pub(crate) fn soak(root: &Path, rest: &[String]) -> Done {
     }
     println!("flat: memory, descriptors; every answer right or rightly refused");
     Ok(())
+}
+
+fn of_writes(root: &Path, rest: &[String]) -> Done {
+    let backends = |word: &String| usize::try_from(number(word)?).map_err(|_| not(word));
+    match rest {
+        [] => writes::writes(root, SECONDS, None),
+        [seconds] => writes::writes(root, number(seconds)?, None),
+        [seconds, all] => writes::writes(root, number(seconds)?, Some(backends(all)?)),
+        [_, _, word, ..] => Err(not(word)),
+    }
+}
+
+fn number(word: &String) -> Result<u64, String> {
+    word.parse().map_err(|_| not(word))
+}
+
+fn not(word: &String) -> String {
+    format!("`{word}` is not understood: soak [writes] [SECONDS [BACKENDS]]")
 }
 
 /// Whether the last third of the readings is as high as the one before it.

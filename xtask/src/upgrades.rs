@@ -24,7 +24,7 @@ const COUNT: usize = 1000;
 const CLIENTS: usize = 4;
 
 /// No client waits longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A line each so many.
 const SAY_EVERY: usize = 50;
@@ -196,14 +196,14 @@ impl Drop for Keel {
 }
 
 /// Clients that do not stop.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
     clients: Vec<thread::JoinHandle<std::io::Result<()>>>,
 }
 
 impl Load {
-    fn begin(to: SocketAddr) -> Self {
+    pub(crate) fn begin(to: SocketAddr) -> Self {
         let (stop, served) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicU64::new(0)),
@@ -219,19 +219,19 @@ impl Load {
         }
     }
 
-    fn served(&self) -> u64 {
+    pub(crate) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
 
     /// A client that has ended has lost something.
-    fn look(&self) -> Done {
+    pub(crate) fn look(&self) -> Done {
         match self.clients.iter().any(thread::JoinHandle::is_finished) {
             true => Err("a client was not served".to_owned()),
             false => Ok(()),
         }
     }
 
-    fn end(self) -> Result<u64, String> {
+    pub(crate) fn end(self) -> Result<u64, String> {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             let ended = client.join().map_err(|_| "a client broke".to_owned())?;
@@ -310,7 +310,7 @@ fn echo(tunnel: &mut BufReader<TcpStream>, at: usize) -> std::io::Result<()> {
 }
 
 /// A backend: five bytes to each, or a tunnel that echoes.
-fn serve() -> Result<SocketAddr, String> {
+pub(crate) fn serve() -> Result<SocketAddr, String> {
     let fail = |error| format!("no backend can be started: {error}");
     let listener = TcpListener::bind("127.0.0.1:0").map_err(fail)?;
     let address = listener.local_addr().map_err(fail)?;
@@ -341,7 +341,7 @@ fn connection(mut stream: &TcpStream) -> Option<()> {
 }
 
 /// An address that nobody has.
-fn free() -> Result<SocketAddr, String> {
+pub(crate) fn free() -> Result<SocketAddr, String> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map_err(|error| format!("no free port: {error}"))
