@@ -4,6 +4,8 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 
 use evenkeel_balance::event::{Event, EventKind};
+use evenkeel_config::edits::{Edit, Place, compose};
+use evenkeel_config::limits::{CHANGES, CHANGES_BYTES};
 use evenkeel_config::{Source, load, quick};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -12,6 +14,8 @@ use tokio::time::timeout;
 
 use super::handover::CarriedClient;
 use super::*;
+use crate::command::{Change, Refused};
+use crate::texts::{Edits, Read as Texted, Texts, Value};
 
 /// So long a test waits for what must come; never decides a test that passes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,16 +27,123 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-/// A plan of one worker, one listener and these services.
-fn plan(services: &str) -> Plan {
-    let source = Source {
+/// The text of one worker, one listener and these services.
+fn source(services: &str) -> Source {
+    Source {
         name: "f.yaml".into(),
         text: format!(
             "admin: {{ bind: off }}\nworkers: 1\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\nservices: {{ {services} }}\nrules: [{{ forward: api }}]\n"
         ),
-    };
-    let loaded = load(&[source], &BTreeMap::new());
+    }
+}
+
+fn plan(services: &str) -> Plan {
+    let loaded = load(&[source(services)], &BTreeMap::new());
     loaded.plan.unwrap()
+}
+
+/// Who reads texts, without a disk.
+struct Reader;
+
+impl Texts for Reader {
+    fn read(&self) -> Result<Vec<Source>, String> {
+        Err("there is no disk".to_owned())
+    }
+
+    fn compose(
+        &self,
+        texts: &[Source],
+        edits: &Edits,
+        change: Option<&Change>,
+        _: Option<&Plan>,
+    ) -> Texted {
+        let no_files = |_: &std::path::Path| Err("there is no disk".to_owned());
+        let composed = compose(texts, edits, change, &BTreeMap::new(), no_files);
+        Texted {
+            plan: composed.loaded.plan,
+            problems: composed.loaded.problems,
+            sources: composed.sources,
+            edits: composed.edits,
+            dropped: composed.dropped,
+        }
+    }
+
+    fn effective(&self, _: &[Source], _: &Edits, _: Option<&Plan>) -> Option<Vec<Value>> {
+        None
+    }
+}
+
+/// An entry that lies beside the text, with so much space behind it.
+fn beside(at: usize, space: usize) -> (Place, Edit) {
+    let text = format!("{{\"id\": \"b{at}\", \"address\": \"127.0.0.1:1\"}}");
+    let edit = Edit {
+        text: Some((text + &" ".repeat(space)).into()),
+        over: None,
+    };
+    (Place::backend("api", &format!("b{at}")), edit)
+}
+
+/// So many entries are changed beside the text, and so many bytes; the next is refused, and changes nothing.
+#[test]
+fn what_is_changed_has_an_end() {
+    const SPACE: usize = 1024 * 1024;
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let services = "api: { backends: [127.0.0.1:1] }";
+    let small = (0..CHANGES - 1).map(|at| beside(at, 0)).collect();
+    let large = || (0..CHANGES_BYTES / SPACE - 1).map(|at| beside(at, SPACE));
+    // The last of them fills it to the byte.
+    let bytes = |all: Edits| all.bytes();
+    let last = bytes([beside(CHANGES, 0)].into_iter().collect());
+    let rest = CHANGES_BYTES - bytes(large().collect()) - last;
+    let large = large().chain([beside(CHANGES, rest)]).collect();
+    let put = |id: &str| Change::PutBackend {
+        service: "api".into(),
+        id: id.into(),
+        text: "\"127.0.0.1:1\"".into(),
+    };
+    let patch = Change::PatchBackend {
+        service: "api".into(),
+        id: "b0".into(),
+        text: format!("{{\"labels\": {{\"a\": \"{}\"}}}}", "x".repeat(200)),
+    };
+    let by: Arc<str> = "api".into();
+    for (edits, room) in [(small, 1), (large, 0)] {
+        let edits: Edits = edits;
+        let mut control = start(services);
+        control.speaks(Arc::new(Reader), vec![source(services)]);
+        control.overlay.edit(edits);
+        // As at a start, which has them laid over its text.
+        let none = Change::Policy {
+            service: "api".into(),
+            text: None,
+        };
+        control.edit(&none, &by).unwrap();
+        for at in 0..room {
+            control.edit(&put(&format!("new{at}")), &by).unwrap();
+        }
+        let count = |control: &Control| control.published.load().plan.services[0].backends.len();
+        let before = (
+            control.book.current(),
+            control.overlay.wanted().1,
+            count(&control),
+        );
+        for change in [&put("one-more"), &patch] {
+            assert_eq!(control.edit(change, &by), Err(Refused::TooManyEdits));
+        }
+        let after = (
+            control.book.current(),
+            control.overlay.wanted().1,
+            count(&control),
+        );
+        assert_eq!(before, after);
+        let gone = Change::RemoveBackend {
+            service: "api".into(),
+            id: "b0".into(),
+        };
+        control.edit(&gone, &by).unwrap();
+        control.edit(&put("one-more"), &by).unwrap();
+    }
 }
 
 fn start(services: &str) -> Control {
