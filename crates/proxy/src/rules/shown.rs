@@ -15,6 +15,38 @@ use crate::decide;
 /// Bytes of a text that are looked through for secrets, from each word of it on; a longer one is not shown.
 const LOOKED_AT: usize = 256;
 
+/// Fields whose values a client says of itself to any server: what is asked of them is no secret. All others may have one whatever they
+/// are called, as what a CDN sends so that nobody goes past it (`X-Origin-Verify`).
+const PLAIN_FIELDS: [&str; 22] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expect",
+    "host",
+    "range",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "te",
+    "upgrade",
+    "user-agent",
+    "x-forwarded-proto",
+];
+
+/// The same of keys of a query. Of cookies there are none: each is its site's own.
+const PLAIN_KEYS: [&str; 10] = [
+    "format", "lang", "language", "limit", "locale", "offset", "order", "page", "sort", "version",
+];
+
 /// The key of a rule that asks a condition, and the name below it where there is one.
 pub(crate) fn word(condition: Condition<'_>) -> String {
     match condition {
@@ -186,8 +218,9 @@ fn parameter(one: &Parameter) -> String {
     )
 }
 
-/// What a rule asks: the key of each condition, and its values, of which one is enough. Left out are those of a condition that has a
-/// secret by `hides`, which is asked of names (of a field, a cookie, a key of the query; else empty) with a text beside each.
+/// What a rule asks: the key of each condition, and its values, of which one is enough. Left out are those of fields, cookies and keys of
+/// the query that are not known to have no secrets, and of a condition that has one by `hides`, which is asked of names (of a field, a
+/// key of the query; else empty) with a text beside each. Whether one is there at all is no value.
 #[must_use]
 pub fn asks(when: &Conditions, hides: &dyn Fn(&[u8], &[u8]) -> bool) -> Vec<(String, Vec<String>)> {
     let shown = |texts: &[&str], values: Vec<String>| {
@@ -219,20 +252,28 @@ fn not_shown() -> Vec<String> {
 
 /// Whether it has values that nobody is to be shown, however deep.
 fn is_hidden(further: &Further, hides: &dyn Fn(&[u8], &[u8]) -> bool) -> bool {
-    let any = |name: &[u8], values: &[TextPattern]| {
+    let any = |name: &str, values: &[TextPattern]| {
         let mut texts = values.iter().filter_map(pattern_text);
-        hides(name, b"") || texts.any(|text| hides_any(name, text, hides))
+        hides(name.as_bytes(), b"") || texts.any(|text| hides_any(name.as_bytes(), text, hides))
     };
+    let has_text = |values: &[TextPattern]| values.iter().any(|one| pattern_text(one).is_some());
+    let among = |plain: &[&str], name: &str| plain.iter().any(|one| name.eq_ignore_ascii_case(one));
     match further {
-        Further::Header(named) | Further::Cookie(named) => {
-            any(named.name.as_bytes(), &named.values)
+        Further::Header(named) if among(&PLAIN_FIELDS, &named.name) => {
+            any(&named.name, &named.values)
         }
+        Further::Header(named) | Further::Cookie(named) => has_text(&named.values),
         Further::Query(lists) => lists.iter().flatten().any(|one| match &one.key {
-            TextPattern::Exact(key) | TextPattern::AnyCase(key) => any(key.as_bytes(), &one.values),
+            TextPattern::Exact(key) | TextPattern::AnyCase(key) if among(&PLAIN_KEYS, key) => {
+                any(key, &one.values)
+            }
+            TextPattern::Exact(key) | TextPattern::AnyCase(key) => {
+                has_text(&one.values) || hides_any(b"", key, hides)
+            }
             // What it matches may be a secret's name, whatever it looks like.
-            _ => one.values.iter().any(|value| pattern_text(value).is_some()),
+            _ => has_text(&one.values),
         }),
-        Further::Certificate(certified) => any(b"", &certified.values),
+        Further::Certificate(certified) => any("", &certified.values),
         Further::Not(parts) => parts.iter().any(|part| {
             let own = part.hosts.iter().map(host_text);
             let mut own = own.chain(part.paths.iter().map(path_text));
