@@ -283,6 +283,11 @@ fn every_answer_is_as_the_document_has_it() {
         document == stands,
         "docs/openapi.json is stale: `cargo xtask openapi`"
     );
+    // A second revision, which has one before it.
+    let weight = "{\"weight\": 2}";
+    let two = "/v1/services/api/backends/two";
+    let (status, _, body) = written(&keel, "PATCH", two, &seen(&keel), weight);
+    assert_eq!(status, 200, "{body}");
     let (mut answers, mut refusals) = (0, 0);
     let mut goes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -303,7 +308,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{pick}", pick),
             ("{reason}", "query"),
             ("{rule}", "split"),
-            ("{revision}", "1"),
+            ("{revision}", "2"),
             ("{request}", &failed),
         ]);
         let strange = of([

@@ -1,7 +1,7 @@
 //! The OpenAPI document as a program reads it that knows nothing else: schemathesis (PyPI) makes requests of it, good ones and bad ones, and
 //! holds the answers to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -10,34 +10,37 @@ use serde_json::Value;
 use super::page;
 use crate::process::{Evenkeel, Folder};
 
-/// What it says of a parameter's value seven times in ten: else nothing that it makes up would be there to be asked about.
-const KNOWN: [(&str, &str); 8] = [
+/// What a parameter is seven times in ten: else nothing that is made up would be there to be asked about.
+const KNOWN: [(&str, &str); 9] = [
     ("path.service", "\"api\""),
     ("path.backend", "\"one\", \"two\""),
     ("path.listener", "\"web\""),
     ("path.rule", "\"first\", \"rest\""),
     ("path.reason", "\"query\""),
     ("path.revision", "1, 2"),
+    ("path.request", "\"{failed}\""),
     ("query.service", "\"api\""),
     ("header.If-Match", "\"*\""),
 ];
 
-/// Of each operation, per phase.
-const EXAMPLES: &str = "12";
+/// Cases of each operation that are made up: those of its examples and of the bounds of its schemas come beside.
+const EXAMPLES: &str = "8";
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 
-fn configured(folder: &Folder) -> String {
-    let mut text = String::new();
+/// Writes what schemathesis is told beside the document.
+fn configure(folder: &Folder, failed: &str) {
+    let mut text = "hooks = \"hooks.py\"\n".to_owned();
     for (at, (_, values)) in KNOWN.iter().enumerate() {
+        let values = values.replace("{failed}", failed);
         text += &format!("[dictionaries.d{at}]\nvalues = [{values}]\n");
     }
     text += "[parameters]\n";
     for (at, (name, _)) in KNOWN.iter().enumerate() {
         text += &format!("\"{name}\" = {{ dictionary = \"d{at}\", probability = 0.7 }}\n");
     }
-    let file = folder.write("schemathesis.toml", &text);
-    file.to_str().unwrap().to_owned()
+    folder.write("schemathesis.toml", &text);
+    folder.write("hooks.py", include_str!("hooks.py"));
 }
 
 fn run(folder: &Folder) -> Evenkeel {
@@ -46,90 +49,75 @@ workers: 1
 access_log: { to: ./rows.log }
 listeners: { web: { bind: \"127.0.0.1:0\" } }
 services:
-  api: { affinity: { source: true }, backends: [{ id: one, address: \"127.0.0.1:1\" }, { id: two, address: \"127.0.0.1:1\" }] }
+  api: { affinity: { source: true }, health: { tcp: {}, interval: 1h }, backends: [{ id: one, address: \"127.0.0.1:1\" }, { id: two, address: \"127.0.0.1:1\" }] }
 rules: [{ name: first, priority: 1, when: { path: /first }, deny: true }, { name: rest, priority: 2, forward: api }]
 ";
     let file = folder.write("keel.yaml", text);
     Evenkeel::run(&["-c", file.to_str().unwrap()])
 }
 
-/// Method and path of each operation that was asked, and how many requests were made, by the report of them all.
-fn asked(report: &str) -> (BTreeSet<String>, usize) {
-    let (mut operations, mut requests) = (BTreeSet::new(), 0);
+/// Of each operation the statuses of its answers, by the report of all requests.
+fn answers(report: &str) -> BTreeMap<String, Vec<u64>> {
+    let mut answers = BTreeMap::<String, Vec<u64>>::new();
     for line in report.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        let Some(end) = line.get("ScenarioFinished") else {
-            continue;
-        };
-        let recorder = &end["recorder"];
-        let made = recorder["interactions"]
-            .as_object()
-            .map_or(0, serde_json::Map::len);
-        if made > 0 {
-            operations.insert(recorder["label"].as_str().unwrap().to_owned());
+        let recorder = &line["ScenarioFinished"]["recorder"];
+        let interactions = recorder["interactions"].as_object();
+        for one in interactions.into_iter().flat_map(|all| all.values()) {
+            let label = recorder["label"].as_str().unwrap().to_owned();
+            let status = one["response"]["status_code"].as_u64().unwrap();
+            answers.entry(label).or_default().push(status);
         }
-        requests += made;
     }
-    (operations, requests)
+    answers
 }
 
 #[test]
 fn who_knows_the_document_alone_is_answered_as_it_says() {
     let folder = Folder::new("contract-driven");
     let keel = run(&folder);
+    assert!(keel.curl(&[], "/x").contains("502"));
+    let failed = page(&keel, "/v1/requests?failed=true");
+    configure(&folder, failed["items"][0]["id"].as_str().unwrap());
+    // By its URL the page of the document itself would not be asked.
     let document = page(&keel, "/v1/openapi.json");
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/schemathesis");
-    let report = folder.path().join("report.ndjson");
+    folder.write("openapi.json", &document.to_string());
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python");
     let address = format!("http://{}", keel.admin);
     let output = Command::new(&python)
         .current_dir(folder.path())
-        .args(["--no-color", "--config-file", &configured(&folder), "run"])
-        .args([&format!("{address}/v1/openapi.json"), "--url", &address])
-        .args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS])
-        .args([
-            "--seed",
-            "9",
-            "--max-examples",
-            EXAMPLES,
-            "--generation-database",
-            "none",
-        ])
-        .args([
-            "--workers",
-            "1",
-            "--request-timeout",
-            "30",
-            "--continue-on-failure",
-        ])
-        .args([
-            "--no-shrink",
-            "--suppress-health-check",
-            "all",
-            "--report-ndjson-path",
-        ])
-        .arg(&report)
+        .env("KEEL", &address)
+        .args(["-m", "schemathesis.cli", "--no-color", "run"])
+        .args(["openapi.json", "--url", &address])
+        .args(["--phases", "examples,coverage,fuzzing"])
+        .args(["--checks", CHECKS, "--max-examples", EXAMPLES])
+        .args(["--seed", "9", "--generation-database", "none"])
+        .args(["--workers", "1", "--request-timeout", "30"])
+        .args(["--continue-on-failure", "--no-shrink"])
+        .args(["--suppress-health-check", "all"])
+        .args(["--report-ndjson-path", "report.ndjson"])
         .output()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}: `cargo xtask setup` brings it",
-                python.display()
-            )
-        });
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let (operations, requests) = asked(&std::fs::read_to_string(report).unwrap());
-    let paths = document["paths"].as_object().unwrap();
+        .unwrap_or_else(|error| panic!("{}: {error}", python.display()));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "`cargo xtask setup`? {said}");
+    let report = std::fs::read_to_string(folder.path().join("report.ndjson")).unwrap();
+    let answers = answers(&report);
+    let paths = document["paths"].as_object().unwrap().iter();
     let told: BTreeSet<_> = paths
-        .iter()
         .flat_map(|(path, item)| {
             let methods = item.as_object().unwrap().keys();
             methods.map(move |method| format!("{} {path}", method.to_uppercase()))
         })
         .collect();
-    assert_eq!(operations, told);
-    assert_eq!(operations.len(), 48);
+    assert_eq!(answers.keys().cloned().collect::<BTreeSet<_>>(), told);
+    assert_eq!(told.len(), 48);
+    // Each was asked for what it does, too, and not refused alone.
+    for (operation, statuses) in &answers {
+        let done = statuses.iter().any(|status| (200..300).contains(status));
+        assert!(done, "{operation}: {statuses:?}");
+    }
+    let requests: usize = answers.values().map(Vec::len).sum();
     assert!(requests > 1_000, "{requests}");
-    println!("{requests} requests to {} operations", operations.len());
-    // It is as well as before.
-    assert_eq!(page(&keel, "/v1/version")["process"], keel.id());
+    println!("{requests} requests to {} operations", answers.len());
 }
