@@ -141,7 +141,10 @@ const ONE: &str = "/v1/services/api/backends/one";
 /// Each operation, of what the tests here have.
 fn operations() -> impl Iterator<Item = (&'static str, String)> {
     let named = |path: &str| {
-        let path = path.replace("{service}", "api").replace("{backend}", "one");
+        let path = path
+            .replace("{service}", "api")
+            .replace("{checked}", "api")
+            .replace("{backend}", "one");
         let path = path
             .replace("{listener}", "web")
             .replace("{reason}", "query");
