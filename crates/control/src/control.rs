@@ -133,12 +133,7 @@ impl Control {
         heritage: &mut Heritage,
         once_bound: impl FnOnce(Option<BorrowedFd<'_>>) -> Result<(), String>,
     ) -> Result<Self, StartError> {
-        let count = match plan.workers {
-            Workers::Fixed(count) => count.get(),
-            Workers::Auto => {
-                std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
-            }
-        };
+        let count = workers_of(&plan);
         certificates::load(&plan)?;
         let mut overlay = Overlay::from(std::mem::take(&mut heritage.state.wanted));
         overlay.follow(&plan);
@@ -365,6 +360,15 @@ impl Control {
         for worker in &self.workers {
             // A worker that has ended hears nothing any more, and one that has not has room: changes are rare.
             let _ = worker.commands.try_send(command());
+        }
+    }
+}
+
+fn workers_of(plan: &Plan) -> usize {
+    match plan.workers {
+        Workers::Fixed(count) => count.get(),
+        Workers::Auto => {
+            std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
         }
     }
 }

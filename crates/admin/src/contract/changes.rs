@@ -233,7 +233,7 @@ async fn order(
         return Err(Problem::new(Reason::Refused, "this has no state"));
     };
     let kept = answer.keeping.word();
-    Ok(Written::of(answer.revision, Changed::of(done, kept)))
+    Ok(Written::of(answer.revision, Changed::of(&done, kept)))
 }
 
 /// Where nothing is asked for in the body.
@@ -267,7 +267,7 @@ struct Changed {
 }
 
 impl Changed {
-    fn of(done: Done, kept: &'static str) -> Self {
+    fn of(done: &Done, kept: &'static str) -> Self {
         Self {
             kept,
             changed: done.changed,

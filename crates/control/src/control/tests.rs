@@ -304,7 +304,7 @@ fn commands_are_taken_in_one_turn_and_not_by_one_that_drains() {
             turn(&mut control).await;
         };
         let (late, ()) = tokio::join!(order(true), draining);
-        assert_eq!(done(late), Err(command::Refused::Draining));
+        assert_eq!(done(late), Err(Refused::Draining));
     });
 }
 

@@ -620,7 +620,7 @@ impl Drop for Ends<'_> {
 /// Some hundred writes of all kinds, one after the other, while h2load asks and a client looks who answers: none of them sees one.
 #[test]
 fn writes_beside_traffic_lose_no_request() {
-    const TURNS: u64 = 30;
+    const TURNS: usize = 30;
     let site = Site::new("writes-traffic");
     let keel = site.run(&[]);
     let web = keel.address;
@@ -676,11 +676,10 @@ fn writes_beside_traffic_lose_no_request() {
             write("PUT", three, &third, 201);
             write("POST", &format!("{ONE}/drain"), "", 200);
             let names = ["ping", "pong"];
-            let order =
-                json!({ "rules": [names[at as usize % 2], names[1 - at as usize % 2], "rest"] });
+            let order = json!({ "rules": [names[at % 2], names[1 - at % 2], "rest"] });
             write("PUT", "/v1/rule-order", &order.to_string(), 200);
             write("POST", &format!("{ONE}/enable"), "", 200);
-            let policy = ["\"random\"", "\"least_connections\""][at as usize % 2];
+            let policy = ["\"random\"", "\"least_connections\""][at % 2];
             write("PUT", "/v1/services/api/policy", policy, 200);
             write("DELETE", three, "", 200);
         }
@@ -689,7 +688,7 @@ fn writes_beside_traffic_lose_no_request() {
     let all = page(&keel, "/v1/revisions?limit=1");
     let newest = all["items"][0]["number"].as_u64();
     // The start, two rules, and seven in each turn: each is one.
-    assert_eq!(newest, Some(3 + 7 * TURNS), "{all}");
+    assert_eq!(newest, Some(3 + 7 * TURNS as u64), "{all}");
     assert_eq!(answering(&keel), "one two");
 }
 
