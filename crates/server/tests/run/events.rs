@@ -36,7 +36,10 @@ fn kinds(page: &Value) -> Vec<String> {
 }
 
 fn post(keel: &Evenkeel, path: &str) {
-    let out = keel.asked(&["-X", "POST", "-H", "X-Evenkeel: 1"], path);
+    let out = keel.asked(
+        &["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
+        path,
+    );
     assert!(out.contains("\"changed\":true"), "{path}: {out}");
 }
 

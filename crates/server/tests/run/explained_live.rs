@@ -58,7 +58,7 @@ rules:
         );
     }
     keel.asked(
-        &["-X", "POST", "-H", "X-Evenkeel: 1"],
+        &["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
         "/v1/services/api/backends/one/drain",
     );
     let one = &explain(&keel, &ask)["explanations"][0]["services"][0];
