@@ -314,7 +314,7 @@ fn every_example_is_fine() {
 }
 
 /// Commands that stand with their own tests, or need what a test has not: another machine, a service, a proxy that runs.
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 20] = [
     "cargo ",
     "curl ",
     "kill ",
@@ -322,6 +322,13 @@ const ELSEWHERE: [&str; 13] = [
     "evenkeel run ",
     "evenkeel demo",
     "evenkeel status",
+    "evenkeel events",
+    "evenkeel requests",
+    "evenkeel explain GET http://api.example.com/v1/x",
+    "evenkeel config history",
+    "evenkeel config rollback",
+    "evenkeel config reload",
+    "evenkeel config diff --from",
     "evenkeel backends ",
     "evenkeel services ",
     "evenkeel listeners ",
