@@ -344,7 +344,13 @@ impl Reader {
             let (missed, rows) = {
                 let ring = self.chronicle.ring();
                 let missed = ring.missed(self.at);
-                (missed, ring.copied(self.at + 1, self.at + 1 + AT_ONCE))
+                (
+                    missed,
+                    ring.copied(
+                        self.at.saturating_add(1),
+                        self.at.saturating_add(1 + AT_ONCE),
+                    ),
+                )
             };
             let begun = std::mem::replace(&mut self.begun, true);
             match (missed, rows.last().map(|row| row.number)) {

@@ -12,6 +12,7 @@ use evenkeel_balance::event::Listener;
 use evenkeel_config::edits::Edits;
 use evenkeel_config::{Plan, Source};
 use evenkeel_control::Control;
+use evenkeel_control::command::Tag;
 use evenkeel_control::control::TICK_EVERY;
 use evenkeel_control::control::handover::{Inherited, Wanted};
 use evenkeel_control::told::{self, Told};
@@ -131,6 +132,7 @@ fn started(
         given.say_unused();
         let before = Predecessors::of(std::mem::take(&mut given.before), heir.as_ref());
         let instance = Instance {
+            judged: control.revision(),
             control,
             admin,
             format,
@@ -215,6 +217,8 @@ struct Instance {
     again: bool,
     /// A process that took over when this one was to end: it drains, too.
     late: Late,
+    /// By which revision who asks is judged.
+    judged: Tag,
 }
 
 /// Says whom the process has become, and what that user cannot do.
@@ -297,13 +301,11 @@ async fn serve(mut this: Instance, mut signals: Signals, wanted: &Notify) -> Exi
                     error!("a worker died and was replaced");
                 }
                 names(&mut this.control);
+                this.follow();
                 this.kept.follow(&this.control);
                 this.control.keeps(this.kept.keeping());
             }
-            () = commands.notified() => {
-                this.control.obey();
-                this.kept.keep_affinity_key(&this.control);
-            }
+            () = commands.notified() => this.obey(),
             () = next(alive.as_mut()) => this.notify.alive(),
             _ = signals.hangup.recv() => match leaves {
                 None => this.reload(),
@@ -401,9 +403,20 @@ impl Instance {
         }
     }
 
-    /// Has who asks the instance judged by the plan that runs.
-    fn follow(&self) {
-        self.admin.follow(&self.control.live().plan.admin);
+    /// Does what was asked.
+    fn obey(&mut self) {
+        self.control.obey();
+        self.follow();
+        self.kept.keep_affinity_key(&self.control);
+    }
+
+    /// Has who asks the instance judged by the plan that runs, once that is another.
+    fn follow(&mut self) {
+        let runs = self.control.revision();
+        if self.judged != runs {
+            self.judged = runs;
+            self.admin.follow(&self.control.live().plan.admin);
+        }
     }
 
     /// Reads the configuration again. Whatever is wrong with it changes nothing.

@@ -114,10 +114,15 @@ async fn read<T: Send + 'static>(
     shown: Asked,
     look: impl FnOnce(&Asked) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Problem> {
-    let Ok(_one) = READING.acquire().await else {
+    let Ok(one) = READING.acquire().await else {
         return Err(Refused::Busy.into());
     };
-    let looked = tokio::task::spawn_blocking(move || look(&shown)).await;
+    let looked = tokio::task::spawn_blocking(move || {
+        // Who leaves meanwhile does not let the next one in.
+        let _one = one;
+        look(&shown)
+    });
+    let looked = looked.await;
     Ok(looked.unwrap_or(Err(Refused::Busy))?)
 }
 

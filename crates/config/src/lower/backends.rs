@@ -164,7 +164,7 @@ fn member(reading: &Reading, node: &Node) -> Option<Member> {
 /// One that is an address and nothing else.
 fn bare(reading: &Reading, node: &Node) -> Option<Member> {
     let text = reading.text(node)?;
-    let address = reading.parsed(node, "address", address::backend)?;
+    let address = reading.parsed(node, "address", |text| at_home(reading, node, text))?;
     let spec = BackendSpec::new(text.value());
     Some(Member {
         at: node.at,
@@ -176,6 +176,19 @@ fn bare(reading: &Reading, node: &Node) -> Option<Member> {
             max_connections: None,
         }),
     })
+}
+
+/// An address; a socket in the file system only where a text of the configuration names it: behind one may be what trusts whoever can
+/// reach it, an admin address too.
+fn at_home(reading: &Reading, node: &Node, text: &Scalar) -> Result<BackendAddress, String> {
+    let address = address::backend(text)?;
+    match &address {
+        BackendAddress::Unix(_) if reading.is_beside(node) => Err(
+            "what is changed beside the configuration names no Unix socket: whoever may change it need not be who may reach this machine's sockets"
+                .to_owned(),
+        ),
+        _ => Ok(address),
+    }
 }
 
 /// Where a member is reached, or who is asked.
@@ -203,7 +216,7 @@ fn reached(map: &Fields<'_>) -> Option<(Scalar, Reached)> {
     }
     let text = reading.text(node)?;
     let read = match key {
-        "address" => address::backend(&text).map(Reached::At),
+        "address" => at_home(reading, node, &text).map(Reached::At),
         "dns" => address::dns(&text).map(|(name, port)| Reached::By(name, Some(port))),
         _ => address::srv(&text).map(|name| Reached::By(name, None)),
     };

@@ -26,10 +26,15 @@ impl Reading {
         folder.map_or(Path::new(""), |path| path)
     }
 
+    /// Whether this stands in what is changed beside the configuration, not in one of its texts.
+    pub(crate) fn is_beside(&self, node: &Node) -> bool {
+        node.at.file >= self.folders.len() && !self.folders.is_empty()
+    }
+
     /// Name and content of a file that is named here; a relative name begins where the text stands.
     pub(crate) fn file(&self, node: &Node) -> Option<(PathBuf, Rc<[u8]>)> {
         let text = self.text(node)?;
-        if node.at.file >= self.folders.len() && !self.folders.is_empty() {
+        if self.is_beside(node) {
             let message = "what is changed beside the configuration names no file: whoever may change it need not be who may read this machine's files";
             self.error(node.at, "file", message);
             return None;

@@ -12,7 +12,7 @@ use evenkeel_proxy::thread;
 use tokio::sync::Notify;
 
 use super::{Control, bind_all};
-use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, word};
+use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, Tag, word};
 use crate::events::{Chronicle, What};
 use crate::snapshot::Watch;
 use crate::told;
@@ -54,6 +54,12 @@ impl Control {
     #[must_use]
     pub fn chronicle(&self) -> Arc<Chronicle> {
         self.chronicle.clone()
+    }
+
+    /// Which revision runs.
+    #[must_use]
+    pub fn revision(&self) -> Tag {
+        self.book.current()
     }
 
     /// Told when a command waits: then [`obey`](Self::obey), or the next tick will.

@@ -115,7 +115,7 @@ impl Control {
     pub(super) fn reload_by(&mut self, by: &Arc<str>) -> Result<Taken, Refused> {
         match self.reread(by) {
             Ok(reread) => Ok(Taken {
-                words: (&reread.changes).into(),
+                words: with_dropped(&reread),
                 warnings: all_faults(&reread.read),
                 ..Taken::default()
             }),
@@ -273,6 +273,18 @@ impl Control {
             _ => Err(Refused::NotOfThese("this is a configuration".to_owned())),
         }
     }
+}
+
+/// What a reload changed, and what was changed beside the texts and is so no more.
+fn with_dropped(reread: &Reread) -> Words {
+    let mut words = Words::from(&reread.changes);
+    let say = |place| {
+        format!(
+            "{place} was changed beside the configuration, which says something else there now: the configuration holds"
+        )
+    };
+    words.what.extend(reread.read.dropped.iter().map(say));
+    words
 }
 
 fn nobody_reads() -> String {

@@ -266,6 +266,25 @@ fn a_reload_changes_who_is_known_at_once_on_open_connections_too() {
     keel.signal("-HUP");
     keel.until_any("reloaded: admin changes");
     assert_eq!([on_it("viewer"), on_it("admin")], [401, 200]);
+    // By the API as by the signal.
+    tokens.write(&["viewer", "admin"]);
+    let bearer = tokens.bearer("admin");
+    let fields = [
+        "-X",
+        "POST",
+        "-H",
+        "X-Evenkeel: 1",
+        "-H",
+        "If-Match: *",
+        "-H",
+        &bearer,
+    ];
+    let taken = keel.asked(&fields, "/v1/reload");
+    assert!(taken.contains("admin changes"), "{taken}");
+    assert_eq!([on_it("viewer"), on_it("operator")], [200, 401]);
+    tokens.write(&["admin", "operator"]);
+    keel.signal("-HUP");
+    keel.until_any("reloaded: admin changes");
     // What is wrong changes nothing.
     tokens.folder.write("tokens.yaml", "- { name: a }\n");
     keel.signal("-HUP");
