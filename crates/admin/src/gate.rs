@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use evenkeel_config::plan::admin::{AdminPlan, Role, Scopes};
@@ -158,11 +158,17 @@ pub(crate) async fn pass(State(door): State<Door>, mut request: Request, next: N
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);
             }
-            let response = next.run(request).await;
-            if let Some(line) = line {
+            let Some(line) = line else {
+                return next.run(request).await;
+            };
+            // In a task of its own: who leaves has changed something all the same, and is to be found.
+            let done = tokio::spawn(async move {
+                let response = next.run(request).await;
                 line.write(&response);
-            }
-            response
+                response
+            });
+            let failed = |_| StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            done.await.unwrap_or_else(failed)
         }
         Err(stopped) => {
             if let Some(reason) = stopped.response.extensions().get::<Reason>() {
@@ -382,14 +388,23 @@ fn is_own(host: &str, hosts: &[Arc<str>]) -> bool {
         || hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
-/// Whether no page of another origin asks: what such a page may not read, it need not be told either.
+/// Where a browser says from where a page asks (Fetch Metadata Request Headers, W3C): what it may not read it asks without `Origin`.
+const SITE: &str = "sec-fetch-site";
+
+/// Whether no page of another origin asks: what such a page may not read, it need not be told either. Where the connection is not
+/// encrypted here, it may have been before a proxy.
 fn is_of_own_origin(headers: &HeaderMap, secure: bool) -> bool {
-    let scheme = if secure { "https://" } else { "http://" };
+    let schemes: &[&str] = match secure {
+        true => &["https://"],
+        false => &["http://", "https://"],
+    };
     let own = |origin: &HeaderValue| {
         let origin = origin.to_str().unwrap_or("?");
-        origin.strip_prefix(scheme) == Some(host(headers))
+        let mut names = schemes.iter().map(|scheme| origin.strip_prefix(scheme));
+        names.any(|name| name == Some(host(headers)))
     };
-    headers.get_all(header::ORIGIN).iter().all(own)
+    let near = |site: &HeaderValue| site == "same-origin" || site == "none";
+    headers.get_all(header::ORIGIN).iter().all(own) && headers.get_all(SITE).iter().all(near)
 }
 
 #[cfg(test)]
@@ -451,12 +466,13 @@ mod tests {
         check(&[], false, true);
         check(&["http://127.0.0.1:9900"], false, true);
         check(&["https://127.0.0.1:9900"], true, true);
+        check(&["https://127.0.0.1:9900"], false, true);
         for origin in [
             "null",
             "",
             "http://127.0.0.1:9901",
             "http://127.0.0.1",
-            "https://127.0.0.1:9900",
+            "https://127.0.0.1:9901",
             "http://a.test",
             "http://127.0.0.1:9900.a.test",
         ] {
@@ -464,5 +480,16 @@ mod tests {
             check(&["http://127.0.0.1:9900", origin], false, false);
         }
         check(&["http://127.0.0.1:9900"], true, false);
+        for (site, own) in [
+            ("same-origin", true),
+            ("none", true),
+            ("same-site", false),
+            ("cross-site", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(SITE, site.parse().unwrap());
+            assert_eq!(is_of_own_origin(&headers, false), own, "{site}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub use evenkeel_config::edits::{BODY, Change, Edits, Place};
 use evenkeel_config::problem::At;
 use evenkeel_config::{Plan, Problem, Severity, Source};
+use evenkeel_proxy::rules::is_plain_field;
 
 use crate::access_log::hides;
 
@@ -117,7 +118,8 @@ fn veil(path: &str, shown: Option<String>) -> Option<String> {
     shown.filter(|shown| !is_secret(path, shown))
 }
 
-/// Keys of rules are free words that others chose: there a value goes by its name too. What a query or a cookie must be is not shown at all.
+/// Keys of rules are free words that others chose: there a value goes by its name too. What a query or a cookie must be is not shown at all, and of
+/// fields what the list of rules shows.
 fn is_secret(path: &str, shown: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let rule = path
@@ -127,9 +129,12 @@ fn is_secret(path: &str, shown: &str) -> bool {
     let free = rule.is_some() || path.contains("headers") || path.starts_with("admin");
     let mut parts = below.split(['.', '[', ']']).filter(|part| !part.is_empty());
     let is_asked = |part: &str| part == "query" || part == "cookie";
-    let asked = rule.is_some() && below.starts_with("when") && parts.clone().any(is_asked);
+    let is_when = rule.is_some() && below.starts_with("when");
+    let asked = is_when && parts.clone().any(is_asked);
+    let mut fields = parts.clone().skip_while(|part| *part != "header").skip(1);
+    let veiled = is_when && fields.next().is_some_and(|name| !is_plain_field(name));
     let named = free && parts.any(|part| hides(part.as_bytes(), b""));
-    asked || named || hides(b"", shown.as_bytes())
+    asked || veiled || named || hides(b"", shown.as_bytes())
 }
 
 /// What lies between two lists of values, without what sounds like a secret.
@@ -182,8 +187,10 @@ mod tests {
     fn what_sounds_like_a_secret_is_not_shown() {
         for (path, shown, secret) in [
             ("rules[a].when.header.X-Api-Key", "hunter2", true),
-            ("rules[a].when.header.X-Plain", "seen", false),
-            ("rules[a].when.header.X-Plain", "Bearer hunter2", true),
+            ("rules[a].when.header.Accept", "seen", false),
+            ("rules[a].when.header.Accept", "Bearer hunter2", true),
+            ("rules[a].when.header.X-Origin-Verify", "seen", true),
+            ("rules[a].when.not.header.X-Origin-Verify[0]", "seen", true),
             ("rules[a].when.query.plain", "hunter2", true),
             ("rules[a].when.not.cookie.sid[0]", "hunter2", true),
             (

@@ -22,7 +22,7 @@ use evenkeel_wire::RequestHead;
 
 use crate::tls::secured::Identity;
 use levels::{Hosts, Level as _};
-pub use shown::asks;
+pub use shown::{asks, is_plain_field};
 
 /// What each condition means.
 pub mod conditions;

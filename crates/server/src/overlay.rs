@@ -30,8 +30,9 @@ pub(crate) mod text;
 /// The key of affinity beside it.
 mod key;
 
-/// The only layout so far.
-const VERSION: u32 = 1;
+/// Layouts: the second has what is changed beside the configuration too. What needs no second is written as the first, which binaries before it
+/// understand.
+const VERSIONS: [u32; 2] = [1, 2];
 
 const NAME: &str = "overlay.json";
 
@@ -207,10 +208,11 @@ fn held(place: &Path, most: usize) -> Result<Option<Vec<u8>>, String> {
 fn understood(bytes: &[u8]) -> Result<Wanted, String> {
     let said = |error: serde_json::Error| format!("it is not understood: {error}");
     let head: Head = serde_json::from_slice(bytes).map_err(said)?;
-    if head.version != VERSION {
-        let version = head.version;
+    if !VERSIONS.contains(&head.version) {
+        let [.., last] = VERSIONS;
         return Err(format!(
-            "it is of version {version}, and this binary knows {VERSION}"
+            "it is of version {}, and this binary knows {last}",
+            head.version
         ));
     }
     let document: Document = serde_json::from_slice(bytes).map_err(said)?;
@@ -220,7 +222,7 @@ fn understood(bytes: &[u8]) -> Result<Wanted, String> {
 /// Whole, or as it was.
 fn write(place: &Path, wanted: &Wanted) -> Result<(), String> {
     let document = Document {
-        version: VERSION,
+        version: VERSIONS[usize::from(!wanted.edits.is_empty())],
         wanted: wanted.into(),
     };
     let text = serde_json::to_vec(&document).map_err(|error| error.to_string())?;

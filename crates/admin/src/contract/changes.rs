@@ -86,10 +86,6 @@ pub(super) async fn meant(request: Request, next: Next) -> Response {
 
 fn refusal(headers: &HeaderMap) -> Option<Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    if !matches!(text("sec-fetch-site"), None | Some("same-origin" | "none")) {
-        let why = "a page of another origin may change nothing here";
-        return Some(Problem::new(Reason::CrossSite, why));
-    }
     let json = |kind: &str| {
         let kind = kind.split(';').next().unwrap_or_default().trim();
         kind.eq_ignore_ascii_case("application/json")
@@ -312,13 +308,5 @@ mod tests {
         ] {
             here(&[&format!("content-type: {kind}")], Some("not_meant"));
         }
-        for site in ["cross-site", "same-site", "other"] {
-            here(
-                &[own, &format!("sec-fetch-site: {site}")],
-                Some("cross_site"),
-            );
-        }
-        here(&[own, "sec-fetch-site: same-origin"], None);
-        here(&[own, "sec-fetch-site: none"], None);
     }
 }

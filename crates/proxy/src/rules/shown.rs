@@ -42,6 +42,14 @@ const PLAIN_FIELDS: [&str; 22] = [
     "x-forwarded-proto",
 ];
 
+/// Whether what is asked of this field is no secret.
+#[must_use]
+pub fn is_plain_field(name: &str) -> bool {
+    PLAIN_FIELDS
+        .iter()
+        .any(|one| name.eq_ignore_ascii_case(one))
+}
+
 /// The same of keys of a query. Of cookies there are none: each is its site's own.
 const PLAIN_KEYS: [&str; 10] = [
     "format", "lang", "language", "limit", "locale", "offset", "order", "page", "sort", "version",
@@ -259,9 +267,7 @@ fn is_hidden(further: &Further, hides: &dyn Fn(&[u8], &[u8]) -> bool) -> bool {
     let has_text = |values: &[TextPattern]| values.iter().any(|one| pattern_text(one).is_some());
     let among = |plain: &[&str], name: &str| plain.iter().any(|one| name.eq_ignore_ascii_case(one));
     match further {
-        Further::Header(named) if among(&PLAIN_FIELDS, &named.name) => {
-            any(&named.name, &named.values)
-        }
+        Further::Header(named) if is_plain_field(&named.name) => any(&named.name, &named.values),
         Further::Header(named) | Further::Cookie(named) => has_text(&named.values),
         Further::Query(lists) => lists.iter().flatten().any(|one| match &one.key {
             TextPattern::Exact(key) | TextPattern::AnyCase(key) if among(&PLAIN_KEYS, key) => {

@@ -69,6 +69,7 @@ fn what_is_changed_beside_the_texts_is_kept() {
     assert_eq!(read(&place), Ok(one));
     // Pinned: another version reads it.
     let text = fs::read_to_string(&place).unwrap();
+    assert!(text.starts_with("{\"version\":2,"), "{text}");
     let changed = r#""changed":[{"place":["rules","a"],"text":"{\"deny\": true}","over":null},{"place":["services","api","backends","b"],"text":null,"over":"0000000000000007"}]"#;
     assert!(text.contains(changed), "{text}");
     for (from, to) in [
@@ -111,7 +112,7 @@ fn what_is_not_understood_is_refused() {
     let folder = Folder::new("overlay-hostile");
     let place = folder.0.join(NAME);
     let good = serde_json::to_string(&Document {
-        version: VERSION,
+        version: VERSIONS[0],
         wanted: (&wanted()).into(),
     });
     let good = good.unwrap();
@@ -127,8 +128,8 @@ fn what_is_not_understood_is_refused() {
     check("{\"version\":1}", "missing field `wanted`");
     check("{\"version\":-1}", "invalid value");
     check(
-        "{\"version\":2,\"wishes\":[]}",
-        "it is of version 2, and this binary knows 1",
+        "{\"version\":3,\"wishes\":[]}",
+        "it is of version 3, and this binary knows 2",
     );
     check(
         &good.replace("draining", "resting"),
