@@ -28,7 +28,7 @@ mod lanes;
 /// The limit of sockets.
 mod sockets;
 
-pub(crate) use lanes::{FEW_SERVICES, Lanes, Sweep};
+pub(crate) use lanes::{CLOSES, FEW_SERVICES, Lanes, Sweep};
 pub(crate) use sockets::Permit;
 pub use sockets::Sockets;
 use sockets::Ticket;
@@ -151,6 +151,8 @@ pub(crate) struct Lane<S> {
     http1: Cell<bool>,
     /// As of which version of its service the backend was reached here.
     known: Cell<u64>,
+    /// No exchange that begins comes here any more.
+    retired: Cell<bool>,
 }
 
 impl<S: Sock> Lane<S> {
@@ -166,6 +168,7 @@ impl<S: Sock> Lane<S> {
             links: Links::default(),
             http1: Cell::new(false),
             known: Cell::new(u64::MAX),
+            retired: Cell::new(false),
         }
     }
 
@@ -182,6 +185,10 @@ impl<S: Sock> Lane<S> {
         {
             return Some(Connection::of_stream(stream, requests, now));
         }
+        self.take_resting(now)
+    }
+
+    fn take_resting(&self, now: Instant) -> Option<Connection<S>> {
         let mut idle = self.idle.borrow_mut();
         // What rests too long is left to the sweep: those below came back before it, and to close them all would hold this exchange up.
         while idle.last().is_some_and(|one| one.until > now) {
@@ -194,11 +201,16 @@ impl<S: Sock> Lane<S> {
     }
 
     /// Ready once this worker may open a socket, or, unless it is to be a fresh one, has one to hand on.
-    pub(crate) async fn place(&self, fresh: bool) -> Place<S> {
+    pub(crate) async fn place(&self, fresh: bool, now: Instant) -> Place<S> {
         let sockets = &self.backend.sockets;
         if let Some(permit) = sockets.try_take() {
             return Place::Free(permit);
         }
+        // One may have come back since it was looked for.
+        if !fresh && let Some(connection) = self.take_resting(now) {
+            return Place::Kept(connection);
+        }
+        self.make_room(now);
         let ticket = match poll_fn(|cx| Poll::Ready(sockets.line_up(cx.waker()))).await {
             Ok(permit) => return Place::Free(permit),
             Err(ticket) => ticket,
@@ -216,6 +228,17 @@ impl<S: Sock> Lane<S> {
             served: false,
         };
         poll_fn(|cx| waits.poll(cx)).await
+    }
+
+    /// All sockets are open, and none of those that rest here is of use to who asks: one is closed at once, where a sweep would have it wait. Who
+    /// has waited longest gets its place, as ever.
+    #[cold]
+    fn make_room(&self, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        let over = idle.iter().position(|one| one.until <= now);
+        if !idle.is_empty() {
+            idle.remove(over.unwrap_or(0));
+        }
     }
 
     /// Whether the backend, asked for either, agreed to HTTP/1.1 the last time.
@@ -253,6 +276,9 @@ impl<S: Sock> Lane<S> {
         }
         if self.is_wanted() {
             return self.hand_on(connection);
+        }
+        if self.retired.get() {
+            return;
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < how.idle_most {
@@ -295,9 +321,24 @@ impl<S: Sock> Lane<S> {
         }
     }
 
-    /// Connections that rest here.
-    fn resting(&self) -> usize {
-        self.idle.borrow().len()
+    /// Whether connections rest here that a sweep may have to close.
+    fn has_resting(&self) -> bool {
+        !self.idle.borrow().is_empty() || !self.links.is_empty()
+    }
+
+    /// No exchange that begins comes here any more: those that are under way leave nothing behind, and what rests is for [`Self::clear`].
+    fn retire(&self) {
+        self.retired.set(true);
+    }
+
+    /// Closes what rests where nobody comes any more, up to `closes`, which is less by as many then, and as many as others wait for. Whether
+    /// nothing is left.
+    fn clear(&self, closes: &mut usize, now: Instant) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        while (*closes > 0 || self.is_wanted()) && idle.pop().is_some() {
+            *closes = closes.saturating_sub(1);
+        }
+        self.links.clear(closes, now) && idle.is_empty()
     }
 
     /// Closes as many as others wait for, which pass their places on, and of what is idle for too long, or was closed by the backend, up to

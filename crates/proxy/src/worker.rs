@@ -33,6 +33,7 @@ use crate::net::Net;
 use crate::observation::{Observation, PassedCounters};
 use crate::outlet::Scribe;
 use crate::record::{Batch, Text};
+use crate::recorded::Recorder;
 use crate::relay::Pump;
 use crate::room::Room;
 use crate::spare::Spare;
@@ -68,12 +69,15 @@ pub struct Worker<N: Net> {
     generator: RefCell<fastrand::Rng>,
     scribe: RefCell<Scribe>,
     shelf: Arc<Shelf>,
+    pub(crate) recorder: Recorder,
     closing: Cell<bool>,
     /// While it closes, who is idle may still begin an exchange until then.
     spared: Cell<Instant>,
     /// Whether what waits at its sockets is another process's to take.
     handed_over: Cell<bool>,
     sweeps: Sweeps,
+    /// Connections to services that have left the plan, or are reached otherwise since.
+    retired: RefCell<Vec<Rc<Lanes<N::Sock>>>>,
     /// Whether nothing has any time left.
     over: Cell<bool>,
     /// Connections of clients that are open.
@@ -178,6 +182,7 @@ impl<N: Net> Worker<N> {
             net,
             index,
             shelf: published.shelves.of(index),
+            recorder: Recorder::new(published.records.of(index)),
             buffers: Buffers::new(room.clone()),
             room,
             deadlines: Deadlines::default(),
@@ -193,6 +198,7 @@ impl<N: Net> Worker<N> {
             spared: Cell::new(Instant::ZERO),
             handed_over: Cell::new(false),
             sweeps: Sweeps::default(),
+            retired: RefCell::default(),
             over: Cell::new(false),
             open: Cell::new(0),
             panics: Cell::new(0),
@@ -203,10 +209,9 @@ impl<N: Net> Worker<N> {
     pub(crate) fn view(&self) -> Rc<View<N>> {
         let version = self.published.version();
         if self.view.borrow().version != version {
-            let next = self
-                .view
-                .borrow()
-                .next(self.published.load(), version, self.chance());
+            let live = self.published.load();
+            let mut retired = self.retired.borrow_mut();
+            let next = (self.view.borrow()).next(live, version, self.chance(), &mut retired);
             let outlet = next.live.outlet.as_ref();
             self.scribe.borrow_mut().follow(outlet);
             *self.view.borrow_mut() = Rc::new(next);
@@ -387,9 +392,15 @@ impl<N: Net> View<N> {
         }
     }
 
-    /// The next plan's view; connections to backends that stay are kept.
-    fn next(&self, live: Arc<Live>, version: u64, seed: u64) -> Self {
-        let before: HashMap<_, _> = self
+    /// The next plan's view; connections to backends that stay are kept. Those that nobody asks for any more are `retired`.
+    fn next(
+        &self,
+        live: Arc<Live>,
+        version: u64,
+        seed: u64,
+        retired: &mut Vec<Rc<Lanes<N::Sock>>>,
+    ) -> Self {
+        let mut before: HashMap<_, _> = self
             .seats
             .iter()
             .map(|seat| (Arc::as_ptr(&seat.live.state), seat))
@@ -398,20 +409,19 @@ impl<N: Net> View<N> {
             .services
             .iter()
             .map(|service| {
-                let lanes = before
-                    .get(&Arc::as_ptr(&service.state))
-                    // A connection that was held to other terms than those of today is not used again.
-                    .filter(|seat| {
-                        let (was, is) = (&seat.live.plan.upstream, &service.plan.upstream);
-                        was.tls == is.tls
-                            && was.protocol == is.protocol
-                            && was.proxy_protocol == is.proxy_protocol
-                    })
-                    .map(|seat| seat.lanes.clone())
-                    .unwrap_or_default();
+                let seat = before.remove(&Arc::as_ptr(&service.state));
+                let lanes = match seat {
+                    Some(seat) if seat.is_reached_as(service) => seat.lanes.clone(),
+                    Some(seat) => {
+                        retired.push(seat.lanes.clone());
+                        Rc::default()
+                    }
+                    None => Rc::default(),
+                };
                 Rc::new(Seat::new(service.clone(), seed, lanes))
             })
             .collect();
+        retired.extend(before.values().map(|seat| seat.lanes.clone()));
         Self {
             live,
             version,
@@ -427,6 +437,12 @@ impl<N: Net> Seat<N> {
             lanes,
             live,
         }
+    }
+
+    /// Whether connections of this plan's terms hold by those of that one: one that was held to others is not used again.
+    fn is_reached_as(&self, service: &LiveService) -> bool {
+        let (was, is) = (&self.live.plan.upstream, &service.plan.upstream);
+        was.tls == is.tls && was.protocol == is.protocol && was.proxy_protocol == is.proxy_protocol
     }
 
     /// This worker's connections to a picked backend. None: it left long ago.

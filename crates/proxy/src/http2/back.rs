@@ -4,7 +4,6 @@
 //! at a time: the others wait for what comes first. Until a backend has said how many streams it takes, its connection carries one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -30,6 +29,11 @@ use crate::upstream::Permit;
 /// Its streams.
 pub(crate) mod stream;
 
+/// Who waits for one.
+mod waiting;
+
+use waiting::Waiting;
+
 /// One worker's connections of HTTP/2 to one backend.
 #[derive(Default)]
 pub(crate) struct Links {
@@ -39,41 +43,6 @@ pub(crate) struct Links {
     /// Somebody opens one.
     opening: Cell<bool>,
     waiting: Rc<Waiting>,
-}
-
-/// Who waits for a place, or for the turn to open a connection, longest first.
-#[derive(Default)]
-struct Waiting(RefCell<InLine>);
-
-#[derive(Default)]
-struct InLine {
-    line: VecDeque<Waker>,
-    /// The tasks of these, so that who asks again and again is there once.
-    there: HashSet<usize>,
-}
-
-impl Waiting {
-    fn add(&self, cx: &Context<'_>) {
-        let InLine { line, there } = &mut *self.0.borrow_mut();
-        if there.insert(cx.waker().data().addr()) {
-            line.push_back(cx.waker().clone());
-        }
-    }
-
-    /// One place came free. Were all woken, each place would cost as much as there are who wait.
-    fn wake_one(&self) {
-        let InLine { line, there } = &mut *self.0.borrow_mut();
-        if let Some(one) = line.pop_front() {
-            there.remove(&one.data().addr());
-            one.wake();
-        }
-    }
-
-    fn wake_all(&self) {
-        // Whoever finds nothing waits again.
-        let all = self.0.take();
-        all.line.into_iter().for_each(Waker::wake);
-    }
 }
 
 /// One connection.
@@ -350,6 +319,32 @@ impl Links {
             // Who waits for another one waits for the first now.
             self.waiting.wake_all();
         }
+        self.watch_ending(now);
+        // Nobody tells who waits that his patience is over, nor that another left the place that he was woken for.
+        let room = |link: &Rc<Link>| link.is_young() || link.has_room(how);
+        if self.all.borrow().iter().any(room) {
+            self.waiting.wake_all();
+        }
+    }
+
+    /// Nobody else is asked on any: closes up to `closes`, which is less by as many then, once what is under way there has ended. Whether
+    /// none is left.
+    pub(crate) fn clear(&self, closes: &mut usize, now: Instant) -> bool {
+        let mut all = self.all.borrow_mut();
+        while *closes > 0
+            && let Some(link) = all.pop()
+        {
+            *closes -= 1;
+            self.let_go(&link);
+            // Who waits for another one waits for a place on this.
+            self.waiting.wake_all();
+        }
+        self.watch_ending(now);
+        all.is_empty() && self.ending.borrow().is_empty()
+    }
+
+    /// Ends what does not end by itself.
+    fn watch_ending(&self, now: Instant) {
         self.ending.borrow_mut().retain_mut(|(state, since)| {
             // What is under way may take long, and its frames earn with time as others' do.
             state.now.set(now);
@@ -368,11 +363,6 @@ impl Links {
             }
             false
         });
-        // Nobody tells who waits that his patience is over, nor that another left the place that he was woken for.
-        let room = |link: &Rc<Link>| link.is_young() || link.has_room(how);
-        if self.all.borrow().iter().any(room) {
-            self.waiting.wake_all();
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
+    SignatureScheme, StreamOwned,
 };
 
 use super::expiry::{Date, Memory, Today};
@@ -181,6 +181,24 @@ impl Towards {
             return Err(refused(Fault::CertificateExpired));
         }
         Ok(sock)
+    }
+
+    /// The same, for who waits for it.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn wait<S: io::Read + io::Write>(
+        &self,
+        mut stream: S,
+        backend: &BackendAddress,
+    ) -> io::Result<StreamOwned<ClientConnection, S>> {
+        let name = self.name(backend).map_err(refused)?;
+        let mut tls = ClientConnection::new(self.config.clone(), name)
+            .map_err(|error| refused(Fault::of(&error)))?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream)?;
+        }
+        Ok(StreamOwned::new(tls, stream))
     }
 }
 

@@ -90,11 +90,7 @@ impl Opening<'_> {
                     return Poll::Ready(Err(Unopened::Nobody));
                 }
                 Poll::Ready(Err(error)) => {
-                    let reason = match error.get_ref().is_some_and(|error| error.is::<Refused>()) {
-                        true => Reason::BackendTls,
-                        false => Reason::ConnectFailed,
-                    };
-                    return failed(Some(Fault::Connect), reason);
+                    return failed(Some(Fault::Connect), refused_by(&error));
                 }
                 Poll::Pending => {}
             }
@@ -119,26 +115,31 @@ impl Opening<'_> {
     }
 
     /// The same for an attempt beside another, by a deadline of its own: of what comes of it no client is told. The error: what is held
-    /// against the backend.
+    /// against the backend, and why there is none.
     pub(crate) async fn open_beside<N: Net>(
         &self,
         worker: &Worker<N>,
         deadline: &Deadline,
         lane: &Lane<N::Sock>,
         now: Instant,
-    ) -> Result<Connection<N::Sock>, Option<Fault>> {
+    ) -> Result<Connection<N::Sock>, (Option<Fault>, Reason)> {
         deadline.set((now + self.within).min(self.until));
         let placed = Cell::new(None);
         let mut connecting = pin!(self.connect(worker, lane, &placed, now));
         poll_fn(|cx| match connecting.as_mut().poll(cx) {
-            Poll::Ready(opened) => {
-                Poll::Ready(opened.map_err(|error| (!is_local(&error)).then_some(Fault::Connect)))
-            }
+            Poll::Ready(opened) => Poll::Ready(opened.map_err(|error| match is_local(&error) {
+                true => (None, Reason::LocalResources),
+                false => (Some(Fault::Connect), refused_by(&error)),
+            })),
             Poll::Pending => deadline.poll_passed(cx).map(|()| {
                 let waited = placed.get().filter(|_| !deadline.take_cut());
                 // The time of the exchange may have been over before its own was.
                 let whole = waited.filter(|placed| worker.now() >= *placed + self.within);
-                Err(whole.map(|_| Fault::Connect))
+                let reason = match placed.get() {
+                    Some(_) => Reason::ConnectFailed,
+                    None => Reason::MaxConnections,
+                };
+                Err((whole.map(|_| Fault::Connect), reason))
             }),
         })
         .await
@@ -157,7 +158,7 @@ impl Opening<'_> {
             // On the heap: most connections are of HTTP/1.
             return Box::pin(self.connect_shared(worker, lane, placed, now)).await;
         }
-        match lane.place(self.fresh).await {
+        match lane.place(self.fresh, now).await {
             Place::Free(permit) => self.connect_at(worker, lane, placed, permit, now).await,
             Place::Kept(connection) => Ok(connection),
         }
@@ -188,7 +189,7 @@ impl Opening<'_> {
             None => None,
         };
         placed.set(None);
-        let mut place = pin!(lane.place(self.fresh));
+        let mut place = pin!(lane.place(self.fresh, now));
         let mut starving = None;
         let place = poll_fn(|cx| {
             if links.is_empty() && starving.is_none() {
@@ -251,6 +252,14 @@ fn is_local(error: &io::Error) -> bool {
             Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM
         )
     })
+}
+
+/// What failed that is not this machine's: TLS, or connecting.
+fn refused_by(error: &io::Error) -> Reason {
+    match error.get_ref().is_some_and(|error| error.is::<Refused>()) {
+        true => Reason::BackendTls,
+        false => Reason::ConnectFailed,
+    }
 }
 
 /// Whether the error says that nobody listens there, or that there is no way: no backend has noticed.

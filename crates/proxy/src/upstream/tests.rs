@@ -74,7 +74,7 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     fn new(lane: &'a Lane<Pipe>) -> Self {
         let mut waiting = Self {
-            place: Box::pin(lane.place(false)),
+            place: Box::pin(lane.place(false, NOW)),
             woken: Arc::default(),
         };
         assert!(waiting.poll().is_pending());
@@ -100,7 +100,7 @@ impl<'a> Waiting<'a> {
 }
 
 fn first(lane: &Lane<Pipe>, ends: &mut Ends) -> Connection<Pipe> {
-    let mut place = Box::pin(lane.place(false));
+    let mut place = Box::pin(lane.place(false, NOW));
     match place.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(place) => begin(place, ends),
         Poll::Pending => panic!("there is no place"),
@@ -219,6 +219,71 @@ fn what_rests_too_long_is_closed_by_measure_and_not_used_meanwhile() {
     assert_eq!(closed(&mut ends), 5, "nor closed by who asks for one");
 }
 
+/// All sockets rest too long: who asks waits for no sweep.
+#[test]
+fn what_rests_too_long_makes_room_at_once() {
+    let check = |fresh: bool, late: Duration, kept: bool| {
+        let lanes = lanes(2, 2);
+        let mut ends = Ends::new();
+        for connection in [(); 2].map(|()| first(&lanes[0], &mut ends)) {
+            lanes[0].park(connection, &KEEP, None, NOW);
+        }
+        let now = NOW + late;
+        let mut place = Box::pin(lanes[0].place(fresh, now));
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(place) = place.as_mut().poll(&mut cx) else {
+            panic!("it waits: {fresh} {late:?}");
+        };
+        assert_eq!(matches!(place, Place::Kept(_)), kept, "{fresh} {late:?}");
+        let closed: Vec<_> = ends.iter_mut().map(Pipe::has_input).collect();
+        // The one that came back first.
+        assert_eq!(closed, [!kept, false], "{fresh} {late:?}");
+        assert_eq!(lanes[0].backend.sockets.open(), 2);
+    };
+    check(false, KEEP.idle, false);
+    check(true, KEEP.idle, false);
+    check(true, Duration::ZERO, false);
+    check(false, Duration::ZERO, true);
+    // Who waits already has the place before who makes it.
+    let lanes = lanes(2, 1);
+    let mut ends = Ends::new();
+    let connection = first(&lanes[0], &mut ends);
+    lanes[0].park(connection, &KEEP, None, NOW);
+    let mut other = Waiting::new(&lanes[1]);
+    let mut late = Box::pin(lanes[0].place(false, NOW + KEEP.idle));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(late.as_mut().poll(&mut cx).is_pending());
+    assert!(other.is_woken() && matches!(other.place(), Place::Free(_)));
+}
+
+/// Where nobody comes any more nothing is kept, and what rests closes by measure; who waits elsewhere for a socket is no part of that.
+#[test]
+fn a_lane_that_is_retired_keeps_nothing() {
+    let lanes = lanes(2, 5);
+    let mut ends = Ends::new();
+    let mut all: Vec<_> = (0..5).map(|_| first(&lanes[0], &mut ends)).collect();
+    let last = all.pop().unwrap();
+    for connection in all {
+        lanes[0].park(connection, &KEEP, None, NOW);
+    }
+    lanes[0].retire();
+    lanes[0].park(last, &KEEP, None, NOW);
+    let open = || lanes[0].backend.sockets.open();
+    assert_eq!(open(), 4, "it closes as it ends");
+    for (most, clear, left) in [(1, false, 3), (0, false, 3)] {
+        let mut closes = most;
+        assert_eq!(lanes[0].clear(&mut closes, NOW), clear);
+        assert_eq!((open(), closes), (left, 0));
+    }
+    let _two = [(); 2].map(|()| first(&lanes[1], &mut ends));
+    let mut waiting = Waiting::new(&lanes[1]);
+    assert!(!lanes[0].clear(&mut 0, NOW));
+    assert!(matches!(waiting.place(), Place::Free(_)));
+    let mut closes = 9;
+    assert!(lanes[0].clear(&mut closes, NOW));
+    assert_eq!((open(), closes), (2, 7));
+}
+
 #[test]
 fn what_has_ended_or_may_not_be_kept_is_not_handed_on() {
     for (told, end, how) in [
@@ -258,7 +323,7 @@ fn what_has_ended_or_may_not_be_kept_is_not_handed_on() {
     let lanes = lanes(1, 1);
     let mut ends = Ends::new();
     let connection = first(&lanes[0], &mut ends);
-    let mut fresh = Box::pin(lanes[0].place(true));
+    let mut fresh = Box::pin(lanes[0].place(true, NOW));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(fresh.as_mut().poll(&mut cx).is_pending());
     lanes[0].park(connection, &KEEP, None, NOW);

@@ -4,11 +4,11 @@
 //! all that is over must be gone about when its time is, as each holds a descriptor.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use super::Worker;
 use crate::net::Net;
-use crate::upstream::{FEW_SERVICES, Sweep};
+use crate::upstream::{CLOSES, FEW_SERVICES, Sweep};
 
 /// What keeps more than it needs for a while.
 pub(crate) trait Swept {
@@ -73,9 +73,21 @@ impl<N: Net> Worker<N> {
         let part = self.sweeps.parts.get().wrapping_add(1);
         self.sweeps.parts.set(part);
         let view = self.view();
-        let many = view.seats.len() > FEW_SERVICES;
-        let mut more = false;
-        for (at, seat) in view.seats.iter().enumerate() {
+        let seats = view.seats.len();
+        let many = seats > FEW_SERVICES;
+        let (mut more, mut closes) = (false, CLOSES);
+        self.retired.borrow_mut().retain(|lanes| {
+            if whole.is_none() && !lanes.has_more_to_sweep() {
+                return true;
+            }
+            let clear = lanes.clear(&mut closes, now);
+            more |= lanes.has_more_to_sweep();
+            // A view of before may yet ask for one.
+            !clear || Rc::strong_count(lanes) > 1
+        });
+        // Not always the same first: what there is to close is for all of them.
+        let turns = (0..seats).map(|at| (at + part) % seats);
+        for (at, seat) in turns.filter_map(|at| Some((at, view.seats.get(at)?))) {
             if whole.is_none() && !seat.lanes.has_more_to_sweep() {
                 continue;
             }
@@ -86,7 +98,7 @@ impl<N: Net> Worker<N> {
                 many,
             };
             let upstream = &seat.live.plan.upstream;
-            seat.lanes.sweep(upstream, &seat.live.state, sweep, now);
+            (seat.lanes).sweep(upstream, &seat.live.state, sweep, &mut closes, now);
             more |= seat.lanes.has_more_to_sweep();
         }
         self.sweeps.more.set(more);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_config::Plan;
-use evenkeel_proxy::live::Live;
+use evenkeel_config::plan::Protocol;
+use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::sock::Sock;
 
 use crate::counting::asked_and_freed;
 use crate::plan::plan;
-use crate::world::{NOW, World, published};
+use crate::world::{Client, NOW, World, published};
 use crate::{ANSWER, REQUEST};
 
 const MANY: u16 = 10_000;
@@ -58,12 +59,6 @@ fn connections_to_backends_that_left_are_closed_a_few_at_a_time() {
     for _ in 0..600 {
         world.exchange(&mut client, REQUEST, ANSWER);
     }
-    let open = |world: &World| {
-        let mut ends = world.backend.borrow_mut();
-        ends.iter_mut()
-            .map(|end| usize::from(!end.has_input()))
-            .sum::<usize>()
-    };
     let before = open(&world);
     assert!(before > 500, "most are of backends of their own: {before}");
     let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
@@ -84,6 +79,96 @@ fn connections_to_backends_that_left_are_closed_a_few_at_a_time() {
     assert_eq!(left.last(), Some(&1), "{left:?}");
 }
 
+/// How many connections to backends are open on which nobody has asked what is not answered.
+fn open(world: &World) -> usize {
+    let mut ends = world.backend.borrow_mut();
+    ends.iter_mut()
+        .map(|end| usize::from(!end.has_input()))
+        .sum()
+}
+
+/// A plan of one backend with this many sockets.
+fn limited(sockets: usize) -> Plan {
+    let mut plan = over(1..2);
+    let backends = Arc::make_mut(&mut plan.services[0].backends);
+    backends[0].max_connections = std::num::NonZeroUsize::new(sockets);
+    plan.services[0].upstream.idle_most = sockets;
+    plan
+}
+
+/// So many exchanges at once, and so many connections that rest behind them; one more exchange is under way.
+fn one_under_way(published: &Arc<Published>, resting: usize) -> (World, Vec<Client>) {
+    let mut world = World::over(published.clone());
+    let mut clients: Vec<_> = (0..=resting).map(|_| world.connect()).collect();
+    for client in &mut clients[1..] {
+        world.ask(client, REQUEST);
+    }
+    assert_eq!(world.answer_all(ANSWER), resting);
+    // Before the others give their connections back: it needs one of its own.
+    world.ask(&mut clients[0], REQUEST);
+    for client in &mut clients[1..] {
+        world.hear(client);
+    }
+    assert_eq!(open(&world), resting);
+    (world, clients)
+}
+
+/// What is open once each part of sweeps is over, until all is swept.
+fn swept(world: &World) -> Vec<usize> {
+    let mut left = vec![open(world)];
+    world.worker.sweep();
+    left.push(open(world));
+    while world.worker.has_more_to_sweep() {
+        world.worker.sweep_part();
+        left.push(open(world));
+    }
+    left
+}
+
+/// What happens to a service while an exchange of before holds its plan.
+type Change = fn(&mut Plan);
+
+/// Connections that nobody is to ask on any more close by measure though an exchange of before goes on, and each gives its place back.
+#[test]
+fn connections_that_a_reload_leaves_to_nobody_are_closed_though_an_exchange_goes_on() {
+    let check = |name: &str, change: Change, changes: usize| {
+        let published = published(limited(200));
+        let (mut world, mut clients) = one_under_way(&published, 150);
+        let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+        let before = published.load();
+        let sockets = before.services[0].state.all()[0].sockets.clone();
+        for _ in 0..changes {
+            let mut plan = limited(200);
+            change(&mut plan);
+            published.store(Live::join(plan, Some(&published.load()), 1, &events, NOW));
+        }
+        assert_eq!(sockets.open(), 151, "{name}");
+        assert_eq!(swept(&world), [150, 86, 22, 0], "{name}");
+        assert_eq!(sockets.open(), 1, "{name}");
+        // The exchange of before ends well, and keeps nothing.
+        world.backend.borrow_mut().drain(..150);
+        let client = &mut clients[0];
+        assert_eq!(world.answer_all(ANSWER), 1);
+        world.hear(client);
+        assert_eq!((open(&world), sockets.open()), (0, 0), "{name}");
+        world.worker.sweep();
+        assert!(!world.worker.has_more_to_sweep(), "{name}");
+    };
+    let other_terms: Change = |plan| {
+        plan.services[0].upstream.protocol = Protocol::Auto;
+    };
+    check("other terms", other_terms, 1);
+    let gone: Change = |plan| {
+        plan.services[0].name = "another".into();
+    };
+    check("a service is gone", gone, 1);
+    // Who left is known until the next change: a pick of before may be on its way.
+    let left: Change = |plan| {
+        plan.services[0].backends = over(2..3).services[0].backends.clone();
+    };
+    check("a backend has left", left, 2);
+}
+
 /// What is idle is not used after its time, and closed within a round of a hundred parts of sweeps, a second; to look at all of 10,000 in each would be
 /// the dearest part of a worker's work, and to close all that is over in ten looks held requests up.
 #[test]
@@ -94,12 +179,6 @@ fn idle_connections_to_many_backends_are_swept_in_turns() {
     for _ in 0..600 {
         world.exchange(&mut client, REQUEST, ANSWER);
     }
-    let open = |world: &World| {
-        let mut ends = world.backend.borrow_mut();
-        ends.iter_mut()
-            .filter_map(|end| (!end.has_input()).then_some(()))
-            .count()
-    };
     // That there are many is seen by a whole sweep.
     part(&world);
     let all = open(&world);
@@ -132,12 +211,6 @@ fn what_a_burst_left_at_few_backends_is_gone_soon() {
     for client in &mut clients {
         world.hear(client);
     }
-    let open = |world: &World| {
-        let mut ends = world.backend.borrow_mut();
-        ends.iter_mut()
-            .filter_map(|end| (!end.has_input()).then_some(()))
-            .count()
-    };
     let all = open(&world);
     world.now.set(world.now.get() + Duration::from_secs(60));
     world.worker.sweep();

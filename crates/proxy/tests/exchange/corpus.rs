@@ -149,6 +149,12 @@ fn taken_requests_say_one_thing() {
     let trust_nobody = "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Request-Id: evil\r\ntraceparent: evil";
     for (lines, holds, lacks) in [
         (trust_nobody, "X-Forwarded-For: 127.0.0.1\r\n", "6.6.6.6"),
+        // A token of the admin address, wherever it is shown.
+        (
+            "X-Evenkeel-Explain: secret\r\nx_evenkeel_explain: secret",
+            "Host: a\r\n",
+            "secret",
+        ),
         (
             "Connection: close, Host, Content-Length, X-Forwarded-For, Authorization\r\nAuthorization: b\r\nContent-Length: 0",
             "Authorization: b\r\n",

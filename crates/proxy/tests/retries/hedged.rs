@@ -7,7 +7,9 @@ use evenkeel_balance::settings::AffinitySettings;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::Plan;
 use evenkeel_config::plan::{AffinityBy, AffinityPlan, CookiePlan, Protocol};
+use evenkeel_proxy::failed::TryOutcome;
 use evenkeel_proxy::observation::{hedges, refused_hedges};
+use evenkeel_proxy::reason::Reason;
 use evenkeel_proxy::sock::Sock;
 use evenkeel_proxy::sock::pipe::Pipe;
 
@@ -163,6 +165,32 @@ fn a_failure_does_not_win_while_the_other_may_do_well() {
 }
 
 /// A failure that is not named among those to be tried again is one all the same.
+/// What is remembered of a race that failed whole: each backend once; the first is given up last, as it waits for the other.
+#[test]
+fn each_backend_of_a_lost_race_is_remembered_once() {
+    let check = |deeds: &[&[Deed]], expect: &[(&str, TryOutcome)]| {
+        let world = world(deeds, |plan| {
+            plan.services[0].settings.retry.attempts = 2;
+            plan.services[0].limits.per_try = ms(300);
+        });
+        let heard = world.ask(&[GET]);
+        assert!(heard.starts_with("HTTP/1.1 50"), "{deeds:?}: {heard}");
+        let expect: Vec<_> = (expect.iter())
+            .map(|(port, outcome)| (format!("127.0.0.1:{port}"), *outcome))
+            .collect();
+        assert_eq!(world.failed(), expect, "{deeds:?}");
+    };
+    let late = TryOutcome::Failed(Reason::BackendTimeout);
+    let reset = TryOutcome::Failed(Reason::BackendReset);
+    // The last address is the first backend of this world.
+    check(
+        &[&[Silence], &[Say(BAD)]],
+        &[("1", TryOutcome::Answered(502)), ("2", late)],
+    );
+    check(&[&[Silence], &[Reset, Reset]], &[("1", reset), ("2", late)]);
+    check(&[&[Silence], &[Silence]], &[("1", late), ("2", late)]);
+}
+
 #[test]
 fn a_failure_that_is_not_tried_again_does_not_win_either() {
     check(&[&[SayLate(ONE)], &[Say(ODD)]], GET, "one", &[1, 1], (1, 0));

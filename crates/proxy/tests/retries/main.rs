@@ -15,5 +15,8 @@ mod hedged;
 /// What failing over leaves in the counters.
 mod failover;
 
+/// What becomes of connections that a reload leaves to nobody.
+mod retired;
+
 /// What each end of an attempt says of its backend.
 mod verdicts;

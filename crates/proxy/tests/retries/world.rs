@@ -18,6 +18,7 @@ use evenkeel_config::Plan;
 use evenkeel_config::plan::{BackendAddress, Protocol, UpstreamPlan};
 use evenkeel_proxy::connection::{Admitted, Door, serve, slots};
 use evenkeel_proxy::deadline::SWEEP_PARTS;
+use evenkeel_proxy::failed::TryOutcome;
 use evenkeel_proxy::live::{Live, Published, ServiceState};
 use evenkeel_proxy::net::Net;
 use evenkeel_proxy::observation::{refused_retries, retries};
@@ -391,6 +392,7 @@ pub(crate) fn addresses(backends: usize) -> Vec<SocketAddr> {
 pub(crate) struct World {
     backends: Rc<Vec<Backend>>,
     pub(crate) state: Arc<ServiceState>,
+    published: Arc<Published>,
     worker: Rc<Worker<Memory>>,
     now: Rc<Cell<Instant>>,
     tasks: Rc<RefCell<Vec<Task>>>,
@@ -418,7 +420,8 @@ impl World {
             tasks: Rc::default(),
         };
         let tasks = memory.tasks.clone();
-        let worker = Rc::new(Worker::new(memory, 0, Arc::new(Published::new(live)), 7));
+        let published = Arc::new(Published::new(live));
+        let worker = Rc::new(Worker::new(memory, 0, published.clone(), 7));
         let door = Rc::new(Door::new("web".into(), 80, door_state.clone()));
         let slots = slots(&worker);
         let serving = worker.clone();
@@ -431,6 +434,7 @@ impl World {
         Self {
             backends,
             state,
+            published,
             worker,
             now,
             tasks,
@@ -446,6 +450,14 @@ impl World {
             heard: String::new(),
             ended: false,
         }
+    }
+
+    /// Another plan runs from now on.
+    pub(crate) fn reload(&self, plan: Plan) {
+        let events: Arc<dyn evenkeel_balance::event::Listener> = Arc::new(());
+        let before = self.published.load();
+        let live = Live::join(plan, Some(&before), 1, &events, self.now.get());
+        self.published.store(live);
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -547,6 +559,14 @@ impl World {
         let all = self.backends.iter();
         all.map(|backend| (backend.took.get(), backend.links.borrow().len()))
             .collect()
+    }
+
+    /// What is remembered of the last exchange that failed: the ports of the backends of its attempts, and how each ended.
+    pub(crate) fn failed(&self) -> Vec<(String, TryOutcome)> {
+        let shelves = self.published.shelves.all();
+        let last = shelves[0].all().pop().unwrap();
+        let tries = last.trail().tries();
+        tries.map(|one| (text(one.backend), one.outcome)).collect()
     }
 
     /// Retries that were made, by fault.
