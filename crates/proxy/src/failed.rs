@@ -49,8 +49,8 @@ impl Observation {
 pub struct Trail {
     rows: Vec<Step>,
     ids: Vec<u8>,
-    /// Those that are not remembered too.
-    made: u32,
+    /// The attempt that was begun last has ended, and is among them.
+    ended: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,13 +86,24 @@ impl Trail {
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
         self.ids.clear();
-        self.made = 0;
+        self.ended = false;
     }
 
-    /// An attempt on this backend ended.
+    /// Another attempt begins.
+    pub(crate) const fn begin(&mut self) {
+        self.ended = false;
+    }
+
+    /// The attempt that was begun last ended, on this backend.
     #[cold]
     pub(crate) fn put(&mut self, backend: &[u8], outcome: TryOutcome, after: Duration) {
-        self.made += 1;
+        self.ended = true;
+        self.put_beside(backend, outcome, after);
+    }
+
+    /// Another than that ended: one that was made beside it.
+    #[cold]
+    pub(crate) fn put_beside(&mut self, backend: &[u8], outcome: TryOutcome, after: Duration) {
         if self.rows.len() < TRIES {
             self.ids
                 .extend_from_slice(backend.get(..ID_BYTES).unwrap_or(backend));
@@ -109,8 +120,8 @@ impl Trail {
     fn copy(&mut self, other: &Self, seen: &Observation, backend: &[u8]) {
         self.rows.clone_from(&other.rows);
         self.ids.clone_from(&other.ids);
-        self.made = other.made;
-        if self.made < seen.attempts {
+        self.ended = other.ended;
+        if !self.ended && seen.attempts > 0 {
             let outcome = match seen.reason {
                 Reason::Served => TryOutcome::Answered(seen.status),
                 reason => TryOutcome::Failed(reason),
@@ -223,10 +234,10 @@ impl Shelf {
 
 /// The shelves of all workers, by their numbers: a worker that takes the place of one that died goes on with its shelf.
 #[derive(Debug, Default)]
-pub struct Shelves(Mutex<Vec<Arc<Shelf>>>);
+pub struct Shelves<S = Shelf>(Mutex<Vec<Arc<S>>>);
 
-impl Shelves {
-    pub(crate) fn of(&self, worker: usize) -> Arc<Shelf> {
+impl<S: Default> Shelves<S> {
+    pub(crate) fn of(&self, worker: usize) -> Arc<S> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while all.len() <= worker {
             all.push(Arc::default());
@@ -236,7 +247,7 @@ impl Shelves {
 
     /// All of them.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Shelf>> {
+    pub fn all(&self) -> Vec<Arc<S>> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -336,9 +347,10 @@ mod tests {
         let reset = TryOutcome::Failed(Reason::BackendReset);
         trail.put(b"one", reset, Duration::from_millis(1));
         trail.put(b"two", TryOutcome::Answered(502), Duration::from_millis(2));
-        // The last one is what the client was answered with; or it stands there already.
+        // The last one stands there already, also where another was begun beside it and given up; or it is what the client was answered with.
         put(&shelf, &trail, 503, 3);
-        put(&shelf, &trail, 503, 2);
+        trail.begin();
+        put(&shelf, &trail, 503, 3);
         let all = shelf.all();
         let told = |at: usize| -> Vec<_> {
             let tries = all[at].trail().tries();
@@ -351,8 +363,8 @@ mod tests {
             (b"two".to_vec(), TryOutcome::Answered(502)),
         ];
         let last = (b"last".to_vec(), TryOutcome::Answered(503));
-        assert_eq!(told(0), [&two[..], &[last]].concat());
-        assert_eq!(told(1), two);
+        assert_eq!(told(0), two);
+        assert_eq!(told(1), [&two[..], &[last]].concat());
         // Of many, the first.
         for _ in 0..40 {
             trail.put(b"x", reset, Duration::ZERO);

@@ -93,7 +93,8 @@ pub struct Observation {
     pub connect: Option<Duration>,
     /// From the connection of the last attempt to its response head. None: no head came.
     pub head: Option<Duration>,
-    /// From the first attempt that failed to the begin of the last one, which followed it. None: none did.
+    /// From the first attempt that failed to the response head of the last one, which followed it; to its begin, if it has no head. None: none
+    /// did.
     pub failover: Option<Duration>,
     /// From the first byte of the request to the last of the answer.
     pub total: Duration,

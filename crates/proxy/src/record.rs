@@ -113,6 +113,11 @@ impl Batch {
         self.rows.len() >= ROWS || self.bytes.len() >= BYTES
     }
 
+    /// The memory that it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>() + self.bytes.capacity()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
         self.bytes.clear();

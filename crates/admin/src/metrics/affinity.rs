@@ -37,7 +37,7 @@ impl Page {
         }
         let help = "Exchanges of services that keep their clients, whose client was new, was kept, or spilled since its backend was full";
         rows(encoder, "affinity", help, MetricType::Counter, stays)?;
-        let help = "Clients that another backend than their own has answered, by why; they are kept there from then on; where only our cookie says where that is, each request that was sent before the new one had come counts";
+        let help = "Clients that another backend than their own has answered, by why (`full`: its own was lost when that was chosen, and is whole or full since); they are kept there from then on; where only our cookie says where that is, each request that was sent before the new one had come counts";
         rows(encoder, "affinity_moves", help, MetricType::Counter, moves)?;
         let help = "Cookies of affinity that counted as nothing, by why";
         let name = "affinity_ignored";

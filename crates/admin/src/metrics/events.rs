@@ -56,6 +56,35 @@ impl Page {
         ] {
             rows(encoder, name, help, kind, vec![(Vec::new(), value)])?;
         }
+        self.records(encoder)
+    }
+
+    fn records(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let records = &self.0.records;
+        let by = |label: &'static str, counts: &[(&'static str, u64)]| {
+            let all = counts.iter();
+            all.map(|(word, count)| (vec![(label, *word)], *count))
+                .collect()
+        };
+        for (name, help, all) in [
+            (
+                "decision_records",
+                "Requests that were recorded with their decisions, for `/v1/decisions`, by the key that allows it",
+                by("because", &records.kept),
+            ),
+            (
+                "decision_records_overwritten",
+                "Of them, those that newer ones have taken the place of",
+                vec![(Vec::new(), records.overwritten)],
+            ),
+            (
+                "decision_records_missed",
+                "Requests that are not recorded: too many in a second (`pace`), or that have not ended (`under_way`), somebody looked when they ended (`busy`), or they showed a token that nobody has who may ask (`token`)",
+                by("reason", &records.missed),
+            ),
+        ] {
+            rows(encoder, name, help, Counter, all)?;
+        }
         Ok(())
     }
 }

@@ -69,7 +69,7 @@ impl Page {
             let index = service.fairness.unwrap_or(f64::NAN);
             (vec![("service", &*service.name)], index)
         });
-        let help = "How evenly the picks that its backends had since each joined are what they should get now: Jain's index, 1 where all are; low for a while behind a change of weights or members; NaN where there is nothing to share";
+        let help = "How evenly the picks that its backends had, since one joined last or was configured otherwise, are what they should get now: Jain's index, 1 where all are, one divided by their number where one has all; lower where one was out meanwhile; NaN while there is nothing to share";
         gauges(encoder, ("service_fairness", help), each)?;
         self.bytes(encoder)
     }

@@ -34,7 +34,7 @@ const PARTS: [(&str, &str, Part); 5] = [
     ),
     (
         "failover_duration_seconds",
-        "From an attempt that failed to the response head of the one that served in its place",
+        "From the first attempt of a request that failed to the response head that served it in the end, with all that lies between: waits, queues, other attempts, connecting",
         |stages| &stages.failover,
     ),
 ];
@@ -54,8 +54,7 @@ impl Page {
                 ends.push((vec![("service", &*service.name), ("result", *word)], *count));
             }
         }
-        let help =
-            "Exchanges that went on after an attempt that failed, by whether they were served then";
+        let help = "Exchanges that went on after an attempt that failed: served then, whatever the client did with its answer; failed all the same; or left by a client that did not wait";
         rows(encoder, "failovers", help, MetricType::Counter, ends)?;
         self.heads(encoder)
     }

@@ -158,11 +158,11 @@ pub(super) async fn make<N: Net>(
     course: &Course<'_>,
     tries: &mut Tries<N>,
 ) -> Attempted {
+    note_backend(desk, &pick);
     let Some(mut lane) = exchange.seat.lane(pick.backend()) else {
         drop(pick);
         return Attempted::Failed(unsent(None, Reason::ConnectFailed));
     };
-    note_backend(desk, &pick);
     conn.deadline.serves(lane.number);
     let limits = &exchange.seat.live.plan.limits;
     let per_try = per_try(&exchange.rule.beside, limits, course.call);
@@ -193,7 +193,7 @@ pub(super) async fn make<N: Net>(
                         return exchange.unopened(conn, pick, &unopened, took, course);
                     }
                     Opened::Second(won, unopened) => {
-                        exchange.outrun(conn, pick, unopened, took, course);
+                        exchange.outrun(conn, (pick, &desk.seen), unopened, took, course);
                         (pick, lane) = (won.pick, won.lane);
                         desk.seen.connect = won.connect;
                         (won.upstream, won.ready)
@@ -220,6 +220,7 @@ fn note_backend(desk: &mut Desk, pick: &Pick<Held>) {
     let id = pick.backend().id().as_str();
     desk.backend.clear();
     desk.backend.extend_from_slice(id.as_bytes());
+    desk.trail.begin();
 }
 
 /// Within its deadline, and those of the attempt and of all of them.

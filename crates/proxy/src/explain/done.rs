@@ -65,6 +65,7 @@ impl<'a> Explained<'a> {
                 false => "http",
             },
             began: Instant::ZERO,
+            recording: None,
         }
     }
 

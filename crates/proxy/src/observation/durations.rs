@@ -3,6 +3,7 @@
 //! Fixed, because rows of several workers, and of several instances, add up only so. Bounds are whole nanoseconds: to compare
 //! two numbers costs an exchange less than to make a fraction of a second first.
 
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use super::Count;
@@ -50,10 +51,12 @@ pub const PASSED_BOUNDS: [u64; 8] = [
 /// How many times lay within each of `N` bounds, and above all of them. One thread counts, any may look.
 #[derive(Debug)]
 pub struct Durations<const N: usize> {
-    /// In nanoseconds. First, so that it mostly shares a line of memory with the count that is raised beside it.
+    /// In nanoseconds, as far as they fit. First, so that it mostly shares a line of memory with the count that is raised beside it.
     sum: Count,
     within: [Count; N],
     above: Count,
+    /// Twice as often as the sum did not fit; odd while it is being written. 584 years fit, which are three weeks of 10,000 tunnels.
+    wraps: AtomicU64,
 }
 
 /// Times of several rows together.
@@ -71,6 +74,7 @@ impl<const N: usize> Default for Durations<N> {
             sum: Count::new(),
             within: [const { Count::new() }; N],
             above: Count::new(),
+            wraps: AtomicU64::new(0),
         }
     }
 }
@@ -82,7 +86,34 @@ impl<const N: usize> Durations<N> {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let at = bounds.partition_point(|&bound| bound < nanos);
         self.within.get(at).unwrap_or(&self.above).add(1);
-        self.sum.add(nanos);
+        let (sum, wraps) = self.sum.get().overflowing_add(nanos);
+        if wraps {
+            return self.wrap(sum);
+        }
+        self.sum.0.store(sum, Ordering::Relaxed);
+    }
+
+    /// The sum begins anew with the rest.
+    #[cold]
+    fn wrap(&self, rest: u64) {
+        let before = self.wraps.load(Ordering::Relaxed);
+        self.wraps.store(before + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.sum.0.store(rest, Ordering::Relaxed);
+        self.wraps.store(before + 2, Ordering::Release);
+    }
+
+    /// All times together, in nanoseconds. Who looks while the sum wraps looks again: both parts are of before, or of behind.
+    fn sum(&self) -> u128 {
+        loop {
+            let wraps = self.wraps.load(Ordering::Acquire);
+            let rest = self.sum.get();
+            fence(Ordering::Acquire);
+            if wraps.is_multiple_of(2) && self.wraps.load(Ordering::Relaxed) == wraps {
+                return u128::from(wraps / 2) << 64 | u128::from(rest);
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// How many were taken in.
@@ -94,13 +125,13 @@ impl<const N: usize> Durations<N> {
 
     /// The times of several rows that were counted by these bounds.
     pub fn together<'d>(bounds: &[u64; N], rows: impl Iterator<Item = &'d Self>) -> Distribution {
-        let (mut counts, mut above, mut sum) = ([0; N], 0, 0_u64);
+        let (mut counts, mut above, mut sum) = ([0; N], 0, 0_u128);
         for row in rows {
             for (all, one) in counts.iter_mut().zip(&row.within) {
                 *all += one.get();
             }
             above += row.above.get();
-            sum = sum.saturating_add(row.sum.get());
+            sum = sum.saturating_add(row.sum());
         }
         let seconds = bounds
             .iter()
@@ -108,9 +139,20 @@ impl<const N: usize> Durations<N> {
         let buckets = seconds.zip(counts).chain([(f64::INFINITY, above)]);
         Distribution {
             buckets: buckets.collect(),
-            sum: Duration::from_nanos(sum),
+            sum: whole(sum),
         }
     }
+}
+
+/// A time of so many nanoseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what is left of a second is less than 2^32"
+)]
+fn whole(nanos: u128) -> Duration {
+    let second = u128::from(SECOND);
+    let seconds = u64::try_from(nanos / second).unwrap_or(u64::MAX);
+    Duration::new(seconds, (nanos % second) as u32)
 }
 
 impl Distribution {
@@ -147,12 +189,44 @@ mod tests {
         assert!(all.buckets[3].0.is_infinite());
     }
 
+    /// A row counts on where 64 bits of nanoseconds end, as many tunnels soon have together; so do several rows.
     #[test]
-    fn what_takes_for_ever_is_counted_and_its_sum_stays() {
+    fn sums_of_more_than_584_years_are_whole() {
+        let (one, other) = (Durations::<1>::default(), Durations::<1>::default());
+        let most = Duration::from_nanos(u64::MAX);
+        let sum = |rows: &[&Durations<1>]| Durations::together(&[1], rows.iter().copied()).sum;
+        for times in 1..=4 {
+            one.observe(&[1], most);
+            assert_eq!(sum(&[&one]), most * times);
+        }
+        one.observe(&[1], Duration::from_nanos(5));
+        assert_eq!(sum(&[&one]), most * 4 + Duration::from_nanos(5));
+        // One alone that takes longer counts as that.
+        other.observe(&[1], Duration::MAX);
+        assert_eq!(sum(&[&one, &other]), most * 5 + Duration::from_nanos(5));
+        assert_eq!((one.count(), other.count()), (5, 1));
+    }
+
+    /// Who reads while another thread counts over the end never sees less than before, nor a jump.
+    #[test]
+    fn a_sum_never_falls_while_it_is_read() {
         let row = Durations::<1>::default();
-        row.observe(&[1], Duration::MAX);
-        let all = Durations::together(&[1], [&row, &row].into_iter());
-        assert_eq!((all.count(), all.sum), (2, Duration::from_nanos(u64::MAX)));
+        let each = Duration::from_nanos(u64::MAX / 2);
+        let rounds = 100_000;
+        std::thread::scope(|scope| {
+            let counting = scope.spawn(|| {
+                for _ in 0..rounds {
+                    row.observe(&[1], each);
+                }
+            });
+            let mut last = 0;
+            while !counting.is_finished() {
+                let sum = row.sum();
+                assert!(sum >= last && sum % each.as_nanos() == 0, "{last} {sum}");
+                last = sum;
+            }
+        });
+        assert_eq!(row.sum(), each.as_nanos() * rounds);
     }
 
     /// What a query names is as people write it.

@@ -87,7 +87,8 @@ mod tests {
             let each = [&all.queue, &all.connect, &all.head];
             let told = |one: &Distribution| (one.count() > 0).then_some(one.sum);
             assert_eq!(each.map(told), times.map(|time| time.map(millis)));
-            assert_eq!(all.failovers, [("served", 0), ("failed", failed)]);
+            let ends = [("served", 0), ("failed", failed), ("left", 0)];
+            assert_eq!(all.failovers, ends);
             assert_eq!((row.received.get(), row.sent.get()), bytes);
             assert_eq!((row.attempts.get(), row.classes[2].get()), (attempts, 1));
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Count, Distribution, Durations, LATENCY_BOUNDS, MICRO, Observation};
-use crate::reason::Reason;
+use crate::reason::Blame;
 
 /// Upper bounds of the buckets for decisions, in nanoseconds; above the last is one more.
 const DECISION_BOUNDS: [u64; 10] = [
@@ -22,8 +22,22 @@ const DECISION_BOUNDS: [u64; 10] = [
 /// Of so many decisions one is timed: to look at the clock once more would cost each of them a tenth of itself.
 pub const DECISIONS_PER_SAMPLE: u64 = 64;
 
-/// Where failing over led, by word.
-const ENDS: [&str; 2] = ["served", "failed"];
+/// Where failing over led, by word: to an answer, whatever its client did then; to none, or to one that says that its backend failed; to
+/// nothing, as the client did not wait.
+const ENDS: [&str; 3] = ["served", "failed", "left"];
+
+/// At its place among [`ENDS`].
+fn end(seen: &Observation) -> usize {
+    let blame = seen.reason.blame();
+    let broke = matches!(blame, Blame::Backend | Blame::Machine);
+    // A tunnel is served with the change of protocol.
+    let served = matches!(seen.status, 100..=499) && (seen.switched.is_some() || !broke);
+    match (seen.head.is_some(), blame) {
+        (true, _) if served => 0,
+        (_, Blame::Client) if seen.status < 500 => 2,
+        _ => 1,
+    }
+}
 
 /// One worker's counters of where the time of one service's exchanges went.
 #[derive(Debug, Default)]
@@ -54,7 +68,7 @@ pub struct Stages {
     pub decision: Distribution,
     /// Exchanges that went on after an attempt that failed, by how they ended.
     pub failovers: Vec<(&'static str, u64)>,
-    /// Of those that were served then: from the failure to the response head of the attempt that served.
+    /// Of those that were served then: from the first attempt that failed to the response head that the client got, with all between.
     pub failover: Distribution,
 }
 
@@ -71,8 +85,8 @@ impl StageCounters {
         if let Some(head) = seen.head {
             self.head.observe(&LATENCY_BOUNDS, head);
         }
-        if let Some(until_again) = seen.failover {
-            self.failed_over(seen, until_again);
+        if let Some(took) = seen.failover {
+            self.failed_over(seen, took);
         }
     }
 
@@ -86,12 +100,11 @@ impl StageCounters {
     }
 
     #[cold]
-    fn failed_over(&self, seen: &Observation, until_again: Duration) {
-        let served = seen.reason == Reason::Served && seen.status < 500;
-        self.failovers[usize::from(!served)].add(1);
-        if served {
-            let last = seen.connect.unwrap_or_default() + seen.head.unwrap_or_default();
-            self.failover.observe(&LATENCY_BOUNDS, until_again + last);
+    fn failed_over(&self, seen: &Observation, took: Duration) {
+        let end = end(seen);
+        self.failovers[end].add(1);
+        if end == 0 {
+            self.failover.observe(&LATENCY_BOUNDS, took);
         }
     }
 
@@ -122,6 +135,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::reason::Reason;
 
     const fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -155,24 +169,49 @@ mod tests {
 
     #[test]
     fn failing_over_takes_from_the_failure_to_the_head_that_served() {
-        let check = |reason, status, ends: [u64; 2], sum| {
+        let check = |seen: Observation, ends: [u64; 3], sum| {
             let row = StageCounters::default();
-            row.observe(&Observation {
-                failover: Some(millis(100)),
-                connect: Some(millis(20)),
-                head: Some(millis(3)),
-                reason,
-                status,
-                ..seen()
-            });
+            row.observe(&seen);
             let all = StageCounters::together([&row].into_iter());
             let expect: Vec<_> = ENDS.into_iter().zip(ends).collect();
-            assert_eq!((all.failovers, all.failover.sum), (expect, sum));
+            assert_eq!((all.failovers, all.failover.sum), (expect, sum), "{seen:?}");
         };
-        check(Reason::Served, 200, [1, 0], millis(123));
-        check(Reason::Served, 404, [1, 0], millis(123));
-        check(Reason::Served, 502, [0, 1], Duration::ZERO);
-        check(Reason::ConnectFailed, 502, [0, 1], Duration::ZERO);
+        let ended = |reason, status, head: Option<u64>| Observation {
+            failover: Some(millis(100)),
+            connect: Some(millis(20)),
+            head: head.map(millis),
+            reason,
+            status,
+            ..seen()
+        };
+        const SERVED: ([u64; 3], Duration) = ([1, 0, 0], millis(100));
+        const FAILED: ([u64; 3], Duration) = ([0, 1, 0], Duration::ZERO);
+        const LEFT: ([u64; 3], Duration) = ([0, 0, 1], Duration::ZERO);
+        for (reason, status, head, (ends, sum)) in [
+            (Reason::Served, 200, Some(3), SERVED),
+            (Reason::Served, 404, Some(3), SERVED),
+            (Reason::Served, 502, Some(3), FAILED),
+            (Reason::ConnectFailed, 502, None, FAILED),
+            (Reason::BodyBroken, 200, Some(3), FAILED),
+            // What a client does with its answer is its own.
+            (Reason::ClientLeft, 200, Some(3), SERVED),
+            (Reason::ClientStalled, 200, Some(3), SERVED),
+            (Reason::ClientLeft, 503, Some(3), FAILED),
+            (Reason::BackendDrained, 200, Some(3), SERVED),
+            (Reason::CallTimeout, 200, Some(3), SERVED),
+            (Reason::CallTimeout, 504, None, FAILED),
+            // It may have had an answer that was given up, but not this one.
+            (Reason::ClientGone, 0, Some(3), LEFT),
+            (Reason::ClientGone, 0, None, LEFT),
+            (Reason::BodyTimeout, 408, None, LEFT),
+        ] {
+            check(ended(reason, status, head), ends, sum);
+        }
+        let tunnel = Observation {
+            switched: Some(millis(4)),
+            ..ended(Reason::BodyBroken, 101, Some(3))
+        };
+        check(tunnel, SERVED.0, SERVED.1);
     }
 
     #[test]

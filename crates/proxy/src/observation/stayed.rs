@@ -26,17 +26,8 @@ impl Stayed {
             None => Self::New,
             Some(home) if home == served.backend => Self::Kept,
             Some(_) if served.spilled => Self::Spilled,
-            Some(home) => Self::elsewhere(lost(home)),
-        }
-    }
-
-    /// That of a client which another backend than its own has answered, since its own was lost to it for this reason. One that is
-    /// full is whole, and has room in a moment.
-    #[must_use]
-    pub const fn elsewhere(lost: Lost) -> Self {
-        match lost {
-            Lost::Barred(Bar::Full) => Self::Spilled,
-            lost => Self::Moved(lost),
+            // Whoever was picked for another reason moves, though its own may be whole by now, or full.
+            Some(home) => Self::Moved(lost(home)),
         }
     }
 
@@ -63,7 +54,7 @@ impl Stayed {
 }
 
 /// Why a client moves, by word.
-const LOST: [&str; 13] = [
+const LOST: [&str; 14] = [
     "gone",
     "disabled",
     "draining",
@@ -77,6 +68,7 @@ const LOST: [&str; 13] = [
     "no_trial_left",
     "not_in_subset",
     "tried",
+    "full",
 ];
 
 const STAYS: [&str; 3] = ["new", "kept", "spilled"];
@@ -152,6 +144,25 @@ mod tests {
 
     use super::*;
 
+    /// Whether a client stays where it is was decided when another was picked, and not by what is so when that one has answered.
+    #[test]
+    fn who_moves_is_no_spill_though_its_own_is_full_by_now() {
+        let full = Lost::Barred(Bar::Full);
+        for (home, spilled, expect) in [
+            (None, false, Stayed::New),
+            (Some(2), false, Stayed::Kept),
+            (Some(1), true, Stayed::Spilled),
+            (Some(1), false, Stayed::Moved(full)),
+        ] {
+            let served = Served {
+                backend: 2,
+                spilled,
+            };
+            let stayed = Stayed::of(home, served, |_| full);
+            assert_eq!(stayed, expect, "{home:?} {spilled}");
+        }
+    }
+
     #[test]
     fn each_has_a_row_of_its_own() {
         use Standing::{Disabled, Down, Draining, Ejected, Probing, Unproven};
@@ -163,6 +174,7 @@ mod tests {
             Bar::NoTrialLeft,
             Bar::NotInSubset,
             Bar::Tried,
+            Bar::Full,
         ];
         let all = standings.into_iter().map(Bar::Standing).chain(bars);
         let all: Vec<_> = [Lost::Gone]
@@ -172,12 +184,12 @@ mod tests {
         let (one, other) = (StayCounters::default(), StayCounters::default());
         for (lost, times) in all.iter().zip(1..) {
             for _ in 0..times {
-                one.observe(Stayed::elsewhere(*lost));
+                one.observe(Stayed::Moved(*lost));
             }
-            other.observe(Stayed::elsewhere(*lost));
+            other.observe(Stayed::Moved(*lost));
         }
         one.observe(Stayed::New);
-        one.observe(Stayed::elsewhere(Lost::Barred(Bar::Full)));
+        one.observe(Stayed::Spilled);
         other.observe(Stayed::Kept);
         other.ignored(Ignored::Expired);
         let both = || [&one, &other].into_iter();

@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::service::Seat as Held;
+use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_wire::chunked::{Chunked, Keep};
 use evenkeel_wire::forward::{self, Reply, framing_for};
@@ -49,7 +50,7 @@ impl<N: Net> Try<'_, '_, N> {
     /// A final head is here: learns from it, and relays it with its body.
     pub(super) async fn answer(mut self) -> Attempted {
         let now = self.conn.worker.now();
-        self.desk.seen.head = Some(self.lane.heard(now.since(self.ready)));
+        self.heard_head(now);
         let verdict = self.verdict();
         self.pick.answered(verdict, now);
         if !matches!(verdict, Verdict::Success)
@@ -114,6 +115,15 @@ impl<N: Net> Try<'_, '_, N> {
                 (self.pick).finish(Outcome::Broken(fault), self.conn.worker.now());
                 Attempted::Failed(sent(None, self.reused, Reason::BodyBroken))
             }
+        }
+    }
+
+    /// A head is here that may be the client's: says how long it took, and failing over, where that led to it.
+    #[inline]
+    pub(super) fn heard_head(&mut self, now: Instant) {
+        self.desk.seen.head = Some(self.lane.heard(now.since(self.ready)));
+        if let Some(failed) = self.tries.failed {
+            self.desk.seen.failover = Some(now.since(failed));
         }
     }
 

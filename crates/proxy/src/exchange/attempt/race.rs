@@ -16,24 +16,25 @@ use evenkeel_balance::pick::Pick;
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
 use evenkeel_balance::verdict::Outcome;
-use evenkeel_wire::{Framing, Malformed, ResponseHead};
+use evenkeel_wire::{Framing, ResponseHead};
 
-use super::fail::{blamed, doubt};
-use super::hear::Heard;
-use super::second::{Bounds, Copied, Second, Won, is_worse};
-use super::verdict::verdict_of;
-use super::{Course, Try, note_backend};
+use super::second::{Answer, Bounds, Copied, Second, Won};
+use super::{Attempted, Course};
 use crate::connection::Conn;
 use crate::deadline::Deadline;
 use crate::decide;
 use crate::exchange::call::per_try;
 use crate::exchange::{Exchange, Tries};
 use crate::net::Net;
-use crate::observation::HedgeCounters;
+use crate::observation::{HedgeCounters, Observation};
+use crate::recorded::End;
 use crate::relay::Pump;
 use crate::upstream::open::{Opening, Unopened};
 use crate::upstream::{Connection, Lane};
 use crate::worker::{Desk, Worker};
+
+/// The side of the first, once it has asked.
+mod asked;
 
 /// What runs beside an attempt.
 #[derive(Default)]
@@ -77,16 +78,16 @@ impl<N: Net> Race<N> {
         matches!(self, Self::Runs(_))
     }
 
-    /// What the second was answered with. One that comes to nothing is over.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Box<Won<N>>> {
+    /// What the second came to, after which it is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Answer<N>> {
         let Self::Runs(second) = self else {
             return None;
         };
-        let Poll::Ready(won) = second.poll(cx) else {
+        let Poll::Ready(answer) = second.poll(cx) else {
             return None;
         };
         *self = Self::Off;
-        won
+        Some(answer)
     }
 
     /// The first was answered before.
@@ -156,7 +157,26 @@ impl<N: Net> Exchange<'_, N> {
                 Err(_) => Race::Off,
             };
         }
-        beside.tries.race.poll(cx)
+        self.won(cx, beside.worker, beside.desk, beside.tries)
+    }
+
+    /// What the second was answered with. One that came to nothing is an attempt that ended.
+    fn won(
+        &self,
+        cx: &mut Context<'_>,
+        worker: &Worker<N>,
+        desk: &mut Desk,
+        tries: &mut Tries<N>,
+    ) -> Option<Box<Won<N>>> {
+        match tries.race.poll(cx)? {
+            Ok(won) => Some(won),
+            Err(lost) => {
+                let after = worker.now().since(self.began);
+                let backend = lost.backend.as_str().as_bytes();
+                desk.trail.put_beside(backend, lost.outcome, after);
+                None
+            }
+        }
     }
 
     fn begin_second(
@@ -176,6 +196,7 @@ impl<N: Net> Exchange<'_, N> {
             keeps: beside.desk.stay.is_some(),
         };
         let ask = self.ask(worker, &tried, course);
+        let decision = self.recording.map(|_| self.decision(&ask, course, now));
         let picked = self.seat.handle.hedge(&slow, &ask, now);
         let picked = picked.and_then(|pick| match self.seat.lane(pick.backend()) {
             Some(lane) => Ok((pick, lane)),
@@ -206,8 +227,13 @@ impl<N: Net> Exchange<'_, N> {
         tries.made += 1;
         beside.desk.seen.attempts += 1;
         let asked = (copied, course.introduction.clone());
-        let (worker, seat) = (worker.clone(), self.seat.clone());
-        Ok(Second::begin(worker, seat, (pick, lane), asked, bounds))
+        if let (Some(recording), Some(decision)) = (self.recording, decision) {
+            let whom = Some(Ok(pick.backend().id()));
+            recording.decided_beside(decision.picked(whom, Duration::ZERO));
+        }
+        let with = (worker.clone(), self.recording.cloned());
+        let seat = self.seat.clone();
+        Ok(Second::begin(with, seat, (pick, lane), asked, bounds))
     }
 
     fn count_hedge(&self, worker: &Worker<N>, count: impl FnOnce(&HedgeCounters)) {
@@ -251,7 +277,7 @@ impl<N: Net> Exchange<'_, N> {
         let (mut won, unopened) = match opened {
             Err(won) => (won, None),
             Ok(Err(unopened)) if tries.race.runs() && !matches!(unopened, Unopened::Gone) => {
-                match self.other(conn, course, tries).await {
+                match self.other(conn, desk, course, tries).await {
                     Other::Won(won) => (won, Some(unopened)),
                     Other::Lost => return Opened::First(Err(unopened)),
                     Other::Gone => return Opened::First(Err(Unopened::Gone)),
@@ -268,14 +294,25 @@ impl<N: Net> Exchange<'_, N> {
     pub(super) fn outrun(
         &self,
         conn: &Conn<N>,
-        pick: Pick<Held>,
+        (pick, seen): (Pick<Held>, &Observation),
         unopened: Option<Unopened>,
         took: (Option<Duration>, Duration),
         course: &Course<'_>,
     ) {
-        match unopened {
-            Some(unopened) => drop(self.unopened(conn, pick, &unopened, took, course)),
-            None => pick.finish(Outcome::Outrun, conn.worker.now()),
+        let how = match unopened {
+            Some(unopened) => match self.unopened(conn, pick, &unopened, took, course) {
+                Attempted::Failed(failed) => End::Failed(failed.reason),
+                Attempted::Ended(_) | Attempted::Again(_) => End::GivenUp,
+            },
+            None => {
+                pick.finish(Outcome::Outrun, conn.worker.now());
+                End::Outrun
+            }
+        };
+        if let Some(recording) = self.recording {
+            let now = conn.worker.now();
+            recording.went(seen, how, now);
+            recording.overtaken(seen, now);
         }
     }
 
@@ -283,12 +320,14 @@ impl<N: Net> Exchange<'_, N> {
     async fn other(
         &self,
         conn: &mut Conn<N>,
+        desk: &mut Desk,
         course: &Course<'_>,
         tries: &mut Tries<N>,
     ) -> Other<N> {
+        let worker = conn.worker.clone();
         let mut gone = pin!(conn.gone(course.half_close));
         poll_fn(|cx| {
-            if let Some(won) = tries.race.poll(cx) {
+            if let Some(won) = self.won(cx, &worker, desk, tries) {
                 return Poll::Ready(Other::Won(won));
             }
             if !tries.race.runs() {
@@ -306,147 +345,6 @@ enum Other<N: Net> {
     Lost,
     /// The client did not wait.
     Gone,
-}
-
-impl<N: Net> Try<'_, '_, N> {
-    /// The next head of those that are here already, if that is where they come from.
-    #[inline]
-    pub(super) fn next_head(&mut self) -> bool {
-        match &mut self.tries.race {
-            Race::Said { heads, .. } => {
-                let head = heads.pop_front();
-                head.map(|head| self.desk.response = head).is_some()
-            }
-            _ => false,
-        }
-    }
-
-    /// Ready once the second was answered first: what is heard from here on is its answer.
-    #[cold]
-    pub(super) fn poll_race(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let worker = self.conn.worker.clone();
-        let bodyless = self.desk.request.framing() == Framing::Empty;
-        let whole = self.upload_over && !self.upload_broken;
-        let body = || copied(&self.upload, bodyless, whole);
-        let beside = Beside {
-            worker: &worker,
-            deadline: &self.conn.deadline,
-            desk: &mut *self.desk,
-            course: self.course,
-            tries: &mut *self.tries,
-        };
-        match self.exchange.poll_second(cx, beside, body) {
-            Some(won) => {
-                self.take_over(*won);
-                Poll::Ready(())
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    /// The second goes on in the place of the first, whose pick ends: outrun, if it has not ended by itself.
-    pub(super) fn take_over(&mut self, mut won: Won<N>) {
-        let (worker, now) = (self.conn.worker.clone(), self.conn.worker.now());
-        self.exchange.count_hedge(&worker, HedgeCounters::won);
-        self.tries.race = won.said();
-        let first = std::mem::replace(&mut self.pick, won.pick);
-        first.finish(Outcome::Outrun, now);
-        self.upstream = won.upstream;
-        (self.lane, self.ready) = (won.lane, won.ready);
-        self.desk.seen.connect = won.connect;
-        self.go_on();
-        self.next_head();
-    }
-
-    /// The request was sent by the second, on what is the attempt's connection from here on.
-    pub(super) fn go_on(&mut self) {
-        let worker = &self.conn.worker;
-        if self.desk.request.framing() == Framing::Empty {
-            let upload = std::mem::replace(&mut self.upload, Pump::nothing());
-            self.desk.upward = upload.into_buffer(&worker.buffers);
-        }
-        let sent = matches!(self.tries.race, Race::Said { sent: true, .. });
-        (self.upload_over, self.upload_broken) = (true, !sent);
-        (self.reused, self.turned) = (self.upstream.is_reused(), self.ready);
-        self.conn.deadline.serves(self.lane.number);
-        let until = self.course.by(self.course.until);
-        self.conn.deadline.set(until);
-        note_backend(self.desk, &self.pick);
-    }
-
-    /// What is heard of the first where another may run, or does. The error: the other is to be waited for.
-    #[cold]
-    pub(super) fn settled(&mut self, heard: Heard) -> Result<Heard, Heard> {
-        let status = self.desk.response.status();
-        let is_head = matches!(heard, Heard::Head(_));
-        match self.tries.race {
-            Race::Off | Race::Said { .. } => Ok(heard),
-            _ if is_head && status < 200 && status != 101 => Ok(heard),
-            Race::Waits if is_head => {
-                self.conn.deadline.no_alarm();
-                self.tries.race = Race::Off;
-                Ok(heard)
-            }
-            // It may be asked anew on a fresh connection, and be as slow there; of one with a body that has to be there first.
-            Race::Waits => {
-                if self.desk.request.framing() != Framing::Empty {
-                    self.conn.deadline.no_alarm();
-                }
-                Ok(heard)
-            }
-            Race::Runs(_) if is_head && status == 101 => Err(Heard::Malformed(Malformed::Status)),
-            Race::Runs(_) if is_head && self.is_worse() => Err(heard),
-            Race::Runs(_) if is_head => {
-                self.tries.race.outrun();
-                Ok(heard)
-            }
-            Race::Runs(_) if matches!(heard, Heard::Gone | Heard::Client(_)) => {
-                self.tries.race = Race::Off;
-                Ok(heard)
-            }
-            Race::Runs(_) => Err(heard),
-        }
-    }
-
-    /// The first has come to nothing, or to no good: the other's answer, if it has a better one.
-    pub(super) async fn other(&mut self, heard: Heard) -> Heard {
-        let other = self.exchange.other(self.conn, self.course, self.tries);
-        match other.await {
-            Other::Won(won) => {
-                self.end_first(&heard);
-                self.take_over(*won);
-                Heard::Head(0)
-            }
-            Other::Lost => heard,
-            Other::Gone => {
-                self.tries.race = Race::Off;
-                Heard::Gone
-            }
-        }
-    }
-
-    fn is_worse(&self) -> bool {
-        let (response, settings) = (&self.desk.response, &self.exchange.seat.live.plan.settings);
-        is_worse(response, verdict_of(response), &settings.retry.on.statuses)
-    }
-
-    /// The first came to this, and the other is answered: says so to its pick.
-    fn end_first(&mut self, heard: &Heard) {
-        let now = self.conn.worker.now();
-        let outcome = match heard {
-            Heard::Head(_) => {
-                self.pick.answered(verdict_of(&self.desk.response), now);
-                Outcome::Completed
-            }
-            heard if self.is_nobodys(heard, now) => Outcome::ClientLeft,
-            heard => {
-                let (fault, _) = blamed(heard);
-                doubt(&self.upstream, fault);
-                Outcome::Broken(fault)
-            }
-        };
-        self.pick.end(outcome, now);
-    }
 }
 
 /// The body of a request that is all here, and its trailers.

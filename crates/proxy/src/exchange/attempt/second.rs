@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::pick::Pick;
 use evenkeel_balance::service::Seat as Held;
 use evenkeel_balance::time::Instant;
@@ -28,7 +29,10 @@ use super::verdict::verdict_of;
 use crate::carrier::Carrier;
 use crate::deadline::Deadline;
 use crate::exchange::call::fair;
+use crate::failed::TryOutcome;
 use crate::net::Net;
+use crate::reason::Reason;
+use crate::recorded::{End, Recording};
 use crate::sock::Sock;
 use crate::upstream::open::Opening;
 use crate::upstream::{Connection, Lane};
@@ -101,8 +105,14 @@ impl<N: Net> Won<N> {
     }
 }
 
-/// None: it came to nothing that a client would be given.
-type Answer<N> = Option<Box<Won<N>>>;
+/// The error: it came to nothing that a client would be given.
+pub(super) type Answer<N> = Result<Box<Won<N>>, Lost>;
+
+/// How one ended that came to nothing.
+pub(super) struct Lost {
+    pub(super) backend: BackendId,
+    pub(super) outcome: TryOutcome,
+}
 
 /// A second attempt that is under way.
 pub(in crate::exchange) struct Second<N: Net> {
@@ -112,7 +122,7 @@ pub(in crate::exchange) struct Second<N: Net> {
 
 impl<N: Net> Second<N> {
     pub(super) fn begin(
-        worker: Rc<Worker<N>>,
+        (worker, recording): (Rc<Worker<N>>, Option<Rc<Recording>>),
         seat: Rc<Seat<N>>,
         (pick, lane): (Pick<Held>, Rc<Lane<N::Sock>>),
         (copied, introduction): (Copied, Vec<u8>),
@@ -128,6 +138,7 @@ impl<N: Net> Second<N> {
                 worker: worker.clone(),
             },
             worker,
+            recording,
             seat,
             lane,
             deadline,
@@ -141,7 +152,7 @@ impl<N: Net> Second<N> {
         }
     }
 
-    /// Ready once it was answered; with nothing, where that is no answer for a client.
+    /// Ready once it has ended: with an answer, or with none for a client.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer<N>> {
         self.runs.as_mut().poll(cx)
     }
@@ -182,6 +193,7 @@ impl<N: Net> Drop for Charge<N> {
 struct Attempt<N: Net> {
     charge: Charge<N>,
     worker: Rc<Worker<N>>,
+    recording: Option<Rc<Recording>>,
     seat: Rc<Seat<N>>,
     lane: Rc<Lane<N::Sock>>,
     deadline: Deadline,
@@ -198,7 +210,10 @@ impl<N: Net> Attempt<N> {
         loop {
             let (mut upstream, opened) = match kept.take() {
                 Some(upstream) => (upstream, false),
-                None => (self.open(anew).await?, true),
+                None => match self.open(anew).await {
+                    Ok(upstream) => (upstream, true),
+                    Err(reason) => return Err(self.lost(TryOutcome::Failed(reason))),
+                },
             };
             let ready = self.worker.now();
             let spent = ready.since(now);
@@ -214,15 +229,20 @@ impl<N: Net> Attempt<N> {
                 }
                 Err(heard) => {
                     self.failed(&heard, &upstream, ready);
-                    return None;
+                    return Err(self.lost(TryOutcome::Failed(blamed(&heard).1)));
                 }
             }
             return self.won(upstream, said, (ready, opened.then_some(spent)));
         }
     }
 
-    /// Where a kept connection had ended, a `fresh` one.
-    async fn open(&mut self, fresh: bool) -> Option<Connection<N::Sock>> {
+    fn lost(&self, outcome: TryOutcome) -> Lost {
+        let backend = self.lane.backend.id.clone();
+        Lost { backend, outcome }
+    }
+
+    /// Where a kept connection had ended, a `fresh` one; or why there is none.
+    async fn open(&mut self, fresh: bool) -> Result<Connection<N::Sock>, Reason> {
         let service = &self.seat.live;
         let opening = Opening {
             service,
@@ -237,10 +257,11 @@ impl<N: Net> Attempt<N> {
         let now = self.worker.now();
         let opened = opening.open_beside(&self.worker, &self.deadline, &self.lane, now);
         match opened.await {
-            Ok(upstream) => Some(upstream),
-            Err(fault) => {
+            Ok(upstream) => Ok(upstream),
+            Err((fault, reason)) => {
                 self.charge.end(fault.map(Outcome::Broken));
-                None
+                self.went(fault.map_or(End::GivenUp, |_| End::Failed(reason)));
+                Err(reason)
             }
         }
     }
@@ -318,6 +339,14 @@ impl<N: Net> Attempt<N> {
             doubt(upstream, fault);
         }
         self.charge.end(fault.map(Outcome::Broken));
+        self.went(fault.map_or(End::GivenUp, |_| End::Failed(blamed(heard).1)));
+    }
+
+    /// It came to nothing, so: where the exchange is recorded, that is written down.
+    fn went(&self, how: End) {
+        if let Some(recording) = &self.recording {
+            recording.went_beside(how, self.worker.now());
+        }
     }
 
     /// A final head is here. One that says that its backend failed is no answer while the other may yet have a good one.
@@ -326,18 +355,20 @@ impl<N: Net> Attempt<N> {
         upstream: Connection<N::Sock>,
         said: Said,
         (ready, connect): (Instant, Option<Duration>),
-    ) -> Option<Box<Won<N>>> {
-        let head = said.heads.back()?;
-        let verdict = verdict_of(head);
+    ) -> Answer<N> {
         let on = &self.seat.live.plan.settings.retry.on;
-        let mut pick = self.charge.pick.take()?;
+        let (Some(head), Some(mut pick)) = (said.heads.back(), self.charge.pick.take()) else {
+            return Err(self.lost(TryOutcome::Failed(Reason::BackendReset)));
+        };
+        let verdict = verdict_of(head);
         if is_worse(head, verdict, &on.statuses) {
             let now = self.worker.now();
             pick.answered(verdict, now);
             pick.finish(Outcome::Completed, now);
-            return None;
+            self.went(End::Answered(head.status()));
+            return Err(self.lost(TryOutcome::Answered(head.status())));
         }
-        Some(Box::new(Won {
+        Ok(Box::new(Won {
             pick,
             lane: self.lane.clone(),
             upstream,

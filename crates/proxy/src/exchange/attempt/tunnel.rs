@@ -24,6 +24,7 @@ impl<N: Net> Try<'_, '_, N> {
         self.hear_load();
         let now = self.conn.worker.now();
         self.pick.answered(Verdict::Success, now);
+        self.heard_head(now);
         let desk = &mut *self.desk;
         put_hsts(self.conn, self.exchange.listener, &mut desk.altered);
         (self.exchange).keep(self.conn, desk, &self.pick, self.course, self.tries);
@@ -39,7 +40,6 @@ impl<N: Net> Try<'_, '_, N> {
             let id = self.pick.backend().id().as_str();
             desk.backend.extend_from_slice(id.as_bytes());
         }
-        desk.seen.head = Some(self.lane.heard(now.since(self.ready)));
         desk.seen.switched = Some(now.since(self.exchange.began));
         self.conn.tunnel = Some(Box::new(Tunnel::new(
             self.upstream,
