@@ -1,6 +1,7 @@
 //! Owns the answer to "where would this go, and why": the same code as a pick, stopped before the charge.
 
 use std::cell::Cell;
+use std::ptr;
 use std::sync::Arc as StdArc;
 
 use crate::affinity::{self, Lost};
@@ -18,7 +19,6 @@ use crate::settings::QueueSettings;
 use crate::shares::WHOLE;
 use crate::spill::Spill;
 use crate::standing::Standing;
-use crate::sync::Ordering;
 use crate::table::{Member, Table};
 use crate::time::Instant;
 use crate::zone::{Zone, ZoneId};
@@ -46,8 +46,10 @@ pub struct Explanation {
     pub trial: bool,
     /// Whether a client that is kept stays there, or why not; none: it is not kept, or the service has no affinity.
     pub kept: Option<Result<(), Lost>>,
-    /// Every member, in the order of configuration.
+    /// Every member, in the order of configuration; or of more than were asked for, who would be picked and those around it.
     pub candidates: Vec<Candidate>,
+    /// How many members there are.
+    pub members: usize,
 }
 
 /// Where among tiers and zones an ask comes to, and why there.
@@ -92,13 +94,19 @@ pub struct Candidate {
     pub learned: Learned,
 }
 
-pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant) -> Explanation {
+/// `turn` is what the policy's own turns would go on from; `most` bounds the candidates. Cost: each candidate, and a look at each member.
+pub(crate) fn explain(
+    table: &Table,
+    facts: &Facts,
+    ask: &Ask<'_>,
+    (turn, most): (u64, usize),
+    now: Instant,
+) -> Explanation {
     let full = facts.flags.has(Flags::PLACES) && facts.places.0.taken() >= table.most;
     let kept = ask
         .kept
         .map(|identity| affinity::lane(table, identity, ask, now));
-    let turn = Turn::Peek(Cell::new(facts.turn.0.load(Ordering::Relaxed)));
-    let view = Candidates::new(table, ask, turn);
+    let view = Candidates::new(table, ask, Turn::Peek(Cell::new(turn)));
     let (chosen, step) = match (affinity::settled(table, ask, now), &table.parts) {
         (Ok(lane), _) => (Some(lane), None),
         (Err(_), Some(parts)) => parts::look(parts, table, facts, ask, now),
@@ -128,12 +136,29 @@ pub(crate) fn explain(table: &Table, facts: &Facts, ask: &Ask<'_>, now: Instant)
             (table.lanes.len()..table.lanes.len() + table.trials).contains(&index)
         }),
         kept: kept.map(|lane| lane.map(|_| ())),
-        candidates: table
-            .members
+        candidates: around(table, chosen, most)
             .iter()
             .map(|member| candidate(table, (&view, step.as_ref()), member, ask))
             .collect(),
+        members: table.members.len(),
     }
+}
+
+/// So many members, among them the one of this lane.
+fn around(table: &Table, lane: Option<usize>, most: usize) -> &[Member] {
+    let members = &table.members;
+    if members.len() <= most {
+        return members;
+    }
+    let is_it = |lane: usize| {
+        let backend = &*table.lane(lane).backend;
+        members
+            .iter()
+            .position(|one| ptr::eq(&*one.backend, backend))
+    };
+    let at = lane.and_then(is_it).unwrap_or(0);
+    let first = at.saturating_sub(most / 2).min(members.len() - most);
+    &members[first..first + most]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "at most 2^32")]

@@ -71,6 +71,7 @@ mod carry;
 mod error;
 
 pub use error::MembershipError;
+use error::room;
 
 /// So many backends that left and that nobody holds are remembered without a tick, besides as many as are held. Those are never
 /// forgotten; their number is that of the attempts under way at most, and of the members that left with the last change.
@@ -386,6 +387,7 @@ impl Ledger {
             ))
         });
         state.peak.start(self.usual_peak, now);
+        self.totals.anew = true;
         let health = Health::joining(self.settings.health.is_some());
         let standing = Standing::of(spec.admin, health.active(), Breaker::default().gate());
         let backend = spec.id.clone();
@@ -410,6 +412,7 @@ impl Ledger {
             heard: (0, None),
             idle: Duration::ZERO,
             picked: state.counts().picked,
+            compared: 0,
             drain_told: false,
             first,
             new: !first,
@@ -438,6 +441,7 @@ impl Ledger {
         let closed = repaired && entry.acquit(peace, now);
         entry.drain_told &= entry.spec.admin == spec.admin;
         entry.spec = spec.clone();
+        self.totals.anew = true;
         if closed {
             let backend = spec.id.clone();
             self.tell(EventKind::BreakerClosed { backend });
@@ -488,11 +492,4 @@ fn index_of(
         }
     }
     Ok(index)
-}
-
-fn room(members: usize, most: u32) -> Result<(), MembershipError> {
-    if members > usize::try_from(most).unwrap_or(usize::MAX) {
-        return Err(MembershipError::TooMany { members, most });
-    }
-    Ok(())
 }

@@ -366,7 +366,15 @@ impl Service {
     /// What [`pick`](Self::pick) would do with this ask now, and why. Runs the same code; charges and turns nothing.
     #[must_use]
     pub fn explain(&self, ask: &Ask<'_>, now: Instant) -> Explanation {
-        explain::explain(&self.shared.table.load(), &self.shared.facts, ask, now)
+        let facts = &self.shared.facts;
+        let turn = facts.turn.0.load(Ordering::Relaxed);
+        explain::explain(
+            &self.shared.table.load(),
+            facts,
+            ask,
+            (turn, usize::MAX),
+            now,
+        )
     }
 
     /// Checks the law of all members: picks = finished + abandoned + in flight. Exact while no pick is taken or ended.

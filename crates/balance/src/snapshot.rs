@@ -173,6 +173,9 @@ pub struct BackendSnapshot {
     /// The share of all picks that it got since the service began, 0 to 1. Of a member that is looked at alone, beside the picks of the
     /// others at the last tick.
     pub share_got: f64,
+    /// Picks since a member joined last, or one was configured otherwise (weight, tier, by whom it is taken out): beside those of the others,
+    /// what it got of what it should get.
+    pub picked_since: u64,
 }
 
 /// What a backend reports of its load at one moment, and what follows from it.

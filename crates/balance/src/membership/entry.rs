@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub(super) idle: Duration,
     /// Picks at the last tick. One that joins or returns begins with those it has: they were counted before.
     pub(super) picked: u64,
+    /// Picks that it had when somebody joined last, or a member was configured otherwise: those since then are compared with the others'.
+    pub(super) compared: u64,
     pub(super) drain_told: bool,
     /// It joined beside others that served, and has not been out since: as far as it does not serve yet, nobody misses it.
     pub(super) new: bool,
@@ -119,6 +121,8 @@ pub(super) struct Totals {
     pub(super) wanted: f64,
     /// Picks of all members, at the last tick or change of membership.
     pub(super) picked: u64,
+    /// Somebody joined, or is configured otherwise: what members got from here on is compared.
+    pub(super) anew: bool,
 }
 
 /// How many members of some weight in one tier have each standing.

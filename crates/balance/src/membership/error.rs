@@ -38,3 +38,11 @@ impl fmt::Display for MembershipError {
 }
 
 impl std::error::Error for MembershipError {}
+
+/// Whether there is room for so many members.
+pub(super) fn room(members: usize, most: u32) -> Result<(), MembershipError> {
+    if members > usize::try_from(most).unwrap_or(usize::MAX) {
+        return Err(MembershipError::TooMany { members, most });
+    }
+    Ok(())
+}

@@ -20,6 +20,11 @@ impl Ledger {
         for at in 0..self.members.len() {
             self.restand(at, Reason::Operator, now);
         }
+        if std::mem::take(&mut self.totals.anew) {
+            for entry in &mut self.members {
+                entry.compared = entry.backend.counts().picked;
+            }
+        }
         self.totals.picked = self.members.iter().map(|entry| entry.picked).sum();
         self.news_of_membership();
         self.dirty = true;

@@ -31,6 +31,7 @@ impl Ledger {
         let totals = Totals {
             wanted: self.members.iter().map(|one| self.wanted(one, now)).sum(),
             picked: self.members.iter().map(picks).sum(),
+            ..self.totals
         };
         let backends = self.members.iter();
         let backends = backends.map(|entry| self.seen(entry, totals, now));
@@ -151,6 +152,7 @@ impl Ledger {
                 false => 0.0,
             },
             share_got: share(counts.picked, totals.picked),
+            picked_since: counts.picked.saturating_sub(entry.compared),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::affinity::{self, Lost};
 use crate::ask::{Ask, ClassId};
 use crate::backend::Backend;
 use crate::choice::{self, Taken};
+use crate::explain::{self, Explanation};
 use crate::hedge::{NoHedge, Slow};
 use crate::pick::{Pick, Refusal};
 use crate::policy::Turn;
@@ -136,6 +137,15 @@ impl Handle {
                 Err(refusal.into())
             }
         }
+    }
+
+    /// What [`pick`](Self::pick) would do with this ask now, and why: by the table and the turns of this worker. Of more than `most`
+    /// members, who would be picked and those around it are looked at. Runs the same code; charges and turns nothing.
+    #[must_use]
+    #[cold]
+    pub fn explain(&self, ask: &Ask<'_>, most: usize, now: Instant) -> Explanation {
+        let facts = &self.service.shared.facts;
+        explain::explain(&self.current().0, facts, ask, (self.turn.get(), most), now)
     }
 
     /// Why a client that is kept was given another backend than its own: as it is now.

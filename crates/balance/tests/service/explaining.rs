@@ -46,6 +46,34 @@ fn it_names_whom_the_pick_takes_and_changes_nothing() {
     }
 }
 
+/// A worker's own turns are not those of others; and of many it looks at some, among them who is picked.
+#[test]
+fn a_worker_explains_its_own_next_pick() {
+    for policy in PolicyChoice::BUILT_IN {
+        let name = policy.name().to_owned();
+        let specs = (0..100).map(|at| {
+            BackendSpec::new(format!("backend-{at}")).weight(Weight::new(1 + at % 3).unwrap())
+        });
+        let mut stage = Stage::of(plain().policy(policy), specs.collect());
+        let handles = [3, 40].map(|seed| stage.service.handle(seed));
+        let mut held = Vec::new();
+        for round in 0..300 {
+            let handle = &handles[round % 2];
+            let ask = stage.ask();
+            let most = [usize::MAX, 100, 16, 1][round % 4];
+            let explained = handle.explain(&ask, most, stage.now);
+            let pick = handle.pick(&ask, stage.now).unwrap();
+            let id = pick.backend().id();
+            assert_eq!(explained.result.as_ref(), Ok(id), "{name}, ask {round}");
+            assert_eq!(explained.members, 100);
+            let shown: Vec<_> = explained.candidates.iter().map(|one| &one.id).collect();
+            assert_eq!(shown.len(), most.min(100));
+            assert!(shown.contains(&id), "{name}: {id} of {shown:?}");
+            held.push(pick);
+        }
+    }
+}
+
 #[test]
 fn everybody_who_is_passed_over_has_a_reason() {
     let specs = vec![

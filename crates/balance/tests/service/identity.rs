@@ -271,6 +271,40 @@ fn one_member_alone_is_told_as_among_all() {
     assert_eq!((wanted("a"), wanted("c")), (0.75, 0.25));
 }
 
+/// Who joins late has had nothing of what the others had before: what is compared begins anew for all.
+#[test]
+fn picks_are_compared_from_where_all_members_began() {
+    let mut stage = Stage::new(plain(), &["a", "b"]);
+    let since = |stage: &Stage| {
+        let all = stage.service.snapshot(stage.now).backends;
+        all.iter().map(|one| one.picked_since).collect::<Vec<_>>()
+    };
+    stage.serve(100, &[], &[]);
+    assert_eq!(since(&stage), [50, 50]);
+    (stage.service)
+        .add(BackendSpec::new("c"), stage.now)
+        .unwrap();
+    assert_eq!(since(&stage), [0, 0, 0]);
+    stage.serve(30, &[], &[]);
+    assert_eq!(since(&stage), [10, 10, 10]);
+    let weigh = |stage: &Stage, weight| {
+        let weight = Weight::new(weight).unwrap();
+        stage
+            .service
+            .set_weight(&id("a"), weight, stage.now)
+            .unwrap();
+    };
+    // What is told again changes nothing, nor does who leaves.
+    weigh(&stage, 1);
+    stage.service.remove(&id("b"), stage.now).unwrap();
+    assert_eq!(since(&stage), [10, 10]);
+    weigh(&stage, 3);
+    stage.serve(40, &[], &[]);
+    assert_eq!(since(&stage), [30, 10]);
+    // All that it ever got is counted as before.
+    assert_eq!(stage.backend("a").counts.picked, 90);
+}
+
 #[test]
 fn the_shares_wanted_sum_to_one() {
     let mut stage = Stage::new(plain(), &["a", "b", "c"]);
