@@ -14,21 +14,30 @@ use evenkeel_balance::policy::named::Policies;
 
 use crate::effective::{Entry, entry_of};
 use crate::lower::{self, Loaded};
-use crate::problem::{At, Problem, Severity, Source, clipped};
+use crate::problem::{Severity, Source, clipped};
 use crate::read::Ask;
-use crate::tree::{self, Node, Value};
+use crate::tree::Node;
 
 /// Edits over trees.
 mod apply;
 
+/// What is to be laid over the texts: what stands already, and a change.
+mod gathered;
+
+/// Texts that edits are laid over.
+mod ground;
+
 /// Nodes as text, and as a number.
 mod written;
 
-use apply::{Laid, Over, apply};
+use apply::{Over, apply};
+use gathered::Gathered;
+pub use ground::Ground;
+use ground::Tree;
 
 /// Where something is changed, as keys and names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(Vec<String>);
+pub struct Place(Arc<[String]>);
 
 impl Place {
     /// A backend's whole entry.
@@ -54,9 +63,9 @@ impl Place {
     }
 
     /// One key of an entry.
-    fn key(mut self, key: &str) -> Self {
-        self.0.push(key.to_owned());
-        self
+    fn key(&self, key: &str) -> Self {
+        let parts = self.0.iter().cloned();
+        Self(parts.chain([key.to_owned()]).collect())
     }
 
     /// A place that was kept. None: nothing is changed there.
@@ -71,7 +80,7 @@ impl Place {
                 | ["rules", _]
                 | ["rules", _, "priority"]
         );
-        fits.then_some(Self(parts))
+        fits.then(|| Self(parts.into()))
     }
 
     /// Its keys and names.
@@ -114,6 +123,20 @@ pub struct Edit {
     pub text: Option<Arc<str>>,
     /// What the texts said of the unit when this was asked for, as a number. None: nothing.
     pub over: Option<u64>,
+    /// What the text came to when it was read.
+    tree: Tree,
+}
+
+impl Edit {
+    /// Of a text that nobody has read yet.
+    #[must_use]
+    pub fn new(text: Option<Arc<str>>, over: Option<u64>) -> Self {
+        Self {
+            text,
+            over,
+            tree: Tree::default(),
+        }
+    }
 }
 
 /// All that is changed.
@@ -148,9 +171,35 @@ impl Edits {
         self.0.iter().map(one).sum()
     }
 
+    /// Takes these out.
+    #[must_use]
+    pub fn take(&mut self, places: &[Place]) -> Self {
+        let known = places.iter();
+        Self(
+            known
+                .filter_map(|place| self.0.remove_entry(place))
+                .collect(),
+        )
+    }
+
     /// What is laid over the texts, with what is changed below taken out first.
     fn without(&mut self, unit: &Place) {
         self.0.retain(|place, _| !place.0.starts_with(&unit.0));
+    }
+}
+
+impl Extend<(Place, Edit)> for Edits {
+    fn extend<T: IntoIterator<Item = (Place, Edit)>>(&mut self, all: T) {
+        self.0.extend(all);
+    }
+}
+
+impl IntoIterator for Edits {
+    type Item = (Place, Edit);
+    type IntoIter = std::collections::btree_map::IntoIter<Place, Edit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
@@ -231,16 +280,48 @@ impl Change {
 pub struct Composed {
     /// The plan, or what is wrong.
     pub loaded: Loaded,
-    /// The texts, and behind them those of edits: what places of problems speak of.
-    pub sources: Vec<Source>,
     /// The edits that hold, the change among them.
     pub edits: Edits,
     /// Those that do not: the texts say something else there than when they were asked for.
     pub dropped: Vec<Place>,
+    texts: Vec<Text>,
     trees: Vec<Node>,
 }
 
+/// What a node may stand in.
+#[derive(Debug)]
+enum Text {
+    Whole(Source),
+    /// An edit that stands already.
+    Kept(Place, Arc<str>),
+}
+
 impl Composed {
+    /// The texts, and behind them those of edits: what places of problems speak of.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let one = |text: &Text| match text {
+            Text::Whole(source) => source.clone(),
+            Text::Kept(place, text) => Source {
+                name: format!("changed: {place}"),
+                text: (**text).to_owned(),
+            },
+        };
+        self.texts.iter().map(one).collect()
+    }
+
+    /// Edits that stood already and have an error in them: what they speak of has gone from the texts, say.
+    #[must_use]
+    pub fn faulty(&self) -> Vec<Place> {
+        let problems = self.loaded.problems.iter();
+        let errors = problems.filter(|one| one.severity == Severity::Error);
+        let places = errors.filter_map(|one| match self.texts.get(one.at.file)? {
+            Text::Kept(place, _) => Some(place.clone()),
+            Text::Whole(_) => None,
+        });
+        places.collect()
+    }
+
     /// Every value that holds. None: there is no plan.
     #[must_use]
     pub fn effective(&self, environment: &BTreeMap<String, String>) -> Option<Entry> {
@@ -252,19 +333,20 @@ impl Composed {
 /// The name of the text that a change brings.
 pub const BODY: &str = "body";
 
-/// Lays edits, and perhaps a change, over texts, and reads what comes of it, whole. `ask` is asked for each file that the texts name; a
+/// Lays edits, and perhaps a change, over texts, and checks what comes of it, whole. `ask` is asked for each file that the texts name; a
 /// change names none. What is changed already must have been checked before: a unit that the texts say otherwise now is passed over.
 #[must_use]
 pub fn compose(
-    sources: &[Source],
+    ground: &Ground,
     edits: &Edits,
     change: Option<&Change>,
     environment: &BTreeMap<String, String>,
     ask: impl Fn(&Path) -> Result<Vec<u8>, String> + 'static,
 ) -> Composed {
-    let mut read = lower::parsed(sources);
+    let sources = &**ground.sources();
+    let mut read = ground.trees(change.is_some());
     let mut all = Gathered {
-        sources: sources.to_vec(),
+        texts: sources.iter().cloned().map(Text::Whole).collect(),
         laid: Vec::new(),
         problems: Vec::new(),
     };
@@ -283,217 +365,9 @@ pub fn compose(
     let Over { edits, dropped } = over;
     Composed {
         loaded,
-        sources: all.sources,
         edits,
         dropped,
+        texts: all.texts,
         trees,
-    }
-}
-
-/// What is to be laid over the texts.
-struct Gathered {
-    sources: Vec<Source>,
-    laid: Vec<Laid>,
-    problems: Vec<Problem>,
-}
-
-impl Gathered {
-    fn parsed(&mut self, name: String, text: &str) -> Option<Node> {
-        let file = self.sources.len();
-        let node = tree::parse(file, text, &mut self.problems);
-        let text = text.to_owned();
-        self.sources.push(Source { name, text });
-        node
-    }
-
-    /// Those that stand already.
-    fn kept(&mut self, edits: &Edits) {
-        for (place, edit) in &edits.0 {
-            let node = match &edit.text {
-                Some(text) => {
-                    let node = self.parsed(format!("changed: {place}"), text);
-                    let Some(node) = node else { continue };
-                    Some(node)
-                }
-                None => None,
-            };
-            self.laid.push(Laid {
-                place: place.clone(),
-                node,
-                text: edit.text.clone(),
-                over: Some(edit.over),
-            });
-        }
-    }
-
-    fn error(&mut self, at: At, word: &'static str, message: String) {
-        self.problems.push(Problem {
-            at,
-            severity: Severity::Error,
-            word,
-            message,
-            also: None,
-        });
-    }
-
-    /// What a change lays over the texts; what stood in its place goes.
-    fn changed(&mut self, change: &Change, stays: &mut Edits) -> Vec<Laid> {
-        let body = match change.text() {
-            Some(text) => {
-                let before = self.problems.len();
-                let body = self.parsed(BODY.to_owned(), text);
-                let Some(body) = body else {
-                    if self.problems.len() == before {
-                        let at = At {
-                            file: self.sources.len() - 1,
-                            line: 1,
-                            column: 1,
-                            length: 1,
-                        };
-                        self.error(at, "missing", "there is nothing in it".to_owned());
-                    }
-                    return Vec::new();
-                };
-                self.is_json(&body);
-                Some(body)
-            }
-            None => None,
-        };
-        match (change, body) {
-            (Change::PutBackend { service, id, .. }, Some(body)) => {
-                let place = Place::backend(service, id);
-                stays.without(&place);
-                let body = self.known_as(body, "id", id);
-                vec![Laid::fresh(place, Some(body))]
-            }
-            (Change::PutRule { name, .. }, Some(body)) => {
-                let place = Place::rule(name);
-                stays.without(&place);
-                let body = self.known_as(body, "name", name);
-                vec![Laid::fresh(place, Some(body))]
-            }
-            (Change::PatchBackend { service, id, .. }, Some(body)) => {
-                self.keys(body, &Place::backend(service, id), stays)
-            }
-            (Change::Policy { service, .. }, body) => {
-                let place = Place::policy(service);
-                stays.without(&place);
-                let laid = body.map(|body| Laid::fresh(place, Some(body)));
-                laid.into_iter().collect()
-            }
-            (Change::RemoveBackend { service, id }, _) => {
-                let place = Place::backend(service, id);
-                stays.without(&place);
-                vec![Laid::fresh(place, None)]
-            }
-            (Change::RemoveRule { name }, _) => {
-                let place = Place::rule(name);
-                stays.without(&place);
-                vec![Laid::fresh(place, None)]
-            }
-            (Change::OrderRules { names }, _) => self.order(names, stays),
-            _ => Vec::new(),
-        }
-    }
-
-    /// An entry under the name that its address has.
-    fn known_as(&mut self, mut body: Node, key: &'static str, name: &str) -> Node {
-        let at = body.at;
-        if let Some(message) = written::unfit(name) {
-            self.error(at, "name", message);
-        }
-        let Value::Map(entries) = &mut body.value else {
-            return self.bare_as(body, key, name);
-        };
-        let said = entries.iter().find(|(one, _)| one.text == key);
-        if let Some((_, node)) = said {
-            let is = matches!(&node.value, Value::Scalar { text, .. } if **text == *name);
-            if !is {
-                let message = format!("the address of this entry says `{}`", clipped(name));
-                self.error(node.at, "name", message);
-            }
-        } else {
-            entries.push((
-                tree::Key {
-                    at,
-                    text: key.to_owned(),
-                },
-                Node::text(at, name),
-            ));
-        }
-        body
-    }
-
-    /// A backend that is an address and nothing else.
-    fn bare_as(&mut self, body: Node, key: &'static str, name: &str) -> Node {
-        let at = body.at;
-        match (&body.value, key) {
-            (Value::Scalar { .. }, "id") if !body.is_null() => {
-                let address = tree::Key {
-                    at,
-                    text: "address".to_owned(),
-                };
-                let id = tree::Key {
-                    at,
-                    text: "id".to_owned(),
-                };
-                Node {
-                    at,
-                    value: Value::Map(vec![(address, body), (id, Node::text(at, name))]),
-                }
-            }
-            _ => {
-                let message = format!("an entry is a map of keys, not {}", body.kind());
-                self.error(at, "type", message);
-                body
-            }
-        }
-    }
-
-    fn keys(&mut self, body: Node, unit: &Place, stays: &mut Edits) -> Vec<Laid> {
-        let Value::Map(entries) = body.value else {
-            let message = format!("what is changed is a map of keys, not {}", body.kind());
-            self.error(body.at, "type", message);
-            return Vec::new();
-        };
-        let mut laid = Vec::new();
-        for (key, node) in entries {
-            if key.text == "id" {
-                let message =
-                    "a backend's identity does not change: add another one, and remove this";
-                self.error(key.at, "id", message.to_owned());
-                continue;
-            }
-            let place = unit.clone().key(&key.text);
-            stays.0.remove(&place);
-            let gone = node.is_null();
-            laid.push(Laid::fresh(place, (!gone).then_some(node)));
-        }
-        laid
-    }
-
-    fn order(&mut self, names: &[String], stays: &mut Edits) -> Vec<Laid> {
-        let priorities: Vec<String> = (1..=names.len()).map(|at| (at * 10).to_string()).collect();
-        let mut laid = Vec::new();
-        for (name, priority) in names.iter().zip(priorities) {
-            let place = Place::rule(name).key("priority");
-            stays.0.remove(&place);
-            let node = self.parsed(format!("order: {place}"), &priority);
-            laid.extend(node.map(|node| Laid::fresh(place, Some(node))));
-        }
-        laid
-    }
-
-    /// A text without quotes would be read as configurations are: `${NAME}` in it is what the environment of this process holds.
-    fn is_json(&mut self, node: &Node) {
-        match &node.value {
-            Value::Scalar { text, plain: true } if !written::is_json_word(text) => {
-                let message = "this is no JSON: a text stands in double quotes";
-                self.error(node.at, "json", message.to_owned());
-            }
-            Value::Scalar { .. } => {}
-            Value::List(items) => items.iter().for_each(|item| self.is_json(item)),
-            Value::Map(entries) => entries.iter().for_each(|(_, node)| self.is_json(node)),
-        }
     }
 }

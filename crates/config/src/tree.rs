@@ -4,7 +4,7 @@
 //! become 1.1. Aliases are copied within a budget; what one text may hold is limited.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -31,7 +31,7 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     /// A scalar as written; `plain`: without quotes.
     Scalar {
-        text: Rc<str>,
+        text: Arc<str>,
         plain: bool,
     },
     List(Vec<Node>),

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_config::edits::{BODY, Change, Composed, Edit, Edits, Place, compose};
+use evenkeel_config::edits::{BODY, Change, Composed, Edit, Edits, Ground, Place, compose};
 use evenkeel_config::{Plan, Source, render};
 
 const TEXT: &str = "listeners: { web: { bind: \"127.0.0.1:0\" } }
@@ -39,7 +39,13 @@ fn composed(text: &str, edits: &Edits, change: Option<&Change>) -> Composed {
         text: text.into(),
     };
     let secret = |_: &std::path::Path| Ok(b"secret".to_vec());
-    compose(&[source], edits, change, &environment(), secret)
+    compose(
+        &Ground::new([source].into()),
+        edits,
+        change,
+        &environment(),
+        secret,
+    )
 }
 
 /// Backends and policy of `api`, and rules, each in a few words.
@@ -72,7 +78,7 @@ fn after(text: &str, changes: &[Change]) -> (String, Edits) {
         if composed.loaded.plan.is_none() {
             panic!(
                 "{change:?}: {}",
-                render(&composed.loaded.problems, &composed.sources)
+                render(&composed.loaded.problems, &composed.sources())
             );
         }
         edits = composed.edits;
@@ -230,7 +236,7 @@ fn a_first_rule_does_not_take_the_implied_one_away() {
 fn wrong(change: &Change, expect: &str) {
     let composed = composed(TEXT, &Edits::default(), Some(change));
     assert!(composed.loaded.plan.is_none(), "{change:?}");
-    let shown = render(&composed.loaded.problems, &composed.sources);
+    let shown = render(&composed.loaded.problems, &composed.sources());
     let line = shown.lines().next().unwrap();
     assert!(line.contains(expect), "{change:?}: {shown}");
 }
@@ -297,7 +303,7 @@ fn what_is_wrong_with_a_change_has_its_place_in_it() {
     );
     let file = "{\"host_map\": {\"file\": \"/etc/passwd\"}, \"priority\": 1}";
     let composed = composed(TEXT, &Edits::default(), Some(&rule("new", file)));
-    let shown = render(&composed.loaded.problems, &composed.sources);
+    let shown = render(&composed.loaded.problems, &composed.sources());
     assert!(shown.contains("names no file"), "{shown}");
 }
 
@@ -316,7 +322,7 @@ fn an_edit_goes_when_the_text_says_something_else_there() {
     let dropped = |text: &str| {
         let composed = composed(text, &edits, None);
         let all: Vec<_> = composed.dropped.iter().map(ToString::to_string).collect();
-        let shown = render(&composed.loaded.problems, &composed.sources);
+        let shown = render(&composed.loaded.problems, &composed.sources());
         (
             all.join(" "),
             composed.loaded.plan.unwrap_or_else(|| panic!("{shown}")),
@@ -364,10 +370,7 @@ fn what_was_kept_is_of_known_places() {
         assert!(place(strange).is_none(), "{strange:?}");
     }
     // A service that has gone takes what was changed of it along.
-    let edit = Edit {
-        text: Some("1".into()),
-        over: None,
-    };
+    let edit = Edit::new(Some("1".into()), None);
     let edits = [(Place::policy("gone"), edit)].into_iter().collect();
     let composed = composed(TEXT, &edits, None);
     assert!(composed.edits.is_empty() && composed.dropped.len() == 1);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use evenkeel_config::edits::{BODY, Change, Edits, Place};
+pub use evenkeel_config::edits::{BODY, Change, Edits, Ground, Place};
 use evenkeel_config::problem::At;
 use evenkeel_config::{Plan, Problem, Severity, Source};
 use evenkeel_proxy::rules::is_plain_field;
@@ -22,7 +22,7 @@ pub trait Texts: Send + Sync {
     /// What these come to. `known`: whatever files this plan names are not read again.
     fn compose(
         &self,
-        texts: &[Source],
+        ground: &Ground,
         edits: &Edits,
         change: Option<&Change>,
         known: Option<&Plan>,
@@ -44,7 +44,7 @@ pub struct Read {
     pub plan: Option<Plan>,
     /// What is wrong.
     pub problems: Vec<Problem>,
-    /// What places of problems speak of.
+    /// What places of problems speak of; none are needed where there are no problems.
     pub sources: Vec<Source>,
     /// The edits that hold.
     pub edits: Edits,
@@ -176,7 +176,7 @@ pub struct Difference {
 #[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) reads: Arc<dyn Texts>,
-    pub(crate) texts: Arc<[Source]>,
+    pub(crate) ground: Arc<Ground>,
 }
 
 #[cfg(test)]

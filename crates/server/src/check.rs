@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::client::At;
 use crate::look::history;
-use crate::{explain, inputs, json, say, warned};
+use crate::{explain, inputs, json, overlay, say, warned};
 
 /// `--expect`
 mod expect;
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Also try the cases of this file: requests, and what each is to meet; may be several
     #[arg(long, value_name = "FILE")]
     expect: Vec<PathBuf>,
+    /// With what the API changed beside them, as it is kept in this directory
+    #[arg(long, value_name = "PATH")]
+    state_dir: Option<PathBuf>,
     /// As JSON: errors, warnings and problems with file, line, column, code and message
     #[arg(long)]
     json: bool,
@@ -54,7 +57,12 @@ pub(crate) struct DiffArguments {
 }
 
 pub(crate) fn check(arguments: &Arguments) -> ExitCode {
-    let read = match inputs::read(&arguments.paths) {
+    let kept = arguments.state_dir.as_deref().map(overlay::kept_in);
+    let read = kept.transpose().and_then(|kept| {
+        let edits = kept.map(|(wanted, _)| wanted.edits).unwrap_or_default();
+        inputs::read_over(&arguments.paths, &edits)
+    });
+    let read = match read {
         Ok(read) => read,
         Err(error) => return unreadable(&error, arguments.json),
     };
@@ -126,7 +134,7 @@ fn unreadable(error: &str, as_json: bool) -> ExitCode {
 
 pub(crate) fn diff(arguments: &DiffArguments) -> ExitCode {
     if let Some(from) = arguments.from {
-        return history::diff(&arguments.at.admin, from, arguments.to, arguments.json);
+        return history::diff(&arguments.at.admin(), from, arguments.to, arguments.json);
     }
     let mut problems = Vec::new();
     let mut read = |path: &Option<PathBuf>| side(path.as_ref()?, arguments.json, &mut problems);

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use evenkeel_config::edits::{Change, Composed, Edits, Place, compose};
+use evenkeel_config::edits::{Change, Composed, Edits, Ground, Place, compose};
 use evenkeel_config::effective::Entry;
 use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::plan::tls::Material;
@@ -55,6 +55,8 @@ pub(crate) struct Read {
     pub(crate) edits: Edits,
     /// What is not changed any more: the texts say something else there.
     pub(crate) dropped: Vec<Place>,
+    /// What is changed beside the texts and is in error with them.
+    pub(crate) faulty: Vec<Place>,
     /// Every value that holds. None: there are errors.
     pub(crate) effective: Option<Entry>,
 }
@@ -65,7 +67,10 @@ impl Arguments {
     /// # Errors
     /// A file that cannot be read, in words.
     pub(crate) fn read(&self) -> Result<Read, String> {
-        Ok(lower(&self.sources()?, &Edits::default()))
+        Ok(lower(
+            &Ground::new(self.sources()?.into()),
+            &Edits::default(),
+        ))
     }
 
     /// Its texts.
@@ -95,7 +100,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Read, String> {
 /// # Errors
 /// One that cannot be read, in words.
 pub(crate) fn read_over(paths: &[PathBuf], edits: &Edits) -> Result<Read, String> {
-    Ok(lower(&sources(paths)?, edits))
+    Ok(lower(&Ground::new(sources(paths)?.into()), edits))
 }
 
 /// The texts of files and directories.
@@ -134,14 +139,17 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
 }
 
 /// What texts that were read come to, with what is changed beside them.
-pub(crate) fn lower(sources: &[Source], edits: &Edits) -> Read {
-    let composed = composed(sources, edits, None, |path| content(path, FILE_BYTES));
+pub(crate) fn lower(ground: &Ground, edits: &Edits) -> Read {
+    let composed = composed(ground, edits, None, |path| content(path, FILE_BYTES));
     let effective = composed.effective(&environment());
+    let sources = composed.sources();
+    let faulty = composed.faulty();
     Read {
-        shown: render(&composed.loaded.problems, &composed.sources),
+        shown: render(&composed.loaded.problems, &sources),
         effective,
         loaded: composed.loaded,
-        sources: composed.sources,
+        sources,
+        faulty,
         edits: composed.edits,
         dropped: composed.dropped,
     }
@@ -149,12 +157,12 @@ pub(crate) fn lower(sources: &[Source], edits: &Edits) -> Read {
 
 /// What texts and changes beside them come to, checked as far as it can be without running it.
 pub(crate) fn composed(
-    sources: &[Source],
+    ground: &Ground,
     edits: &Edits,
     change: Option<&Change>,
     ask: impl Fn(&Path) -> Result<Vec<u8>, String> + 'static,
 ) -> Composed {
-    let mut composed = compose(sources, edits, change, &environment(), ask);
+    let mut composed = compose(ground, edits, change, &environment(), ask);
     let loaded = &mut composed.loaded;
     if let Some(plan) = &loaded.plan {
         let mut problems = certificate_problems(plan);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use evenkeel_config::Plan;
+use evenkeel_config::edits::Edits;
 use evenkeel_config::effective::{Entry, Of};
 use evenkeel_config::limits::OVERLAY_BYTES;
 use evenkeel_control::Control;
@@ -35,6 +36,12 @@ mod key;
 const VERSIONS: [u32; 2] = [1, 2];
 
 const NAME: &str = "overlay.json";
+
+/// What begins the names of files of changes that did not fit any more.
+const ASIDE: &str = "set-aside";
+
+/// The most of them.
+const ASIDE_MOST: usize = 100;
 
 /// Ticks from a write that failed to the next: ten seconds.
 const REST: u32 = 100;
@@ -94,6 +101,25 @@ impl Flags {
         };
         let more = "; mend or remove it, or start with --no-overlay";
         read(&place).map_err(|why| format!("{}: {why}{more}", place.display()))
+    }
+
+    /// Writes changes that do not fit any more into a file of their own beside, and says which.
+    ///
+    /// # Errors
+    /// There is no place for it, in words.
+    pub(crate) fn set_aside(&self, edits: Edits) -> Result<PathBuf, String> {
+        let place = self.place().ok_or("nothing is kept here (--state-dir)")?;
+        let names = (1..=ASIDE_MOST).map(|at| place.with_file_name(format!("{ASIDE}.{at}.json")));
+        let mut free = names.filter(|name| matches!(name.try_exists(), Ok(false)));
+        let file = free
+            .next()
+            .ok_or_else(|| format!("{ASIDE_MOST} files of it are there already"))?;
+        let wanted = Wanted {
+            edits,
+            ..Wanted::default()
+        };
+        write(&file, &wanted).map_err(|why| format!("{}: {why}", file.display()))?;
+        Ok(file)
     }
 
     /// Goes on with what was read, or was handed over by another process; that has not written all of it, perhaps.

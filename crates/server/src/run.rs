@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Args;
 use evenkeel_balance::event::Listener;
-use evenkeel_config::edits::Edits;
-use evenkeel_config::{Plan, Source};
+use evenkeel_config::Plan;
+use evenkeel_config::edits::{Edits, Ground};
 use evenkeel_control::Control;
 use evenkeel_control::command::Tag;
 use evenkeel_control::control::TICK_EVERY;
@@ -97,7 +97,7 @@ fn started(
         Some(given) => given.heritage.state.wanted.clone(),
         None => flags.overlay.read()?,
     };
-    let (texts, plan, edits) = planned(arguments, format, &wanted)?;
+    let (ground, plan, edits) = planned(flags, format, &wanted)?;
     let mut given = given.map_or_else(|| found(flags, &plan, wanted), Ok)?;
     given.heritage.state.wanted.edits = edits;
     raise_open_files();
@@ -120,7 +120,7 @@ fn started(
         };
         let mut control = Control::inherit(plan, events, &mut given.heritage, drop)
             .map_err(|error| error.to_string())?;
-        control.speaks(Arc::new(Reader(arguments.clone())), texts);
+        control.speaks(Arc::new(Reader(arguments.clone())), ground);
         if heir.is_some() {
             look_names_up(&mut control).await;
         }
@@ -156,21 +156,42 @@ fn started(
     })
 }
 
-/// Texts, the plan that they make with what is changed beside them, and as much of that as holds.
+/// Texts, the plan that they make with what is changed beside them, and as much of that as holds. A change that does not fit the texts any
+/// more keeps nobody from starting, and is not lost.
 fn planned(
-    arguments: &Arguments,
+    flags: &Flags,
     format: Format,
     wanted: &Wanted,
-) -> Result<(Vec<Source>, Plan, Edits), String> {
-    let texts = arguments.sources()?;
-    let read = inputs::lower(&texts, &wanted.edits);
+) -> Result<(Arc<Ground>, Plan, Edits), String> {
+    let ground = Ground::new(flags.inputs.sources()?.into());
+    let mut edits = wanted.edits.clone();
+    let mut aside = Edits::default();
+    let mut read = inputs::lower(&ground, &edits);
     problems(format, &read);
+    while read.loaded.plan.is_none() && !edits.is_empty() {
+        // Where none of them is to blame alone, it is all of them together.
+        aside.extend(match read.faulty.is_empty() {
+            true => std::mem::take(&mut edits),
+            false => edits.take(&read.faulty),
+        });
+        read = inputs::lower(&ground, &edits);
+    }
     dropped(&read.dropped);
-    let plan = read.loaded.plan.ok_or(match wanted.edits.is_empty() {
-        true => "the configuration has errors",
-        false => "the configuration has errors with what was changed beside it; --no-overlay starts without that",
-    })?;
-    Ok((texts, plan, read.edits))
+    let plan = read.loaded.plan.ok_or("the configuration has errors")?;
+    if !aside.is_empty() {
+        let places: Vec<_> = aside.iter().map(|(place, _)| place.to_string()).collect();
+        let file = flags.overlay.set_aside(aside).map_err(|why| {
+            let places = places.join(", ");
+            format!("the configuration has errors with what was changed beside it ({places}), and that cannot be set aside: {why}; --no-overlay starts without it")
+        })?;
+        for place in places {
+            error!(
+                "{place} was changed beside the configuration and is in error with it now: it is set aside in {}",
+                file.display()
+            );
+        }
+    }
+    Ok((Arc::new(ground), plan, read.edits))
 }
 
 /// What a process finds that takes nobody's place.

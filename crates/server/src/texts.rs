@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use evenkeel_config::edits::{Change, Edits};
+use evenkeel_config::edits::{Change, Edits, Ground};
 use evenkeel_config::effective::{Kind, Origin};
 use evenkeel_config::limits::FILE_BYTES;
 use evenkeel_config::{Plan, Source};
@@ -22,16 +22,19 @@ impl Texts for Reader {
 
     fn compose(
         &self,
-        texts: &[Source],
+        ground: &Ground,
         edits: &Edits,
         change: Option<&Change>,
         known: Option<&Plan>,
     ) -> Read {
-        let composed = composed(texts, edits, change, files(known));
+        let composed = composed(ground, edits, change, files(known));
         Read {
+            sources: match composed.loaded.problems.is_empty() {
+                true => Vec::new(),
+                false => composed.sources(),
+            },
             plan: composed.loaded.plan,
             problems: composed.loaded.problems,
-            sources: composed.sources,
             edits: composed.edits,
             dropped: composed.dropped,
         }
@@ -43,7 +46,8 @@ impl Texts for Reader {
         edits: &Edits,
         known: Option<&Plan>,
     ) -> Option<Vec<Value>> {
-        let composed = composed(texts, edits, None, files(known));
+        let ground = Ground::new(texts.into());
+        let composed = composed(&ground, edits, None, files(known));
         let entry = composed.effective(&environment())?;
         let rows = entry.rows().into_iter();
         let value = rows.map(|row| {
@@ -77,7 +81,8 @@ impl Texts for Reader {
 /// written on the disk; of others what they hold now.
 fn files(known: Option<&Plan>) -> impl Fn(&Path) -> Result<Vec<u8>, String> + use<> {
     let known: HashMap<PathBuf, Arc<[u8]>> = known.map_or_else(HashMap::new, |plan| {
-        let all = plan.materials().into_iter();
+        let tokens = plan.admin.tokens.iter().map(|tokens| &tokens.file);
+        let all = plan.materials().into_iter().chain(tokens);
         all.map(|one| (one.path.clone(), one.bytes.clone()))
             .collect()
     });

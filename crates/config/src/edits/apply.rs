@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::ground::Tree;
 use super::written::{json, number};
 use super::{Edit, Edits, Place};
 use crate::limits;
@@ -18,6 +19,8 @@ pub(super) struct Laid {
     pub(super) text: Option<Arc<str>>,
     /// What the texts said of its unit when it was asked for. None: it is asked for now.
     pub(super) over: Option<Option<u64>>,
+    /// The node as it stays, for the next time.
+    pub(super) tree: Tree,
 }
 
 impl Laid {
@@ -28,6 +31,8 @@ impl Laid {
             node,
             text,
             over: None,
+            // Places in it are those of what was sent, not of the text that is kept.
+            tree: Tree::default(),
         }
     }
 }
@@ -78,6 +83,7 @@ impl Over {
             let edit = Edit {
                 text: one.text.clone(),
                 over: says,
+                tree: one.tree.clone(),
             };
             self.edits.0.insert(one.place.clone(), edit);
         }
@@ -214,18 +220,18 @@ impl Slots {
 
     /// Lays edits of items over them; an item that is one value becomes a map with it at the key `bare`.
     fn lay(&mut self, all: Vec<Laid>, bare: &str, over: &mut Over) {
-        let mut says: Option<(Vec<String>, Option<u64>)> = None;
+        let mut says: Option<(Place, Option<u64>)> = None;
         for one in all {
             let unit = one.place.unit();
             let Some(name) = unit.last().cloned() else {
                 continue;
             };
-            let known = says.as_ref().filter(|(of, _)| of == unit);
+            let known = says.as_ref().filter(|(of, _)| of.unit() == unit);
             let now = match known {
                 Some((_, says)) => *says,
                 None => self.item(&name).map(|item| number(item)),
             };
-            says = Some((unit.to_vec(), now));
+            says = Some((one.place.clone(), now));
             if !over.holds(&one, now) {
                 continue;
             }

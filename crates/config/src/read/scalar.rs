@@ -1,7 +1,7 @@
 //! Owns one scalar as readers get it: what it says, and how messages show it.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::problem::clipped;
 
@@ -9,9 +9,9 @@ use crate::problem::clipped;
 /// environment holds may be a secret, of any length, and is shown by its name where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar {
-    value: Rc<str>,
+    value: Arc<str>,
     /// None: as the value is, for nothing in it comes from the environment.
-    shown: Option<Rc<str>>,
+    shown: Option<Arc<str>>,
 }
 
 impl Scalar {
@@ -24,7 +24,7 @@ impl Scalar {
     }
 
     /// The same, sharing the text of a tree.
-    pub(super) fn whole(text: &Rc<str>) -> Self {
+    pub(super) fn whole(text: &Arc<str>) -> Self {
         Self {
             value: text.clone(),
             shown: None,

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::handover::CarriedClient;
 use super::*;
 use crate::command::{Change, Refused};
-use crate::texts::{Edits, Read as Texted, Texts, Value};
+use crate::texts::{Edits, Ground, Read as Texted, Texts, Value};
 
 /// So long a test waits for what must come; never decides a test that passes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,17 +52,17 @@ impl Texts for Reader {
 
     fn compose(
         &self,
-        texts: &[Source],
+        ground: &Ground,
         edits: &Edits,
         change: Option<&Change>,
         _: Option<&Plan>,
     ) -> Texted {
         let no_files = |_: &std::path::Path| Err("there is no disk".to_owned());
-        let composed = compose(texts, edits, change, &BTreeMap::new(), no_files);
+        let composed = compose(ground, edits, change, &BTreeMap::new(), no_files);
         Texted {
+            sources: composed.sources(),
             plan: composed.loaded.plan,
             problems: composed.loaded.problems,
-            sources: composed.sources,
             edits: composed.edits,
             dropped: composed.dropped,
         }
@@ -76,10 +76,7 @@ impl Texts for Reader {
 /// An entry that lies beside the text, with so much space behind it.
 fn beside(at: usize, space: usize) -> (Place, Edit) {
     let text = format!("{{\"id\": \"b{at}\", \"address\": \"127.0.0.1:1\"}}");
-    let edit = Edit {
-        text: Some((text + &" ".repeat(space)).into()),
-        over: None,
-    };
+    let edit = Edit::new(Some((text + &" ".repeat(space)).into()), None);
     (Place::backend("api", &format!("b{at}")), edit)
 }
 
@@ -111,7 +108,8 @@ fn what_is_changed_has_an_end() {
     for (edits, room) in [(small, 1), (large, 0)] {
         let edits: Edits = edits;
         let mut control = start(services);
-        control.speaks(Arc::new(Reader), vec![source(services)]);
+        let ground = Ground::new([source(services)].into());
+        control.speaks(Arc::new(Reader), Arc::new(ground));
         control.overlay.edit(edits);
         // As at a start, which has them laid over its text.
         let none = Change::Policy {

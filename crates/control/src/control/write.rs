@@ -17,7 +17,7 @@ use crate::changes::Changes;
 use crate::command::{Change, Command, Refused, Taken};
 use crate::events::What;
 use crate::revisions::{MadeOf, Words};
-use crate::texts::{Fault, Given, Read, Texts};
+use crate::texts::{Fault, Given, Ground, Read, Texts};
 
 /// What came of reading the configuration again.
 #[derive(Debug)]
@@ -51,15 +51,15 @@ impl fmt::Display for NotTaken {
 
 impl Control {
     /// Tells it who reads configurations, and the texts of the one that it began with.
-    pub fn speaks(&mut self, reads: Arc<dyn Texts>, texts: Vec<Source>) {
-        let texts = texts.into();
-        self.given = Some(Given { reads, texts });
+    pub fn speaks(&mut self, reads: Arc<dyn Texts>, ground: Arc<Ground>) {
+        self.given = Some(Given { reads, ground });
         // The first revision has its texts from now on.
         self.book.begin(self.made_of());
     }
 
     fn made_of(&self) -> MadeOf {
-        let texts = self.given.as_ref().map(|given| given.texts.clone());
+        let texts = self.given.as_ref();
+        let texts = texts.map(|given| given.ground.sources().clone());
         MadeOf {
             texts: texts.unwrap_or_default(),
             wanted: Arc::new(self.overlay.wanted().0.clone()),
@@ -69,6 +69,13 @@ impl Control {
     /// Writes a revision down.
     pub(super) fn remember(&self, by: impl Into<Arc<str>>, words: Words) {
         self.book.note(&by.into(), words, self.made_of());
+        self.revise();
+    }
+
+    /// Says to workers as which revision the plan runs, for what they record.
+    fn revise(&self) {
+        let number = self.book.current().number;
+        self.published.load().records.revise(number);
     }
 
     /// Reads the configuration again, and takes it.
@@ -89,15 +96,16 @@ impl Control {
         let given = self.given.clone();
         let given = given.ok_or_else(|| NotTaken::Unread(nobody_reads()))?;
         let texts = given.reads.read().map_err(NotTaken::Unread)?;
+        let ground = Arc::new(Ground::new(texts.into()));
         let edits = &self.overlay.wanted().0.edits;
-        let mut read = given.reads.compose(&texts, edits, None, None);
+        let mut read = given.reads.compose(&ground, edits, None, None);
         let Some(plan) = read.plan.take() else {
             return Err(NotTaken::Faults(Box::new(read)));
         };
         match self.change(plan) {
             Err(error) => Err(NotTaken::Start(error, Box::new(read))),
             Ok(changes) => {
-                self.goes_on(&read, texts.into());
+                self.goes_on(&read, ground);
                 self.remember(by, (&changes).into());
                 Ok(Reread { changes, read })
             }
@@ -105,10 +113,10 @@ impl Control {
     }
 
     /// With these edits and texts, once their plan runs.
-    fn goes_on(&mut self, read: &Read, texts: Arc<[Source]>) {
+    fn goes_on(&mut self, read: &Read, ground: Arc<Ground>) {
         self.overlay.edit(read.edits.clone());
         if let Some(given) = &mut self.given {
-            given.texts = texts;
+            given.ground = ground;
         }
     }
 
@@ -135,7 +143,7 @@ impl Control {
         let edits = &self.overlay.wanted().0.edits;
         let mut read = given
             .reads
-            .compose(&given.texts, edits, Some(change), Some(&live.plan));
+            .compose(&given.ground, edits, Some(change), Some(&live.plan));
         let faults = read.faults();
         let Some(plan) = read.plan.take() else {
             return Err(Refused::Faults(faults));
@@ -150,10 +158,11 @@ impl Control {
             self.overlay.replace(before);
             Refused::NotTaken(error.to_string())
         })?;
-        self.goes_on(&read, given.texts);
+        self.goes_on(&read, given.ground);
         let words = Words::from(&changes);
-        if !same || !changes.is_empty() {
-            self.remember(by.clone(), words.clone());
+        match same && changes.is_empty() {
+            true => self.revise(),
+            false => self.remember(by.clone(), words.clone()),
         }
         Ok(Taken {
             words,
@@ -171,9 +180,14 @@ impl Control {
         let revision = self.book.find(to).ok_or(Refused::Forgotten(to))?;
         let (texts, wanted) = (&revision.made_of.texts, &revision.made_of.wanted);
         let live = self.published.load();
+        // The trees of texts that run are known.
+        let ground = match same_texts(given.ground.sources(), texts) {
+            true => given.ground.clone(),
+            false => Arc::new(Ground::new(texts.clone())),
+        };
         let mut read = given
             .reads
-            .compose(texts, &wanted.edits, None, Some(&live.plan));
+            .compose(&ground, &wanted.edits, None, Some(&live.plan));
         let Some(plan) = read.plan.take() else {
             return Err(Refused::Faults(read.faults()));
         };
@@ -204,8 +218,8 @@ impl Control {
             // Its sockets are to follow what the overlay says already; to be steered away needs nothing that could fail.
             let _ = self.listener(&live, name, true);
         }
-        let other_texts = !same_texts(&given.texts, texts);
-        self.goes_on(&read, texts.clone());
+        let other_texts = !Arc::ptr_eq(&ground, &given.ground);
+        self.goes_on(&read, ground);
         let mut words = Words::from(&changes);
         words.what.insert(0, format!("as in revision {to}"));
         self.remember(by.clone(), words.clone());

@@ -50,10 +50,7 @@ fn what_is_changed_beside_the_texts_is_kept() {
     let place = folder.0.join(NAME);
     let of =
         |parts: &[&str]| Place::of(parts.iter().map(|one| (*one).to_owned()).collect()).unwrap();
-    let edit = |text: Option<&str>, over| Edit {
-        text: text.map(Into::into),
-        over,
-    };
+    let edit = |text: Option<&str>, over| Edit::new(text.map(Into::into), over);
     let edits = [
         (of(&["rules", "a"]), edit(Some("{\"deny\": true}"), None)),
         (

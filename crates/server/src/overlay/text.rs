@@ -91,7 +91,7 @@ fn edit(one: Changed) -> Result<(Place, Edit), String> {
     let over = over.transpose();
     let over = over.map_err(|_| format!("what stands at {shown} is no number"))?;
     let text = one.text.map(Into::into);
-    Ok((place, Edit { text, over }))
+    Ok((place, Edit::new(text, over)))
 }
 
 impl TryFrom<Text> for Wanted {
