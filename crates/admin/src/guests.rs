@@ -30,8 +30,8 @@ use secure::Secure;
 /// The most connections at once, per address.
 pub(crate) const MOST: usize = 64;
 
-/// From the connection's begin, or the last bytes of an answer that it took, to the next: the whole head has to come, and the
-/// answer has to be taken.
+/// From the connection's begin, or the last bytes of an answer that it took, to the next request; and from its first byte: the whole of it has to
+/// come, and the answer has to be taken.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// How long accepting rests when the process has no descriptor left.
@@ -255,10 +255,12 @@ impl AsyncWrite for Either {
 
 /// A connection that has a place, and so long.
 ///
-/// Only what it takes of answers gives it more time: a head that comes byte by byte does not.
+/// What it takes of answers gives it more time, and the first byte of the next request does: a head that comes byte by byte does not.
 pub(crate) struct Guest<S> {
     stream: S,
     over: Pin<Box<Sleep>>,
+    /// It took some of an answer, and has not asked since.
+    rests: bool,
     counts: Arc<Counts>,
     _place: OwnedSemaphorePermit,
 }
@@ -268,6 +270,7 @@ impl<S> Guest<S> {
         Self {
             stream,
             over: Box::pin(sleep(WITHIN)),
+            rests: false,
             counts,
             _place: place,
         }
@@ -294,7 +297,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guest<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = into.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, into);
+        if this.rests && into.filled().len() > before {
+            this.rests = false;
+            this.over.set(sleep(WITHIN));
+        }
         this.in_time(cx, polled)
     }
 }
@@ -308,6 +316,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guest<S> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(cx, from);
         if polled.is_ready() {
+            this.rests = true;
             this.over.set(sleep(WITHIN));
         }
         this.in_time(cx, polled)
@@ -349,6 +358,23 @@ mod tests {
             advance(Duration::from_secs(1)).await;
         }
         // Its time runs from its begin: a second is left.
+        let left = timeout(Duration::from_millis(1001), guest.read_u8()).await;
+        let error = left.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(counts.timed_out(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_comes_late_has_its_whole_time() {
+        let (mut guest, mut there, counts) = guest();
+        guest.write_all(b"answer").await.unwrap();
+        advance(Duration::from_secs(9)).await;
+        there.write_all(b"a").await.unwrap();
+        assert_eq!(guest.read_u8().await.unwrap(), b'a');
+        // Its answer takes nine seconds; what else comes of it meanwhile gives it no more.
+        advance(Duration::from_secs(9)).await;
+        there.write_all(b"b").await.unwrap();
+        assert_eq!(guest.read_u8().await.unwrap(), b'b');
         let left = timeout(Duration::from_millis(1001), guest.read_u8()).await;
         let error = left.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -12,7 +12,7 @@ use evenkeel_control::control::handover::Inherited;
 use evenkeel_control::{Bound as Taken, FileAccess, SocketFile, Watch, bind_unix_for};
 use tokio::task::AbortHandle;
 
-use crate::explain::running;
+use crate::explain::WORDS;
 use crate::privileges::socket_owner;
 
 /// An admin address that is bound and not served yet.
@@ -145,7 +145,7 @@ impl Bound {
             }
             let (watch, gate) = (watch.clone(), gate.clone());
             let task = tokio::spawn(async move {
-                if let Err(error) = serve(listener, pages, watch, gate, running).await {
+                if let Err(error) = serve(listener, pages, watch, gate, WORDS).await {
                     tracing::error!("the admin address is not served: {error}");
                 }
             });

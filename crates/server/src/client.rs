@@ -1,17 +1,17 @@
-//! Owns asking a running instance: one request, one answer, over TCP or a Unix socket.
+//! Owns asking a running instance: one request, one answer, over TCP, TLS or a Unix socket.
 
-use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
 use serde_json::Value;
 
 use crate::inputs::variable;
+
+/// Which instance, and the connection to it.
+mod way;
+
+use way::Stream;
+pub(crate) use way::{Address, Admin, At};
 
 /// How long an instance may take to take a request, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,57 +21,6 @@ const ANSWER_MOST: u64 = 64 * 1024 * 1024;
 
 /// The most of one line, of what is told as it happens.
 const LINE_MOST: u64 = 64 * 1024;
-
-/// Which instance is asked.
-#[derive(Args)]
-pub(crate) struct At {
-    /// The instance's admin address: `127.0.0.1:9900`, `http://127.0.0.1:9900` or `unix:/run/evenkeel/admin.sock`
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "EVENKEEL_ADMIN",
-        hide_env_values = true,
-        default_value = "127.0.0.1:9900"
-    )]
-    pub(crate) admin: Admin,
-}
-
-/// An admin address.
-#[derive(Clone, Debug)]
-pub(crate) enum Admin {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl FromStr for Admin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.into()));
-        }
-        let bare = text.strip_prefix("http://");
-        let bare = bare.map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
-        // A name that means this machine by itself (RFC 6761 section 6.3).
-        let port = bare.strip_prefix("localhost:");
-        let address = match port.and_then(|port| port.parse().ok()) {
-            Some(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
-            None => bare.parse(),
-        };
-        let address = address.map(Self::Tcp);
-        address
-            .map_err(|_| "write it as `127.0.0.1:9900` or `unix:/run/evenkeel/admin.sock`".into())
-    }
-}
-
-impl fmt::Display for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// What is asked.
 struct Question<'q> {
@@ -275,24 +224,10 @@ impl Admin {
     }
 
     /// What is answered follows in the stream.
-    fn begin(&self, question: &Question) -> io::Result<Box<dyn Read>> {
-        match self {
-            Self::Tcp(address) => {
-                let stream = TcpStream::connect_timeout(address, PATIENCE)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                let here = address.ip().to_canonical().is_loopback();
-                put(&stream, question, &address.to_string(), here)?;
-                Ok(Box::new(stream))
-            }
-            Self::Unix(socket) => {
-                let stream = UnixStream::connect(socket)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                put(&stream, question, "localhost", true)?;
-                Ok(Box::new(stream))
-            }
-        }
+    fn begin(&self, question: &Question) -> io::Result<Box<dyn Stream>> {
+        let mut stream = self.connect()?;
+        put(&mut stream, question, &self.host(), self.is_private())?;
+        Ok(stream)
     }
 }
 
@@ -300,14 +235,14 @@ impl Admin {
 const TOKEN: &str = "EVENKEEL_TOKEN";
 
 /// HTTP/1.0: the answer comes as it is, and ends with the connection.
-fn put(mut stream: impl Write, question: &Question, host: &str, trusted: bool) -> io::Result<()> {
+fn put(stream: &mut dyn Write, question: &Question, host: &str, private: bool) -> io::Result<()> {
     let token = variable(TOKEN).and_then(|token| token.into_string().ok());
     let graphic = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
     let token = token
         .filter(graphic)
         .map(|token| format!("Authorization: Bearer {token}\r\n"));
-    if !trusted && token.is_some() {
-        let why = "a token is sent over loopback and Unix sockets only: on the way to another machine anybody could read it";
+    if !private && token.is_some() {
+        let why = "a token is sent over TLS (`https://`), loopback and Unix sockets only: on the way to another machine anybody could read it";
         return Err(io::Error::other(why));
     }
     let token = token.unwrap_or_default();
@@ -336,30 +271,4 @@ pub(crate) fn part(name: &str) -> String {
         }
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_instance_is_named_by_address_url_or_socket() {
-        for (text, address) in [
-            ("127.0.0.1:9900", Some("127.0.0.1:9900")),
-            ("[::1]:9900", Some("[::1]:9900")),
-            ("http://127.0.0.1:9900", Some("127.0.0.1:9900")),
-            ("http://127.0.0.1:9900/", Some("127.0.0.1:9900")),
-            ("http://localhost:1", Some("127.0.0.1:1")),
-            ("localhost:1", Some("127.0.0.1:1")),
-            ("unix:/run/a.sock", Some("unix:/run/a.sock")),
-            ("https://127.0.0.1:9900", None),
-            ("http://127.0.0.1:9900/v1", None),
-            ("127.0.0.1", None),
-            ("localhost:", None),
-            ("", None),
-        ] {
-            let admin = text.parse::<Admin>().ok().map(|admin| admin.to_string());
-            assert_eq!(admin.as_deref(), address, "{text}");
-        }
-    }
 }

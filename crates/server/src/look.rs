@@ -162,7 +162,7 @@ fn flat(name: &str, value: &Value, into: &mut Vec<[String; 2]>) {
 }
 
 pub(crate) fn certs(arguments: &Arguments) -> ExitCode {
-    exit(certificates(&arguments.at.admin, arguments.json))
+    exit(certificates(&arguments.at.admin(), arguments.json))
 }
 
 fn certificates(admin: &Admin, as_json: bool) -> Result<ExitCode, String> {

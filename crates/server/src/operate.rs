@@ -198,11 +198,11 @@ pub(crate) fn backends(command: &Backends) -> ExitCode {
         Backends::Disable { backend, waiting } => (backend, "disable", waiting.wait),
         Backends::Enable { backend } => (backend, "enable", false),
         Backends::List { service, json, at } => {
-            return exit(list(&at.admin, service.as_deref(), *json));
+            return exit(list(&at.admin(), service.as_deref(), *json));
         }
         Backends::Show { backend, json } => {
             let path = What::Backend(&backend.service, &backend.backend).path();
-            return exit(look::backend(&backend.at.admin, &path, *json));
+            return exit(look::backend(&backend.at.admin(), &path, *json));
         }
         Backends::Add(wanted) => return edits::add(wanted),
         Backends::Remove { backend } => return edits::remove(backend),
@@ -210,18 +210,18 @@ pub(crate) fn backends(command: &Backends) -> ExitCode {
         Backends::Verdict(wanted) => return edits::verdict(wanted),
     };
     let what = What::Backend(&backend.service, &backend.backend);
-    exit(change(&backend.at.admin, &what, verb, wait))
+    exit(change(&backend.at.admin(), &what, verb, wait))
 }
 
 pub(crate) fn services(command: &Services) -> ExitCode {
     let (service, verb, wait) = match command {
-        Services::List { json, at } => return exit(look::services(&at.admin, *json)),
+        Services::List { json, at } => return exit(look::services(&at.admin(), *json)),
         Services::Drain { service, waiting } => (service, "drain", waiting.wait),
         Services::Enable { service } => (service, "enable", false),
         Services::Check { service } => return edits::check(service),
     };
     let what = What::Service(&service.service);
-    exit(change(&service.at.admin, &what, verb, wait))
+    exit(change(&service.at.admin(), &what, verb, wait))
 }
 
 pub(crate) fn listeners(command: &Listeners) -> ExitCode {
@@ -230,7 +230,7 @@ pub(crate) fn listeners(command: &Listeners) -> ExitCode {
         Listeners::Enable { listener } => (listener, "enable", false),
     };
     let what = What::Listener(&listener.listener);
-    exit(change(&listener.at.admin, &what, verb, wait))
+    exit(change(&listener.at.admin(), &what, verb, wait))
 }
 
 pub(crate) fn exit(ended: Result<ExitCode, String>) -> ExitCode {

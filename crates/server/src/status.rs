@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn status(arguments: &Arguments) -> ExitCode {
-    exit(shown(&arguments.at.admin, arguments.json))
+    exit(shown(&arguments.at.admin(), arguments.json))
 }
 
 fn shown(admin: &Admin, as_json: bool) -> Result<ExitCode, String> {

@@ -48,7 +48,7 @@ fn watched(arguments: &Arguments) -> Result<ExitCode, String> {
 }
 
 async fn watch(arguments: &Arguments) -> Result<ExitCode, String> {
-    let admin = &arguments.at.admin;
+    let admin = &arguments.at.admin();
     let mut looks = interval(Duration::from_secs(arguments.every));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     looks.tick().await;

@@ -45,7 +45,7 @@ pub(crate) fn events(arguments: &Arguments) -> ExitCode {
 }
 
 fn told(arguments: &Arguments) -> Result<ExitCode, String> {
-    let admin = &arguments.at.admin;
+    let admin = &arguments.at.admin();
     let mut which = String::new();
     if !arguments.kind.is_empty() {
         which.push_str(&format!("&kind={}", part(&arguments.kind.join(","))));

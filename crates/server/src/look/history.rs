@@ -38,7 +38,7 @@ pub(crate) struct Reload {
 }
 
 pub(crate) fn history(arguments: &History) -> ExitCode {
-    exit(listed(&arguments.at.admin, arguments.json))
+    exit(listed(&arguments.at.admin(), arguments.json))
 }
 
 fn listed(admin: &Admin, as_json: bool) -> Result<ExitCode, String> {
@@ -108,12 +108,12 @@ fn differs(admin: &Admin, from: u64, to: Option<u64>, as_json: bool) -> Result<E
 
 pub(crate) fn rollback(arguments: &Rollback) -> ExitCode {
     let path = format!("/v1/revisions/{}/rollback", arguments.revision);
-    let done = arguments.at.admin.change("POST", &path, None);
+    let done = arguments.at.admin().change("POST", &path, None);
     exit(done.map(|done| taken(&done)))
 }
 
 pub(crate) fn reload(arguments: &Reload) -> ExitCode {
-    let done = arguments.at.admin.ask("POST", "/v1/reload");
+    let done = arguments.at.admin().ask("POST", "/v1/reload");
     exit(done.map(|done| taken(&done)))
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn requests(arguments: &Arguments) -> ExitCode {
-    let admin = &arguments.at.admin;
+    let admin = &arguments.at.admin();
     exit(match &arguments.request {
         Some(id) => one(admin, id, arguments.json),
         None => list(admin, arguments),

@@ -73,20 +73,20 @@ pub(crate) fn add(wanted: &Add) -> ExitCode {
     if let Some(weight) = wanted.weight {
         entry["weight"] = weight.into();
     }
-    let done = wanted.at.admin.change("PUT", &path, Some(&entry));
+    let done = wanted.at.admin().change("PUT", &path, Some(&entry));
     exit(done.map(|done| taken(&done)))
 }
 
 pub(crate) fn weight(wanted: &Weight) -> ExitCode {
     let path = What::Backend(&wanted.service, &wanted.backend).path();
     let entry = json!({ "weight": wanted.weight });
-    let done = wanted.at.admin.change("PATCH", &path, Some(&entry));
+    let done = wanted.at.admin().change("PATCH", &path, Some(&entry));
     exit(done.map(|done| taken(&done)))
 }
 
 pub(crate) fn remove(backend: &Backend) -> ExitCode {
     let path = What::Backend(&backend.service, &backend.backend).path();
-    let done = backend.at.admin.change("DELETE", &path, None);
+    let done = backend.at.admin().change("DELETE", &path, None);
     exit(done.map(|done| taken(&done)))
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn verdict(wanted: &Verdict) -> ExitCode {
         said["for_seconds"] = within.as_secs_f64().into();
     }
     let path = format!("{}/verdict", what.path());
-    let done = wanted.at.admin.send("POST", &path, &said);
+    let done = wanted.at.admin().send("POST", &path, &said);
     let told = match wanted.verdict {
         Word::Withdrawn => "is what checks and traffic say".to_owned(),
         _ => format!("is held to be {word}"),
@@ -116,7 +116,7 @@ pub(crate) fn verdict(wanted: &Verdict) -> ExitCode {
 
 pub(crate) fn check(service: &Service) -> ExitCode {
     let path = format!("{}/check", What::Service(&service.service).path());
-    let done = service.at.admin.ask("POST", &path);
+    let done = service.at.admin().ask("POST", &path);
     exit(done.map(|done| {
         say::out(&format!("{} backends are checked\n", cell(&done["count"])));
         ExitCode::SUCCESS

@@ -9,14 +9,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::door::{Question, Reply, name};
-use crate::client::Admin;
+use crate::client::Address;
 use crate::{say, status};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Its admin address, which says which process it is
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
-    admin: Admin,
+    admin: Address,
     /// The process itself, where it has no such address
     #[arg(long, value_name = "ID", conflicts_with = "admin")]
     pid: Option<u32>,
@@ -34,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) fn upgrade(arguments: &Arguments) -> ExitCode {
     let process = arguments
         .pid
-        .map_or_else(|| status::process(&arguments.admin), Ok);
+        .map_or_else(|| status::process(&arguments.admin.clone().into()), Ok);
     match process.and_then(|process| Ok((process, ask(process, arguments)?))) {
         Ok((before, now)) => {
             say::out(&format!(
