@@ -81,6 +81,9 @@ mod events;
 /// Requests that failed.
 mod requests;
 
+/// Requests that were recorded with their decisions.
+mod decisions;
+
 /// What would be done with a request.
 pub(crate) mod explain;
 
@@ -141,6 +144,7 @@ resources![
     certificates,
     events,
     requests,
+    decisions,
     limits,
     configuration,
     status,

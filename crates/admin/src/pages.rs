@@ -11,6 +11,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use evenkeel_control::Watch;
+use evenkeel_control::snapshot::DecisionPart;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::contract::explain::BODY_MOST;
@@ -56,6 +57,18 @@ pub struct Ask {
 /// Explains a request by what an instance is now; or says in words why it is none.
 pub type Explain = fn(&Watch, &Ask) -> Result<Vec<serde_json::Value>, String>;
 
+/// What a decision of a request that was recorded found, and what came of it, for each.
+pub type Recorded = fn(&Watch, &DecisionPart) -> Vec<serde_json::Value>;
+
+/// Where the words for decisions are.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// What would be decided.
+    pub explain: Explain,
+    /// What was.
+    pub recorded: Recorded,
+}
+
 /// Serves pages until it is dropped: at most 64 connections at once, each at most ten seconds without an answer. All addresses of the
 /// process have one `gate`, which those with all pages ask who may have them.
 ///
@@ -66,7 +79,7 @@ pub async fn serve(
     pages: Pages,
     watch: Watch,
     gate: Arc<Gate>,
-    explain: Explain,
+    words: Words,
 ) -> io::Result<()> {
     let from = match &listener {
         Listener::Tcp(socket) => match socket.local_addr()?.ip().to_canonical().is_loopback() {
@@ -82,7 +95,7 @@ pub async fn serve(
     let shown = Shown {
         watch,
         counts: gate.counts.clone(),
-        explain,
+        words,
     };
     let app = router(pages, from, shown, &gate);
     let app = app.into_make_service_with_connect_info::<Peer>();
@@ -94,7 +107,7 @@ pub async fn serve(
 pub(crate) struct Shown {
     pub(crate) watch: Watch,
     counts: Arc<Counts>,
-    pub(crate) explain: Explain,
+    pub(crate) words: Words,
 }
 
 /// The pages that are no part of the API.

@@ -237,6 +237,7 @@ fn lower(
 }
 
 /// Texts as trees, with what kept them from being read.
+#[derive(Clone, Debug)]
 pub(crate) struct Parsed {
     pub(crate) trees: Vec<Node>,
     pub(crate) problems: Vec<Problem>,

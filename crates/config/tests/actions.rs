@@ -246,6 +246,8 @@ fn fields() {
         "forwarded",
         "x-request-id",
         "traceparent",
+        "X-Evenkeel-Explain",
+        "x_evenkeel_explain",
         "\"a b\"",
         "\"\"",
     ] {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_config::plan::admin::{AdminPlan, CertificateBy};
+use evenkeel_config::plan::admin::{AdminPlan, CertificateBy, RecordsPlan};
 use evenkeel_config::plan::tls::{ClientAuth, Tickets};
 use evenkeel_config::{Files, Loaded, Source, files, load_with, render};
 
@@ -322,11 +322,48 @@ fn what_does_not_go_together_is_said() {
     );
     assert_eq!(admin.hosts, ["keel.example".into()]);
     assert_eq!(admin.decisions_audited, 5_000);
+    assert_eq!(admin.records, RecordsPlan::default());
     let admin = plan("bind: unix:/a", "");
     assert_eq!(
         (admin.socket.mode, admin.decisions_audited),
         (0o600, 10_000)
     );
+}
+
+/// Off unless it is said; and who may ask for records is told by a token.
+#[test]
+fn records_of_decisions() {
+    let records = |share, header| RecordsPlan { share, header };
+    for (text, expect) in [
+        ("", records(0, false)),
+        ("records: {}, ", records(0, false)),
+        ("records: { share: 0.05% }, ", records(500, false)),
+        (
+            "records: { share: 100%, header: true }, ",
+            records(1_000_000, true),
+        ),
+    ] {
+        let admin = format!("{text}tokens: t.yaml");
+        assert_eq!(plan(&admin, &line("")).records, expect, "{text}");
+    }
+    let header = "records: { header: true }";
+    let nobody = format!("- {{ name: ci, sha256: {ONE}, scopes: \"health:read\" }}\n");
+    for (admin, content) in [
+        (header.to_owned(), String::new()),
+        (format!("{header}, tokens: t.yaml"), nobody),
+    ] {
+        let says = "nobody has one";
+        wrong(&admin, &content, says, &[("records", "records")]);
+    }
+    for (text, word) in [
+        ("share: 0.1", "percentage"),
+        ("header: on", "type"),
+        ("heder: true", "unknown_key"),
+    ] {
+        let (key, value) = text.split_once(": ").unwrap();
+        let place = if word == "unknown_key" { key } else { value };
+        wrong(&format!("records: {{ {text} }}"), "", "", &[(word, place)]);
+    }
 }
 
 /// Dates are those of the calendar.

@@ -185,8 +185,13 @@ impl Book {
     }
 
     pub(crate) fn current(&self) -> Tag {
+        self.tag(self.pages(|pages| pages.last))
+    }
+
+    /// The one of this number.
+    pub(crate) const fn tag(&self, number: u64) -> Tag {
         Tag {
-            number: self.pages(|pages| pages.last),
+            number,
             line: self.line,
         }
     }

@@ -49,6 +49,9 @@ mod failed;
 /// Rate limits.
 mod rates;
 
+/// Exchanges that were recorded with their decisions.
+mod recorded;
+
 /// What became of reloads.
 mod reloads;
 
@@ -62,7 +65,7 @@ use affinity::affinity;
 pub use affinity::{AffinitySnapshot, ClientsCounts};
 pub(crate) use backend::fault_word;
 pub use backend::{Backend, Load, reason};
-pub use failed::{FailedCounts, FailedPart, TryPart};
+pub use failed::{FailedCounts, RequestPart, TryPart};
 use fairness::fairness;
 pub(crate) use parts::address_of;
 pub use parts::{
@@ -72,6 +75,7 @@ pub use parts::{
 pub use passed::PassedSnapshot;
 use passed::passed;
 pub use rates::{RateCounts, RateSnapshot};
+pub use recorded::{DecisionPart, RecordCounts};
 pub(crate) use reloads::Reloads;
 use spilled::spilled;
 
@@ -110,6 +114,8 @@ pub struct Snapshot {
     pub events: EventCounts,
     /// What is remembered of exchanges that failed.
     pub failed: FailedCounts,
+    /// What is recorded of exchanges with their decisions.
+    pub records: RecordCounts,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
     pub rates: Vec<RateSnapshot>,
     /// Rules by name, and how often each was met, in the order of the plan.
@@ -356,6 +362,7 @@ impl Watch {
             taken_at: self.reloads.taken_at(),
             events: self.chronicle.counts(),
             failed: self.failed_counts(),
+            records: self.record_counts().0,
             rates: rates::all(&live, self.clock.now()),
             rules: (live.plan.rules.iter().enumerate())
                 .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))

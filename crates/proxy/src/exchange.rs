@@ -3,6 +3,7 @@
 //! Decides and hands on; bytes are moved by `relay`, one try by `attempt`. What is refused is answered from one table
 //! ([`Reason`]) and never reaches a backend in whole or in part.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -30,10 +31,14 @@ use crate::net::Net;
 use crate::observation::Observation;
 use crate::queue::Unpicked;
 use crate::reason::Reason;
+use crate::recorded::Recording;
 use crate::sock::Sock;
 use crate::tls::secured::Secured;
 use crate::turn;
-use crate::worker::{Desk, Seat, View, Worker};
+use crate::worker::{Desk, Seat, View};
+
+/// What is under way.
+mod begun;
 
 /// What follows from the rule.
 pub(crate) mod act;
@@ -73,58 +78,29 @@ mod reply;
 
 use act::Met;
 use attempt::{Attempted, Course, Failed};
+use begun::Begun;
 use call::Call;
 use limited::passes;
 use tries::Tries;
 
-/// An exchange that is under way. Dropped so, the worker ends: it was cut, and is observed all the same.
-struct Begun<N: Net> {
-    worker: Rc<Worker<N>>,
-    view: Rc<View<N>>,
-    desk: Option<Box<Desk>>,
-    began: Instant,
-}
-
-impl<N: Net> Begun<N> {
-    fn observe(&self, desk: &mut Desk, secured: Option<&Secured>) {
-        if desk.seen.head_received > 0 {
-            desk.seen.total = self.worker.now().since(self.began);
-            self.worker.observe(&self.view, desk, secured);
-        }
-    }
-}
-
-impl<N: Net> Drop for Begun<N> {
-    fn drop(&mut self) {
-        // What a panic ends is counted as such.
-        if let Some(mut desk) = self.desk.take().filter(|_| !std::thread::panicking()) {
-            desk.seen.reason = Reason::Drained;
-            self.observe(&mut desk, None);
-        }
-    }
-}
-
 /// Serves the request that has begun to arrive. Every exchange ends here, whatever became of it; what is a tunnel by then is left
 /// to its connection.
 pub(crate) async fn serve<N: Net>(conn: &mut Conn<N>) {
-    let worker = conn.worker.clone();
-    let mut begun = Begun {
-        view: worker.view(),
-        desk: None,
-        began: worker.now(),
-        worker,
-    };
+    let mut begun = Begun::new(conn.worker.clone());
     let desk = begun.desk.insert(begun.worker.desk());
     desk.seen = Observation::begin(conn.peer);
     desk.seen.secured = conn.sock.secured().map(Secured::agreed);
     desk.backend.clear();
     desk.trail.clear();
-    conn.next = one(conn, desk, &begun.view, begun.began).await;
+    conn.next = one(conn, desk, &begun.view, begun.began, &begun.recording).await;
     if let Some(mut desk) = begun.desk.take() {
         let secured = conn.sock.secured();
         match &mut conn.tunnel {
             // It is observed when it ends.
-            Some(tunnel) => tunnel.note(begun.worker.note(&begun.view, &desk, secured)),
+            Some(tunnel) => {
+                tunnel.note(begun.worker.note(&begun.view, &desk, secured));
+                begun.keep(&mut desk, secured);
+            }
             None => {
                 // What the same client asks next, or who has its slot next, is not under way there.
                 conn.deadline.clear();
@@ -135,7 +111,13 @@ pub(crate) async fn serve<N: Net>(conn: &mut Conn<N>) {
     }
 }
 
-async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began: Instant) -> Next {
+async fn one<N: Net>(
+    conn: &mut Conn<N>,
+    desk: &mut Desk,
+    view: &View<N>,
+    began: Instant,
+    recording: &OnceCell<Rc<Recording>>,
+) -> Next {
     desk.altered.clear();
     let door = conn.door.clone();
     let (at, listener) = door.plan(&view.live, view.version).unzip();
@@ -154,6 +136,9 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
             };
             return reply::refuse(conn, desk, reason).await;
         }
+    }
+    if let Some(wanted) = view.live.records.wanted() {
+        (conn.worker).record(wanted, (view, desk), began, recording);
     }
     let secured = conn.sock.secured();
     if let Some(secured) = secured
@@ -192,6 +177,7 @@ async fn one<N: Net>(conn: &mut Conn<N>, desk: &mut Desk, view: &View<N>, began:
         trusted: decision.trusted,
         scheme: conn.scheme(),
         began,
+        recording: recording.get(),
     };
     met.act(conn, desk, view).await
 }
@@ -278,6 +264,8 @@ struct Exchange<'a, N: Net> {
     trusted: bool,
     began: Instant,
     call: Option<Call>,
+    /// What is written down of it. None: nothing is.
+    recording: Option<&'a Rc<Recording>>,
 }
 
 impl<N: Net> Exchange<'_, N> {
@@ -345,13 +333,6 @@ impl<N: Net> Exchange<'_, N> {
                 }
             };
         }
-    }
-
-    /// An attempt ended, and the client has not heard of it.
-    #[cold]
-    fn went(&self, conn: &Conn<N>, desk: &mut Desk, outcome: TryOutcome) {
-        let after = conn.worker.now().since(self.began);
-        desk.trail.put(&desk.backend, outcome, after);
     }
 
     /// What all attempts have in common; the head of the request is written meanwhile.

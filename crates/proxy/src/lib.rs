@@ -118,5 +118,8 @@ pub mod outlet;
 /// What is remembered of those that failed.
 pub mod failed;
 
+/// What is written down of some: whom each attempt could have gone to, and why it went where it did.
+pub mod recorded;
+
 /// Dates as they are written.
 pub use evenkeel_wire::date;

@@ -27,6 +27,7 @@ use crate::observation::{
 use crate::outlet::Outlet;
 use crate::proxy_protocol::Received;
 use crate::rates::Rates;
+use crate::recorded;
 use crate::rules::Rules;
 use crate::tls::accept::Handshakes;
 use crate::tls::terms::Terms;
@@ -67,6 +68,8 @@ pub struct Live {
     pub rates: Option<Box<Rates>>,
     /// How often rules were met.
     pub hits: Arc<Hits>,
+    /// Which exchanges are recorded, and under what.
+    pub records: recorded::Scope,
     /// The process's own key of affinity.
     pub own: Arc<Own>,
     /// Services that have left and may have something under way: one that returns goes on with what is counted of it. Nothing of one is
@@ -226,6 +229,7 @@ impl Live {
             terms: listeners::terms(&plan, before),
             rates: Rates::join(&plan, before, workers, now),
             hits: Hits::join(&plan, before, workers),
+            records: recorded::Scope::of(&plan.admin),
             own: rings.own,
             left: before.map_or_else(Vec::new, |before| before.leaving(&plan)),
             rules: Rules::new(&plan.rules),
@@ -417,6 +421,8 @@ pub struct Published {
     cuts: AtomicBool,
     /// What workers remember of exchanges that failed.
     pub shelves: Shelves,
+    /// What they have recorded.
+    pub records: Shelves<recorded::Shelf>,
 }
 
 impl Published {
@@ -430,6 +436,7 @@ impl Published {
             cut: Mutex::default(),
             cuts: AtomicBool::new(false),
             shelves: Shelves::default(),
+            records: Shelves::default(),
         }
     }
 

@@ -35,7 +35,7 @@ mod rows;
 mod running;
 
 use rows::Telling;
-pub(crate) use running::running;
+pub(crate) use running::WORDS;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -148,7 +148,10 @@ fn asked(arguments: &Arguments) -> Result<ExitCode, String> {
     let question = json!({
         "method": arguments.method, "url": arguments.url, "headers": fields, "from": arguments.from, "listener": arguments.listener,
     });
-    let answer = arguments.at.admin.send("POST", "/v1/explain", &question)?;
+    let answer = arguments
+        .at
+        .admin()
+        .send("POST", "/v1/explain", &question)?;
     match arguments.json {
         true => json::out(&answer),
         false => say::out(&outline(&answer["explanations"])),

@@ -51,7 +51,7 @@ pub enum Kind {
     HopByHop,
     /// Says where the body ends: written anew for the next hop.
     Framing,
-    /// Says who the client is: written anew, or believed from a trusted peer.
+    /// Says who the client is: written anew, or believed from a trusted peer. Or is meant for the proxy alone.
     Forwarding,
 }
 
@@ -95,6 +95,7 @@ known! {
     RequestId "x-request-id" Forwarding,
     Traceparent "traceparent" Forwarding,
     Tracestate "tracestate" Forwarding,
+    Explain "x-evenkeel-explain" Forwarding,
 }
 
 /// Whether a name is one of the forwarding fields spelled with underscores. Servers that map `-` and `_` to the same

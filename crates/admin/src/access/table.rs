@@ -106,6 +106,8 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/events", all(&[(Health, Read)])),
     ("GET", "/v1/requests", all(&[(Performance, Read)])),
     ("GET", "/v1/requests/{request}", all(&[(Performance, Read)])),
+    ("GET", "/v1/decisions", all(&[(Decisions, Read)])),
+    ("GET", "/v1/decisions/{request}", all(&[(Decisions, Read)])),
     ("POST", "/v1/explain", all(&[(Decisions, Read)])),
     (
         "GET",

@@ -41,7 +41,7 @@ const TAGS: [(&str, &str); 10] = [
     ("backends", "Members of services."),
     (
         "decisions",
-        "For programs that send their requests themselves: whom to, and how it went.",
+        "Whom requests went to, and why; and for programs that send theirs themselves: whom to, and how it went.",
     ),
     ("configuration", "What holds, and what ran before."),
     ("events", "What happened, and requests that failed."),
@@ -214,7 +214,8 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         ("{reason}", Reason::UnknownProblem),
         ("{rule}", Reason::UnknownRule),
         ("{revision}", Reason::UnknownRevision),
-        ("{request}", Reason::UnknownRequest),
+        ("requests/{request}", Reason::UnknownRequest),
+        ("decisions/{request}", Reason::UnknownDecision),
     ] {
         if path.contains(part) {
             reasons.push(reason);

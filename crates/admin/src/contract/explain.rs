@@ -82,7 +82,7 @@ async fn explain(
         from: read.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         listener: read.listener,
     };
-    let explanations = (shown.explain)(&shown.watch, &ask).map_err(refused)?;
+    let explanations = (shown.words.explain)(&shown.watch, &ask).map_err(refused)?;
     Ok(Json(Explanations { explanations }))
 }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use evenkeel_control::snapshot::{FailedPart, TryPart};
+use evenkeel_control::snapshot::{RequestPart, TryPart};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,9 +11,9 @@ use super::Asked;
 use super::asked::{Name, Plain, ROWS, limit_of, values};
 use super::problem::{Problem, Reason};
 
-/// A request that failed, or a flow. Shown by the rules of the access log: without one, no query.
+/// A request that is remembered, or a flow. Shown by the rules of the access log: without one, no query.
 #[derive(Serialize, ToSchema)]
-struct FailedRequest {
+pub(super) struct Request {
     /// What it is called here, for as long as it is remembered.
     #[schema(example = "0-17")]
     id: String,
@@ -55,7 +55,7 @@ struct FailedRequest {
     /// How many attempts were made.
     attempts: u32,
     /// The first sixteen of them, in their order.
-    tries: Vec<FailedTry>,
+    tries: Vec<RequestTry>,
     /// What its backends know it by (`X-Request-Id`).
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
@@ -74,7 +74,7 @@ struct FailedRequest {
 
 /// An attempt of such a request.
 #[derive(Serialize, ToSchema)]
-struct FailedTry {
+struct RequestTry {
     backend: String,
     /// What the backend answered; absent where it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ struct FailedTry {
 #[derive(Serialize, ToSchema)]
 struct FailedRequests {
     /// In the order in which they began.
-    items: Vec<FailedRequest>,
+    items: Vec<Request>,
     /// How many failed since the process began.
     failed: u64,
     /// How many of them nobody remembers, as somebody looked at the moment at which they ended.
@@ -99,12 +99,12 @@ struct FailedRequests {
     most: usize,
 }
 
-fn milliseconds(time: std::time::Duration) -> f64 {
+pub(super) fn milliseconds(time: std::time::Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn tried(one: TryPart) -> FailedTry {
-    FailedTry {
+fn tried(one: TryPart) -> RequestTry {
+    RequestTry {
         backend: one.backend,
         status: one.status,
         reason: one.reason,
@@ -112,8 +112,8 @@ fn tried(one: TryPart) -> FailedTry {
     }
 }
 
-fn row(one: FailedPart) -> FailedRequest {
-    FailedRequest {
+pub(super) fn row(one: RequestPart) -> Request {
+    Request {
         id: one.id,
         began_seconds: one.began.as_secs_f64(),
         listener: one.listener,
@@ -171,7 +171,7 @@ impl Sought {
         })
     }
 
-    fn wants(&self, one: &FailedPart) -> bool {
+    fn wants(&self, one: &RequestPart) -> bool {
         let service = |name: &String| one.service.as_ref() == Some(name);
         let reason = |word: &String| one.reason == word;
         self.service.as_ref().is_none_or(service) && self.reason.as_ref().is_none_or(reason)
@@ -205,12 +205,12 @@ async fn requests(State(shown): State<Asked>, sought: Sought) -> Json<FailedRequ
 /// One request that failed.
 #[utoipa::path(get, path = "/v1/requests/{request}", tag = "events",
     params(("request" = String, Path, description = "Its id, or what its backends know it by.")),
-    responses((status = 200, description = "The request.", body = FailedRequest)))]
+    responses((status = 200, description = "The request.", body = Request)))]
 async fn request(
     State(shown): State<Asked>,
     Name(id): Name,
     _: Plain,
-) -> Result<Json<FailedRequest>, Problem> {
+) -> Result<Json<Request>, Problem> {
     match shown.watch.failed_of(&id) {
         Some(one) => Ok(Json(row(one))),
         None => {

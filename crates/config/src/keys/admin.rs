@@ -56,6 +56,33 @@ pub(crate) static ADMIN: Keys = Keys {
             Absent::Is(|| "1%".into()),
             "So many of the decisions for other programs are written down; changes and refusals all are.",
         ),
+        key(
+            "records",
+            Shape::Map(&RECORDS),
+            Absent::No("no request is recorded"),
+            "Which requests are recorded with their decisions, for `/v1/decisions`.",
+        ),
+    ],
+    one_of: &[],
+};
+
+/// `records:` of `admin:`
+pub(crate) static RECORDS: Keys = Keys {
+    place: "admin.records",
+    what: "records",
+    keys: &[
+        key(
+            "share",
+            Shape::Share,
+            Absent::Is(|| "0%".into()),
+            "So many of the requests, drawn by chance.",
+        ),
+        key(
+            "header",
+            Shape::Boolean,
+            Absent::Is(|| "false".into()),
+            "Those too that show a token with `decisions:read` in `X-Evenkeel-Explain`.",
+        ),
     ],
     one_of: &[],
 };

@@ -21,11 +21,25 @@ pub const SOCKET_MODE: u32 = 0o600;
 /// Decisions for other programs that are written down, of a million: they come by the thousand in a second.
 pub const DECISIONS_AUDITED: u32 = 10_000;
 
+/// Exchanges of each worker that are remembered with their decisions, of those that were drawn and of those that were asked for: each takes
+/// some 2 KiB, 10 with 64 backends, and 150 if it was tried on sixteen of those.
+pub const DECISION_RECORDS: usize = 64;
+
+/// Bytes of those, of each of both: a hundred with 64 backends. The oldest go before so many are exceeded, however few there are.
+pub const DECISION_RECORDS_BYTES: usize = 1024 * 1024;
+
+/// Those that a worker has begun and not ended, of each of both: a response that is read for hours holds its record for as long.
+pub const RECORDS_UNDER_WAY: usize = 128;
+
+/// Those that a worker begins to record in a second, of each of both: one costs about as much as a request does.
+pub const RECORDS_A_SECOND: u32 = 50;
+
 /// Failures to say who one is that an address, or a network of IPv6 of 64 bits, has at once; one more comes back every 6 s.
 pub const FAILURES: u32 = 10;
 
 /// Addresses whose failures are remembered, 100 bytes each; those that find no room have as many as one has, together.
 pub const FAILING: usize = 4_096;
+
 /// Picks that other programs have and have not reported yet: each takes some 200 bytes, and is a place in flight on its backend.
 pub const PICKS: usize = 65_536;
 

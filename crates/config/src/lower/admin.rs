@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{address, tls};
-use crate::keys::{ADMIN, SOCKET};
+use crate::keys::{ADMIN, RECORDS, SOCKET};
 use crate::limits;
-use crate::plan::admin::SocketPlan;
+use crate::plan::admin::{Area, RecordsPlan, SocketPlan, Verb};
 use crate::plan::tls::ClientAuth;
 use crate::plan::{AdminPlan, Bind};
 use crate::read::{Fields, Reading, Scalar};
@@ -44,6 +44,7 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<AdminPlan> {
         tokens,
         identities: identities.unwrap_or_default(),
         decisions_audited: audited.map_or(limits::DECISIONS_AUDITED, of_a_million),
+        records: fields.with("records", records).unwrap_or_default(),
     };
     whole(&fields, &plan);
     fields.done();
@@ -100,10 +101,30 @@ fn whole(fields: &Fields<'_>, plan: &AdminPlan) {
         None => stands("tls").is_none(),
         Some(asked) => *asked == ClientAuth::Off,
     };
+    let mut tokens = plan.tokens.iter().flat_map(|file| &file.tokens);
+    let may_ask = tokens.any(|one| one.holder.scopes.has(Area::Decisions, Verb::Read));
+    // A file that could not be read is told of already.
+    let read = stands("tokens").is_some() <= plan.tokens.is_some();
+    if let (true, true, Some(at)) = (plan.records.header && !may_ask, read, stands("records")) {
+        let message = "`header` is for whoever shows a token with the scope `decisions:read`, and nobody has one: name a file of `tokens`";
+        reading.warning(at, "records", message);
+    }
     if let (true, Some(at)) = (nobody_shows, stands("identities")) {
         let message = "nobody is asked for a certificate: write `tls: { client_auth: { ca: clients.pem, mode: request } }`";
         reading.error(at, "identities", message);
     }
+}
+
+/// `{ share: 0.1%, header: true }`
+fn records(reading: &Reading, node: &Node) -> Option<RecordsPlan> {
+    let fields = reading.map(node, &RECORDS)?;
+    let share = fields.with("share", Reading::share);
+    let header = fields.with("header", Reading::boolean);
+    fields.done();
+    Some(RecordsPlan {
+        share: share.map_or(0, of_a_million),
+        header: header.unwrap_or_default(),
+    })
 }
 
 /// `{ mode: 0660, user: keel, group: adm }`

@@ -202,6 +202,9 @@ const FORWARDING: [&str; 14] = [
     "x-client-cert-san",
 ];
 
+/// What a client says to the proxy alone.
+const OURS: &str = "x-evenkeel-explain";
+
 /// The name of a field that a rule may change: a token, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldName(Arc<str>);
@@ -221,6 +224,9 @@ impl FieldName {
         let dashed = lower.replace('_', "-");
         if FRAMING.contains(&&*dashed) {
             return Err("frames the message or belongs to the connection, and is written here");
+        }
+        if side == Side::Request && dashed == OURS {
+            return Err("is for the proxy alone, and no backend gets it");
         }
         if side == Side::Request && FORWARDING.contains(&&*dashed) {
             return Err(

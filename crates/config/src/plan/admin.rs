@@ -31,6 +31,17 @@ pub struct AdminPlan {
     pub identities: Vec<IdentityPlan>,
     /// How many decisions of a million are written down.
     pub decisions_audited: u32,
+    /// Which exchanges are recorded with their decisions.
+    pub records: RecordsPlan,
+}
+
+/// Which exchanges are recorded with their decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordsPlan {
+    /// So many of a million, by chance.
+    pub share: u32,
+    /// Those too whose client shows a token that may read decisions.
+    pub header: bool,
 }
 
 impl AdminPlan {
@@ -59,6 +70,7 @@ impl Default for AdminPlan {
             tokens: None,
             identities: Vec::new(),
             decisions_audited: limits::DECISIONS_AUDITED,
+            records: RecordsPlan::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use evenkeel_balance::event::{Event, EventKind};
 use crate::certificates::{End, Kind as Ends};
 use crate::command::{Came, Command};
 use crate::names::{News, What as OfName};
+use crate::revisions::Words;
 
 /// The core's.
 mod of_core;
@@ -142,6 +143,15 @@ const fn wanted(command: &Command, came: &Came) -> &'static str {
     }
 }
 
+/// What changed, in one line.
+fn line(words: &Words) -> String {
+    let line = words.what.join("; ");
+    match words.more {
+        0 => line,
+        more => format!("{line}; and {more} more"),
+    }
+}
+
 /// What happened to a name.
 #[derive(Clone, Copy, Debug)]
 pub enum NameNews {
@@ -194,13 +204,14 @@ impl What {
         told.then(|| Self::Core(event.service.clone(), event.kind.clone()))
     }
 
-    /// What is to be told of a command that was obeyed. None: a reload, which tells of itself.
+    /// What is to be told of a command that was obeyed. None: a reload, which tells of itself, or a change that is none.
     pub(crate) fn of_command(command: &Command, came: &Came) -> Option<Self> {
         let shared = |name: &String| Some(Arc::from(name.as_str()));
         let of = Wanted::default();
         let (of, state) = match (command, came) {
             (Command::Reload, _) => return None,
-            (_, Came::Taken(taken)) => return Some(Self::Changed(taken.words.what.join("; "))),
+            (_, Came::Taken(taken)) if taken.words.what.is_empty() => return None,
+            (_, Came::Taken(taken)) => return Some(Self::Changed(line(&taken.words))),
             (
                 Command::Backend {
                     service, backend, ..

@@ -1,18 +1,19 @@
-//! Owns what is told of exchanges that failed: by the rules of the access log, so that nothing stands here that would not stand there.
+//! Owns what is told of exchanges that are remembered, of those that failed and others: by the rules of the access log, so that nothing
+//! stands here that would not stand there.
 
 use std::time::Duration;
 
 use evenkeel_config::limits::FAILED_REQUESTS;
 use evenkeel_config::plan::{AccessLogPlan, QueryShown};
 use evenkeel_proxy::failed::{Failure, OneTry, TryOutcome};
-use evenkeel_proxy::record::Text;
+use evenkeel_proxy::record::{Record, Text};
 
 use super::Watch;
 use crate::access_log::{address, protocol, put_query, status};
 
-/// An exchange that failed.
+/// An exchange that is remembered.
 #[derive(Clone, Debug)]
-pub struct FailedPart {
+pub struct RequestPart {
     /// What it is called: its worker, and its number there.
     pub id: String,
     /// When its first byte came, since 1970.
@@ -88,13 +89,13 @@ pub struct FailedCounts {
 impl Watch {
     /// The last exchanges that failed and are wanted, in the order in which they began, `most` at most. Cost: all that are remembered.
     #[must_use]
-    pub fn failed(&self, most: usize, wanted: impl Fn(&FailedPart) -> bool) -> Vec<FailedPart> {
+    pub fn failed(&self, most: usize, wanted: impl Fn(&RequestPart) -> bool) -> Vec<RequestPart> {
         let live = self.published.load();
         let log = live.plan.access_log.as_ref();
         let mut all = Vec::new();
         for (worker, shelf) in self.published.shelves.all().iter().enumerate() {
             let rows = shelf.all();
-            all.extend(rows.iter().filter_map(|one| part(worker, one, log)));
+            all.extend(rows.iter().filter_map(|one| failed(worker, one, log)));
         }
         all.retain(wanted);
         all.sort_by_key(|one| one.began);
@@ -105,8 +106,8 @@ impl Watch {
 
     /// The one that is called so, or the last that its backends know by this.
     #[must_use]
-    pub fn failed_of(&self, id: &str) -> Option<FailedPart> {
-        let is = |one: &FailedPart| one.id == id || one.request_id.as_deref() == Some(id);
+    pub fn failed_of(&self, id: &str) -> Option<RequestPart> {
+        let is = |one: &RequestPart| one.id == id || one.request_id.as_deref() == Some(id);
         self.failed(1, is).pop()
     }
 
@@ -124,12 +125,23 @@ impl Watch {
     }
 }
 
-fn lossy(text: &[u8]) -> String {
+pub(super) fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
-fn part(worker: usize, failure: &Failure, log: Option<&AccessLogPlan>) -> Option<FailedPart> {
-    let record = failure.record()?;
+fn failed(worker: usize, failure: &Failure, log: Option<&AccessLogPlan>) -> Option<RequestPart> {
+    let tries = failure.trail().tries().map(|one| tried(&one)).collect();
+    let id = format!("{worker}-{}", failure.number());
+    Some(part(id, failure.record()?, tries, log))
+}
+
+/// What is told of an exchange.
+pub(super) fn part(
+    id: String,
+    record: Record<'_>,
+    tries: Vec<TryPart>,
+    log: Option<&AccessLogPlan>,
+) -> RequestPart {
     let seen = record.seen();
     let text = |text: Text| record.text(text).map(lossy);
     let query = record.text(Text::Query).and_then(|query| {
@@ -138,8 +150,8 @@ fn part(worker: usize, failure: &Failure, log: Option<&AccessLogPlan>) -> Option
         put_query(query, how, &mut shown).then(|| lossy(&shown))
     });
     let truncated = log.is_some_and(|log| log.truncated);
-    Some(FailedPart {
-        id: format!("{worker}-{}", failure.number()),
+    RequestPart {
+        id,
         began: record.began(),
         listener: text(Text::Listener),
         rule: text(Text::Rule),
@@ -158,14 +170,14 @@ fn part(worker: usize, failure: &Failure, log: Option<&AccessLogPlan>) -> Option
         blame: seen.reason.blame().word(),
         grpc: seen.grpc.map(|status| status.name()),
         attempts: seen.attempts,
-        tries: failure.trail().tries().map(|one| tried(&one)).collect(),
+        tries,
         request_id: text(Text::RequestId),
         trace_id: text(Text::TraceId),
         queue: seen.queue,
         connect: seen.connect,
         head: seen.head,
         total: seen.total,
-    })
+    }
 }
 
 fn tried(one: &OneTry<'_>) -> TryPart {

@@ -3,6 +3,7 @@
 //! What is decided without a connection stands apart: who explains a request asks it too.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use evenkeel_balance::time::Instant;
 use evenkeel_config::limits::ListenerLimits;
@@ -19,6 +20,7 @@ use crate::connection::{Conn, Next};
 use crate::decide;
 use crate::net::Net;
 use crate::reason::Reason;
+use crate::recorded::Recording;
 use crate::worker::{Desk, View};
 
 /// A request and the rule that it meets.
@@ -34,6 +36,8 @@ pub(crate) struct Met<'a> {
     /// What the client speaks here: `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) began: Instant,
+    /// What is written down of it. None: nothing is.
+    pub(crate) recording: Option<&'a Rc<Recording>>,
 }
 
 impl Met<'_> {
@@ -165,6 +169,7 @@ impl Met<'_> {
             trusted: self.trusted,
             began: self.began,
             call: None,
+            recording: self.recording,
         };
         desk.seen.service = Some(service);
         if let Err(reason) = self.alter_request(&desk.request, &mut desk.altered) {

@@ -1,5 +1,7 @@
 //! Owns explanations for programs. Field names are a promise; `docs/explain.md` has them.
 
+use std::time::Duration;
+
 use evenkeel_balance::affinity::Lost;
 use evenkeel_balance::explain::{Candidate, Explanation};
 use evenkeel_balance::pick::Refusal;
@@ -11,6 +13,7 @@ use evenkeel_proxy::explain::{
 };
 use evenkeel_proxy::live::Live;
 use evenkeel_proxy::reason::Reason;
+use evenkeel_proxy::recorded::{Decision, Ended};
 use serde_json::{Value, json};
 
 use super::{CHANCE, Passed, zone_name};
@@ -161,6 +164,58 @@ fn edited(fields: &Edited, values: bool) -> Value {
 }
 
 fn service(live: &Live, routed: &Routed<'_>, now: Instant) -> Value {
+    let affinity = routed.service.affinity.as_ref();
+    let by = affinity.map(|affinity| (affinity.plan.by.word(), affinity.plan.by.cookie()));
+    let of = (&*routed.service.plan.name, routed.key, by);
+    let mut row = chosen(live, of, &routed.explanation(CHANCE, now));
+    row["share"] = routed.share.into();
+    row["hedge"] = routed.hedge.map(hedge).into();
+    row
+}
+
+/// A decision of a request that was recorded: what it found, in the same form, and what came of it.
+pub(super) fn recorded(live: &Live, decision: &Decision) -> Value {
+    let affinity = decision.affinity.as_ref();
+    let by = affinity.map(|(by, cookie)| (*by, cookie.as_deref()));
+    let of = (&*decision.service, decision.key, by);
+    let mut row = chosen(live, of, &decision.explanation);
+    let picked = decision.picked.as_ref();
+    let refusal = picked.and_then(|picked| picked.as_ref().err());
+    let backend = picked.and_then(|picked| picked.as_ref().ok());
+    // Who was picked, whatever was found a moment before.
+    row["backend"] = backend.map(|id| id.as_str()).into();
+    row["refusal"] = refusal.map(|refusal| refusal.word()).into();
+    row["after_ms"] = ms(decision.after).into();
+    row["waited_ms"] = ms(decision.waited).into();
+    row["beside"] = decision.beside.into();
+    let timers = decision.timers;
+    row["timers"] = json!({
+        "connect_ms": ms(timers.connect),
+        "per_try_ms": ms(timers.per_try),
+        "exchange_ms": ms(timers.exchange),
+    });
+    row["attempt"] = decision.ended.as_ref().map(attempt).into();
+    row
+}
+
+fn attempt(ended: &Ended) -> Value {
+    json!({
+        "ended_ms": ms(ended.after),
+        "connect_ms": ended.connect.map(ms),
+        "head_ms": ended.head.map(ms),
+        "status": ended.how.status(),
+        "reason": ended.how.word(),
+    })
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// What a service is asked, and what it would answer or was about to: its name, the key of its policy, and what keeps its clients.
+type Of<'a> = (&'a str, Option<u64>, Option<(&'a str, Option<&'a str>)>);
+
+fn chosen(live: &Live, (name, key, by): Of<'_>, found: &Explanation) -> Value {
     let Explanation {
         policy,
         rung,
@@ -172,17 +227,17 @@ fn service(live: &Live, routed: &Routed<'_>, now: Instant) -> Value {
         trial,
         kept,
         candidates,
-    } = routed.explanation(CHANCE, now);
+        members,
+    } = found;
     json!({
-        "service": &*routed.service.plan.name,
-        "share": routed.share,
-        "policy": &*policy,
+        "service": name,
+        "policy": &**policy,
         // JavaScript has no whole numbers of 64 bits.
-        "key": routed.key.map(|key| format!("{key:016x}")),
+        "key": key.map(|key| format!("{key:016x}")),
         "rung": rung.word(),
         "tier": tier,
         "tiers": tiers.iter().map(|(tier, share)| json!({ "tier": tier, "share": share })).collect::<Vec<_>>(),
-        "place": place.map(|place| json!({
+        "place": place.as_ref().map(|place| json!({
             "tier": place.tier,
             "tier_spilled": place.tier_spill.map(Spill::word),
             "zone": place.preferred.and_then(|zone| zone_name(&live.plan, zone)),
@@ -191,16 +246,16 @@ fn service(live: &Live, routed: &Routed<'_>, now: Instant) -> Value {
         })),
         "backend": result.as_ref().ok().map(|id| id.as_str()),
         "refusal": result.as_ref().err().map(|refusal| refusal.word()),
-        "waits": queue.is_some() && result == Err(Refusal::AllFull),
+        "waits": queue.is_some() && *result == Err(Refusal::AllFull),
         "trial": trial,
-        "affinity": routed.service.affinity.as_ref().map(|affinity| json!({
-            "by": affinity.plan.by.word(),
-            "cookie": affinity.plan.by.cookie(),
-            "kept": kept == Some(Ok(())),
+        "affinity": by.map(|(by, cookie)| json!({
+            "by": by,
+            "cookie": cookie,
+            "kept": *kept == Some(Ok(())),
             "lost": kept.and_then(Result::err).map(Lost::word),
         })),
-        "hedge": routed.hedge.map(hedge),
         "candidates": candidates.iter().map(candidate).collect::<Vec<_>>(),
+        "candidates_all": members,
     })
 }
 

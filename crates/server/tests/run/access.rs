@@ -43,7 +43,7 @@ const WORDS: [&str; 13] = [
 ];
 
 /// A token and its line, as `token create` prints them.
-fn create(arguments: &[&str]) -> (String, String) {
+pub(crate) fn create(arguments: &[&str]) -> (String, String) {
     let (code, out, said) = evenkeel(&[&["token", "create"], arguments].concat());
     assert_eq!((code, &*said), (Some(0), ""));
     let (token, line) = out.trim_end().split_once('\n').unwrap();
@@ -532,6 +532,64 @@ fn the_command_line_says_who_asks_and_changes_are_written_down() {
     }
     // Looks are not written down.
     assert_eq!(keel.said.matches(" audit ").count(), 3, "{}", keel.said);
+}
+
+#[test]
+fn the_command_line_asks_over_tls_and_believes_nobody_else() {
+    let tokens = Tokens::new("access-cli-tls");
+    let ours = Authority::new(&tokens.folder, "ours");
+    ours.make("site", &["localhost"]);
+    ours.make("ops", &["ops.example"]);
+    Authority::new(&tokens.folder, "theirs");
+    let keel = tokens.run(
+        "bind: \"127.0.0.1:0\", tokens: tokens.yaml, tls: { certificates: { cert: site.pem, key: site.key }, client_auth: { ca: ours.ca, mode: request } }, identities: [{ name: ops, san: \"DNS:ops.example\", scopes: operator }]",
+    );
+    let port = keel.admin.port();
+    let file = |name: &str| tokens.folder.path().join(name).display().to_string();
+    let run = |host: &str, token: Option<&str>, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        let at = format!("{host}:{port}");
+        command.args(arguments).args(["--admin", &at]);
+        command.env_remove("EVENKEEL_TOKEN");
+        if let Some(token) = token {
+            command.env("EVENKEEL_TOKEN", token);
+        }
+        let output = command.output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        let err = String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), out + &err)
+    };
+    let (ca, theirs) = (file("ours.ca"), file("theirs.ca"));
+    let viewer = Some(&*tokens.all["viewer"]);
+    let (code, said) = run(
+        "https://localhost",
+        viewer,
+        &["status", "--json", "--admin-ca", &ca],
+    );
+    assert!(code == Some(0) && said.contains("\"services\""), "{said}");
+    // By a certificate, without a token.
+    let (certificate, key) = (file("ops.pem"), file("ops.key"));
+    let mut drain = vec!["backends", "drain", "api", "one", "--admin-ca", &ca];
+    let (code, said) = run("https://localhost", None, &drain);
+    assert!(code == Some(1) && said.contains("say who asks"), "{said}");
+    drain.extend(["--admin-cert", &certificate, "--admin-key", &key]);
+    let (code, said) = run("https://localhost", None, &drain);
+    assert!(code == Some(0) && said.contains("draining"), "{said}");
+    // Another issuer, another name, and no TLS at all.
+    for (host, issuers, why) in [
+        ("https://localhost", &theirs, "UnknownIssuer"),
+        ("https://127.0.0.1", &ca, "not valid for name"),
+        ("http://127.0.0.1", &ca, "127.0.0.1"),
+    ] {
+        let (code, said) = run(host, viewer, &["status", "--admin-ca", issuers]);
+        assert!(code == Some(1) && said.contains(why), "{host}: {said}");
+    }
+    let (code, said) = run(
+        "https://localhost",
+        None,
+        &["status", "--admin-cert", &certificate],
+    );
+    assert!(code == Some(2) && said.contains("--admin-key"), "{said}");
 }
 
 /// Wherever a token is sent, and whatever is asked: neither it nor its digest stands in a log, in an answer or on a page.

@@ -461,7 +461,12 @@ fn the_readme_lists_every_verb_and_flag() {
             });
             let row = row.unwrap_or_else(|| panic!("no row begins with {begin}"));
             for flag in listed(&verb, false) {
-                assert!(row.contains(&flag), "{flag} is not in: {row}");
+                // How an admin address is asked is said once, of all that ask it.
+                let place = match flag.starts_with("--admin-") && row.contains("--admin") {
+                    true => readme,
+                    false => row,
+                };
+                assert!(place.contains(&flag), "{flag} is not in: {place}");
             }
             rows += 1;
         }

@@ -36,11 +36,18 @@ fn kinds(page: &Value) -> Vec<String> {
 }
 
 fn post(keel: &Evenkeel, path: &str) {
-    let out = keel.asked(
-        &["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"],
-        path,
-    );
-    assert!(out.contains("\"changed\":true"), "{path}: {out}");
+    let out = write(keel, "POST", path, "");
+    assert_eq!(out["changed"], true, "{path}: {out}");
+}
+
+/// A write by who has seen what runs.
+fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> Value {
+    let version: Value = serde_json::from_str(&keel.page("/v1/version")).unwrap();
+    let revision = version["configuration"]["revision"].as_str().unwrap();
+    let seen = format!("If-Match: \"{revision}\"");
+    let asks = ["-X", method, "-H", "X-Evenkeel: 1", "-H", &seen, "-d", body];
+    let out = keel.asked(&asks, path);
+    serde_json::from_str(&out).unwrap_or_else(|_| panic!("{path}: {out}"))
 }
 
 /// curl, as it reads along.
@@ -164,6 +171,11 @@ fn what_happens_is_told_by_number() {
     let (_, _, event) = along.event();
     assert_eq!([&event["kind"], &event["to"]], ["commanded", "enabled"]);
     // A reload, and one that is refused.
+    keel.signal("-HUP");
+    keel.until_any("reloaded");
+    let reloaded = page(&keel, "?kind=reloaded");
+    assert_eq!(reloaded["items"].as_array().unwrap().len(), 1);
+    assert_eq!(reloaded["items"][0]["detail"], "nothing changes");
     folder.write("keel.yaml", "listeners: {");
     keel.signal("-HUP");
     keel.until_any("not reloaded");
@@ -172,6 +184,92 @@ fn what_happens_is_told_by_number() {
     assert_eq!(
         refused["items"][0]["detail"],
         "the configuration has errors"
+    );
+}
+
+/// Each command tells of itself once, and what changed nothing of nothing.
+#[test]
+fn what_operators_do_is_told() {
+    let folder = Folder::new("events-commands");
+    let text = "admin: { bind: \"127.0.0.1:0\" }
+listeners: { web: { bind: \"127.0.0.1:0\" } }
+services:
+  api: { backends: [{ id: one, address: \"127.0.0.1:1\" }], health: { tcp: {}, interval: 1h }, affinity: { source: true } }
+rules: [{ forward: api }]
+";
+    let file = folder.write("keel.yaml", text);
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let next = page(&keel, "")["next"].as_u64().unwrap();
+    let first: Value = serde_json::from_str(&keel.page("/v1/revisions")).unwrap();
+    let first = first["items"][0]["number"].as_u64().unwrap();
+    let policy = "/v1/services/api/policy";
+    let back = format!("/v1/revisions/{first}/rollback");
+    let verdict = "/v1/services/api/backends/one/verdict";
+    for (method, path, body, failed) in [
+        ("POST", verdict, "{\"verdict\": \"down\"}", None),
+        ("POST", verdict, "{\"verdict\": \"up\"}", None),
+        ("POST", verdict, "{\"verdict\": \"withdrawn\"}", None),
+        ("POST", "/v1/services/api/check", "", None),
+        ("POST", "/v1/services/api/affinity/clear", "", None),
+        ("POST", "/v1/access-log/rotate", "", None),
+        ("PUT", policy, "\"random\"", None),
+        ("PUT", policy, "\"random\"", None),
+        ("PUT", policy, "\"randon\"", Some("configuration")),
+        (
+            "POST",
+            "/v1/services/apj/check",
+            "",
+            Some("unknown_service"),
+        ),
+        ("POST", &back, "", None),
+        ("POST", "/v1/listeners/web/drain", "", None),
+        ("POST", "/v1/listeners/web/enable", "", None),
+    ] {
+        let out = write(&keel, method, path, body);
+        assert_eq!(out["reason"].as_str(), failed, "{path} {body}: {out}");
+    }
+    folder.write(
+        "keel.yaml",
+        &text.replace("api: {", "api: { policy: random,"),
+    );
+    write(&keel, "POST", "/v1/reload", "");
+    folder.write("keel.yaml", "listeners: {");
+    let refused = write(&keel, "POST", "/v1/reload", "");
+    assert_eq!(refused["reason"], "configuration", "{refused}");
+    let kinds = "commanded,configuration_changed,reloaded,reload_refused";
+    let told = page(&keel, &format!("?after={next}&kind={kinds}"));
+    let told = told["items"].as_array().unwrap().iter();
+    let told: Vec<_> = told
+        .map(|event| {
+            ["kind", "service", "backend", "listener", "to", "detail"]
+                .map(|key| event[key].as_str().unwrap_or(""))
+        })
+        .collect();
+    let changed = "service api changes";
+    let undone = "as in revision 1; service api changes";
+    assert_eq!(
+        told,
+        [
+            ["commanded", "api", "one", "", "down", ""],
+            ["commanded", "api", "one", "", "up", ""],
+            ["commanded", "api", "one", "", "withdrawn", ""],
+            ["commanded", "api", "", "", "checked", ""],
+            ["commanded", "api", "", "", "clients_forgotten", ""],
+            ["commanded", "", "", "", "log_reopened", ""],
+            ["configuration_changed", "", "", "", "", changed],
+            ["configuration_changed", "", "", "", "", undone],
+            ["commanded", "", "", "web", "draining", ""],
+            ["commanded", "", "", "web", "enabled", ""],
+            ["reloaded", "", "", "", "", changed],
+            [
+                "reload_refused",
+                "",
+                "",
+                "",
+                "",
+                "the configuration has errors"
+            ],
+        ]
     );
 }
 

@@ -39,6 +39,7 @@ mod process;
 mod proxy_protocol;
 mod queue;
 mod rates;
+mod recorded;
 mod reloads;
 mod rules_actions;
 mod rules_conditions;

@@ -468,6 +468,64 @@ fn what_is_changed_outlives_the_process_until_the_file_says_otherwise() {
     assert_eq!(answering(&keel), "one three two");
 }
 
+/// A service goes from the file while a rule of the API forwards to it: the next start does without that rule, says so, and keeps what it said.
+#[test]
+fn what_does_not_fit_any_more_is_set_aside() {
+    let site = Site::new("writes-aside");
+    let state = site.folder.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let flags = ["--state-dir", state.to_str().unwrap()];
+    let other = format!(
+        "services: {{ other: {{ backends: [\"{}\"] }} }}\n",
+        site.address(2)
+    );
+    let both = site.folder.path().join("both");
+    std::fs::create_dir_all(&both).unwrap();
+    std::fs::write(both.join("keel.yaml"), site.text("")).unwrap();
+    std::fs::write(both.join("other.yaml"), &other).unwrap();
+    let start = || Evenkeel::run(&[&["-c", both.to_str().unwrap()][..], &flags].concat());
+    let keel = start();
+    let rule = json!({ "when": { "path": "/who" }, "priority": 1, "forward": "other" });
+    done(&keel, "PUT", "/v1/rules/late", &rule.to_string());
+    done(&keel, "PATCH", ONE, "{\"weight\": 7}");
+    assert_eq!(answering(&keel), "three");
+    until("it is kept", || {
+        page(&keel, "/v1/version");
+        let kept = std::fs::read_to_string(state.join("overlay.json"));
+        kept.is_ok_and(|kept| kept.contains("late") && kept.contains("weight"))
+    });
+    drop(keel);
+    std::fs::remove_file(both.join("other.yaml")).unwrap();
+    let check = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        let output = command
+            .arg("check")
+            .arg(&both)
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    assert_eq!(check(&[]).0, Some(0));
+    let (code, said) = check(&flags);
+    assert!(
+        code == Some(1) && said.contains("changed: rules[late]"),
+        "{said}"
+    );
+    let keel = start();
+    let said = "rules[late] was changed beside the configuration and is in error with it now";
+    assert!(keel.said.contains(said), "{}", keel.said);
+    assert_eq!(answering(&keel), "one two");
+    assert_eq!(page(&keel, ONE)["weight"], 7);
+    let aside = std::fs::read_to_string(state.join("set-aside.1.json")).unwrap();
+    assert!(
+        aside.contains("\"late\"") && !aside.contains("weight"),
+        "{aside}"
+    );
+}
+
 #[test]
 fn a_key_is_done_once() {
     let site = Site::new("writes-once");

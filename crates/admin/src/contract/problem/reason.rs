@@ -30,6 +30,7 @@ pub(crate) enum Reason {
     Bind,
     TooManyReaders,
     UnknownRequest,
+    UnknownDecision,
     Refused,
     NoCredentials,
     MalformedToken,
@@ -65,7 +66,7 @@ pub(crate) enum Reason {
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 54] = [
+pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 55] = [
     (
         Reason::NoPage,
         "no_page",
@@ -197,6 +198,12 @@ pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 54] = [
         "unknown_request",
         StatusCode::NOT_FOUND,
         "No request of this name is remembered",
+    ),
+    (
+        Reason::UnknownDecision,
+        "unknown_decision",
+        StatusCode::NOT_FOUND,
+        "No request of this name was recorded, or it is forgotten",
     ),
     (
         Reason::Refused,

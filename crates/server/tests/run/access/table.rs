@@ -62,6 +62,8 @@ pub(super) const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("GET", "/v1/events", HEALTH, ""),
     ("GET", "/v1/requests", FIGURES, ""),
     ("GET", "/v1/requests/{request}", FIGURES, ""),
+    ("GET", "/v1/decisions", EXPLAINS, ""),
+    ("GET", "/v1/decisions/{request}", EXPLAINS, ""),
     ("GET", "/v1/status", EVERYTHING, ""),
     (
         "POST",
@@ -171,7 +173,7 @@ impl Site {
     fn new() -> Self {
         let tokens = Tokens::new("access-rows");
         let text = format!(
-            "admin: {{ {} }}
+            "admin: {{ {}, records: {{ share: 100% }} }}
 workers: 1
 access_log: {{ to: ./rows.log }}
 listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
@@ -192,7 +194,9 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
         assert!(site.keel.curl(&[], "/x").contains("50"));
         let (_, failed) = site.by("admin", "GET", "/v1/requests?failed=true", "");
         let failed: Value = serde_json::from_str(&failed).unwrap();
-        site.failed = failed["items"][0]["id"].as_str().unwrap().to_owned();
+        // By this it is known as one that was recorded, too.
+        let known = &failed["items"][0]["request_id"];
+        site.failed = known.as_str().unwrap().to_owned();
         // The first check has no part in it.
         let checked = || {
             let (_, page) = site.by("admin", "GET", "/v1/services/checked/backends", "");
