@@ -70,35 +70,34 @@ impl Access {
         }
     }
 
-    /// Who asks at `now`, since 1970, by the values of its `Authorization` fields, or else by its certificate: who shows both means the
-    /// token. Cost: a digest, and a look at each holder, whoever it is.
+    /// Whose this proof is at `now`, since 1970. Cost: a look at each holder, whoever it is.
     ///
     /// # Errors
-    /// Why nobody does.
-    pub(crate) fn who<'v>(
+    /// Why it is nobody's.
+    pub(crate) fn whose(
         &self,
-        fields: impl IntoIterator<Item = &'v [u8]>,
+        proof: Proof,
         shown: Option<Shown<'_>>,
         now: Duration,
-    ) -> Result<(&Arc<HolderPlan>, By), Denied> {
-        let (holder, by) = match (bearer(fields), shown) {
-            (Ok(token), _) => (self.holder(token)?, By::Token),
-            (Err(Denied::Nothing), Some(shown)) => (self.identity(shown)?, By::Certificate),
-            (Err(why), _) => return Err(why),
+    ) -> Result<&Arc<HolderPlan>, Denied> {
+        let holder = match (proof, shown) {
+            (Proof::Token(digest), _) => self.holder(&digest)?,
+            (Proof::Certificate, Some(shown)) => self.identity(shown)?,
+            // Where somebody is asked, neither a socket's file nor this machine is enough.
+            _ => return Err(Denied::Nothing),
         };
         match holder.until.is_some_and(|until| now >= until) {
             true => Err(Denied::Expired),
-            false => Ok((holder, by)),
+            false => Ok(holder),
         }
     }
 
-    fn holder(&self, token: &str) -> Result<&Arc<HolderPlan>, Denied> {
-        let shown = Digest::of(token);
+    fn holder(&self, shown: &Digest) -> Result<&Arc<HolderPlan>, Denied> {
         // No early end: how long it takes says nothing of where in the list, or whether, it was found.
         let found =
             self.tokens
                 .iter()
-                .fold(None, |found, (digest, holder)| match digest.is(&shown) {
+                .fold(None, |found, (digest, holder)| match digest.is(shown) {
                     true => Some(holder),
                     false => found,
                 });
@@ -122,10 +121,12 @@ impl Access {
     }
 }
 
-/// How somebody is known.
+/// By what somebody is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    Token,
+pub(crate) enum Proof {
+    /// By a token of this digest.
+    Token(Digest),
+    /// By the certificate of its connection.
     Certificate,
     /// It came through a Unix socket, which it may write.
     Socket,
@@ -133,15 +134,30 @@ pub(crate) enum By {
     Loopback,
 }
 
-impl By {
+impl Proof {
     /// Its word, in logs.
     pub(crate) const fn word(self) -> &'static str {
         match self {
-            Self::Token => "token",
+            Self::Token(_) => "token",
             Self::Certificate => "certificate",
             Self::Socket => "socket",
             Self::Loopback => "loopback",
         }
+    }
+}
+
+/// What is shown by the values of `Authorization` fields, or else by a certificate: who shows both means the token. Cost: a digest.
+///
+/// # Errors
+/// Why it proves nothing.
+pub(crate) fn proof<'v>(
+    fields: impl IntoIterator<Item = &'v [u8]>,
+    has_certificate: bool,
+) -> Result<Proof, Denied> {
+    match bearer(fields) {
+        Ok(token) => Ok(Proof::Token(Digest::of(token))),
+        Err(Denied::Nothing) if has_certificate => Ok(Proof::Certificate),
+        Err(why) => Err(why),
     }
 }
 
@@ -219,22 +235,19 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(fields: &[&str], shown: Option<Shown<'_>>, expect: Result<(&str, By), Denied>) {
+    fn check(fields: &[&str], shown: Option<Shown<'_>>, expect: Result<(&str, &str), Denied>) {
         let known = known();
         let fields = fields.iter().map(|field| field.as_bytes());
-        let got = known.who(fields, shown, NOW);
-        assert_eq!(got.map(|(holder, by)| (&*holder.name, by)), expect);
+        let proof = proof(fields, shown.is_some());
+        let got = proof.and_then(|by| Ok((known.whose(by, shown, NOW)?, by)));
+        assert_eq!(got.map(|(holder, by)| (&*holder.name, by.word())), expect);
     }
 
     #[test]
     fn a_token_that_is_known_is_somebodys() {
-        check(&["Bearer viewer-token"], None, Ok(("viewer", By::Token)));
-        check(&["bEARER   viewer-token "], None, Ok(("viewer", By::Token)));
-        check(
-            &["Bearer operator-token"],
-            None,
-            Ok(("operator", By::Token)),
-        );
+        check(&["Bearer viewer-token"], None, Ok(("viewer", "token")));
+        check(&["bEARER   viewer-token "], None, Ok(("viewer", "token")));
+        check(&["Bearer operator-token"], None, Ok(("operator", "token")));
         check(&["Bearer former-token"], None, Err(Denied::Expired));
         check(&["Bearer viewer-toke"], None, Err(Denied::Unknown));
         check(&["Bearer viewer-token0"], None, Err(Denied::Unknown));
@@ -261,7 +274,7 @@ mod tests {
         check(&two, None, Err(Denied::Malformed));
         let bytes: [&[u8]; 1] = [b"Bearer \xff"];
         let access = known();
-        let got = access.who(bytes, None, NOW).map(|(_, by)| by);
+        let got = proof(bytes, false).and_then(|by| access.whose(by, None, NOW).map(|_| ()));
         assert_eq!(got, Err(Denied::Malformed));
     }
 
@@ -279,7 +292,7 @@ mod tests {
                 fingerprint,
             })
         };
-        let certificate = |name| Ok((name, By::Certificate));
+        let certificate = |name| Ok((name, "certificate"));
         check(&[], Some(nobody), Err(Denied::Stranger));
         check(&[], of("CN=a,O=b", "", "00"), certificate("a"));
         check(&[], of("cn=a,O=b", "", "00"), Err(Denied::Stranger));
@@ -294,7 +307,7 @@ mod tests {
         check(&[], of("", "", "ab12"), Err(Denied::Expired));
         // A token says more than the connection that it comes by.
         let a = of("CN=a,O=b", "", "00");
-        check(&["Bearer viewer-token"], a, Ok(("viewer", By::Token)));
+        check(&["Bearer viewer-token"], a, Ok(("viewer", "token")));
         check(&["Bearer other"], a, Err(Denied::Unknown));
         check(&["Basic eA=="], a, Err(Denied::Malformed));
     }
@@ -303,8 +316,15 @@ mod tests {
     fn nobody_is_known_where_nobody_is() {
         let fields: [&[u8]; 1] = [b"Bearer viewer-token"];
         let access = Access::default();
-        let got = access.who(fields, None, NOW).map(|(_, by)| by);
-        assert_eq!(got, Err(Denied::Unknown));
+        let shown = proof(fields, false).unwrap();
+        for (proof, expect) in [
+            (shown, Denied::Unknown),
+            (Proof::Certificate, Denied::Nothing),
+            (Proof::Socket, Denied::Nothing),
+            (Proof::Loopback, Denied::Nothing),
+        ] {
+            assert_eq!(access.whose(proof, None, NOW), Err(expect), "{proof:?}");
+        }
     }
 
     /// Each scope by itself against each row of the table, and each role.

@@ -1,7 +1,7 @@
 //! Owns the gate, which whoever wants a page passes: by which name the address was asked, who asks, and whether that may be. What is asked
 //! of whom is a table, `access::table`; what was refused, and what was changed, is for `audit` to write down.
 //!
-//! A reload brings another [`Admission`], by which the next request is judged, on connections that are open too.
+//! Each request is judged by the plan that runs as it comes, on connections that are open too: nobody tells the gate of another.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,15 +13,21 @@ use axum::response::{IntoResponse, Response};
 use evenkeel_config::plan::admin::{AdminPlan, Role, Scopes};
 use evenkeel_control::clock::Clock;
 use evenkeel_control::secure::Terms;
-use evenkeel_control::since_1970;
+use evenkeel_control::{Watch, since_1970};
+use tracing::error;
 
 use crate::access::failures::Failures;
 use crate::access::table::{Need, methods, need, unlisted};
-use crate::access::{Access, By, Denied, Shown, lacks};
+use crate::access::{Access, Denied, Proof, Shown, lacks, proof};
 use crate::audit::{Line, Sampler, Written, written};
 use crate::contract::problem::{Problem, Reason};
 use crate::guests::{Counts, Peer};
 use crate::pages::routes;
+
+/// By which name it was asked, and from where.
+mod origin;
+
+use origin::{host, is_of_own_origin, is_own};
 
 /// Where an address can be reached from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +64,38 @@ impl Admission {
     }
 }
 
+/// What follows from the plan that was looked at last.
+struct Judged {
+    /// Of what was published. None: the plan of the start, before anything was.
+    version: Option<u64>,
+    plan: AdminPlan,
+    admission: Arc<Admission>,
+}
+
+impl Judged {
+    /// Goes on with what is published now, if that is another plan. One whose TLS cannot be loaded leaves it as it was.
+    fn follow(&mut self, watch: &Watch) {
+        // Before the plan is read: what is published in between is seen by who asks next.
+        let version = Some(watch.version());
+        if self.version == version {
+            return;
+        }
+        self.version = version;
+        let live = watch.live().0;
+        let plan = &live.plan.admin;
+        if self.plan == *plan {
+            return;
+        }
+        match Admission::of(plan, Some(&self.admission)) {
+            Ok(next) => (self.plan, self.admission) = (plan.clone(), Arc::new(next)),
+            Err(why) => error!("who may ask the instance stays as it was: {why}"),
+        }
+    }
+}
+
 /// What the addresses of a process have in common.
 pub struct Gate {
-    admission: Mutex<Arc<Admission>>,
+    judged: Mutex<Judged>,
     failures: Mutex<Failures>,
     sampler: Sampler,
     clock: Clock,
@@ -68,7 +103,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// By a plan.
+    /// By the plan of the start.
     ///
     /// # Errors
     /// Its TLS cannot be loaded, or there is a page of which nobody has said who may ask for it; in words.
@@ -76,8 +111,13 @@ impl Gate {
         if let Some(why) = unlisted(&routes()) {
             return Err(why);
         }
+        let judged = Judged {
+            version: None,
+            plan: plan.clone(),
+            admission: Arc::new(Admission::of(plan, None)?),
+        };
         Ok(Arc::new(Self {
-            admission: Mutex::new(Arc::new(Admission::of(plan, None)?)),
+            judged: Mutex::new(judged),
             failures: Mutex::default(),
             sampler: Sampler::default(),
             clock: Clock::start(),
@@ -85,27 +125,16 @@ impl Gate {
         }))
     }
 
-    /// Takes another plan, by which the next request is judged.
-    ///
-    /// # Errors
-    /// Its TLS cannot be loaded, in words; then what held goes on.
-    pub fn follow(&self, plan: &AdminPlan) -> Result<(), String> {
-        let next = Admission::of(plan, Some(&self.admission()))?;
-        *self
-            .admission
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        Ok(())
-    }
-
-    fn admission(&self) -> Arc<Admission> {
-        let admission = self.admission.lock();
-        admission.unwrap_or_else(PoisonError::into_inner).clone()
+    fn admission(&self, watch: &Watch) -> Arc<Admission> {
+        let judged = self.judged.lock();
+        let mut judged = judged.unwrap_or_else(PoisonError::into_inner);
+        judged.follow(watch);
+        judged.admission.clone()
     }
 
     /// What connections are held to from now on. None: they are not encrypted.
-    pub(crate) fn terms(&self) -> Option<Arc<Terms>> {
-        self.admission().terms.clone()
+    pub(crate) fn terms(&self, watch: &Watch) -> Option<Arc<Terms>> {
+        self.admission(watch).terms.clone()
     }
 }
 
@@ -114,14 +143,14 @@ impl Gate {
 pub(crate) struct Caller {
     /// The name that logs have of it.
     pub(crate) name: Arc<str>,
-    pub(crate) by: By,
+    pub(crate) by: Proof,
     /// What it may do.
     pub(crate) scopes: Scopes,
 }
 
 impl Caller {
     /// Somebody who may do everything.
-    fn trusted(name: String, by: By) -> Self {
+    fn trusted(name: String, by: Proof) -> Self {
         Self {
             name: name.into(),
             by,
@@ -131,10 +160,28 @@ impl Caller {
 }
 
 /// The gate of one address.
-#[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) gate: Arc<Gate>,
     pub(crate) from: From,
+    pub(crate) watch: Watch,
+}
+
+/// What somebody was let in by, for what goes on after it was.
+#[derive(Clone)]
+pub(crate) struct Right {
+    door: Arc<Door>,
+    by: Proof,
+    peer: Peer,
+    need: Need,
+}
+
+impl Right {
+    /// Whether it would be let in now.
+    pub(crate) fn holds(&self) -> bool {
+        let admission = self.door.gate.admission(&self.door.watch);
+        let caller = self.door.known(&admission, self.by, &self.peer);
+        caller.is_ok_and(|caller| lacks(caller.scopes, self.need).is_none())
+    }
 }
 
 /// Why somebody does not pass.
@@ -146,8 +193,12 @@ struct Stopped {
 }
 
 /// Lets pass who may, and writes down what has to be.
-pub(crate) async fn pass(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let admission = door.gate.admission();
+pub(crate) async fn pass(
+    State(door): State<Arc<Door>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let admission = door.gate.admission(&door.watch);
     let peer = request.extensions().get::<ConnectInfo<Peer>>();
     let peer = peer.map(|info| info.0.clone()).unwrap_or_default();
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -156,6 +207,14 @@ pub(crate) async fn pass(State(door): State<Door>, mut request: Request, next: N
             let line = door.is_written(&admission, need);
             let line = line.then(|| line_of(&peer, &method, &uri, caller.as_ref()));
             if let Some(caller) = caller {
+                let (door, by) = (door.clone(), caller.by);
+                let right = Right {
+                    door,
+                    by,
+                    peer,
+                    need,
+                };
+                request.extensions_mut().insert(right);
                 request.extensions_mut().insert(caller);
             }
             let Some(line) = line else {
@@ -274,39 +333,45 @@ impl Door {
                 told,
             }))
         };
-        let access = match (self.from, &admission.access) {
-            (From::Socket, _) => {
-                let user = peer
-                    .user
-                    .map_or("socket".into(), |user| format!("user-{user}"));
-                return Ok(Caller::trusted(user, By::Socket));
-            }
-            (From::Here, None) => return Ok(Caller::trusted("loopback".into(), By::Loopback)),
+        let fields = headers.get_all(header::AUTHORIZATION).iter();
+        let fields = fields.map(HeaderValue::as_bytes);
+        let proof = match (self.from, &admission.access) {
+            (From::Socket, _) => Ok(Proof::Socket),
+            (From::Here, None) => Ok(Proof::Loopback),
             (From::Anywhere, None) => {
                 let why = "this address is bound beyond loopback, and the configuration that runs has neither `tokens` nor `identities`: nothing else is told there";
                 let told = self.fails(peer).is_none();
                 return refused(Problem::new(Reason::NotLocal, why), told);
             }
-            (_, Some(access)) => access,
+            (_, Some(_)) => proof(fields, shown(peer).is_some()),
         };
-        let shown = peer.shown.get();
-        let shown = shown.map(|identity| Shown {
-            subject: &identity.subject,
-            names: &identity.names,
-            fingerprint: &identity.fingerprint,
-        });
-        let fields = headers.get_all(header::AUTHORIZATION).iter();
-        let fields = fields.map(HeaderValue::as_bytes);
-        match access.who(fields, shown, since_1970()) {
-            Ok((holder, by)) => Ok(Caller {
-                name: holder.name.clone(),
-                by,
-                scopes: holder.scopes,
-            }),
+        match proof.and_then(|proof| self.known(admission, proof, peer)) {
+            Ok(caller) => Ok(caller),
             Err(denied) => match self.fails(peer) {
                 Some(wait) => refused(too_many(wait), false),
                 None => refused(unknown(denied), true),
             },
+        }
+    }
+
+    /// Who is known by this proof now.
+    fn known(&self, admission: &Admission, proof: Proof, peer: &Peer) -> Result<Caller, Denied> {
+        match (self.from, &admission.access) {
+            (From::Socket, _) => {
+                let user = peer.user.map(|user| format!("user-{user}"));
+                let name = user.unwrap_or_else(|| "socket".into());
+                Ok(Caller::trusted(name, Proof::Socket))
+            }
+            (From::Here, None) => Ok(Caller::trusted("loopback".into(), Proof::Loopback)),
+            (From::Anywhere, None) => Err(Denied::Nothing),
+            (_, Some(access)) => {
+                let holder = access.whose(proof, shown(peer), since_1970())?;
+                Ok(Caller {
+                    name: holder.name.clone(),
+                    by: proof,
+                    scopes: holder.scopes,
+                })
+            }
         }
     }
 
@@ -319,6 +384,16 @@ impl Door {
             .unwrap_or_else(PoisonError::into_inner)
             .note(from, now)
     }
+}
+
+/// By what certificate somebody is there.
+fn shown(peer: &Peer) -> Option<Shown<'_>> {
+    let identity = peer.shown.get()?;
+    Some(Shown {
+        subject: &identity.subject,
+        names: &identity.names,
+        fingerprint: &identity.fingerprint,
+    })
 }
 
 fn too_many(wait: Duration) -> Problem {
@@ -361,135 +436,4 @@ fn other_method(path: &str) -> Response {
         response.headers_mut().insert(header::ALLOW, methods);
     }
     response
-}
-
-/// The name that was asked for. Of two, others might go by the other one: that is nobody's.
-fn host(headers: &HeaderMap) -> &str {
-    let mut fields = headers.get_all(header::HOST).iter();
-    match (fields.next(), fields.next()) {
-        (None, _) => "",
-        (Some(host), None) => host.to_str().unwrap_or("?"),
-        (Some(_), Some(_)) => "?",
-    }
-}
-
-/// A page in a browser may ask this address in its own name by rebinding a name to it: whether nobody can have bound this name to it. It
-/// is an address, or means this machine by itself (RFC 6761 section 6.3), or the plan has it.
-fn is_own(host: &str, hosts: &[Arc<str>]) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((within, _)) => within,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let local = name.rsplit('.').next();
-    name.is_empty()
-        || local.is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
-        || name.parse::<std::net::IpAddr>().is_ok()
-        || hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
-}
-
-/// Where a browser says from where a page asks (Fetch Metadata Request Headers, W3C): what it may not read it asks without `Origin`.
-const SITE: &str = "sec-fetch-site";
-
-/// Whether no page of another origin asks: what such a page may not read, it need not be told either. Where the connection is not
-/// encrypted here, it may have been before a proxy.
-fn is_of_own_origin(headers: &HeaderMap, secure: bool) -> bool {
-    let schemes: &[&str] = match secure {
-        true => &["https://"],
-        false => &["http://", "https://"],
-    };
-    let own = |origin: &HeaderValue| {
-        let origin = origin.to_str().unwrap_or("?");
-        let mut names = schemes.iter().map(|scheme| origin.strip_prefix(scheme));
-        names.any(|name| name == Some(host(headers)))
-    };
-    let near = |site: &HeaderValue| site == "same-origin" || site == "none";
-    headers.get_all(header::ORIGIN).iter().all(own) && headers.get_all(SITE).iter().all(near)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_others_may_bind_are_not_its_own() {
-        for (host, own) in [
-            ("", true),
-            ("localhost", true),
-            ("LocalHost:9900", true),
-            ("localhost.:9900", true),
-            ("keel.localhost:9900", true),
-            ("127.0.0.1", true),
-            ("127.0.0.1:9900", true),
-            ("10.1.2.3:9900", true),
-            ("[::1]:9900", true),
-            ("[::1]", true),
-            ("evil.test", false),
-            ("evil.test:9900", false),
-            // A search list, or a file of hosts, may lead it here.
-            ("keel", false),
-            ("keel:9900", false),
-            ("localhost.evil.test", false),
-            ("evillocalhost", false),
-            ("[evil.test]:9900", false),
-            ("keel.example", true),
-            ("Keel.Example.:9900", true),
-            ("a.keel.example", false),
-            ("keel.example.evil.test", false),
-            ("?", false),
-        ] {
-            assert_eq!(is_own(host, &["keel.example".into()]), own, "{host}");
-        }
-    }
-
-    #[test]
-    fn of_two_names_neither_counts() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(host(&headers), "");
-        headers.append(header::HOST, "localhost".parse().unwrap());
-        assert_eq!(host(&headers), "localhost");
-        headers.append(header::HOST, "localhost".parse().unwrap());
-        assert!(!is_own(host(&headers), &[]));
-    }
-
-    #[test]
-    fn pages_of_other_origins_are_told_nothing() {
-        let check = |origins: &[&str], secure, expect| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "127.0.0.1:9900".parse().unwrap());
-            for origin in origins {
-                headers.append(header::ORIGIN, origin.parse().unwrap());
-            }
-            let own = is_of_own_origin(&headers, secure);
-            assert_eq!(own, expect, "{origins:?}");
-        };
-        check(&[], false, true);
-        check(&["http://127.0.0.1:9900"], false, true);
-        check(&["https://127.0.0.1:9900"], true, true);
-        check(&["https://127.0.0.1:9900"], false, true);
-        for origin in [
-            "null",
-            "",
-            "http://127.0.0.1:9901",
-            "http://127.0.0.1",
-            "https://127.0.0.1:9901",
-            "http://a.test",
-            "http://127.0.0.1:9900.a.test",
-        ] {
-            check(&[origin], false, false);
-            check(&["http://127.0.0.1:9900", origin], false, false);
-        }
-        check(&["http://127.0.0.1:9900"], true, false);
-        for (site, own) in [
-            ("same-origin", true),
-            ("none", true),
-            ("same-site", false),
-            ("cross-site", false),
-            ("", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(SITE, site.parse().unwrap());
-            assert_eq!(is_of_own_origin(&headers, false), own, "{site}");
-        }
-    }
 }

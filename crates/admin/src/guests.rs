@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
+use evenkeel_control::Watch;
 use evenkeel_control::secure::Identity;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -118,16 +119,18 @@ pub(crate) struct Hall {
     socket: Socket,
     places: Arc<Semaphore>,
     gate: Arc<Gate>,
+    watch: Watch,
     /// The gate's TLS is spoken here.
     secure: bool,
 }
 
 impl Hall {
-    pub(crate) fn new(socket: Socket, secure: bool, gate: Arc<Gate>) -> Self {
+    pub(crate) fn new(socket: Socket, secure: bool, gate: Arc<Gate>, watch: Watch) -> Self {
         Self {
             socket,
             places: Arc::new(Semaphore::new(MOST)),
             gate,
+            watch,
             secure,
         }
     }
@@ -150,7 +153,7 @@ impl Hall {
 
     /// Over TLS, if that is spoken here now.
     fn secured(&self, stream: Either, peer: &Peer) -> Either {
-        let terms = self.secure.then(|| self.gate.terms()).flatten();
+        let terms = self.secure.then(|| self.gate.terms(&self.watch)).flatten();
         match (stream, terms) {
             (Either::Tcp(stream), Some(terms)) => {
                 Either::Tls(Secure::new(stream, terms, peer.shown.clone()))

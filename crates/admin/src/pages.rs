@@ -93,14 +93,14 @@ pub async fn serve(
         Listener::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?),
     };
     let shown = Shown {
-        watch,
+        watch: watch.clone(),
         counts: gate.counts.clone(),
         words,
     };
     let app = router(pages, from, shown, &gate);
     let app = app.into_make_service_with_connect_info::<Peer>();
     let secure = pages == Pages::All;
-    axum::serve(Hall::new(socket, secure, gate), app).await
+    axum::serve(Hall::new(socket, secure, gate, watch), app).await
 }
 
 /// What the pages show.
@@ -142,8 +142,9 @@ fn router(pages: Pages, from: From, shown: Shown, gate: &Arc<Gate>) -> Router {
                 let why = "there is no such page; see /v1/openapi.json for those that there are";
                 Problem::new(Reason::NoPage, why)
             });
-            let gate = gate.clone();
-            all.layer(from_fn_with_state(Door { gate, from }, pass))
+            let (gate, watch) = (gate.clone(), shown.watch.clone());
+            let door = Arc::new(Door { gate, from, watch });
+            all.layer(from_fn_with_state(door, pass))
         }
     };
     all.with_state(Arc::new(shown))

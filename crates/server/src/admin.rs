@@ -1,8 +1,12 @@
-//! Owns the admin addresses: bound at the start or inherited, served beside the control plane, left to the process that takes over.
+//! Owns the admin addresses: bound at the start or inherited, served by a thread of their own, left to the process that takes over.
+//!
+//! A page of a thousand backends is milliseconds of work, and 64 may ask for it at once: the control plane's ticks do not wait for them. What is
+//! to be changed goes to it by its line of orders, as from any other thread.
 
-use std::io;
+use std::future::pending;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::{io, thread};
 
 use evenkeel_admin::gate::Gate;
 use evenkeel_admin::pages::{Listener, Pages, serve};
@@ -10,6 +14,7 @@ use evenkeel_config::plan::admin::SocketPlan;
 use evenkeel_config::plan::{AdminPlan, Bind};
 use evenkeel_control::control::handover::Inherited;
 use evenkeel_control::{Bound as Taken, FileAccess, SocketFile, Watch, bind_unix_for};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 
 use crate::explain::WORDS;
@@ -27,7 +32,7 @@ struct Address {
 pub(crate) struct Bound(Vec<Address>, Arc<Gate>);
 
 /// Admin addresses that are served.
-pub(crate) struct Served(Vec<Place>, Arc<Gate>);
+pub(crate) struct Served(Vec<Place>);
 
 /// One of them.
 type Place = (Pages, Bind, OwnedFd, Option<SocketFile>, AbortHandle);
@@ -117,52 +122,59 @@ fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
 }
 
 impl Bound {
-    /// Serves them as long as the runtime lives; files of sockets go with what is returned.
+    /// Serves them as long as the process lives; files of sockets go with what is returned. Where there is none, there is no thread either.
     ///
     /// # Errors
-    /// No descriptor left.
+    /// No descriptor left, or no thread.
     pub(crate) fn serve(self, watch: &Watch) -> io::Result<Served> {
-        let gate = self.1;
-        let mut served = Vec::new();
-        for Address {
-            listener,
-            pages,
-            bind,
-            mut file,
-        } in self.0
-        {
-            let kept = match &listener {
-                Listener::Tcp(socket) => {
-                    let address = socket.local_addr()?;
-                    let (what, to) = (name(pages), address.to_string());
-                    tracing::info!(said.address = to, "{what} is at {address}");
-                    socket.as_fd().try_clone_to_owned()?
-                }
-                Listener::Unix(socket) => socket.as_fd().try_clone_to_owned()?,
-            };
-            if let Some(file) = &mut file {
-                file.take();
-            }
-            let (watch, gate) = (watch.clone(), gate.clone());
-            let task = tokio::spawn(async move {
-                if let Err(error) = serve(listener, pages, watch, gate, WORDS).await {
-                    tracing::error!("the admin address is not served: {error}");
-                }
-            });
-            served.push((pages, bind, kept, file, task.abort_handle()));
+        let Self(addresses, gate) = self;
+        if addresses.is_empty() {
+            return Ok(Served(Vec::new()));
         }
-        Ok(Served(served, gate))
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let serve = |address| address_served(address, &runtime, watch, &gate);
+        let served = addresses.into_iter().map(serve).collect::<Result<_, _>>()?;
+        thread::Builder::new()
+            .name("admin".into())
+            .spawn(move || runtime.block_on(pending::<()>()))?;
+        Ok(Served(served))
     }
 }
 
-impl Served {
-    /// Asks who asks as this plan says, from the next request on. Where it is asked does not change.
-    pub(crate) fn follow(&self, plan: &AdminPlan) {
-        if let Err(why) = self.1.follow(plan) {
-            tracing::error!("who may ask the instance stays as it was: {why}");
+fn address_served(
+    address: Address,
+    runtime: &Runtime,
+    watch: &Watch,
+    gate: &Arc<Gate>,
+) -> io::Result<Place> {
+    let Address {
+        listener,
+        pages,
+        bind,
+        mut file,
+    } = address;
+    let kept = match &listener {
+        Listener::Tcp(socket) => {
+            let address = socket.local_addr()?;
+            let (what, to) = (name(pages), address.to_string());
+            tracing::info!(said.address = to, "{what} is at {address}");
+            socket.as_fd().try_clone_to_owned()?
         }
+        Listener::Unix(socket) => socket.as_fd().try_clone_to_owned()?,
+    };
+    if let Some(file) = &mut file {
+        file.take();
     }
+    let (watch, gate) = (watch.clone(), gate.clone());
+    let task = runtime.spawn(async move {
+        if let Err(error) = serve(listener, pages, watch, gate, WORDS).await {
+            tracing::error!("the admin address is not served: {error}");
+        }
+    });
+    Ok((pages, bind, kept, file, task.abort_handle()))
+}
 
+impl Served {
     /// The sockets, for another process.
     ///
     /// # Errors

@@ -12,7 +12,6 @@ use evenkeel_balance::event::Listener;
 use evenkeel_config::Plan;
 use evenkeel_config::edits::{Edits, Ground};
 use evenkeel_control::Control;
-use evenkeel_control::command::Tag;
 use evenkeel_control::control::TICK_EVERY;
 use evenkeel_control::control::handover::{Inherited, Wanted};
 use evenkeel_control::told::{self, Told};
@@ -132,7 +131,6 @@ fn started(
         given.say_unused();
         let before = Predecessors::of(std::mem::take(&mut given.before), heir.as_ref());
         let instance = Instance {
-            judged: control.revision(),
             control,
             admin,
             format,
@@ -238,8 +236,6 @@ struct Instance {
     again: bool,
     /// A process that took over when this one was to end: it drains, too.
     late: Late,
-    /// By which revision who asks is judged.
-    judged: Tag,
 }
 
 /// Says whom the process has become, and what that user cannot do.
@@ -310,7 +306,7 @@ async fn serve(mut this: Instance, mut signals: Signals, wanted: &Notify) -> Exi
     let succeeded = loop {
         this.control.hold(this.upgrade.is_begun());
         tokio::select! {
-            _ = looks.tick(), if !this.upgrade.is_begun() => this.look(&mut watch),
+            _ = looks.tick(), if !this.upgrade.is_begun() => watch.look(&mut this.control),
             () = wanted.notified() => {
                 this.control.settle();
                 // A service whose backends all fail must not keep this thread busy.
@@ -322,7 +318,6 @@ async fn serve(mut this: Instance, mut signals: Signals, wanted: &Notify) -> Exi
                     error!("a worker died and was replaced");
                 }
                 names(&mut this.control);
-                this.follow();
                 this.kept.follow(&this.control);
                 this.control.keeps(this.kept.keeping());
             }
@@ -417,27 +412,10 @@ impl Instance {
         self.control.live().plan.drain.delay
     }
 
-    /// Takes what is new of the files that the plan names.
-    fn look(&mut self, watch: &mut Watch) {
-        if watch.look(&mut self.control) {
-            self.follow();
-        }
-    }
-
     /// Does what was asked.
     fn obey(&mut self) {
         self.control.obey();
-        self.follow();
         self.kept.keep_affinity_key(&self.control);
-    }
-
-    /// Has who asks the instance judged by the plan that runs, once that is another.
-    fn follow(&mut self) {
-        let runs = self.control.revision();
-        if self.judged != runs {
-            self.judged = runs;
-            self.admin.follow(&self.control.live().plan.admin);
-        }
     }
 
     /// Reads the configuration again. Whatever is wrong with it changes nothing.
@@ -450,7 +428,6 @@ impl Instance {
             return;
         }
         reload(&mut self.control, self.format, self.user.as_deref());
-        self.follow();
         self.kept.keep_affinity_key(&self.control);
         self.notify.ready();
     }

@@ -37,33 +37,32 @@ impl Watch {
         }
     }
 
-    /// Looks, and takes what is new once it has not changed between two looks. True: something was taken.
-    pub(crate) fn look(&mut self, control: &mut Control) -> bool {
+    /// Looks, and takes what is new once it has not changed between two looks.
+    pub(crate) fn look(&mut self, control: &mut Control) {
         let live = control.live();
         let now = marks(&live.plan);
         if now != self.marks {
             self.marks = now;
             self.moving = true;
-            return false;
+            return;
         }
         if !std::mem::take(&mut self.moving) {
-            return false;
+            return;
         }
         let taken = match read(&live.plan) {
-            Ok(None) => return false,
+            Ok(None) => return,
             Ok(Some(plan)) => control.reload(plan).map_err(|error| error.to_string()),
             Err(why) => {
                 control.refused(&why);
                 Err(why)
             }
         };
-        match &taken {
+        match taken {
             Ok(changes) => {
                 info!("reloaded, as files have changed: {}", changes.line());
             }
             Err(why) => error!("changed files are not taken: {why}; what was read before goes on"),
         }
-        taken.is_ok()
     }
 }
 

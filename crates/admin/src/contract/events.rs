@@ -11,12 +11,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, State};
 use axum::http::header::{self, HeaderMap};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use evenkeel_control::events::{Happened, KINDS, Missed, Next, Page, Reader};
 use http_body::Frame;
 use serde::Serialize;
@@ -27,6 +27,7 @@ use utoipa::ToSchema;
 use super::Asked;
 use super::asked::{ROWS, limit_of, values};
 use super::problem::{Problem, Reason};
+use crate::gate::Right;
 
 /// What who reads along takes.
 const STREAM: &str = "text/event-stream";
@@ -211,6 +212,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Which {
 async fn events(
     State(shown): State<Asked>,
     which: Which,
+    Extension(right): Extension<Right>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let chronicle = shown.watch.chronicle();
@@ -229,7 +231,7 @@ async fn events(
         return Err(Problem::new(Reason::TooManyReaders, why));
     };
     let (to, from) = channel(1);
-    tokio::spawn(tell(reader, which, to));
+    tokio::spawn(tell(reader, which, right, to));
     let fields = [
         (header::CONTENT_TYPE, STREAM),
         (header::CACHE_CONTROL, "no-store"),
@@ -250,8 +252,9 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Tells a reader what it wants for as long as it takes it.
-async fn tell(mut reader: Reader, which: Which, to: Sender<Bytes>) {
+/// Tells a reader what it wants for as long as it takes it, and may have it: a token that has ended, or that a reload takes away, ends it
+/// before anything else is told.
+async fn tell(mut reader: Reader, which: Which, right: Right, to: Sender<Bytes>) {
     let mut text = AGAIN.to_owned();
     loop {
         if !text.is_empty() && to.send(std::mem::take(&mut text).into()).await.is_err() {
@@ -261,6 +264,9 @@ async fn tell(mut reader: Reader, which: Which, to: Sender<Bytes>) {
             () = to.closed() => return,
             next = timeout(BEAT, reader.next()) => next,
         };
+        if !right.holds() {
+            return;
+        }
         match next {
             Err(_) => text.push_str(": nothing new\n\n"),
             Ok(Next::Rows(rows)) => put(&rows, &which, &mut text),

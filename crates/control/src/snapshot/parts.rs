@@ -313,6 +313,12 @@ impl Watch {
         certificates(&self.published.load(), since_1970())
     }
 
+    /// How often another plan was published. Read before [`live`](Self::live), it never names a newer one than is read.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.published.version()
+    }
+
     /// Its running plan with its state, and what time it is for it.
     #[must_use]
     pub fn live(&self) -> (Arc<Live>, Instant) {

@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fs;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -11,6 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::evenkeel;
+use crate::events::Along;
 use crate::process::{Evenkeel, Folder, PATIENCE};
 use crate::tls::Authority;
 
@@ -305,6 +307,34 @@ fn a_reload_changes_who_is_known_at_once_on_open_connections_too() {
 }
 
 #[test]
+fn who_reads_events_along_does_so_as_long_as_it_may() {
+    let tokens = Tokens::new("access-along");
+    let mut keel = tokens.run(WITH_TOKENS);
+    let along = |word: &str| Along::new(&keel, &[&tokens.bearer(word)], "");
+    let (mut viewer, mut admin) = (along("viewer"), along("admin"));
+    tokens.write(&["admin"]);
+    keel.signal("-HUP");
+    keel.until_any("reloaded: admin changes");
+    let (_, _, event) = admin.event();
+    assert_eq!(event["kind"], "reloaded", "{event}");
+    assert_eq!(viewer.next(), None);
+}
+
+/// A page of everything is work that the control plane does not wait for; who has no such address has no such thread.
+#[test]
+fn pages_have_a_thread_of_their_own() {
+    for (admin, expect) in [("127.0.0.1:0", 1), ("off", 0)] {
+        let keel = Evenkeel::run(&["--admin", admin, "--listen", "127.0.0.1:0", "--to", "a:1"]);
+        let threads = fs::read_dir(format!("/proc/{}/task", keel.id())).unwrap();
+        let name = |thread: io::Result<fs::DirEntry>| {
+            fs::read_to_string(thread.unwrap().path().join("comm")).unwrap()
+        };
+        let found = threads.map(name).filter(|name| name == "admin\n").count();
+        assert_eq!(found, expect, "{admin}");
+    }
+}
+
+#[test]
 fn an_address_beyond_loopback_is_never_open() {
     let tokens = Tokens::new("access-beyond");
     let file = tokens
@@ -370,7 +400,7 @@ fn a_unix_socket_is_for_who_may_write_its_file() {
     let socket = tokens.folder.path().join("a.sock");
     let bind = format!("bind: \"unix:{}\", tokens: tokens.yaml", socket.display());
     let mut keel = tokens.run(&bind);
-    let mode = |socket: &std::path::Path| std::fs::metadata(socket).unwrap().permissions().mode();
+    let mode = |socket: &std::path::Path| fs::metadata(socket).unwrap().permissions().mode();
     assert_eq!(mode(&socket) & 0o777, 0o600);
     let over = |method: &str, path: &str, fields: &[&str]| {
         ask_over(UnixStream::connect(&socket).unwrap(), method, path, fields)
@@ -648,7 +678,7 @@ fn no_secret_is_told_anywhere() {
         "{said}"
     );
     seen += &said;
-    seen += &std::fs::read_to_string(tokens.folder.path().join("rows.log")).unwrap();
+    seen += &fs::read_to_string(tokens.folder.path().join("rows.log")).unwrap();
     assert!(seen.len() > 100_000, "{}", seen.len());
     let seen = seen.to_ascii_lowercase();
     for word in WORDS {

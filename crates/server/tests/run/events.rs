@@ -51,10 +51,10 @@ fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> Value {
 }
 
 /// curl, as it reads along.
-struct Along(Child, BufReader<ChildStdout>);
+pub(crate) struct Along(Child, BufReader<ChildStdout>);
 
 impl Along {
-    fn new(keel: &Evenkeel, fields: &[&str], query: &str) -> Self {
+    pub(crate) fn new(keel: &Evenkeel, fields: &[&str], query: &str) -> Self {
         let mut curl = Command::new("curl");
         curl.args(["-sN", "--max-time", "60", "--noproxy", "*"]);
         for field in ["Accept: text/event-stream"].iter().chain(fields) {
@@ -72,7 +72,7 @@ impl Along {
     }
 
     /// The lines of what comes next, but for those that say nothing. None: it has ended.
-    fn next(&mut self) -> Option<Vec<String>> {
+    pub(crate) fn next(&mut self) -> Option<Vec<String>> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -89,7 +89,7 @@ impl Along {
     }
 
     /// The next event: its id, its type, and itself.
-    fn event(&mut self) -> (u64, String, Value) {
+    pub(crate) fn event(&mut self) -> (u64, String, Value) {
         loop {
             let lines = self.next().expect("it goes on");
             let of = |key: &str| lines.iter().find_map(|line| line.strip_prefix(key));

@@ -13,6 +13,9 @@ use utoipa::ToSchema;
 
 use super::super::problem::{Problem, Reason};
 
+/// Bytes that a report tells of, each way: 64 TiB, more than any attempt moves within the hour that a pick may be out. What is reported is added up.
+const BYTES_MOST: u64 = 1 << 46;
+
 /// What is asked of a service. All of it may be left out.
 #[derive(Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -92,20 +95,22 @@ pub(super) struct PickOutcome {
     /// What went wrong; beside a status, behind the response head.
     error: Option<PickError>,
     /// From the pick to the begin of the attempt: not held against the backend.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 3_600_000)]
     waited_ms: Option<f64>,
     /// From there to a connection.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 3_600_000)]
     connect_ms: Option<f64>,
     /// From the begin of the attempt to the response head, by which the backend is judged. Without it `total_ms` is, without that the time to the report.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 3_600_000)]
     head_ms: Option<f64>,
     /// From the begin of the attempt to its end.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 3_600_000)]
     total_ms: Option<f64>,
     /// Bytes that the backend was sent.
+    #[schema(maximum = 70_368_744_177_664_u64)]
     sent_bytes: u64,
     /// Bytes that it sent.
+    #[schema(maximum = 70_368_744_177_664_u64)]
     received_bytes: u64,
     /// How long it asks to be left alone.
     #[schema(minimum = 0)]
@@ -150,8 +155,12 @@ impl PickOutcome {
         if let Some(status) = self.status {
             within("status", status.into(), 100, 599)?;
         }
-        let millis =
-            |name, time: Option<f64>| time.map(|time| length(name, time, 1e-3)).transpose();
+        let millis = |name, time: Option<f64>| {
+            time.map(|time| length(name, time, 1e3, PICK_EXPIRES_MOST))
+                .transpose()
+        };
+        within("sent_bytes", self.sent_bytes, 0, BYTES_MOST)?;
+        within("received_bytes", self.received_bytes, 0, BYTES_MOST)?;
         Ok(Report {
             status: self.status,
             wrong: self.error.map(|error| match error {
@@ -172,7 +181,7 @@ impl PickOutcome {
             },
             retry_after: self
                 .retry_after_seconds
-                .map(|time| length("retry_after_seconds", time, 1.0))
+                .map(|time| length("retry_after_seconds", time, 1.0, Duration::MAX))
                 .transpose()?,
             again: self.retry.map(|retry| Again {
                 idempotent: retry.idempotent,
@@ -224,11 +233,17 @@ pub(super) fn within(name: &str, number: u64, least: u64, most: u64) -> Result<(
     Err(Problem::new(Reason::Body, why))
 }
 
-fn length(name: &str, time: f64, unit: f64) -> Result<Duration, Problem> {
-    Duration::try_from_secs_f64(time * unit).map_err(|_| {
-        let why = format!("`{name}` is {time}: it takes a length of time, no less than 0");
-        Problem::new(Reason::Body, why)
-    })
+/// A length of time of so many to a second. Where it is added up, none is longer than a pick may be out.
+fn length(name: &str, time: f64, to_a_second: f64, most: Duration) -> Result<Duration, Problem> {
+    let most = most.as_secs_f64();
+    let read = Duration::try_from_secs_f64(time / to_a_second);
+    read.ok()
+        .filter(|read| read.as_secs_f64() <= most)
+        .ok_or_else(|| {
+            let most = most * to_a_second;
+            let why = format!("`{name}` is {time}: it takes 0 to {most}");
+            Problem::new(Reason::Body, why)
+        })
 }
 
 #[cfg(test)]
@@ -326,8 +341,24 @@ mod tests {
             (r#"{ "status": 99 }"#, "`status` is 99: it takes 100 to 599"),
             (r#"{ "status": "200" }"#, "line 1 column"),
             (r#"{ "error": "broken" }"#, "unknown variant `broken`"),
-            (r#"{ "head_ms": -1 }"#, "`head_ms` is -1: it takes a length"),
-            (r#"{ "head_ms": 1e300 }"#, "it takes a length of time"),
+            (
+                r#"{ "head_ms": -1 }"#,
+                "`head_ms` is -1: it takes 0 to 3600000",
+            ),
+            (r#"{ "head_ms": 1e300 }"#, "it takes 0 to 3600000"),
+            (
+                r#"{ "total_ms": 3600000.1 }"#,
+                "`total_ms` is 3600000.1: it takes 0 to 3600000",
+            ),
+            (
+                r#"{ "sent_bytes": 70368744177665 }"#,
+                "it takes 0 to 70368744177664",
+            ),
+            (
+                r#"{ "received_bytes": 18446744073709551615 }"#,
+                "it takes 0",
+            ),
+            (r#"{ "retry_after_seconds": -1 }"#, "it takes 0 to"),
             (r#"{ "total_ms": "1" }"#, "line 1 column"),
             (r#"{ "retry": {} }"#, "missing field `idempotent`"),
             (
