@@ -63,6 +63,9 @@ mod proxy_protocol;
 /// `tls:`, of a listener and to backends.
 mod tls;
 
+/// `traces:`
+mod traces;
+
 /// Keys whose feature comes later.
 pub(crate) mod later;
 
@@ -95,6 +98,7 @@ pub(crate) use services::{
 };
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, HSTS, TICKETS, TLS, UPSTREAM_TLS};
 pub(crate) use top::{DRAIN, RESOLVER, TOP};
+pub(crate) use traces::TRACES;
 pub(crate) use zones::ZONES;
 
 /// The keys of one kind of map.

@@ -17,7 +17,7 @@ use crate::lower::named::named;
 use crate::plan::tls::Material;
 use crate::plan::{
     AccessLogPlan, AdminPlan, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan, RegionPlan,
-    ResolverPlan, RulePlan, ServicePlan, Workers,
+    ResolverPlan, RulePlan, ServicePlan, TracesPlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source};
 use crate::read::{Ask, Fields, Files, Reading, Scalar, UNREAD};
@@ -95,6 +95,9 @@ mod zones;
 /// `tls:`
 mod tls;
 
+/// `traces:`
+mod traces;
+
 /// `proxy_protocol:`, of a listener and to backends.
 mod proxy_protocol;
 
@@ -162,6 +165,7 @@ pub(crate) struct Parts {
     admin: Option<AdminPlan>,
     trusted_proxies: Option<Vec<IpNet>>,
     access_log: Option<AccessLogPlan>,
+    traces: Option<TracesPlan>,
     workers: Option<Workers>,
     drain: Option<DrainPlan>,
     user: Option<Arc<str>>,
@@ -319,6 +323,9 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     if let Some(node) = once("access_log") {
         parts.access_log = access_log::read(reading, node);
     }
+    if let Some(node) = once("traces") {
+        parts.traces = traces::read(reading, node);
+    }
     process::read(&fields, parts, &mut once);
     if let Some(node) = once("drain") {
         parts.drain = drain::read(reading, node);
@@ -408,6 +415,7 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         admin: parts.admin.unwrap_or_else(admin::default),
         trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
         access_log: parts.access_log,
+        traces: parts.traces,
         workers: parts.workers.unwrap_or_default(),
         drain: parts.drain.unwrap_or_default(),
         user: parts.user,

@@ -56,6 +56,9 @@ mod proxy_protocol;
 /// Zones, and whose clients are near them.
 pub mod zones;
 
+/// Who is told of traces.
+pub mod traces;
+
 /// TLS, of listeners and to backends.
 pub mod tls;
 
@@ -78,6 +81,7 @@ pub use names::{NamePlan, Question, ResolverPlan};
 pub use proxy_protocol::{ProxyHeader, ProxyPeers, ProxyTlv, ProxyVersion};
 pub use rates::{RateBy, RatePlan};
 pub use rules::{Action, RedirectPlan, RedirectPort, RespondPlan, RulePlan};
+pub use traces::TracesPlan;
 pub use zones::{Prefer, RegionPlan};
 
 /// A checked configuration.
@@ -89,6 +93,8 @@ pub struct Plan {
     pub trusted_proxies: Vec<IpNet>,
     /// Where exchanges are written down; none: nowhere.
     pub access_log: Option<AccessLogPlan>,
+    /// Who is told of exchanges as spans of traces; none: nobody.
+    pub traces: Option<TracesPlan>,
     /// How many data-plane threads.
     pub workers: Workers,
     /// How the instance ends.

@@ -31,7 +31,7 @@ use grpc::GrpcProbe;
 use link::{HTTP1, HTTP2, Secured};
 
 /// The connection of one check.
-mod link;
+pub(crate) mod link;
 
 /// A request over HTTP/2.
 mod http2;

@@ -31,6 +31,7 @@ use crate::picks::Picks;
 use crate::revisions::{Book, Words};
 use crate::snapshot::Reloads;
 use crate::texts::Given;
+use crate::traces::Teller;
 
 /// How often facts become standing.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
@@ -80,6 +81,7 @@ pub struct Control {
     reloads: Arc<Reloads>,
     chronicle: Arc<Chronicle>,
     log: AccessLog,
+    traces: Teller,
     ends: certificates::Ends,
     overlay: Overlay,
     /// Who reads configurations, and the texts of the one that runs. None: it is changed by plans alone.
@@ -185,6 +187,7 @@ impl Control {
             reloads: Arc::new(Reloads::begin()),
             chronicle,
             log,
+            traces: Teller::new(),
             ends: certificates::Ends::default(),
             waiting: bound,
             carried: std::mem::take(&mut heritage.state),
@@ -281,6 +284,11 @@ impl Control {
             }
         }
         replaced
+    }
+
+    /// Tells the collector of traces what is left, as far as that is soon done: when nothing is served any more.
+    pub async fn end_traces(&mut self) {
+        self.traces.end().await;
     }
 
     /// Opens the access log's file anew: the one that is open may have been renamed.

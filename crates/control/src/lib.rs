@@ -37,6 +37,9 @@ mod checks;
 /// What exchanges were, row by row.
 mod access_log;
 
+/// Where traces go.
+pub mod traces;
+
 /// Names that stand for backends.
 pub mod names;
 

@@ -27,6 +27,7 @@ use crate::events::{Chronicle, EventCounts};
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 use crate::revisions::Book;
 use crate::texts::Texts;
+use crate::traces::{Told, TracesSnapshot};
 
 /// Clients that are kept.
 mod affinity;
@@ -65,6 +66,7 @@ use affinity::affinity;
 pub use affinity::{AffinitySnapshot, ClientsCounts};
 pub(crate) use backend::fault_word;
 pub use backend::{Backend, Load, reason};
+pub(crate) use failed::part;
 pub use failed::{FailedCounts, RequestPart, TryPart};
 use fairness::fairness;
 pub(crate) use parts::address_of;
@@ -116,6 +118,8 @@ pub struct Snapshot {
     pub failed: FailedCounts,
     /// What is recorded of exchanges with their decisions.
     pub records: RecordCounts,
+    /// What is traced, and what came of it.
+    pub traces: TracesSnapshot,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
     pub rates: Vec<RateSnapshot>,
     /// Rules by name, and how often each was met, in the order of the plan.
@@ -297,6 +301,7 @@ pub struct Watch {
     pub(crate) book: Arc<Book>,
     pub(crate) reads: Option<Arc<dyn Texts>>,
     pub(crate) picks: Arc<Picks>,
+    pub(crate) told: Arc<Told>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -363,6 +368,7 @@ impl Watch {
             events: self.chronicle.counts(),
             failed: self.failed_counts(),
             records: self.record_counts().0,
+            traces: self.told.snapshot(&self.published),
             rates: rates::all(&live, self.clock.now()),
             rules: (live.plan.rules.iter().enumerate())
                 .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))

@@ -294,7 +294,7 @@ impl<N: Net> Exchange<'_, N> {
                 desk.seen.failover = Some(conn.worker.now().since(failed));
             }
             tries.asked.tried.insert(pick.backend());
-            self.tell_time(conn, desk);
+            self.tell_next(conn, desk);
             pick = match attempt::make(self, conn, desk, pick, &course, &mut tries).await {
                 Attempted::Again(pick) => {
                     let status = desk.response.status();
@@ -385,14 +385,18 @@ impl<N: Net> Exchange<'_, N> {
             identity: conn.identity(),
             real_ip: self.listener.is_some_and(|listener| listener.real_ip),
             chance: std::array::from_fn(|_| conn.worker.chance()),
+            span: self.recording.and_then(|recording| recording.span()),
             altered: Some(&desk.altered).filter(|altered| altered.is_touched()),
         };
         forward::request(&desk.request, &forwarding, &mut desk.forwardable);
         desk.seen.forwarded = true;
     }
 
-    /// Tells the backend of the next attempt how much time a call has left.
-    fn tell_time(&self, conn: &Conn<N>, desk: &mut Desk) {
+    /// Tells the backend of the next attempt which span it is, and how much time a call has left.
+    fn tell_next(&self, conn: &Conn<N>, desk: &mut Desk) {
+        if let Some(span) = self.recording.and_then(|one| one.span_of_next()) {
+            desk.forwardable.set_span(span);
+        }
         if let Some(call) = self.call {
             call.tell(conn.worker.now(), &mut desk.forwardable);
         }

@@ -229,7 +229,7 @@ impl Live {
             terms: listeners::terms(&plan, before),
             rates: Rates::join(&plan, before, workers, now),
             hits: Hits::join(&plan, before, workers),
-            records: recorded::Scope::of(&plan.admin),
+            records: recorded::Scope::of(&plan),
             own: rings.own,
             left: before.map_or_else(Vec::new, |before| before.leaving(&plan)),
             rules: Rules::new(&plan.rules),

@@ -2,7 +2,8 @@
 //! it went where it did, and how it ended.
 //!
 //! Any other exchange looks three times at nothing. What is written down is its worker's alone until the exchange ends, and then stands on a
-//! shelf: where somebody looks at that very moment it is lost, and counted. Read next: `wanted`, `under_way`.
+//! shelf: where somebody looks at that very moment it is lost, and counted. Read next: `wanted`, `under_way`. What is traced for others takes
+//! the same way, without what picks found (`traced`), and waits until it is taken.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,11 @@ mod wanted;
 
 /// What is written down of one while it goes.
 mod under_way;
+
+/// Which exchanges are spans of a trace, and those that wait to be told.
+mod traced;
+
+pub use traced::{Trace, TraceCounts};
 
 pub(crate) use under_way::{Recorder, Recording};
 pub use wanted::Scope;
@@ -79,8 +85,8 @@ pub struct Decision {
     pub key: Option<u64>,
     /// What keeps its clients: the word for it, and the name of its cookie. None: nothing does.
     pub affinity: Option<(&'static str, Option<Box<str>>)>,
-    /// What a pick found, a moment before it was taken.
-    pub explanation: Explanation,
+    /// What a pick found, a moment before it was taken. None: it is traced only.
+    pub explanation: Option<Explanation>,
     /// When that was, since the exchange began.
     pub after: Duration,
     /// How long it waited for a place then.
@@ -158,7 +164,8 @@ impl End {
 #[derive(Debug)]
 pub struct Recorded {
     number: u64,
-    because: Because,
+    because: Option<Because>,
+    trace: Option<Trace>,
     revision: Option<u64>,
     batch: Batch,
     decisions: Vec<Decision>,
@@ -172,10 +179,16 @@ impl Recorded {
         self.number
     }
 
-    /// Why it is recorded.
+    /// Why it is recorded. None: it is traced only.
     #[must_use]
-    pub const fn because(&self) -> &Because {
-        &self.because
+    pub const fn because(&self) -> Option<&Because> {
+        self.because.as_ref()
+    }
+
+    /// Its place in a trace.
+    #[must_use]
+    pub const fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// The number of the revision that it began under. None: it ended before that was numbered.
@@ -207,10 +220,11 @@ impl Recorded {
     fn size(&self) -> usize {
         let id = |one: &Candidate| size_of::<Candidate>() + one.id.as_str().len();
         let of = |one: &Decision| {
-            let found = &one.explanation;
+            let found = one.explanation.as_ref();
             size_of::<Decision>()
-                + found.candidates.iter().map(id).sum::<usize>()
-                + size_of_val(&*found.tiers)
+                + found.map_or(0, |found| {
+                    found.candidates.iter().map(id).sum::<usize>() + size_of_val(&*found.tiers)
+                })
         };
         size_of::<Self>() + self.batch.size() + self.decisions.iter().map(of).sum::<usize>()
     }
@@ -271,7 +285,7 @@ struct Row {
 
 impl Row {
     /// Keeps one. Those that it takes the place of are the caller's, who need not drop them while others wait.
-    fn put(&mut self, record: Recorded) -> Vec<Arc<Recorded>> {
+    fn put(&mut self, record: Arc<Recorded>) -> Vec<Arc<Recorded>> {
         let size = record.size();
         let mut gone = Vec::new();
         while self.records.len() >= DECISION_RECORDS || self.bytes + size > DECISION_RECORDS_BYTES {
@@ -282,7 +296,7 @@ impl Row {
             gone.push(oldest);
         }
         self.bytes += size;
-        self.records.push_back((Arc::new(record), size));
+        self.records.push_back((record, size));
         gone
     }
 }
@@ -296,6 +310,7 @@ pub struct Shelf {
     kept: [Count; 2],
     overwritten: Count,
     missed: [Count; MISSED.len()],
+    traces: traced::Waiting,
 }
 
 impl Shelf {
@@ -308,18 +323,34 @@ impl Shelf {
         self.missed[why as usize].add(1);
     }
 
-    /// Keeps one, if nobody looks.
+    /// Keeps one, where it is wanted.
     fn put(&self, record: Recorded) {
+        let record = Arc::new(record);
+        if record.trace.is_some() {
+            self.traces.put(record.clone());
+        }
+        if let Some(because) = &record.because {
+            self.keep(because.place(), record.clone());
+        }
+    }
+
+    /// Keeps one in this place, if nobody looks.
+    fn keep(&self, place: usize, record: Arc<Recorded>) {
         let mut rows = match self.rows.try_lock() {
             Ok(rows) => rows,
             Err(TryLockError::Poisoned(rows)) => rows.into_inner(),
             Err(TryLockError::WouldBlock) => return self.missed(Missed::Busy),
         };
-        let place = record.because.place();
         let gone = rows[place].put(record);
         drop(rows);
         self.kept[place].add(1);
         self.overwritten.add(gone.len() as u64);
+    }
+
+    /// Those that are spans and nobody has taken yet.
+    #[must_use]
+    pub const fn traces(&self) -> &traced::Waiting {
+        &self.traces
     }
 
     /// Those that are kept, from the oldest on. Their worker finds it locked for as long as two counts for each take.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::bytes::list;
+use crate::forward::Span;
 use crate::head::RequestHead;
 use crate::known::Known;
 
@@ -81,6 +82,20 @@ pub fn is_traceparent(text: &[u8]) -> bool {
         && !(version == b"00" && more)
         && !zero(trace)
         && !zero(parent)
+}
+
+/// The span that a request hangs below, and whether that is recorded, by its `traceparent`. What peers say who are not trusted is not for
+/// the caller to ask.
+#[must_use]
+pub fn parent(head: &RequestHead) -> Option<(Span, bool)> {
+    let text = head.first(Known::Traceparent)?;
+    let text = std::str::from_utf8(text)
+        .ok()
+        .filter(|_| is_traceparent(text))?;
+    let trace = u128::from_str_radix(text.get(3..35)?, 16).ok()?;
+    let id = u64::from_str_radix(text.get(36..52)?, 16).ok()?;
+    let flags = u8::from_str_radix(text.get(53..55)?, 16).ok()?;
+    Some((Span { trace, id }, flags & 1 == 1))
 }
 
 /// The one value of a list that is to have one; a longer list is nobody's word.

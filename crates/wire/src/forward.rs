@@ -40,8 +40,19 @@ pub struct Forwarding<'a> {
     pub real_ip: bool,
     /// Chance for the ids that are made here: of the request, of the trace, of the span.
     pub chance: [u64; 4],
+    /// The span that is recorded of this exchange, and that those of the backend are to hang below. None: none is.
+    pub span: Option<Span>,
     /// What a rule makes of it.
     pub altered: Option<&'a Altered>,
+}
+
+/// A span that is recorded, as others are told of it (W3C Trace Context section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The trace's id, from its first byte on; not 0.
+    pub trace: u128,
+    /// Its own; not 0.
+    pub id: u64,
 }
 
 /// A request's head, ready for a backend. The bytes live in a recycled buffer.
@@ -91,6 +102,16 @@ impl Forwardable {
         put(&mut self.bytes, &[timeout::FIELD.as_bytes(), b": "]);
         timeout::write(left, &mut self.bytes);
         put(&mut self.bytes, &[b"\r\n\r\n"]);
+    }
+
+    /// Says that another span is whose this is, over the one that was said; for a head that was written with one.
+    pub fn set_span(&mut self, id: u64) {
+        let begin = self.trace_id.end + 1;
+        let mut text = Vec::with_capacity(16);
+        put_hex(&mut text, id);
+        if let Some(place) = self.bytes.get_mut(begin..begin + 16) {
+            place.copy_from_slice(&text);
+        }
     }
 
     /// The trace's id within its `traceparent`: 32 hexadecimal digits.
@@ -244,21 +265,32 @@ fn put_ids(
     let request_id = begin + b"X-Request-Id: ".len()..bytes.len() - 2;
     let trace = bytes.len() + b"traceparent: 00-".len();
     let ids = (request_id, trace..trace + 32);
-    if let Some(parent) = believed(Known::Traceparent).filter(|parent| is_traceparent(parent)) {
-        put_field(bytes, b"traceparent", parent);
-        if let Some(state) = believed(Known::Tracestate) {
-            put_field(bytes, b"tracestate", state);
+    let parent = believed(Known::Traceparent).filter(|parent| is_traceparent(parent));
+    match (forwarding.span, parent) {
+        (Some(span), _) => put_span(bytes, span, true),
+        (None, Some(parent)) => put_field(bytes, b"traceparent", parent),
+        // A trace of its own; no span is recorded here, so nothing says that it was sampled. No id may be all zero.
+        (None, None) => {
+            let trace = u128::from(three | 1) << 64 | u128::from(one ^ two);
+            let id = four | 1;
+            put_span(bytes, Span { trace, id }, false);
         }
-        return ids;
     }
-    // A trace of its own; no span is recorded here, so nothing says that it was sampled. No id may be all zero.
-    put(bytes, &[b"traceparent: 00-"]);
-    put_hex(bytes, three | 1);
-    put_hex(bytes, one ^ two);
-    put(bytes, &[b"-"]);
-    put_hex(bytes, four | 1);
-    put(bytes, &[b"-00\r\n"]);
+    if let (Some(_), Some(state)) = (parent, believed(Known::Tracestate)) {
+        put_field(bytes, b"tracestate", state);
+    }
     ids
+}
+
+fn put_span(bytes: &mut Vec<u8>, span: Span, sampled: bool) {
+    put(bytes, &[b"traceparent: 00-"]);
+    #[expect(clippy::cast_possible_truncation, reason = "its halves")]
+    for half in [(span.trace >> 64) as u64, span.trace as u64] {
+        put_hex(bytes, half);
+    }
+    put(bytes, &[b"-"]);
+    put_hex(bytes, span.id);
+    put(bytes, &[if sampled { b"-01\r\n" } else { b"-00\r\n" }]);
 }
 
 fn is_port(text: &[u8]) -> bool {
@@ -463,6 +495,7 @@ mod tests {
             identity: b"",
             real_ip: false,
             chance: [1; 4],
+            span: None,
             altered: None,
         };
         request(&RequestHead::new(), &forwarding, &mut head);

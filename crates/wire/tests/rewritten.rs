@@ -93,6 +93,7 @@ fn check_request(input: &[u8], trusted: bool) {
         via: Some("keel"),
         real_ip: true,
         chance: [1, 2, 3, 4],
+        span: None,
         altered: None,
     };
     let mut written = Forwardable::empty();

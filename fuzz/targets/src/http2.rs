@@ -102,6 +102,7 @@ pub(crate) fn goes_on(head: &RequestHead) {
         via: Some("keel"),
         real_ip: true,
         chance: [1, 2, 3, 4],
+        span: None,
         altered: None,
     };
     forward::request(head, &forwarding, &mut on);

@@ -201,6 +201,7 @@ fn says_the_same_again(head: &RequestHead, trusted: bool, form: PathForm) {
         via: Some("keel"),
         real_ip: true,
         chance: [1, 2, 3, 4],
+        span: None,
         altered: None,
     };
     // HTTP/1.0 may come without a host, which a strict reader of HTTP/1.1 refuses.

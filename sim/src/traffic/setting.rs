@@ -142,6 +142,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
         error_pages: ErrorPages::new(),
     };
     Plan {
+        traces: None,
         admin: AdminPlan::default(),
         user: None,
         group: None,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use evenkeel_control::traces::TracesSnapshot;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType::{Counter, Gauge};
 
@@ -85,6 +86,60 @@ impl Page {
         ] {
             rows(encoder, name, help, Counter, all)?;
         }
+        self.traces(encoder)
+    }
+
+    fn traces(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let TracesSnapshot {
+            exchanges,
+            lost,
+            spans,
+            rejected,
+            sent,
+            again,
+            given_up,
+        } = self.0.traces;
+        for (name, help, all) in [
+            (
+                "traced_requests",
+                "Requests that were traced, and waited to be told to the collector",
+                vec![(Vec::new(), exchanges.kept)],
+            ),
+            (
+                "traced_requests_lost",
+                "Requests that the collector does not hear of: as many were under way as may be (`under_way`), as many waited (`waiting`), or their message was given up (`given_up`)",
+                by_word(
+                    "reason",
+                    [
+                        ("under_way", exchanges.crowded),
+                        ("waiting", exchanges.dropped),
+                        ("given_up", lost),
+                    ],
+                ),
+            ),
+            (
+                "trace_spans",
+                "Spans that were told: the collector took them (`taken`), or refused them in a message that it took (`refused`)",
+                by_word("outcome", [("taken", spans), ("refused", rejected)]),
+            ),
+            (
+                "trace_messages",
+                "Messages to the collector: it took them (`taken`), they were sent again (`again`), or refused, or sent as often as may be (`given_up`)",
+                by_word(
+                    "outcome",
+                    [("taken", sent), ("again", again), ("given_up", given_up)],
+                ),
+            ),
+        ] {
+            rows(encoder, name, help, Counter, all)?;
+        }
         Ok(())
     }
+}
+
+fn by_word<const N: usize>(
+    label: &'static str,
+    all: [(&'static str, u64); N],
+) -> super::Rows<'static> {
+    all.map(|(word, count)| (vec![(label, word)], count)).into()
 }

@@ -1,7 +1,8 @@
 //! Owns the keys at the top, of `drain:` and `resolver:`.
 
 use super::{
-    ACCESS_LOG, ADMIN, Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, key, written,
+    ACCESS_LOG, ADMIN, Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, TRACES, key,
+    written,
 };
 use crate::limits;
 use crate::plan::{DrainPlan, ResolverPlan};
@@ -32,6 +33,12 @@ static TOP_KEYS: &[Key] = &[
         Shape::Short(Some("to"), &ACCESS_LOG),
         Absent::No("no access log"),
         "Writes a row for each exchange.",
+    ),
+    key(
+        "traces",
+        Shape::Map(&TRACES),
+        Absent::No("no exchange is traced"),
+        "Tells a collector of exchanges as spans of traces (OpenTelemetry).",
     ),
     key(
         "workers",

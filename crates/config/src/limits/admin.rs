@@ -34,6 +34,12 @@ pub const RECORDS_UNDER_WAY: usize = 128;
 /// Those that a worker begins to record in a second, of each of both: one costs about as much as a request does.
 pub const RECORDS_A_SECOND: u32 = 50;
 
+/// Exchanges of each worker that are spans of traces and wait to be told, some 2 KiB each: those that end while so many wait are dropped.
+pub const TRACES_WAIT: usize = 2_048;
+
+/// Those that a worker has begun to trace and that have not ended: a response that is read for hours holds its own for as long.
+pub const TRACES_OPEN: usize = 4_096;
+
 /// Failures to say who one is that an address, or a network of IPv6 of 64 bits, has at once; one more comes back every 6 s.
 pub const FAILURES: u32 = 10;
 

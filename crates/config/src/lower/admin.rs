@@ -64,7 +64,7 @@ pub(super) fn default() -> AdminPlan {
     clippy::cast_sign_loss,
     reason = "a share lies between 0 and 1"
 )]
-fn of_a_million(share: f64) -> u32 {
+pub(super) fn of_a_million(share: f64) -> u32 {
     (share * 1e6).round() as u32
 }
 

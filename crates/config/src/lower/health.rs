@@ -192,7 +192,7 @@ fn grpc(reading: &Reading, node: &Node) -> GrpcCheckPlan {
 }
 
 /// Fields of a check's request.
-fn headers(reading: &Reading, entries: &[(Key, Node)]) -> Vec<(Arc<str>, Arc<str>)> {
+pub(super) fn headers(reading: &Reading, entries: &[(Key, Node)]) -> Vec<(Arc<str>, Arc<str>)> {
     let what = format!("{} fields of one check", limits::CHECK_HEADERS);
     let entries = reading.first(entries, limits::CHECK_HEADERS, |(key, _)| key.at, &what);
     let mut headers = Vec::new();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Plan;
+use super::{Plan, TracesPlan};
 use crate::problem::At;
 
 /// What a file held when the configuration was read. Compared by name and content; never shown.
@@ -169,6 +169,7 @@ impl Plan {
         }
         all.extend(self.admin.tls.iter().flat_map(TlsPlan::materials));
         all.extend(&self.affinity_keys);
+        all.extend(self.traces.as_ref().and_then(TracesPlan::material));
         all
     }
 
@@ -209,6 +210,7 @@ impl Plan {
         let admin = self.admin.tls.iter_mut();
         all.extend(admin.flat_map(TlsPlan::materials_mut));
         all.extend(&mut self.affinity_keys);
+        all.extend(self.traces.as_mut().and_then(TracesPlan::material_mut));
         all
     }
 }

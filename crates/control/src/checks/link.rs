@@ -16,14 +16,14 @@ use evenkeel_proxy::tls::upstream::{Refused, Towards};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// HTTP/1.1 in a handshake.
-pub(super) const HTTP1: &[u8] = b"http/1.1";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 /// HTTP/2 in a handshake.
-pub(super) const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// What a check does about TLS.
 #[derive(Debug)]
-pub(super) enum Secured {
+pub(crate) enum Secured {
     /// Nothing: its bytes go as they are.
     Off,
     /// Holds backends to what traffic holds them to.
@@ -34,7 +34,7 @@ pub(super) enum Secured {
 
 /// A connection, for those who speak the runtime's traits.
 #[derive(Debug)]
-pub(super) struct Stream(Channel<OsSock>);
+pub(crate) struct Stream(Channel<OsSock>);
 
 impl Secured {
     /// Connects to where a check goes, and begins with `first`; who answers must be `backend`. `spoken` is what was offered, best
@@ -42,7 +42,7 @@ impl Secured {
     ///
     /// # Errors
     /// No connection, or a handshake that failed, with its reason.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         to: &Address,
         backend: &BackendAddress,

@@ -42,6 +42,7 @@ impl Control {
             book: self.book.clone(),
             reads: self.given.as_ref().map(|given| given.reads.clone()),
             picks: self.picks.clone(),
+            told: self.traces.told.clone(),
         }
     }
 

@@ -98,6 +98,7 @@ impl Control {
         self.steer(&live);
         self.drain_between(&before, &were, &live);
         self.published.store(live);
+        self.traces.follow(&self.published);
         self.listen(bound);
         for key in gone {
             self.open.remove(&key);

@@ -136,7 +136,7 @@ fn failed(worker: usize, failure: &Failure, log: Option<&AccessLogPlan>) -> Opti
 }
 
 /// What is told of an exchange.
-pub(super) fn part(
+pub(crate) fn part(
     id: String,
     record: Record<'_>,
     tries: Vec<TryPart>,

@@ -80,12 +80,13 @@ impl Watch {
         record: Arc<Recorded>,
         log: Option<&AccessLogPlan>,
     ) -> Option<DecisionPart> {
+        let because = record.because()?.clone();
         let tries = record.decisions().iter().filter_map(tried).collect();
         let id = format!("{worker}-{}", record.number());
         Some(DecisionPart {
             request: part(id, record.record()?, tries, log),
-            because: record.because().word(),
-            asked_by: match record.because() {
+            because: because.word(),
+            asked_by: match because {
                 Because::Asked(holder) => Some(holder.to_string()),
                 Because::Drawn => None,
             },

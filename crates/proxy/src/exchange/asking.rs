@@ -121,11 +121,12 @@ impl<N: Net> Exchange<'_, N> {
         let per_try = per_try(&self.rule.beside, limits, course.call);
         let connect = self.rule.beside.connect.unwrap_or(limits.connect);
         let by = live.affinity.as_ref().map(|affinity| &affinity.plan.by);
+        let explains = self.recording.is_some_and(|recording| recording.explains());
         Decision {
             service: live.plan.name.clone(),
             key: course.key,
             affinity: by.map(|by| (by.word(), by.cookie().map(Into::into))),
-            explanation: handle.explain(ask, CANDIDATES, now),
+            explanation: explains.then(|| handle.explain(ask, CANDIDATES, now)),
             after: now.since(self.began),
             waited: Duration::ZERO,
             picked: None,

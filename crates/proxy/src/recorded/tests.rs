@@ -41,7 +41,7 @@ fn decision_among(backend: Option<&str>, ids: &[&str]) -> Decision {
         service: "api".into(),
         key: None,
         affinity: None,
-        explanation: service.explain(&Ask::new(1), Instant::ZERO),
+        explanation: Some(service.explain(&Ask::new(1), Instant::ZERO)),
         after: Duration::ZERO,
         waited: Duration::ZERO,
         picked: Some(backend.map(BackendId::from).ok_or(Refusal::AllTried)),
@@ -58,7 +58,8 @@ fn decision_among(backend: Option<&str>, ids: &[&str]) -> Decision {
 fn record(number: u64, because: Because) -> Recorded {
     Recorded {
         number,
-        because,
+        because: Some(because),
+        trace: None,
         revision: None,
         batch: Batch::default(),
         decisions: Vec::new(),
@@ -137,7 +138,8 @@ fn ends(recording: &Recording, seen: &Observation) -> Vec<(Option<String>, Optio
 fn each_attempt_has_its_own_end() {
     let reset = End::Failed(Reason::BackendReset);
     let name = |name: &str| Some(name.to_owned());
-    let begin = || Recorder::new(Arc::default()).begin(Because::Drawn, None, Instant::ZERO);
+    let begin =
+        || Recorder::new(Arc::default()).begin((Some(Because::Drawn), None), None, Instant::ZERO);
     // It failed, and the next one was picked then.
     let recording = begin();
     recording.decided(decision(Some("one")));
@@ -207,7 +209,8 @@ fn each_attempt_has_its_own_end() {
 
 #[test]
 fn so_many_decisions_are_written_down_and_the_rest_counted() {
-    let recording = Recorder::new(Arc::default()).begin(Because::Drawn, None, Instant::ZERO);
+    let recording =
+        Recorder::new(Arc::default()).begin((Some(Because::Drawn), None), None, Instant::ZERO);
     for _ in 0..DECISIONS + 2 {
         recording.decided(decision(Some("one")));
         recording.went(&seen(Reason::Served, 0), End::Answered(503), at(1));
@@ -243,7 +246,7 @@ fn so_many_are_under_way() {
     let shelf = Arc::new(Shelf::default());
     let recorder = Recorder::new(shelf.clone());
     let most = evenkeel_config::limits::RECORDS_UNDER_WAY;
-    let begin = || recorder.begin(Because::Drawn, None, Instant::ZERO);
+    let begin = || recorder.begin((Some(Because::Drawn), None), None, Instant::ZERO);
     let mut all: Vec<_> = (1..most).map(|_| begin()).collect();
     assert!(recorder.may(DRAWN, at(1_000)));
     all.push(begin());

@@ -11,10 +11,12 @@ use std::time::Duration;
 use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::pick::Refusal;
 use evenkeel_balance::time::Instant;
-use evenkeel_config::limits::{RECORDS_A_SECOND, RECORDS_UNDER_WAY};
+use evenkeel_config::limits::{RECORDS_A_SECOND, RECORDS_UNDER_WAY, TRACES_OPEN};
+use evenkeel_wire::client;
+use evenkeel_wire::forward::Span;
 
 use super::{
-    ASKED, Because, DECISIONS, DRAWN, Decision, End, Ended, Missed, Recorded, Shelf, Wanted,
+    ASKED, Because, DECISIONS, DRAWN, Decision, End, Ended, Missed, Recorded, Shelf, Trace, Wanted,
 };
 use crate::net::Net;
 use crate::observation::Observation;
@@ -26,6 +28,9 @@ use crate::worker::{Desk, View, Worker};
 /// What tells who asked for a record where it is, in the answer.
 const TOLD: &[u8] = b"X-Evenkeel-Explained";
 
+/// Where those that are traced are under way.
+const TRACED: usize = 2;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a worker records with.
@@ -36,8 +41,11 @@ pub(crate) struct Recorder {
     since: Cell<Instant>,
     begun: [Cell<u32>; 2],
     /// Whoever is under way holds one of these.
-    under_way: [Rc<()>; 2],
+    under_way: [Rc<()>; PLACES],
 }
+
+/// Those that are traced have a place too.
+const PLACES: usize = 3;
 
 impl Recorder {
     pub(crate) fn new(shelf: Arc<Shelf>) -> Self {
@@ -58,7 +66,7 @@ impl Recorder {
         let begun = self.begun[place].get();
         let missed = if begun >= RECORDS_A_SECOND {
             Missed::Pace
-        } else if Rc::strong_count(&self.under_way[place]) > RECORDS_UNDER_WAY {
+        } else if !self.has_room(place, RECORDS_UNDER_WAY) {
             Missed::UnderWay
         } else {
             self.begun[place].set(begun + 1);
@@ -68,15 +76,35 @@ impl Recorder {
         false
     }
 
+    fn has_room(&self, place: usize, most: usize) -> bool {
+        Rc::strong_count(&self.under_way[place]) <= most
+    }
+
+    /// Whether there may be another one that is traced. One that may not is counted.
+    pub(super) fn may_trace(&self) -> bool {
+        let may = self.has_room(TRACED, TRACES_OPEN);
+        if !may {
+            self.shelf.traces.crowded();
+        }
+        may
+    }
+
     /// What is written down of an exchange that begins.
     pub(super) fn begin(
         &self,
-        because: Because,
+        (because, trace): (Option<Because>, Option<Trace>),
         revision: Option<u64>,
         began: Instant,
     ) -> Recording {
-        let place = self.under_way[because.place()].clone();
-        Recording::new((self.shelf.number(), place), because, revision, began)
+        let kept = because.as_ref().map(Because::place);
+        let place = |at: Option<usize>| at.map(|at| self.under_way[at].clone());
+        let places = [place(kept), place(trace.as_ref().map(|_| TRACED))];
+        Recording::new(
+            (self.shelf.number(), places),
+            (because, trace),
+            revision,
+            began,
+        )
     }
 }
 
@@ -84,9 +112,10 @@ impl Recorder {
 #[derive(Debug)]
 pub(crate) struct Recording {
     number: u64,
-    /// Counts it among those that are under way.
-    _place: Rc<()>,
-    because: Because,
+    /// Count it among those that are under way.
+    _places: [Option<Rc<()>>; 2],
+    because: Option<Because>,
+    trace: Option<Trace>,
     revision: Option<u64>,
     began: Instant,
     rows: RefCell<Vec<Decision>>,
@@ -101,15 +130,16 @@ pub(crate) struct Recording {
 
 impl Recording {
     fn new(
-        (number, place): (u64, Rc<()>),
-        because: Because,
+        (number, places): (u64, [Option<Rc<()>>; 2]),
+        (because, trace): (Option<Because>, Option<Trace>),
         revision: Option<u64>,
         began: Instant,
     ) -> Self {
         Self {
             number,
-            _place: place,
+            _places: places,
             because,
+            trace,
             revision,
             began,
             rows: RefCell::default(),
@@ -118,6 +148,27 @@ impl Recording {
             next: Cell::new(None),
             beside: Cell::new(None),
         }
+    }
+
+    /// Whether what picks find is written down.
+    pub(crate) const fn explains(&self) -> bool {
+        self.because.is_some()
+    }
+
+    /// The exchange's span.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.trace.as_ref().map(Trace::span)
+    }
+
+    /// That of the attempt that was decided last, but for one beside it.
+    pub(crate) fn span_of_next(&self) -> Option<u64> {
+        let at = self.next.get().or(self.heard.get())?;
+        Some(self.trace.as_ref()?.of_attempt(at))
+    }
+
+    /// That of the attempt beside it.
+    pub(crate) fn span_beside(&self) -> Option<u64> {
+        Some(self.trace.as_ref()?.of_attempt(self.beside.get()?))
     }
 
     fn put(&self, decision: Decision) -> Option<usize> {
@@ -229,12 +280,14 @@ impl<N: Net> Worker<N> {
         began: Instant,
         recording: &OnceCell<Rc<Recording>>,
     ) {
-        let Some(because) = self.because(wanted, desk) else {
+        let because = self.because(wanted, desk);
+        let trace = self.trace(wanted, view, desk);
+        if because.is_none() && trace.is_none() {
             return;
-        };
+        }
         let revision = view.live.records.revision();
-        let begun = self.recorder.begin(because, revision, began);
-        if matches!(begun.because, Because::Asked(_)) {
+        let begun = self.recorder.begin((because, trace), revision, began);
+        if matches!(begun.because, Some(Because::Asked(_))) {
             let id = format!("{}-{}", self.index, begun.number);
             // A name and a value of our own.
             let _ = desk.altered.response().set(TOLD, id.as_bytes());
@@ -258,6 +311,20 @@ impl<N: Net> Worker<N> {
         (drawn && recorder.may(DRAWN, now)).then_some(Because::Drawn)
     }
 
+    /// Its place in a trace: as whoever is trusted says, else by chance.
+    fn trace(&self, wanted: &Wanted, view: &View<N>, desk: &Desk) -> Option<Trace> {
+        let traces = wanted.traces()?;
+        let trusted = view.live.trusts(desk.seen.peer);
+        let parent = trusted.then(|| client::parent(&desk.request)).flatten();
+        let draws = || traces.draws(|| self.chance());
+        let is = parent.map_or_else(draws, |(_, sampled)| sampled);
+        if !is || !self.recorder.may_trace() {
+            return None;
+        }
+        let chance = || self.chance();
+        Some(Trace::begin(parent.map(|(span, _)| span), chance))
+    }
+
     /// Keeps what was written down of an exchange that has ended, or goes on as a tunnel.
     #[cold]
     pub(crate) fn keep(
@@ -273,6 +340,7 @@ impl<N: Net> Worker<N> {
         self.recorder.shelf.put(Recorded {
             number: recording.number,
             because: recording.because.clone(),
+            trace: recording.trace,
             // Its plan may have been numbered since.
             revision: recording.revision.or_else(|| view.live.records.revision()),
             batch,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use evenkeel_config::Plan;
 use evenkeel_config::plan::admin::{AdminPlan, Area, Verb};
 use evenkeel_wire::RequestHead;
 use evenkeel_wire::known::Known;
@@ -27,9 +28,10 @@ pub struct Scope {
 }
 
 impl Scope {
-    pub(crate) fn of(plan: &AdminPlan) -> Self {
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let traces = plan.traces.as_ref().map(|traces| Draw(traces.share.into()));
         Self {
-            wanted: Wanted::of(plan),
+            wanted: Wanted::of(&plan.admin, traces),
             revision: AtomicU64::new(0),
         }
     }
@@ -61,19 +63,31 @@ struct Holder {
 /// Which exchanges are recorded.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// So many of [`WHOLE`].
-    share: u64,
+    share: Draw,
     holders: Box<[Holder]>,
+    traces: Option<Draw>,
+}
+
+/// So many of [`WHOLE`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draw(u64);
+
+impl Draw {
+    /// Whether one that drew this is among them.
+    pub(crate) fn draws(self, chance: impl FnOnce() -> u64) -> bool {
+        self.0 > 0 && chance() % WHOLE < self.0
+    }
 }
 
 impl Wanted {
     /// As it is planned. None: none are.
-    pub(crate) fn of(plan: &AdminPlan) -> Option<Box<Self>> {
+    pub(crate) fn of(plan: &AdminPlan, traces: Option<Draw>) -> Option<Box<Self>> {
         let tokens = plan.tokens.iter().filter(|_| plan.records.header);
         let tokens = tokens.flat_map(|file| &file.tokens);
         let may = tokens.filter(|one| one.holder.scopes.has(Area::Decisions, Verb::Read));
         let wanted = Self {
-            share: plan.records.share.into(),
+            traces,
+            share: Draw(plan.records.share.into()),
             holders: may
                 .map(|one| Holder {
                     sha256: one.sha256,
@@ -82,13 +96,18 @@ impl Wanted {
                 })
                 .collect(),
         };
-        let any = wanted.share > 0 || !wanted.holders.is_empty();
+        let any = wanted.share.0 > 0 || !wanted.holders.is_empty() || traces.is_some();
         any.then(|| Box::new(wanted))
     }
 
     /// Whether one that drew this is recorded.
     pub(crate) fn draws(&self, chance: impl FnOnce() -> u64) -> bool {
-        self.share > 0 && chance() % WHOLE < self.share
+        self.share.draws(chance)
+    }
+
+    /// Which of those that nobody has decided of are traced. None: none are, whoever says so.
+    pub(crate) const fn traces(&self) -> Option<Draw> {
+        self.traces
     }
 
     /// What a client shows who asks. Two that differ would be read differently by others, and are none.
@@ -180,23 +199,27 @@ mod tests {
     #[test]
     fn what_nobody_wants_costs_nothing() {
         let off = RecordsPlan::default();
-        assert!(Wanted::of(&plan(off)).is_none());
+        assert!(Wanted::of(&plan(off), None).is_none());
         // Nobody could ask.
         let header = RecordsPlan {
             header: true,
             ..off
         };
         assert!(
-            Wanted::of(&AdminPlan {
-                tokens: None,
-                ..plan(header)
-            })
+            Wanted::of(
+                &AdminPlan {
+                    tokens: None,
+                    ..plan(header)
+                },
+                None
+            )
             .is_none()
         );
-        let share = Wanted::of(&plan(RecordsPlan {
+        let quarter = RecordsPlan {
             share: 250_000,
             ..off
-        }));
+        };
+        let share = Wanted::of(&plan(quarter), None);
         let share = share.unwrap();
         let drawn = (0..WHOLE).filter(|chance| share.draws(|| *chance)).count();
         assert_eq!(drawn, 250_000);
@@ -206,11 +229,11 @@ mod tests {
 
     #[test]
     fn who_may_ask_is_known_by_a_token() {
-        let wanted = Wanted::of(&plan(RecordsPlan {
+        let header = RecordsPlan {
             share: 0,
             header: true,
-        }))
-        .unwrap();
+        };
+        let wanted = Wanted::of(&plan(header), None).unwrap();
         assert!(!wanted.draws(|| 0));
         let asks = |fields: &str, now: u64| {
             let head = request(fields);

@@ -78,6 +78,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         limits: ServiceLimits::default(),
     };
     Plan {
+        traces: None,
         user: None,
         group: None,
         resolver: ResolverPlan::default(),

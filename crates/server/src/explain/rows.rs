@@ -178,7 +178,8 @@ pub(super) fn recorded(live: &Live, decision: &Decision) -> Value {
     let affinity = decision.affinity.as_ref();
     let by = affinity.map(|(by, cookie)| (*by, cookie.as_deref()));
     let of = (&*decision.service, decision.key, by);
-    let mut row = chosen(live, of, &decision.explanation);
+    let found = decision.explanation.as_ref();
+    let mut row = found.map_or_else(|| json!({}), |found| chosen(live, of, found));
     let picked = decision.picked.as_ref();
     let refusal = picked.and_then(|picked| picked.as_ref().err());
     let backend = picked.and_then(|picked| picked.as_ref().ok());

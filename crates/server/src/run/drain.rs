@@ -11,6 +11,7 @@ use tokio::time::Interval;
 use tracing::{error, info, warn};
 
 use super::{Instance, Signals};
+use crate::overlay::Kept;
 use crate::upgrade::under_way::{self, Succeeded};
 
 /// Of which part its lines in the log are: of `run`'s, as all that is said of a process's life. Who picks lines out by that need not know where code stands.
@@ -91,9 +92,15 @@ impl Instance {
             }
         };
         self.late.end();
-        self.kept.finish(&self.control).await;
+        finish(self.kept, self.control).await;
         code
     }
+}
+
+/// Nothing is served any more: what is to be kept and told is.
+async fn finish(mut kept: Kept, mut control: Control) {
+    kept.finish(&control).await;
+    control.end_traces().await;
 }
 
 /// So long it is waited for a number of those that are left.

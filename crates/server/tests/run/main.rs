@@ -46,6 +46,7 @@ mod rules_conditions;
 mod tcp;
 mod tiers;
 mod tls;
+mod traces;
 mod upgrade;
 mod websockets;
 mod writes;

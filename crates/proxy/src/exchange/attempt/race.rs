@@ -209,7 +209,7 @@ impl<N: Net> Exchange<'_, N> {
         let per_try = per_try(&self.rule.beside, limits, course.call);
         let connect = self.rule.beside.connect.unwrap_or(limits.connect);
         let (body, trailers) = body.unwrap_or_default();
-        let copied = Copied {
+        let mut copied = Copied {
             head: beside.desk.forwardable.clone(),
             framing: request.framing(),
             to_head: request.is_head(),
@@ -226,11 +226,14 @@ impl<N: Net> Exchange<'_, N> {
         (tries.hedged, tries.seen) = (true, true);
         tries.made += 1;
         beside.desk.seen.attempts += 1;
-        let asked = (copied, course.introduction.clone());
         if let (Some(recording), Some(decision)) = (self.recording, decision) {
             let whom = Some(Ok(pick.backend().id()));
             recording.decided_beside(decision.picked(whom, Duration::ZERO));
+            if let Some(span) = recording.span_beside() {
+                copied.head.set_span(span);
+            }
         }
+        let asked = (copied, course.introduction.clone());
         let with = (worker.clone(), self.recording.cloned());
         let seat = self.seat.clone();
         Ok(Second::begin(with, seat, (pick, lane), asked, bounds))

@@ -728,6 +728,7 @@ fn forwardable() -> Forwardable {
         identity: b"",
         real_ip: false,
         chance: [1, 2, 3, 4],
+        span: None,
         altered: None,
     };
     forward::request(&head, &forwarding, &mut out);
