@@ -64,6 +64,8 @@ const STEPS: &[Step] = &[
                 "evenkeel-balance",
                 "-p",
                 "evenkeel-wire",
+                "-p",
+                "evenkeel-watch",
             ];
             let doc = cargo(root, &words).args(&crates);
             doc.env("RUSTDOCFLAGS", "-D warnings").go()
