@@ -7,6 +7,9 @@ use std::fmt;
 
 use crate::time::{LATEST_MS, Moment};
 
+/// The longest name that is kept, in bytes: that of a service, a backend, whoever acknowledged.
+pub const LONGEST_NAME: usize = 256;
+
 /// Why bytes were refused. Nothing of them was taken then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
@@ -89,6 +92,13 @@ impl Writer {
         if let Some(value) = value {
             write(self, value);
         }
+    }
+
+    /// At most [`LONGEST_NAME`] bytes of it, whole characters.
+    pub(crate) fn text(&mut self, value: &str) {
+        let kept = &value[..value.floor_char_boundary(LONGEST_NAME)];
+        self.size(kept.len());
+        self.0.extend(kept.as_bytes());
     }
 
     /// Another byte in place of the last.
@@ -221,6 +231,14 @@ impl<'a> Reader<'a> {
         } else {
             Ok(None)
         }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, Unreadable> {
+        let size = self.size(LONGEST_NAME, "bytes of a name")?;
+        let (text, rest) = self.0.split_at_checked(size).ok_or(Unreadable::Short)?;
+        self.0 = rest;
+        let text = std::str::from_utf8(text).map_err(|_| Unreadable::OutOfRange("a name"))?;
+        Ok(text.to_owned())
     }
 
     pub(crate) fn finish(self) -> Result<(), Unreadable> {

@@ -27,3 +27,12 @@ pub mod metric;
 
 /// Where a figure goes, and how sure that is.
 pub mod trend;
+
+/// From looks to what counts as wrong: patience, hysteresis, flapping.
+pub mod condition;
+
+/// Limits that an operator sets, and budgets of errors.
+pub mod threshold;
+
+/// What is wrong now and was lately.
+pub mod alert;
