@@ -5,6 +5,8 @@
 
 mod form;
 
+pub(crate) use form::{kind_at, kinds, place};
+
 use std::fmt;
 
 use crate::condition::Turn;

@@ -8,6 +8,7 @@
 //! One turn is told for each way into `raised` and out of it. Who comes back too often is flapping: it then stays raised until it was
 //! good for as long as flaps are looked for, so that one alert stands where dozens would come and go.
 
+use crate::bytes::{Reader, Unreadable, Writer};
 use crate::time::Moment;
 
 /// What a look found.
@@ -151,6 +152,40 @@ impl Condition {
     fn flapping(&self, now: Moment, patience: &Patience) -> bool {
         let first = self.raised[0];
         first > Moment::default() && now.millis_since(first) <= patience.flap_ms
+    }
+
+    pub(crate) fn write(&self, to: &mut Writer) {
+        let (phase, since) = match self.phase {
+            Phase::Quiet => (0, Moment::default()),
+            Phase::Rising(since) => (1, since),
+            Phase::Raised => (2, Moment::default()),
+            Phase::Clearing(since) => (3, since),
+        };
+        to.count(phase);
+        for moment in [since, self.seen].into_iter().chain(self.raised) {
+            to.moment(moment);
+        }
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        let phase = from.up_to(3, "a phase")?;
+        let since = from.moment()?;
+        let phase = match phase {
+            0 => Phase::Quiet,
+            1 => Phase::Rising(since),
+            2 => Phase::Raised,
+            _ => Phase::Clearing(since),
+        };
+        let seen = from.moment()?;
+        let mut raised = [Moment::default(); FLAPS];
+        for moment in &mut raised {
+            *moment = from.moment()?;
+        }
+        Ok(Self {
+            phase,
+            seen,
+            raised,
+        })
     }
 }
 

@@ -34,5 +34,17 @@ pub mod condition;
 /// Limits that an operator sets, and budgets of errors.
 pub mod threshold;
 
+/// Slower than before.
+pub mod shift;
+
+/// Failing more than it should.
+pub mod surge;
+
+/// Slower than peers.
+pub mod peers;
+
 /// What is wrong now and was lately.
 pub mod alert;
+
+/// One service that is watched: its series, and what is wrong with it.
+pub mod service;

@@ -84,7 +84,7 @@ impl Alert {
             number: from.up_to(numbers, "a number")?,
             service: from.text()?,
             backend: from.maybe(Reader::text)?,
-            kind: one_of(from, &kinds(), "a kind")?,
+            kind: kind_at(from)?,
             severity: one_of(from, &SEVERITIES, "a severity")?,
             since: from.moment()?,
             flapping: from.flag()?,
@@ -117,7 +117,7 @@ impl Silence {
         Ok(Self {
             service: from.maybe(Reader::text)?,
             backend: from.maybe(Reader::text)?,
-            kind: from.maybe(|from| one_of(from, &kinds(), "a kind"))?,
+            kind: from.maybe(kind_at)?,
             until: from.moment()?,
             by: from.text()?,
             why: from.text()?,
@@ -126,7 +126,7 @@ impl Silence {
 }
 
 /// All kinds, in the order in which they are numbered: a new one goes to the end.
-fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<Kind> {
     let mut all = vec![
         Kind::Down,
         Kind::SlowerThanPeers,
@@ -139,8 +139,13 @@ fn kinds() -> Vec<Kind> {
     all
 }
 
-fn place<T: PartialEq>(all: &[T], one: &T) -> usize {
+pub(crate) fn place<T: PartialEq>(all: &[T], one: &T) -> usize {
     all.iter().position(|other| other == one).unwrap_or(0)
+}
+
+/// The kind whose number comes next.
+pub(crate) fn kind_at(from: &mut Reader<'_>) -> Result<Kind, Unreadable> {
+    one_of(from, &kinds(), "a kind")
 }
 
 fn one_of<T: Copy>(from: &mut Reader<'_>, all: &[T], what: &'static str) -> Result<T, Unreadable> {
