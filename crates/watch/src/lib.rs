@@ -48,3 +48,6 @@ pub mod alert;
 
 /// One service that is watched: its series, and what is wrong with it.
 pub mod service;
+
+/// Weights that follow what backends do.
+pub mod controller;
