@@ -3,16 +3,29 @@
 //! A sum grows by how far a sample is above its baseline, less a slack, and never falls below nought; at a bound something has changed.
 //! With a slack of half a deviation a step of one deviation is found after some 34 samples, and chance alone needs some 10 million (Siegmund's
 //! approximation, 2(e^b - b - 1) with b the bound and 1.17). No sample counts for more than a few deviations: a tail is no step.
-//! The slack is at least half of 10 %, however little the samples scatter: less is nobody's trouble.
+//! The slack is at least half of 10 %, however little the samples scatter: less is nobody's trouble. Samples that hang together (load
+//! comes in waves) make a sum run away by itself: where sixty in a row scatter more than sixty single ones would, that is what a step
+//! is measured by, and a small one is not told from a wave.
 
 use crate::bytes::{Reader, Unreadable, Writer};
 use crate::condition::Reading;
+use crate::number::{median, short};
 use crate::time::Moment;
 
 /// Samples before anything is said.
-const WARM: f64 = 300.0;
+const WARM: f64 = 600.0;
 /// The baseline is the mean of so many: it follows a day's swing, and a step of a minute hardly moves it.
 const FOLLOWS: f64 = 1200.0;
+/// Samples whose mean shows how far the figure wanders by itself: load comes in waves, and waves are no steps.
+const BLOCK: f64 = 60.0;
+/// Blocks that are remembered. Their middle counts: a fault that was too small to be told is in one or two of them.
+const BLOCKS: usize = 32;
+/// The middle of the squares of a normal distribution is such a part of their mean.
+const MIDDLE: f64 = 0.455;
+/// Blocks that scatter so many times what they would if no sample hung on the one before it are waves; they are taken for somewhat
+/// larger than they look, as a block does not hold all of one.
+const WAVES: f64 = 1.5;
+const LARGER: f64 = 1.4;
 /// What is less than this (of a logarithm: 10 %) is no trouble.
 const LEAST: f64 = 0.095;
 const SLACK: f64 = 0.5;
@@ -39,7 +52,7 @@ pub struct Step {
     found: Moment,
 }
 
-/// One figure that is watched. 112 bytes.
+/// One figure that is watched. 280 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Shift {
     samples: f64,
@@ -48,6 +61,10 @@ pub struct Shift {
     sum: f64,
     began: Moment,
     latest: f64,
+    block: (f64, f64),
+    squares: [f32; BLOCKS],
+    blocks: usize,
+    wander: f64,
     step: Option<Step>,
 }
 
@@ -122,27 +139,54 @@ impl Shift {
         Reading::Good
     }
 
+    /// What one sample scatters; where figures wander, what sixty do together, as if they did so one by one.
     fn deviation(&self) -> f64 {
-        self.variance.sqrt().max(LEAST_DEVIATION)
+        let (single, long) = (self.variance.sqrt(), self.wander.sqrt());
+        let deviation = if long > WAVES * single {
+            LARGER * long
+        } else {
+            single
+        };
+        deviation.max(LEAST_DEVIATION)
+    }
+
+    fn middle(&self) -> f64 {
+        let mut known: Vec<f64> = self.squares[BLOCKS - self.blocks..]
+            .iter()
+            .map(|square| f64::from(*square))
+            .collect();
+        median(&mut known).unwrap_or(0.0) / MIDDLE
     }
 
     fn follow(&mut self, sample: f64) {
+        if self.samples < 1.0 {
+            self.mean = sample;
+        }
         self.samples = (self.samples + 1.0).min(FOLLOWS);
         let part = self.samples.recip();
         let off = sample - self.mean;
         self.mean += part * off;
         self.variance += part * (off * off * (1.0 - part) - self.variance);
+        let (count, sum) = (self.block.0 + 1.0, self.block.1 + off);
+        if count < BLOCK {
+            self.block = (count, sum);
+            return;
+        }
+        self.block = (0.0, 0.0);
+        self.squares.rotate_left(1);
+        self.squares[BLOCKS - 1] = short(sum * sum / BLOCK);
+        self.blocks = (self.blocks + 1).min(BLOCKS);
+        self.wander = self.middle();
     }
 
     pub(crate) fn write(&self, to: &mut Writer) {
-        for number in [
-            self.samples,
-            self.mean,
-            self.variance,
-            self.sum,
-            self.latest,
-        ] {
+        let baseline = [self.samples, self.mean, self.variance];
+        for number in baseline.into_iter().chain([self.sum, self.latest]) {
             to.number(number);
+        }
+        to.size(self.blocks);
+        for square in &self.squares[BLOCKS - self.blocks..] {
+            to.short(*square);
         }
         to.moment(self.began);
         to.maybe(self.step, |to, step| {
@@ -158,6 +202,11 @@ impl Shift {
         let variance = from.number(0.0, 4.0 * FARTHEST * FARTHEST, "a variance")?;
         let sum = from.number(0.0, 1e3, "a sum")?;
         let latest = from.number(-FARTHEST, FARTHEST, "a mean")?;
+        let blocks = from.size(BLOCKS, "blocks")?;
+        let mut squares = [0.0; BLOCKS];
+        for square in &mut squares[BLOCKS - blocks..] {
+            *square = from.short(0.0, 1e7, "a square")?;
+        }
         let began = from.moment()?;
         let step = from.maybe(|from| {
             let since = from.moment()?;
@@ -168,15 +217,20 @@ impl Shift {
                 found: from.moment()?,
             })
         })?;
-        Ok(Self {
+        let mut all = Self {
             samples,
             mean,
             variance,
             sum,
             began,
             latest,
+            squares,
+            blocks,
             step,
-        })
+            ..Self::default()
+        };
+        all.wander = all.middle();
+        Ok(all)
     }
 }
 
@@ -232,7 +286,7 @@ mod tests {
             );
         }
         assert!(
-            late <= 5,
+            late <= 8,
             "{late} of 100 steps of one deviation took more than a minute"
         );
     }
@@ -267,22 +321,22 @@ mod tests {
                 })
         };
         let mut shift = Shift::default();
-        feed(&mut shift, 0, 400, -3.0);
+        feed(&mut shift, 0, 700, -3.0);
         assert_eq!(
-            feed(&mut shift, 400, 500, -2.0),
+            feed(&mut shift, 700, 800, -2.0),
             [Reading::Good, Reading::Bad]
         );
         assert_eq!(
             shift.step().map(|step| step.since),
-            Some(Moment::from_secs(400))
+            Some(Moment::from_secs(700))
         );
         let mut healed = shift;
         assert_eq!(
-            feed(&mut healed, 500, 600, -3.0),
+            feed(&mut healed, 800, 900, -3.0),
             [Reading::Bad, Reading::Good]
         );
         assert_eq!(
-            feed(&mut shift, 500, 4800, -2.0),
+            feed(&mut shift, 800, 5400, -2.0),
             [Reading::Bad, Reading::Good, Reading::Unknown, Reading::Good]
         );
     }

@@ -98,7 +98,7 @@ const FINE: Second = Second(40, 20, 0);
 #[test]
 fn who_is_slower_than_its_peers_is_told_of_once_and_when_it_heals() {
     let mut world = World::new(WatchSettings::default());
-    assert_eq!(world.run(600, &[FINE; 4]).told(), [""; 0]);
+    assert_eq!(world.run(700, &[FINE; 4]).told(), [""; 0]);
     let mut ill = [FINE; 4];
     ill[2] = Second(40, 60, 0);
     let told = world.run(60, &ill).told();
@@ -121,7 +121,7 @@ fn who_is_slower_than_its_peers_is_told_of_once_and_when_it_heals() {
 #[test]
 fn who_fails_more_than_its_peers_is_told_of() {
     let mut world = World::new(WatchSettings::default());
-    assert_eq!(world.run(600, &[FINE; 4]).told(), [""; 0]);
+    assert_eq!(world.run(700, &[FINE; 4]).told(), [""; 0]);
     let mut ill = [FINE; 4];
     ill[1] = Second(40, 20, 4);
     let told = world.run(30, &ill).told();
@@ -142,7 +142,7 @@ fn who_fails_more_than_its_peers_is_told_of() {
 #[test]
 fn trouble_that_all_have_is_the_services() {
     let mut world = World::new(WatchSettings::default());
-    world.run(600, &[FINE; 4]);
+    world.run(700, &[FINE; 4]);
     let told = world.run(120, &[Second(40, 80, 20); 4]).told();
     assert_eq!(
         told,
@@ -167,7 +167,7 @@ fn limits_and_budgets_are_looked_at() {
         ..WatchSettings::default()
     };
     let mut world = World::new(settings);
-    assert_eq!(world.run(600, &[FINE; 4]).told(), [""; 0]);
+    assert_eq!(world.run(700, &[FINE; 4]).told(), [""; 0]);
     let told = world.run(120, &[Second(40, 300, 20); 4]).told();
     assert_eq!(told, ["+* threshold", "+* burn_fast"]);
     // What is not looked for any more is cleared.
@@ -274,7 +274,7 @@ fn a_restart_goes_on_where_it_was() {
     });
     let mut ill = [FINE; 4];
     ill[2] = Second(40, 60, 6);
-    world.run(600, &[FINE; 4]).run(60, &ill);
+    world.run(700, &[FINE; 4]).run(60, &ill);
     let bytes = world.watch.to_bytes();
     let again = ServiceWatch::from_bytes(&bytes).unwrap();
     assert_eq!(again.to_bytes(), bytes);
