@@ -51,3 +51,6 @@ pub mod service;
 
 /// Weights that follow what backends do.
 pub mod controller;
+
+/// What to do about it.
+pub mod recommend;

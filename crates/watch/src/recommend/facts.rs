@@ -1,0 +1,129 @@
+//! Owns what checks are given: plain values of the last hour, which whoever owns the instance gathers. What is not known is none, and
+//! says nothing.
+
+use crate::time::Moment;
+
+/// An instance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Now.
+    pub now: Moment,
+    /// Its services.
+    pub services: Vec<Service>,
+    /// Its certificates.
+    pub certificates: Vec<Certificate>,
+    /// Its limits: connections, queues, tables.
+    pub limits: Vec<Limit>,
+    /// Rules that the check of the configuration finds covered.
+    pub covered: Vec<Covered>,
+    /// What each worker served.
+    pub workers: Vec<u64>,
+}
+
+/// A service, over the last hour.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its backends.
+    pub backends: Vec<Backend>,
+    /// Does its policy look at latency by itself.
+    pub sees_latency: bool,
+    /// What ended.
+    pub requests: u64,
+    /// How many of them failed.
+    pub errors: u64,
+    /// The 99th percentile of its answers, in seconds.
+    pub p99: Option<f64>,
+    /// How long one attempt may take, in seconds.
+    pub per_try: Option<f64>,
+    /// Attempts that took longer.
+    pub timeouts: u64,
+    /// The most attempts that were in flight at once.
+    pub peak_in_flight: u64,
+    /// Requests that waited for room.
+    pub queued: u64,
+    /// Retries that were made.
+    pub retries: u64,
+    /// Retries that the budget did not allow.
+    pub retries_denied: u64,
+    /// The budget: the share of requests that may be retried.
+    pub retry_ratio: Option<f64>,
+    /// Its checks.
+    pub checks: Option<Checks>,
+    /// Requests of clients that are kept; none where no client is.
+    pub kept: Option<u64>,
+}
+
+/// A backend, over the last hour.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backend {
+    /// Its id.
+    pub id: String,
+    /// The machine that it is on, as its address says.
+    pub host: String,
+    /// Its configured weight.
+    pub weight: u32,
+    /// May it be picked.
+    pub serving: bool,
+    /// What ended.
+    pub requests: u64,
+    /// How many of them failed.
+    pub errors: u64,
+    /// Its mean latency, in seconds.
+    pub mean: Option<f64>,
+    /// How many attempts it takes at once.
+    pub max_in_flight: Option<u64>,
+    /// How often it went down or was ejected.
+    pub falls: u64,
+}
+
+/// How a service is checked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checks {
+    /// How often, in seconds.
+    pub interval: f64,
+    /// A check without an answer by then has failed, in seconds.
+    pub timeout: f64,
+    /// So many passed ones bring a backend up.
+    pub rise: u64,
+    /// So many failed ones bring it down.
+    pub fall: u64,
+    /// The 99th percentile of those that passed, in seconds.
+    pub p99: Option<f64>,
+    /// Requests that failed on backends that a check brought down later, until it did.
+    pub failed_before: u64,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// Its name: what clients ask for.
+    pub name: String,
+    /// It ends then.
+    pub until: Moment,
+}
+
+/// A limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// What it is of.
+    pub name: String,
+    /// Its place in the configuration; nothing where it cannot be set.
+    pub path: Vec<String>,
+    /// The most that was used.
+    pub peak: u64,
+    /// It.
+    pub limit: u64,
+    /// How often it was in the way.
+    pub refused: u64,
+}
+
+/// A rule that another leaves nothing to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Covered {
+    /// Its name.
+    pub name: String,
+    /// What takes all that it would.
+    pub by: String,
+}
