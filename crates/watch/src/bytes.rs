@@ -101,13 +101,6 @@ impl Writer {
         self.0.extend(kept.as_bytes());
     }
 
-    /// Another byte in place of the last.
-    #[cfg(test)]
-    pub(crate) fn patch_last(&mut self, byte: u8) {
-        self.0.pop();
-        self.0.push(byte);
-    }
-
     /// The bytes, with their sum.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         let sum = sum(&self.0);
@@ -256,3 +249,6 @@ fn sum(bytes: &[u8]) -> u64 {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests;

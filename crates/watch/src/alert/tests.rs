@@ -242,28 +242,3 @@ fn they_come_back_as_they_were() {
         assert!(Alerts::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
     }
 }
-
-/// Each byte changed to each other, the sum made right: refused, or what is said again as it was read.
-#[test]
-fn changed_bytes_are_refused_or_hold() {
-    let mut alerts = Alerts::default();
-    alerts
-        .take("api", &change(Some("a"), SLOW, true, NOW), NOW)
-        .unwrap();
-    alerts
-        .silence(silence(Some("api"), None, Some(SLOW), 60), NOW)
-        .unwrap();
-    let bytes = alerts.to_bytes();
-    for at in 5..bytes.len() - 8 {
-        for byte in 0..=255 {
-            let mut to = crate::bytes::Writer::new(*b"ekal", 1);
-            for (place, was) in bytes.iter().enumerate().take(bytes.len() - 8).skip(5) {
-                to.flag(false);
-                to.patch_last(if place == at { byte } else { *was });
-            }
-            if let Ok(read) = Alerts::from_bytes(&to.finish()) {
-                assert_eq!(Alerts::from_bytes(&read.to_bytes()), Ok(read));
-            }
-        }
-    }
-}

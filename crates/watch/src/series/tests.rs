@@ -1,6 +1,3 @@
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
-
 use super::*;
 use crate::bytes::Unreadable;
 
@@ -215,45 +212,4 @@ fn what_is_not_ours_is_refused() {
         Err(Unreadable::Broken)
     );
     assert_eq!(Series::from_bytes(&[]), Err(Unreadable::Short));
-}
-
-/// Bytes with a sum that is right, as who means harm makes them.
-fn signed(behind: &[u8]) -> Vec<u8> {
-    let mut to = crate::bytes::Writer::new(*b"ekse", 1);
-    for byte in behind {
-        to.flag(false);
-        to.patch_last(*byte);
-    }
-    to.finish()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, rng_seed: RngSeed::Fixed(50), ..ProptestConfig::default() })]
-
-    /// Whatever the bytes say, it is refused or can be worked with, and says the same again.
-    #[test]
-    fn any_bytes_are_refused_or_hold(behind in proptest::collection::vec(any::<u8>(), 0..400)) {
-        if let Ok(mut series) = Series::from_bytes(&signed(&behind)) {
-            prop_assert_eq!(&Series::from_bytes(&series.to_bytes()), &Ok(series.clone()));
-            fed(&mut series, START, START + 70, &second(2, 1, 5));
-            for window in WINDOWS {
-                let found = series.over(window);
-                prop_assert!(found.errors <= found.requests);
-            }
-        }
-    }
-
-    /// A byte that changed in what was kept, its sum made right.
-    #[test]
-    fn a_changed_byte_is_refused_or_holds(at in 0_usize..600, byte in any::<u8>()) {
-        let mut series = Series::default();
-        fed(&mut series, START, START + 130, &second(7, 1, 5));
-        let bytes = series.to_bytes();
-        let mut behind = bytes[5..bytes.len() - 8].to_vec();
-        let at = at % behind.len();
-        behind[at] = byte;
-        if let Ok(series) = Series::from_bytes(&signed(&behind)) {
-            prop_assert_eq!(&Series::from_bytes(&series.to_bytes()), &Ok(series.clone()));
-        }
-    }
 }
