@@ -2,6 +2,25 @@
 //!
 //! Whoever owns it feeds an [`Interval`](interval::Interval) of each service and backend at each tick, and asks. No I/O, no clock, no
 //! randomness: time is an argument, and the same feed gives the same answers. Below, the modules in the order of the data.
+//!
+//! ```
+//! use evenkeel_watch::{alert::Alerts, interval::Interval, series::Span, service::{ServiceWatch, WatchSettings}, time::Moment};
+//!
+//! let (mut watch, mut alerts, settings) = (ServiceWatch::default(), Alerts::default(), WatchSettings::default());
+//! let mut one = Interval { millis: 1000, requests: 40, errors: 0, up: true, ..Interval::default() };
+//! one.latencies.add(20_000_000, 40); // nanoseconds, answers
+//! for second in 0..60 {
+//!     let now = Moment::from_secs(1_795_305_600 + second);
+//!     for change in watch.tick(now, &one, &[("10.0.0.1:80", &one)], &settings) {
+//!         if let Some(notice) = alerts.take("api", &change, now)? {
+//!             println!("tell somebody of alert {}", notice.number);
+//!         }
+//!     }
+//! }
+//! assert_eq!(watch.series().over(Span::Minute).requests, 2400);
+//! assert_eq!(alerts.raised().count(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 /// Time, as the caller tells it.
@@ -49,8 +68,14 @@ pub mod alert;
 /// One service that is watched: its series, and what is wrong with it.
 pub mod service;
 
+/// How healthy a service is, and whether requests went where they were to go.
+pub mod overall;
+
 /// Weights that follow what backends do.
 pub mod controller;
+
+/// Whether another policy is tried, and whether it stays.
+pub mod experiment;
 
 /// What to do about it.
 pub mod recommend;
