@@ -1,6 +1,6 @@
 //! Owns what is wrong now and was lately: one alert from each raise to its clearing, who has taken note, what is silenced.
 //!
-//! A table of [`MOST_ALERTS`]: where it is full the longest cleared goes, and where all are raised a new one is refused and counted.
+//! A table of `MOST_ALERTS`: where it is full the longest cleared goes, and where all are raised a new one is refused and counted.
 //! Silence hides nothing: what is silenced is in the table like the rest, only nobody is called.
 
 mod form;

@@ -1,7 +1,7 @@
 //! Owns what is remembered of one service or backend: slots of 2 s, 10 s, 1 min, 10 min and 1 h, each level as many as make one of the next.
 //!
 //! Only the finest is counted into; when a slot's time is over it goes whole to the level above, so a tick costs one addition of 80
-//! counters. Memory is bounded and grows with what was busy: [`MOST_BYTES`] at most, [`IDLE_BYTES`] where nothing ended. Read
+//! counters. Memory is bounded and grows with what was busy: `MOST_BYTES` at most, `IDLE_BYTES` where nothing ended. Read
 //! `latencies` for how exact quantiles are, `trend` for what is made of the points.
 
 mod form;

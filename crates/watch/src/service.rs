@@ -1,7 +1,7 @@
 //! Owns what is watched of one service: its series and those of its backends, and what is wrong with either.
 //!
 //! A tick counts, then looks: limits and budgets every ten seconds, failures at each tick, latencies once enough has been answered. What
-//! turned comes out as [`Change`]s, which go to [`Alerts`](crate::alert::Alerts). Against peers first: who stands out among them is not
+//! turned comes out as `Change`s, which go to `Alerts`. Against peers first: who stands out among them is not
 //! looked at beside its own past.
 
 mod backend;
