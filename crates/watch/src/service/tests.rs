@@ -154,6 +154,17 @@ fn trouble_that_all_have_is_the_services() {
     );
 }
 
+/// All have failed, and one heals some seconds after the others: it is not to blame.
+#[test]
+fn who_heals_last_is_not_told_of() {
+    let mut world = World::new(WatchSettings::default());
+    world.run(700, &[FINE; 4]).run(60, &[Second(40, 20, 20); 4]);
+    let mut last = [FINE; 4];
+    last[0] = Second(40, 20, 20);
+    world.run(8, &last).run(20, &[FINE; 4]);
+    assert_eq!(world.told(), ["+* fails_more_than_before"]);
+}
+
 #[test]
 fn limits_and_budgets_are_looked_at() {
     let thresholds = vec![
