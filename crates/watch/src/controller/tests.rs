@@ -139,6 +139,14 @@ fn a_backend_twice_as_slow_is_settled_within_eight_intervals_and_returns() {
         for (others, count, expect) in [
             (FINE, 4, 0.45..0.56),
             (FINE, 10, 0.45..0.56),
+            (
+                Backend {
+                    queues: 3.0,
+                    ..FINE
+                },
+                4,
+                0.76..0.95,
+            ),
             (QUEUE, 4, 0.62..0.8),
             (FINE, 3, 0.45..0.56),
         ] {
