@@ -13,7 +13,7 @@ pub struct Interval {
     pub errors: u32,
     /// How long those took that succeeded, to the response head.
     pub latencies: Latencies,
-    /// May the backend be picked, or has the service one that may.
+    /// May the backend be picked, or has the service one that may. What an operator took out counts as up: nothing is wrong with it.
     pub up: bool,
 }
 

@@ -118,7 +118,11 @@ impl ServiceWatch {
                 backend.turn(id, look, now, &mut changes);
             }
         }
-        let look = Look::new(Kind::Down, up(service), None, settings.patience);
+        // One of many that is down costs capacity, all of them cost the service.
+        let look = Look {
+            severity: Severity::Critical,
+            ..Look::new(Kind::Down, up(service), None, settings.patience)
+        };
         self.turn(look, now, &mut changes);
         if settings.anomalies {
             self.failures(now, service, backends, &mut changes);
