@@ -68,7 +68,7 @@ pub mod alert;
 /// One service that is watched: its series, and what is wrong with it.
 pub mod service;
 
-/// How healthy a service is, and whether requests went where they were to go.
+/// How healthy a service is, how well it does, and whether requests went where they were to go.
 pub mod overall;
 
 /// Weights that follow what backends do.

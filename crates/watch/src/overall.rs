@@ -1,7 +1,8 @@
-//! Owns two figures of a service as a whole: how healthy it is, and whether requests went where they were to go.
+//! Owns what is said of a service as a whole: how healthy it is, how well it does, and whether requests went where they were to go.
 
 use crate::alert::{Alert, Kind};
 use crate::number::{float, length};
+use crate::series::Summary;
 
 /// How healthy a service or a backend is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +34,17 @@ pub fn health<'a>(
             }
         });
     worst.max().unwrap_or(Health::Healthy)
+}
+
+/// How well a service does, 0 to 1: the share that succeeded, and of that the part that its 95th percentile leaves of a target in
+/// seconds (1 where it is no longer, a half where it is twice as long). None where nothing ended. What experiments are judged by.
+#[must_use]
+pub fn score(seen: &Summary, target: Option<f64>) -> Option<f64> {
+    let succeeded = 1.0 - seen.error_rate()?;
+    let near = target.zip(seen.p95).map_or(1.0, |(target, p95)| {
+        (target / p95.max(1e-9)).clamp(0.0, 1.0)
+    });
+    Some(succeeded * near)
 }
 
 /// What a backend got beside what it was to get.
@@ -159,6 +171,32 @@ mod tests {
             &[(None, Kind::FailsMoreThanBefore)],
             [Degraded, Healthy, Healthy],
         );
+    }
+
+    #[test]
+    fn a_score_falls_with_failures_and_with_waiting() {
+        let seen = |errors, p95| Summary {
+            seconds: 60.0,
+            requests: 100,
+            errors,
+            p95,
+            ..Summary::default()
+        };
+        let check = |seen: Summary, target, expect: Option<f64>| {
+            let found = score(&seen, target);
+            assert!(
+                found
+                    .zip(expect)
+                    .map_or(found == expect, |(left, right)| (left - right).abs() < 1e-9),
+                "{seen:?}: {found:?}"
+            );
+        };
+        check(seen(0, Some(0.05)), Some(0.1), Some(1.0));
+        check(seen(0, Some(0.2)), Some(0.1), Some(0.5));
+        check(seen(10, Some(0.2)), Some(0.1), Some(0.45));
+        check(seen(10, Some(0.2)), None, Some(0.9));
+        check(seen(100, None), Some(0.1), Some(0.0));
+        check(Summary::default(), Some(0.1), None);
     }
 
     #[test]
