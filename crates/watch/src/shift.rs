@@ -9,7 +9,7 @@
 
 use crate::bytes::{Reader, Unreadable, Writer};
 use crate::condition::Reading;
-use crate::number::{median, short};
+use crate::number::{length, short};
 use crate::time::Moment;
 
 /// Samples before anything is said.
@@ -18,14 +18,16 @@ const WARM: f64 = 600.0;
 const FOLLOWS: f64 = 1200.0;
 /// Samples whose mean shows how far the figure wanders by itself: load comes in waves, and waves are no steps.
 const BLOCK: f64 = 60.0;
-/// Blocks that are remembered. Their middle counts: a fault that was too small to be told is in one or two of them.
-const BLOCKS: usize = 32;
-/// The middle of the squares of a normal distribution is such a part of their mean.
-const MIDDLE: f64 = 0.455;
+/// Blocks that are remembered: an hour of seconds.
+const BLOCKS: usize = 60;
+/// Of so many, the one that scatters most is left out: a fault that was too small to be told is in some of them.
+const LEFT_OUT: usize = 7;
+/// The squares of a normal distribution without its outer seventh are such a part of their mean.
+const INNER: f64 = 0.52;
 /// Blocks that scatter so many times what they would if no sample hung on the one before it are waves; they are taken for somewhat
 /// larger than they look, as a block does not hold all of one.
-const WAVES: f64 = 1.5;
-const LARGER: f64 = 1.4;
+const WAVES: f64 = 1.4;
+const LARGER: f64 = 1.5;
 /// What is less than this (of a logarithm: 10 %) is no trouble.
 const LEAST: f64 = 0.095;
 const SLACK: f64 = 0.5;
@@ -52,7 +54,7 @@ pub struct Step {
     found: Moment,
 }
 
-/// One figure that is watched. 280 bytes.
+/// One figure that is watched. 400 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Shift {
     samples: f64,
@@ -62,10 +64,20 @@ pub struct Shift {
     began: Moment,
     latest: f64,
     block: (f64, f64),
-    squares: [f32; BLOCKS],
+    squares: Squares,
     blocks: usize,
     wander: f64,
     step: Option<Step>,
+}
+
+/// Of each block, the square of its sum by its length; the newest last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Squares([f32; BLOCKS]);
+
+impl Default for Squares {
+    fn default() -> Self {
+        Self([0.0; BLOCKS])
+    }
 }
 
 impl Shift {
@@ -150,12 +162,18 @@ impl Shift {
         deviation.max(LEAST_DEVIATION)
     }
 
-    fn middle(&self) -> f64 {
-        let mut known: Vec<f64> = self.squares[BLOCKS - self.blocks..]
+    /// The mean square of blocks without the largest.
+    fn inner(&self) -> f64 {
+        let mut known: Vec<f64> = self.squares.0[BLOCKS - self.blocks..]
             .iter()
             .map(|square| f64::from(*square))
             .collect();
-        median(&mut known).unwrap_or(0.0) / MIDDLE
+        known.sort_unstable_by(f64::total_cmp);
+        let kept = known.len() - known.len().div_ceil(LEFT_OUT);
+        if kept == 0 {
+            return 0.0;
+        }
+        known[..kept].iter().sum::<f64>() / length(kept) / INNER
     }
 
     fn follow(&mut self, sample: f64) {
@@ -173,10 +191,10 @@ impl Shift {
             return;
         }
         self.block = (0.0, 0.0);
-        self.squares.rotate_left(1);
-        self.squares[BLOCKS - 1] = short(sum * sum / BLOCK);
+        self.squares.0.rotate_left(1);
+        self.squares.0[BLOCKS - 1] = short(sum * sum / BLOCK);
         self.blocks = (self.blocks + 1).min(BLOCKS);
-        self.wander = self.middle();
+        self.wander = self.inner();
     }
 
     pub(crate) fn write(&self, to: &mut Writer) {
@@ -185,7 +203,7 @@ impl Shift {
             to.number(number);
         }
         to.size(self.blocks);
-        for square in &self.squares[BLOCKS - self.blocks..] {
+        for square in &self.squares.0[BLOCKS - self.blocks..] {
             to.short(*square);
         }
         to.moment(self.began);
@@ -203,8 +221,8 @@ impl Shift {
         let sum = from.number(0.0, 1e3, "a sum")?;
         let latest = from.number(-FARTHEST, FARTHEST, "a mean")?;
         let blocks = from.size(BLOCKS, "blocks")?;
-        let mut squares = [0.0; BLOCKS];
-        for square in &mut squares[BLOCKS - blocks..] {
+        let mut squares = Squares::default();
+        for square in &mut squares.0[BLOCKS - blocks..] {
             *square = from.short(0.0, 1e7, "a square")?;
         }
         let began = from.moment()?;
@@ -229,7 +247,7 @@ impl Shift {
             step,
             ..Self::default()
         };
-        all.wander = all.middle();
+        all.wander = all.inner();
         Ok(all)
     }
 }

@@ -309,6 +309,17 @@ fn a_rough_week_of_eight_backends() {
     quiet_week(7, 8, 0.02, true);
 }
 
+/// Waves below a wobble that hides them.
+#[test]
+fn a_rough_week_that_wobbles() {
+    quiet_week(11, 6, 0.1, true);
+}
+
+#[test]
+fn a_rough_week_of_four_backends_that_wobbles() {
+    quiet_week(17, 4, 0.1, true);
+}
+
 /// A distribution that is fed is the one that is asked for: what the judgement rests on.
 #[test]
 fn what_is_drawn_is_what_is_seen() {
