@@ -11,7 +11,7 @@ fn loaded(traces: &str) -> Loaded {
     );
     let source = Source {
         name: "keel.yaml".into(),
-        text: text.into(),
+        text,
     };
     let files: Files = [("ca.pem".into(), Ok(b"-----".to_vec()))].into();
     load_with(&[source], &BTreeMap::new(), files)
