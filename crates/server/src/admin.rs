@@ -6,6 +6,7 @@
 use std::future::pending;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::{io, thread};
 
 use evenkeel_admin::gate::Gate;
@@ -15,7 +16,7 @@ use evenkeel_config::plan::{AdminPlan, Bind};
 use evenkeel_control::control::handover::Inherited;
 use evenkeel_control::{Bound as Taken, FileAccess, SocketFile, Watch, bind_unix_for};
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 
 use crate::explain::WORDS;
 use crate::privileges::socket_owner;
@@ -134,9 +135,17 @@ impl Bound {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let serve = |address| address_served(address, &runtime, watch, &gate);
         let served = addresses.into_iter().map(serve).collect::<Result<_, _>>()?;
-        thread::Builder::new()
-            .name("admin".into())
-            .spawn(move || runtime.block_on(pending::<()>()))?;
+        let (begun, begins) = sync_channel(1);
+        thread::Builder::new().name("admin".into()).spawn(move || {
+            runtime.block_on(async {
+                // Behind the tasks that serve.
+                yield_now().await;
+                let _ = begun.send(());
+                pending::<()>().await;
+            });
+        })?;
+        // Who is ready is asked, and has taken the memory for that.
+        let _ = begins.recv();
         Ok(Served(served))
     }
 }
