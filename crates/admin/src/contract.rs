@@ -57,6 +57,9 @@ mod version;
 /// Data-plane threads.
 mod workers;
 
+/// Who asks.
+mod whoami;
+
 /// Listeners.
 mod listeners;
 
@@ -134,6 +137,7 @@ resources![
     problem,
     document,
     version,
+    whoami,
     workers,
     listeners,
     rules,

@@ -11,6 +11,8 @@ use Verb::{Read, Write};
 pub(crate) enum Need {
     /// Nothing: it says nothing of the instance but that it is there, and which version.
     Open,
+    /// That it is known who asks.
+    Known,
     /// All of these.
     All(&'static [(Area, Verb)]),
 }
@@ -37,6 +39,7 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/problems", Need::Open),
     ("GET", "/v1/problems/{reason}", Need::Open),
     ("GET", "/v1/version", all(&[(Configuration, Read)])),
+    ("GET", "/v1/whoami", Need::Known),
     ("GET", "/v1/workers", all(&[(Performance, Read)])),
     ("GET", "/v1/limits", all(&[(Performance, Read)])),
     ("GET", "/v1/listeners", all(&[(Configuration, Read)])),
@@ -235,7 +238,7 @@ mod tests {
     fn only_looks_are_open() {
         for (method, path, need) in TABLE {
             let writes = match need {
-                Need::Open => false,
+                Need::Open | Need::Known => false,
                 Need::All(scopes) => {
                     assert!(!scopes.is_empty(), "{path}");
                     scopes.iter().any(|(_, verb)| *verb == Write)

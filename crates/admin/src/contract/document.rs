@@ -86,7 +86,12 @@ pub(super) fn text(mut document: OpenApi) -> String {
             let Some(operation) = operation else { continue };
             let (need, changes) = (need(method, path), method != "GET" && changing(path));
             let mut reasons = reasons(path, operation, changes);
-            if let Some(Need::All(scopes)) = need {
+            let asks = match need {
+                Some(Need::All(scopes)) => Some(scopes),
+                Some(Need::Known) => Some(&[][..]),
+                Some(Need::Open) | None => None,
+            };
+            if let Some(scopes) = asks {
                 reasons.extend(Reason::OF_THE_GATE);
                 operation.security = Some(asked(scopes));
             }

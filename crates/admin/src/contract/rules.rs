@@ -21,6 +21,8 @@ struct Rule {
     /// All must hold.
     conditions: Vec<Condition>,
     action: Action,
+    /// Requests that met it, since it is there.
+    hits: u64,
 }
 
 /// A condition of a rule.
@@ -78,6 +80,7 @@ fn row(seen: RulePart) -> Rule {
                 .collect(),
             status: seen.action.status,
         },
+        hits: seen.hits,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Costs what that part costs, where [`Watch::snapshot`] costs all backends. What is not of the instance but of its plan (addresses,
 //! conditions, limits) is told here too, so that who encodes it need not know a plan.
 
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub struct RulePart {
     pub conditions: Vec<(String, Vec<String>)>,
     /// What is done then.
     pub action: ActionPart,
+    /// Requests that met it since it is there.
+    pub hits: u64,
 }
 
 /// What a rule does.
@@ -238,7 +241,8 @@ impl Watch {
     /// There is none of the name that the span begins behind.
     pub fn rules(&self, span: &Span) -> Result<Paged<RulePart>, Refused> {
         let live = self.published.load();
-        let make = |one: &RulePlan| Some(rule(one, &live.plan));
+        let at = |one: &RulePlan| live.plan.rules.iter().position(|rule| ptr::eq(rule, one));
+        let make = |one: &RulePlan| Some(rule(one, &live.plan, live.hits.of(at(one)?)));
         page("rule", &live.plan.rules, |one| &one.name, span, make)
     }
 

@@ -42,7 +42,7 @@ pub(super) fn listener(plan: &ListenerPlan, door: &DoorState) -> ListenerPart {
     }
 }
 
-pub(super) fn rule(rule: &RulePlan, plan: &Plan) -> RulePart {
+pub(super) fn rule(rule: &RulePlan, plan: &Plan, hits: u64) -> RulePart {
     let listener = |&at: &usize| plan.listeners.get(at).map(|one| one.name.clone());
     let service = |at: usize| plan.services.get(at).map(|one| one.name.clone());
     let plain = |at: usize| service(at).map(|name| (name, None));
@@ -70,6 +70,7 @@ pub(super) fn rule(rule: &RulePlan, plan: &Plan) -> RulePart {
             services,
             status,
         },
+        hits,
     }
 }
 

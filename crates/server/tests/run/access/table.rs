@@ -39,6 +39,7 @@ pub(super) const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("GET", "/v1/problems", &[], ""),
     ("GET", "/v1/problems/{reason}", &[], ""),
     ("GET", "/v1/version", READS, ""),
+    ("GET", "/v1/whoami", &[super::KNOWN], ""),
     ("GET", "/v1/workers", FIGURES, ""),
     ("GET", "/v1/limits", FIGURES, ""),
     ("GET", "/v1/listeners", READS, ""),
