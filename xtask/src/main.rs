@@ -88,6 +88,11 @@ const VERBS: &[Verb] = &[
         run: openapi,
     },
     Verb {
+        name: "web",
+        does: "check, test and build the dashboard to web/dist, which the next build of the program takes in (needs Node and npm)",
+        run: |root, rest| no_more(rest).and_then(|()| web(root)),
+    },
+    Verb {
         name: "policies",
         does: "write the simulator's table of policies to docs/policies.md",
         run: |root, rest| {
@@ -267,6 +272,23 @@ fn openapi(root: &Path, rest: &[String]) -> Done {
         [word] if word == "--check" => test.go(),
         _ => Err("the verb takes `--check` or nothing".into()),
     }
+}
+
+/// What `package-lock.json` names, from the registry of npm.
+fn web(root: &Path) -> Done {
+    let place = root.join("web");
+    let npm = |words: &[&str]| {
+        run::program("npm")
+            .args(&["--prefix"])
+            .args(&[&place])
+            .args(words)
+            .go()
+    };
+    npm(&["ci", "--no-audit", "--no-fund"])?;
+    for script in ["check", "test", "build"] {
+        npm(&["run", script])?;
+    }
+    Ok(())
 }
 
 fn simulate_table(root: &Path, rest: &[String]) -> Done {

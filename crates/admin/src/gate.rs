@@ -21,6 +21,7 @@ use crate::access::table::{Need, methods, need, unlisted};
 use crate::access::{Access, Denied, Proof, Shown, lacks, proof};
 use crate::audit::{Line, Sampler, Written, written};
 use crate::contract::problem::{Problem, Reason};
+use crate::dashboard;
 use crate::guests::{Counts, Peer};
 use crate::pages::routes;
 
@@ -302,7 +303,10 @@ impl Door {
                 }));
             }
             // There is no such page, which is told to whom it is known.
-            None => Need::All(&[]),
+            None if dashboard::has(request.method(), request.uri().path()) => {
+                return Ok((None, Need::Open));
+            }
+            None => Need::Known,
         };
         let secure = admission.terms.is_some() && self.from != From::Socket;
         if !is_of_own_origin(headers, secure) {

@@ -21,6 +21,9 @@ mod audit;
 /// The API below `/v1`, and its OpenAPI document.
 mod contract;
 
+/// What a browser is given.
+mod dashboard;
+
 /// The metrics as Prometheus reads them.
 mod metrics;
 

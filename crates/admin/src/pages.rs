@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::contract::explain::BODY_MOST;
 use crate::contract::problem::{MEDIA_TYPE, Problem, Reason};
 use crate::contract::{self, Asked, changes, looks, picks};
+use crate::dashboard;
 use crate::gate::{Door, From, Gate, pass};
 use crate::guests::{Counts, Hall, Peer, Socket};
 use crate::metrics;
@@ -138,10 +139,7 @@ fn router(pages: Pages, from: From, shown: Shown, gate: &Arc<Gate>) -> Router {
                 .merge(changes::router())
                 .merge(picks::router())
                 .layer(map_response(in_words));
-            let all = alone.merge(asked).fallback(|| async {
-                let why = "there is no such page; see /v1/openapi.json for those that there are";
-                Problem::new(Reason::NoPage, why)
-            });
+            let all = alone.merge(asked).fallback(dashboard::serve);
             let (gate, watch) = (gate.clone(), shown.watch.clone());
             let door = Arc::new(Door { gate, from, watch });
             all.layer(from_fn_with_state(door, pass))

@@ -3,7 +3,7 @@ import { ApiError, name, Unreachable } from '../api/client';
 import type { Backend, Certificate, Event, Limit, Service, Version } from '../api/types';
 import { kept, rate, read, type Rate, type Reading } from '../logic/rates';
 import { backoff_ms, StreamParser } from '../logic/stream';
-import { session } from './session.svelte';
+import { caller } from './caller.svelte';
 
 const POLL_MS = 2000;
 /** An hour of readings. */
@@ -76,7 +76,7 @@ class Live {
   }
 
   private async readAll(signal: AbortSignal | undefined): Promise<void> {
-    const { client } = session;
+    const { client } = caller;
     const [version, services, certificates, limits] = await Promise.all([
       allowed('configuration:read', () => client.ask<Version>('/v1/version'), null),
       allowed('backends:read', () => client.all<Service>('/v1/services'), []),
@@ -102,7 +102,7 @@ class Live {
     const worker = async () => {
       for (let next; (next = left.pop()) !== undefined && !signal?.aborted; ) {
         const path = `/v1/services/${name(next)}/backends`;
-        found.set(next, await session.client.all<Backend>(path).catch(gone));
+        found.set(next, await caller.client.all<Backend>(path).catch(gone));
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
@@ -137,7 +137,7 @@ class Live {
     signal.addEventListener('abort', end);
     let silence = setTimeout(end, SILENCE_MS);
     try {
-      const headers = session.client.headers();
+      const headers = caller.client.headers();
       headers.set('Accept', 'text/event-stream');
       if (parser.id) headers.set('Last-Event-ID', parser.id);
       const answer = await fetch('/v1/events', { headers, signal: line.signal, cache: 'no-store' });
@@ -145,7 +145,7 @@ class Live {
       this.stream = 'open';
       opened();
       if (!parser.id) {
-        const page = await session.client.ask<{ items: Event[] }>('/v1/events');
+        const page = await caller.client.ask<{ items: Event[] }>('/v1/events');
         this.take(page.items);
       }
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -174,7 +174,7 @@ class Live {
 }
 
 async function allowed<T>(scope: string, ask: () => Promise<T>, none: T): Promise<T> {
-  if (!session.may(scope)) return none;
+  if (!caller.may(scope)) return none;
   try {
     return await ask();
   } catch (error) {

@@ -11,6 +11,7 @@ mod checks;
 mod commands;
 mod contract;
 mod crowd;
+mod dashboard;
 mod decisions;
 mod demo;
 mod deploy;

@@ -8,7 +8,7 @@ interface Who {
   scopes?: string[];
 }
 
-class Session {
+class Caller {
   readonly client = new Client();
   state = $state<'asking' | 'in' | 'out'>('asking');
   said = $state('');
@@ -54,4 +54,4 @@ class Session {
   }
 }
 
-export const session = new Session();
+export const caller = new Caller();
