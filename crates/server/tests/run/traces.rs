@@ -77,10 +77,14 @@ impl Site {
     }
 
     fn run(&self, traces: &str) -> Evenkeel {
+        self.run_trusting("127.0.0.0/8", traces)
+    }
+
+    fn run_trusting(&self, trusted: &str, traces: &str) -> Evenkeel {
         let text = format!(
             "admin: {{ bind: \"127.0.0.1:0\" }}
 workers: 1
-trusted_proxies: [127.0.0.0/8]
+trusted_proxies: [{trusted}]
 {traces}
 listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
 services:
@@ -185,6 +189,21 @@ fn an_exchange_is_a_span_and_each_attempt_one_below() {
     );
     let ids: std::collections::BTreeSet<_> = spans.iter().map(|span| text(&span["id"])).collect();
     assert_eq!(ids.len(), 3);
+}
+
+/// What anybody else says of a trace is not believed: neither that it is recorded, nor which it is.
+#[test]
+fn who_is_not_trusted_decides_nothing() {
+    let collector = Collector::start(&[]);
+    let site = Site::new("traces-untrusted");
+    let keel = site.run_trusting("10.0.0.0/8", &traces(&collector, ""));
+    let told = keel.curl(&["-H", &parent("01")], "/who");
+    assert!(!told.contains(TRACE) && told.ends_with("-00|"), "{told}");
+    let page = keel.page("/metrics");
+    assert!(
+        page.contains("\nevenkeel_traced_requests_total 0\n"),
+        "{page}"
+    );
 }
 
 /// A share of what nobody has decided of; and what the collector wants for it stands nowhere.
