@@ -53,4 +53,4 @@ pub use plan::Plan;
 pub use problem::{Problem, Severity, Source, render};
 pub use read::{Files, duration};
 pub use reference::{Row, Section, reference};
-pub use schema::schema;
+pub use schema::{entries, schema};

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Absent, Key, Keys, Shape, TOP, WHEN};
+use crate::keys::{Absent, BACKEND, Key, Keys, RULE, SERVICE, Shape, TOP, WHEN};
 use crate::limits;
 
 /// The schema.
@@ -25,6 +25,78 @@ pub fn schema() -> Value {
     }
     schema
 }
+
+/// What programs send of a configuration beside its texts, as [`crate::Edits`] takes it: names of schemas with what they are. References
+/// among them begin with `at`, as `#/components/schemas/`.
+#[must_use]
+pub fn entries(at: &str) -> Vec<(String, Value)> {
+    let policy = SERVICE.key("policy").map(|key| shape(&key.shape));
+    let named = [
+        ("BackendEntry", known_already(map(&BACKEND), "id")),
+        ("BackendChanges", changes(map(&BACKEND))),
+        ("PolicyEntry", policy.unwrap_or_default()),
+        ("RuleEntry", known_already(map(&RULE), "name")),
+    ];
+    let mut all: Vec<_> = named.map(|(name, value)| (name.to_owned(), value)).into();
+    if let Value::Object(definitions) = definitions() {
+        let definitions = definitions.into_iter();
+        all.extend(definitions.map(|(name, value)| (defined(&name), value)));
+    }
+    for (_, value) in &mut all {
+        refer(value, at);
+    }
+    all
+}
+
+/// How a definition is called among the schemas of others.
+fn defined(name: &str) -> String {
+    format!("configuration.{name}")
+}
+
+/// Has references lead to definitions that stand among others.
+fn refer(value: &mut Value, at: &str) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                match value {
+                    Value::String(text) if key == "$ref" => {
+                        if let Some(name) = text.strip_prefix(DEFINITIONS) {
+                            *text = format!("{at}{}", defined(name));
+                        }
+                    }
+                    value => refer(value, at),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, at)),
+        _ => {}
+    }
+}
+
+/// The entry of what the request itself names.
+fn known_already(mut entry: Value, by: &str) -> Value {
+    if let Some(properties) = entry["properties"].as_object_mut() {
+        properties.remove(by);
+    }
+    entry
+}
+
+/// Some keys of an entry; nothing takes one away.
+fn changes(entry: Value) -> Value {
+    let mut entry = known_already(entry, "id");
+    // What must stand there stands in the entry that is changed.
+    for whole in ["oneOf", "required"] {
+        entry.as_object_mut().map(|keywords| keywords.remove(whole));
+    }
+    for property in entry["properties"].as_object_mut().into_iter().flatten() {
+        let value = property.1.take();
+        *property.1 = json!({ "anyOf": [value, { "type": "null" }] });
+    }
+    entry
+}
+
+/// Where definitions stand in the schema of a whole configuration.
+const DEFINITIONS: &str = "#/$defs/";
 
 /// What stands in several places. Scalars may be a variable of the environment instead.
 fn definitions() -> Value {
@@ -95,7 +167,7 @@ fn value_of(key: &Key) -> Value {
 }
 
 fn shape(of: &Shape) -> Value {
-    let scalar = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    let scalar = |name: &str| json!({ "$ref": format!("{DEFINITIONS}{name}") });
     let words = |words: &[&str]| json!({ "enum": words });
     match of {
         Shape::Text | Shape::Veiled => scalar("text"),

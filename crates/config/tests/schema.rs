@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_config::effective::effective;
-use evenkeel_config::{Problem, Source, load, schema};
+use evenkeel_config::{Problem, Source, entries, load, schema};
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value, json};
 
@@ -178,6 +178,58 @@ fn what_is_wrong_is_wrong_by_the_schema() {
     }
 }
 
+/// Programs send parts of a configuration: each of those that are fine is fine, and changes may have any of its keys.
+#[test]
+fn what_programs_send_is_fine_by_the_same_keys() {
+    let root = json!({ "entries": entries("#/entries/").into_iter().collect::<Map<_, _>>() });
+    let by = |name: &str, entry: &Value| holds(&root, &root["entries"][name], entry, name);
+    let (mut backends, mut rules, mut policies) = (0, 0, 0);
+    for text in fine() {
+        let whole = json(&text);
+        let services = whole["services"].as_object().unwrap();
+        for service in services.values() {
+            if let Some(policy) = service.get("policy") {
+                assert_eq!(by("PolicyEntry", policy), Ok(()));
+                policies += 1;
+            }
+            let all = service["backends"].as_array();
+            for backend in all.into_iter().flatten().filter(|one| one.is_object()) {
+                let mut entry = backend.clone();
+                entry.as_object_mut().unwrap().remove("id");
+                assert_eq!(by("BackendEntry", &entry), Ok(()));
+                for (key, value) in entry.as_object().unwrap() {
+                    assert_eq!(by("BackendChanges", &json!({ key: value })), Ok(()));
+                    assert_eq!(by("BackendChanges", &json!({ key: null })), Ok(()));
+                }
+                backends += 1;
+            }
+        }
+        for rule in whole["rules"].as_array().into_iter().flatten() {
+            let mut entry = rule.clone();
+            entry.as_object_mut().unwrap().remove("name");
+            assert_eq!(by("RuleEntry", &entry), Ok(()));
+            rules += 1;
+        }
+    }
+    assert!(
+        backends > 20 && rules > 20 && policies > 5,
+        "{backends} {rules} {policies}"
+    );
+    for (name, wrong) in [
+        ("BackendEntry", "{ weight: 1 }"),
+        ("BackendEntry", "{ address: a:1, id: a }"),
+        ("BackendEntry", "{ address: a:1, weight: null }"),
+        ("BackendChanges", "{ wieght: 1 }"),
+        ("BackendChanges", "{ weight: -1 }"),
+        ("PolicyEntry", "{ hsh: {} }"),
+        ("RuleEntry", "{ name: a, forward: a }"),
+        ("RuleEntry", "{ priority: 1 }"),
+        ("RuleEntry", "{ forward: a, when: { pth: /a } }"),
+    ] {
+        assert!(by(name, &json(wrong)).is_err(), "{name} {wrong}");
+    }
+}
+
 /// Whether an instance is valid; only the keywords that our schema has.
 fn holds(root: &Value, schema: &Value, instance: &Value, at: &str) -> Result<(), String> {
     let Value::Object(all) = schema else {
@@ -194,8 +246,8 @@ fn holds(root: &Value, schema: &Value, instance: &Value, at: &str) -> Result<(),
         match (&**keyword, instance) {
             ("$schema" | "$defs" | "title" | "description" | "default", _) => {}
             ("$ref", _) => {
-                let name = value.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
-                fits(&root["$defs"][name])?;
+                let at = value.as_str().unwrap().strip_prefix('#').unwrap();
+                fits(root.pointer(at).unwrap())?;
             }
             ("type", _) => {
                 let kinds = value

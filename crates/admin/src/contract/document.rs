@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 
 use axum::http::header;
 use axum::response::IntoResponse;
+use serde::Serialize;
+use serde_json::Value;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{AdditionalProperties, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::tag::{Tag, TagBuilder};
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Required,
-    Response, ResponseBuilder,
+    ContentBuilder, Info, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi, OpenApiVersion,
+    Paths, Ref, RefOr, Required, Response, ResponseBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -97,17 +99,72 @@ pub(super) fn text(mut document: OpenApi) -> String {
             }
             describe(operation, &reasons);
             if changes {
-                operation
+                let body = operation
                     .request_body
                     .get_or_insert_with(|| RefOr::T(no_body()));
+                if let RefOr::T(body) = body {
+                    body.required.get_or_insert(Required::True);
+                }
                 let fields = operation.parameters.get_or_insert_default();
                 fields.extend(FIELDS.map(|field| RefOr::T(parameter(field))));
             }
         }
     }
-    let mut text = serde_json::to_string_pretty(&document).expect("all keys are texts");
+    let mut text = serde_json::to_string_pretty(&Whole::of(&document)).expect("all keys are texts");
     text.push('\n');
     text
+}
+
+/// The document with schemas that utoipa has no type for.
+#[derive(Serialize)]
+struct Whole<'a> {
+    openapi: &'a OpenApiVersion,
+    info: &'a Info,
+    paths: &'a Paths,
+    components: Schemas<'a>,
+    tags: &'a Option<Vec<Tag>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Schemas<'a> {
+    schemas: BTreeMap<String, Schema<'a>>,
+    security_schemes: Option<&'a BTreeMap<String, RefOr<SecurityScheme>>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Schema<'a> {
+    /// Of a type here.
+    Typed(&'a RefOr<utoipa::openapi::Schema>),
+    /// Of the table of the configuration's keys.
+    Configured(Value),
+}
+
+impl<'a> Whole<'a> {
+    fn of(document: &'a OpenApi) -> Self {
+        let components = document.components.as_ref();
+        let typed = components.into_iter().flat_map(|all| &all.schemas);
+        let mut schemas: BTreeMap<_, _> = typed
+            .map(|(name, schema)| (name.clone(), Schema::Typed(schema)))
+            .collect();
+        let configured = evenkeel_config::entries("#/components/schemas/");
+        schemas.extend(
+            configured
+                .into_iter()
+                .map(|(name, schema)| (name, Schema::Configured(schema))),
+        );
+        Self {
+            openapi: &document.openapi,
+            info: &document.info,
+            paths: &document.paths,
+            components: Schemas {
+                schemas,
+                security_schemes: components.map(|all| &all.security_schemes),
+            },
+            tags: &document.tags,
+        }
+    }
 }
 
 /// This API as OpenAPI 3.1.
@@ -299,9 +356,7 @@ fn refusal(words: &[&str]) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
-    use super::{Need, changing, need};
+    use super::{Need, Value, changing, need};
     use crate::contract::openapi;
 
     /// Every operation says what it may be refused with, and every reference of the document leads somewhere.

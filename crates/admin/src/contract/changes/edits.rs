@@ -93,7 +93,7 @@ fn text(body: &Bytes) -> Result<String, Problem> {
 /// Adds a backend, or puts another entry in the place of one.
 #[utoipa::path(put, path = "/v1/services/{service}/backends/{backend}", tag = "backends",
     params(("service" = String, Path, description = "The service's name."), ("backend" = String, Path, description = "Its id.")),
-    request_body(content = Value, description = "Its entry, as `backends:` of the configuration has it.", content_type = "application/json"),
+    request_body(content = ref("#/components/schemas/BackendEntry"), description = "Its entry, as `backends:` of the configuration has it.", content_type = "application/json"),
     responses((status = 200, description = "It has this entry now.", body = Configured), (status = 201, description = "It has come.", body = Configured)))]
 async fn put_backend(
     State(shown): State<Asked>,
@@ -111,7 +111,7 @@ async fn put_backend(
 /// Changes some keys of a backend's entry, such as its weight.
 #[utoipa::path(patch, path = "/v1/services/{service}/backends/{backend}", tag = "backends",
     params(("service" = String, Path, description = "The service's name."), ("backend" = String, Path, description = "Its id.")),
-    request_body(content = Value, description = "Keys of its entry with what they are to say; `null` takes one away.", content_type = "application/json"),
+    request_body(content = ref("#/components/schemas/BackendChanges"), description = "Keys of its entry with what they are to say; `null` takes one away.", content_type = "application/json"),
     responses((status = 200, description = "It is so now.", body = Configured)))]
 async fn patch_backend(
     State(shown): State<Asked>,
@@ -143,7 +143,7 @@ async fn remove_backend(
 /// Has another policy choose among a service's backends.
 #[utoipa::path(put, path = "/v1/services/{service}/policy", tag = "services",
     params(("service" = String, Path, description = "Its name.")),
-    request_body(content = Value, description = "The policy, as `policy:` of the configuration has it: a text, or a map.", content_type = "application/json"),
+    request_body(content = ref("#/components/schemas/PolicyEntry"), description = "The policy, as `policy:` of the configuration has it: a text, or a map.", content_type = "application/json"),
     responses((status = 200, description = "It chooses now.", body = Configured)))]
 async fn put_policy(
     State(shown): State<Asked>,
@@ -175,7 +175,7 @@ async fn remove_policy(
 /// Adds a rule, or puts another one in its place.
 #[utoipa::path(put, path = "/v1/rules/{rule}", tag = "rules",
     params(("rule" = String, Path, description = "Its name.")),
-    request_body(content = Value, description = "The rule, as `rules:` of the configuration has it.", content_type = "application/json"),
+    request_body(content = ref("#/components/schemas/RuleEntry"), description = "The rule, as `rules:` of the configuration has it.", content_type = "application/json"),
     responses((status = 200, description = "It is so now.", body = Configured), (status = 201, description = "It has come.", body = Configured)))]
 async fn put_rule(
     State(shown): State<Asked>,
