@@ -111,6 +111,13 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "prometheus",
+        probe: &["prometheus", "--version"],
+        source: Source::Apt {
+            packages: &["prometheus"],
+        },
+    },
+    Tool {
         name: "openssl",
         probe: &["openssl", "version"],
         source: Source::Apt {

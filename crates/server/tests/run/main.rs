@@ -37,6 +37,7 @@ mod postgres;
 mod price;
 mod privileges;
 mod process;
+mod prometheus;
 mod proxy_protocol;
 mod queue;
 mod rates;
