@@ -26,6 +26,9 @@ mod happened;
 /// The process, and its workers.
 mod process;
 
+/// The configuration and what is changed of it.
+mod reloads;
+
 /// Those of names.
 mod names;
 
@@ -308,33 +311,6 @@ impl Page {
             help,
             MetricType::Counter,
             hits.collect(),
-        )
-    }
-
-    fn reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let [taken, refused] = self.0.reloads;
-        let counts = vec![
-            (vec![("result", "taken")], taken),
-            (vec![("result", "refused")], refused),
-        ];
-        rows(
-            encoder,
-            "reloads",
-            "Reloads of the configuration by what became of them",
-            MetricType::Counter,
-            counts,
-        )?;
-        let taken = vec![(Vec::new(), u64::from(!self.0.is_behind))];
-        let help = "Whether the last reload was taken, of the configuration or of a certificate, or there was none: 0 where what runs is not what was read then";
-        let name = "config_last_reload_successful";
-        rows(encoder, name, help, MetricType::Gauge, taken)?;
-        let help = "When the running configuration was taken: at the last good reload, or at the start; since 1970";
-        rows(
-            encoder,
-            "config_taken_timestamp_seconds",
-            help,
-            MetricType::Gauge,
-            vec![(Vec::new(), self.0.taken_at.as_secs())],
         )
     }
 

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_balance::event::Listener;
@@ -93,7 +93,7 @@ pub struct Control {
     picks: Arc<Picks>,
     /// Another process was told what is wanted: nothing else may be wanted until it serves, or does not.
     held: bool,
-    keeping: Keeping,
+    keeping: Arc<Mutex<Keeping>>,
     /// What is bound and not listened on yet.
     waiting: Vec<(Arc<str>, Bind, Bound)>,
     /// What another process knew, until this one serves.
@@ -171,7 +171,7 @@ impl Control {
             line,
             picks: Arc::new(Picks::new()),
             held: false,
-            keeping: Keeping::default(),
+            keeping: Arc::default(),
             published,
             workers,
             clock,

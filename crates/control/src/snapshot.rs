@@ -1,7 +1,7 @@
 //! Owns what is said of a running instance at one moment: plain values, for whoever encodes them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evenkeel_balance::pick::Refusal;
@@ -22,7 +22,7 @@ use evenkeel_proxy::thread::WorkerState;
 
 use crate::access_log::Counts;
 use crate::certificates;
-use crate::command::{Answer, Asked, Orders, Refused};
+use crate::command::{Answer, Asked, Keeping, Orders, Refused};
 use crate::events::{Chronicle, EventCounts};
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 use crate::revisions::Book;
@@ -78,7 +78,7 @@ pub use passed::PassedSnapshot;
 use passed::passed;
 pub use rates::{RateCounts, RateSnapshot};
 pub use recorded::{DecisionPart, RecordCounts};
-pub(crate) use reloads::Reloads;
+pub(crate) use reloads::{Of, Reloads};
 use spilled::spilled;
 
 /// An instance at one moment.
@@ -106,8 +106,12 @@ pub struct Snapshot {
     pub pipe_refusals: u64,
     /// Reloads that were taken, and those that were refused.
     pub reloads: [u64; 2],
-    /// Whether the last one was refused, so that not what the files say runs.
-    pub is_behind: bool,
+    /// Whether the last one of the configuration was refused, so that not what its texts say runs.
+    pub texts_refused: bool,
+    /// Whether the last files that it names (certificates, tokens) were.
+    pub files_refused: bool,
+    /// Where what operators want is kept.
+    pub keeping: Keeping,
     /// When the running plan was taken, since 1970: at the last good reload, or at the start.
     pub taken_at: Duration,
     /// What became of the access log's rows.
@@ -302,6 +306,7 @@ pub struct Watch {
     pub(crate) reads: Option<Arc<dyn Texts>>,
     pub(crate) picks: Arc<Picks>,
     pub(crate) told: Arc<Told>,
+    pub(crate) keeping: Arc<Mutex<Keeping>>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -358,12 +363,14 @@ impl Watch {
             spliced_bytes: room.spliced_bytes(),
             pipe_refusals: room.pipe_refusals(),
             reloads: self.reloads.counts(),
-            is_behind: self.reloads.is_behind(),
+            texts_refused: self.reloads.is_behind(Of::Texts),
+            files_refused: self.reloads.is_behind(Of::Files),
             access_log: AccessLogSnapshot {
                 written: self.log.0.written(),
                 dropped: self.log.1.dropped(),
                 failed: self.log.0.failed(),
             },
+            keeping: *self.keeping.lock().unwrap_or_else(PoisonError::into_inner),
             taken_at: self.reloads.taken_at(),
             events: self.chronicle.counts(),
             failed: self.failed_counts(),

@@ -33,6 +33,25 @@ pub(crate) fn rows(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
+/// What of the instance as a whole somebody should look at.
+fn amiss(status: &Value) -> impl Iterator<Item = &'static str> {
+    let all = [
+        (
+            status["reload_refused"] == true,
+            "the last reload was refused: what runs is not what the configuration says",
+        ),
+        (
+            status["files_refused"] == true,
+            "a certificate or the tokens were refused as they stand now: those of before go on",
+        ),
+        (
+            status["kept"] == "failing",
+            "what was changed here is lost by a restart: the disk does not take it",
+        ),
+    ];
+    all.into_iter().filter_map(|(is, line)| is.then_some(line))
+}
+
 /// The status: the process, then listeners, then services, then who does not serve.
 pub(crate) fn status(status: &Value) -> String {
     let uptime = status["uptime_seconds"].as_f64().unwrap_or_default();
@@ -50,6 +69,7 @@ pub(crate) fn status(status: &Value) -> String {
     if let Some(before @ 1..) = status["predecessors"].as_u64() {
         out.push_str(&format!("{before} before it drain since upgrades\n"));
     }
+    out.extend(amiss(status).flat_map(|line| [line, "\n"]));
     let mut listeners = vec![["listener", "connections", "accepted", ""].map(String::from)];
     for one in rows(&status["listeners"]) {
         let [name, connections, accepted] =

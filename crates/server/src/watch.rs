@@ -50,7 +50,7 @@ impl Watch {
             return;
         }
         let taken = match read(&live.plan) {
-            Ok(None) => return,
+            Ok(None) => return control.same(),
             Ok(Some(plan)) => control.reload(plan).map_err(|error| error.to_string()),
             Err(why) => {
                 control.refused(&why);

@@ -4,8 +4,8 @@
 //! depends on it.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 pub use evenkeel_balance::affinity::CarriedClient;
@@ -126,9 +126,17 @@ impl Control {
         self.overlay.wanted()
     }
 
-    /// Where that is kept, which answers say.
-    pub fn keeps(&mut self, keeping: Keeping) {
-        self.keeping = keeping;
+    /// Where that is kept, which answers say; that a disk does not take it, and does again, are events.
+    pub fn keeps(&self, keeping: Keeping) {
+        let mut place = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = std::mem::replace(&mut *place, keeping);
+        drop(place);
+        match (was, keeping) {
+            (Keeping::Failing, Keeping::Failing) => {}
+            (_, Keeping::Failing) => self.note(What::OverlayFailing),
+            (Keeping::Failing, _) => self.note(What::OverlayKept),
+            _ => {}
+        }
     }
 
     /// Whether another process has been told what this one knows: commands are refused while it has, since it would not know of them.

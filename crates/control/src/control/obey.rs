@@ -1,7 +1,7 @@
 //! Owns where commands are given, what becomes of them, and of what drains by them.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use evenkeel_balance::backend::BackendId;
@@ -43,6 +43,7 @@ impl Control {
             reads: self.given.as_ref().map(|given| given.reads.clone()),
             picks: self.picks.clone(),
             told: self.traces.told.clone(),
+            keeping: self.keeping.clone(),
         }
     }
 
@@ -105,7 +106,7 @@ impl Control {
         Ok(Answer {
             came,
             revision: self.book.current(),
-            keeping: self.keeping,
+            keeping: *self.keeping.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
 

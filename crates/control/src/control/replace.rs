@@ -17,16 +17,17 @@ use crate::changes::Changes;
 use crate::checks::load::{self, Poller};
 use crate::checks::{self, Checker};
 use crate::events::What;
+use crate::snapshot::Of;
 
 impl Control {
-    /// Takes another plan. What stays, stays: sockets that both name are not closed, backends keep their state, open connections
-    /// go on.
+    /// Takes another plan, of the same texts whose files say something else. What stays, stays: sockets that both name are not closed,
+    /// backends keep their state, open connections go on.
     ///
     /// # Errors
     /// [`StartError`]; then nothing was changed.
     pub fn reload(&mut self, plan: Plan) -> Result<Changes, StartError> {
         let changes = self.change(plan);
-        self.reloads.count(changes.is_ok());
+        self.reloads.count(Of::Files, changes.is_ok());
         if let Ok(changes) = &changes {
             self.remember("files", changes.into());
         }
@@ -37,10 +38,15 @@ impl Control {
         changes
     }
 
-    /// Counts a reload that brought no plan: what was to be read was wrong.
+    /// Counts files that brought no plan: what was to be read was wrong.
     pub fn refused(&self, why: &str) {
-        self.reloads.count(false);
+        self.reloads.count(Of::Files, false);
         self.note(What::ReloadRefused(why.to_owned()));
+    }
+
+    /// The files that the texts name hold what runs, whatever they held meanwhile.
+    pub fn same(&self) {
+        self.reloads.same();
     }
 
     pub(super) fn change(&mut self, plan: Plan) -> Result<Changes, StartError> {

@@ -17,6 +17,7 @@ use crate::changes::Changes;
 use crate::command::{Change, Command, Refused, Taken};
 use crate::events::What;
 use crate::revisions::{MadeOf, Words};
+use crate::snapshot::Of;
 use crate::texts::{Fault, Given, Ground, Read, Texts};
 
 /// What came of reading the configuration again.
@@ -84,7 +85,7 @@ impl Control {
     /// [`NotTaken`]; then nothing was changed.
     pub fn reread(&mut self, by: &str) -> Result<Reread, NotTaken> {
         let taken = self.read_and_take(by);
-        self.reloads.count(taken.is_ok());
+        self.reloads.count(Of::Texts, taken.is_ok());
         self.note(match &taken {
             Ok(reread) => What::Reloaded(reread.changes.line()),
             Err(why) => What::ReloadRefused(why.to_string()),

@@ -18,7 +18,7 @@ mod of_core;
 use of_core::{core_facts, core_kind, core_level};
 
 /// All kinds. Their words are a promise.
-pub const KINDS: [&str; 36] = [
+pub const KINDS: [&str; 38] = [
     "started",
     "draining",
     "reloaded",
@@ -28,6 +28,8 @@ pub const KINDS: [&str; 36] = [
     "upgrade_refused",
     "upgraded",
     "worker_replaced",
+    "overlay_failing",
+    "overlay_kept",
     "service_started",
     "service_stopped",
     "settings_changed",
@@ -106,6 +108,10 @@ pub enum What {
     Upgraded(u32),
     /// A worker died, and another one of its number took its place.
     WorkerReplaced(usize),
+    /// What operators want is kept nowhere: no disk takes it.
+    OverlayFailing,
+    /// It is kept again.
+    OverlayKept,
     /// An operator's command was obeyed: what it is about, and what is wanted now.
     Commanded(Wanted, &'static str),
     /// A drain took too long: so many connections to a backend of a service were cut.
@@ -279,6 +285,8 @@ impl What {
             Self::UpgradeRefused(_) => "upgrade_refused",
             Self::Upgraded(_) => "upgraded",
             Self::WorkerReplaced(_) => "worker_replaced",
+            Self::OverlayFailing => "overlay_failing",
+            Self::OverlayKept => "overlay_kept",
             Self::Commanded(..) => "commanded",
             Self::DrainCut(..) => "drain_cut",
             Self::CertificateEnds(..) => "certificate_ends",
@@ -303,7 +311,7 @@ impl What {
         match self {
             Self::Core(_, kind) => core_level(kind),
             Self::CertificateEnds(_, _, ..=0) | Self::WorkerReplaced(_) => Level::Error,
-            Self::ReloadRefused(_) | Self::UpgradeRefused(_) => Level::Error,
+            Self::ReloadRefused(_) | Self::UpgradeRefused(_) | Self::OverlayFailing => Level::Error,
             Self::DrainCut(..)
             | Self::CertificateEnds(..)
             | Self::RevocationsLate(..)
@@ -320,7 +328,12 @@ impl What {
         };
         match self {
             Self::Core(_, kind) => core_facts(kind, facts),
-            Self::Started | Self::Draining | Self::UpgradeBegun | Self::MoreHappened => facts,
+            Self::Started
+            | Self::Draining
+            | Self::UpgradeBegun
+            | Self::MoreHappened
+            | Self::OverlayFailing
+            | Self::OverlayKept => facts,
             Self::Reloaded(words)
             | Self::ReloadRefused(words)
             | Self::Changed(words)

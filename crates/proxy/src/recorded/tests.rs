@@ -6,6 +6,8 @@ use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
 use evenkeel_balance::time::Instant;
 
+use evenkeel_config::limits::TRACES_WAIT;
+
 use super::*;
 use crate::observation::Observation;
 
@@ -256,4 +258,29 @@ fn so_many_are_under_way() {
     assert!(recorder.may(DRAWN, at(3_000)));
     let missed = RecordCounts::of(&[shelf]).missed;
     assert_eq!(missed[..2], [("pace", 0), ("under_way", 1)]);
+}
+
+#[test]
+fn so_many_wait_to_be_told_and_the_next_are_lost_and_counted() {
+    let waiting = traced::Waiting::default();
+    let told = || Arc::new(record(0, Because::Drawn));
+    let most = TRACES_WAIT as u64;
+    for _ in 0..most + 3 {
+        waiting.put(told());
+    }
+    let counts = |kept: u64, dropped: u64| TraceCounts {
+        kept,
+        dropped,
+        crowded: 0,
+    };
+    assert_eq!(waiting.counts(), counts(most, 3));
+    // Who takes some makes room for as many.
+    assert_eq!(waiting.take(2).len(), 2);
+    for _ in 0..3 {
+        waiting.put(told());
+    }
+    assert_eq!(waiting.counts(), counts(most + 2, 4));
+    waiting.drop_all();
+    assert_eq!(waiting.counts(), counts(most + 2, 4 + most));
+    assert!(waiting.take(usize::MAX).is_empty());
 }

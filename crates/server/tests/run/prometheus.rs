@@ -157,7 +157,7 @@ services: { api: { breaker: off, backends: [{ id: dead, address: \"127.0.0.1:1\"
         let found = judged && seen.iter().any(|name| name.contains(errors));
         found.then_some((rules.len(), seen))
     });
-    assert_eq!((all, seen), (16, vec![format!("\"{errors}\"")]));
+    assert_eq!((all, seen), (17, vec![format!("\"{errors}\"")]));
     // What it counts is what was sent, once a scrape has come behind the last.
     let query = "sum(evenkeel_requests_total{service=\"api\",code=\"5xx\"})";
     let page = keel.page("/metrics");

@@ -4,6 +4,7 @@ pub(crate) mod clients;
 mod killed;
 mod known;
 mod systemd;
+mod written;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

@@ -35,7 +35,7 @@ fn asked(
     (status, head.to_ascii_lowercase(), body)
 }
 
-fn page(keel: &Evenkeel, path: &str) -> Value {
+pub(crate) fn page(keel: &Evenkeel, path: &str) -> Value {
     let (status, _, body) = asked(keel, "GET", path, &[], "");
     assert_eq!(status, 200, "{path}: {body}");
     body
@@ -49,7 +49,7 @@ fn seen(keel: &Evenkeel) -> String {
 }
 
 /// A write by who has seen what runs.
-fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> (u16, Value) {
     let (status, head, answer) = asked(keel, method, path, &[&seen(keel)], body);
     if status < 300 {
         let now = seen(keel).replace("If-Match", "etag");
@@ -59,7 +59,7 @@ fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> (u16, Value) 
 }
 
 #[track_caller]
-fn done(keel: &Evenkeel, method: &str, path: &str, body: &str) -> Value {
+pub(crate) fn done(keel: &Evenkeel, method: &str, path: &str, body: &str) -> Value {
     let (status, answer) = write(keel, method, path, body);
     assert!(
         matches!(status, 200 | 201),
@@ -77,14 +77,14 @@ fn until(what: &str, is: impl Fn() -> bool) {
     assert!((0..LOOKS).any(|_| is()), "{what}");
 }
 
-struct Site {
-    folder: Folder,
+pub(crate) struct Site {
+    pub(crate) folder: Folder,
     servers: Vec<Server>,
     _folders: Vec<Folder>,
 }
 
 impl Site {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let names = ["one", "two", "three"];
         let folders: Vec<_> = names
             .map(|one| Folder::new(&format!("{name}-{one}")))
@@ -100,7 +100,7 @@ impl Site {
         }
     }
 
-    fn address(&self, at: usize) -> String {
+    pub(crate) fn address(&self, at: usize) -> String {
         self.servers[at].address.to_string()
     }
 
@@ -112,21 +112,21 @@ impl Site {
         )
     }
 
-    fn run(&self, arguments: &[&str]) -> Evenkeel {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Evenkeel {
         let file = self.folder.write("keel.yaml", &self.text(""));
         Evenkeel::run(&[&["-c", file.to_str().unwrap()], arguments].concat())
     }
 }
 
 /// The names of those who answer thirty requests, each once: workers take turns for themselves.
-fn answering(keel: &Evenkeel) -> String {
+pub(crate) fn answering(keel: &Evenkeel) -> String {
     let mut names: Vec<_> = (0..30).map(|_| keel.curl(&[], "/who")).collect();
     names.sort_unstable();
     names.dedup();
     names.concat().replace('\n', " ").trim().to_owned()
 }
 
-const ONE: &str = "/v1/services/api/backends/one";
+pub(crate) const ONE: &str = "/v1/services/api/backends/one";
 
 #[test]
 fn a_write_says_what_it_has_seen_and_answers_what_runs() {
@@ -852,16 +852,20 @@ fn a_rollback_that_cannot_be_bound_changes_nothing() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = held.local_addr().unwrap();
     drop(held);
-    let with = site.text("").replace(
+    let side = "listeners: { side: { bind: \"127.0.0.1:0\" }, ";
+    let text = site.text("").replace("listeners: { ", side);
+    let with = text.replace(
         "listeners: { ",
         &format!("listeners: {{ zoo: {{ bind: \"{address}\" }}, "),
     );
     let file = site.folder.write("keel.yaml", &with);
     let mut keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
-    site.folder.write("keel.yaml", &site.text(""));
+    keel.address = keel.addresses_of("web");
+    site.folder.write("keel.yaml", &text);
     done(&keel, "POST", "/v1/reload", "");
     keel.until_any("operator: configuration");
     done(&keel, "POST", &format!("{ONE}/drain"), "");
+    done(&keel, "POST", "/v1/listeners/side/drain", "");
     // Workers close what has left in a moment of their own.
     let taken = std::cell::OnceCell::new();
     until("the address is free", || {
@@ -879,6 +883,8 @@ fn a_rollback_that_cannot_be_bound_changes_nothing() {
     assert_eq!(seen(&keel), before);
     assert_eq!(page(&keel, ONE)["wanted"], "draining");
     assert_eq!(answering(&keel), "two");
+    let side = std::net::TcpStream::connect(keel.addresses_of("side"));
+    assert!(side.is_err(), "clients are steered away from it");
 }
 
 /// Who is told that something is done hears too when no disk has it.
@@ -901,6 +907,22 @@ fn a_write_that_no_disk_has_says_so() {
     std::fs::create_dir_all(kept.join("within")).unwrap();
     done(&keel, "PATCH", ONE, &heavier(3));
     keel.until_any("is lost by a restart");
+    let told = |keel: &Evenkeel, kept: &str, kind: &str| {
+        until(kind, || {
+            let (status, events) = (page(keel, "/v1/status"), page(keel, "/v1/events"));
+            let mut all = events["items"].as_array().unwrap().iter();
+            status["kept"] == kept && all.any(|one| one["kind"] == kind)
+        });
+        let metrics = keel.page("/metrics");
+        for one in ["disk", "memory", "failing"] {
+            let row = format!(
+                "\nevenkeel_overlay_kept{{kept=\"{one}\"}} {}\n",
+                u8::from(one == kept)
+            );
+            assert!(metrics.contains(&row), "{row}: {metrics}");
+        }
+    };
+    told(&keel, "failing", "overlay_failing");
     let answer = done(&keel, "PATCH", ONE, &heavier(4));
     assert_eq!(
         (&answer["kept"], &page(&keel, ONE)["weight"]),
@@ -911,6 +933,7 @@ fn a_write_that_no_disk_has_says_so() {
     std::fs::remove_dir_all(&kept).unwrap();
     keel.until_any("again");
     assert_eq!(done(&keel, "PATCH", ONE, &heavier(5))["kept"], "disk");
+    told(&keel, "disk", "overlay_kept");
     let keel = site.run(&[]);
     assert_eq!(done(&keel, "PATCH", ONE, &heavier(2))["kept"], "memory");
 }
