@@ -1,7 +1,7 @@
 //! Owns what is said of a running instance at one moment: plain values, for whoever encodes them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_balance::pick::Refusal;
@@ -370,7 +370,7 @@ impl Watch {
                 dropped: self.log.1.dropped(),
                 failed: self.log.0.failed(),
             },
-            keeping: *self.keeping.lock().unwrap_or_else(PoisonError::into_inner),
+            keeping: self.keeps(),
             taken_at: self.reloads.taken_at(),
             events: self.chronicle.counts(),
             failed: self.failed_counts(),

@@ -41,6 +41,9 @@ struct Service {
     refusals: BTreeMap<&'static str, u64>,
     /// Mean time of exchanges; null before the first.
     mean_latency_ms: Option<f64>,
+    /// Exchanges so far by how long they took, the shortest first; buckets that none fell into are left out. Two answers tell the quantiles of
+    /// what lies between them.
+    durations: Vec<Duration>,
     /// Bytes of requests' bodies.
     received_bytes: u64,
     /// Bytes of answers' bodies.
@@ -57,6 +60,32 @@ struct Service {
     tunnels: u64,
     /// Flows that are open.
     flows: u64,
+}
+
+/// Exchanges that took so long, and longer than the next shorter bucket says.
+#[derive(Serialize, ToSchema)]
+struct Duration {
+    /// At most; null in the last, which has no bound.
+    most_ms: Option<f64>,
+    /// Above which they lie: the bound of the bucket below, that none may have fallen into.
+    above_ms: f64,
+    exchanges: u64,
+}
+
+fn durations(buckets: &[(f64, u64)]) -> Vec<Duration> {
+    let mut above = 0.0;
+    let mut all = Vec::new();
+    for (most, exchanges) in buckets {
+        if *exchanges > 0 {
+            all.push(Duration {
+                most_ms: most.is_finite().then_some(most * 1e3),
+                above_ms: above,
+                exchanges: *exchanges,
+            });
+        }
+        above = most * 1e3;
+    }
+    all
 }
 
 /// Asks that wait for a full service.
@@ -102,6 +131,7 @@ fn row(seen: ServiceSnapshot) -> Service {
         retry_budget: seen.retry_budget,
         refusals: seen.refusals.into_iter().collect(),
         mean_latency_ms: (exchanges > 0).then_some(mean),
+        durations: durations(&seen.latency),
         received_bytes: seen.received,
         sent_bytes: seen.sent,
         in_flight,

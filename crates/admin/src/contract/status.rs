@@ -23,13 +23,13 @@ struct Status {
     /// Processes that this one took over from, and that still drain: what they have in flight is not counted here.
     predecessors: usize,
     uptime_seconds: f64,
-    /// Where what operators want is kept over a restart: `disk`, `memory`, or `failing`: the disk does not take it.
+    /// The last reload of the configuration was refused.
+    reload_refused: bool,
+    /// Certificates or tokens were refused when they were read last.
+    files_refused: bool,
+    /// Where what operators want is kept over a restart: `disk`, `memory` or `failing`.
     #[schema(example = "disk")]
     kept: &'static str,
-    /// The configuration of the last reload was refused: what runs is not what its texts say.
-    reload_refused: bool,
-    /// Files that it names, certificates or tokens, were refused when they were read last.
-    files_refused: bool,
     workers: usize,
     contained_panics: u64,
     listeners: Vec<Listener>,
@@ -206,9 +206,9 @@ impl From<Snapshot> for Status {
             draining: seen.draining,
             predecessors: seen.predecessors,
             uptime_seconds: seen.uptime.as_secs_f64(),
-            kept: seen.keeping.word(),
             reload_refused: seen.texts_refused,
             files_refused: seen.files_refused,
+            kept: seen.keeping.word(),
             workers: seen.workers,
             contained_panics: seen.contained_panics,
             listeners: seen

@@ -36,11 +36,19 @@ struct Configuration {
     reloads_taken: u64,
     /// Reloads that changed nothing: something was wrong with them.
     reloads_refused: u64,
+    /// The last reload was refused: what runs is not what the texts say.
+    reload_refused: bool,
+    /// Files that it names, certificates or tokens, were refused when they were read last.
+    files_refused: bool,
+    /// Where what is changed beside the texts is kept over a restart: `disk`, `memory`, or `failing`: the disk does not take it.
+    #[schema(example = "disk")]
+    kept: &'static str,
 }
 
 impl From<&Watch> for Version {
     fn from(watch: &Watch) -> Self {
         let ([taken, refused], at) = watch.reloads();
+        let (reload_refused, files_refused) = watch.refused();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             process: std::process::id(),
@@ -52,6 +60,9 @@ impl From<&Watch> for Version {
                 taken_at_seconds: at.as_secs_f64(),
                 reloads_taken: taken,
                 reloads_refused: refused,
+                reload_refused,
+                files_refused,
+                kept: watch.keeps().word(),
             },
         }
     }

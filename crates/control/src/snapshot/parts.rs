@@ -4,8 +4,8 @@
 //! conditions, limits) is told here too, so that who encodes it need not know a plan.
 
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use evenkeel_balance::backend::BackendSpec;
@@ -17,8 +17,8 @@ use evenkeel_proxy::live::{DoorState, Live, LiveService};
 use evenkeel_proxy::room::Room;
 
 use super::backend::Backend;
-use super::{ServiceSnapshot, Watch};
-use crate::command::Refused;
+use super::{Of, ServiceSnapshot, Watch};
+use crate::command::{Keeping, Refused};
 use crate::control::{find, unknown};
 use crate::events::Chronicle;
 
@@ -209,6 +209,19 @@ impl Watch {
     #[must_use]
     pub fn reloads(&self) -> ([u64; 2], Duration) {
         (self.reloads.counts(), self.reloads.taken_at())
+    }
+
+    /// Whether the last reload of the configuration was refused, and whether files that it names were when they were read last.
+    #[must_use]
+    pub fn refused(&self) -> (bool, bool) {
+        let refused = |of| self.reloads.is_behind(of);
+        (refused(Of::Texts), refused(Of::Files))
+    }
+
+    /// Where what operators want is kept.
+    #[must_use]
+    pub fn keeps(&self) -> Keeping {
+        *self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The data-plane threads, in order.
