@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Event, Service } from '../api/types';
+import type { Event, Service, Version } from '../api/types';
 import { duration, milliseconds, percent, perSecond } from './format';
-import { kept, rate, read } from './rates';
+import { kept, quantile, rate, read, unknown } from './rates';
 import { backoff_ms, StreamParser } from './stream';
 import { troubles, type Seen } from './troubles';
 
@@ -21,17 +21,41 @@ test.each([
   ['falls: a restart', { requests: 10, errors: 1 }, { requests: 4, errors: 0 }, null, null],
   ['errors fall alone', { requests: 10, errors: 1 }, { requests: 12, errors: 0 }, null, null],
 ])('a counter %s', (_, before, after, requests, errors) => {
-  expect(rate({ at_ms: 0, ...before }, { at_ms: 2000, ...after })).toEqual({ at_ms: 2000, requests, errors });
+  const durations = new Map();
+  const found = rate({ at_ms: 0, durations, ...before }, { at_ms: 2000, durations, ...after });
+  expect(found).toEqual({ ...unknown(2000), requests, errors });
 });
 
 test('no time between readings is no rate', () => {
-  const reading = { at_ms: 5, requests: 1, errors: 0 };
+  const reading = { at_ms: 5, requests: 1, errors: 0, durations: new Map() };
   expect(rate(reading, reading).requests).toBeNull();
 });
 
 test('requests are exchanges, errors 5xx and none', () => {
-  const service = { reasons: { served: 7, no_answer: 1 }, answers: { '2xx': 5, '5xx': 2, none: 1 } };
-  expect(read([service as unknown as Service], 1)).toEqual({ at_ms: 1, requests: 8, errors: 3 });
+  const service = { reasons: { served: 7, no_answer: 1 }, answers: { '2xx': 5, '5xx': 2, none: 1 }, durations: [] };
+  expect(read([service as unknown as Service], 1)).toEqual({ at_ms: 1, requests: 8, errors: 3, durations: new Map() });
+});
+
+describe('quantiles of what lies between two readings', () => {
+  const service = (...durations: [number | null, number, number][]) =>
+    ({ reasons: {}, answers: {}, durations: durations.map(([most_ms, above_ms, exchanges]) => ({ most_ms, above_ms, exchanges })) }) as unknown as Service;
+  const reading = (...services: Service[]) => read(services, 0).durations;
+
+  test('of several services together, without what was before', () => {
+    const before = reading(service([10, 5, 100]));
+    const after = reading(service([10, 5, 150], [50, 25, 30]), service([10, 5, 20]));
+    // 70 from 5 to 10 ms, 30 from 25 to 50.
+    expect(quantile(before, after, 0.35)).toBeCloseTo(7.5);
+    expect(quantile(before, after, 0.7)).toBeCloseTo(10);
+    expect(quantile(before, after, 0.85)).toBeCloseTo(37.5);
+    expect(quantile(before, after, 1)).toBeCloseTo(50);
+  });
+
+  test('nothing between is no time, and what has no bound is as long as is known', () => {
+    const same = reading(service([10, 5, 100]));
+    expect(quantile(same, same, 0.5)).toBeNull();
+    expect(quantile(new Map(), reading(service([null, 10_000, 3])), 0.99)).toBe(10_000);
+  });
 });
 
 test('the oldest goes', () => expect(kept([1, 2, 3], 4, 3)).toEqual([2, 3, 4]));
@@ -71,10 +95,15 @@ test('waits grow, and end growing', () => {
   expect([backoff_ms(0, 1), backoff_ms(1, 0), backoff_ms(99, 1)]).toEqual([500, 500, 15_000]);
 });
 
-test('errors stand before warnings, and a reload that was taken mends', () => {
-  const event = (kind: string) => ({ kind, at_seconds: 90, level: 'error', number: 1 }) as Event;
+test('errors stand before warnings, and what is refused or not kept is told until it is mended', () => {
+  const event = (kind: string) => ({ kind, at_seconds: 90, level: 'error', number: 1, detail: 'a typo' }) as Event;
   const limits = [{ limit: 'in_flight', of: 'service', name: 'a', used: 9, most: 10 }];
-  const seen = troubles({ ...nothing, limits, events: [event('reloaded'), event('reload_refused')] });
-  expect(seen.map((one) => [one.level, one.seconds])).toEqual([['error', 10], ['warning', null]]);
-  expect(troubles({ ...nothing, events: [event('reload_refused'), event('reloaded')] })).toEqual([]);
+  const configured = (configuration: object) => ({ configuration }) as unknown as Version;
+  const version = configured({ reload_refused: true, files_refused: false, kept: 'disk' });
+  const seen = troubles({ ...nothing, limits, version, events: [event('reload_refused')] });
+  expect(seen.map((one) => [one.level, one.seconds, one.why])).toEqual([['error', 10, 'a typo'], ['warning', null, '9 of 10 in use (90 %)']]);
+  const fine = configured({ reload_refused: false, files_refused: false, kept: 'memory' });
+  expect(troubles({ ...nothing, version: fine, events: [event('reload_refused')] })).toEqual([]);
+  const failing = troubles({ ...nothing, version: configured({ kept: 'failing', files_refused: true }), events: [event('overlay_failing')] });
+  expect(failing.map((one) => one.what)).toEqual(['a certificate or the tokens were refused', 'the disk does not take changes']);
 });

@@ -88,16 +88,28 @@ function ofLimits({ limits }: Seen): Trouble[] {
     }));
 }
 
-/** A reload that was refused stands until one is taken. */
-function ofReloads({ events, now_seconds }: Seen): Trouble[] {
-  const last = events.findLast((event) => ['reloaded', 'reload_refused'].includes(event.kind));
-  if (last?.kind !== 'reload_refused') return [];
-  const why = last.detail ?? 'the running configuration stays';
-  return [{ level: 'error', what: 'the last reload was refused', why, seconds: now_seconds - last.at_seconds, where: '#events' }];
+/** What runs is not what somebody wants, or will not be after a restart. */
+function ofConfiguration({ version, events, now_seconds }: Seen): Trouble[] {
+  const all: Trouble[] = [];
+  const since = (kind: string) => {
+    const last = events.findLast((event) => event.kind === kind);
+    return { seconds: last ? now_seconds - last.at_seconds : null, detail: last?.detail ?? null };
+  };
+  const { reload_refused, files_refused, kept } = version?.configuration ?? {};
+  if (reload_refused || files_refused) {
+    const { seconds, detail } = since('reload_refused');
+    const what = reload_refused ? 'the last reload was refused' : 'a certificate or the tokens were refused';
+    all.push({ level: 'error', what, why: detail ?? 'what ran before goes on', seconds, where: '#events' });
+  }
+  if (kept === 'failing') {
+    const why = 'what was changed is lost by a restart';
+    all.push({ level: 'error', what: 'the disk does not take changes', why, seconds: since('overlay_failing').seconds, where: '#events' });
+  }
+  return all;
 }
 
 export function troubles(seen: Seen): Trouble[] {
-  const all = [ofReloads, ofServices, ofBackends, ofCertificates, ofLimits].flatMap((of) => of(seen));
+  const all = [ofConfiguration, ofServices, ofBackends, ofCertificates, ofLimits].flatMap((of) => of(seen));
   if (seen.version?.draining) {
     all.unshift({ level: 'warning', what: 'this process drains', why: 'it takes no new connections', seconds: null, where: '#events' });
   }

@@ -1,11 +1,14 @@
 // What the page knows of the instance: polled while it is seen, told by events in between.
 import { ApiError, name, Unreachable } from '../api/client';
 import type { Backend, Certificate, Event, Limit, Service, Version } from '../api/types';
-import { kept, rate, read, type Rate, type Reading } from '../logic/rates';
+import { kept, rate, read, unknown, type Rate, type Reading } from '../logic/rates';
 import { backoff_ms, StreamParser } from '../logic/stream';
+import { turn } from '../logic/turns';
 import { caller } from './caller.svelte';
 
 const POLL_MS = 2000;
+/** Between polls that events ask for, so that a storm of them is read a few times a second. */
+const SOON_MS = 250;
 /** An hour of readings. */
 const MOST_RATES = 1800;
 const MOST_EVENTS = 500;
@@ -26,11 +29,17 @@ class Live {
   stream = $state<'connecting' | 'open' | 'waiting' | 'refused'>('connecting');
   gap = $state('');
   restarts = $state(0);
+  /** Services whose backends are in view: they are read at each poll. */
+  looked: ReadonlySet<string> = new Set();
 
   private reading: Reading | null = null;
   private process: number | null = null;
   private stop: AbortController | null = null;
   private polling = false;
+  /** It was asked for while it went on: what it read may be of before. */
+  private again = false;
+  private turns = 0;
+  private read = new Map<string, number>();
 
   begin(): () => void {
     const stop = new AbortController();
@@ -57,11 +66,14 @@ class Live {
     this.events = [];
     this.rates = [];
     this.reading = null;
+    this.read.clear();
     this.loaded = false;
   }
 
   async poll(): Promise<void> {
-    if (document.hidden || this.polling || this.stop?.signal.aborted) return;
+    if (document.hidden || this.stop?.signal.aborted) return;
+    this.again = this.polling;
+    if (this.polling) return;
     this.polling = true;
     const stop = this.stop;
     try {
@@ -72,6 +84,7 @@ class Live {
         error instanceof Unreachable ? 'The server does not answer. Tried again every two seconds.' : String(error);
     } finally {
       this.polling = false;
+      if (this.again) setTimeout(() => void this.poll(), SOON_MS);
     }
   }
 
@@ -89,7 +102,7 @@ class Live {
     if (version) this.process = version.process;
     const reading = read(services, Date.now());
     if (this.reading && !begun) this.rates = kept(this.rates, rate(this.reading, reading), MOST_RATES);
-    else if (begun) this.rates = kept(this.rates, { at_ms: reading.at_ms, requests: null, errors: null }, MOST_RATES);
+    else if (begun) this.rates = kept(this.rates, unknown(reading.at_ms), MOST_RATES);
     this.reading = reading;
     [this.version, this.services, this.certificates, this.limits] = [version, services, certificates, limits];
     await this.readBackends(services, signal);
@@ -97,17 +110,26 @@ class Live {
   }
 
   private async readBackends(services: Service[], signal: AbortSignal | undefined): Promise<void> {
-    const found = new Map<string, Backend[]>();
-    const left = services.map((service) => service.name);
+    const found = new Map(this.backends);
+    const left = turn(services, this.looked, this.read);
+    this.turns += 1;
     const worker = async () => {
       for (let next; (next = left.pop()) !== undefined && !signal?.aborted; ) {
         const path = `/v1/services/${name(next)}/backends`;
         found.set(next, await caller.client.all<Backend>(path).catch(gone));
+        this.read.set(next, this.turns);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     if (signal?.aborted) return;
+    const there = new Set(services.map((service) => service.name));
+    for (const known of this.read.keys()) if (!there.has(known)) this.read.delete(known);
     this.backends = new Map(services.map((service) => [service.name, found.get(service.name) ?? []]));
+  }
+
+  /** An event is about one of them: its backends come with the next poll. */
+  private heard(events: Event[]): void {
+    for (const { service } of events) if (service) this.read.delete(service);
   }
 
   private async listen(signal: AbortSignal): Promise<void> {
@@ -169,6 +191,7 @@ class Live {
     const fresh = events.filter((event) => !known.has(event.number));
     if (fresh.length === 0) return;
     this.events = [...this.events, ...fresh].sort((a, b) => a.number - b.number).slice(-MOST_EVENTS);
+    this.heard(fresh);
     void this.poll();
   }
 }
@@ -178,8 +201,10 @@ async function allowed<T>(scope: string, ask: () => Promise<T>, none: T): Promis
   try {
     return await ask();
   } catch (error) {
-    if (error instanceof ApiError && error.status === 403) return none;
-    throw error;
+    if (!(error instanceof ApiError && error.status === 403)) throw error;
+    // Somebody has changed what this token may.
+    await caller.begin();
+    return none;
   }
 }
 

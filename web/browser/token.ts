@@ -1,0 +1,52 @@
+// Who has a token that only looks is offered nothing to do, and what it forges is refused.
+import assert from 'node:assert/strict';
+import { ADMIN, story, told } from './drive.ts';
+
+const REFUSED = /status of 40[13]/;
+
+await story(async (open) => {
+  const at = await open({}, [REFUSED]);
+  const { page } = at;
+  await at.open('services');
+  const enter = async (token: string) => {
+    await page.getByLabel('Token').fill(token);
+    await page.getByRole('button', { name: 'Log in' }).click();
+  };
+  await page.getByLabel('Token').waitFor();
+  await at.axe('log-in');
+  await at.shot('login');
+  await enter('nobody');
+  await at.shows('This token is not known, or has ended.');
+  const viewer = told('EVENKEEL_VIEWER');
+  await enter(viewer);
+  await page.getByRole('row', { name: /^api one / }).waitFor();
+  await page.getByRole('button', { name: 'api', exact: true }).first().click();
+  const offered = page.getByRole('main').getByRole('button').filter({ hasNotText: /^api$/ });
+  assert.equal(await offered.count(), 0, 'buttons');
+  assert.equal(await page.getByRole('combobox', { name: /^(Action|Policy)/ }).count(), 0, 'actions');
+  await at.view('Revisions');
+  await at.shows('1 (runs)');
+  assert.equal(await page.getByRole('button', { name: /^Roll back/ }).count(), 0);
+  // What the page does not offer is refused, and changes nothing.
+  const forged = await page.evaluate(async (token) => {
+    const headers = { Authorization: `Bearer ${token}`, 'X-Evenkeel': '1', 'If-Match': '*' };
+    const answer = await fetch('/v1/services/api/backends/one/drain', { method: 'POST', headers });
+    return answer.status;
+  }, viewer);
+  assert.equal(forged, 403);
+  await at.view('Services');
+  await page.getByRole('row', { name: /^api one .*serving/ }).waitFor();
+  // A token is kept until the tab is closed, and nowhere else.
+  await page.reload();
+  await page.getByRole('row', { name: /^api one / }).waitFor();
+  assert.deepEqual(await page.evaluate(() => [localStorage.length, document.cookie]), [0, '']);
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByLabel('Token').waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await enter(told('EVENKEEL_OPERATOR'));
+  await at.view('Services');
+  await page.getByRole('combobox', { name: 'Action for one of api' }).waitFor();
+  // Nothing of another origin is read by who has no token.
+  const status = (await fetch(`${ADMIN}/v1/services`)).status;
+  assert.equal(status, 401);
+});
