@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::clock::timed;
 use crate::run::{Done, cargo};
-use crate::{counts, models, setup, shipped, tidy};
+use crate::{counts, models, setup, shipped, tidy, web};
 
 /// One step: its name, what it does, and what to do when it fails.
 struct Step {
@@ -20,6 +20,11 @@ const STEPS: &[Step] = &[
         name: "set-up",
         run: setup::setup,
         mend: "install what is named above",
+    },
+    Step {
+        name: "dashboard",
+        run: web,
+        mend: "the page in web/ does not check, its tests fail, or npm does not reach its registry",
     },
     Step {
         name: "format",

@@ -89,7 +89,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "web",
-        does: "check, test and build the dashboard to web/dist, which the next build of the program takes in (needs Node and npm)",
+        does: "check, test and build the dashboard to web/dist, which the next build of the program takes in (needs Node and npm, which `setup` brings)",
         run: |root, rest| no_more(rest).and_then(|()| web(root)),
     },
     Verb {
@@ -274,11 +274,13 @@ fn openapi(root: &Path, rest: &[String]) -> Done {
     }
 }
 
-/// What `package-lock.json` names, from the registry of npm.
-fn web(root: &Path) -> Done {
+/// What `package-lock.json` names, from the registry of npm, by the Node of the tests' set-up, or by that of the system.
+pub(crate) fn web(root: &Path) -> Done {
     let place = root.join("web");
+    let programs = root.join(setup::PROGRAMS);
     let npm = |words: &[&str]| {
         run::program("npm")
+            .before(&programs)
             .args(&["--prefix"])
             .args(&[&place])
             .args(words)

@@ -51,6 +51,18 @@ impl Run {
         self
     }
 
+    /// Has programs of this folder found before others, this one too.
+    #[expect(clippy::disallowed_methods, reason = "a folder is put before others")]
+    pub(crate) fn before(mut self, folder: &Path) -> Self {
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&others));
+        // In a folder whose name has a colon nothing is found.
+        if let Ok(all) = std::env::join_paths(all) {
+            self.command.env("PATH", all);
+        }
+        self
+    }
+
     /// Runs to the end, on this terminal.
     pub(crate) fn go(mut self) -> Done {
         match self.command.status() {

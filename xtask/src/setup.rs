@@ -31,6 +31,9 @@ struct Tool {
 /// The Python of the tests, from the root.
 const PYTHON: &str = "target/python/bin/python";
 
+/// Where its programs stand, Node and npm among them.
+pub(crate) const PROGRAMS: &str = "target/python/bin";
+
 /// What it has beyond Python's own, a package at its one version per line.
 const PACKAGES: &str = "xtask/python.txt";
 
@@ -115,6 +118,13 @@ const TOOLS: &[Tool] = &[
         probe: &["prometheus", "--version"],
         source: Source::Apt {
             packages: &["prometheus"],
+        },
+    },
+    Tool {
+        name: "chromium",
+        probe: &["chromium", "--version"],
+        source: Source::Apt {
+            packages: &["chromium"],
         },
     },
     Tool {

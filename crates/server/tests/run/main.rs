@@ -7,6 +7,7 @@
 
 mod access;
 mod affinity;
+mod browser;
 mod checks;
 mod commands;
 mod contract;
