@@ -194,6 +194,10 @@ fn backends_come_change_and_go() {
     // A drain outlasts a change of the entry: both are wanted.
     done(&keel, "POST", &format!("{ONE}/drain"), "");
     done(&keel, "PATCH", ONE, "{\"weight\": 7}");
+    // What changes nothing is no revision.
+    let once = seen(&keel);
+    let answer = done(&keel, "PATCH", ONE, "{\"weight\": 7}");
+    assert_eq!((seen(&keel), &answer["changes"]), (once, &json!([])));
     let one = page(&keel, ONE);
     assert_eq!(
         (&one["weight"], &one["wanted"]),
