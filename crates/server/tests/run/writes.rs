@@ -853,11 +853,10 @@ fn hostile_writes_change_nothing() {
 #[test]
 fn a_rollback_that_cannot_be_bound_changes_nothing() {
     let site = Site::new("writes-bound");
-    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = held.local_addr().unwrap();
-    drop(held);
-    let side = "listeners: { side: { bind: \"127.0.0.1:0\" }, ";
-    let text = site.text("").replace("listeners: { ", side);
+    let held = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [address, side] = held.map(|held| held.local_addr().unwrap());
+    let also = format!("listeners: {{ side: {{ bind: \"{side}\" }}, ");
+    let text = site.text("").replace("listeners: { ", &also);
     let with = text.replace(
         "listeners: { ",
         &format!("listeners: {{ zoo: {{ bind: \"{address}\" }}, "),
@@ -887,7 +886,7 @@ fn a_rollback_that_cannot_be_bound_changes_nothing() {
     assert_eq!(seen(&keel), before);
     assert_eq!(page(&keel, ONE)["wanted"], "draining");
     assert_eq!(answering(&keel), "two");
-    let side = std::net::TcpStream::connect(keel.addresses_of("side"));
+    let side = std::net::TcpStream::connect(side);
     assert!(side.is_err(), "clients are steered away from it");
 }
 
