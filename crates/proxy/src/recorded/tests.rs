@@ -6,7 +6,7 @@ use evenkeel_balance::service::Service;
 use evenkeel_balance::settings::ServiceSettings;
 use evenkeel_balance::time::Instant;
 
-use evenkeel_config::limits::TRACES_WAIT;
+use evenkeel_config::limits::{TRACES_OPEN, TRACES_WAIT};
 
 use super::*;
 use crate::observation::Observation;
@@ -283,4 +283,21 @@ fn so_many_wait_to_be_told_and_the_next_are_lost_and_counted() {
     waiting.drop_all();
     assert_eq!(waiting.counts(), counts(most + 2, 4 + most));
     assert!(waiting.take(usize::MAX).is_empty());
+}
+
+/// As many as may are traced at once, whatever else is recorded; the next is counted, and has its place when one has ended.
+#[test]
+fn so_many_that_are_traced_are_under_way() {
+    let shelf = Arc::new(Shelf::default());
+    let recorder = Recorder::new(shelf.clone());
+    let trace = Trace::begin(None, || 7);
+    let begin = || recorder.begin((None, Some(trace)), None, Instant::ZERO);
+    let mut all: Vec<_> = (1..TRACES_OPEN).map(|_| begin()).collect();
+    assert!(recorder.may_trace());
+    all.push(begin());
+    assert!(!recorder.may_trace());
+    assert!(recorder.may(DRAWN, at(1_000)));
+    assert_eq!(shelf.traces.counts().crowded, 1);
+    all.pop();
+    assert!(recorder.may_trace());
 }

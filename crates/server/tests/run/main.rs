@@ -26,6 +26,7 @@ mod failed;
 mod grpc;
 mod hedge;
 mod http2;
+mod kept;
 mod limit;
 mod loads;
 mod logs;

@@ -276,6 +276,36 @@ fn a_collector_that_does_not_take_them_is_asked_again_or_not() {
     }
 }
 
+/// Five times is as often as a message is sent; what comes next is told all the same.
+#[test]
+fn a_message_is_not_sent_for_ever() {
+    let mut collector = Collector::start(&["503"; 5]);
+    let site = Site::new("traces-given-up");
+    let mut keel = site.run(&traces(&collector, ", share: 100%"));
+    assert_eq!(keel.curl(&[], "/own"), "own");
+    let first: Vec<_> = (0..5).map(|_| collector.message()).collect();
+    for one in &first {
+        assert_eq!(
+            (&one["status"], &one["spans"]),
+            (&503.into(), &first[0]["spans"])
+        );
+    }
+    assert_eq!(keel.curl(&[], "/own"), "own");
+    let next = collector.message();
+    assert_eq!(next["status"], 200);
+    assert_ne!(next["spans"], first[0]["spans"]);
+    keel.until_any("takes them again");
+    let page = keel.page("/metrics");
+    for row in [
+        "evenkeel_traced_requests_lost_total{reason=\"given_up\"} 1",
+        "evenkeel_trace_messages_total{outcome=\"again\"} 4",
+        "evenkeel_trace_messages_total{outcome=\"given_up\"} 1",
+        "evenkeel_trace_messages_total{outcome=\"taken\"} 1",
+    ] {
+        assert!(page.contains(&format!("\n{row}\n")), "{row} in {page}");
+    }
+}
+
 /// Who is away costs no request, and is told once it is named by a reload.
 #[test]
 fn a_collector_that_is_away_costs_nothing() {

@@ -4,7 +4,6 @@ pub(crate) mod clients;
 mod killed;
 mod known;
 mod systemd;
-mod written;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -36,7 +35,7 @@ impl Line {
     }
 
     /// Waits until an upgrade is done.
-    fn follow(&mut self, keel: &mut Evenkeel) -> u32 {
+    pub(crate) fn follow(&mut self, keel: &mut Evenkeel) -> u32 {
         keel.until_any("upgraded: process ");
         let line = keel
             .said
@@ -159,7 +158,7 @@ rules:
     assert!(!said.contains("panic"), "{said}");
 }
 
-fn script(folder: &Folder, name: &str, text: &str) -> PathBuf {
+pub(crate) fn script(folder: &Folder, name: &str, text: &str) -> PathBuf {
     let path = folder.write(name, text);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path

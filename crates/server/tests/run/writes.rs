@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::process::{Evenkeel, Folder, PATIENCE, Server, curl};
 
 /// Status, fields of the answer (in lower case) and body.
-fn asked(
+pub(crate) fn asked(
     keel: &Evenkeel,
     method: &str,
     path: &str,
@@ -42,7 +42,7 @@ pub(crate) fn page(keel: &Evenkeel, path: &str) -> Value {
 }
 
 /// The revision that runs, as `If-Match` takes it.
-fn seen(keel: &Evenkeel) -> String {
+pub(crate) fn seen(keel: &Evenkeel) -> String {
     let version = page(keel, "/v1/version");
     let revision = version["configuration"]["revision"].as_str().unwrap();
     format!("If-Match: \"{revision}\"")
@@ -73,7 +73,7 @@ const LOOKS: usize = 10_000;
 
 /// Waits for what must come.
 #[track_caller]
-fn until(what: &str, is: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, is: impl Fn() -> bool) {
     assert!((0..LOOKS).any(|_| is()), "{what}");
 }
 
