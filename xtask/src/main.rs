@@ -74,7 +74,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "picture",
-        does: "draw one frame of the demo to docs/demo.svg",
+        does: "draw one frame of the demo to docs/demo.svg, and its dashboard to docs/dashboard.png (needs what `setup` brings)",
         run: |root, rest| no_more(rest).and_then(|()| picture::picture(root)),
     },
     Verb {

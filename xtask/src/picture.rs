@@ -1,11 +1,14 @@
-//! Owns the picture of the demo: one frame of a real run, as the terminal got it, into an SVG.
+//! Owns the pictures of the demo: one frame of a real run, as the terminal got it, into an SVG; and its dashboard as Chromium shows it.
 //!
-//! Nothing is drawn that was not shown. A test of the server holds the picture against what the demo shows now.
+//! Nothing is drawn that was not shown. A test of the server holds the first against what the demo shows now.
 
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use crate::run::{Done, cargo};
+use crate::run::{Done, cargo, program};
+use crate::{setup, web};
 
 /// The terminal that the demo draws for.
 const SIZE: &str = "104x22";
@@ -16,6 +19,46 @@ const MARGIN: usize = 14;
 
 /// Where it goes.
 const FILE: &str = "docs/demo.svg";
+
+/// Where the dashboard's goes.
+const DASHBOARD: &str = "docs/dashboard.png";
+
+/// What the demo says before where that is.
+const AT: &str = "the dashboard is at ";
+
+/// Builds the page, and the program with it, and takes a picture of it over the demo.
+fn dashboard(root: &Path) -> Done {
+    web(root)?;
+    let build = ["build", "--release", "--locked", "-p", "evenkeel-server"];
+    cargo(root, &build).go()?;
+    let mut demo = Command::new(root.join("target/release/evenkeel"));
+    let demo = demo.args(["demo", "--for", "10m"]).stdout(Stdio::piped());
+    let mut demo = demo.spawn().map_err(|error| format!("the demo: {error}"))?;
+    let says = demo.stdout.take().into_iter();
+    let mut lines = says.flat_map(|out| BufReader::new(out).lines().map_while(Result::ok));
+    let address =
+        lines.find_map(|line| Some(line.strip_prefix(AT)?.trim_end_matches('/').to_owned()));
+    // Who is not read waits for that.
+    let reads = std::thread::spawn(move || lines.for_each(drop));
+    let address = address.ok_or("the demo does not say where its dashboard is");
+    let taken = address.map_err(String::from).and_then(|address| {
+        program(root.join(setup::PROGRAMS).join("node"))
+            .args(&[root.join("web/browser/picture.ts")])
+            .env("EVENKEEL_ADMIN", &address)
+            .env("EVENKEEL_WEB", &address)
+            .env(
+                "EVENKEEL_PICTURE",
+                &root.join(DASHBOARD).display().to_string(),
+            )
+            .go()
+    });
+    // It may have ended.
+    let _ = demo.kill();
+    let _ = demo.wait();
+    let _ = reads.join();
+    println!("{DASHBOARD} is its dashboard");
+    taken
+}
 
 /// Runs the demo until its failing backend is out, and draws how that looks.
 pub(crate) fn picture(root: &Path) -> Done {
@@ -38,7 +81,7 @@ pub(crate) fn picture(root: &Path) -> Done {
     let frame = frame(&shown).ok_or("the failing backend was not ejected within five seconds")?;
     std::fs::write(root.join(FILE), svg(&frame)).map_err(|error| format!("{FILE}: {error}"))?;
     println!("{FILE} is one frame of `cargo {}`", demo.join(" "));
-    Ok(())
+    dashboard(root)
 }
 
 /// A piece of a line: how it is painted, by the terminal's number, and what it says.

@@ -123,6 +123,16 @@ fn tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
 }
 
 impl Bound {
+    /// Where the API is, over TCP.
+    pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
+        let all = self.0.iter().filter(|one| one.pages == Pages::All);
+        let mut bound = all.filter_map(|one| match &one.listener {
+            Listener::Tcp(socket) => socket.local_addr().ok(),
+            Listener::Unix(_) => None,
+        });
+        bound.next()
+    }
+
     /// Serves them as long as the process lives; files of sockets go with what is returned. Where there is none, there is no thread either.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::admin::{self, Served};
 use crate::{files, say};
 use backends::{CAST, Port};
 use frame::{Frame, Meter};
@@ -71,6 +72,9 @@ pub(crate) struct Arguments {
     /// Whether live traffic ejects a backend: on or off
     #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = ["on", "off"])]
     breaker: String,
+    /// Where the dashboard and the API are; by default at a free port of this machine
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    admin: SocketAddr,
     /// Draw the live view for a terminal of this size, like `100x28`, and where there is no terminal too
     #[arg(long, value_name = "SIZE", value_parser = size)]
     size: Option<Size>,
@@ -139,7 +143,7 @@ fn configuration(arguments: &Arguments, addresses: &[SocketAddr]) -> String {
         _ => "{ open: 2s }",
     };
     let mut text = format!(
-        "admin: {{ bind: off }}
+        "admin: {{ bind: \"{}\" }}
 listeners: {{ demo: {{ bind: \"127.0.0.1:0\" }} }}
 services:
   demo:
@@ -147,7 +151,8 @@ services:
     breaker: {breaker}
     health: {{ http: {{ path: /health }}, interval: 500ms, timeout: 500ms }}
     backends:
-"
+",
+        arguments.admin
     );
     for (kind, address) in CAST.iter().zip(addresses) {
         let _ = writeln!(
@@ -159,16 +164,28 @@ services:
     text
 }
 
-fn start(text: String, told: Arc<Told>) -> io::Result<Control> {
+/// The proxy, its pages, and where those are.
+fn start(text: String, told: Arc<Told>) -> io::Result<(Control, Served, SocketAddr)> {
     let sources = [Source {
         name: "demo".into(),
         text,
     }];
-    let Some(plan) = load(&sources, &BTreeMap::new()).plan else {
-        return Err(io::Error::other("its configuration has errors"));
+    let loaded = load(&sources, &BTreeMap::new());
+    let Some(plan) = loaded.plan else {
+        // What a user says of it is the address alone.
+        let why = loaded.problems.into_iter().next();
+        return Err(io::Error::other(
+            why.map_or_else(String::new, |one| one.message),
+        ));
     };
+    let admin = admin::bind(&plan.admin, &mut Vec::new()).map_err(io::Error::other)?;
+    let address = admin.address();
+    let address = address.ok_or_else(|| io::Error::other("it has no admin address"))?;
     let events: Arc<dyn Listener> = told;
-    Control::start(plan, events).map_err(|error| io::Error::other(error.to_string()))
+    let control = Control::start(plan, events);
+    let control = control.map_err(|error| io::Error::other(error.to_string()))?;
+    let served = admin.serve(&control.watch())?;
+    Ok((control, served, address))
 }
 
 async fn show(arguments: &Arguments) -> io::Result<ExitCode> {
@@ -178,7 +195,7 @@ async fn show(arguments: &Arguments) -> io::Result<ExitCode> {
         .map(|_| Port::new())
         .collect::<io::Result<Vec<_>>>()?;
     let addresses: Vec<_> = ports.iter().map(Port::address).collect();
-    let control = start(configuration(arguments, &addresses), told.clone())?;
+    let (control, served, dashboard) = start(configuration(arguments, &addresses), told.clone())?;
     let Some((_, address)) = control.addresses().first().cloned() else {
         return Err(io::Error::other("it listens nowhere"));
     };
@@ -192,6 +209,8 @@ async fn show(arguments: &Arguments) -> io::Result<ExitCode> {
     })?;
     let mut stage = Stage {
         control,
+        _served: served,
+        dashboard,
         told,
         tally,
         meter: Meter::new(rate),
@@ -204,7 +223,7 @@ async fn show(arguments: &Arguments) -> io::Result<ExitCode> {
     };
     if stage.screen.is_none() {
         say::out(&format!(
-            "{rate} requests per second to {address}, over {} backends, policy {}\n",
+            "{rate} requests per second to {address}, over {} backends, policy {}\nthe dashboard is at http://{dashboard}/\n",
             CAST.len(),
             arguments.policy
         ));
@@ -261,6 +280,9 @@ impl Ends {
 /// What runs, and what is shown of it.
 struct Stage {
     control: Control,
+    _served: Served,
+    /// Where that is.
+    dashboard: SocketAddr,
     told: Arc<Told>,
     tally: Arc<Tally>,
     meter: Meter,
@@ -281,10 +303,15 @@ impl Stage {
         } else {
             arguments.lasts
         };
+        let commands = self.control.commands();
         for tick in 1_u32.. {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.ends.came() => return,
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => break,
+                    // Of who asks by the API.
+                    () = commands.notified() => self.control.obey(),
+                    () = self.ends.came() => return,
+                }
             }
             self.control.tick();
             if tick.is_multiple_of(DRAW_EVERY) {
@@ -327,7 +354,11 @@ impl Stage {
     fn frame(&mut self, events: Vec<told::Happened>) -> Frame {
         let seen = self.control.watch().snapshot();
         let at = self.told.elapsed();
-        self.meter.frame(at, &self.tally, &seen, events)
+        let frame = self.meter.frame(at, &self.tally, &seen, events);
+        Frame {
+            dashboard: Some(self.dashboard),
+            ..frame
+        }
     }
 
     /// Goes on with the control plane's work until the clients are done with what was under way, or nobody wants to wait.
@@ -386,6 +417,7 @@ mod tests {
                     rate: 1,
                     policy: policy.into(),
                     breaker: breaker.into(),
+                    admin: ([127, 0, 0, 1], 0).into(),
                     size: None,
                 };
                 let text = configuration(&arguments, &addresses);

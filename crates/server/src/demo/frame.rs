@@ -1,6 +1,7 @@
 //! Owns the figures that the demo shows at one moment, and those of the last second, from counters that only grow.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use evenkeel_balance::learn::histogram;
@@ -61,6 +62,8 @@ pub(crate) struct Frame {
     pub(crate) all: Pace,
     pub(crate) rows: Vec<Row>,
     pub(crate) events: Vec<Happened>,
+    /// Where the dashboard is. None: that is not shown.
+    pub(crate) dashboard: Option<SocketAddr>,
 }
 
 /// Counters at one moment.
@@ -132,6 +135,7 @@ impl Meter {
             all: pace(&nothing, &sample),
             rows: rows(backends, old, &sample),
             events,
+            dashboard: None,
         };
         self.samples.push_back(sample);
         if self.samples.len() > SAMPLES {

@@ -172,7 +172,10 @@ pub(crate) fn live(frame: &Frame, (room, height): Size) -> Vec<Line> {
         Paint::Plain,
     );
     lines.push(title);
-    lines.push(Line::default());
+    lines.push(match frame.dashboard {
+        Some(address) => Line::plain(&format!("the dashboard is at http://{address}/")),
+        None => Line::default(),
+    });
     lines.push(head(
         "            requests/s  errors       p50       p95       p99".into(),
     ));

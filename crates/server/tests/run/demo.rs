@@ -1,8 +1,11 @@
 //! The demo as its users run it: lines, a terminal, an interrupt. Facts are looked at, never speeds.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use crate::evenkeel;
+use crate::process::curl;
 
 /// The number before a word.
 fn before(text: &str, word: &str) -> u64 {
@@ -70,6 +73,44 @@ fn lines_and_a_summary_where_there_is_no_terminal() {
     }
 }
 
+/// It has a dashboard, by which it is steered, for as long as it runs.
+#[test]
+fn the_dashboard_is_said_and_steers_it() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["demo", "--for", "10m", "--rate", "50"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let says = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = says.lines().map(Result::unwrap);
+    let said = |line: String| Some(line.strip_prefix("the dashboard is at http://")?.to_owned());
+    let address = lines.find_map(said).unwrap();
+    let address: SocketAddr = address.trim_end_matches('/').parse().unwrap();
+    assert!(address.ip().is_loopback());
+    let page = curl(address, &["--compressed"], "/");
+    assert!(page.contains("<title>Evenkeel</title>"), "{page}");
+    let write = ["-X", "POST", "-H", "X-Evenkeel: 1", "-H", "If-Match: *"];
+    let drained = curl(address, &write, "/v1/services/demo/backends/medium/drain");
+    assert!(drained.contains("\"draining\""), "{drained}");
+    assert!(lines.any(|line| line.contains("medium: serving -> draining")));
+    let kill = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    let rest: Vec<_> = lines.collect();
+    assert!(
+        rest.iter().any(|line| line.starts_with("requests ")),
+        "{rest:?}"
+    );
+    assert!(child.wait().unwrap().success());
+}
+
+/// Nobody is to steer it from elsewhere.
+#[test]
+fn it_is_at_no_other_address_than_this_machines() {
+    let (code, _, said) = evenkeel(&["demo", "--for", "1s", "--admin", "0.0.0.0:0"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("beyond loopback"), "{said}");
+}
+
 #[test]
 fn wrong_words_are_refused() {
     for arguments in [
@@ -80,6 +121,7 @@ fn wrong_words_are_refused() {
         &["--for", "5"],
         &["--for", "5s", "--once"],
         &["--size", "0x0"],
+        &["--admin", "9900"],
     ] {
         let (code, _, said) = evenkeel(&[&["demo"], arguments].concat());
         assert_eq!(code, Some(2), "{arguments:?} {said}");
