@@ -10,9 +10,9 @@ use evenkeel_balance::settings::{HashMethod, LoadBound, PolicyChoice};
 
 use crate::keys::{self, Absent, Key, Keys, Shape, TOP};
 use crate::limits;
-use crate::lower::{Loaded, is_split};
+use crate::lower::{Loaded, is_split, load_balancer};
 use crate::problem::{At, Source};
-use crate::read::{Piece, Scalar, pieces, units};
+use crate::read::{Piece, Reading, Scalar, pieces, units};
 use crate::tree::{self, Node, Value};
 
 /// What operators want beside it.
@@ -97,7 +97,9 @@ pub fn effective(
 
 /// Of trees that have a plan.
 pub(crate) fn entry_of(trees: &[Node], environment: &BTreeMap<String, String>) -> Entry {
-    Walk { environment }.top(trees)
+    let reading = Reading::new(Vec::new(), environment.clone());
+    let trees = load_balancer::expanded(trees, &reading);
+    Walk { environment }.top(&trees)
 }
 
 impl Entry {
@@ -319,6 +321,7 @@ impl Walk<'_> {
                 };
                 self.map(keys, &[(key, empty)], number)
             }
+            Shape::Switch(keys) if is_map => self.map(keys, entries(node), number),
             Shape::TrueOr(keys) => self.map(keys, entries(node), number),
             Shape::Forward(keys) if is_split(entries(node)) => {
                 self.map(keys, entries(node), number)

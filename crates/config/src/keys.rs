@@ -63,6 +63,15 @@ mod proxy_protocol;
 /// `tls:`, of a listener and to backends.
 mod tls;
 
+/// `monitoring:` and `adjust:` of a service.
+mod monitoring;
+
+/// `alerts:`
+mod alerts;
+
+/// `load_balancer:`
+mod load_balancer;
+
 /// `traces:`
 mod traces;
 
@@ -79,12 +88,17 @@ pub(crate) use actions::{
 };
 pub(crate) use admin::{ADMIN, ADMIN_TLS, IDENTITY, RECORDS, SOCKET, TOKEN};
 pub(crate) use affinity::{AFFINITY, AFFINITY_COOKIE, AFFINITY_SOURCE, APP_COOKIE};
+pub(crate) use alerts::{ALERTS, WEBHOOK};
 pub(crate) use backends::BACKEND;
 pub(crate) use cases::CASE;
 pub(crate) use health::{BODY, GRPC_CHECK, HEALTH, HTTP_CHECK, TCP_CHECK};
 pub(crate) use hedge::HEDGE;
 pub(crate) use listeners::{LISTENER, LISTENER_LIMITS, LISTENER_TIMEOUTS, SNI};
 pub(crate) use load::{LOAD, LOAD_PAGE, LOAD_REPORT};
+pub(crate) use load_balancer::{
+    CHECKING, DYNAMIC, LOAD_BALANCER, MEASURED, PERFORMANCE, QUALITY, WATCHED,
+};
+pub(crate) use monitoring::{ADJUST, MONITORING, THRESHOLDS, TRIAL};
 pub(crate) use pages::{PAGE, PAGES};
 pub(crate) use proxy_protocol::{LISTENER_PROXY, TLVS, UPSTREAM_PROXY};
 pub(crate) use queue::{ADAPTIVE_LIMIT, QUEUE, SERVICE_LIMITS};
@@ -175,6 +189,8 @@ pub(crate) enum Shape {
     NameOr(&'static [&'static str], &'static str, &'static Keys),
     /// `true`, which says the same as an empty map, or a map.
     TrueOr(&'static Keys),
+    /// `true` or `false`, a map, or both under one key.
+    Switch(&'static Keys),
     /// The name of a service, a map of names to weights, or a map of these keys.
     Forward(&'static Keys),
 }

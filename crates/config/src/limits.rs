@@ -6,13 +6,25 @@ use std::time::Duration;
 /// Those of who asks.
 mod admin;
 
+/// Those of looking up names.
+mod resolver;
+
+/// Those of what is watched.
+mod watching;
+
 pub use admin::{
     ADMIN, ADMIN_HOSTS, DECISION_RECORDS, DECISION_RECORDS_BYTES, DECISIONS_AUDITED, FAILING,
     FAILURES, IDENTITIES, PICK_EXPIRES, PICK_EXPIRES_MOST, PICK_WAIT_MOST, PICKS, PICKS_AT_ONCE,
     PICKS_BODY, RECORDS_A_SECOND, RECORDS_UNDER_WAY, SOCKET_MODE, TOKENS, TRACES_OPEN, TRACES_WAIT,
 };
 
-use crate::plan::{Protocol, ResolverPlan, UpstreamPlan};
+pub use watching::{
+    ADJUST_EVERY, ADJUST_EVERY_RANGE, HEALTH_THRESHOLD, PERFORMANCE_THRESHOLD, SECRET_BYTES,
+    TRIAL_INTERVALS, TRIAL_THRESHOLD, TRIALS, TRIED, TRIED_MOST, WEBHOOK_ATTEMPTS,
+    WEBHOOK_ATTEMPTS_MOST, WEBHOOK_WITHIN, WEBHOOK_WITHIN_MOST, WEBHOOKS,
+};
+
+use crate::plan::{Protocol, UpstreamPlan};
 
 /// On SIGTERM: long enough for most exchanges, short enough for an operator who waits.
 pub const DRAIN: Duration = Duration::from_secs(30);
@@ -480,21 +492,6 @@ impl Default for UpstreamPlan {
             // As many as servers allow by default: nginx 128, Envoy and Go 100 to 250.
             streams: 100,
             proxy_protocol: None,
-        }
-    }
-}
-
-impl Default for ResolverPlan {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            // A server near by answers in milliseconds; one lost packet costs this.
-            timeout: Duration::from_secs(2),
-            attempts: 2,
-            // Records of 0 s are common with clouds' load balancers, and mean "now", not "always".
-            ttl_floor: Duration::from_secs(1),
-            // Who moves a name with a TTL of a day is followed all the same.
-            ttl_ceiling: Duration::from_secs(300),
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::limits;
 use crate::lower::named::named;
 use crate::plan::tls::Material;
 use crate::plan::{
-    AccessLogPlan, AdminPlan, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan, RegionPlan,
-    ResolverPlan, RulePlan, ServicePlan, TracesPlan, Workers,
+    AccessLogPlan, AdminPlan, AlertsPlan, Bind, DrainPlan, ErrorPages, ListenerPlan, Plan,
+    RegionPlan, ResolverPlan, RulePlan, ServicePlan, TracesPlan, Workers,
 };
 use crate::problem::{At, Problem, Severity, Source};
 use crate::read::{Ask, Fields, Files, Reading, Scalar, UNREAD};
@@ -89,11 +89,23 @@ mod affinity;
 /// `backends:` of a service.
 mod backends;
 
+/// `tiers:` of a service.
+mod tiers;
+
 /// Zones, and whose clients are near them.
 mod zones;
 
 /// `tls:`
 mod tls;
+
+/// `monitoring:` and `adjust:` of a service.
+mod monitoring;
+
+/// `alerts:`
+mod alerts;
+
+/// `load_balancer:`
+pub(crate) mod load_balancer;
 
 /// `traces:`
 mod traces;
@@ -166,6 +178,7 @@ pub(crate) struct Parts {
     trusted_proxies: Option<Vec<IpNet>>,
     access_log: Option<AccessLogPlan>,
     traces: Option<TracesPlan>,
+    alerts: Option<AlertsPlan>,
     workers: Option<Workers>,
     drain: Option<DrainPlan>,
     user: Option<Arc<str>>,
@@ -277,7 +290,8 @@ pub(crate) fn of_trees(
         .knowing(policies.clone());
     let mut parts = Parts::default();
     let mut seen = HashMap::new();
-    for tree in trees {
+    let trees = load_balancer::expanded(trees, &reading);
+    for tree in trees.iter() {
         if let Some(fields) = reading.map(tree, &TOP) {
             top(fields, &mut parts, &mut seen);
         }
@@ -320,12 +334,7 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     if let Some(node) = once("trusted_proxies") {
         parts.trusted_proxies = Some(address::networks(reading, node));
     }
-    if let Some(node) = once("access_log") {
-        parts.access_log = access_log::read(reading, node);
-    }
-    if let Some(node) = once("traces") {
-        parts.traces = traces::read(reading, node);
-    }
+    told(reading, parts, &mut once);
     process::read(&fields, parts, &mut once);
     if let Some(node) = once("drain") {
         parts.drain = drain::read(reading, node);
@@ -342,6 +351,8 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
     if let Some(node) = once("regions") {
         parts.regions = zones::regions(reading, node);
     }
+    // What it says stands in services already.
+    once("load_balancer");
     once("max_listeners");
     parts.listeners_most = fields.number("max_listeners").or(parts.listeners_most);
     let names = &mut parts.names;
@@ -366,6 +377,23 @@ fn top<'t>(fields: Fields<'t>, parts: &mut Parts, seen: &mut HashMap<&'static st
         rules::read(reading, node, &mut parts.rules);
     }
     fields.done();
+}
+
+/// Who is told of what.
+fn told<'t>(
+    reading: &Reading,
+    parts: &mut Parts,
+    once: &mut impl FnMut(&'static str) -> Option<&'t Node>,
+) {
+    if let Some(node) = once("access_log") {
+        parts.access_log = access_log::read(reading, node);
+    }
+    if let Some(node) = once("traces") {
+        parts.traces = traces::read(reading, node);
+    }
+    if let Some(node) = once("alerts") {
+        parts.alerts = alerts::read(reading, node);
+    }
 }
 
 /// Joins names to what they name, and checks what only the whole can say.
@@ -416,6 +444,7 @@ fn assemble(mut parts: Parts, reading: &Reading, begin: At) -> Plan {
         trusted_proxies: parts.trusted_proxies.unwrap_or_default(),
         access_log: parts.access_log,
         traces: parts.traces,
+        alerts: parts.alerts.unwrap_or_default(),
         workers: parts.workers.unwrap_or_default(),
         drain: parts.drain.unwrap_or_default(),
         user: parts.user,

@@ -17,6 +17,9 @@ use ipnet::IpNet;
 
 use crate::limits::{ListenerLimits, ServiceLimits};
 
+/// `access_log:`
+mod access_log;
+
 /// `admin:`
 pub mod admin;
 
@@ -56,18 +59,26 @@ mod proxy_protocol;
 /// Zones, and whose clients are near them.
 pub mod zones;
 
+/// `monitoring:` and `adjust:` of a service.
+mod monitoring;
+
+/// Who is told of alerts.
+mod alerts;
+
 /// Who is told of traces.
 pub mod traces;
 
 /// TLS, of listeners and to backends.
 pub mod tls;
 
+pub use access_log::{AccessLogPlan, LogTarget, QueryShown, RowFormat};
 pub use actions::{
     Beside, EditsPlan, Expression, FallbackPlan, FieldName, HostRewrite, PathRewrite, Piece,
     RewritePlan, Side, SidePlan, SplitAffinity, SplitPlan, Template,
 };
 pub use admin::AdminPlan;
 pub use affinity::{AffinityBy, AffinityPlan, CookiePlan, is_of_one_host, is_secure_by_name};
+pub use alerts::{AlertSeverity, AlertTurn, AlertsPlan, WebhookPlan};
 pub use conditions::{
     CertificatePart, Certified, Conditions, Further, HostPattern, Named, Networks, Parameter,
     PathPattern, TextPattern, Wildcard, canonical,
@@ -77,6 +88,7 @@ pub(crate) use flows::HelloName;
 pub use flows::{FlowPlan, HelloPlan, HelloTarget, Unknown};
 pub use host_map::HostMap;
 pub use load::{LoadPage, LoadPlan, LoadSource};
+pub use monitoring::{AdjustPlan, Metric, MonitoringPlan, ThresholdPlan, TrialPlan};
 pub use names::{NamePlan, Question, ResolverPlan};
 pub use proxy_protocol::{ProxyHeader, ProxyPeers, ProxyTlv, ProxyVersion};
 pub use rates::{RateBy, RatePlan};
@@ -95,6 +107,8 @@ pub struct Plan {
     pub access_log: Option<AccessLogPlan>,
     /// Who is told of exchanges as spans of traces; none: nobody.
     pub traces: Option<TracesPlan>,
+    /// Who is told of alerts.
+    pub alerts: AlertsPlan,
     /// How many data-plane threads.
     pub workers: Workers,
     /// How the instance ends.
@@ -117,52 +131,6 @@ pub struct Plan {
     pub rules: Vec<RulePlan>,
     /// In the order of the text; names are unique.
     pub services: Vec<ServicePlan>,
-}
-
-/// Where exchanges are written down, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLogPlan {
-    /// Where to.
-    pub to: LogTarget,
-    /// How.
-    pub format: RowFormat,
-    /// What of queries.
-    pub query: QueryShown,
-    /// Addresses of clients are cut to their first 24 (IPv4) or 48 (IPv6) bits.
-    pub truncated: bool,
-}
-
-/// Where rows go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogTarget {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// A file, opened anew when that is asked for.
-    File(PathBuf),
-}
-
-/// What a row looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowFormat {
-    /// A JSON object.
-    Json,
-    /// Apache's `common`.
-    Common,
-    /// Apache's `combined`: `common` with `Referer` and `User-Agent`.
-    Combined,
-}
-
-/// What is written of queries, those of `Referer` too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueryShown {
-    /// Without the values of keys that sound like secrets.
-    Redacted,
-    /// As they came.
-    Full,
-    /// Nothing.
-    None,
 }
 
 /// An address to listen on.
@@ -270,6 +238,10 @@ pub struct ServicePlan {
     pub affinity: Option<AffinityPlan>,
     /// Whose zone comes first, where its settings heed zones.
     pub prefer: Prefer,
+    /// How it is watched. None: nothing is told; what `adjust` goes by is measured all the same.
+    pub monitoring: Option<MonitoringPlan>,
+    /// How weights follow what backends do; none: they stay as they are configured.
+    pub adjust: Option<AdjustPlan>,
     /// Limits and deadlines.
     pub limits: ServiceLimits,
 }
@@ -290,6 +262,8 @@ impl ServicePlan {
             load,
             affinity,
             prefer,
+            monitoring,
+            adjust,
             limits,
         } = self;
         *name == other.name
@@ -299,6 +273,8 @@ impl ServicePlan {
             && *load == other.load
             && *affinity == other.affinity
             && *prefer == other.prefer
+            && *monitoring == other.monitoring
+            && *adjust == other.adjust
             && *limits == other.limits
             && settings.is_same(&other.settings)
     }

@@ -59,6 +59,7 @@ fn below(shape: &Shape) -> Option<&'static Keys> {
         | Shape::Named(keys)
         | Shape::Short(_, keys)
         | Shape::TrueOr(keys)
+        | Shape::Switch(keys)
         | Shape::Forward(keys)
         | Shape::WordOr(_, _, keys)
         | Shape::NameOr(_, _, keys) => Some(keys),
@@ -116,6 +117,7 @@ fn takes(shape: &Shape) -> String {
         }
         Shape::ShortFree(item) => format!("text, free keys, each {}", takes(item)),
         Shape::Again(_, keys) => map(keys),
+        Shape::Switch(keys) => format!("`true`, `false`, {}, or both", map(keys)),
         Shape::TrueOr(keys) => format!("`true`, {}", map(keys)),
         Shape::Forward(_) => "a service's name, a map of services and weights, or a map".into(),
     }

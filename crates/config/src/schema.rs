@@ -169,6 +169,7 @@ fn value_of(key: &Key) -> Value {
 fn shape(of: &Shape) -> Value {
     let scalar = |name: &str| json!({ "$ref": format!("{DEFINITIONS}{name}") });
     let words = |words: &[&str]| json!({ "enum": words });
+    let either = |all: &[&str], other: &str, keys| json!({ "anyOf": [words(all), scalar(other), map(keys)] });
     match of {
         Shape::Text | Shape::Veiled => scalar("text"),
         Shape::Duration | Shape::Wait => scalar("duration"),
@@ -215,12 +216,9 @@ fn shape(of: &Shape) -> Value {
             let alone = same.map_or_else(|| scalar("text"), |key| shape(&key.shape));
             json!({ "anyOf": [alone, map(keys)] })
         }
-        Shape::WordOr(all, _, keys) => {
-            json!({ "anyOf": [words(all), scalar("variable"), map(keys)] })
-        }
-        Shape::NameOr(all, _, keys) => {
-            json!({ "anyOf": [words(all), scalar("text"), map(keys)] })
-        }
+        Shape::WordOr(all, _, keys) => either(all, "variable", keys),
+        Shape::NameOr(all, _, keys) => either(all, "text", keys),
+        Shape::Switch(keys) => json!({ "anyOf": [scalar("boolean"), map(keys)] }),
         Shape::TrueOr(keys) => {
             json!({ "anyOf": [{ "const": true }, written("true"), map(keys)] })
         }

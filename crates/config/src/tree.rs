@@ -20,6 +20,12 @@ pub const NODES_MOST: usize = 2_000_000;
 /// How deep maps and lists may stand in one another.
 pub const DEPTH_MOST: usize = 64;
 
+/// The key below which a switch and its settings may stand under one name, as a document of another system writes them.
+pub(crate) const LOAD_BALANCER: &str = "load_balancer";
+
+/// The key of such a switch among its settings.
+const ENABLED: &str = "enabled";
+
 /// A node and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -287,6 +293,7 @@ impl Builder<'_> {
     }
 
     fn place(&mut self, node: Node) -> Result<(), Fault> {
+        let switches = matches!(&self.open[..], [top, _] if top.key.as_ref().is_some_and(|key| key.text == LOAD_BALANCER));
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -294,7 +301,13 @@ impl Builder<'_> {
         match (&mut open.value, open.key.take()) {
             (Value::List(items), _) => items.push(node),
             (Value::Map(entries), Some(key)) => {
-                if let Some(&other) = open.keys.get(&key.text) {
+                let other = open.keys.get(&key.text).copied();
+                let node = match other {
+                    Some(_) if switches => joined(entries, &key, node),
+                    _ => Some(node),
+                };
+                let Some(node) = node else { return Ok(()) };
+                if let Some(other) = other {
                     if self.problems.len() >= PROBLEMS {
                         let message = format!("more than {PROBLEMS} problems");
                         return Err((key.at, "too_many", message));
@@ -323,6 +336,36 @@ impl Builder<'_> {
             (Value::Scalar { .. }, _) => {}
         }
         Ok(())
+    }
+}
+
+/// Makes a switch and its settings that stand under one key one map, whichever came first. Else the second one is given back.
+fn joined(entries: &mut [(Key, Node)], key: &Key, mut node: Node) -> Option<Node> {
+    let is_switch = |node: &Node| {
+        let Value::Scalar { text, plain } = &node.value else {
+            return false;
+        };
+        *plain && matches!(&**text, "true" | "false")
+    };
+    let first = entries.iter_mut().find(|(other, _)| other.text == key.text);
+    let Some((_, first)) = first else {
+        return Some(node);
+    };
+    if is_switch(first) && matches!(node.value, Value::Map(_)) {
+        std::mem::swap(first, &mut node);
+    }
+    match &mut first.value {
+        Value::Map(settings)
+            if is_switch(&node) && settings.iter().all(|(key, _)| key.text != ENABLED) =>
+        {
+            let key = Key {
+                at: node.at,
+                text: ENABLED.to_owned(),
+            };
+            settings.push((key, node));
+            None
+        }
+        _ => Some(node),
     }
 }
 

@@ -22,24 +22,19 @@ use crate::log;
 #[derive(Args, Clone)]
 pub(crate) struct Arguments {
     /// A file, or a directory of *.yaml files; may be several
-    #[arg(required_unless_present_any = ["to", "config"], conflicts_with = "to")]
+    #[arg(required_unless_present_any = ["to", "config"])]
     path: Vec<PathBuf>,
     /// The same
-    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["to", "path"])]
+    #[arg(short, long, value_name = "PATH", conflicts_with = "path")]
     config: Vec<PathBuf>,
-    /// Listen here, without a file: `:8080` or an address and a port
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        requires = "to",
-        conflicts_with_all = ["config", "path"]
-    )]
+    /// Listen here: `:8080` or an address and a port; without a file, or beside one that says the rest
+    #[arg(long, value_name = "ADDRESS", requires = "to")]
     pub(crate) listen: Vec<String>,
-    /// Forward to this backend, without a file
+    /// Forward to this backend, of a service `main`
     #[arg(long, value_name = "ADDRESS", requires = "listen")]
     pub(crate) to: Vec<String>,
-    /// Where the instance is asked about itself, without a file; `off`: nowhere
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["config", "path"])]
+    /// Where the instance is asked about itself, beside `--to`; `off`: nowhere
+    #[arg(long, value_name = "ADDRESS", requires = "to")]
     pub(crate) admin: Option<String>,
     #[command(flatten)]
     pub(crate) log: log::Flags,
@@ -78,12 +73,12 @@ impl Arguments {
     /// # Errors
     /// A file that cannot be read, in words.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, String> {
-        let paths = [&self.path[..], &self.config].concat();
-        if paths.is_empty() {
-            let source = quick::source(&self.listen, &self.to, self.admin.as_deref());
-            return Ok(vec![source]);
+        let mut all = sources(&[&self.path[..], &self.config].concat())?;
+        if !self.to.is_empty() {
+            let admin = self.admin.as_deref();
+            all.push(quick::source(&self.listen, &self.to, admin));
         }
-        sources(&paths)
+        Ok(all)
     }
 }
 

@@ -13,10 +13,10 @@ use evenkeel_balance::settings::{ActiveSettings, OnAllDown, PolicyChoice, Servic
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, DrainPlan,
-    ErrorPages, FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite, Prefer,
-    Protocol, ResolverPlan, RewritePlan, RulePlan, ServicePlan, SidePlan, SplitAffinity, SplitPlan,
-    UpstreamPlan, Workers,
+    Action, AdminPlan, AlertsPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions,
+    DrainPlan, ErrorPages, FallbackPlan, ListenerPlan, PathHandling, PathPattern, PathRewrite,
+    Prefer, Protocol, ResolverPlan, RewritePlan, RulePlan, ServicePlan, SidePlan, SplitAffinity,
+    SplitPlan, UpstreamPlan, Workers,
 };
 
 use super::Kind;
@@ -143,6 +143,7 @@ pub(super) fn plan(kind: Kind, backends: usize, gone: Option<usize>, chance: &mu
     };
     Plan {
         traces: None,
+        alerts: AlertsPlan::default(),
         admin: AdminPlan::default(),
         user: None,
         group: None,
@@ -272,6 +273,8 @@ fn service(
         load: None,
         affinity: None,
         prefer: Prefer::Local,
+        monitoring: None,
+        adjust: None,
         backends: (0..backends)
             .filter(|&number| Some(number) != gone)
             .map(|number| BackendPlan {

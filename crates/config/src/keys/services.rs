@@ -3,8 +3,8 @@
 use evenkeel_balance::settings::{BreakerSettings, MinHealthy, ServiceSettings};
 
 use super::{
-    AFFINITY, Absent, BACKEND, HEALTH, HEDGE, Key, Keys, LOAD, RETRY, SERVICE_LIMITS, Shape,
-    UPSTREAM_PROXY, UPSTREAM_TLS, ZONES, key, written,
+    ADJUST, AFFINITY, Absent, BACKEND, HEALTH, HEDGE, Key, Keys, LOAD, MONITORING, RETRY,
+    SERVICE_LIMITS, Shape, UPSTREAM_PROXY, UPSTREAM_TLS, ZONES, key, written,
 };
 use crate::limits::ServiceLimits;
 use crate::plan::UpstreamPlan;
@@ -123,6 +123,12 @@ pub(crate) static SERVICE: Keys = Keys {
             "How many times its healthy weight a tier, or a preferred zone, is taken to carry: with 1.4, all of it while 72 % is healthy. The rest goes to the next tier, or the other zones.",
         ),
         key(
+            "tiers",
+            Shape::Words(&["all", "first"]),
+            Absent::Is(|| "all".into()),
+            "Which tiers serve: each when those above lack healthy capacity, or the first alone, the others disabled.",
+        ),
+        key(
             "zones",
             Shape::WordOr(&["off", "local", "client"], "local", &ZONES),
             Absent::Is(|| "off".into()),
@@ -133,6 +139,18 @@ pub(crate) static SERVICE: Keys = Keys {
             Shape::WordOr(&["off"], "", &AFFINITY),
             Absent::Is(|| "off".into()),
             "What keeps a client on its backend.",
+        ),
+        key(
+            "monitoring",
+            Shape::WordOr(&["on", "off"], "on", &MONITORING),
+            Absent::Defaults,
+            "What is watched of it, and told.",
+        ),
+        key(
+            "adjust",
+            Shape::WordOr(&["on", "off"], "on", &ADJUST),
+            Absent::Is(|| "off".into()),
+            "Whether weights follow how long backends take and how often they fail.",
         ),
     ],
     one_of: &[],

@@ -1,8 +1,8 @@
 //! Owns the keys at the top, of `drain:` and `resolver:`.
 
 use super::{
-    ACCESS_LOG, ADMIN, Absent, Key, Keys, LISTENER, PAGES, RULE, SERVICE, Shape, TRACES, key,
-    written,
+    ACCESS_LOG, ADMIN, ALERTS, Absent, Key, Keys, LISTENER, LOAD_BALANCER, PAGES, RULE, SERVICE,
+    Shape, TRACES, key, written,
 };
 use crate::limits;
 use crate::plan::{DrainPlan, ResolverPlan};
@@ -39,6 +39,12 @@ static TOP_KEYS: &[Key] = &[
         Shape::Map(&TRACES),
         Absent::No("no exchange is traced"),
         "Tells a collector of exchanges as spans of traces (OpenTelemetry).",
+    ),
+    key(
+        "alerts",
+        Shape::Map(&ALERTS),
+        Absent::No("nobody is told"),
+        "Who is told of alerts.",
     ),
     key(
         "workers",
@@ -113,6 +119,12 @@ static TOP_KEYS: &[Key] = &[
         Shape::List(&Shape::Map(&RULE)),
         Absent::Nothing,
         "Conditions and one action each; the lowest priority is tried first. None: everything goes to the only service.",
+    ),
+    key(
+        "load_balancer",
+        Shape::Map(&LOAD_BALANCER),
+        Absent::Nothing,
+        "What services do that say nothing else, in the words of the message balancer of kOS.",
     ),
     key(
         "services",

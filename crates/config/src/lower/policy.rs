@@ -33,7 +33,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<(PolicyChoice, Option<HashKey>
 }
 
 /// What is wrong with a name that is none.
-fn unknown(text: &Scalar) -> String {
+pub(super) fn unknown(text: &Scalar) -> String {
     if letters(text.value()) == "custom" {
         return "a policy of the program's own is written `{ custom: name }`".into();
     }

@@ -9,7 +9,9 @@ use evenkeel_balance::settings::{
     AdaptiveLimit, BreakerSettings, OnAllDown, QueueSettings, ServiceSettings,
 };
 
-use super::{Written, affinity, backends, health, load, on_all_down, policy, retry, zones};
+use super::{
+    Written, affinity, backends, health, load, monitoring, on_all_down, policy, retry, tiers, zones,
+};
 use crate::keys::{ADAPTIVE_LIMIT, BREAKER, QUEUE, SERVICE_LIMITS, SERVICE_TIMEOUTS, UPSTREAM};
 use crate::limits::ServiceLimits;
 use crate::plan::tls::UpstreamTls;
@@ -54,6 +56,9 @@ pub(super) fn read(
     let (affinity, keeps) =
         affinity::read(&fields, &name, limits.drain, &mut noted.cookies).unzip();
     settings.affinity = keeps;
+    let monitoring = monitoring::read(&fields);
+    let adjust = monitoring::adjust(&fields, &settings.policy);
+    let serve = fields.word("tiers");
     let prefer = zones::shared(&fields, &mut settings);
     let upstream = fields
         .map("upstream", &UPSTREAM)
@@ -70,16 +75,11 @@ pub(super) fn read(
         ),
         Some(members) => backends::together(reading, at, &name, members),
     }
-    let (backends, names) = backends::parted(members?);
+    let (mut backends, mut names) = backends::parted(members?);
+    tiers::settle(reading, at, serve, (&mut backends, &mut names));
     let all = backends.iter().map(|one| &one.spec);
     let all = all.chain(names.iter().map(|one| &one.spec));
-    if settings.queue.is_some() && !is_limited(&settings, all) {
-        reading.warning(
-            at,
-            "queue",
-            "nobody ever waits in its `queue`: neither the service nor a backend of it has `max_in_flight`, nor are limits `adaptive`",
-        );
-    }
+    waited_for(reading, at, &settings, all);
     if names.is_empty() {
         on_all_down::reached(reading, believed, &settings, &backends);
     }
@@ -94,6 +94,8 @@ pub(super) fn read(
         load,
         affinity,
         prefer,
+        monitoring,
+        adjust,
         limits,
     })
 }
@@ -163,6 +165,22 @@ fn adaptive_limit(limits: &Fields<'_>) -> Option<AdaptiveLimit> {
     }
     map.done();
     Some(limit)
+}
+
+/// Says so where there is a queue and nobody ever waits in it.
+fn waited_for<'a>(
+    reading: &Reading,
+    at: At,
+    settings: &ServiceSettings,
+    backends: impl Iterator<Item = &'a BackendSpec>,
+) {
+    if settings.queue.is_some() && !is_limited(settings, backends) {
+        reading.warning(
+            at,
+            "queue",
+            "nobody ever waits in its `queue`: neither the service nor a backend of it has `max_in_flight`, nor are limits `adaptive`",
+        );
+    }
 }
 
 /// Whether it is ever full.

@@ -12,8 +12,8 @@ use crate::plan::{BackendAddress, TracesPlan};
 use crate::read::{Reading, Scalar};
 use crate::tree::Node;
 
-/// Where spans go: encrypted or not, to whom, at which path.
-type Collector = (bool, BackendAddress, Arc<str>);
+/// Where something goes: encrypted or not, to whom, at which path.
+pub(super) type Endpoint = (bool, BackendAddress, Arc<str>);
 
 /// `{ to: http://127.0.0.1:4318, share: 1% }`
 pub(super) fn read(reading: &Reading, node: &Node) -> Option<TracesPlan> {
@@ -63,12 +63,14 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<TracesPlan> {
 }
 
 /// `http://127.0.0.1:4318`, `https://collector.example:4318/v1/traces`.
-fn collector(written: &Scalar) -> Result<Collector, String> {
-    let wrong = || {
-        format!(
-            "a collector is written like `http://127.0.0.1:4318` or `https://collector.example:4318/v1/traces`, not `{written}`"
-        )
-    };
+fn collector(written: &Scalar) -> Result<Endpoint, String> {
+    let like = "a collector is written like `http://127.0.0.1:4318` or `https://collector.example:4318/v1/traces`";
+    endpoint(written, like, PATH)
+}
+
+/// Who takes something over HTTP: `http` or `https`, an address with its port, and a path, or this one. Else how it is written.
+pub(super) fn endpoint(written: &Scalar, like: &str, absent: &str) -> Result<Endpoint, String> {
+    let wrong = || format!("{like}, not `{written}`");
     let (scheme, rest) = written.value().split_once("://").ok_or_else(wrong)?;
     let encrypted = match scheme {
         "http" => false,
@@ -77,8 +79,8 @@ fn collector(written: &Scalar) -> Result<Collector, String> {
     };
     let (authority, path) = match rest.split_once('/') {
         Some((authority, path)) if !path.is_empty() => (authority, format!("/{path}")),
-        Some((authority, _)) => (authority, PATH.to_owned()),
-        None => (rest, PATH.to_owned()),
+        Some((authority, _)) => (authority, absent.to_owned()),
+        None => (rest, absent.to_owned()),
     };
     let to = address::backend(&written.part(authority)).map_err(|_| wrong())?;
     let visible = path

@@ -170,6 +170,7 @@ impl Plan {
         all.extend(self.admin.tls.iter().flat_map(TlsPlan::materials));
         all.extend(&self.affinity_keys);
         all.extend(self.traces.as_ref().and_then(TracesPlan::material));
+        all.extend(self.alerts.materials());
         all
     }
 
@@ -189,6 +190,7 @@ impl Plan {
         all.extend(upstream.filter_map(|tls| tls.certificate.as_ref().map(|(_, key)| key)));
         all.extend(self.admin.tokens.iter().map(|tokens| &tokens.file));
         all.extend(&self.affinity_keys);
+        all.extend(self.alerts.secrets());
         all
     }
 
@@ -211,6 +213,7 @@ impl Plan {
         all.extend(admin.flat_map(TlsPlan::materials_mut));
         all.extend(&mut self.affinity_keys);
         all.extend(self.traces.as_mut().and_then(TracesPlan::material_mut));
+        all.extend(self.alerts.materials_mut());
         all
     }
 }

@@ -8,9 +8,9 @@ use evenkeel_balance::settings::{OnAllDown, PolicyChoice, ServiceSettings};
 use evenkeel_config::Plan;
 use evenkeel_config::limits::{ListenerLimits, ServiceLimits};
 use evenkeel_config::plan::{
-    Action, AdminPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions, DrainPlan,
-    ErrorPages, ListenerPlan, PathHandling, Prefer, Protocol, ResolverPlan, RulePlan, ServicePlan,
-    UpstreamPlan, Workers,
+    Action, AdminPlan, AlertsPlan, BackendAddress, BackendPlan, Beside, Bind, Conditions,
+    DrainPlan, ErrorPages, ListenerPlan, PathHandling, Prefer, Protocol, ResolverPlan, RulePlan,
+    ServicePlan, UpstreamPlan, Workers,
 };
 
 /// A plan of one listener and one service over these backends.
@@ -53,6 +53,8 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
         load: None,
         affinity: None,
         prefer: Prefer::Local,
+        monitoring: None,
+        adjust: None,
         backends: backends
             .iter()
             .map(|address| BackendPlan {
@@ -79,6 +81,7 @@ pub(crate) fn plan(backends: &[SocketAddr]) -> Plan {
     };
     Plan {
         traces: None,
+        alerts: AlertsPlan::default(),
         user: None,
         group: None,
         resolver: ResolverPlan::default(),

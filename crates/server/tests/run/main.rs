@@ -32,6 +32,7 @@ mod loads;
 mod logs;
 mod looks;
 mod manual;
+mod message_balancer;
 mod metrics;
 mod operate;
 mod pages;
