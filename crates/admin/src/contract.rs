@@ -93,6 +93,12 @@ pub(crate) mod explain;
 /// Limits, and how much of them is in use.
 mod limits;
 
+/// What it sees of itself over time.
+mod monitoring;
+
+/// What is wrong, and who has taken note.
+mod alerts;
+
 /// Values that hold, and revisions.
 mod configuration;
 
@@ -150,6 +156,8 @@ resources![
     requests,
     decisions,
     limits,
+    monitoring,
+    alerts,
     configuration,
     status,
 ];

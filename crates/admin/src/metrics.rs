@@ -65,6 +65,9 @@ mod tls;
 /// Those of events.
 mod events;
 
+/// Those of what the instance sees of itself.
+mod monitoring;
+
 /// What [`text`] is.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -138,6 +141,7 @@ impl Collector for Page {
         self.access_log(&mut encoder)?;
         self.pages(&mut encoder)?;
         self.events(&mut encoder)?;
+        self.monitoring(&mut encoder)?;
         self.pipes(&mut encoder)?;
         let panics = vec![(Vec::new(), self.0.contained_panics)];
         let help = "Panics that ended one connection; must read 0";

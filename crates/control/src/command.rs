@@ -10,6 +10,7 @@ pub use evenkeel_balance::backend::Admin;
 use evenkeel_config::limits::{CHANGES, CHANGES_BYTES};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub use crate::monitor::Quiet;
 pub use crate::revisions::{Tag, Words};
 pub use crate::texts::{Change, Fault};
 
@@ -65,6 +66,12 @@ pub enum Command {
     Rotate,
     /// The clients that a service remembers are forgotten.
     Forget(String),
+    /// Somebody has taken note of the alert of this number.
+    Acknowledge(u64),
+    /// Nobody is called for some alerts, for a while.
+    Silence(Quiet),
+    /// The silence of this number ends.
+    Lift(u64),
 }
 
 impl Command {
@@ -175,7 +182,7 @@ pub struct Done {
 pub enum Refused {
     /// There is none of this name.
     Unknown {
-        /// Of what: `service`, `backend` or `listener`.
+        /// Of what: `service`, `backend`, `listener`, `alert` or `silence`.
         what: &'static str,
         /// The name.
         name: String,

@@ -25,12 +25,14 @@ use crate::checks::load::Poller;
 use crate::command::{self, Keeping, Line, Orders};
 use crate::drains::Drains;
 use crate::events::{Chronicle, Heard, What};
+use crate::monitor::Monitor;
 use crate::names::{Names, News};
 use crate::overlay::Overlay;
 use crate::picks::Picks;
 use crate::revisions::{Book, Words};
 use crate::snapshot::Reloads;
 use crate::texts::Given;
+use crate::told;
 use crate::traces::Teller;
 
 /// How often facts become standing.
@@ -91,6 +93,7 @@ pub struct Control {
     orders: Orders,
     line: Line,
     picks: Arc<Picks>,
+    monitor: Arc<Monitor>,
     /// Another process was told what is wanted: nothing else may be wanted until it serves, or does not.
     held: bool,
     keeping: Arc<Mutex<Keeping>>,
@@ -170,6 +173,7 @@ impl Control {
             orders,
             line,
             picks: Arc::new(Picks::new()),
+            monitor: Arc::default(),
             held: false,
             keeping: Arc::default(),
             published,
@@ -206,6 +210,10 @@ impl Control {
         self.picks.expire(self.clock);
         self.settle();
         self.follow_names();
+        for alert in self.monitor.tick(&self.published.load(), self.clock) {
+            told::alert(&alert);
+            self.note(What::Alert(Box::new(alert)));
+        }
         certificates::turn(&self.published.load(), &mut self.ends, &self.chronicle);
         let alive = self.ending
             || !self

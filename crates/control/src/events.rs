@@ -42,7 +42,7 @@ pub struct Happened {
 impl Happened {
     /// Which of [`KINDS`] it is.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         self.what.kind()
     }
 

@@ -49,6 +49,20 @@ pub mod events;
 /// What is logged of events.
 pub mod told;
 
+/// What the instance sees of itself over time.
+pub mod monitor;
+
+/// The words of what is seen.
+pub mod sight {
+    pub use evenkeel_watch::alert::{Alert, Kind, Silence};
+    pub use evenkeel_watch::metric::{Metric, Unit};
+    pub use evenkeel_watch::overall::{Distribution, Health};
+    pub use evenkeel_watch::series::{Span, Summary};
+    pub use evenkeel_watch::threshold::{Evidence, Severity};
+    pub use evenkeel_watch::time::Moment;
+    pub use evenkeel_watch::trend::{Direction, Over, Trend};
+}
+
 /// Certificates over time.
 mod certificates;
 

@@ -24,6 +24,7 @@ use crate::access_log::Counts;
 use crate::certificates;
 use crate::command::{Answer, Asked, Keeping, Orders, Refused};
 use crate::events::{Chronicle, EventCounts};
+use crate::monitor::{AlertCount, Monitor, MonitorCounts};
 use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 use crate::revisions::Book;
 use crate::texts::Texts;
@@ -69,11 +70,11 @@ pub use backend::{Backend, Load, reason};
 pub(crate) use failed::part;
 pub use failed::{FailedCounts, RequestPart, TryPart};
 use fairness::fairness;
-pub(crate) use parts::address_of;
 pub use parts::{
     ActionPart, BackendPart, BreakerPart, CertificatePart, ListenerPart, Paged, RulePart, Span,
     Usage, WorkerPart,
 };
+pub(crate) use parts::{address_of, page};
 pub use passed::PassedSnapshot;
 use passed::passed;
 pub use rates::{RateCounts, RateSnapshot};
@@ -124,6 +125,10 @@ pub struct Snapshot {
     pub records: RecordCounts,
     /// What is traced, and what came of it.
     pub traces: TracesSnapshot,
+    /// What watching itself came to.
+    pub monitor: MonitorCounts,
+    /// Alerts that are raised, by service, kind and severity.
+    pub alerts: Vec<AlertCount>,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
     pub rates: Vec<RateSnapshot>,
     /// Rules by name, and how often each was met, in the order of the plan.
@@ -305,6 +310,7 @@ pub struct Watch {
     pub(crate) book: Arc<Book>,
     pub(crate) reads: Option<Arc<dyn Texts>>,
     pub(crate) picks: Arc<Picks>,
+    pub(crate) monitor: Arc<Monitor>,
     pub(crate) told: Arc<Told>,
     pub(crate) keeping: Arc<Mutex<Keeping>>,
 }
@@ -376,6 +382,8 @@ impl Watch {
             failed: self.failed_counts(),
             records: self.record_counts().0,
             traces: self.told.snapshot(&self.published),
+            monitor: self.monitor.counts(),
+            alerts: self.monitor.raised(),
             rates: rates::all(&live, self.clock.now()),
             rules: (live.plan.rules.iter().enumerate())
                 .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))

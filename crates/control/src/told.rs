@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use evenkeel_balance::event::{Event, EventKind, LimitEnd, Listener, Withheld};
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
+use evenkeel_watch::alert::Alert;
+use evenkeel_watch::metric::Metric;
+use evenkeel_watch::threshold::Severity;
 use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
@@ -341,6 +344,16 @@ pub(crate) fn command(command: &Command, came: &Came, by: &str) {
             let for_s = within.map(|within| within.as_secs_f64());
             info!(service, backend, verdict, for_s, by, "operator: verdict");
         }
+        (Command::Acknowledge(alert), _) => info!(alert, by, "operator: alert taken note of"),
+        (Command::Silence(quiet), Came::Acted(silence)) => {
+            let (service, backend) = (quiet.service.as_deref(), quiet.backend.as_deref());
+            let (for_s, why) = (quiet.within.as_secs_f64(), &*quiet.why);
+            info!(
+                silence,
+                service, backend, for_s, why, by, "operator: alerts silenced"
+            );
+        }
+        (Command::Lift(silence), _) => info!(silence, by, "operator: silence ended"),
         (Command::Check(service), Came::Acted(backends)) => {
             info!(service, backends, by, "operator: checks now");
         }
@@ -376,6 +389,34 @@ pub(crate) fn cut(cut: &Cut, chronicle: &Chronicle) {
             connections,
             "the drain's deadline has passed: what is left on the backend is cut"
         );
+    }
+}
+
+/// Logs that something is wrong, or right again, by what the instance sees of itself.
+pub(crate) fn alert(alert: &Alert) {
+    let (service, backend) = (&*alert.service, alert.backend.as_deref());
+    let (kind, metric) = (alert.kind.name(), alert.kind.metric().map(Metric::name));
+    let number = alert.number;
+    if let Some(cleared) = alert.cleared {
+        let after_s = cleared.millis_since(alert.since) / 1000;
+        info!(
+            service,
+            backend, kind, metric, number, after_s, "alert is over"
+        );
+        return;
+    }
+    let (value, limit) = alert.evidence.map(|seen| (seen.value, seen.limit)).unzip();
+    match alert.severity {
+        Severity::Critical => {
+            error!(
+                service,
+                backend, kind, metric, number, value, limit, "alert"
+            );
+        }
+        _ => warn!(
+            service,
+            backend, kind, metric, number, value, limit, "alert"
+        ),
     }
 }
 

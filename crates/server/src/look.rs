@@ -3,6 +3,9 @@
 /// What happened, and what happens.
 pub(crate) mod events;
 
+/// What is wrong.
+pub(crate) mod alerts;
+
 /// Requests that failed.
 pub(crate) mod requests;
 

@@ -147,6 +147,10 @@ enum Command {
     ///
     /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
     Events(look::events::Arguments),
+    /// Show what a running instance sees that is wrong with it, or was
+    ///
+    /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
+    Alerts(look::alerts::Arguments),
     /// Show requests of a running instance that failed, or one of them with its attempts
     ///
     /// Exit code: 0, 1 it cannot be asked or remembers no such request, 2 wrong usage.
@@ -220,6 +224,7 @@ fn main() -> ExitCode {
         Command::Config(Config::Rollback(arguments)) => look::history::rollback(&arguments),
         Command::Config(Config::Reload(arguments)) => look::history::reload(&arguments),
         Command::Events(arguments) => look::events::events(&arguments),
+        Command::Alerts(arguments) => look::alerts::alerts(&arguments),
         Command::Requests(arguments) => look::requests::requests(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Top(arguments) => top::top(&arguments),

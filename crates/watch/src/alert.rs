@@ -41,6 +41,30 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them. Their order is that of their numbers where they are kept: new ones go to the end.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let plain = [
+            Self::Down,
+            Self::SlowerThanPeers,
+            Self::FailsMoreThanPeers,
+            Self::SlowerThanBefore,
+            Self::FailsMoreThanBefore,
+        ];
+        plain
+            .into_iter()
+            .chain(Burn::ALL.map(Self::Burn))
+            .chain(Metric::ALL.map(Self::Threshold))
+    }
+
+    /// The figure whose limit it is of, where it is of one.
+    #[must_use]
+    pub const fn metric(self) -> Option<Metric> {
+        match self {
+            Self::Threshold(metric) => Some(metric),
+            _ => None,
+        }
+    }
+
     /// Its name, as it is written.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -19,6 +19,18 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// Its name, as it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// The figures by which an alert was raised or cleared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {

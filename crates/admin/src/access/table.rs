@@ -58,6 +58,32 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
         all(&[(Backends, Read)]),
     ),
     ("GET", "/v1/affinity", all(&[(Performance, Read)])),
+    ("GET", "/v1/health", all(&[(Health, Read)])),
+    (
+        "GET",
+        "/v1/services/{service}/health",
+        all(&[(Health, Read)]),
+    ),
+    ("GET", "/v1/performance", all(&[(Performance, Read)])),
+    (
+        "GET",
+        "/v1/services/{service}/performance",
+        all(&[(Performance, Read)]),
+    ),
+    (
+        "GET",
+        "/v1/services/{service}/distribution",
+        all(&[(Performance, Read)]),
+    ),
+    ("GET", "/v1/alerts", all(&[(Health, Read)])),
+    (
+        "POST",
+        "/v1/alerts/{alert}/acknowledge",
+        all(&[(Health, Write)]),
+    ),
+    ("GET", "/v1/silences", all(&[(Health, Read)])),
+    ("POST", "/v1/silences", all(&[(Health, Write)])),
+    ("DELETE", "/v1/silences/{silence}", all(&[(Health, Write)])),
     ("GET", "/v1/status", WHOLE),
     (
         "POST",

@@ -34,6 +34,9 @@ mod edits;
 /// What is done beside that.
 mod acts;
 
+/// What is done about alerts.
+mod notes;
+
 use seen::{Seen, Written, give};
 
 /// Bytes of a body where little is asked for.
@@ -45,7 +48,8 @@ const OWN_FIELD: &str = "x-evenkeel";
 /// What may be changed.
 pub(crate) fn router() -> Router<Asked> {
     let known = Arc::new(once::Known::begin());
-    let small = acts::served(served(Router::new())).layer(DefaultBodyLimit::max(BODY_MOST));
+    let small =
+        notes::served(acts::served(served(Router::new()))).layer(DefaultBodyLimit::max(BODY_MOST));
     let large = edits::served(Router::new()).layer(DefaultBodyLimit::max(edits::BODY_MOST));
     (small.merge(large))
         .layer(from_fn(move |request, next| {
@@ -56,12 +60,13 @@ pub(crate) fn router() -> Router<Asked> {
 
 /// What the document has of them.
 pub(super) fn all_told() -> Vec<OpenApiRouter<Asked>> {
-    vec![told(), edits::told(), acts::told()]
+    vec![told(), edits::told(), acts::told(), notes::told()]
 }
 
 /// Each path with its method.
 pub(super) fn all_routes() -> Vec<(&'static str, String)> {
-    [routes(), edits::routes(), acts::routes()].concat()
+    let notes = notes::routes();
+    [routes(), edits::routes(), acts::routes(), notes].concat()
 }
 
 resource![

@@ -34,7 +34,7 @@ Refusals are RFC 9457 problems: programs go by `reason`, a word of one closed li
 known are refused. Lists that can be long come in pages: `next` of one is `after` of the next. Before the first, or while sixty-four others are \
 connected to the address, a connection may be answered with 503 as plain text.";
 
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("contract", "This document, and kinds of problems."),
     ("instance", "The process, its threads and limits."),
     ("listeners", "Where connections are taken, and what with."),
@@ -47,6 +47,10 @@ const TAGS: [(&str, &str); 10] = [
     ),
     ("configuration", "What holds, and what ran before."),
     ("events", "What happened, and requests that failed."),
+    (
+        "monitoring",
+        "What the instance sees of itself over time, and what is wrong.",
+    ),
     ("status", "The whole at once."),
 ];
 
@@ -276,6 +280,8 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         ("{reason}", Reason::UnknownProblem),
         ("{rule}", Reason::UnknownRule),
         ("{revision}", Reason::UnknownRevision),
+        ("{alert}", Reason::UnknownAlert),
+        ("{silence}", Reason::UnknownSilence),
         ("requests/{request}", Reason::UnknownRequest),
         ("decisions/{request}", Reason::UnknownDecision),
     ] {
@@ -294,6 +300,7 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
             Some("listeners") => Reason::UnknownListener,
             Some("rules") => Reason::UnknownRule,
             Some("backends") => Reason::UnknownBackend,
+            Some("health" | "performance") if path.contains("{service}") => Reason::UnknownBackend,
             Some("revisions") => Reason::UnknownRevision,
             Some("configuration") => Reason::UnknownValue,
             // Of what is forgotten a page tells.

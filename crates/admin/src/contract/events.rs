@@ -60,7 +60,7 @@ struct Event {
     backend: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     listener: Option<String>,
-    /// The file of a certificate, or a name that stands for backends.
+    /// The file of a certificate, a name that stands for backends, or the figure whose limit an alert is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     /// What was before: a standing, a tier, a policy that failed.

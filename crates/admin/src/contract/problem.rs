@@ -154,6 +154,8 @@ impl From<Refused> for Problem {
                 "service" => Reason::UnknownService,
                 "backend" => Reason::UnknownBackend,
                 "rule" => Reason::UnknownRule,
+                "alert" => Reason::UnknownAlert,
+                "silence" => Reason::UnknownSilence,
                 _ => Reason::UnknownListener,
             },
             Refused::Busy => Reason::Busy,

@@ -42,6 +42,7 @@ impl Control {
             book: self.book.clone(),
             reads: self.given.as_ref().map(|given| given.reads.clone()),
             picks: self.picks.clone(),
+            monitor: self.monitor.clone(),
             told: self.traces.told.clone(),
             keeping: self.keeping.clone(),
         }
@@ -122,6 +123,12 @@ impl Control {
             Command::Change(change) => self.edit(change, by).map(Came::Taken),
             Command::RollBack(to) => self.roll_back(*to, by).map(Came::Taken),
             Command::Reload => self.reload_by(by).map(Came::Taken),
+            Command::Acknowledge(alert) => {
+                let done = self.monitor.acknowledge(*alert, by);
+                done.map(|()| Came::Acted(1))
+            }
+            Command::Silence(quiet) => self.monitor.silence(quiet, by).map(Came::Acted),
+            Command::Lift(silence) => self.monitor.lift(*silence).map(|()| Came::Acted(1)),
             _ => self.act(command).map(Came::Acted),
         }
     }

@@ -4,8 +4,12 @@
 //! Events of single exchanges are none: they are counted, and stand in the access log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_balance::event::{Event, EventKind};
+use evenkeel_watch::alert::Alert;
+use evenkeel_watch::threshold::Severity;
+use evenkeel_watch::time::Moment;
 
 use crate::certificates::{End, Kind as Ends};
 use crate::command::{Came, Command};
@@ -56,6 +60,8 @@ pub const KINDS: [&str; 38] = [
     "name_moved",
     "name_failed",
     "name_mended",
+    "alert_raised",
+    "alert_cleared",
     "more_happened",
 ];
 
@@ -124,6 +130,8 @@ pub enum What {
     MoreHappened,
     /// Something happened to a name that stands for backends.
     Name(Arc<str>, NameNews),
+    /// What the instance sees of itself is wrong, or right again.
+    Alert(Box<Alert>),
 }
 
 /// Of what an operator wants something.
@@ -145,6 +153,9 @@ const fn wanted(command: &Command, came: &Came) -> &'static str {
         },
         (Command::Check(_), _) => "checked",
         (Command::Forget(_), _) => "clients_forgotten",
+        (Command::Acknowledge(_), _) => "acknowledged",
+        (Command::Silence(_), _) => "silenced",
+        (Command::Lift(_), _) => "silence_lifted",
         _ => "log_reopened",
     }
 }
@@ -178,7 +189,7 @@ pub struct Facts {
     pub backend: Option<String>,
     /// The listener.
     pub listener: Option<String>,
-    /// A certificate's file, or a name that stands for backends.
+    /// A certificate's file, a name that stands for backends, or the figure whose limit an alert is of.
     pub subject: Option<String>,
     /// What was before: a standing, a tier.
     pub from: Option<String>,
@@ -272,7 +283,7 @@ impl What {
         Self::Name(news.question.to_string().into(), what)
     }
 
-    pub(super) const fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Core(_, kind) => core_kind(kind),
             Self::Started => "started",
@@ -294,6 +305,8 @@ impl What {
             Self::Name(_, NameNews::Moved(..)) => "name_moved",
             Self::Name(_, NameNews::Failed(..)) => "name_failed",
             Self::Name(_, NameNews::Mended) => "name_mended",
+            Self::Alert(alert) if alert.cleared.is_some() => "alert_cleared",
+            Self::Alert(_) => "alert_raised",
         }
     }
 
@@ -301,13 +314,14 @@ impl What {
         match self {
             Self::Core(service, _) | Self::DrainCut(service, ..) => Some(service),
             Self::Commanded(of, _) => of.service.as_deref(),
+            Self::Alert(alert) => Some(&alert.service),
             _ => None,
         }
     }
 
     /// How bad it is.
     #[must_use]
-    pub(super) const fn level(&self) -> Level {
+    pub(super) fn level(&self) -> Level {
         match self {
             Self::Core(_, kind) => core_level(kind),
             Self::CertificateEnds(_, _, ..=0) | Self::WorkerReplaced(_) => Level::Error,
@@ -316,6 +330,11 @@ impl What {
             | Self::CertificateEnds(..)
             | Self::RevocationsLate(..)
             | Self::Name(_, NameNews::Failed(..)) => Level::Warning,
+            Self::Alert(alert) if alert.cleared.is_none() => match alert.severity {
+                Severity::Info => Level::Info,
+                Severity::Warning => Level::Warning,
+                Severity::Critical => Level::Error,
+            },
             _ => Level::Info,
         }
     }
@@ -364,6 +383,7 @@ impl What {
                 subject: text(file),
                 ..facts
             },
+            Self::Alert(alert) => of_alert(alert, facts),
             Self::Name(name, news) => {
                 let facts = Facts {
                     subject: text(name),
@@ -386,10 +406,22 @@ impl What {
     }
 }
 
+/// How long it was wrong, of one that is right again.
+fn of_alert(alert: &Alert, facts: Facts) -> Facts {
+    let lasted = |cleared: Moment| Duration::from_millis(cleared.millis_since(alert.since));
+    Facts {
+        backend: alert.backend.clone(),
+        subject: alert.kind.metric().map(|metric| metric.name().to_owned()),
+        reason: Some(alert.kind.name().to_owned()),
+        seconds: alert.cleared.map(|cleared| lasted(cleared).as_secs_f64()),
+        ..facts.counting([("alert", alert.number)])
+    }
+}
+
 impl super::Happened {
     /// How bad it is.
     #[must_use]
-    pub const fn level(&self) -> Level {
+    pub fn level(&self) -> Level {
         self.what.level()
     }
 }

@@ -414,7 +414,7 @@ fn named<'s>(service: &'s &Arc<LiveService>) -> &'s str {
 }
 
 /// Those of a list that a span asks for; what `make` finds gone is left out.
-fn page<T, U>(
+pub(crate) fn page<T, U>(
     what: &'static str,
     all: &[T],
     name: impl Fn(&T) -> &str,

@@ -34,6 +34,7 @@ mod looks;
 mod manual;
 mod message_balancer;
 mod metrics;
+mod monitoring;
 mod operate;
 mod pages;
 mod postgres;

@@ -2,8 +2,8 @@
 
 use super::{Alert, Alerts, Kind, MOST_ALERTS, MOST_SILENCES, Silence};
 use crate::bytes::{Reader, Unreadable, Writer};
-use crate::metric::{Metric, Unit};
-use crate::threshold::{Burn, Evidence, Severity};
+use crate::metric::Unit;
+use crate::threshold::{Evidence, Severity};
 
 const KIND: [u8; 4] = *b"ekal";
 const VERSION: u8 = 1;
@@ -127,16 +127,7 @@ impl Silence {
 
 /// All kinds, in the order in which they are numbered: a new one goes to the end.
 pub(crate) fn kinds() -> Vec<Kind> {
-    let mut all = vec![
-        Kind::Down,
-        Kind::SlowerThanPeers,
-        Kind::FailsMoreThanPeers,
-        Kind::SlowerThanBefore,
-        Kind::FailsMoreThanBefore,
-    ];
-    all.extend(Burn::ALL.map(Kind::Burn));
-    all.extend(Metric::ALL.map(Kind::Threshold));
-    all
+    Kind::all().collect()
 }
 
 pub(crate) fn place<T: PartialEq>(all: &[T], one: &T) -> usize {

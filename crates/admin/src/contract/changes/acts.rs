@@ -22,9 +22,9 @@ const VERDICT_MOST: f64 = 31.0 * 24.0 * 3600.0;
 
 /// What was done.
 #[derive(Serialize, ToSchema)]
-struct Acted {
-    /// To how many: backends, clients, logs.
-    count: u64,
+pub(super) struct Acted {
+    /// To how many: backends, clients, logs, alerts.
+    pub(super) count: u64,
 }
 
 /// A verdict by hand.

@@ -49,6 +49,8 @@ pub(crate) enum Reason {
     TooManyChanges,
     UnknownRevision,
     UnknownValue,
+    UnknownAlert,
+    UnknownSilence,
     IdempotencyKey,
     KeyInUse,
     KeyReused,
@@ -66,7 +68,7 @@ pub(crate) enum Reason {
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 55] = [
+pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 57] = [
     (
         Reason::NoPage,
         "no_page",
@@ -312,6 +314,18 @@ pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 55] = [
         "unknown_value",
         StatusCode::NOT_FOUND,
         "There is no value at this path",
+    ),
+    (
+        Reason::UnknownAlert,
+        "unknown_alert",
+        StatusCode::NOT_FOUND,
+        "No alert of this number is kept",
+    ),
+    (
+        Reason::UnknownSilence,
+        "unknown_silence",
+        StatusCode::NOT_FOUND,
+        "There is no silence of this number",
     ),
     (
         Reason::IdempotencyKey,

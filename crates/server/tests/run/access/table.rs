@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use serde_json::Value;
 
 use super::{Tokens, WORDS, allows, reason};
+use crate::events::Along;
 use crate::process::{Evenkeel, PATIENCE, curl};
 
 const DECIDES: &[&str] = &["decisions:write"];
@@ -60,6 +61,21 @@ pub(super) const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ),
     ("GET", "/v1/services/{service}/picks", EXPLAINS, ""),
     ("GET", "/v1/affinity", FIGURES, ""),
+    ("GET", "/v1/health", HEALTH, ""),
+    ("GET", "/v1/services/{service}/health", HEALTH, ""),
+    ("GET", "/v1/performance", FIGURES, ""),
+    ("GET", "/v1/services/{service}/performance", FIGURES, ""),
+    ("GET", "/v1/services/{service}/distribution", FIGURES, ""),
+    ("GET", "/v1/alerts", HEALTH, ""),
+    ("POST", "/v1/alerts/{alert}/acknowledge", JUDGES, ""),
+    ("GET", "/v1/silences", HEALTH, ""),
+    (
+        "POST",
+        "/v1/silences",
+        JUDGES,
+        "{\"for_seconds\": 60, \"why\": \"a test\"}",
+    ),
+    ("DELETE", "/v1/silences/{silence}", JUDGES, ""),
     ("GET", "/v1/events", HEALTH, ""),
     ("GET", "/v1/requests", FIGURES, ""),
     ("GET", "/v1/requests/{request}", FIGURES, ""),
@@ -168,6 +184,8 @@ struct Site {
     tokens: Tokens,
     keel: Evenkeel,
     failed: String,
+    alert: String,
+    silence: String,
 }
 
 impl Site {
@@ -191,6 +209,8 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
             tokens,
             keel,
             failed: String::new(),
+            alert: String::new(),
+            silence: String::new(),
         };
         assert!(site.keel.curl(&[], "/x").contains("50"));
         let (_, failed) = site.by("admin", "GET", "/v1/requests?failed=true", "");
@@ -205,11 +225,28 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
         };
         // A look is curl's start: this is a minute or more.
         assert!((0..10_000).any(|_| checked()));
+        site.watched();
         // A second revision, which has one before it.
         let two = "/v1/services/api/backends/two";
         let (status, answer) = site.by("admin", "PATCH", two, "{\"weight\": 2}");
         assert_eq!(status, 200, "{answer}");
         site
+    }
+
+    /// Something is wrong, once that has lasted, and somebody need not be called for it.
+    fn watched(&mut self) {
+        let bearer = self.tokens.bearer("admin");
+        let mut along = Along::new(&self.keel, &[&bearer], "?kind=alert_raised");
+        let verdict = "/v1/services/checked/backends/one/verdict";
+        let (status, answer) = self.by("admin", "POST", verdict, "{\"verdict\": \"down\"}");
+        assert_eq!(status, 200, "{answer}");
+        let (.., raised) = along.event();
+        let wish = "{\"service\": \"none\", \"for_seconds\": 600, \"why\": \"a test\"}";
+        let (status, silence) = self.by("admin", "POST", "/v1/silences", wish);
+        assert_eq!(status, 200, "{silence}");
+        let silence: Value = serde_json::from_str(&silence).unwrap();
+        self.alert = raised["counts"]["alert"].to_string();
+        self.silence = silence["number"].to_string();
     }
 
     fn by(&self, word: &str, method: &str, path: &str, body: &str) -> (u16, String) {
@@ -251,6 +288,8 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
             ("{rule}", "first"),
             ("{revision}", "2"),
             ("{request}", &self.failed),
+            ("{alert}", &self.alert),
+            ("{silence}", &self.silence),
             ("{pick}", pick),
         ]
         .iter()

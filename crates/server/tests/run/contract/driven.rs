@@ -11,7 +11,7 @@ use super::page;
 use crate::process::{Evenkeel, Folder};
 
 /// What a parameter is seven times in ten: else nothing that is made up would be there to be asked about.
-const KNOWN: [(&str, &str); 9] = [
+const KNOWN: [(&str, &str); 11] = [
     ("path.service", "\"api\""),
     ("path.backend", "\"one\", \"two\""),
     ("path.listener", "\"web\""),
@@ -19,6 +19,8 @@ const KNOWN: [(&str, &str); 9] = [
     ("path.reason", "\"query\""),
     ("path.revision", "1, 2"),
     ("path.request", "\"{failed}\""),
+    ("path.alert", "{alert}"),
+    ("path.silence", "{silence}"),
     ("query.service", "\"api\""),
     ("header.If-Match", "\"*\""),
 ];
@@ -29,10 +31,12 @@ const EXAMPLES: &str = "8";
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 
 /// Writes what schemathesis is told beside the document.
-fn configure(folder: &Folder, failed: &str) {
+fn configure(folder: &Folder, failed: &str, [alert, silence]: [u64; 2]) {
     let mut text = "hooks = \"hooks.py\"\n".to_owned();
     for (at, (_, values)) in KNOWN.iter().enumerate() {
-        let values = values.replace("{failed}", failed);
+        let values = (values.replace("{failed}", failed))
+            .replace("{alert}", &alert.to_string())
+            .replace("{silence}", &silence.to_string());
         text += &format!("[dictionaries.d{at}]\nvalues = [{values}]\n");
     }
     text += "[parameters]\n";
@@ -72,6 +76,18 @@ fn answers(report: &str) -> BTreeMap<String, Vec<u64>> {
     answers
 }
 
+/// An alert, once what is wrong has lasted, and a silence.
+fn noted(keel: &Evenkeel) -> [u64; 2] {
+    let alert = || page(keel, "/v1/alerts?state=open")["items"][0]["number"].as_u64();
+    let alert = (0..10_000)
+        .find_map(|_| alert())
+        .expect("a backend is down");
+    let wish = "{\"service\": \"none\", \"for_seconds\": 600, \"why\": \"a test\"}";
+    let asks = ["-H", "X-Evenkeel: 1", "-H", "If-Match: *", "-d", wish];
+    let silence: Value = serde_json::from_str(&keel.asked(&asks, "/v1/silences")).unwrap();
+    [alert, silence["number"].as_u64().unwrap()]
+}
+
 #[test]
 fn who_knows_the_document_alone_is_answered_as_it_says() {
     let folder = Folder::new("contract-driven");
@@ -80,7 +96,7 @@ fn who_knows_the_document_alone_is_answered_as_it_says() {
     let failed = page(&keel, "/v1/requests?failed=true");
     // By this it is known as one that was recorded, too.
     let known = failed["items"][0]["request_id"].as_str().unwrap();
-    configure(&folder, known);
+    configure(&folder, known, noted(&keel));
     // By its URL the page of the document itself would not be asked.
     let document = page(&keel, "/v1/openapi.json");
     folder.write("openapi.json", &document.to_string());
@@ -113,7 +129,7 @@ fn who_knows_the_document_alone_is_answered_as_it_says() {
         })
         .collect();
     assert_eq!(answers.keys().cloned().collect::<BTreeSet<_>>(), told);
-    assert_eq!(told.len(), 51);
+    assert_eq!(told.len(), 61);
     // Each was asked for what it does, too, and not refused alone.
     for (operation, statuses) in &answers {
         let done = statuses.iter().any(|status| (200..300).contains(status));

@@ -1,0 +1,57 @@
+//! Owns the metrics of what the instance sees of itself: what is wrong, and what seeing costs.
+
+use std::fmt;
+
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::NoLabelSet;
+use prometheus_client::metrics::MetricType::{Counter, Gauge};
+
+use super::{Page, rows};
+
+impl Page {
+    pub(super) fn monitoring(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let seen = &self.0.monitor;
+        let raised = self.0.alerts.iter();
+        let raised = raised.map(|one| {
+            let labels = vec![
+                ("service", &*one.service),
+                ("kind", one.kind),
+                ("severity", one.severity),
+            ];
+            (labels, one.count)
+        });
+        let help = "Alerts that are raised, those of its backends among them, by service, kind and severity";
+        rows(encoder, "alerts", help, Gauge, raised.collect())?;
+        for (name, help, kind, value) in [
+            (
+                "monitoring_looks",
+                "Times that figures of a second were taken in",
+                Counter,
+                seen.looks,
+            ),
+            (
+                "monitoring_watched",
+                "Services and backends whose figures are kept",
+                Gauge,
+                seen.watched as u64,
+            ),
+            (
+                "monitoring_refused",
+                "Times that a service's or a backend's figures of a second were not kept: as many are as may be",
+                Counter,
+                seen.refused,
+            ),
+            (
+                "alerts_refused",
+                "Alerts that were not kept: as many are raised as may be",
+                Counter,
+                seen.alerts_refused,
+            ),
+        ] {
+            rows(encoder, name, help, kind, vec![(Vec::new(), value)])?;
+        }
+        let help = "Time that taking figures in has taken the control plane, in seconds";
+        let mut metric = encoder.encode_descriptor("monitoring_seconds", help, None, Counter)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&seen.took.as_secs_f64(), None)
+    }
+}
