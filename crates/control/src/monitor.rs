@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::time::Instant;
+use evenkeel_config::plan::{Metric as Named, MonitoringPlan};
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{Live, LiveService};
 use evenkeel_watch::alert::{self, Alert, Alerts, Kind, Notice, Silence};
 use evenkeel_watch::interval::Interval;
+use evenkeel_watch::metric::Metric;
 use evenkeel_watch::service::{ServiceWatch, WatchSettings};
+use evenkeel_watch::threshold::Threshold;
 use evenkeel_watch::time::Moment;
 
 use crate::command::Refused;
@@ -216,12 +219,18 @@ impl State {
         self.alerts.expire(at);
         let mut notices = Vec::new();
         let before = self.services.len();
-        self.services.retain(|name, _| live.service(name).is_some());
+        let is_watched = |name: &Arc<str>| {
+            let service = live.service(name);
+            service.is_some_and(|one| one.plan.monitoring.is_some())
+        };
+        self.services.retain(|name, _| is_watched(name));
         let mut gone = before != self.services.len();
-        let settings = WatchSettings::default();
         let mut room = MOST_WATCHED.saturating_sub(self.watched());
         for service in &live.services {
             let name = &service.plan.name;
+            let Some(plan) = &service.plan.monitoring else {
+                continue;
+            };
             if !self.services.contains_key(name) {
                 if !is_worth(service) {
                     continue;
@@ -236,15 +245,22 @@ impl State {
             let refused = &mut self.counts.refused;
             let (seen, left) = watched.seen(service, now, millis, (&mut room, refused));
             gone |= left;
-            for change in seen.tell(&mut watched.watch, at, &settings) {
+            let changes = seen.tell(&mut watched.watch, at, &settings(plan));
+            for change in changes.iter().filter(|_| plan.alerting) {
                 // One that is not kept is counted there.
-                notices.extend(self.alerts.take(name, &change, at).ok().flatten());
+                notices.extend(self.alerts.take(name, change, at).ok().flatten());
             }
         }
+        let tells = |service: &str| {
+            let service = live.service(service);
+            let plan = service.and_then(|one| one.plan.monitoring.as_ref());
+            plan.is_some_and(|plan| plan.alerting)
+        };
+        gone |= self.alerts.raised().any(|one| !tells(&one.service));
         if gone {
             let services = &self.services;
             let is_there = |service: &str, backend: Option<&str>| {
-                let watched = services.get(service);
+                let watched = services.get(service).filter(|_| tells(service));
                 watched.is_some_and(|one| backend.is_none_or(|id| one.backends.contains_key(id)))
             };
             notices.extend(self.alerts.gone(is_there, at));
@@ -254,6 +270,25 @@ impl State {
             all.iter().find(|one| one.number == notice.number).cloned()
         };
         notices.iter().filter_map(known).collect()
+    }
+}
+
+/// What is looked for, as the configuration has it.
+fn settings(plan: &MonitoringPlan) -> WatchSettings {
+    let limit = |one: &evenkeel_config::plan::ThresholdPlan| {
+        let metric = match one.metric {
+            Named::ResponseTime => Metric::P95,
+            Named::Throughput => Metric::Throughput,
+            Named::ErrorRate => Metric::ErrorRate,
+            Named::Availability => Metric::Availability,
+        };
+        Threshold::new(metric, one.limit)
+    };
+    WatchSettings {
+        thresholds: plan.thresholds.iter().map(limit).collect(),
+        objective: plan.objective,
+        anomalies: plan.anomalies,
+        ..WatchSettings::default()
     }
 }
 

@@ -10,6 +10,10 @@ use crate::plan::{AdjustPlan, Metric, MonitoringPlan, ThresholdPlan, TrialPlan};
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
+/// What is read and checked, and has no effect yet, is said.
+const NOT_ADJUSTED: &str =
+    "`adjust` is read and checked, and adjusts nothing yet: weights stay as they are configured";
+
 /// How the service is watched, if it is.
 pub(super) fn read(fields: &Fields<'_>) -> Option<MonitoringPlan> {
     let reading = fields.reading;
@@ -132,8 +136,12 @@ pub(super) fn adjust(fields: &Fields<'_>, policy: &PolicyChoice) -> Option<Adjus
     let (reading, node) = (fields.reading, fields.get("adjust")?);
     if !matches!(node.value, Value::Map(_)) {
         let is_on = fields.word("adjust") == Some("on");
+        if is_on {
+            reading.warning(node.at, "not_built", NOT_ADJUSTED);
+        }
         return is_on.then(AdjustPlan::default);
     }
+    reading.warning(node.at, "not_built", NOT_ADJUSTED);
     let map = reading.map(node, &ADJUST)?;
     let mut plan = AdjustPlan::default();
     map.set("interval", Reading::wait, &mut plan.interval);

@@ -22,7 +22,7 @@ mod of_core;
 use of_core::{core_facts, core_kind, core_level};
 
 /// All kinds. Their words are a promise.
-pub const KINDS: [&str; 38] = [
+pub const KINDS: [&str; 40] = [
     "started",
     "draining",
     "reloaded",

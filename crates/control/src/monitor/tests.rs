@@ -224,3 +224,68 @@ fn of_a_service_that_is_gone_nothing_is_wrong() {
         "kept over a reload"
     );
 }
+
+/// A service of two, watched so.
+fn watched(monitoring: &str) -> String {
+    TWO.replacen("api: { ", &format!("api: {{ monitoring: {monitoring}, "), 1)
+}
+
+/// So many seconds in which each request takes 3 ms, and one of ten fails.
+fn failing(world: &mut World, seconds: u32) {
+    for _ in 0..seconds {
+        world.second("api", 20, |_, at| {
+            (at % 10 > 0).then_some(Duration::from_millis(3))
+        });
+    }
+}
+
+#[test]
+fn limits_are_those_of_the_configuration() {
+    let kinds_within = |seconds: u32, monitoring: &str| {
+        let mut world = World::new(&watched(monitoring));
+        failing(&mut world, seconds);
+        let raised = world.alerts().into_iter().map(|alert| alert.kind.name());
+        raised.collect::<Vec<_>>()
+    };
+    let kinds = |monitoring: &str| kinds_within(180, monitoring);
+    let no_anomalies = "anomalies: false";
+    assert_eq!(kinds(&format!("{{ {no_anomalies} }}")), [""; 0]);
+    for (limits, raised) in [
+        ("error_rate: 5%", true),
+        ("error_rate: 20%", false),
+        ("response_time: 1ms", true),
+        ("response_time: 100ms", false),
+        ("throughput: 30/s", true),
+        ("throughput: 10/s", false),
+    ] {
+        let kinds = kinds(&format!("{{ {no_anomalies}, thresholds: {{ {limits} }} }}"));
+        assert_eq!(!kinds.is_empty(), raised, "{limits}: {kinds:?}");
+    }
+    // Ten minutes of a tenth are more than a fiftieth of a month's thousandth.
+    let burning = |objective: &str| {
+        let monitoring = format!("{{ {no_anomalies}, objective: {objective} }}");
+        !kinds_within(600, &monitoring).is_empty()
+    };
+    assert_eq!([burning("99.9%"), burning("90%")], [true, false]);
+}
+
+#[test]
+fn who_is_not_watched_is_not_and_who_is_not_told_of_is_silent() {
+    let mut off = World::new(&watched("off"));
+    failing(&mut off, 180);
+    assert_eq!((off.monitor.counts().watched, off.alerts().len()), (0, 0));
+    let limits = "thresholds: { error_rate: 1% }";
+    let mut quiet = World::new(&watched(&format!("{{ alerting: false, {limits} }}")));
+    failing(&mut quiet, 180);
+    assert_eq!(quiet.alerts().len(), 0);
+    assert!(quiet.over(None, Span::Minute).errors > 0, "it is watched");
+    // One that is not told of any more has nothing raised.
+    let mut world = World::new(&watched(&format!("{{ {limits} }}")));
+    failing(&mut world, 180);
+    assert!(world.alerts().iter().any(|alert| alert.cleared.is_none()));
+    let events: Arc<dyn Listener> = Arc::new(Deaf);
+    let next = plan(&watched(&format!("{{ alerting: false, {limits} }}")));
+    world.live = Live::join(next, Some(&world.live), 1, &events, world.now());
+    failing(&mut world, 1);
+    assert!(world.alerts().iter().all(|alert| alert.cleared.is_some()));
+}
