@@ -65,7 +65,7 @@ async fn acknowledge(
     Ok(Written::of(answer.revision, Acted { count: 1 }))
 }
 
-/// Has nobody called for some alerts for a while. They are raised and told as ever; only webhooks are silent.
+/// Has nobody called for some alerts for a while. They are raised and told as ever, and marked.
 #[utoipa::path(post, path = "/v1/silences", tag = "monitoring",
     request_body(content = Wish, content_type = "application/json", example = json!({ "service": "api", "for_seconds": 3600, "why": "planned work" })),
     responses((status = 200, description = "It has begun.", body = Silenced)))]
