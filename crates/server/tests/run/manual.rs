@@ -298,7 +298,6 @@ fn every_example_is_fine() {
     let digest = "ab".repeat(32);
     let line = format!("- {{ name: grafana, sha256: {digest}, scopes: viewer }}\n");
     folder.write("tokens.yaml", &line);
-    folder.write("alerts.key", "12345678901234567890123456789012\n");
     folder.write("cookies.key", "12345678901234567890123456789012");
     Authority::new(&folder, "issuer").make("site", &["www.example.com"]);
     let mut seen = 0;
