@@ -214,7 +214,7 @@ fn what_is_shown_of_them_means_the_same() {
 }
 
 #[test]
-fn switches() {
+fn the_other_switches() {
     let got = service(
         "load_balancer: { health_checking: false, health_monitoring: { check_interval: 1s } }",
     );

@@ -29,6 +29,8 @@ const PATIENCE_MS = 10_000;
 export class Client {
   token = '';
   onUnauthorized: () => void = () => {};
+  /** Something was written, and this revision runs then. */
+  onWrote: (revision: string) => void = () => {};
 
   headers(): Headers {
     const headers = new Headers({ Accept: 'application/json' });
@@ -57,6 +59,8 @@ export class Client {
       throw new Unreachable(error instanceof Error ? error.message : String(error));
     }
     const said: unknown = await answer.json().catch(() => null);
+    const tag = answer.headers.get('ETag');
+    if (answer.ok && method !== 'GET' && tag) this.onWrote(tag.replaceAll('"', ''));
     if (answer.ok) return said as T;
     // A refusal of a token that is no longer the one in use says nothing of the new one.
     if (answer.status === 401 && token === this.token) this.onUnauthorized();

@@ -39,9 +39,11 @@ class Live {
   /** It was asked for while it went on: what it read may be of before. */
   private again = false;
   private turns = 0;
+  private writes = 0;
   private read = new Map<string, number>();
 
   begin(): () => void {
+    caller.client.onWrote = (revision) => this.wrote(revision);
     const stop = new AbortController();
     this.stop = stop;
     const poll = () => void this.poll();
@@ -70,6 +72,12 @@ class Live {
     this.loaded = false;
   }
 
+  /** What was written here is what runs, also where a poll that is under way was answered before it. */
+  private wrote(revision: string): void {
+    this.writes += 1;
+    if (this.version) this.version = { ...this.version, configuration: { ...this.version.configuration, revision } };
+  }
+
   async poll(): Promise<void> {
     if (document.hidden || this.stop?.signal.aborted) return;
     this.again = this.polling;
@@ -90,6 +98,7 @@ class Live {
 
   private async readAll(signal: AbortSignal | undefined): Promise<void> {
     const { client } = caller;
+    const writes = this.writes;
     const [version, services, certificates, limits] = await Promise.all([
       allowed('configuration:read', () => client.ask<Version>('/v1/version'), null),
       allowed('backends:read', () => client.all<Service>('/v1/services'), []),
@@ -100,6 +109,7 @@ class Live {
     const begun = version !== null && this.process !== null && version.process !== this.process;
     if (begun) this.restarts += 1;
     if (version) this.process = version.process;
+    if (version && this.version && writes !== this.writes) version.configuration.revision = this.version.configuration.revision;
     const reading = read(services, Date.now());
     if (this.reading && !begun) this.rates = kept(this.rates, rate(this.reading, reading), MOST_RATES);
     else if (begun) this.rates = kept(this.rates, unknown(reading.at_ms), MOST_RATES);

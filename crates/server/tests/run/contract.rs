@@ -256,6 +256,7 @@ fn body_of(id: &str) -> &'static str {
             "{\"rules\": [\"secret\", \"split\", \"code\", \"values\", \"keys\", \"keyed\", \"plain\", \"plainly\", \"any\", \"gone\", \"rest\"]}"
         }
         "explain" => "{\"url\": \"http://a.test/who\"}",
+        "silence" => "{\"service\": \"api\", \"for_seconds\": 60, \"why\": \"work\"}",
         "verdict" => "{\"verdict\": \"up\", \"for_seconds\": 1}",
         _ => "",
     }
@@ -292,6 +293,12 @@ fn every_answer_is_as_the_document_has_it() {
     let two = "/v1/services/api/backends/two";
     let (status, _, body) = written(&keel, "PATCH", two, &seen(&keel), weight);
     assert_eq!(status, 200, "{body}");
+    // What is wrong for a while is an alert.
+    let alert = (0..10_000).find_map(|_| {
+        let number = &page(&keel, "/v1/alerts")["items"][0]["number"];
+        number.as_u64().map(|number| number.to_string())
+    });
+    let alert = alert.expect("an alert of the service that nobody serves");
     let (mut answers, mut refusals) = (0, 0);
     let mut goes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -300,7 +307,7 @@ fn every_answer_is_as_the_document_has_it() {
         let given = keel.asked(&given, "/v1/services/many/picks");
         let given: Value = serde_json::from_str(&given).unwrap();
         let pick = given["picks"][0]["pick"].as_str().unwrap();
-        let of = |names: [(&str, &str); 8]| {
+        let of = |names: [(&str, &str); 10]| {
             names
                 .iter()
                 .fold(path.clone(), |path, (part, name)| path.replace(part, name))
@@ -314,6 +321,8 @@ fn every_answer_is_as_the_document_has_it() {
             ("{rule}", "split"),
             ("{revision}", "2"),
             ("{request}", &failed),
+            ("{alert}", &alert),
+            ("{silence}", "1"),
         ]);
         let strange = of([
             ("{service}", "apy"),
@@ -324,6 +333,8 @@ fn every_answer_is_as_the_document_has_it() {
             ("{rule}", "splot"),
             ("{revision}", "99999"),
             ("{request}", "0-99999"),
+            ("{alert}", "99999"),
+            ("{silence}", "99999"),
         ]);
         let broken = of([
             ("{service}", "a%FF"),
@@ -334,6 +345,8 @@ fn every_answer_is_as_the_document_has_it() {
             ("{rule}", "%FF"),
             ("{revision}", "%FF"),
             ("{request}", "%FF"),
+            ("{alert}", "%FF"),
+            ("{silence}", "%FF"),
         ]);
         for (method, operation) in item.as_object().unwrap() {
             let verb = method.to_uppercase();
