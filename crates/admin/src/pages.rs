@@ -1,18 +1,22 @@
 //! Owns the pages: `/livez`, `/readyz`, `/metrics`, and below `/v1` what `contract` has.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
 use axum::routing::{MethodRouter, get};
 use evenkeel_control::Watch;
 use evenkeel_control::snapshot::DecisionPart;
 use tokio::net::{TcpListener, UnixListener};
+use tower_service::Service;
 
 use crate::contract::explain::BODY_MOST;
 use crate::contract::problem::{MEDIA_TYPE, Problem, Reason};
@@ -98,10 +102,38 @@ pub async fn serve(
         counts: gate.counts.clone(),
         words,
     };
-    let app = router(pages, from, shown, &gate);
+    let late = Late::of({
+        let gate = gate.clone();
+        move || router(pages, from, shown, &gate)
+    });
+    let app = Router::new().fallback_service(late);
     let app = app.into_make_service_with_connect_info::<Peer>();
     let secure = pages == Pages::All;
     axum::serve(Hall::new(socket, secure, gate, watch), app).await
+}
+
+/// Pages that are put together when the first of them is asked for: the tree of their paths would be nearly half of what a start takes.
+#[derive(Clone)]
+struct Late(Arc<LazyLock<Router, Box<dyn FnOnce() -> Router + Send>>>);
+
+impl Late {
+    fn of(make: impl FnOnce() -> Router + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(make))))
+    }
+}
+
+impl Service<Request> for Late {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        (**self.0).clone().call(request)
+    }
 }
 
 /// What the pages show.
