@@ -383,7 +383,7 @@ fn a_start_takes_what_was_reached() {
     check(
         calls,
         &Reached {
-            shipped: 81,
+            shipped: 79,
             percent: 2,
             tests: 90,
         },
@@ -406,7 +406,7 @@ fn a_start_with_tls_takes_what_was_reached() {
     check(
         calls,
         &Reached {
-            shipped: 96,
+            shipped: 94,
             percent: 2,
             tests: 105,
         },
