@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -12,6 +13,15 @@ use evenkeel_config::limits;
 
 /// So long a test waits for what must come; never decides a test that passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An address that nobody else takes before it is bound, nor between two who bind it: of a part of this machine's own that is of this process,
+/// with a port that no kernel gives to who asks for any.
+pub(crate) fn nobodys() -> SocketAddr {
+    static GIVEN: AtomicU16 = AtomicU16::new(20_000);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let port = GIVEN.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, 64 + high % 64, middle, low], port))
+}
 
 /// A folder of one test's own.
 pub(crate) struct Folder(PathBuf);

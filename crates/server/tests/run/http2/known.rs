@@ -9,7 +9,7 @@ use super::Connection;
 use super::frames::*;
 use super::hpack::{indexed, kept, value};
 use super::recorder::pattern;
-use crate::process::{Folder, PATIENCE, Server};
+use crate::process::{Folder, PATIENCE, Server, nobodys};
 use crate::tls::Authority;
 
 /// A connection over TLS whose client knows this issuer and speaks HTTP/2 alone.
@@ -67,19 +67,18 @@ fn nginx_plain_and_over_tls() {
     let authority = Authority::new(&folder, "authority");
     authority.make("site", &["a.example"]);
     let root = folder.path().display();
-    // Its main address is HTTP/1.1; HTTP/2 stands on sockets of the kernel's choice, told by the configuration.
-    let plain = free();
-    let sealed = free();
+    // Its main address is HTTP/1.1.
+    let (plain, sealed) = (nobodys(), nobodys());
     let rest = format!(
         "server_tokens off; root {root}; client_max_body_size 10m; location /put {{ dav_methods PUT; }}"
     );
     let _server = Server::nginx(
         &folder,
         &format!(
-            "}} server {{ listen 127.0.0.1:{plain} http2; {rest} }} server {{ listen 127.0.0.1:{sealed} ssl http2; ssl_certificate {root}/site.pem; ssl_certificate_key {root}/site.key; {rest}"
+            "}} server {{ listen {plain} http2; {rest} }} server {{ listen {sealed} ssl http2; ssl_certificate {root}/site.pem; ssl_certificate_key {root}/site.key; {rest}"
         ),
     );
-    let mut client = Connection::to(([127, 0, 0, 1], plain).into(), &[]);
+    let mut client = Connection::to(plain, &[]);
     speaks(&mut client, &body);
     assert_eq!(std::fs::read(folder.path().join("put")).unwrap(), body);
     // What is wrong is told with its code.
@@ -87,14 +86,8 @@ fn nginx_plain_and_over_tls() {
     client.until(|own| own.closed);
     assert_eq!(client.goaway.map(|(_, code)| code), Some(PROTOCOL_ERROR));
     let ca = folder.path().join("authority.ca");
-    let mut client = secure(([127, 0, 0, 1], sealed).into(), &ca, "a.example");
+    let mut client = secure(sealed, &ca, "a.example");
     speaks(&mut client, &body);
-}
-
-/// A port that was free; whoever takes it first fails the test's server, which says so.
-fn free() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// The raw client and the raw backend, against each other's counterpart in the `h2` crate.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::{ASKS, Line, WEB, nginx, script, text};
-use crate::process::{Evenkeel, Folder, PATIENCE, hold, rest};
+use crate::process::{Evenkeel, Folder, PATIENCE, hold, nobodys, rest};
 
 /// What a manager of services would hear.
 struct Manager {
@@ -112,12 +112,6 @@ fn a_watchdog_is_fed_by_whoever_serves() {
     }
 }
 
-/// A port that is free now.
-fn free() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
 /// Passes sockets as systemd does: bound, listening, from number 3. Ports are free ones, and stand where the configuration has `PORT0` and so
 /// on: nobody else can have taken them meanwhile.
 const PASSES: &str = r#"
@@ -208,14 +202,14 @@ fn the_first_client_starts_it() {
     }
     let folder = Folder::new("activated");
     let server = nginx(&folder);
-    let web = free();
-    let bind = format!("web: {{ bind: \"127.0.0.1:{web}\" }}");
+    let web = nobodys();
+    let bind = format!("web: {{ bind: \"{web}\" }}");
     let file = folder.write("keel.yaml", &text("workers: 2", &bind, server.address));
     let mut command = Command::new(launcher);
     command
         .args([
             "-l",
-            &format!("127.0.0.1:{web}"),
+            &web.to_string(),
             "--fdname=web",
             "-E",
             "EVENKEEL_LOG_FORMAT=human",
@@ -227,7 +221,7 @@ fn the_first_client_starts_it() {
     // It is ready when somebody has come, who waits in the queue of the socket until then.
     let first = std::thread::spawn(move || {
         loop {
-            if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", web)) {
+            if let Ok(mut stream) = std::net::TcpStream::connect(web) {
                 stream.write_all(ASKS.as_bytes()).unwrap();
                 return rest(stream);
             }
