@@ -109,6 +109,13 @@ export class Watched {
     assert.deepEqual(serious, [], where);
   }
 
+  /** Each part of a table says which one it is, whatever the style makes of it. */
+  async tables(where: string): Promise<void> {
+    const parts = this.page.locator('table, tbody, tr, th, td');
+    const silent = await parts.evaluateAll((all) => all.filter((part) => !part.hasAttribute('role')).map((part) => part.outerHTML));
+    assert.deepEqual(silent.slice(0, 3), [], where);
+  }
+
   async shot(name: string): Promise<void> {
     if (SHOTS) await this.page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage: true });
   }

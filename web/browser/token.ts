@@ -1,6 +1,6 @@
 // Who has a token that only looks is offered nothing to do, and what it forges is refused.
 import assert from 'node:assert/strict';
-import { ADMIN, story, told } from './drive.ts';
+import { ADMIN, does, story, told } from './drive.ts';
 
 const REFUSED = /status of 40[13]/;
 
@@ -45,7 +45,15 @@ await story(async (open) => {
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await enter(told('EVENKEEL_OPERATOR'));
   await at.view('Services');
-  await page.getByRole('combobox', { name: 'Action for one of api' }).waitFor();
+  const action = page.getByRole('combobox', { name: 'Action for one of api' });
+  await action.waitFor();
+  // Who is allowed less meanwhile is refused once, and offered nothing from then on.
+  await does('narrow');
+  await action.selectOption('drain');
+  await page.getByRole('button', { name: 'drain one of api' }).click();
+  await page.getByRole('dialog').getByRole('alert').filter({ hasText: /\w/ }).waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await action.waitFor({ state: 'detached' });
   // Nothing of another origin is read by who has no token.
   const status = (await fetch(`${ADMIN}/v1/services`)).status;
   assert.equal(status, 401);

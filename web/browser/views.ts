@@ -43,6 +43,7 @@ await story(async (open) => {
       for (const text of texts) await at.shows(text);
       await then?.(at);
       await at.fits(`${title}, ${name}`);
+      await at.tables(`${title}, ${name}`);
       await at.axe(`${title}, ${name}`);
       await at.shot(`${title.toLowerCase().replaceAll(' ', '-')}-${name}`);
       console.log(`${title}, ${name}`);

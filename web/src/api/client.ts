@@ -29,6 +29,7 @@ const PATIENCE_MS = 10_000;
 export class Client {
   token = '';
   onUnauthorized: () => void = () => {};
+  onForbidden: () => void = () => {};
   /** Something was written, and this revision runs then. */
   onWrote: (revision: string) => void = () => {};
 
@@ -64,6 +65,7 @@ export class Client {
     if (answer.ok) return said as T;
     // A refusal of a token that is no longer the one in use says nothing of the new one.
     if (answer.status === 401 && token === this.token) this.onUnauthorized();
+    if (answer.status === 403 && token === this.token) this.onForbidden();
     throw new ApiError(answer.status, (said ?? {}) as Partial<Problem>);
   }
 

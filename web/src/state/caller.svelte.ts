@@ -18,6 +18,8 @@ class Caller {
 
   constructor() {
     this.client.token = sessionStorage.getItem(KEY) ?? '';
+    // They were given other rights meanwhile.
+    this.client.onForbidden = () => void this.begin();
     this.client.onUnauthorized = () => this.out(this.client.token ? 'The token is not taken any more.' : '');
   }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::access::create;
-use crate::process::{Evenkeel, Folder, Server, curl};
+use crate::process::{Evenkeel, Folder, Server, curl, nobodys};
 use crate::tls::{Authority, SITE};
 
 fn root() -> PathBuf {
@@ -154,25 +154,29 @@ fn who_may_only_look_is_offered_nothing() {
     let site = Site::new("browser-token");
     let (viewer, first) = create(&["--name", "eyes", "--scope", "viewer"]);
     let (operator, second) = create(&["--name", "hands", "--scope", "operator"]);
-    site.folder.write(
-        "tokens.yaml",
-        &(first.trim_end().to_owned() + "\n" + &second),
-    );
+    let tokens = first.trim_end().to_owned() + "\n" + &second;
+    site.folder.write("tokens.yaml", &tokens);
     let admin = format!("{ADMIN}, tokens: tokens.yaml");
-    let keel = site.run(&admin, "", &(site.api("") + ALL));
+    let mut keel = site.run(&admin, "", &(site.api("") + ALL));
     let told = [
         ("EVENKEEL_VIEWER", &*viewer),
         ("EVENKEEL_OPERATOR", &*operator),
     ];
-    tell("token", (keel.admin, keel.address), &told, nothing);
+    let places = (keel.admin, keel.address);
+    tell("token", places, &told, |what| {
+        assert_eq!(what, "narrow");
+        let fewer = tokens.replace("operator", "viewer");
+        assert_ne!(fewer, tokens);
+        site.folder.write("tokens.yaml", &fewer);
+        keel.signal("-HUP");
+        keel.until_any("reloaded: admin changes");
+    });
 }
 
 #[test]
 fn the_page_outlives_the_process() {
     let site = Site::new("browser-restart");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = format!("bind: \"{}\"", free.local_addr().unwrap());
-    drop(free);
+    let admin = format!("bind: \"{}\"", nobodys());
     let run = || site.run(&admin, "", &(site.api("") + ALL));
     let mut keel = Some(run());
     let places = keel.as_ref().map(|keel| (keel.admin, keel.address));
