@@ -52,6 +52,9 @@ mod limits;
 /// Weighing members by what they report of their load.
 mod weigh;
 
+/// Weighing members by what whoever watches makes of them.
+mod factors;
+
 /// What tiers and zones carry, and the parts of a table.
 mod parted;
 
@@ -403,6 +406,7 @@ impl Ledger {
             window: Window::new(self.window(), now, Tally::default()),
             trust: Trust::default(),
             load: Load::default(),
+            factor: 1.0,
             limit: self.first_limit(now),
             warming: (!first).then_some(now),
             out: None,

@@ -165,6 +165,8 @@ pub struct BackendSnapshot {
     pub limit: Option<LimitSnapshot>,
     /// The part of its share that the `health_based` policy trusts it with, above 0 and at most 1; none under others.
     pub trust: Option<f32>,
+    /// The part of its share that whoever watches gives it ([`Service::adjust`](crate::service::Service::adjust)), 0.01 to 100.
+    pub factor: f32,
     /// Slow start: the share of its weight that it has, 0.1 to 1.
     pub ramp: f32,
     /// The share of exchanges it should get by tier, weight and standing, 0 to 1; all sum to 1 or 0. Of a member that is looked at alone

@@ -29,6 +29,8 @@ pub(super) struct Entry {
     pub(super) trust: Trust,
     /// For the `weighted_by_load` policy.
     pub(super) load: Load,
+    /// The part of its share that whoever watches gives it.
+    pub(super) factor: f32,
     /// Where the settings have one.
     pub(super) limit: Option<Limit>,
     pub(super) standing: Standing,

@@ -194,13 +194,16 @@ impl Ledger {
         members.collect()
     }
 
-    /// The part of its share that the policy gives it.
+    /// The part of its share that the policy gives it, and whoever watches.
     pub(super) fn trusted(&self, entry: &Entry) -> f32 {
-        match self.settings.policy {
+        let by_policy = match &self.settings.policy {
             PolicyChoice::HealthBased => entry.trust.part(),
             PolicyChoice::WeightedByLoad => entry.load.share().factor,
+            // Keys stay where they are.
+            keyed if keyed.is_keyed() => return 1.0,
             _ => 1.0,
-        }
+        };
+        by_policy * entry.factor
     }
 
     /// What picks and their ends heed of the settings without a look at them.

@@ -145,6 +145,7 @@ impl Ledger {
             }),
             trust: matches!(self.settings.policy, PolicyChoice::HealthBased)
                 .then(|| entry.trust.part()),
+            factor: entry.factor,
             ramp: ramp(entry.warming, self.settings.slow_start, now).unwrap_or(1.0),
             // A ramp may have moved since the others were weighed.
             share_wanted: match totals.wanted > 0.0 {

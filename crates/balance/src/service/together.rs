@@ -60,6 +60,17 @@ impl Service {
         })
     }
 
+    /// Gives members the parts of their share that whoever watches them wants, 0.01 to 100 (what is beyond is cut to that), beside their
+    /// weights: a factor that no weight, slow start, drain or change of membership undoes, and that leaves with its member. Under keyed
+    /// policies it has no effect. Who is no member is passed over. Says how many changed. Cost: what is told; where one changes, members.
+    pub fn adjust(&self, factors: &[(BackendId, f32)], now: Instant) -> usize {
+        // What changes nothing neither wakes a service at rest nor is published.
+        if !self.locked(|ledger| ledger.would_adjust(factors)) {
+            return 0;
+        }
+        self.write(now, |ledger| ledger.adjust(factors))
+    }
+
     /// Changes the settings in force, and says what they are now. No other change comes between the reading and the writing, so two
     /// who change different fields do not undo each other. `change` runs under the writer's lock and must not call the service. All
     /// state is kept; `classes` stays what it was. A panic of it changes nothing and goes on to the caller.

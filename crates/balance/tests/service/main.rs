@@ -64,3 +64,6 @@ mod bounded;
 
 /// What broke others.
 mod weaknesses;
+
+/// A share that whoever watches gives.
+mod adjusting;
