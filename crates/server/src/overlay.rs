@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -118,7 +119,7 @@ impl Flags {
             edits,
             ..Wanted::default()
         };
-        write(&file, &wanted).map_err(|why| format!("{}: {why}", file.display()))?;
+        write(&file, &wanted, &mine()).map_err(|why| format!("{}: {why}", file.display()))?;
         Ok(file)
     }
 
@@ -139,6 +140,7 @@ impl Flags {
         }
         Kept {
             place,
+            mine: mine(),
             written: (!handed_over).then_some(0),
             writing: None,
             rest: 0,
@@ -245,8 +247,18 @@ fn understood(bytes: &[u8]) -> Result<Wanted, String> {
     document.wanted.try_into()
 }
 
+/// Whether this process writes the file: not while another one may.
+type Mine = Arc<Mutex<bool>>;
+
+/// Why nothing was written, where another process may write: no failure.
+const ANOTHERS: &str = "another process may write it";
+
+fn mine() -> Mine {
+    Arc::new(Mutex::new(true))
+}
+
 /// Whole, or as it was.
-fn write(place: &Path, wanted: &Wanted) -> Result<(), String> {
+fn write(place: &Path, wanted: &Wanted, mine: &Mine) -> Result<(), String> {
     let document = Document {
         version: VERSIONS[usize::from(!wanted.edits.is_empty())],
         wanted: wanted.into(),
@@ -267,7 +279,12 @@ fn write(place: &Path, wanted: &Wanted) -> Result<(), String> {
             .open(&fresh)?;
         file.write_all(&text)?;
         file.sync_all()?;
+        let mine = mine.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*mine {
+            return Err(std::io::Error::other(ANOTHERS));
+        }
         fs::rename(&fresh, place)?;
+        drop(mine);
         File::open(place.parent().unwrap_or(place))?.sync_all()
     })();
     written.map_err(|error: std::io::Error| {
@@ -281,6 +298,7 @@ fn write(place: &Path, wanted: &Wanted) -> Result<(), String> {
 pub(crate) struct Kept {
     /// None: it is kept nowhere.
     place: Option<PathBuf>,
+    mine: Mine,
     /// What the file holds. None: nobody knows.
     written: Option<u64>,
     writing: Option<(u64, oneshot::Receiver<Result<(), String>>)>,
@@ -324,6 +342,8 @@ impl Kept {
     fn wrote(&mut self, version: u64, outcome: Result<(), String>) {
         let Some(place) = &self.place else { return };
         match outcome {
+            // Whose it is then writes it.
+            Err(why) if why == ANOTHERS => self.written = None,
             Ok(()) => {
                 self.written = Some(version);
                 if std::mem::take(&mut self.failed) {
@@ -342,9 +362,24 @@ impl Kept {
         }
     }
 
+    /// Another process may write now, which begins with all that is wanted here; or not any more. What is on its way to the disk and was not
+    /// there by then never comes: it would lie over what that process wrote.
+    pub(crate) fn hold(&mut self, held: bool) {
+        let mut mine = self.mine.lock().unwrap_or_else(PoisonError::into_inner);
+        if *mine == held {
+            *mine = !held;
+            // Nobody knows what the other one did.
+            self.written = None;
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        !*self.mine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Has written what changed, once a tick.
     pub(crate) fn follow(&mut self, control: &Control) {
-        let Some(place) = self.place.clone() else {
+        let Some(place) = self.place.clone().filter(|_| !self.is_held()) else {
             return;
         };
         if let Some((version, outcome)) = &mut self.writing {
@@ -366,19 +401,20 @@ impl Kept {
             return;
         }
         let (sender, outcome) = oneshot::channel();
-        let wanted = wanted.clone();
+        let (wanted, mine) = (wanted.clone(), self.mine.clone());
         // Without a thread the sender is dropped, and that is heard.
         let _ = std::thread::Builder::new()
             .name("overlay".into())
             .spawn(move || {
                 // Nobody may wait for it any more.
-                let _ = sender.send(write(&place, &wanted));
+                let _ = sender.send(write(&place, &wanted, &mine));
             });
         self.writing = Some((version, outcome));
     }
 
     /// Leaves it to another process.
     pub(crate) fn give_up(&mut self) {
+        self.hold(true);
         self.place = None;
     }
 

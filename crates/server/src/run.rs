@@ -305,6 +305,7 @@ async fn serve(mut this: Instance, mut signals: Signals, wanted: &Notify) -> Exi
     let mut leaves: Option<Pin<Box<Sleep>>> = None;
     let succeeded = loop {
         this.control.hold(this.upgrade.is_begun());
+        this.kept.hold(this.upgrade.is_begun());
         tokio::select! {
             _ = looks.tick(), if !this.upgrade.is_begun() => watch.look(&mut this.control),
             () = wanted.notified() => {
@@ -397,9 +398,11 @@ impl Instance {
     /// Begins an upgrade; one that ends says so at once.
     fn upgrade(&mut self, ask: Ask, reply: under_way::Reply, ends: bool) {
         match ends {
-            false => self
-                .upgrade
-                .begin(&self.control, (&self.admin, &self.before), ask, reply),
+            false => {
+                self.kept.hold(true);
+                let sockets = (&self.admin, &self.before);
+                self.upgrade.begin(&self.control, sockets, ask, reply);
+            }
             true => under_way::refused(reply, under_way::ENDS),
         }
     }

@@ -62,7 +62,7 @@ fn what_is_changed_beside_the_texts_is_kept() {
         edits: edits.into_iter().collect(),
         ..wanted()
     };
-    write(&place, &one).unwrap();
+    write(&place, &one, &mine()).unwrap();
     assert_eq!(read(&place), Ok(one));
     // Pinned: another version reads it.
     let text = fs::read_to_string(&place).unwrap();
@@ -85,7 +85,7 @@ fn what_is_written_is_read_and_nothing_else_is_left() {
     let place = folder.0.join(NAME);
     assert_eq!(read(&place), Ok(Wanted::default()), "none yet");
     for one in [wanted(), Wanted::default(), wanted()] {
-        write(&place, &one).unwrap();
+        write(&place, &one, &mine()).unwrap();
         assert_eq!(read(&place), Ok(one));
     }
     let mode = fs::metadata(&place).unwrap().permissions().mode();
@@ -97,10 +97,36 @@ fn what_is_written_is_read_and_nothing_else_is_left() {
         r#"{"version":1,"wanted":{"services":{"api":{"drains":false,"backends":{"a":{"state":"draining","entry":"0000000000000001"},"b":{"state":"enabled","entry":"ffffffffffffffff"}}},"rest":{"drains":true,"backends":{}}},"listeners_drained":["web"]}}"#
     );
     let nowhere = folder.0.join("none").join(NAME);
-    assert!(write(&nowhere, &wanted()).is_err());
+    assert!(write(&nowhere, &wanted(), &mine()).is_err());
     fs::create_dir(folder.0.join("taken")).unwrap();
-    assert!(write(&folder.0.join("taken"), &wanted()).is_err());
+    assert!(write(&folder.0.join("taken"), &wanted(), &mine()).is_err());
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 2);
+}
+
+/// It would lie over what the other process wrote.
+#[test]
+fn what_comes_late_lies_over_nobody_elses() {
+    let folder = Folder::new("overlay-late");
+    let place = folder.0.join(NAME);
+    write(&place, &wanted(), &mine()).unwrap();
+    let anothers = Arc::new(Mutex::new(false));
+    let late = write(&place, &Wanted::default(), &anothers);
+    assert_eq!(late, Err(ANOTHERS.to_owned()));
+    assert_eq!(read(&place), Ok(wanted()));
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+    // What was asked for meanwhile is not known to be there.
+    let flags = Flags {
+        state_dir: Some(folder.0.clone()),
+        no_overlay: false,
+    };
+    let mut kept = flags.keep(false);
+    assert_eq!(kept.written, Some(0));
+    kept.hold(true);
+    assert!(kept.is_held() && kept.written.is_none());
+    kept.wrote(1, Err(ANOTHERS.to_owned()));
+    assert!(kept.written.is_none() && !kept.failed);
+    kept.hold(false);
+    assert!(!kept.is_held());
 }
 
 /// Whatever stands there: what operators want, or a word that says what is wrong.

@@ -50,6 +50,7 @@ impl Instance {
             }
             None => {
                 info!(target: PART, "draining, at most {drain:?}");
+                self.kept.hold(false);
                 self.control.drain();
             }
         }

@@ -2,7 +2,6 @@
 //! or a few lines of Python for the other.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
