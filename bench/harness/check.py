@@ -47,6 +47,29 @@ def check_gets(client, where, problems, seen):
             problems.append(f"GET {path} over {where}: status {answer.status} or wrong bytes")
 
 
+def check_at_once(running, problems, seen):
+    """Who was slow once is rightly passed over while nobody else has anything to do: with so much at once everybody is asked."""
+    clients = []
+    try:
+        for _ in range(4 * place.BACKENDS * CONNECTIONS):
+            client = http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE)
+            client.sock = socket.socket()
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # what is not read stays with the proxy
+            client.sock.settimeout(PATIENCE)
+            client.sock.connect(("127.0.0.1", running.port))
+            client.request("GET", "/1m")
+            answer = client.getresponse()
+            clients.append((client, answer))
+            seen.add(answer.getheader("X-Backend"))
+            if len(seen) == place.BACKENDS:
+                break
+    except (OSError, http.client.HTTPException) as error:
+        problems.append(f"at once: {error!r}")
+    for client, answer in clients:
+        answer.close()
+        client.close()
+
+
 def check_posts(client, where, problems):
     for size in POSTS:
         for framing, body in (("length", b"x" * size), ("chunked", iter([b"x" * (size // 2)] * 2))):
@@ -87,6 +110,8 @@ def check(running):
                 problems.append(f"{where}: {error!r}")
             client.close()
     one_backend = not running.proxy.script
+    if len(seen) < place.BACKENDS and not one_backend:
+        check_at_once(running, problems, seen)
     if len(seen) < place.BACKENDS and not one_backend:
         problems.append(f"balance: only backends {sorted(map(str, seen))} were seen")
     if "h2" in caps:
