@@ -412,6 +412,7 @@ impl Instance {
         self.notify.stopping();
         self.control.announce();
         self.late = self.upgrade.cancel().await;
+        self.kept.hold(false);
         self.control.live().plan.drain.delay
     }
 

@@ -50,7 +50,6 @@ impl Instance {
             }
             None => {
                 info!(target: PART, "draining, at most {drain:?}");
-                self.kept.hold(false);
                 self.control.drain();
             }
         }
