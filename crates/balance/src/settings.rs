@@ -97,6 +97,20 @@ impl PolicyChoice {
         self.name() == other.name() && self.bound() == other.bound()
     }
 
+    /// Whether it looks at how long answers take, or at what backends say of their load: shares that follow latency from outside
+    /// would take turns with it. A program's own is taken to.
+    #[must_use]
+    pub const fn heeds_latency(&self) -> bool {
+        matches!(
+            self,
+            Self::Adaptive
+                | Self::LeastTime
+                | Self::PeakEwma
+                | Self::WeightedByLoad
+                | Self::Custom(_)
+        )
+    }
+
     /// Whether it chooses by the key of the ask.
     #[must_use]
     pub const fn is_keyed(&self) -> bool {

@@ -436,7 +436,7 @@ impl LoadBalancer {
         self.shared.hub.lost()
     }
 
-    fn known(&self, service: &str) -> Result<ServiceHandle, Error> {
+    pub(crate) fn known(&self, service: &str) -> Result<ServiceHandle, Error> {
         self.service(service).ok_or_else(|| unknown(service))
     }
 

@@ -11,6 +11,7 @@
 //! | know who is well | [Check health](#check-health) |
 //! | wait instead of being refused | [Wait for room](#wait-for-room) |
 //! | see numbers | [Read statistics](#read-statistics) |
+//! | know how it does over time, what is wrong and what to do, and have shares follow that | [Watch it](#watch-it) |
 //! | hear what happens | [Listen](#listen) |
 //! | change things while it runs | [Change it](#change-it) |
 //! | have backends say how much they have to do | [Go by load](#go-by-load) |
@@ -251,6 +252,32 @@
 //! assert_eq!((stats.members, stats.healthy, stats.breakers_open), (1, 1, 0));
 //! assert_eq!((stats.attempts.picked, stats.success_rate()), (1, Some(1.0)));
 //! assert!(stats.backend("a:80").and_then(|backend| backend.quantile(0.99)).is_some());
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Watch it
+//! A service that is watched knows how it did over ten seconds to a day. [`monitor_performance`](ServiceHandle::monitor_performance) has figures,
+//! trends, and how requests were spread; [`monitor_health`](ServiceHandle::monitor_health) who is healthy, degraded or not; both what is wrong
+//! (who stands out among peers or beside the past, limits that you set) and what to do about it. With
+//! [`adjust`](crate::WatchingSettings::adjust), what backends get follows their latency and success under policies that look at neither: step by
+//! step, between a quarter and twice their weight, and back where a step made it worse.
+//!
+//! ```
+//! use evenkeel::watching::watch::{controller::ControllerSettings, overall::Health, series::Span};
+//! use evenkeel::{Ask, LoadBalancer, PolicyChoice, ServiceSettings, WatchingSettings};
+//!
+//! let balancer = LoadBalancer::new();
+//! let settings = ServiceSettings::default().policy(PolicyChoice::RoundRobin);
+//! balancer.register("api", settings, ["10.0.0.1:80", "10.0.0.2:80"])?;
+//! balancer.watch("api", WatchingSettings::default().adjust(ControllerSettings::default()))?;
+//!
+//! let balanced = balancer.balance("api", &Ask::new())?; // a pick, and the service beside it
+//! assert_eq!(balanced.health().health, Health::Healthy);
+//! balanced.pick.succeeded();
+//! let seen = balancer.monitor_performance("api")?;
+//! let p99 = seen.service.over(Span::Hour).and_then(|hour| hour.p99);
+//! assert_eq!(p99, None); // no second is over
+//! assert!(balancer.adjust("api")?.step.adjustments.is_empty());
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 //!

@@ -56,6 +56,9 @@ pub mod load;
 /// What is counted, and what each number means.
 pub mod stats;
 
+/// What a service sees of itself over time: health, performance, and shares that follow them.
+pub mod watching;
+
 /// What happens, for subscribers.
 pub mod events;
 
@@ -119,3 +122,4 @@ pub use regions::Regions;
 pub use service::ServiceHandle;
 pub use stats::{BackendStats, ServiceStats};
 pub use sweep::{CheckerSettings, HealthChecker, Whom};
+pub use watching::{AdjustReport, Balanced, HealthReport, PerformanceReport, WatchingSettings};

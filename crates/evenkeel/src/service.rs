@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::events::Ear;
 use crate::pick::Pick;
 use crate::stats::Counted;
+use crate::watching::Watched;
 
 /// A service as the balancer knows it.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Registered {
     pub(crate) requests: Arc<Counted>,
     /// Where clients are kept, from when that is asked for.
     pub(crate) kept: OnceLock<Kept>,
+    /// Where it is watched.
+    pub(crate) watched: Mutex<Option<Arc<Watched>>>,
     gone: AtomicBool,
     /// Wakes who waits in the queue: there is no service to wait for any more.
     ended: Notify,
@@ -50,6 +53,7 @@ impl Registered {
             ear,
             requests: Arc::default(),
             kept: OnceLock::new(),
+            watched: Mutex::default(),
             gone: AtomicBool::new(false),
             ended: Notify::new(),
         }

@@ -249,7 +249,7 @@ impl Counted {
         }
     }
 
-    fn read(&self) -> Requests {
+    pub(crate) fn read(&self) -> Requests {
         // The ends first, and acquired: nobody is read to have ended who is not read to have begun.
         let succeeded = self.succeeded.load(Ordering::Acquire);
         let failed = self.failed.load(Ordering::Acquire);

@@ -168,6 +168,7 @@ pub(crate) fn tick(balancer: &Shared, which: impl Fn(&Registered) -> bool, clock
             if let Some(kept) = service.kept.get() {
                 kept.sweep(now);
             }
+            service.look(now);
         }));
         drop(ticked);
     }
