@@ -62,6 +62,8 @@ pub enum Command {
     },
     /// A service's backends are checked now.
     Check(String),
+    /// The weights of a service follow what its backends did, now instead of at the end of the interval.
+    Adjust(String),
     /// The access log's file is opened anew.
     Rotate,
     /// The clients that a service remembers are forgotten.
@@ -213,6 +215,8 @@ pub enum Refused {
     NotOfThese(String),
     /// Too much is changed beside the texts already.
     TooManyEdits,
+    /// It was done ahead of its time already: not again before so long.
+    TooSoon(Duration),
 }
 
 impl fmt::Display for Refused {
@@ -234,6 +238,11 @@ impl fmt::Display for Refused {
             Self::Bind(why) | Self::Unread(why) | Self::NotTaken(why) | Self::NotOfThese(why) => {
                 f.write_str(why)
             }
+            Self::TooSoon(wait) => write!(
+                f,
+                "weights were looked at ahead of their time already: again in {} s at the earliest",
+                wait.as_secs_f64().ceil()
+            ),
             Self::Stale(now) => write!(
                 f,
                 "revision {now} runs, which is none of those that this is meant for: look at it, and ask again"

@@ -19,6 +19,7 @@ use evenkeel_proxy::live::{Live, Published};
 use evenkeel_proxy::thread::{Command, WorkerThread, spawn};
 
 use crate::access_log::{AccessLog, Opened};
+use crate::adjust::Adjuster;
 use crate::certificates;
 use crate::checks::Checker;
 use crate::checks::load::Poller;
@@ -94,6 +95,7 @@ pub struct Control {
     line: Line,
     picks: Arc<Picks>,
     monitor: Arc<Monitor>,
+    adjuster: Arc<Adjuster>,
     /// Another process was told what is wanted: nothing else may be wanted until it serves, or does not.
     held: bool,
     keeping: Arc<Mutex<Keeping>>,
@@ -174,6 +176,7 @@ impl Control {
             line,
             picks: Arc::new(Picks::new()),
             monitor: Arc::default(),
+            adjuster: Arc::default(),
             held: false,
             keeping: Arc::default(),
             published,
@@ -214,6 +217,8 @@ impl Control {
             told::alert(&alert);
             self.note(What::Alert(Box::new(alert)));
         }
+        let news = self.adjuster.tick(&self.published.load(), self.clock);
+        self.tell_adjusted(news);
         certificates::turn(&self.published.load(), &mut self.ends, &self.chronicle);
         let alive = self.ending
             || !self

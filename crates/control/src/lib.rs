@@ -52,6 +52,9 @@ pub mod told;
 /// What the instance sees of itself over time.
 pub mod monitor;
 
+/// Weights that follow what backends do.
+pub mod adjust;
+
 /// The words of what is seen.
 pub mod sight {
     pub use evenkeel_watch::alert::{Alert, Kind, Silence};

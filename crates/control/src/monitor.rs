@@ -26,7 +26,7 @@ use crate::command::Refused;
 mod asked;
 
 /// Counters into seconds.
-mod tap;
+pub(crate) mod tap;
 
 pub use asked::{AlertPart, BackendHealth, FiguresPart, HealthPart, SPREAD_OVER};
 

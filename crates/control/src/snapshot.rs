@@ -21,6 +21,7 @@ use evenkeel_proxy::room::Room;
 use evenkeel_proxy::thread::WorkerState;
 
 use crate::access_log::Counts;
+use crate::adjust::Adjuster;
 use crate::certificates;
 use crate::command::{Answer, Asked, Keeping, Orders, Refused};
 use crate::events::{Chronicle, EventCounts};
@@ -311,6 +312,7 @@ pub struct Watch {
     pub(crate) reads: Option<Arc<dyn Texts>>,
     pub(crate) picks: Arc<Picks>,
     pub(crate) monitor: Arc<Monitor>,
+    pub(crate) adjuster: Arc<Adjuster>,
     pub(crate) told: Arc<Told>,
     pub(crate) keeping: Arc<Mutex<Keeping>>,
 }

@@ -357,6 +357,9 @@ pub(crate) fn command(command: &Command, came: &Came, by: &str) {
         (Command::Check(service), Came::Acted(backends)) => {
             info!(service, backends, by, "operator: checks now");
         }
+        (Command::Adjust(service), Came::Acted(weights)) => {
+            info!(service, weights, by, "operator: weights are adjusted now");
+        }
         (Command::Forget(service), Came::Acted(clients)) => {
             info!(service, clients, by, "operator: clients are forgotten");
         }

@@ -192,6 +192,12 @@ impl Controller {
         self.models.get(id).map_or(1.0, |model| model.factor)
     }
 
+    /// What is known of a backend.
+    #[must_use]
+    pub fn model(&self, id: &str) -> Option<&Model> {
+        self.models.get(id)
+    }
+
     /// What is known of each backend.
     pub fn models(&self) -> impl Iterator<Item = (&str, &Model)> {
         self.models.iter().map(|(id, model)| (id.as_str(), model))
@@ -219,6 +225,11 @@ impl Controller {
             improvement: 1.0 - self.gained.exp(),
             confidence,
         }
+    }
+
+    /// Somebody else is meant by this identity now: nothing is known of who was.
+    pub fn forget(&mut self, id: &str) {
+        self.models.remove(id);
     }
 
     /// All weights are as configured again, and nothing is to be judged; what was learned stays.

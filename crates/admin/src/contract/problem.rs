@@ -170,10 +170,15 @@ impl From<Refused> for Problem {
             Refused::Forgotten(_) => Reason::UnknownRevision,
             Refused::NotOfThese(_) => Reason::NotOfThese,
             Refused::TooManyEdits => Reason::TooManyChanges,
+            Refused::TooSoon(_) => Reason::TooSoon,
         };
         let mut problem = Self::new(reason, refused.to_string());
         match refused {
             Refused::Unknown { near, .. } => problem.0.did_you_mean = near,
+            Refused::TooSoon(wait) => {
+                let seconds = wait.as_millis().div_ceil(1000);
+                problem.0.again_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
+            }
             Refused::Stale(now) => problem.0.revision = Some(now.to_string()),
             Refused::Faults(faults) => {
                 problem.0.problems = faults.into_iter().map(Misfit::from).collect();

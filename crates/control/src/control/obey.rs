@@ -12,6 +12,7 @@ use evenkeel_proxy::thread;
 use tokio::sync::Notify;
 
 use super::{Control, bind_all};
+use crate::adjust;
 use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, Tag, word};
 use crate::events::{Chronicle, What};
 use crate::snapshot::Watch;
@@ -43,6 +44,7 @@ impl Control {
             reads: self.given.as_ref().map(|given| given.reads.clone()),
             picks: self.picks.clone(),
             monitor: self.monitor.clone(),
+            adjuster: self.adjuster.clone(),
             told: self.traces.told.clone(),
             keeping: self.keeping.clone(),
         }
@@ -51,6 +53,20 @@ impl Control {
     /// Writes down what happened, for whoever reads along.
     pub fn note(&self, what: What) {
         self.chronicle.write(what);
+    }
+
+    /// Logs and writes down what became of weights.
+    pub(super) fn tell_adjusted(&self, news: Vec<adjust::News>) {
+        for one in news {
+            adjust::told(&one);
+            self.note(What::Weight(Box::new(one)));
+        }
+    }
+
+    /// What was learned of backends whose weights follow what they do: for who keeps it.
+    #[must_use]
+    pub fn adjuster(&self) -> Arc<adjust::Adjuster> {
+        self.adjuster.clone()
     }
 
     /// Where that is written down, for whoever knows of more.
@@ -128,6 +144,12 @@ impl Control {
                 done.map(|()| Came::Acted(1))
             }
             Command::Silence(quiet) => self.monitor.silence(quiet, by).map(Came::Acted),
+            Command::Adjust(service) => {
+                let live = self.published.load();
+                let (moved, news) = self.adjuster.step(&live, service, self.clock)?;
+                self.tell_adjusted(news);
+                Ok(Came::Acted(moved))
+            }
             Command::Lift(silence) => self.monitor.lift(*silence).map(|()| Came::Acted(1)),
             _ => self.act(command).map(Came::Acted),
         }

@@ -11,6 +11,7 @@ use evenkeel_watch::alert::Alert;
 use evenkeel_watch::threshold::Severity;
 use evenkeel_watch::time::Moment;
 
+use crate::adjust;
 use crate::certificates::{End, Kind as Ends};
 use crate::command::{Came, Command};
 use crate::names::{News, What as OfName};
@@ -19,10 +20,13 @@ use crate::revisions::Words;
 /// The core's.
 mod of_core;
 
+/// Of weights that follow what backends do.
+mod of_weight;
+
 use of_core::{core_facts, core_kind, core_level};
 
 /// All kinds. Their words are a promise.
-pub const KINDS: [&str; 40] = [
+pub const KINDS: [&str; 43] = [
     "started",
     "draining",
     "reloaded",
@@ -62,6 +66,9 @@ pub const KINDS: [&str; 40] = [
     "name_mended",
     "alert_raised",
     "alert_cleared",
+    "adjusted",
+    "adjustment_kept",
+    "adjustment_undone",
     "more_happened",
 ];
 
@@ -132,6 +139,8 @@ pub enum What {
     Name(Arc<str>, NameNews),
     /// What the instance sees of itself is wrong, or right again.
     Alert(Box<Alert>),
+    /// A weight follows what a backend does, or what came of that.
+    Weight(Box<adjust::News>),
 }
 
 /// Of what an operator wants something.
@@ -153,6 +162,7 @@ const fn wanted(command: &Command, came: &Came) -> &'static str {
         },
         (Command::Check(_), _) => "checked",
         (Command::Forget(_), _) => "clients_forgotten",
+        (Command::Adjust(_), _) => "adjusted",
         (Command::Acknowledge(_), _) => "acknowledged",
         (Command::Silence(_), _) => "silenced",
         (Command::Lift(_), _) => "silence_lifted",
@@ -251,6 +261,7 @@ impl What {
             (
                 Command::Service { service, .. }
                 | Command::Check(service)
+                | Command::Adjust(service)
                 | Command::Forget(service),
                 _,
             ) => {
@@ -307,6 +318,7 @@ impl What {
             Self::Name(_, NameNews::Mended) => "name_mended",
             Self::Alert(alert) if alert.cleared.is_some() => "alert_cleared",
             Self::Alert(_) => "alert_raised",
+            Self::Weight(news) => of_weight::kind(news),
         }
     }
 
@@ -315,6 +327,7 @@ impl What {
             Self::Core(service, _) | Self::DrainCut(service, ..) => Some(service),
             Self::Commanded(of, _) => of.service.as_deref(),
             Self::Alert(alert) => Some(&alert.service),
+            Self::Weight(news) => Some(of_weight::service(news)),
             _ => None,
         }
     }
@@ -330,6 +343,7 @@ impl What {
             | Self::CertificateEnds(..)
             | Self::RevocationsLate(..)
             | Self::Name(_, NameNews::Failed(..)) => Level::Warning,
+            Self::Weight(news) if of_weight::is_undone(news) => Level::Warning,
             Self::Alert(alert) if alert.cleared.is_none() => match alert.severity {
                 Severity::Info => Level::Info,
                 Severity::Warning => Level::Warning,
@@ -384,6 +398,7 @@ impl What {
                 ..facts
             },
             Self::Alert(alert) => of_alert(alert, facts),
+            Self::Weight(news) => of_weight::facts(news, facts),
             Self::Name(name, news) => {
                 let facts = Facts {
                     subject: text(name),

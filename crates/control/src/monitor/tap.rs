@@ -17,7 +17,7 @@ const DOUBT: f64 = 0.25;
 
 /// One's counters of before, and where in their bucket the most lay: some 250 bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Tap {
+pub(crate) struct Tap {
     requests: u64,
     errors: u64,
     heads: Vec<u64>,
@@ -38,7 +38,7 @@ impl Default for Tap {
 }
 
 /// Exchanges of a service that have ended. Cost: six numbers of each worker.
-pub(super) fn ended(rows: &[ServiceCounters]) -> u64 {
+pub(crate) fn ended(rows: &[ServiceCounters]) -> u64 {
     let classes = rows.iter().flat_map(|row| &row.classes);
     classes.map(|count| count.get()).sum()
 }
@@ -66,14 +66,14 @@ fn failed(rows: &[ServiceCounters]) -> u64 {
 
 impl Tap {
     /// What ended of a service's exchanges since the last time.
-    pub(super) fn service(&mut self, state: &ServiceState, millis: u32, up: bool) -> Interval {
+    pub(crate) fn service(&mut self, state: &ServiceState, millis: u32, up: bool) -> Interval {
         let rows = &state.counters;
         let heads = StageCounters::together(rows.iter().map(|row| &row.stages)).head;
         self.turn((ended(rows), failed(rows)), Some(&heads), millis, up)
     }
 
     /// What ended of the attempts on a backend since the last time.
-    pub(super) fn backend(
+    pub(crate) fn backend(
         &mut self,
         state: &ServiceState,
         core: &BackendSnapshot,
@@ -127,7 +127,7 @@ impl Tap {
 }
 
 /// Whether nothing is wrong with it: who is taken out, or drains, is as somebody wants it.
-pub(super) const fn is_up(standing: Standing) -> bool {
+pub(crate) const fn is_up(standing: Standing) -> bool {
     !matches!(
         standing,
         Standing::Down | Standing::Ejected | Standing::Probing

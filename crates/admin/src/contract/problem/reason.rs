@@ -55,6 +55,7 @@ pub(crate) enum Reason {
     KeyInUse,
     KeyReused,
     TooManyKeys,
+    TooSoon,
     UnknownPick,
     PickOver,
     PicksFull,
@@ -68,7 +69,7 @@ pub(crate) enum Reason {
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 57] = [
+pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 58] = [
     (
         Reason::NoPage,
         "no_page",
@@ -350,6 +351,12 @@ pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 57] = [
         "too_many_keys",
         StatusCode::SERVICE_UNAVAILABLE,
         "Too many answers are remembered by their key",
+    ),
+    (
+        Reason::TooSoon,
+        "too_soon",
+        StatusCode::TOO_MANY_REQUESTS,
+        "It was done ahead of its time already",
     ),
     (
         Reason::UnknownPick,
