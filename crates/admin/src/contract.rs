@@ -96,6 +96,9 @@ mod limits;
 /// What it sees of itself over time.
 mod monitoring;
 
+/// Weights that follow what backends do.
+mod adjustments;
+
 /// What is wrong, and who has taken note.
 mod alerts;
 
@@ -157,6 +160,7 @@ resources![
     decisions,
     limits,
     monitoring,
+    adjustments,
     alerts,
     configuration,
     status,

@@ -13,13 +13,12 @@ use evenkeel_balance::settings::PolicyChoice;
 use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
-use evenkeel_config::plan::AdjustPlan;
+use evenkeel_config::plan::{AdjustPlan, ServicePlan};
 use evenkeel_proxy::clock::{Clock, since_1970};
 use evenkeel_proxy::live::{Live, LiveService};
 use evenkeel_watch::bytes::Unreadable;
-use evenkeel_watch::controller::{
-    Adjustment, Controller, ControllerSettings, Effect, Frozen, Report, Seen,
-};
+pub use evenkeel_watch::controller::{Adjustment, Effect, Frozen, Why};
+use evenkeel_watch::controller::{Controller, ControllerSettings, Report, Seen};
 use evenkeel_watch::interval::Interval;
 use evenkeel_watch::time::Moment;
 
@@ -35,7 +34,7 @@ mod words;
 
 pub use asked::{AdjustedPart, AdjustingPart};
 pub(crate) use words::{detail, effect, told};
-pub use words::{frozen_word, word};
+pub use words::{frozen_word, value, word};
 
 /// Steps of a service that are remembered.
 pub const STEPS: usize = 32;
@@ -132,6 +131,11 @@ pub const fn acts(policy: &PolicyChoice) -> bool {
         | PolicyChoice::Bounded(..)
         | PolicyChoice::Custom(_) => false,
     }
+}
+
+/// Whether its weights follow what its backends do.
+pub(crate) fn is_adjusted(plan: &ServicePlan) -> bool {
+    plan.adjust.is_some() && acts(&plan.settings.policy)
 }
 
 fn settings(plan: &AdjustPlan, acts: bool) -> ControllerSettings {

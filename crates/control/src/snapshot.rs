@@ -21,7 +21,7 @@ use evenkeel_proxy::room::Room;
 use evenkeel_proxy::thread::WorkerState;
 
 use crate::access_log::Counts;
-use crate::adjust::Adjuster;
+use crate::adjust::{AdjustCounts, Adjuster};
 use crate::certificates;
 use crate::command::{Answer, Asked, Keeping, Orders, Refused};
 use crate::events::{Chronicle, EventCounts};
@@ -128,6 +128,8 @@ pub struct Snapshot {
     pub traces: TracesSnapshot,
     /// What watching itself came to.
     pub monitor: MonitorCounts,
+    /// What adjusting weights came to, of services that have it.
+    pub adjusting: Vec<(Arc<str>, AdjustCounts)>,
     /// Alerts that are raised, by service, kind and severity.
     pub alerts: Vec<AlertCount>,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
@@ -386,6 +388,7 @@ impl Watch {
             traces: self.told.snapshot(&self.published),
             monitor: self.monitor.counts(),
             alerts: self.monitor.raised(),
+            adjusting: self.adjuster.counts(),
             rates: rates::all(&live, self.clock.now()),
             rules: (live.plan.rules.iter().enumerate())
                 .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))

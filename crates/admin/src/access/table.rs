@@ -75,6 +75,16 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
         "/v1/services/{service}/distribution",
         all(&[(Performance, Read)]),
     ),
+    (
+        "GET",
+        "/v1/services/{service}/adjustments",
+        all(&[(Performance, Read)]),
+    ),
+    (
+        "POST",
+        "/v1/services/{service}/adjustments",
+        all(&[(Performance, Write)]),
+    ),
     ("GET", "/v1/alerts", all(&[(Health, Read)])),
     (
         "POST",

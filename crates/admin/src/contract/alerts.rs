@@ -157,7 +157,7 @@ const fn state(alert: &sight::Alert) -> &'static str {
     clippy::cast_precision_loss,
     reason = "milliseconds of a date are far below 2^53"
 )]
-const fn seconds(at: Moment) -> f64 {
+pub(super) const fn seconds(at: Moment) -> f64 {
     at.as_millis() as f64 / 1e3
 }
 

@@ -300,7 +300,9 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
             Some("listeners") => Reason::UnknownListener,
             Some("rules") => Reason::UnknownRule,
             Some("backends") => Reason::UnknownBackend,
-            Some("health" | "performance") if path.contains("{service}") => Reason::UnknownBackend,
+            Some("health" | "performance" | "adjustments") if path.contains("{service}") => {
+                Reason::UnknownBackend
+            }
             Some("revisions") => Reason::UnknownRevision,
             Some("configuration") => Reason::UnknownValue,
             // Of what is forgotten a page tells.
@@ -317,6 +319,9 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
     if changes {
         if path == "/v1/rule-order" {
             reasons.push(Reason::UnknownRule);
+        }
+        if path.ends_with("/adjustments") {
+            reasons.push(Reason::TooSoon);
         }
         reasons.extend(OF_CHANGES);
     }

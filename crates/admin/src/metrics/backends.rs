@@ -108,6 +108,11 @@ impl Page {
             "backend_trust",
             "The part of its share that health_based trusts it with, 0 to 1",
             some(|backend| backend.trust.map(f64::from)),
+        )?;
+        gauges(
+            "backend_weight_factor",
+            "The part of its weight that a backend has by what it does, 0.25 to 2, where its service has adjust and its policy does not look at latency",
+            some(|backend| backend.factor.map(f64::from)),
         )
     }
 }

@@ -22,6 +22,7 @@ impl Page {
         });
         let help = "Alerts that are raised, those of its backends among them, by service, kind and severity";
         rows(encoder, "alerts", help, Gauge, raised.collect())?;
+        self.adjusting(encoder)?;
         for (name, help, kind, value) in [
             (
                 "monitoring_looks",
@@ -53,5 +54,20 @@ impl Page {
         let help = "Time that taking figures in has taken the control plane, in seconds";
         let mut metric = encoder.encode_descriptor("monitoring_seconds", help, None, Counter)?;
         metric.encode_counter::<NoLabelSet, _, u64>(&seen.took.as_secs_f64(), None)
+    }
+
+    /// Of services that have `adjust`. Others have no such rows.
+    fn adjusting(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let each = self.0.adjusting.iter();
+        let moved = each.clone();
+        let moved = moved.map(|(name, counts)| (vec![("service", &**name)], counts.moved));
+        let help = "Weights that were moved by what backends do, back ones among them";
+        rows(encoder, "weights_adjusted", help, Counter, moved.collect())?;
+        let judged = each.flat_map(|(name, counts)| {
+            let of = |effect| vec![("service", &**name), ("effect", effect)];
+            [(of("kept"), counts.kept), (of("undone"), counts.undone)]
+        });
+        let help = "Steps of adjusted weights by what became of them: kept, or undone as they made it worse";
+        rows(encoder, "adjustments", help, Counter, judged.collect())
     }
 }

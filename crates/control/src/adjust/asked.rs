@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_watch::controller::{Frozen, Learning};
 
-use super::{AdjustCounts, Adjusted, Step, acts};
+use super::{AdjustCounts, Adjusted, Adjuster, Step, is_adjusted};
 use crate::command::Refused;
 use crate::control::find;
 use crate::snapshot::{Paged, Span, Watch, page};
@@ -74,7 +74,7 @@ impl Watch {
         let whole = AdjustingPart {
             service: name.clone(),
             interval: plan.map(|plan| plan.interval),
-            acts: plan.is_some() && acts(&service.plan.settings.policy),
+            acts: is_adjusted(&service.plan),
             due_in: known.map(|one| one.due.since(now)),
             ahead_in: known
                 .and_then(|one| one.ahead)
@@ -103,6 +103,15 @@ impl Watch {
         };
         let rows = page("backend", &core.backends, |one| one.id.as_str(), span, row)?;
         Ok((whole, rows))
+    }
+}
+
+impl Adjuster {
+    /// What adjusting came to, of each service that has it.
+    pub(crate) fn counts(&self) -> Vec<(Arc<str>, AdjustCounts)> {
+        let state = self.state();
+        let each = state.services.iter();
+        each.map(|(name, one)| (name.clone(), one.counts)).collect()
     }
 }
 

@@ -6,7 +6,6 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_config::{Source, load};
 use evenkeel_proxy::observation::{HEAD_BOUNDS, Observation};
 use evenkeel_proxy::reason::Reason;
-use evenkeel_watch::controller::Why;
 
 use super::*;
 

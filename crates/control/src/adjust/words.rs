@@ -17,6 +17,16 @@ pub const fn word(why: Why) -> &'static str {
     }
 }
 
+/// The figure of why a weight was moved, where it has one.
+#[must_use]
+pub const fn value(why: Why) -> Option<f64> {
+    match why {
+        Why::Slower(times) | Why::Faster(times) => Some(times),
+        Why::FailsMore(share) => Some(share),
+        Why::Recovers | Why::Undone => None,
+    }
+}
+
 /// Why nothing was moved, or not more, in a word.
 #[must_use]
 pub const fn frozen_word(why: Frozen) -> &'static str {

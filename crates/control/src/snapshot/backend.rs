@@ -11,6 +11,8 @@ use evenkeel_balance::time::Instant;
 use evenkeel_proxy::live::LiveService;
 use evenkeel_proxy::observation::Distribution;
 
+use crate::adjust::is_adjusted;
+
 /// A backend at one moment.
 #[derive(Clone, Debug)]
 pub struct Backend {
@@ -57,6 +59,8 @@ pub struct Backend {
     pub zone: Option<String>,
     /// Its adaptive limit: what holds, and what it comes to. None: the service has none.
     pub limit: Option<(u32, f64)>,
+    /// The part of its weight that it has by what it does. None: its service's weights are as they are configured.
+    pub factor: Option<f32>,
     /// The part of its share that the `health_based` policy trusts it with. None under other policies.
     pub trust: Option<f32>,
     /// Slow start: the share of its weight that it has, 0.1 to 1.
@@ -107,6 +111,7 @@ pub(super) fn shown(live: &LiveService, core: &BackendSnapshot, now: Instant) ->
         checks: reached.map_or_else(Vec::new, |reached| reached.checks.by_result()),
         heads: reached.map(|reached| reached.heads.together()),
         since: now.since(core.since),
+        factor: is_adjusted(&live.plan).then_some(core.factor),
         ..of_core(core)
     }
 }
@@ -149,6 +154,7 @@ fn of_core(backend: &BackendSnapshot) -> Backend {
         tier: backend.spec.tier,
         zone: backend.spec.zone.as_ref().map(ToString::to_string),
         limit: backend.limit.map(|limit| (limit.in_use, limit.wanted)),
+        factor: None,
         trust: backend.trust,
         ramp: backend.ramp,
         share_wanted: backend.share_wanted,

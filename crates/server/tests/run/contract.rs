@@ -70,6 +70,7 @@ services:
     backends: [{{ id: \"one/a\", address: \"{}\", weight: 3 }}, {{ id: two, address: \"127.0.0.1:1\", state: disabled }}]
     limits: {{ max_in_flight: 7, queue: {{ length: 5, timeout: 1s }} }}
     affinity: {{ source: true }}
+    adjust: on
     health: {{ tcp: {{}}, interval: 100ms }}
   many: {{ backends: [{}] }}
   gone: {{ backends: [\"127.0.0.1:1\"] }}

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod adjusted;
 mod affinity;
 mod browser;
 mod checks;

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use evenkeel_control::Command;
 use evenkeel_control::command::Came;
+use evenkeel_control::snapshot::Span;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +14,8 @@ use super::edits::{Configured, configured};
 use super::empty;
 use super::seen::{Seen, Written, give};
 use crate::contract::Asked;
-use crate::contract::asked::{Name, Names, Number, Plain};
+use crate::contract::adjustments::{self, Adjustments};
+use crate::contract::asked::{Name, Names, Number, Plain, ROWS};
 use crate::contract::problem::{Problem, Reason};
 use crate::pages::Shown;
 
@@ -130,6 +132,30 @@ async fn check_now(
     act(&shown, seen, Command::Check(service)).await
 }
 
+/// Has the weights of a service follow what its backends did since the last step now, ahead of its time: once, until the step that is due
+/// has come.
+#[utoipa::path(post, path = "/v1/services/{service}/adjustments", tag = "monitoring",
+    params(("service" = String, Path, description = "Its name.")),
+    responses((status = 200, description = "What came of it, and the first hundred backends.", body = Adjustments)))]
+async fn adjust_now(
+    State(shown): State<Asked>,
+    Name(service): Name,
+    _: Plain,
+    seen: Seen,
+    body: Bytes,
+) -> Result<Written<Adjustments>, Problem> {
+    empty(&body)?;
+    let answer = give(&shown, seen, Command::Adjust(service.clone())).await?;
+    let came = (shown.watch).adjustments(
+        &service,
+        &Span {
+            after: None,
+            limit: ROWS.into(),
+        },
+    )?;
+    Ok(Written::of(answer.revision, adjustments::all(came)))
+}
+
 /// Forgets the clients that a service remembers; those who come with a cookie stay where it says.
 #[utoipa::path(post, path = "/v1/services/{service}/affinity/clear", tag = "services",
     params(("service" = String, Path, description = "Its name.")),
@@ -172,6 +198,7 @@ resource![
     roll_back,
     verdict,
     check_now,
+    adjust_now,
     clear_affinity,
     rotate_log,
 ];

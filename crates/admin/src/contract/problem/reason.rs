@@ -355,7 +355,7 @@ pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 58] = [
     (
         Reason::TooSoon,
         "too_soon",
-        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::CONFLICT,
         "It was done ahead of its time already",
     ),
     (

@@ -66,6 +66,8 @@ pub(super) const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("GET", "/v1/performance", FIGURES, ""),
     ("GET", "/v1/services/{service}/performance", FIGURES, ""),
     ("GET", "/v1/services/{service}/distribution", FIGURES, ""),
+    ("GET", "/v1/services/{service}/adjustments", FIGURES, ""),
+    ("POST", "/v1/services/{service}/adjustments", TUNES, ""),
     ("GET", "/v1/alerts", HEALTH, ""),
     ("POST", "/v1/alerts/{alert}/acknowledge", JUDGES, ""),
     ("GET", "/v1/silences", HEALTH, ""),
@@ -197,7 +199,7 @@ workers: 1
 access_log: {{ to: ./rows.log }}
 listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
 services:
-  api: {{ affinity: {{ source: true }}, backends: [{{ id: one, address: \"127.0.0.1:1\" }}, {{ id: two, address: \"127.0.0.1:1\" }}] }}
+  api: {{ adjust: on, affinity: {{ source: true }}, backends: [{{ id: one, address: \"127.0.0.1:1\" }}, {{ id: two, address: \"127.0.0.1:1\" }}] }}
   checked: {{ health: {{ tcp: {{}}, interval: 1h, interval_unsure: 1h }}, backends: [{{ id: one, address: \"127.0.0.1:1\" }}] }}
 rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{ name: last, priority: 2, forward: api }}]
 ",

@@ -53,7 +53,7 @@ workers: 1
 access_log: { to: ./rows.log }
 listeners: { web: { bind: \"127.0.0.1:0\" } }
 services:
-  api: { affinity: { source: true }, health: { tcp: {}, interval: 1h }, backends: [{ id: one, address: \"127.0.0.1:1\" }, { id: two, address: \"127.0.0.1:1\" }] }
+  api: { adjust: on, affinity: { source: true }, health: { tcp: {}, interval: 1h }, backends: [{ id: one, address: \"127.0.0.1:1\" }, { id: two, address: \"127.0.0.1:1\" }] }
 rules: [{ name: first, priority: 1, when: { path: /first }, deny: true }, { name: rest, priority: 2, forward: api }]
 ";
     let file = folder.write("keel.yaml", text);
@@ -129,7 +129,7 @@ fn who_knows_the_document_alone_is_answered_as_it_says() {
         })
         .collect();
     assert_eq!(answers.keys().cloned().collect::<BTreeSet<_>>(), told);
-    assert_eq!(told.len(), 61);
+    assert_eq!(told.len(), 63);
     // Each was asked for what it does, too, and not refused alone.
     for (operation, statuses) in &answers {
         let done = statuses.iter().any(|status| (200..300).contains(status));
