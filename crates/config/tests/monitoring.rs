@@ -26,14 +26,11 @@ fn what_has_no_effect_yet_is_said() {
         words.collect::<Vec<_>>()
     };
     let not_built = [(Severity::Warning, "not_built")];
-    assert_eq!(said("adjust: on", ""), not_built);
-    assert_eq!(said("adjust: { interval: 30s }", ""), not_built);
+    assert_eq!(said("adjust: { interval: 30s, policy: on }", ""), not_built);
+    assert_eq!(said("adjust: { interval: 30s, policy: off }", ""), []);
     let webhook = "alerts: { webhooks: [{ name: a, to: \"http://127.0.0.1:1\" }] }";
     assert_eq!(said("", webhook), not_built);
-    assert_eq!(
-        said("adjust: off, monitoring: { objective: 99.9% }", ""),
-        []
-    );
+    assert_eq!(said("adjust: on, monitoring: { objective: 99.9% }", ""), []);
 }
 
 fn whole(service: &str, top: &str) -> (Loaded, [Source; 1]) {

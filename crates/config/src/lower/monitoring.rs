@@ -11,8 +11,7 @@ use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
 /// What is read and checked, and has no effect yet, is said.
-const NOT_ADJUSTED: &str =
-    "`adjust` is read and checked, and adjusts nothing yet: weights stay as they are configured";
+const NOT_TRIED: &str = "`policy` is read and checked, and no other policy is tried yet";
 
 /// How the service is watched, if it is.
 pub(super) fn read(fields: &Fields<'_>) -> Option<MonitoringPlan> {
@@ -136,12 +135,8 @@ pub(super) fn adjust(fields: &Fields<'_>, policy: &PolicyChoice) -> Option<Adjus
     let (reading, node) = (fields.reading, fields.get("adjust")?);
     if !matches!(node.value, Value::Map(_)) {
         let is_on = fields.word("adjust") == Some("on");
-        if is_on {
-            reading.warning(node.at, "not_built", NOT_ADJUSTED);
-        }
         return is_on.then(AdjustPlan::default);
     }
-    reading.warning(node.at, "not_built", NOT_ADJUSTED);
     let map = reading.map(node, &ADJUST)?;
     let mut plan = AdjustPlan::default();
     map.set("interval", Reading::wait, &mut plan.interval);
@@ -163,10 +158,11 @@ pub(super) fn adjust(fields: &Fields<'_>, policy: &PolicyChoice) -> Option<Adjus
     );
     map.set("learning", Reading::boolean, &mut plan.learning);
     plan.policy = trial(&map);
-    if let Some(node) = map.get("policy")
-        && plan.policy.is_some()
-        && policy.is_keyed()
-    {
+    let tried = map.get("policy").filter(|_| plan.policy.is_some());
+    if let Some(node) = tried {
+        reading.warning(node.at, "not_built", NOT_TRIED);
+    }
+    if let Some(node) = tried.filter(|_| policy.is_keyed()) {
         let message = "no other policy is tried where keys find their backends by `hash`: they would go elsewhere";
         reading.error(node.at, "policy", message);
     }
