@@ -101,14 +101,20 @@ impl PolicyChoice {
     /// would take turns with it. A program's own is taken to.
     #[must_use]
     pub const fn heeds_latency(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Adaptive
-                | Self::LeastTime
-                | Self::PeakEwma
-                | Self::WeightedByLoad
-                | Self::Custom(_)
-        )
+            | Self::LeastTime
+            | Self::PeakEwma
+            | Self::WeightedByLoad
+            | Self::Custom(_) => true,
+            Self::RoundRobin
+            | Self::Random
+            | Self::LeastConnections
+            | Self::PowerOfTwo
+            | Self::HealthBased
+            | Self::Hash(_)
+            | Self::Bounded(..) => false,
+        }
     }
 
     /// Whether it chooses by the key of the ask.

@@ -113,24 +113,10 @@ struct State {
 #[derive(Debug, Default)]
 pub struct Adjuster(Mutex<State>);
 
-/// Whether weights are moved under this policy: one that looks at latency does the same, faster, and two that do would take turns at it.
-/// Keys stay where they are.
+/// Whether weights are moved under this policy: one that looks at latency does the same, faster. Keys stay where they are.
 #[must_use]
 pub const fn acts(policy: &PolicyChoice) -> bool {
-    match policy {
-        PolicyChoice::RoundRobin
-        | PolicyChoice::Random
-        | PolicyChoice::LeastConnections
-        | PolicyChoice::PowerOfTwo
-        | PolicyChoice::HealthBased => true,
-        PolicyChoice::Adaptive
-        | PolicyChoice::LeastTime
-        | PolicyChoice::PeakEwma
-        | PolicyChoice::WeightedByLoad
-        | PolicyChoice::Hash(_)
-        | PolicyChoice::Bounded(..)
-        | PolicyChoice::Custom(_) => false,
-    }
+    !policy.heeds_latency() && !policy.is_keyed()
 }
 
 /// Whether its weights follow what its backends do.

@@ -320,6 +320,9 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         if path == "/v1/rule-order" {
             reasons.push(Reason::UnknownRule);
         }
+        if path == "/v1/silences" {
+            reasons.extend([Reason::UnknownService, Reason::UnknownBackend]);
+        }
         if path.ends_with("/adjustments") {
             reasons.push(Reason::TooSoon);
         }

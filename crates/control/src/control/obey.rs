@@ -15,6 +15,7 @@ use super::{Control, bind_all};
 use crate::adjust;
 use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, Tag, word};
 use crate::events::{Chronicle, What};
+use crate::monitor::Quiet;
 use crate::snapshot::Watch;
 use crate::told;
 
@@ -143,7 +144,10 @@ impl Control {
                 let done = self.monitor.acknowledge(*alert, by);
                 done.map(|()| Came::Acted(1))
             }
-            Command::Silence(quiet) => self.monitor.silence(quiet, by).map(Came::Acted),
+            Command::Silence(quiet) => {
+                quietens(&self.published.load(), quiet)?;
+                self.monitor.silence(quiet, by).map(Came::Acted)
+            }
             Command::Adjust(service) => {
                 let live = self.published.load();
                 let (moved, news) = self.adjuster.step(&live, service, self.clock)?;
@@ -340,6 +344,21 @@ pub(crate) fn find<'l>(live: &'l Live, name: &str) -> Result<&'l Arc<LiveService
         let known = live.services.iter().map(|one| &*one.plan.name);
         unknown("service", name, known)
     })
+}
+
+/// A name that is mistyped would silence nothing.
+fn quietens(live: &Live, quiet: &Quiet) -> Result<(), Refused> {
+    let Some(service) = &quiet.service else {
+        return Ok(());
+    };
+    let specs = find(live, service)?.state.service.specs();
+    let mut known = specs.iter().map(|spec| spec.id.as_str());
+    match &quiet.backend {
+        Some(id) if !known.clone().any(|one| one == id) => {
+            Err(unknown("backend", id, known.by_ref()))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn unknown<'k>(

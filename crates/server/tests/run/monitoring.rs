@@ -144,6 +144,23 @@ fn an_alert_is_told_once_noted_and_silenced() {
     assert_eq!(status, 200);
     let (status, refused) = write(&keel, "POST", "/v1/alerts/4711/acknowledge", "");
     assert_eq!((status, &refused["reason"]), (404, &"unknown_alert".into()));
+    for (wish, why) in [
+        (
+            "{\"service\": \"gnoe\", \"for_seconds\": 60, \"why\": \"x\"}",
+            "unknown_service",
+        ),
+        (
+            "{\"service\": \"gone\", \"backend\": \"daed\", \"for_seconds\": 60, \"why\": \"x\"}",
+            "unknown_backend",
+        ),
+    ] {
+        let (status, refused) = write(&keel, "POST", "/v1/silences", wish);
+        assert_eq!(
+            (status, &refused["reason"]),
+            (404, &why.into()),
+            "{refused}"
+        );
+    }
     let wish = "{\"service\": \"gone\", \"for_seconds\": 3600, \"why\": \"planned work\"}";
     let (status, silence) = write(&keel, "POST", "/v1/silences", wish);
     assert_eq!(status, 200, "{silence}");
