@@ -25,15 +25,20 @@ use evenkeel_watch::time::Moment;
 use crate::command::Refused;
 use crate::control::find;
 use crate::monitor::tap::Tap;
+use trial::Trial;
 
 /// What is told of it.
 mod asked;
+
+/// Other policies, tried.
+mod trial;
 
 /// The words of it.
 mod words;
 
 pub use asked::{AdjustedPart, AdjustingPart};
-pub(crate) use words::{detail, effect, told};
+pub use trial::{PolicyName, Turn};
+pub(crate) use words::{detail, effect, told, untried};
 pub use words::{frozen_word, value, word};
 
 /// Steps of a service that are remembered.
@@ -70,6 +75,8 @@ pub enum News {
     More(Arc<str>, usize),
     /// What the step before did, which stays or was undone.
     Judged(Arc<str>, Box<Effect>),
+    /// Another policy is tried, or what became of that: the control plane does it.
+    Trial(Arc<str>, Turn),
 }
 
 /// The controller of one service, and what it goes by.
@@ -84,6 +91,8 @@ struct Adjusted {
     ahead: Option<Instant>,
     acts: bool,
     frozen: Option<Frozen>,
+    /// Made where other policies are tried.
+    trial: Option<Box<Trial>>,
     steps: VecDeque<Step>,
     number: u64,
     counts: AdjustCounts,
@@ -147,8 +156,7 @@ impl Adjuster {
 
     fn turn(&self, live: &Live, now: Instant, at: impl Fn() -> Moment) -> Vec<News> {
         let mut state = self.state();
-        state.let_go(live, now);
-        let mut news = Vec::new();
+        let mut news = state.let_go(live, now);
         for service in &live.services {
             let Some(plan) = &service.plan.adjust else {
                 continue;
@@ -202,9 +210,20 @@ impl Adjuster {
         let told = news.iter().map(|one| match one {
             News::Adjusted(..) => 1,
             News::More(_, more) => *more as u64,
-            News::Judged(..) => 0,
+            News::Judged(..) | News::Trial(..) => 0,
         });
         Ok((told.sum(), news))
+    }
+
+    /// Ends trials that run, before their time: whoever serves next is to begin with what an operator chose.
+    pub(crate) fn end_trials(&self) -> Vec<News> {
+        let mut state = self.state();
+        let each = state.services.iter_mut();
+        each.filter_map(|(name, one)| {
+            let turn = one.trial.as_mut()?.end()?;
+            Some(News::Trial(name.clone(), turn))
+        })
+        .collect()
     }
 
     /// What was learned of each service, for who keeps it over a restart: some 100 bytes a backend.
@@ -235,8 +254,8 @@ fn moment(since_1970: Duration) -> Moment {
 
 impl State {
     /// Those that are adjusted no more, or for which there is no room any more, have the weights that are configured.
-    fn let_go(&mut self, live: &Live, now: Instant) {
-        let mut taken = 0;
+    fn let_go(&mut self, live: &Live, now: Instant) -> Vec<News> {
+        let (mut taken, mut news) = (0, Vec::new());
         self.services.retain(|name, one| {
             let Some(service) = live.service(name) else {
                 return false;
@@ -248,10 +267,13 @@ impl State {
             } else {
                 one.controller.reset();
                 one.apply(service, now);
+                let turn = one.trial.as_mut().and_then(|trial| trial.end());
+                news.extend(turn.map(|turn| News::Trial(name.clone(), turn)));
             }
             stays
         });
         self.taken = taken;
+        news
     }
 
     /// The one of this service, which begins with this if there was none. None: there is no room for it.
@@ -291,6 +313,7 @@ impl Adjusted {
             ahead: None,
             acts: acts(&service.plan.settings.policy),
             frozen: None,
+            trial: None,
             steps: VecDeque::new(),
             number: 0,
             counts: AdjustCounts::default(),
@@ -352,7 +375,9 @@ impl Adjusted {
         let seen: Vec<_> = backends.iter().zip(&each).map(as_seen).collect();
         let report = (self.controller).step(at, &seen, &settings(plan, self.acts));
         self.apply(service, now);
-        self.remember(report, at, &service.plan.name)
+        let mut news = self.remember(report, at, &service.plan.name);
+        news.extend(self.judge(service, plan, &each));
+        news
     }
 
     /// The factor that the core has by this.

@@ -42,6 +42,9 @@ pub const TICK_EVERY: Duration = Duration::from_millis(100);
 /// What becomes of commands.
 mod obey;
 
+/// What becomes of weights that follow, and of policies that are tried.
+mod adjusted;
+
 /// Another plan in the place of one.
 mod replace;
 
@@ -96,6 +99,8 @@ pub struct Control {
     picks: Arc<Picks>,
     monitor: Arc<Monitor>,
     adjuster: Arc<Adjuster>,
+    /// What stood beside the texts of services whose policy is another one for a trial.
+    tried: HashMap<Arc<str>, Option<Arc<str>>>,
     /// Another process was told what is wanted: nothing else may be wanted until it serves, or does not.
     held: bool,
     keeping: Arc<Mutex<Keeping>>,
@@ -177,6 +182,7 @@ impl Control {
             picks: Arc::new(Picks::new()),
             monitor: Arc::default(),
             adjuster: Arc::default(),
+            tried: HashMap::new(),
             held: false,
             keeping: Arc::default(),
             published,
@@ -217,8 +223,11 @@ impl Control {
             told::alert(&alert);
             self.note(What::Alert(Box::new(alert)));
         }
-        let news = self.adjuster.tick(&self.published.load(), self.clock);
-        self.tell_adjusted(news);
+        // Of a policy that is tried meanwhile, the process that takes over would not know.
+        if !self.held && !self.ending {
+            let news = self.adjuster.tick(&self.published.load(), self.clock);
+            self.tell_adjusted(news);
+        }
         certificates::turn(&self.published.load(), &mut self.ends, &self.chronicle);
         let alive = self.ending
             || !self
@@ -363,6 +372,7 @@ impl Control {
     /// plan's time for that.
     pub fn drain(&mut self) {
         self.announce();
+        self.end_trials();
         self.ending = true;
         self.checkers.clear();
         self.pollers.clear();

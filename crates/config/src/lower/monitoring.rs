@@ -10,9 +10,6 @@ use crate::plan::{AdjustPlan, Metric, MonitoringPlan, ThresholdPlan, TrialPlan};
 use crate::read::{Fields, Reading, Scalar};
 use crate::tree::{Node, Value};
 
-/// What is read and checked, and has no effect yet, is said.
-const NOT_TRIED: &str = "`policy` is read and checked, and no other policy is tried yet";
-
 /// How the service is watched, if it is.
 pub(super) fn read(fields: &Fields<'_>) -> Option<MonitoringPlan> {
     let reading = fields.reading;
@@ -159,9 +156,6 @@ pub(super) fn adjust(fields: &Fields<'_>, policy: &PolicyChoice) -> Option<Adjus
     map.set("learning", Reading::boolean, &mut plan.learning);
     plan.policy = trial(&map);
     let tried = map.get("policy").filter(|_| plan.policy.is_some());
-    if let Some(node) = tried {
-        reading.warning(node.at, "not_built", NOT_TRIED);
-    }
     if let Some(node) = tried.filter(|_| policy.is_keyed()) {
         let message = "no other policy is tried where keys find their backends by `hash`: they would go elsewhere";
         reading.error(node.at, "policy", message);

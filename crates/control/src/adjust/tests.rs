@@ -349,3 +349,62 @@ fn there_is_room_for_so_many() {
     assert!((world.factor("b0") - 1.0).abs() < 1e-6);
     assert!(matches!(world.ask_now(), Err(Refused::NotOfThese(_))));
 }
+
+/// Off unless it is said; then tried, and taken back where it did not help, or kept.
+#[test]
+fn another_policy_is_tried_while_too_much_fails() {
+    let with = "policy: random, adjust: { policy: { try: [least_connections, round_robin], threshold: 95%, patience: 3, lasts: 2, gain: 5%, rest: 4, most: 2 } }";
+    let failing = [Is(1.0, 0.2); 4];
+    let turns = |world: &mut World, minutes: usize, backends: &[Is]| {
+        let mut turns = Vec::new();
+        for minute in 1..=minutes {
+            for news in world.minute(backends) {
+                let News::Trial(_, turn) = news else { continue };
+                // As the control plane does it.
+                if let Turn::Try(policy, _) | Turn::Back(policy, _) = &turn {
+                    let next = with.replacen("random", policy, 1);
+                    world.reload(&next, &FOUR);
+                }
+                turns.push((minute, turn));
+            }
+        }
+        turns
+    };
+    let mut off = World::new(1, ADJUSTED, &FOUR);
+    assert_eq!(turns(&mut off, 10, &failing), []);
+    let mut world = World::new(1, with, &FOUR);
+    assert_eq!(turns(&mut world, 10, &[FINE; 4]), [], "nothing is wrong");
+    let [own, least, round] = ["random", "least_connections", "round_robin"].map(PolicyName::from);
+    let expect = [
+        (3, Turn::Try(least.clone(), own.clone())),
+        (5, Turn::Back(own.clone(), least.clone())),
+        (12, Turn::Try(round.clone(), own.clone())),
+        (14, Turn::Back(own.clone(), round)),
+    ];
+    assert_eq!(turns(&mut world, 60, &failing), expect, "and no more");
+    // Another one, which helps.
+    let mut world = World::new(1, with, &FOUR);
+    assert_eq!(turns(&mut world, 3, &failing).len(), 1);
+    let kept = turns(&mut world, 2, &[FINE; 4]);
+    assert!(
+        matches!(&kept[..], [(2, Turn::Keep(policy, _, after))] if *policy == least && *after > 0.99),
+        "{kept:?}"
+    );
+    // Who is turned off, or leaves, while one runs has what was.
+    let mut world = World::new(1, with, &FOUR);
+    assert_eq!(turns(&mut world, 3, &failing).len(), 1);
+    let ended = world.adjuster.end_trials();
+    assert!(
+        matches!(&ended[..], [News::Trial(_, Turn::Back(policy, _))] if *policy == own),
+        "{ended:?}"
+    );
+    assert_eq!(world.adjuster.end_trials().len(), 0);
+    let mut world = World::new(1, with, &FOUR);
+    assert_eq!(turns(&mut world, 3, &failing).len(), 1);
+    world.reload("policy: least_connections", &FOUR);
+    let ended = world.turn();
+    assert!(
+        matches!(&ended[..], [News::Trial(_, Turn::Back(policy, _))] if *policy == own),
+        "{ended:?}"
+    );
+}

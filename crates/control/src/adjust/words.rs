@@ -3,7 +3,7 @@
 use evenkeel_watch::controller::{Effect, Frozen, Why};
 use tracing::{info, warn};
 
-use super::News;
+use super::{News, Turn};
 
 /// Why a weight was moved, in a word.
 #[must_use]
@@ -71,6 +71,11 @@ pub(crate) fn effect(effect: &Effect) -> String {
     )
 }
 
+/// Logs that another policy could not be had.
+pub(crate) fn untried(service: &str, why: &str) {
+    warn!(service, why, "policy cannot be tried");
+}
+
 /// Logs it.
 pub(crate) fn told(news: &News) {
     match news {
@@ -92,6 +97,36 @@ pub(crate) fn told(news: &News) {
                 info!(service, detail, "adjusted weights stay");
             } else {
                 warn!(service, detail, "adjusted weights are put back");
+            }
+        }
+        News::Trial(service, turn) => {
+            let service = &**service;
+            match turn {
+                Turn::Try(policy, from) => {
+                    info!(
+                        service,
+                        policy = &**policy,
+                        from = &**from,
+                        "policy is tried"
+                    );
+                }
+                Turn::Keep(policy, before, after) => {
+                    info!(
+                        service,
+                        policy = &**policy,
+                        before,
+                        after,
+                        "policy that was tried stays"
+                    );
+                }
+                Turn::Back(policy, from) => {
+                    info!(
+                        service,
+                        policy = &**policy,
+                        from = &**from,
+                        "policy that was tried did not help"
+                    );
+                }
             }
         }
     }

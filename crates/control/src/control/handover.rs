@@ -141,6 +141,9 @@ impl Control {
 
     /// Whether another process has been told what this one knows: commands are refused while it has, since it would not know of them.
     pub fn hold(&mut self, held: bool) {
+        if held {
+            self.end_trials();
+        }
         self.held = held;
     }
 

@@ -12,7 +12,7 @@ use evenkeel_proxy::thread;
 use tokio::sync::Notify;
 
 use super::{Control, bind_all};
-use crate::adjust;
+use crate::adjust::Adjuster;
 use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, Tag, word};
 use crate::events::{Chronicle, What};
 use crate::monitor::Quiet;
@@ -56,17 +56,9 @@ impl Control {
         self.chronicle.write(what);
     }
 
-    /// Logs and writes down what became of weights.
-    pub(super) fn tell_adjusted(&self, news: Vec<adjust::News>) {
-        for one in news {
-            adjust::told(&one);
-            self.note(What::Weight(Box::new(one)));
-        }
-    }
-
     /// What was learned of backends whose weights follow what they do: for who keeps it.
     #[must_use]
-    pub fn adjuster(&self) -> Arc<adjust::Adjuster> {
+    pub fn adjuster(&self) -> Arc<Adjuster> {
         self.adjuster.clone()
     }
 

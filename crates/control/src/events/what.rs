@@ -26,7 +26,7 @@ mod of_weight;
 use of_core::{core_facts, core_kind, core_level};
 
 /// All kinds. Their words are a promise.
-pub const KINDS: [&str; 43] = [
+pub const KINDS: [&str; 46] = [
     "started",
     "draining",
     "reloaded",
@@ -69,6 +69,9 @@ pub const KINDS: [&str; 43] = [
     "adjusted",
     "adjustment_kept",
     "adjustment_undone",
+    "policy_tried",
+    "policy_kept",
+    "policy_put_back",
     "more_happened",
 ];
 

@@ -213,3 +213,35 @@ fn a_step_is_made_when_it_is_asked_for() {
     assert!(refused.contains("not_of_these"), "{refused}");
     assert_eq!(page(&keel, PATH)["mode"], "off");
 }
+
+/// Another policy is tried as a revision like any other, and what was comes back, here by the end of the process at the latest.
+#[test]
+fn another_policy_is_tried_as_a_revision() {
+    let folders = ["adjusted-trial", "adjusted-trial-gray"].map(Folder::new);
+    let gray =
+        "location / { if ($request_id ~ \"^[0-4]\") { return 500; } return 200 \"gray\\n\"; }";
+    let gray = Server::nginx(&folders[1], gray);
+    let adjust = "{ interval: 1s, policy: { try: [random], threshold: 99%, patience: 1, lasts: 1, gain: 90%, rest: 1000, most: 1 } }";
+    let text = configuration(adjust, [&gray, &gray]);
+    let file = folders[0].write("keel.yaml", &text);
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    let mut seen = Value::Null;
+    for _ in 0..10_000 {
+        served(&keel);
+        seen = page(&keel, "/v1/events?kind=policy_put_back");
+        if !seen["items"].as_array().unwrap().is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen["items"][0]["to"], "round_robin", "{seen}");
+    let tried = page(&keel, "/v1/events?kind=policy_tried");
+    assert_eq!(tried["items"][0]["to"], "random", "{tried}");
+    let revisions = page(&keel, "/v1/revisions");
+    let rows = revisions["items"].as_array().unwrap().iter();
+    assert_eq!(
+        rows.filter(|one| one["author"] == "adjust").count(),
+        2,
+        "{revisions}"
+    );
+    assert_eq!(page(&keel, "/v1/services/api")["policy"], "round_robin");
+}

@@ -1,19 +1,25 @@
 //! Owns what is told of weights that follow what backends do.
 
 use super::Facts;
-use crate::adjust::{News, detail, effect, word};
+use crate::adjust::{News, Turn, detail, effect, word};
 
 pub(super) fn kind(news: &News) -> &'static str {
     match news {
         News::Adjusted(..) | News::More(..) => "adjusted",
         News::Judged(_, effect) if effect.kept => "adjustment_kept",
         News::Judged(..) => "adjustment_undone",
+        News::Trial(_, Turn::Try(..)) => "policy_tried",
+        News::Trial(_, Turn::Keep(..)) => "policy_kept",
+        News::Trial(_, Turn::Back(..)) => "policy_put_back",
     }
 }
 
 pub(super) fn service(news: &News) -> &str {
     match news {
-        News::Adjusted(service, _) | News::More(service, _) | News::Judged(service, _) => service,
+        News::Adjusted(service, _)
+        | News::More(service, _)
+        | News::Judged(service, _)
+        | News::Trial(service, _) => service,
     }
 }
 
@@ -35,6 +41,16 @@ pub(super) fn facts(news: &News, facts: Facts) -> Facts {
         News::More(_, more) => facts.counting([("more", *more as u64)]),
         News::Judged(_, seen) => Facts {
             detail: Some(effect(seen)),
+            ..facts
+        },
+        News::Trial(_, Turn::Try(policy, from) | Turn::Back(policy, from)) => Facts {
+            from: Some(from.to_string()),
+            to: Some(policy.to_string()),
+            ..facts
+        },
+        News::Trial(_, Turn::Keep(policy, before, after)) => Facts {
+            to: Some(policy.to_string()),
+            detail: Some(format!("its score went from {before:.3} to {after:.3}")),
             ..facts
         },
     }
