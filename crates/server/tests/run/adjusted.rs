@@ -239,7 +239,7 @@ fn another_policy_is_tried_as_a_revision() {
     let revisions = page(&keel, "/v1/revisions");
     let rows = revisions["items"].as_array().unwrap().iter();
     assert_eq!(
-        rows.filter(|one| one["author"] == "adjust").count(),
+        rows.filter(|one| one["by"] == "adjust").count(),
         2,
         "{revisions}"
     );
