@@ -37,6 +37,9 @@ mod checks;
 /// What exchanges were, row by row.
 mod access_log;
 
+/// Messages to others over HTTP.
+mod post;
+
 /// Where traces go.
 pub mod traces;
 

@@ -8,23 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel_config::plan::{AccessLogPlan, BackendAddress, TracesPlan};
+use evenkeel_config::plan::{AccessLogPlan, TracesPlan};
 use evenkeel_proxy::clock::seed;
 use evenkeel_proxy::live::Published;
 use evenkeel_proxy::recorded::TraceCounts;
-use evenkeel_proxy::tls::upstream::Towards;
 use fastrand::Rng;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::checks::link::{HTTP1, Secured};
+use crate::post::{self, Post};
 
 /// What is said to a collector.
 mod otlp;
@@ -43,9 +39,6 @@ const TRIES: u32 = 5;
 
 /// The first rest before it is sent again, which doubles; and the longest, that a collector may ask for too.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// Bytes of an answer that are read.
-const ANSWER_MOST: usize = 64 * 1024;
 
 /// The last that is told when the process ends may take so long.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -160,7 +153,7 @@ struct Telling {
 /// Who is told, as a plan has it.
 struct Collector {
     plan: TracesPlan,
-    secured: Secured,
+    post: Post,
 }
 
 /// Why a message did not arrive.
@@ -292,83 +285,23 @@ fn rest_before(tries: u32, asked: Option<Duration>, chance: f64) -> Duration {
 
 impl Collector {
     fn new(plan: &TracesPlan) -> Self {
-        let secured = match &plan.tls {
-            None => Secured::Off,
-            Some(tls) => match Towards::new(tls, None) {
-                Ok(towards) => Secured::Towards(Box::new(towards.for_checks(&[HTTP1]))),
-                Err(why) => {
-                    warn!("the collector of traces cannot be asked: {why}");
-                    Secured::Broken
-                }
-            },
-        };
+        let to = (&plan.to, &plan.path);
+        let tls = plan.tls.as_ref();
         Self {
+            post: Post::new("the collector of traces", to, tls, &plan.headers),
             plan: plan.clone(),
-            secured,
         }
     }
 
     /// Sends a message; says how many spans of it were refused.
     async fn send(&self, text: Bytes) -> Result<u64, Failed> {
         let late = |_| Failed::Again(format!("no answer within {WITHIN:?}"), None);
-        timeout(WITHIN, self.ask(text)).await.map_err(late)?
-    }
-
-    async fn ask(&self, text: Bytes) -> Result<u64, Failed> {
-        let again = |why: String| Failed::Again(why, None);
-        let to = match &self.plan.to {
-            BackendAddress::Tcp(address) => (*address).into(),
-            BackendAddress::Name(name, port) => format!("{name}:{port}")
-                .parse()
-                .map_err(|_| Failed::Refused("its name is none".into()))?,
-            // No plan has one.
-            BackendAddress::Unix(_) => return Err(Failed::Refused("it is no socket".into())),
-        };
-        let connected = self.secured.connect(&to, &self.plan.to, &[], &[HTTP1]);
-        let (stream, _) = connected.await.map_err(|error| again(error.to_string()))?;
-        let shaken = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shaken.map_err(|error| again(error.to_string()))?;
-        let request = self.request(text).map_err(Failed::Refused)?;
-        let asked = async {
-            let answer = sender.send_request(request).await;
-            let answer = answer.map_err(|error| again(error.to_string()))?;
-            let (head, body) = answer.into_parts();
-            // What it says beside its status is worth no second message.
-            let body = Limited::new(body, ANSWER_MOST).collect().await;
-            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-            judged(head.status, &head.headers, &body)
-        };
-        let driven = async {
-            // It ends with an error where the answer's end is its own: what was answered is known then.
-            let _ = connection.await;
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            biased;
-            judged = asked => judged,
-            () = driven => Err(again("it ended the connection".into())),
+        let sent = timeout(WITHIN, self.post.send(text, &[]));
+        match sent.await.map_err(late)? {
+            Ok(answer) => judged(answer.status, &answer.headers, &answer.body),
+            Err(post::Failed::Now(why)) => Err(Failed::Again(why, None)),
+            Err(post::Failed::Always(why)) => Err(Failed::Refused(why)),
         }
-    }
-
-    fn request(&self, text: Bytes) -> Result<Request<Full<Bytes>>, String> {
-        let plan = &self.plan;
-        let host = match &plan.to {
-            BackendAddress::Name(name, port) => format!("{name}:{port}"),
-            BackendAddress::Tcp(address) => address.to_string(),
-            BackendAddress::Unix(_) => String::new(),
-        };
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(&*plan.path)
-            .header(HOST, host)
-            .header(USER_AGENT, concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_TYPE, "application/json");
-        for (name, value) in &plan.headers {
-            request = request.header(&**name, &**value);
-        }
-        // Not what is wrong with it: that may hold a secret.
-        let whole = request.body(Full::new(text));
-        whole.map_err(|_| "one of `headers` cannot be sent".into())
     }
 }
 
