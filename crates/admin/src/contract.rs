@@ -102,6 +102,9 @@ mod adjustments;
 /// What is wrong, and who has taken note.
 mod alerts;
 
+/// Who is told of them.
+mod webhooks;
+
 /// Values that hold, and revisions.
 mod configuration;
 
@@ -162,6 +165,7 @@ resources![
     monitoring,
     adjustments,
     alerts,
+    webhooks,
     configuration,
     status,
 ];

@@ -74,6 +74,8 @@ pub enum Command {
     Silence(Quiet),
     /// The silence of this number ends.
     Lift(u64),
+    /// The dead letter of this number is told again.
+    TellAgain(u64),
 }
 
 impl Command {

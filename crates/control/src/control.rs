@@ -35,6 +35,7 @@ use crate::snapshot::Reloads;
 use crate::texts::Given;
 use crate::told;
 use crate::traces::Teller;
+use crate::webhooks::Tellers;
 
 /// How often facts become standing.
 pub const TICK_EVERY: Duration = Duration::from_millis(100);
@@ -88,6 +89,7 @@ pub struct Control {
     chronicle: Arc<Chronicle>,
     log: AccessLog,
     traces: Teller,
+    webhooks: Tellers,
     ends: certificates::Ends,
     overlay: Overlay,
     /// Who reads configurations, and the texts of the one that runs. None: it is changed by plans alone.
@@ -172,6 +174,7 @@ impl Control {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Thread)?;
         let (orders, line) = command::line();
+        let webhooks = Tellers::new(chronicle.clone());
         let mut control = Self {
             overlay,
             given: None,
@@ -201,6 +204,7 @@ impl Control {
             chronicle,
             log,
             traces: Teller::new(),
+            webhooks,
             ends: certificates::Ends::default(),
             waiting: bound,
             carried: std::mem::take(&mut heritage.state),
@@ -219,10 +223,7 @@ impl Control {
         self.picks.expire(self.clock);
         self.settle();
         self.follow_names();
-        for alert in self.monitor.tick(&self.published.load(), self.clock) {
-            told::alert(&alert);
-            self.note(What::Alert(Box::new(alert)));
-        }
+        self.watch_over();
         // Of a policy that is tried meanwhile, the process that takes over would not know.
         if !self.held && !self.ending {
             let news = self.adjuster.tick(&self.published.load(), self.clock);
@@ -235,6 +236,20 @@ impl Control {
                 .iter()
                 .any(|worker| worker.thread.is_finished());
         !alive && self.replace_the_dead()
+    }
+
+    /// Looks at what is watched, and tells of what is wrong or right again. Who leaves the service has nothing to tell: whoever takes it over
+    /// does.
+    fn watch_over(&self) {
+        if self.ending {
+            return;
+        }
+        for alert in self.monitor.tick(&self.published.load(), self.clock) {
+            told::alert(&alert);
+            let silenced = self.monitor.is_silenced(&alert);
+            self.webhooks.hooks.tell(&alert, silenced);
+            self.note(What::Alert(Box::new(alert)));
+        }
     }
 
     /// Turns facts into standing, and nothing else: before its time, when that is wanted.
@@ -308,9 +323,9 @@ impl Control {
         replaced
     }
 
-    /// Tells the collector of traces what is left, as far as that is soon done: when nothing is served any more.
-    pub async fn end_traces(&mut self) {
-        self.traces.end().await;
+    /// Tells the collector of traces and the receivers of alerts what is left, as far as that is soon done: when nothing is served any more.
+    pub async fn end_telling(&mut self) {
+        tokio::join!(self.traces.end(), self.webhooks.end());
     }
 
     /// Opens the access log's file anew: the one that is open may have been renamed.

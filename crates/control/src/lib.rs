@@ -43,6 +43,9 @@ mod post;
 /// Where traces go.
 pub mod traces;
 
+/// Who is told of alerts.
+pub mod webhooks;
+
 /// Names that stand for backends.
 pub mod names;
 

@@ -149,6 +149,12 @@ impl Monitor {
         counts.into_iter().map(row).collect()
     }
 
+    /// Is nobody called for it now.
+    pub(crate) fn is_silenced(&self, alert: &Alert) -> bool {
+        let at = moment(since_1970());
+        self.state().alerts.is_silenced(alert, at)
+    }
+
     /// Somebody has taken note of an alert.
     pub(crate) fn acknowledge(&self, number: u64, by: &str) -> Result<(), Refused> {
         let at = moment(since_1970());

@@ -3,12 +3,13 @@
 //! Whether it is sent again, and what an answer means, is for who asks: `traces`, `webhooks`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_config::plan::BackendAddress;
 use evenkeel_config::plan::tls::UpstreamTls;
 use evenkeel_proxy::tls::upstream::Towards;
-use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -20,12 +21,17 @@ use crate::checks::link::{HTTP1, Secured};
 /// Bytes of an answer that are read.
 const ANSWER_MOST: usize = 64 * 1024;
 
+/// The first rest before a message is sent again, which doubles; and the longest, that who is told may ask for too.
+const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
 /// Who is told.
 pub(crate) struct Post {
     to: BackendAddress,
     path: Arc<str>,
     headers: Vec<(Arc<str>, Arc<str>)>,
     secured: Secured,
+    /// Bytes of an answer's body that are read.
+    reads: usize,
 }
 
 /// What was answered.
@@ -67,7 +73,13 @@ impl Post {
             path: path.clone(),
             headers: headers.into(),
             secured,
+            reads: ANSWER_MOST,
         }
+    }
+
+    /// What is answered behind the head is nobody's.
+    pub(crate) fn head_alone(self) -> Self {
+        Self { reads: 0, ..self }
     }
 
     /// Sends a message of JSON, with more fields beside those of the configuration. It has no deadline of its own.
@@ -94,9 +106,14 @@ impl Post {
             let answer = sender.send_request(request).await;
             let answer = answer.map_err(|error| now(error.to_string()))?;
             let (head, body) = answer.into_parts();
-            // What it says beside its status is worth no second message.
-            let body = Limited::new(body, ANSWER_MOST).collect().await;
-            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = match self.reads {
+                0 => Bytes::new(),
+                most => {
+                    // What it says beside its status is worth no second message.
+                    let body = Limited::new(body, most).collect().await;
+                    body.map(|body| body.to_bytes()).unwrap_or_default()
+                }
+            };
             Ok(Answered {
                 status: head.status,
                 headers: head.headers,
@@ -140,5 +157,39 @@ impl Post {
         // Not what is wrong with it: that may hold a secret.
         let whole = request.body(Full::new(text));
         whole.map_err(|_| "one of `headers` cannot be sent".into())
+    }
+}
+
+/// How long to wait before a message is sent again, that was sent so often: as who is told asks, else the double of the time before, of
+/// which up to half is left out by `chance` from 0 to 1, so that many instances do not come back together.
+pub(crate) fn rest_before(tries: u32, asked: Option<Duration>, chance: f64) -> Duration {
+    let (first, most) = REST;
+    let doubled = first.saturating_mul(1 << (tries - 1).min(16)).min(most);
+    asked.map_or(doubled.mul_f64(1.0 - chance / 2.0), |asked| asked.min(most))
+}
+
+/// How long who answered wants to be left alone.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_double_and_end() {
+        let seconds = |tries, asked: Option<u64>, chance| {
+            rest_before(tries, asked.map(Duration::from_secs), chance).as_secs_f64()
+        };
+        assert_eq!(
+            [1, 2, 3, 4].map(|tries| seconds(tries, None, 0.0)),
+            [1.0, 2.0, 4.0, 8.0]
+        );
+        assert_eq!(seconds(1, None, 1.0), 0.5);
+        assert_eq!(seconds(60, None, 0.0), 30.0);
+        assert_eq!(seconds(1, Some(7), 0.9), 7.0);
+        assert_eq!(seconds(1, Some(86_400), 0.0), 30.0);
     }
 }

@@ -30,6 +30,7 @@ use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 use crate::revisions::Book;
 use crate::texts::Texts;
 use crate::traces::{Told, TracesSnapshot};
+use crate::webhooks::{HookPart, Hooks, LetterPart};
 
 /// Clients that are kept.
 mod affinity;
@@ -132,6 +133,8 @@ pub struct Snapshot {
     pub adjusting: Vec<(Arc<str>, AdjustCounts)>,
     /// Alerts that are raised, by service, kind and severity.
     pub alerts: Vec<AlertCount>,
+    /// Who is told of alerts, in the order of the plan.
+    pub webhooks: Vec<HookPart>,
     /// Rate limits: of listeners, then of rules, in the order of the plan.
     pub rates: Vec<RateSnapshot>,
     /// Rules by name, and how often each was met, in the order of the plan.
@@ -316,6 +319,7 @@ pub struct Watch {
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) adjuster: Arc<Adjuster>,
     pub(crate) told: Arc<Told>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) keeping: Arc<Mutex<Keeping>>,
 }
 
@@ -347,6 +351,12 @@ impl Watch {
     #[must_use]
     pub fn is_looking_up(&self) -> bool {
         self.clock.uptime() < READY_WITHIN && !seen(&self.names).is_begun()
+    }
+
+    /// Who is told of alerts, in the order of the plan, and what could not be told, the oldest of each first.
+    #[must_use]
+    pub fn webhooks(&self) -> (Vec<HookPart>, Vec<LetterPart>) {
+        self.hooks.parts()
     }
 
     /// Everything, now. Cost: all backends.
@@ -389,6 +399,7 @@ impl Watch {
             monitor: self.monitor.counts(),
             alerts: self.monitor.raised(),
             adjusting: self.adjuster.counts(),
+            webhooks: self.webhooks().0,
             rates: rates::all(&live, self.clock.now()),
             rules: (live.plan.rules.iter().enumerate())
                 .map(|(at, rule)| (rule.name.clone(), live.hits.of(at)))

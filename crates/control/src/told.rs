@@ -354,6 +354,12 @@ pub(crate) fn command(command: &Command, came: &Came, by: &str) {
             );
         }
         (Command::Lift(silence), _) => info!(silence, by, "operator: silence ended"),
+        (Command::TellAgain(letter), _) => {
+            info!(
+                letter,
+                by, "operator: dead letter of a webhook is told again"
+            );
+        }
         (Command::Check(service), Came::Acted(backends)) => {
             info!(service, backends, by, "operator: checks now");
         }

@@ -13,14 +13,13 @@ use evenkeel_proxy::clock::seed;
 use evenkeel_proxy::live::Published;
 use evenkeel_proxy::recorded::TraceCounts;
 use fastrand::Rng;
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::post::{self, Post};
+use crate::post::{self, Post, rest_before, retry_after};
 
 /// What is said to a collector.
 mod otlp;
@@ -36,9 +35,6 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a message is sent in all.
 const TRIES: u32 = 5;
-
-/// The first rest before it is sent again, which doubles; and the longest, that a collector may ask for too.
-const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The last that is told when the process ends may take so long.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -275,14 +271,6 @@ fn add(count: &AtomicU64, number: u64) {
     count.fetch_add(number, Ordering::Relaxed);
 }
 
-/// How long to wait before a message is sent again, that was sent so often: as the collector asks, else the double of the time before, of
-/// which up to half is left out by `chance` from 0 to 1, so that many instances do not come back together.
-fn rest_before(tries: u32, asked: Option<Duration>, chance: f64) -> Duration {
-    let (first, most) = REST;
-    let doubled = first.saturating_mul(1 << (tries - 1).min(16)).min(most);
-    asked.map_or(doubled.mul_f64(1.0 - chance / 2.0), |asked| asked.min(most))
-}
-
 impl Collector {
     fn new(plan: &TracesPlan) -> Self {
         let to = (&plan.to, &plan.path);
@@ -310,19 +298,15 @@ fn judged(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<u64, F
     let why = || format!("it answers {}", status.as_u16());
     match status.as_u16() {
         200..=299 => Ok(otlp::rejected(body)),
-        429 | 502 | 503 | 504 => {
-            let rest = headers.get(RETRY_AFTER).and_then(|rest| {
-                let seconds = rest.to_str().ok()?.parse().ok()?;
-                Some(Duration::from_secs(seconds))
-            });
-            Err(Failed::Again(why(), rest))
-        }
+        429 | 502 | 503 | 504 => Err(Failed::Again(why(), retry_after(headers))),
         _ => Err(Failed::Refused(why())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]
@@ -353,20 +337,5 @@ mod tests {
         for status in [301, 400, 401, 404, 413, 500, 501] {
             check(status, &["7"], "", Err(None));
         }
-    }
-
-    #[test]
-    fn rests_double_and_end() {
-        let seconds = |tries, asked: Option<u64>, chance| {
-            rest_before(tries, asked.map(Duration::from_secs), chance).as_secs_f64()
-        };
-        assert_eq!(
-            [1, 2, 3, 4].map(|tries| seconds(tries, None, 0.0)),
-            [1.0, 2.0, 4.0, 8.0]
-        );
-        assert_eq!(seconds(1, None, 1.0), 0.5);
-        assert_eq!(seconds(60, None, 0.0), 30.0);
-        assert_eq!(seconds(1, Some(7), 0.9), 7.0);
-        assert_eq!(seconds(1, Some(86_400), 0.0), 30.0);
     }
 }

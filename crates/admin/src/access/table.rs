@@ -94,6 +94,12 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/silences", all(&[(Health, Read)])),
     ("POST", "/v1/silences", all(&[(Health, Write)])),
     ("DELETE", "/v1/silences/{silence}", all(&[(Health, Write)])),
+    ("GET", "/v1/webhooks", all(&[(Health, Read)])),
+    (
+        "POST",
+        "/v1/webhooks/dead/{letter}/again",
+        all(&[(Health, Write)]),
+    ),
     ("GET", "/v1/status", WHOLE),
     (
         "POST",

@@ -282,6 +282,7 @@ fn reasons(path: &str, operation: &Operation, changes: bool) -> Vec<Reason> {
         ("{revision}", Reason::UnknownRevision),
         ("{alert}", Reason::UnknownAlert),
         ("{silence}", Reason::UnknownSilence),
+        ("{letter}", Reason::UnknownLetter),
         ("requests/{request}", Reason::UnknownRequest),
         ("decisions/{request}", Reason::UnknownDecision),
     ] {

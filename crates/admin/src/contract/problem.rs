@@ -156,6 +156,7 @@ impl From<Refused> for Problem {
                 "rule" => Reason::UnknownRule,
                 "alert" => Reason::UnknownAlert,
                 "silence" => Reason::UnknownSilence,
+                "letter" => Reason::UnknownLetter,
                 _ => Reason::UnknownListener,
             },
             Refused::Busy => Reason::Busy,

@@ -17,8 +17,6 @@ pub(super) fn read(reading: &Reading, node: &Node) -> Option<AlertsPlan> {
     let fields = reading.map(node, &ALERTS)?;
     let mut plan = AlertsPlan::default();
     if let Some(node) = fields.get("webhooks") {
-        let message = "`webhooks` are read and checked, and told nothing yet: alerts are events, metrics and lines of the log";
-        reading.warning(node.at, "not_built", message);
         let what = format!("{} webhooks", limits::WEBHOOKS);
         let items = reading.first(reading.items(node), limits::WEBHOOKS, |item| item.at, &what);
         for item in items {

@@ -177,6 +177,7 @@ impl Control {
         let (live, now) = (self.published.load(), self.clock.now());
         let carried = std::mem::take(&mut self.carried);
         self.traces.follow(&self.published);
+        self.webhooks.follow(&live.plan.alerts.webhooks);
         // Ramps, bans and verdicts by hand went on while this process started.
         let passed = since_boot().saturating_sub(carried.then);
         for (name, learned) in carried.services {

@@ -47,6 +47,7 @@ impl Control {
             monitor: self.monitor.clone(),
             adjuster: self.adjuster.clone(),
             told: self.traces.told.clone(),
+            hooks: self.webhooks.hooks.clone(),
             keeping: self.keeping.clone(),
         }
     }
@@ -145,6 +146,10 @@ impl Control {
                 let (moved, news) = self.adjuster.step(&live, service, self.clock)?;
                 self.tell_adjusted(news);
                 Ok(Came::Acted(moved))
+            }
+            Command::TellAgain(letter) => {
+                let done = self.webhooks.hooks.again(*letter);
+                done.map(|()| Came::Acted(1))
             }
             Command::Lift(silence) => self.monitor.lift(*silence).map(|()| Came::Acted(1)),
             _ => self.act(command).map(Came::Acted),

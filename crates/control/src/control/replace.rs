@@ -105,6 +105,8 @@ impl Control {
         self.drain_between(&before, &were, &live);
         self.published.store(live);
         self.traces.follow(&self.published);
+        self.webhooks
+            .follow(&self.published.load().plan.alerts.webhooks);
         self.listen(bound);
         for key in gone {
             self.open.remove(&key);

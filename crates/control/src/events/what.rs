@@ -26,7 +26,7 @@ mod of_weight;
 use of_core::{core_facts, core_kind, core_level};
 
 /// All kinds. Their words are a promise.
-pub const KINDS: [&str; 46] = [
+pub const KINDS: [&str; 48] = [
     "started",
     "draining",
     "reloaded",
@@ -72,6 +72,8 @@ pub const KINDS: [&str; 46] = [
     "policy_tried",
     "policy_kept",
     "policy_put_back",
+    "webhook_failing",
+    "webhook_mended",
     "more_happened",
 ];
 
@@ -144,6 +146,10 @@ pub enum What {
     Alert(Box<Alert>),
     /// A weight follows what a backend does, or what came of that.
     Weight(Box<adjust::News>),
+    /// The webhook of this name does not take alerts, and why.
+    WebhookFailing(Arc<str>, String),
+    /// It takes them again.
+    WebhookMended(Arc<str>),
 }
 
 /// Of what an operator wants something.
@@ -169,6 +175,7 @@ const fn wanted(command: &Command, came: &Came) -> &'static str {
         (Command::Acknowledge(_), _) => "acknowledged",
         (Command::Silence(_), _) => "silenced",
         (Command::Lift(_), _) => "silence_lifted",
+        (Command::TellAgain(_), _) => "told_again",
         _ => "log_reopened",
     }
 }
@@ -202,7 +209,7 @@ pub struct Facts {
     pub backend: Option<String>,
     /// The listener.
     pub listener: Option<String>,
-    /// A certificate's file, a name that stands for backends, or the figure whose limit an alert is of.
+    /// A certificate's file, a name that stands for backends, a webhook, or the figure whose limit an alert is of.
     pub subject: Option<String>,
     /// What was before: a standing, a tier.
     pub from: Option<String>,
@@ -322,6 +329,8 @@ impl What {
             Self::Alert(alert) if alert.cleared.is_some() => "alert_cleared",
             Self::Alert(_) => "alert_raised",
             Self::Weight(news) => of_weight::kind(news),
+            Self::WebhookFailing(..) => "webhook_failing",
+            Self::WebhookMended(_) => "webhook_mended",
         }
     }
 
@@ -345,6 +354,7 @@ impl What {
             Self::DrainCut(..)
             | Self::CertificateEnds(..)
             | Self::RevocationsLate(..)
+            | Self::WebhookFailing(..)
             | Self::Name(_, NameNews::Failed(..)) => Level::Warning,
             Self::Weight(news) if of_weight::is_undone(news) => Level::Warning,
             Self::Alert(alert) if alert.cleared.is_none() => match alert.severity {
@@ -402,25 +412,39 @@ impl What {
             },
             Self::Alert(alert) => of_alert(alert, facts),
             Self::Weight(news) => of_weight::facts(news, facts),
-            Self::Name(name, news) => {
-                let facts = Facts {
+            Self::WebhookFailing(name, why) => Facts {
+                subject: text(name),
+                detail: text(why),
+                ..facts
+            },
+            Self::WebhookMended(name) => Facts {
+                subject: text(name),
+                ..facts
+            },
+            Self::Name(name, news) => of_name(
+                *news,
+                Facts {
                     subject: text(name),
                     ..facts
-                };
-                match *news {
-                    NameNews::Moved(all, joined, left) => facts.counting([
-                        ("addresses", all as u64),
-                        ("joined", joined as u64),
-                        ("left", left as u64),
-                    ]),
-                    NameNews::Failed(reason, kept) => Facts {
-                        reason: text(reason),
-                        ..facts.counting([("addresses", kept as u64)])
-                    },
-                    NameNews::Mended => facts,
-                }
-            }
+                },
+            ),
         }
+    }
+}
+
+/// What happened to a name.
+fn of_name(news: NameNews, facts: Facts) -> Facts {
+    match news {
+        NameNews::Moved(all, joined, left) => facts.counting([
+            ("addresses", all as u64),
+            ("joined", joined as u64),
+            ("left", left as u64),
+        ]),
+        NameNews::Failed(reason, kept) => Facts {
+            reason: Some(reason.to_owned()),
+            ..facts.counting([("addresses", kept as u64)])
+        },
+        NameNews::Mended => facts,
     }
 }
 

@@ -100,7 +100,7 @@ impl Instance {
 /// Nothing is served any more: what is to be kept and told is.
 async fn finish(mut kept: Kept, mut control: Control) {
     kept.finish(&control).await;
-    control.end_traces().await;
+    control.end_telling().await;
 }
 
 /// So long it is waited for a number of those that are left.

@@ -62,6 +62,7 @@ fn whole(folder: &Folder, server: &Server) -> Evenkeel {
     let text = format!(
         "admin: {{ bind: \"127.0.0.1:0\", records: {{ share: 100% }} }}
 workers: 2
+alerts: {{ webhooks: [{{ name: none, to: \"http://127.0.0.1:1\", attempts: 1 }}] }}
 listeners:
   web: {{ bind: \"127.0.0.1:0\" }}
   websafe: {{ bind: \"127.0.0.1:0\", tls: {{ certificates: [{{ cert: site.pem, key: site.key }}] }} }}
@@ -301,9 +302,21 @@ fn every_answer_is_as_the_document_has_it() {
         number.as_u64().map(|number| number.to_string())
     });
     let alert = alert.expect("an alert of the service that nobody serves");
-    let wish = body_of("silence");
-    let (_, _, silence) = written(&keel, "POST", "/v1/silences", &seen(&keel), wish);
+    let (status, _, silence) = written(
+        &keel,
+        "POST",
+        "/v1/silences",
+        &seen(&keel),
+        body_of("silence"),
+    );
+    assert_eq!(status, 200, "{silence}");
     let silence = silence["number"].to_string();
+    // Nobody takes what is told of it.
+    let letter = (0..10_000).find_map(|_| {
+        let number = &page(&keel, "/v1/webhooks")["dead"][0]["number"];
+        number.as_u64().map(|number| number.to_string())
+    });
+    let letter = letter.expect("a dead letter");
     let (mut answers, mut refusals) = (0, 0);
     let mut goes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -312,7 +325,7 @@ fn every_answer_is_as_the_document_has_it() {
         let given = keel.asked(&given, "/v1/services/many/picks");
         let given: Value = serde_json::from_str(&given).unwrap();
         let pick = given["picks"][0]["pick"].as_str().unwrap();
-        let of = |names: [(&str, &str); 10]| {
+        let of = |names: [(&str, &str); 11]| {
             names
                 .iter()
                 .fold(path.clone(), |path, (part, name)| path.replace(part, name))
@@ -328,6 +341,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{request}", &failed),
             ("{alert}", &alert),
             ("{silence}", &silence),
+            ("{letter}", &letter),
         ]);
         let strange = of([
             ("{service}", "apy"),
@@ -340,6 +354,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{request}", "0-99999"),
             ("{alert}", "99999"),
             ("{silence}", "99999"),
+            ("{letter}", "99999"),
         ]);
         let broken = of([
             ("{service}", "a%FF"),
@@ -352,6 +367,7 @@ fn every_answer_is_as_the_document_has_it() {
             ("{request}", "%FF"),
             ("{alert}", "%FF"),
             ("{silence}", "%FF"),
+            ("{letter}", "%FF"),
         ]);
         for (method, operation) in item.as_object().unwrap() {
             let verb = method.to_uppercase();
@@ -396,9 +412,9 @@ fn every_answer_is_as_the_document_has_it() {
             if *path != known && id != "put_rule" {
                 rows.push((strange.clone(), 404, "unknown_"));
             }
-            let numbered = ["{revision}", "{alert}", "{silence}"];
-            let numbered = numbered.iter().any(|part| path.contains(part));
-            if *path != known && id != "put_rule" && !numbered {
+            let mut numbers = ["{revision}", "{alert}", "{silence}", "{letter}"].into_iter();
+            let is_number = numbers.any(|part| path.contains(part));
+            if *path != known && id != "put_rule" && !is_number {
                 let hostile = "%00%1b%5b2J%22%3cx%3e".repeat(50);
                 rows.push((
                     path.replace("{service}", &hostile)

@@ -55,6 +55,7 @@ mod tiers;
 mod tls;
 mod traces;
 mod upgrade;
+mod webhooks;
 mod websockets;
 mod writes;
 mod zone;

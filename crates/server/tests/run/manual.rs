@@ -299,6 +299,7 @@ fn every_example_is_fine() {
     let line = format!("- {{ name: grafana, sha256: {digest}, scopes: viewer }}\n");
     folder.write("tokens.yaml", &line);
     folder.write("cookies.key", "12345678901234567890123456789012");
+    folder.write("hook.secret", "0123456789abcdef");
     Authority::new(&folder, "issuer").make("site", &["www.example.com"]);
     let mut seen = 0;
     for (name, text) in chapters() {

@@ -25,7 +25,7 @@ const VERDICT_MOST: f64 = 31.0 * 24.0 * 3600.0;
 /// What was done.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Acted {
-    /// To how many: backends, clients, logs, alerts.
+    /// To how many: backends, clients, logs, alerts, dead letters.
     pub(super) count: u64,
 }
 

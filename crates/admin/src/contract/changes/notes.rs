@@ -1,4 +1,5 @@
-//! Owns what is done about alerts: somebody takes note of one, or has nobody called for a while. None of it changes what is looked for.
+//! Owns what is done about alerts: somebody takes note of one, or has nobody called for a while, or has a
+//! receiver told again. None of it changes what is looked for.
 
 use std::time::Duration;
 
@@ -100,6 +101,22 @@ async fn lift(
     Ok(Written::of(answer.revision, Acted { count: 1 }))
 }
 
+/// Tells a receiver again what it could not be told: behind what waits, by the same id.
+#[utoipa::path(post, path = "/v1/webhooks/dead/{letter}/again", tag = "monitoring",
+    params(("letter" = u64, Path, description = "The dead letter's number.")),
+    responses((status = 200, description = "It waits to be told.", body = Acted)))]
+async fn tell_again(
+    State(shown): State<Asked>,
+    Number(letter): Number,
+    _: Plain,
+    seen: Seen,
+    body: Bytes,
+) -> Result<Written<Acted>, Problem> {
+    empty(&body)?;
+    let answer = give(&shown, seen, Command::TellAgain(letter)).await?;
+    Ok(Written::of(answer.revision, Acted { count: 1 }))
+}
+
 fn read(body: &[u8]) -> Result<Quiet, Problem> {
     let wrong = |why: String| Problem::new(Reason::Body, why);
     let wish: Wish = serde_json::from_slice(body)
@@ -142,7 +159,7 @@ fn kind(word: Option<&str>, metric: Option<&str>) -> Result<Option<Kind>, String
     })
 }
 
-resource![acknowledge, silence, lift];
+resource![acknowledge, silence, lift, tell_again];
 
 #[cfg(test)]
 mod tests {

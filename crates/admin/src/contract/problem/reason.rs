@@ -51,6 +51,7 @@ pub(crate) enum Reason {
     UnknownValue,
     UnknownAlert,
     UnknownSilence,
+    UnknownLetter,
     IdempotencyKey,
     KeyInUse,
     KeyReused,
@@ -327,6 +328,12 @@ pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 58] = [
         "unknown_silence",
         StatusCode::NOT_FOUND,
         "There is no silence of this number",
+    ),
+    (
+        Reason::UnknownLetter,
+        "unknown_letter",
+        StatusCode::NOT_FOUND,
+        "There is no dead letter of this number",
     ),
     (
         Reason::IdempotencyKey,

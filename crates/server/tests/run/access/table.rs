@@ -78,6 +78,8 @@ pub(super) const ROWS: &[(&str, &str, &[&str], &str)] = &[
         "{\"for_seconds\": 60, \"why\": \"a test\"}",
     ),
     ("DELETE", "/v1/silences/{silence}", JUDGES, ""),
+    ("GET", "/v1/webhooks", HEALTH, ""),
+    ("POST", "/v1/webhooks/dead/{letter}/again", JUDGES, ""),
     ("GET", "/v1/events", HEALTH, ""),
     ("GET", "/v1/requests", FIGURES, ""),
     ("GET", "/v1/requests/{request}", FIGURES, ""),
@@ -188,6 +190,7 @@ struct Site {
     failed: String,
     alert: String,
     silence: String,
+    letter: String,
 }
 
 impl Site {
@@ -197,6 +200,7 @@ impl Site {
             "admin: {{ {}, records: {{ share: 100% }} }}
 workers: 1
 access_log: {{ to: ./rows.log }}
+alerts: {{ webhooks: [{{ name: none, to: \"http://127.0.0.1:1\", attempts: 1 }}] }}
 listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
 services:
   api: {{ adjust: on, affinity: {{ source: true }}, backends: [{{ id: one, address: \"127.0.0.1:1\" }}, {{ id: two, address: \"127.0.0.1:1\" }}] }}
@@ -213,6 +217,7 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
             failed: String::new(),
             alert: String::new(),
             silence: String::new(),
+            letter: String::new(),
         };
         assert!(site.keel.curl(&[], "/x").contains("50"));
         let (_, failed) = site.by("admin", "GET", "/v1/requests?failed=true", "");
@@ -249,6 +254,14 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
         let silence: Value = serde_json::from_str(&silence).unwrap();
         self.alert = raised["counts"]["alert"].to_string();
         self.silence = silence["number"].to_string();
+        let letter = || {
+            let (_, page) = self.by("admin", "GET", "/v1/webhooks", "");
+            let page: Value = serde_json::from_str(&page).unwrap();
+            let number = page["dead"][0]["number"].as_u64()?;
+            Some(number.to_string())
+        };
+        let letter = (0..10_000).find_map(|_| letter());
+        self.letter = letter.expect("nobody takes what is told");
     }
 
     fn by(&self, word: &str, method: &str, path: &str, body: &str) -> (u16, String) {
@@ -292,6 +305,7 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
             ("{request}", &self.failed),
             ("{alert}", &self.alert),
             ("{silence}", &self.silence),
+            ("{letter}", &self.letter),
             ("{pick}", pick),
         ]
         .iter()

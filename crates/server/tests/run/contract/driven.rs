@@ -11,7 +11,7 @@ use super::page;
 use crate::process::{Evenkeel, Folder};
 
 /// What a parameter is seven times in ten: else nothing that is made up would be there to be asked about.
-const KNOWN: [(&str, &str); 11] = [
+const KNOWN: [(&str, &str); 12] = [
     ("path.service", "\"api\""),
     ("path.backend", "\"one\", \"two\""),
     ("path.listener", "\"web\""),
@@ -21,6 +21,7 @@ const KNOWN: [(&str, &str); 11] = [
     ("path.request", "\"{failed}\""),
     ("path.alert", "{alert}"),
     ("path.silence", "{silence}"),
+    ("path.letter", "{letter}"),
     ("query.service", "\"api\""),
     ("header.If-Match", "\"*\""),
 ];
@@ -31,12 +32,13 @@ const EXAMPLES: &str = "8";
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 
 /// Writes what schemathesis is told beside the document.
-fn configure(folder: &Folder, failed: &str, [alert, silence]: [u64; 2]) {
+fn configure(folder: &Folder, failed: &str, [alert, silence, letter]: [u64; 3]) {
     let mut text = "hooks = \"hooks.py\"\n".to_owned();
     for (at, (_, values)) in KNOWN.iter().enumerate() {
         let values = (values.replace("{failed}", failed))
             .replace("{alert}", &alert.to_string())
-            .replace("{silence}", &silence.to_string());
+            .replace("{silence}", &silence.to_string())
+            .replace("{letter}", &letter.to_string());
         text += &format!("[dictionaries.d{at}]\nvalues = [{values}]\n");
     }
     text += "[parameters]\n";
@@ -51,6 +53,7 @@ fn run(folder: &Folder) -> Evenkeel {
     let text = "admin: { bind: \"127.0.0.1:0\", records: { share: 100% } }
 workers: 1
 access_log: { to: ./rows.log }
+alerts: { webhooks: [{ name: none, to: \"http://127.0.0.1:1\", attempts: 1 }] }
 listeners: { web: { bind: \"127.0.0.1:0\" } }
 services:
   api: { adjust: on, affinity: { source: true }, health: { tcp: {}, interval: 1h }, backends: [{ id: one, address: \"127.0.0.1:1\" }, { id: two, address: \"127.0.0.1:1\" }] }
@@ -76,8 +79,8 @@ fn answers(report: &str) -> BTreeMap<String, Vec<u64>> {
     answers
 }
 
-/// An alert, once what is wrong has lasted, and a silence.
-fn noted(keel: &Evenkeel) -> [u64; 2] {
+/// An alert, once what is wrong has lasted, a silence, and what could not be told of the alert.
+fn noted(keel: &Evenkeel) -> [u64; 3] {
     let alert = || page(keel, "/v1/alerts?state=open")["items"][0]["number"].as_u64();
     let alert = (0..10_000)
         .find_map(|_| alert())
@@ -85,7 +88,11 @@ fn noted(keel: &Evenkeel) -> [u64; 2] {
     let wish = "{\"service\": \"none\", \"for_seconds\": 600, \"why\": \"a test\"}";
     let asks = ["-H", "X-Evenkeel: 1", "-H", "If-Match: *", "-d", wish];
     let silence: Value = serde_json::from_str(&keel.asked(&asks, "/v1/silences")).unwrap();
-    [alert, silence["number"].as_u64().unwrap()]
+    let letter = || page(keel, "/v1/webhooks")["dead"][0]["number"].as_u64();
+    let letter = (0..10_000)
+        .find_map(|_| letter())
+        .expect("nobody takes what is told");
+    [alert, silence["number"].as_u64().unwrap(), letter]
 }
 
 #[test]
