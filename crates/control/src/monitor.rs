@@ -28,7 +28,12 @@ mod asked;
 /// Counters into seconds.
 pub(crate) mod tap;
 
+/// What outlives the process.
+mod kept;
+
 pub use asked::{AlertPart, BackendHealth, FiguresPart, HealthPart, SPREAD_OVER};
+
+pub use kept::{KEPT_MOST, Memory, Remembered};
 
 use tap::{Tap, ended, is_up};
 
@@ -54,6 +59,8 @@ struct State {
     alerts: Alerts,
     /// When it was looked last.
     looked: Option<Instant>,
+    /// It comes from a process before, and nobody has seen yet who of it is there.
+    remembered: bool,
     counts: MonitorCounts,
 }
 
@@ -263,6 +270,7 @@ impl State {
             plan.is_some_and(|plan| plan.alerting)
         };
         gone |= self.alerts.raised().any(|one| !tells(&one.service));
+        gone |= std::mem::take(&mut self.remembered);
         if gone {
             let services = &self.services;
             let is_there = |service: &str, backend: Option<&str>| {

@@ -25,12 +25,16 @@ use tracing::{error, info, warn};
 
 use crate::inputs::variable;
 use text::Text;
+use watched::Watched;
 
 /// As text.
 pub(crate) mod text;
 
 /// The key of affinity beside it.
 mod key;
+
+/// What is watched, beside it.
+mod watched;
 
 /// Layouts: the second has what is changed beside the configuration too. What needs no second is written as the first, which binaries before it
 /// understand.
@@ -139,6 +143,7 @@ impl Flags {
             }
         }
         Kept {
+            watched: Watched::at(place.as_deref()),
             place,
             mine: mine(),
             written: (!handed_over).then_some(0),
@@ -192,7 +197,10 @@ pub(crate) fn show_over(wanted: Wanted, place: &str, plan: &Plan, entry: &mut En
 fn clear(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        let process = name.to_str().and_then(|name| {
+            let ours = [NAME, watched::NAME].into_iter();
+            ours.filter_map(|ours| name.strip_prefix(ours)).next()
+        });
         let process = process.and_then(|rest| rest.strip_prefix('.'));
         if process.is_some_and(|process| process.parse::<u32>().is_ok()) {
             // What cannot be taken away is in nobody's way.
@@ -267,8 +275,13 @@ fn write(place: &Path, wanted: &Wanted, mine: &Mine) -> Result<(), String> {
     if text.len() > OVERLAY_BYTES {
         return Err(format!("{} bytes, of at most {OVERLAY_BYTES}", text.len()));
     }
+    put(place, NAME, &text, mine)
+}
+
+/// The file of this name.
+fn put(place: &Path, name: &str, bytes: &[u8], mine: &Mine) -> Result<(), String> {
     // A process that takes over writes while the one before it may.
-    let fresh = place.with_file_name(format!("{NAME}.{}", std::process::id()));
+    let fresh = place.with_file_name(format!("{name}.{}", std::process::id()));
     let written = (|| {
         let mut file = File::options()
             .write(true)
@@ -277,7 +290,7 @@ fn write(place: &Path, wanted: &Wanted, mine: &Mine) -> Result<(), String> {
             .mode(0o600)
             .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&fresh)?;
-        file.write_all(&text)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         let mine = mine.lock().unwrap_or_else(PoisonError::into_inner);
         if !*mine {
@@ -299,6 +312,7 @@ pub(crate) struct Kept {
     /// None: it is kept nowhere.
     place: Option<PathBuf>,
     mine: Mine,
+    watched: Watched,
     /// What the file holds. None: nobody knows.
     written: Option<u64>,
     writing: Option<(u64, oneshot::Receiver<Result<(), String>>)>,
@@ -379,6 +393,7 @@ impl Kept {
 
     /// Has written what changed, once a tick.
     pub(crate) fn follow(&mut self, control: &Control) {
+        self.watched.follow(control);
         let Some(place) = self.place.clone().filter(|_| !self.is_held()) else {
             return;
         };
@@ -416,6 +431,7 @@ impl Kept {
     pub(crate) fn give_up(&mut self) {
         self.hold(true);
         self.place = None;
+        self.watched.give_up();
     }
 
     /// Has written what is not yet, before the process ends.
@@ -431,6 +447,7 @@ impl Kept {
                     self.follow(control);
                 }
             }
+            self.watched.finish(control).await;
         };
         let _ = timeout(LAST_WRITE, all).await;
     }

@@ -143,6 +143,7 @@ fn started(
             late: Late::default(),
         };
         instance.kept.say(&instance.control);
+        instance.kept.remember(&instance.control);
         warned::of_running(&instance.control);
         instance.say_ready();
         match heir.take() {
@@ -397,6 +398,8 @@ impl Instance {
 
     /// Begins an upgrade; one that ends says so at once.
     fn upgrade(&mut self, ask: Ask, reply: under_way::Reply, ends: bool) {
+        // Who takes over reads it when it begins.
+        self.kept.hurry();
         match ends {
             false => {
                 self.kept.hold(true);

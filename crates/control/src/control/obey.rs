@@ -15,7 +15,7 @@ use super::{Control, bind_all};
 use crate::adjust::Adjuster;
 use crate::command::{Admin, Answer, Asked, Came, Command, Done, Refused, Tag, word};
 use crate::events::{Chronicle, What};
-use crate::monitor::Quiet;
+use crate::monitor::{Monitor, Quiet};
 use crate::snapshot::Watch;
 use crate::told;
 
@@ -50,6 +50,12 @@ impl Control {
             hooks: self.webhooks.hooks.clone(),
             keeping: self.keeping.clone(),
         }
+    }
+
+    /// What is watched, for whoever keeps it.
+    #[must_use]
+    pub fn monitor(&self) -> Arc<Monitor> {
+        self.monitor.clone()
     }
 
     /// Writes down what happened, for whoever reads along.

@@ -46,6 +46,10 @@ fn until(keel: &Evenkeel, path: &str, is: impl Fn(&Value) -> bool) -> Value {
 
 /// A service with two backends that answer, and one whose only backend nobody is at.
 fn instance(folder: &Folder, one: &Server) -> Evenkeel {
+    instance_with(folder, one, &[])
+}
+
+fn instance_with(folder: &Folder, one: &Server, flags: &[&str]) -> Evenkeel {
     let text = format!(
         "admin: {{ bind: \"127.0.0.1:0\" }}
 workers: 1
@@ -58,7 +62,7 @@ rules: [{{ forward: api }}]
         one.address
     );
     let file = folder.write("keel.yaml", &text);
-    Evenkeel::run(&["-c", file.to_str().unwrap()])
+    Evenkeel::run(&[&["-c", file.to_str().unwrap()], flags].concat())
 }
 
 #[test]
@@ -198,4 +202,57 @@ fn an_alert_is_told_once_noted_and_silenced() {
     until(&keel, "/v1/services/gone/health", |seen| {
         seen["members"]["items"][0]["standing"] == "serving"
     });
+}
+
+/// Alerts, who knows of them, silences and numbers go on over a restart and an upgrade; a file that broke keeps nobody from starting.
+#[test]
+fn what_is_seen_outlives_the_process() {
+    let (folder, files) = (Folder::new("outlives"), Folder::new("outlives-files"));
+    let server = Server::nginx(&files, "location / { return 200 \"well\"; }");
+    let state = folder.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let run = || instance_with(&folder, &server, &["--state-dir", state.to_str().unwrap()]);
+    let keel = run();
+    assert!(keel.curl(&[], "/").contains("well"));
+    let open = |seen: &Value| seen["open"].as_u64() == Some(2);
+    let seen = until(&keel, "/v1/alerts?service=gone", open);
+    let number = seen["items"][0]["number"].as_u64().unwrap();
+    let note = format!("/v1/alerts/{number}/acknowledge");
+    assert_eq!(write(&keel, "POST", &note, "").0, 200);
+    let wish = "{\"service\": \"gone\", \"for_seconds\": 3600, \"why\": \"planned work\"}";
+    let (_, silence) = write(&keel, "POST", "/v1/silences", wish);
+    let before = page(&keel, "/v1/alerts?service=gone");
+    keel.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert!(status.success(), "{said}");
+    let keel_again = run();
+    assert_eq!(page(&keel_again, "/v1/alerts?service=gone"), before);
+    assert_eq!(
+        page(&keel_again, "/v1/silences")[0]["number"],
+        silence["number"]
+    );
+    let path = "/v1/services/api/performance";
+    until(&keel_again, path, |seen| {
+        seen["service"]["windows"][3]["requests"] == 1
+    });
+    // It is told of nothing twice: what was raised is.
+    let looks = |keel: &Evenkeel| {
+        let metrics = keel.page("/metrics");
+        let mut rows = metrics.lines();
+        let row = rows.find_map(|row| row.strip_prefix("evenkeel_monitoring_looks_total "));
+        row.unwrap().parse::<u64>().unwrap()
+    };
+    assert!((0..10_000).any(|_| looks(&keel_again) > 11));
+    let events = page(&keel_again, "/v1/events?kind=alert_raised,alert_cleared");
+    assert_eq!(events["items"].as_array().unwrap().len(), 0, "{events}");
+    assert_eq!(page(&keel_again, "/v1/alerts?service=gone"), before);
+    drop(keel_again);
+    std::fs::write(state.join("watched.bin"), "ekwatch\u{1}\u{1}\u{ff}").unwrap();
+    let keel = run();
+    assert!(
+        keel.said.contains("what is watched begins anew"),
+        "{}",
+        keel.said
+    );
+    assert_eq!(page(&keel, "/v1/alerts")["open"], 0);
 }
