@@ -8,31 +8,9 @@ use evenkeel_config::plan::{
     AdjustPlan, AlertSeverity, AlertTurn, BackendAddress, Metric, MonitoringPlan, ServicePlan,
     TrialPlan, WebhookPlan,
 };
-use evenkeel_config::{Files, Loaded, Severity, Source, load_with, render};
+use evenkeel_config::{Files, Loaded, Source, load_with, render};
 
-/// Without what is said of keys that have no effect yet.
 fn loaded(service: &str, top: &str) -> (Loaded, [Source; 1]) {
-    let (mut loaded, sources) = whole(service, top);
-    loaded.problems.retain(|one| one.word != "not_built");
-    (loaded, sources)
-}
-
-/// Who writes a key that does nothing yet is told so, and who says that it is off is not.
-#[test]
-fn what_has_no_effect_yet_is_said() {
-    let said = |service: &str, top: &str| {
-        let (loaded, _) = whole(service, top);
-        let words = loaded.problems.iter().map(|one| (one.severity, one.word));
-        words.collect::<Vec<_>>()
-    };
-    let not_built = [(Severity::Warning, "not_built")];
-    assert_eq!(said("adjust: { interval: 30s, policy: on }", ""), []);
-    let webhook = "alerts: { webhooks: [{ name: a, to: \"http://127.0.0.1:1\" }] }";
-    assert_eq!(said("", webhook), []);
-    assert_eq!(said("adjust: on, monitoring: { objective: 99.9% }", ""), []);
-}
-
-fn whole(service: &str, top: &str) -> (Loaded, [Source; 1]) {
     let text = format!(
         "services: {{ api: {{ backends: [\"127.0.0.1:1\"], {service} }} }}\nlisteners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}\n{top}\n"
     );

@@ -70,7 +70,7 @@ pub(crate) enum Reason {
 }
 
 /// Each kind with its word, its status and its title, in the order of [`Reason`].
-pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 58] = [
+pub(super) const TABLE: [(Reason, &str, StatusCode, &str); 59] = [
     (
         Reason::NoPage,
         "no_page",
