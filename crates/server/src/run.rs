@@ -402,6 +402,8 @@ impl Instance {
         self.kept.hurry();
         match ends {
             false => {
+                // Before anything of it is told: a policy on trial is no operator's choice.
+                self.control.hold(true);
                 self.kept.hold(true);
                 let sockets = (&self.admin, &self.before);
                 self.upgrade.begin(&self.control, sockets, ask, reply);
