@@ -1,8 +1,10 @@
 //! Owns what is told of what is watched: health, figures over windows, how requests were spread, alerts. Looks at what is kept; nothing is
 //! counted here.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use evenkeel_balance::snapshot::ServiceSnapshot;
 use evenkeel_proxy::live::LiveService;
 use evenkeel_watch::alert::{Alert, Silence};
 use evenkeel_watch::metric::Metric;
@@ -81,10 +83,12 @@ impl Watch {
     /// There is no service of the name that the span begins behind.
     pub fn health(&self, span: &Span) -> Result<(Health, Paged<HealthPart>), Refused> {
         let (live, now) = self.live();
-        let state = self.monitor.state();
-        let parts: Vec<_> = (live.services.iter())
-            .map(|service| state.health_of(service, now))
+        // Before the lock: who looks once a second does not wait for copies of ten thousand backends.
+        let seen: Vec<_> = (live.services.iter())
+            .map(|service| Standings::of(service, now))
             .collect();
+        let state = self.monitor.state();
+        let parts: Vec<_> = seen.iter().map(|one| state.health_of(one)).collect();
         drop(state);
         let all = match &parts[..] {
             [] => Health::Healthy,
@@ -114,8 +118,9 @@ impl Watch {
         let (live, now) = self.live();
         let service = find(&live, service)?;
         let core = service.state.service.snapshot(now);
+        let standings = Standings::seen(service, &core);
         let state = self.monitor.state();
-        let whole = state.health_of(service, now);
+        let whole = state.health_of(&standings);
         let name = &*service.plan.name;
         let make = |one: &evenkeel_balance::snapshot::BackendSnapshot| {
             let id = one.id.as_str();
@@ -224,27 +229,55 @@ impl Watch {
     }
 }
 
-impl State {
-    fn health_of(&self, service: &LiveService, now: evenkeel_balance::time::Instant) -> HealthPart {
-        let name = &service.plan.name;
-        let core = service.state.service.snapshot(now);
-        let mut backends = [0; 3];
-        for one in &core.backends {
-            let health = self.backend_health(name, one.id.as_str(), is_up(one.standing));
-            backends[health as usize] += 1;
+/// Which backends of a service can be picked.
+struct Standings {
+    service: Arc<str>,
+    up: HashSet<String>,
+    out: usize,
+    serves: bool,
+}
+
+impl Standings {
+    fn of(service: &LiveService, now: evenkeel_balance::time::Instant) -> Self {
+        Self::seen(service, &service.state.service.snapshot(now))
+    }
+
+    fn seen(service: &LiveService, core: &ServiceSnapshot) -> Self {
+        let up = core.backends.iter().filter(|one| is_up(one.standing));
+        let up: HashSet<_> = up.map(|one| one.id.as_str().to_owned()).collect();
+        Self {
+            service: service.plan.name.clone(),
+            out: core.backends.len() - up.len(),
+            up,
+            serves: core.down_since.is_none(),
         }
-        let seen = match core.down_since {
-            Some(_) => Health::Unhealthy,
-            None if backends[1] + backends[2] > 0 => Health::Degraded,
-            None => Health::Healthy,
+    }
+}
+
+impl State {
+    /// Cost: all alerts, and of the service's backends those that are out or have one.
+    fn health_of(&self, seen: &Standings) -> HealthPart {
+        let name = &*seen.service;
+        let raised = || self.alerts.raised().filter(|alert| alert.service == *name);
+        let alerted: BTreeSet<&str> = raised().filter_map(|one| one.backend.as_deref()).collect();
+        let mut backends = [seen.up.len(), 0, seen.out];
+        for id in alerted {
+            // Who is out is counted.
+            if seen.up.contains(id) {
+                backends[Health::Healthy as usize] -= 1;
+                backends[health(raised(), name, Some(id)) as usize] += 1;
+            }
+        }
+        let now = match seen.serves {
+            false => Health::Unhealthy,
+            true if backends[1] + backends[2] > 0 => Health::Degraded,
+            true => Health::Healthy,
         };
         HealthPart {
-            service: name.clone(),
-            health: health(self.alerts.raised(), name, None).max(seen),
+            service: seen.service.clone(),
+            health: health(raised(), name, None).max(now),
             backends,
-            alerts: (self.alerts.raised())
-                .filter(|alert| *alert.service == **name)
-                .count(),
+            alerts: raised().count(),
         }
     }
 
