@@ -399,3 +399,63 @@ fn what_matters_most_comes_first_and_each_code_has_its_name() {
         Code::ALL.iter().map(|code| code.name()).collect();
     assert_eq!(names.len(), Code::ALL.len());
 }
+
+#[test]
+fn what_a_watch_has_seen_is_what_is_advised_on() {
+    use crate::interval::Interval;
+    use crate::service::{ServiceWatch, WatchSettings};
+
+    let slow_is = |slow: u64| {
+        let mut watch = ServiceWatch::default();
+        let tick = |nanos: u64| {
+            let mut one = Interval {
+                millis: 1000,
+                requests: 20,
+                errors: 1,
+                up: true,
+                ..Interval::default()
+            };
+            one.latencies.add(nanos, 19);
+            one
+        };
+        let (fast, slow) = (tick(20_000_000), tick(slow));
+        for second in 0..60 {
+            let now = Moment::from_secs(1_795_305_600 + second);
+            let each = [("a", &fast), ("b", &fast), ("c", &slow), ("gone", &slow)];
+            let _ = watch.tick(now, &fast, &each, &WatchSettings::default());
+        }
+        let backend = |id: &str| Backend {
+            id: id.to_owned(),
+            host: id.to_owned(),
+            weight: 1,
+            serving: true,
+            ..Backend::default()
+        };
+        let mut service = Service {
+            name: "api".to_owned(),
+            backends: ["a", "b", "c", "new"].map(backend).to_vec(),
+            ..Service::default()
+        };
+        service.measure(&watch);
+        service
+    };
+    let advised = |service: &Service| {
+        let facts = Facts {
+            services: vec![service.clone()],
+            ..Facts::default()
+        };
+        recommend(&facts)
+    };
+
+    let service = slow_is(80_000_000);
+    assert_eq!((service.requests, service.errors), (1200, 60));
+    let counts: Vec<_> = (service.backends.iter())
+        .map(|one| (one.requests, one.errors))
+        .collect();
+    assert_eq!(counts, [(1200, 60), (1200, 60), (1200, 60), (0, 0)]);
+    let said = advised(&service);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].code, Code::WrongWeights);
+    assert_eq!(said[0].subject, ["services", "api", "backends", "c"]);
+    assert_eq!(advised(&slow_is(20_000_000)), []);
+}
