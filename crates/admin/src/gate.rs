@@ -104,6 +104,12 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// What becomes of connections.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// By the plan of the start.
     ///
     /// # Errors

@@ -46,6 +46,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 pub struct Counts {
     refused: AtomicU64,
     timed_out: AtomicU64,
+    asking: AtomicU64,
     denied: [AtomicU64; Reason::OF_THE_GATE.len()],
 }
 
@@ -54,6 +55,12 @@ impl Counts {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Connections that have not been answered, or nothing yet.
+    #[must_use]
+    pub fn asking(&self) -> u64 {
+        self.asking.load(Ordering::Relaxed)
     }
 
     /// Connections that were ended: no whole request came, or no answer was taken, within ten seconds.
@@ -270,6 +277,7 @@ pub(crate) struct Guest<S> {
 
 impl<S> Guest<S> {
     fn new(stream: S, place: OwnedSemaphorePermit, counts: Arc<Counts>) -> Self {
+        counts.asking.fetch_add(1, Ordering::Relaxed);
         Self {
             stream,
             over: Box::pin(sleep(WITHIN)),
@@ -277,6 +285,15 @@ impl<S> Guest<S> {
             counts,
             _place: place,
         }
+    }
+
+    /// It has been answered, or asks anew.
+    fn rest(&mut self, rests: bool) {
+        match (std::mem::replace(&mut self.rests, rests), rests) {
+            (false, true) => self.counts.asking.fetch_sub(1, Ordering::Relaxed),
+            (true, false) => self.counts.asking.fetch_add(1, Ordering::Relaxed),
+            _ => return,
+        };
     }
 
     /// What came of it, unless its time is over.
@@ -293,6 +310,14 @@ impl<S> Guest<S> {
     }
 }
 
+impl<S> Drop for Guest<S> {
+    fn drop(&mut self) {
+        if !self.rests {
+            self.counts.asking.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Guest<S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -303,7 +328,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guest<S> {
         let before = into.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, into);
         if this.rests && into.filled().len() > before {
-            this.rests = false;
+            this.rest(false);
             this.over.set(sleep(WITHIN));
         }
         this.in_time(cx, polled)
@@ -319,7 +344,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guest<S> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(cx, from);
         if polled.is_ready() {
-            this.rests = true;
+            this.rest(true);
             this.over.set(sleep(WITHIN));
         }
         this.in_time(cx, polled)

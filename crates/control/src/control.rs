@@ -169,12 +169,10 @@ impl Control {
         let checkers = start_checks(HashMap::new(), &live, clock)?;
         let pollers = start_polls(HashMap::new(), &live, clock)?;
         let published = Arc::new(Published::new(live));
-        let workers = (0..count)
-            .map(|index| spawn(index, published.clone(), clock, Arc::default()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Thread)?;
+        let spawned = |index| spawn(index, published.clone(), clock, Arc::default());
+        let workers: Result<Vec<_>, _> = (0..count).map(spawned).collect();
+        let workers = workers.map_err(StartError::Thread)?;
         let (orders, line) = command::line();
-        let webhooks = Tellers::new(chronicle.clone());
         let mut control = Self {
             overlay,
             given: None,
@@ -201,10 +199,10 @@ impl Control {
             ending: false,
             predecessors: Arc::default(),
             reloads: Arc::new(Reloads::begin()),
-            chronicle,
             log,
             traces: Teller::new(),
-            webhooks,
+            webhooks: Tellers::new(chronicle.clone()),
+            chronicle,
             ends: certificates::Ends::default(),
             waiting: bound,
             carried: std::mem::take(&mut heritage.state),

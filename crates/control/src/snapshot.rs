@@ -30,7 +30,7 @@ use crate::names::{NameSnapshot, READY_WITHIN, Shared, seen, shown};
 use crate::revisions::Book;
 use crate::texts::Texts;
 use crate::traces::{Told, TracesSnapshot};
-use crate::webhooks::{HookPart, Hooks, LetterPart};
+use crate::webhooks::{HookPart, Hooks};
 
 /// Clients that are kept.
 mod affinity;
@@ -351,12 +351,6 @@ impl Watch {
     #[must_use]
     pub fn is_looking_up(&self) -> bool {
         self.clock.uptime() < READY_WITHIN && !seen(&self.names).is_begun()
-    }
-
-    /// Who is told of alerts, in the order of the plan, and what could not be told, the oldest of each first.
-    #[must_use]
-    pub fn webhooks(&self) -> (Vec<HookPart>, Vec<LetterPart>) {
-        self.hooks.parts()
     }
 
     /// Everything, now. Cost: all backends.

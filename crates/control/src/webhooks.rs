@@ -15,6 +15,7 @@ use evenkeel_watch::threshold::Severity;
 use tokio::sync::Notify;
 
 use crate::command::Refused;
+use crate::snapshot::Watch;
 
 /// What is said.
 mod message;
@@ -420,6 +421,14 @@ impl Line {
             attempts: letter.attempts,
             at: letter.at,
         })
+    }
+}
+
+impl Watch {
+    /// Who is told of alerts, in the order of the plan, and what could not be told, the oldest of each first.
+    #[must_use]
+    pub fn webhooks(&self) -> (Vec<HookPart>, Vec<LetterPart>) {
+        self.hooks.parts()
     }
 }
 

@@ -33,7 +33,7 @@ struct Address {
 pub(crate) struct Bound(Vec<Address>, Arc<Gate>);
 
 /// Admin addresses that are served.
-pub(crate) struct Served(Vec<Place>);
+pub(crate) struct Served(Vec<Place>, Arc<Gate>);
 
 /// One of them.
 type Place = (Pages, Bind, OwnedFd, Option<SocketFile>, AbortHandle);
@@ -140,7 +140,7 @@ impl Bound {
     pub(crate) fn serve(self, watch: &Watch) -> io::Result<Served> {
         let Self(addresses, gate) = self;
         if addresses.is_empty() {
-            return Ok(Served(Vec::new()));
+            return Ok(Served(Vec::new(), gate));
         }
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let serve = |address| address_served(address, &runtime, watch, &gate);
@@ -156,7 +156,7 @@ impl Bound {
         })?;
         // Who is ready is asked, and has taken the memory for that.
         let _ = begins.recv();
-        Ok(Served(served))
+        Ok(Served(served, gate))
     }
 }
 
@@ -211,12 +211,17 @@ impl Served {
     }
 
     /// Takes no more questions; another process answers them. Those that are asked are answered.
-    pub(crate) fn give_up(self) {
-        for (_, _, _, file, task) in self.0 {
+    pub(crate) fn give_up(&mut self) {
+        for (_, _, _, file, task) in self.0.drain(..) {
             task.abort();
             if let Some(mut file) = file {
                 file.leave();
             }
         }
+    }
+
+    /// Whether nobody waits for an answer.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.1.counts().asking() == 0
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Interval;
 use tracing::{error, info, warn};
 
 use super::{Instance, Signals};
+use crate::admin::Served;
 use crate::overlay::Kept;
 use crate::upgrade::under_way::{self, Succeeded};
 
@@ -92,13 +93,20 @@ impl Instance {
             }
         };
         self.late.end();
-        finish(self.kept, self.control).await;
+        finish((&self.admin, &mut ticks), self.kept, self.control).await;
         code
     }
 }
 
+/// Who had asked before another process was there to ask is answered; one that asks nothing is not waited for long.
+async fn answered(admin: &Served, ticks: &mut Interval) {
+    let last = ticks.tick().await + LAST_WORDS;
+    while !admin.has_answered() && ticks.tick().await < last {}
+}
+
 /// Nothing is served any more: what is to be kept and told is.
-async fn finish(mut kept: Kept, mut control: Control) {
+async fn finish((admin, ticks): (&Served, &mut Interval), mut kept: Kept, mut control: Control) {
+    answered(admin, ticks).await;
     kept.finish(&control).await;
     control.end_telling().await;
 }
