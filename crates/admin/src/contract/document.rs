@@ -396,7 +396,8 @@ mod tests {
                 }
                 assert_eq!(operation["security"].is_array(), asks, "{path}");
                 assert_eq!(answers["428"].is_object(), changes, "{path}");
-                let names = path.contains('{') || path == "/v1/rule-order";
+                let named = path == "/v1/rule-order" || path == "/v1/silences" && changes;
+                let names = path.contains('{') || named;
                 assert_eq!(
                     answers["404"].is_object(),
                     names || path != "/v1/events" && operation.to_string().contains("\"after\""),

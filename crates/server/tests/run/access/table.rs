@@ -248,7 +248,7 @@ rules: [{{ name: first, priority: 1, when: {{ path: /first }}, deny: true }}, {{
         let (status, answer) = self.by("admin", "POST", verdict, "{\"verdict\": \"down\"}");
         assert_eq!(status, 200, "{answer}");
         let (.., raised) = along.event();
-        let wish = "{\"service\": \"none\", \"for_seconds\": 600, \"why\": \"a test\"}";
+        let wish = "{\"kind\": \"burn_fast\", \"for_seconds\": 600, \"why\": \"a test\"}";
         let (status, silence) = self.by("admin", "POST", "/v1/silences", wish);
         assert_eq!(status, 200, "{silence}");
         let silence: Value = serde_json::from_str(&silence).unwrap();
