@@ -524,7 +524,7 @@ fn the_binary_is_as_large_as_it_was() {
         words.next()?.parse::<u64>().ok().filter(|_| !of.is_empty())
     };
     let reached = Reached {
-        shipped: 17_229_616,
+        shipped: 17_644_176,
         percent: 2,
         tests: 23_000_000,
     };
