@@ -77,11 +77,13 @@ fn who_fails_more_than_its_peers_loses_share() {
     assert!((0.25..0.7).contains(&lowered), "{seen}");
     let steps = seen["steps"].as_array().unwrap();
     assert!(steps.len() >= 4, "a tenth each: {seen}");
-    let first = &steps.last().unwrap()["weights"][0];
-    assert_eq!(
-        (&first["backend"], &first["reason"]),
-        (&"gray".into(), &"fails_more".into())
-    );
+    // What those do that are well is chance.
+    let of_gray = |step: &Value| {
+        let weights = step["weights"].as_array().unwrap();
+        weights.iter().find(|one| one["backend"] == "gray").cloned()
+    };
+    let first = steps.iter().rev().find_map(of_gray).unwrap();
+    assert_eq!(first["reason"], "fails_more", "{seen}");
     assert_eq!(
         (&first["old"], &first["applied"]),
         (&1.0.into(), &true.into())
@@ -92,12 +94,9 @@ fn who_fails_more_than_its_peers_loses_share() {
     let model = &seen["backends"]["items"][0];
     assert!(model["samples"].as_u64().unwrap() >= 50, "{seen}");
     let events = page(&keel, "/v1/events?kind=adjusted");
-    let told = &events["items"][0];
-    assert_eq!(
-        (&told["backend"], &told["from"]),
-        (&"gray".into(), &"1.000".into()),
-        "{events}"
-    );
+    let told = events["items"].as_array().unwrap();
+    let told = told.iter().find(|one| one["backend"] == "gray").unwrap();
+    assert_eq!(told["from"], "1.000", "{events}");
 
     // With an interval of an hour nothing moves of itself, and a reload keeps what is.
     write("{ interval: 1h }");
