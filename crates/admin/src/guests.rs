@@ -2,7 +2,7 @@
 //! descriptors that the data plane needs.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use evenkeel_control::Watch;
 use evenkeel_control::secure::Identity;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep};
 
 use crate::contract::problem::Reason;
@@ -129,11 +129,26 @@ pub(crate) struct Hall {
     watch: Watch,
     /// The gate's TLS is spoken here.
     secure: bool,
+    closing: Closing,
+}
+
+/// Whether no more are to be taken: true, or its sender is gone.
+pub(crate) type Closing = watch::Receiver<bool>;
+
+/// When no more are to be taken.
+pub(crate) async fn closed(mut closing: Closing) {
+    let _ = closing.wait_for(|closes| *closes).await;
 }
 
 impl Hall {
-    pub(crate) fn new(socket: Socket, secure: bool, gate: Arc<Gate>, watch: Watch) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        secure: bool,
+        (gate, watch): (Arc<Gate>, Watch),
+        closing: Closing,
+    ) -> Self {
         Self {
+            closing,
             socket,
             places: Arc::new(Semaphore::new(MOST)),
             gate,
@@ -177,7 +192,12 @@ impl axum::serve::Listener for Hall {
     async fn accept(&mut self) -> (Self::Io, Peer) {
         let counts = self.gate.counts.clone();
         loop {
-            match self.next().await {
+            let next = tokio::select! {
+                biased;
+                () = closed(self.closing.clone()) => pending().await,
+                next = self.next() => next,
+            };
+            match next {
                 Ok((stream, peer)) => match self.places.clone().try_acquire_owned() {
                     Ok(place) => {
                         let stream = self.secured(stream, &peer);

@@ -1,10 +1,12 @@
 //! Owns the pages: `/livez`, `/readyz`, `/metrics`, and below `/v1` what `contract` has.
 
 use std::convert::Infallible;
+use std::future::IntoFuture;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -16,6 +18,8 @@ use axum::routing::{MethodRouter, get};
 use evenkeel_control::Watch;
 use evenkeel_control::snapshot::DecisionPart;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::time::sleep;
 use tower_service::Service;
 
 use crate::contract::explain::BODY_MOST;
@@ -23,7 +27,7 @@ use crate::contract::problem::{MEDIA_TYPE, Problem, Reason};
 use crate::contract::{self, Asked, changes, looks, picks};
 use crate::dashboard;
 use crate::gate::{Door, From, Gate, pass};
-use crate::guests::{Counts, Hall, Peer, Socket};
+use crate::guests::{Counts, Hall, Peer, Socket, closed};
 use crate::metrics;
 
 /// A bound address.
@@ -74,7 +78,8 @@ pub struct Words {
     pub recorded: Recorded,
 }
 
-/// Serves pages until it is dropped: at most 64 connections at once, each at most ten seconds without an answer. All addresses of the
+/// Serves pages until `closing` is true, or its sender is gone: from there on it takes no connection, and ends when those that it has are
+/// answered, after a second at the latest. At most 64 connections at once, each at most ten seconds without an answer. All addresses of the
 /// process have one `gate`, which those with all pages ask who may have them.
 ///
 /// # Errors
@@ -85,6 +90,7 @@ pub async fn serve(
     watch: Watch,
     gate: Arc<Gate>,
     words: Words,
+    closing: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let from = match &listener {
         Listener::Tcp(socket) => match socket.local_addr()?.ip().to_canonical().is_loopback() {
@@ -109,8 +115,32 @@ pub async fn serve(
     let app = Router::new().fallback_service(late);
     let app = app.into_make_service_with_connect_info::<Peer>();
     let secure = pages == Pages::All;
-    axum::serve(Hall::new(socket, secure, gate, watch), app).await
+    let counts = gate.counts.clone();
+    let hall = Hall::new(socket, secure, (gate, watch), closing.clone());
+    // Dropped, it closes whoever has asked nothing that was read, so that is waited for.
+    tokio::select! {
+        served = axum::serve(hall, app).into_future() => served,
+        () = async {
+            closed(closing).await;
+            answered(&counts).await;
+        } => Ok(()),
+    }
 }
+
+/// When all that have asked are answered. Who asks nothing is not waited for long.
+async fn answered(counts: &Counts) {
+    for _ in 0..ANSWERED_MOST {
+        if counts.asking() == 0 {
+            return;
+        }
+        sleep(ANSWERED_LOOK).await;
+    }
+}
+
+/// So often is looked whether all are answered,
+const ANSWERED_LOOK: Duration = Duration::from_millis(5);
+/// and so many times.
+const ANSWERED_MOST: u32 = 200;
 
 /// Pages that are put together when the first of them is asked for: the tree of their paths would be nearly half of what a start takes.
 #[derive(Clone)]

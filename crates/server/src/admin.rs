@@ -16,7 +16,8 @@ use evenkeel_config::plan::{AdminPlan, Bind};
 use evenkeel_control::control::handover::Inherited;
 use evenkeel_control::{Bound as Taken, FileAccess, SocketFile, Watch, bind_unix_for};
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::{AbortHandle, yield_now};
+use tokio::sync::watch;
+use tokio::task::yield_now;
 
 use crate::explain::WORDS;
 use crate::privileges::socket_owner;
@@ -36,7 +37,13 @@ pub(crate) struct Bound(Vec<Address>, Arc<Gate>);
 pub(crate) struct Served(Vec<Place>, Arc<Gate>);
 
 /// One of them.
-type Place = (Pages, Bind, OwnedFd, Option<SocketFile>, AbortHandle);
+type Place = (
+    Pages,
+    Bind,
+    OwnedFd,
+    Option<SocketFile>,
+    watch::Sender<bool>,
+);
 
 /// What is served there, in logs and between processes.
 const fn name(pages: Pages) -> &'static str {
@@ -185,12 +192,13 @@ fn address_served(
         file.take();
     }
     let (watch, gate) = (watch.clone(), gate.clone());
-    let task = runtime.spawn(async move {
-        if let Err(error) = serve(listener, pages, watch, gate, WORDS).await {
+    let (close, closing) = watch::channel(false);
+    runtime.spawn(async move {
+        if let Err(error) = serve(listener, pages, watch, gate, WORDS, closing).await {
             tracing::error!("the admin address is not served: {error}");
         }
     });
-    Ok((pages, bind, kept, file, task.abort_handle()))
+    Ok((pages, bind, kept, file, close))
 }
 
 impl Served {
@@ -212,8 +220,8 @@ impl Served {
 
     /// Takes no more questions; another process answers them. Those that are asked are answered.
     pub(crate) fn give_up(&mut self) {
-        for (_, _, _, file, task) in self.0.drain(..) {
-            task.abort();
+        for (_, _, _, file, close) in self.0.drain(..) {
+            close.send_replace(true);
             if let Some(mut file) = file {
                 file.leave();
             }
