@@ -42,6 +42,12 @@ impl Standing {
         }
     }
 
+    /// Whether nothing is wrong with it: who is disabled, or drains, is as somebody wants it.
+    #[must_use]
+    pub const fn is_well(self) -> bool {
+        !matches!(self, Self::Down | Self::Ejected | Self::Probing)
+    }
+
     /// The word for it in configuration, logs and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use evenkeel_balance::backend::BackendId;
 use evenkeel_balance::settings::PolicyChoice;
@@ -14,7 +13,7 @@ use evenkeel_balance::snapshot::BackendSnapshot;
 use evenkeel_balance::standing::Standing;
 use evenkeel_balance::time::Instant;
 use evenkeel_config::plan::{AdjustPlan, ServicePlan};
-use evenkeel_proxy::clock::{Clock, since_1970};
+use evenkeel_proxy::clock::Clock;
 use evenkeel_proxy::live::{Live, LiveService};
 use evenkeel_watch::bytes::Unreadable;
 pub use evenkeel_watch::controller::{Adjustment, Effect, Frozen, Why};
@@ -25,6 +24,7 @@ use evenkeel_watch::time::Moment;
 use crate::command::Refused;
 use crate::control::find;
 use crate::monitor::tap::Tap;
+use crate::monitor::today;
 use trial::Trial;
 
 /// What is told of it.
@@ -151,7 +151,7 @@ impl Adjuster {
 
     /// Steps those whose interval is over. Cost: services; of one that steps, its backends.
     pub(crate) fn tick(&self, live: &Live, clock: Clock) -> Vec<News> {
-        self.turn(live, clock.now(), || moment(since_1970()))
+        self.turn(live, clock.now(), today)
     }
 
     fn turn(&self, live: &Live, now: Instant, at: impl Fn() -> Moment) -> Vec<News> {
@@ -184,7 +184,7 @@ impl Adjuster {
         name: &str,
         clock: Clock,
     ) -> Result<(u64, Vec<News>), Refused> {
-        self.step_at(live, name, clock.now(), moment(since_1970()))
+        self.step_at(live, name, clock.now(), today())
     }
 
     fn step_at(
@@ -245,11 +245,6 @@ impl Adjuster {
         self.state().learned.insert(service.into(), controller);
         Ok(())
     }
-}
-
-/// What is learned outlives the process, so that it goes by the date; when a step is due, by the process's own clock, which nobody sets.
-fn moment(since_1970: Duration) -> Moment {
-    Moment::from_millis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl State {

@@ -35,7 +35,7 @@ pub use asked::{AlertPart, BackendHealth, FiguresPart, HealthPart, SPREAD_OVER};
 
 pub use kept::{KEPT_MOST, Memory, Remembered};
 
-use tap::{Tap, ended, is_up};
+use tap::{Tap, ended};
 
 /// So often is looked.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ impl Monitor {
     /// What is to be told: each alert once when it is raised, and once when it clears.
     pub(crate) fn tick(&self, live: &Live, clock: Clock) -> Vec<Alert> {
         let now = clock.now();
-        let Some(news) = self.look(live, now, moment(since_1970())) else {
+        let Some(news) = self.look(live, now, today()) else {
             return Vec::new();
         };
         self.state().counts.took += clock.now().since(now);
@@ -158,20 +158,20 @@ impl Monitor {
 
     /// Is nobody called for it now.
     pub(crate) fn is_silenced(&self, alert: &Alert) -> bool {
-        let at = moment(since_1970());
+        let at = today();
         self.state().alerts.is_silenced(alert, at)
     }
 
     /// Somebody has taken note of an alert.
     pub(crate) fn acknowledge(&self, number: u64, by: &str) -> Result<(), Refused> {
-        let at = moment(since_1970());
+        let at = today();
         let done = self.state().alerts.acknowledge(number, by, at);
         done.map_err(|why| refused("alert", number, why))
     }
 
     /// Nobody is called for a while for what is named; the number of that.
     pub(crate) fn silence(&self, wish: &Quiet, by: &str) -> Result<u64, Refused> {
-        let at = moment(since_1970());
+        let at = today();
         let silence = Silence {
             service: wish.service.clone(),
             backend: wish.backend.clone(),
@@ -217,9 +217,9 @@ fn refused(what: &'static str, number: u64, why: alert::Refused) -> Refused {
     }
 }
 
-/// What is remembered outlives the process, so that it goes by the date.
-fn moment(since_1970: Duration) -> Moment {
-    Moment::from_millis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+/// What is remembered outlives the process, so that it goes by the date. When something is due goes by the process's own clock, which nobody sets.
+pub(crate) fn today() -> Moment {
+    Moment::since_1970(since_1970())
 }
 
 impl State {
@@ -375,7 +375,7 @@ impl Watched {
 
 /// Whether there is anything to see of a backend that is not watched.
 const fn is_seen(one: &BackendSnapshot) -> bool {
-    one.counts.finished > 0 || !is_up(one.standing)
+    one.counts.finished > 0 || !one.standing.is_well()
 }
 
 #[cfg(test)]

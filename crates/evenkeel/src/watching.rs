@@ -75,9 +75,7 @@ struct Taps {
 
 impl Watched {
     fn begin(core: &Service, requests: &Counted, settings: WatchingSettings, now: Instant) -> Self {
-        let millis = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
-        let since = now.since(Instant::ZERO).as_millis();
-        let before = u64::try_from(since).unwrap_or(u64::MAX);
+        let before = now.since(Instant::ZERO);
         let mut state = State {
             settings,
             watch: ServiceWatch::default(),
@@ -87,7 +85,7 @@ impl Watched {
             tap: Tap::default(),
             backends: BTreeMap::new(),
             looked: now,
-            epoch: Moment::from_millis(millis.saturating_sub(before)),
+            epoch: Moment::since_1970(since_1970().saturating_sub(before)),
             stepped: now,
         };
         // What ended before is no part of what is seen.
@@ -256,7 +254,7 @@ impl State {
             let series = self.watch.backend(id);
             BackendHealth {
                 id: one.id.clone(),
-                health: match feed::is_up(one.standing) {
+                health: match one.standing.is_well() {
                     true => health(self.alerts.raised(), name, Some(id)),
                     false => Health::Unhealthy,
                 },

@@ -29,6 +29,12 @@ impl Moment {
         Self::from_millis(secs.saturating_mul(1000))
     }
 
+    /// So long after the Unix epoch, as a clock of dates tells it.
+    #[must_use]
+    pub fn since_1970(since: Duration) -> Self {
+        Self::default() + since
+    }
+
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> u64 {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use std::net::Ipv4Addr;
 
 use evenkeel_balance::ask::Ask;

@@ -12,8 +12,7 @@ use evenkeel_watch::overall::{Distribution, Health, distribution, health};
 use evenkeel_watch::series::{Series, Span as Window, Summary, WINDOWS};
 use evenkeel_watch::trend::{Over, Trend, trend};
 
-use super::tap::is_up;
-use super::{Monitor, State, moment};
+use super::{Monitor, State, today};
 use crate::command::Refused;
 use crate::control::find;
 use crate::snapshot::{Paged, Span, Watch, page};
@@ -128,7 +127,7 @@ impl Watch {
                 |alert: &&Alert| alert.service == name && alert.backend.as_deref() == Some(id);
             Some(BackendHealth {
                 id: id.to_owned(),
-                health: state.backend_health(name, id, is_up(one.standing)),
+                health: state.backend_health(name, id, one.standing.is_well()),
                 standing: one.standing.word(),
                 alerts: (state.alerts.raised().filter(of_it))
                     .map(|alert| alert.number)
@@ -203,7 +202,7 @@ impl Watch {
     /// Alerts that somebody wants, the newest first.
     #[must_use]
     pub fn alerts(&self, wants: impl Fn(&Alert) -> bool) -> Vec<AlertPart> {
-        let at = moment(evenkeel_proxy::clock::since_1970());
+        let at = today();
         let state = self.monitor.state();
         let all = state.alerts.all().iter().rev().filter(|one| wants(one));
         all.map(|alert| AlertPart {
@@ -216,7 +215,7 @@ impl Watch {
     /// Silences that have not ended, with their numbers.
     #[must_use]
     pub fn silences(&self) -> Vec<(u64, Silence)> {
-        let at = moment(evenkeel_proxy::clock::since_1970());
+        let at = today();
         let state = self.monitor.state();
         let all = state.alerts.silences().iter();
         all.filter(|(_, one)| one.until > at).cloned().collect()
@@ -243,7 +242,7 @@ impl Standings {
     }
 
     fn seen(service: &LiveService, core: &ServiceSnapshot) -> Self {
-        let up = core.backends.iter().filter(|one| is_up(one.standing));
+        let up = core.backends.iter().filter(|one| one.standing.is_well());
         let up: HashSet<_> = up.map(|one| one.id.as_str().to_owned()).collect();
         Self {
             service: service.plan.name.clone(),

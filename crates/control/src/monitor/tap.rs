@@ -5,7 +5,6 @@
 //! percentiles are as fine as the bounds.
 
 use evenkeel_balance::snapshot::BackendSnapshot;
-use evenkeel_balance::standing::Standing;
 use evenkeel_proxy::live::ServiceState;
 use evenkeel_proxy::observation::{Distribution, ServiceCounters, StageCounters};
 use evenkeel_proxy::reason::{Blame, Reason};
@@ -82,7 +81,7 @@ impl Tap {
         let reached = state.reached(&core.id);
         let heads = reached.map(|reached| reached.heads.together());
         let counts = (core.counts.finished, core.counts.failed);
-        self.turn(counts, heads.as_ref(), millis, is_up(core.standing))
+        self.turn(counts, heads.as_ref(), millis, core.standing.is_well())
     }
 
     fn turn(
@@ -124,14 +123,6 @@ impl Tap {
         self.seconds = all;
         spread(&counts, sum, &mut self.place)
     }
-}
-
-/// Whether nothing is wrong with it: who is taken out, or drains, is as somebody wants it.
-pub(crate) const fn is_up(standing: Standing) -> bool {
-    !matches!(
-        standing,
-        Standing::Down | Standing::Ejected | Standing::Probing
-    )
 }
 
 /// Times of which only their buckets (upper bound in seconds, count) and their sum are known. `place`: where in their bucket the most of

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use evenkeel_balance::learn::histogram::Snapshot;
 use evenkeel_balance::snapshot::BackendSnapshot;
-use evenkeel_balance::standing::Standing;
 use evenkeel_watch::interval::Interval;
 use evenkeel_watch::latencies::Latencies;
 
@@ -22,7 +21,7 @@ impl Tap {
     /// What ended of the attempts on a backend. Without a histogram all that succeeded took as long as its mean.
     pub(super) fn backend(&mut self, one: &BackendSnapshot, millis: u32) -> Interval {
         let counts = (one.counts.succeeded, one.counts.failed);
-        let up = is_up(one.standing);
+        let up = one.standing.is_well();
         self.turn(counts, one.latencies.as_ref(), one.latency, (millis, up))
     }
 
@@ -90,14 +89,6 @@ pub(super) fn ended(
         all.latencies.merge(&one.latencies);
     }
     all
-}
-
-/// Whether nothing is wrong with it: who is taken out, or drains, is as somebody wants it.
-pub(super) const fn is_up(standing: Standing) -> bool {
-    !matches!(
-        standing,
-        Standing::Down | Standing::Ejected | Standing::Probing
-    )
 }
 
 fn put(all: &mut Latencies, latency: Duration, count: u64) {
