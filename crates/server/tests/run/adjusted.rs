@@ -35,6 +35,21 @@ fn served(keel: &Evenkeel) -> [usize; 3] {
     ["gray\n", "well\n", "<h1>500"].map(|word| out.matches(word).count())
 }
 
+fn reload(keel: &Evenkeel) {
+    let fields = [
+        "-X",
+        "POST",
+        "-H",
+        "X-Evenkeel: 1",
+        "-H",
+        "If-Match: *",
+        "-d",
+        "",
+    ];
+    let answer = keel.asked(&fields, "/v1/reload");
+    assert!(answer.contains("revision"), "{answer}");
+}
+
 fn factor(seen: &Value, at: usize) -> f64 {
     seen["backends"]["items"][at]["factor"].as_f64().unwrap()
 }
@@ -100,19 +115,7 @@ fn who_fails_more_than_its_peers_loses_share() {
 
     // With an interval of an hour nothing moves of itself, and a reload keeps what is.
     write("{ interval: 1h }");
-    keel.asked(
-        &[
-            "-X",
-            "POST",
-            "-H",
-            "X-Evenkeel: 1",
-            "-H",
-            "If-Match: *",
-            "-d",
-            "",
-        ],
-        "/v1/reload",
-    );
+    reload(&keel);
     let seen = page(&keel, PATH);
     assert_eq!(seen["interval_seconds"], 3600.0);
     let now = factor(&seen, 0);
@@ -129,19 +132,7 @@ fn who_fails_more_than_its_peers_loses_share() {
 
     // Off puts all back.
     write("off");
-    keel.asked(
-        &[
-            "-X",
-            "POST",
-            "-H",
-            "X-Evenkeel: 1",
-            "-H",
-            "If-Match: *",
-            "-d",
-            "",
-        ],
-        "/v1/reload",
-    );
+    reload(&keel);
     let mut seen = Value::Null;
     for _ in 0..10_000 {
         seen = page(&keel, "/v1/services/api/backends/gray");
@@ -195,19 +186,7 @@ fn a_step_is_made_when_it_is_asked_for() {
         "{seen}"
     );
     folders[0].write("keel.yaml", &configuration("off", [&well, &well]));
-    keel.asked(
-        &[
-            "-X",
-            "POST",
-            "-H",
-            "X-Evenkeel: 1",
-            "-H",
-            "If-Match: *",
-            "-d",
-            "",
-        ],
-        "/v1/reload",
-    );
+    reload(&keel);
     let refused = ask();
     assert!(refused.contains("not_of_these"), "{refused}");
     assert_eq!(page(&keel, PATH)["mode"], "off");

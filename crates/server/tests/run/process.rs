@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -428,4 +428,46 @@ pub(crate) fn until(stream: &mut TcpStream, mark: &str) -> String {
         come.push(byte[0]);
     }
     String::from_utf8_lossy(&come).into_owned()
+}
+
+/// A program of the tests that is told things over HTTP: each comes as a line of JSON. Its first line is its port.
+pub(crate) struct Hearer {
+    child: Child,
+    says: BufReader<ChildStdout>,
+    pub(crate) port: u16,
+}
+
+impl Hearer {
+    /// One of those beside the tests, in Python.
+    pub(crate) fn start(script: &str, arguments: &[&str]) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut child = Command::new(root.join("../../target/python/bin/python"))
+            .arg(root.join("tests/run").join(script))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut says = BufReader::new(child.stdout.take().unwrap());
+        let mut port = String::new();
+        says.read_line(&mut port).unwrap();
+        Self {
+            child,
+            says,
+            port: port.trim().parse().unwrap(),
+        }
+    }
+
+    /// The next message.
+    pub(crate) fn message(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.says.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"))
+    }
+}
+
+impl Drop for Hearer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -1,13 +1,9 @@
 //! Traces as a collector gets them: by OpenTelemetry's own messages (PyPI `opentelemetry-proto`), with nginx behind, which says which span it
 //! was told.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-
 use serde_json::Value;
 
-use crate::process::{Evenkeel, Folder, Server};
+use crate::process::{Evenkeel, Folder, Hearer, Server};
 
 const SERVER: u64 = 2;
 const CLIENT: u64 = 3;
@@ -16,46 +12,9 @@ const CLIENT: u64 = 3;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-/// One who collects.
-struct Collector {
-    child: Child,
-    says: BufReader<ChildStdout>,
-    port: u16,
-}
-
-impl Collector {
-    /// Answers with these statuses first.
-    fn start(statuses: &[&str]) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut child = Command::new(root.join("../../target/python/bin/python"))
-            .arg(root.join("tests/run/traces/collector.py"))
-            .args(statuses)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut says = BufReader::new(child.stdout.take().unwrap());
-        let mut port = String::new();
-        says.read_line(&mut port).unwrap();
-        Self {
-            child,
-            says,
-            port: port.trim().parse().unwrap(),
-        }
-    }
-
-    /// The next message.
-    fn message(&mut self) -> Value {
-        let mut line = String::new();
-        self.says.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"))
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// One who collects. Answers with these statuses first.
+fn collector(statuses: &[&str]) -> Hearer {
+    Hearer::start("traces/collector.py", statuses)
 }
 
 /// nginx, behind somebody who is away.
@@ -102,7 +61,7 @@ fn parent(flags: &str) -> String {
     format!("traceparent: 00-{TRACE}-{PARENT}-{flags}")
 }
 
-fn traces(collector: &Collector, more: &str) -> String {
+fn traces(collector: &Hearer, more: &str) -> String {
     format!(
         "traces: {{ to: \"http://127.0.0.1:{}\"{more} }}",
         collector.port
@@ -117,7 +76,7 @@ fn text(value: &Value) -> &str {
 /// attempt. What ends is told before the process is over.
 #[test]
 fn an_exchange_is_a_span_and_each_attempt_one_below() {
-    let mut collector = Collector::start(&[]);
+    let mut collector = collector(&[]);
     let site = Site::new("traces-spans");
     let keel = site.run(&traces(&collector, ", service: front"));
     let state = "tracestate: a=b";
@@ -194,7 +153,7 @@ fn an_exchange_is_a_span_and_each_attempt_one_below() {
 /// What anybody else says of a trace is not believed: neither that it is recorded, nor which it is.
 #[test]
 fn who_is_not_trusted_decides_nothing() {
-    let collector = Collector::start(&[]);
+    let collector = collector(&[]);
     let site = Site::new("traces-untrusted");
     let keel = site.run_trusting("10.0.0.0/8", &traces(&collector, ""));
     let told = keel.curl(&["-H", &parent("01")], "/who");
@@ -209,7 +168,7 @@ fn who_is_not_trusted_decides_nothing() {
 /// A share of what nobody has decided of; and what the collector wants for it stands nowhere.
 #[test]
 fn a_share_is_drawn_and_no_secret_is_told() {
-    let mut collector = Collector::start(&[]);
+    let mut collector = collector(&[]);
     let site = Site::new("traces-share");
     let keel = site.run(&traces(
         &collector,
@@ -249,7 +208,7 @@ fn a_share_is_drawn_and_no_secret_is_told() {
 /// What it says that it takes later is sent again, what it refuses is not; nobody waits for either.
 #[test]
 fn a_collector_that_does_not_take_them_is_asked_again_or_not() {
-    let mut collector = Collector::start(&["503", "429", "200", "400"]);
+    let mut collector = collector(&["503", "429", "200", "400"]);
     let site = Site::new("traces-again");
     let mut keel = site.run(&traces(&collector, ", share: 100%"));
     assert_eq!(keel.curl(&[], "/own"), "own");
@@ -279,7 +238,7 @@ fn a_collector_that_does_not_take_them_is_asked_again_or_not() {
 /// Five times is as often as a message is sent; what comes next is told all the same.
 #[test]
 fn a_message_is_not_sent_for_ever() {
-    let mut collector = Collector::start(&["503"; 5]);
+    let mut collector = collector(&["503"; 5]);
     let site = Site::new("traces-given-up");
     let mut keel = site.run(&traces(&collector, ", share: 100%"));
     assert_eq!(keel.curl(&[], "/own"), "own");
@@ -309,7 +268,7 @@ fn a_message_is_not_sent_for_ever() {
 /// Who is away costs no request, and is told once it is named by a reload.
 #[test]
 fn a_collector_that_is_away_costs_nothing() {
-    let mut collector = Collector::start(&[]);
+    let mut collector = collector(&[]);
     let site = Site::new("traces-away");
     let mut keel = site.run("traces: { to: \"http://127.0.0.1:1\", share: 100% }");
     for _ in 0..20 {

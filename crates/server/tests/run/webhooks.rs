@@ -1,59 +1,28 @@
 //! Alerts as receivers get them: a server of Python's, which looks at signatures by its own HMAC.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-
 use serde_json::Value;
 
-use crate::process::{Evenkeel, Folder};
+use crate::process::{Evenkeel, Folder, Hearer};
 
 const SECRET: &str = "0123456789abcdef";
 
 /// Somebody who is told.
-struct Receiver {
-    child: Child,
-    says: BufReader<ChildStdout>,
-    port: u16,
-}
+struct Receiver(Hearer);
 
 impl Receiver {
     /// Gives these answers first.
     fn start(answers: &[&str]) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut child = Command::new(root.join("../../target/python/bin/python"))
-            .arg(root.join("tests/run/webhooks/receiver.py"))
-            .arg(SECRET)
-            .args(answers)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut says = BufReader::new(child.stdout.take().unwrap());
-        let mut port = String::new();
-        says.read_line(&mut port).unwrap();
-        Self {
-            child,
-            says,
-            port: port.trim().parse().unwrap(),
-        }
+        let arguments = [&[SECRET], answers].concat();
+        Self(Hearer::start("webhooks/receiver.py", &arguments))
     }
 
     /// The next message.
     fn message(&mut self) -> Value {
-        let mut line = String::new();
-        self.says.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"))
+        self.0.message()
     }
 
     fn to(&self) -> String {
-        format!("http://127.0.0.1:{}/told?token=x", self.port)
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        format!("http://127.0.0.1:{}/told?token=x", self.0.port)
     }
 }
 
@@ -143,7 +112,7 @@ fn an_alert_is_told_signed_and_tried_again() {
     });
     let one = &seen["receivers"][0];
     assert_eq!((&one["again"], &one["failing"]), (&2.into(), &false.into()));
-    assert_eq!(one["to"], format!("http://127.0.0.1:{}", receiver.port));
+    assert_eq!(one["to"], format!("http://127.0.0.1:{}", receiver.0.port));
     assert_eq!(one["last_error"]["why"], "it answers 429");
     let metrics = keel.page("/metrics");
     for row in [
