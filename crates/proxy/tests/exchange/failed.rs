@@ -1,10 +1,14 @@
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use evenkeel_config::plan::{Action, Beside, Conditions, PathPattern, RespondPlan, RulePlan};
 use evenkeel_proxy::observation::by_reason;
 
 use crate::world::{Backend, Proxy, plan};
+
+/// Where nobody listens: a port that is given to nobody who asks for any.
+pub(crate) const NOBODYS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -138,17 +142,14 @@ fn an_answer_that_nobody_asked_for_is_not_given_to_the_next() {
 
 #[test]
 fn nobody_there() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
-    let proxy = Proxy::start(plan(&[address]), 1);
+    let proxy = Proxy::start(plan(&[NOBODYS]), 1);
     let got = post(&proxy);
     assert!(
         got.starts_with("HTTP/1.1 502 Bad Gateway\r\n") && got.ends_with("connect_failed\n"),
         "{got}"
     );
     let backend = Backend::answering(OK);
-    let proxy = Proxy::start(plan(&[address, backend.address]), 1);
+    let proxy = Proxy::start(plan(&[NOBODYS, backend.address]), 1);
     for turn in 0..3 {
         let got = get(&proxy);
         assert!(

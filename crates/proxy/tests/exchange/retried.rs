@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::failed::NOBODYS;
 use crate::world::{Backend, Proxy, plan};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -96,10 +97,7 @@ fn a_backend_that_cannot_be_picked_is_no_other_backend() {
 
 #[test]
 fn a_wait_that_does_not_fit_is_not_begun() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
-    let mut plan = plan(&[address]);
+    let mut plan = plan(&[NOBODYS]);
     plan.services[0].settings.retry.backoff_base = Duration::from_secs(36_000);
     plan.services[0].settings.retry.backoff_max = Duration::from_secs(36_000);
     let got = get(&Proxy::start(plan, 1));

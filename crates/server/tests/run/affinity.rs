@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::process::{Evenkeel, Folder, until};
+use crate::process::{Evenkeel, Folder, nobodys, until};
 use crate::rules_actions::echo::{Client, Echo, Gate, Message};
 use crate::upgrade::Line;
 
@@ -261,9 +261,7 @@ fn a_retry_moves_its_client_where_the_answer_came_from() {
         .position(|one| *one == backend)
         .unwrap();
     // Nobody listens where it is now; who it is has not changed.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    scene.backends[at].address = nobody.local_addr().unwrap();
-    drop(nobody);
+    scene.backends[at].address = nobodys();
     let mut keel = keel;
     scene.write();
     keel.signal("-HUP");

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::process::{Evenkeel, Folder, Server};
+use crate::process::{Evenkeel, Folder, Server, nobodys};
 
 const PICKS: &str = "/v1/services/api/picks";
 
@@ -346,10 +346,7 @@ fn tells(mut command: Command, name: &str) {
     files.write("who", "good\n");
     let good = Server::nginx(&files, "");
     let bad = Server::nginx(&files, "location /who { return 503; }");
-    // Nobody listens there: it was bound by this process, and is free again.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
+    let address = nobodys();
     let backends = format!(
         "{{ id: good, address: \"{}\" }}, {{ id: bad, address: \"{}\" }}, {{ id: gone, address: \"{address}\" }}",
         good.address, bad.address

@@ -9,7 +9,7 @@ use crate::http2::backends::{Between, asked};
 use crate::http2::frames::{CANCEL, DATA, frame, headers};
 use crate::http2::hpack::value;
 use crate::http2::{configuration, metric};
-use crate::process::{Evenkeel, Folder};
+use crate::process::{Evenkeel, Folder, nobodys};
 use crate::tls::Authority;
 
 /// The Python that set-up made, with the packages of `xtask/python.txt`.
@@ -300,11 +300,7 @@ fn refusals_are_statuses() {
     let server = Server::start("one");
     let http2 = "upstream: { protocol: http2 }";
     let here = server.address.to_string();
-    let fails = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
+    let fails = nobodys().to_string();
     let rules = "rules: [{ when: { path: /none }, forward: api }]\n";
     for (story, status, text) in [
         ("status", "UNAVAILABLE", configuration("", &fails, http2)),

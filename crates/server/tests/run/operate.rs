@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest, until};
+use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, nobodys, rest, until};
 use crate::upgrade::Line;
 
 const ASKS: &str = "GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -340,12 +340,8 @@ fn backends_are_drained_disabled_and_enabled_and_listed() {
         assert_eq!(got, Some(code), "{said}");
         assert!(said.contains(says), "{said}");
     }
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let asks = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args(["backends", "list", "--admin", &nobody.to_string()])
+        .args(["backends", "list", "--admin", &nobodys().to_string()])
         .output()
         .unwrap();
     assert_eq!(asks.status.code(), Some(1));

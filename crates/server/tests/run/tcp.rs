@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, rest};
+use crate::process::{Evenkeel, Folder, PATIENCE, Server, hold, nobodys, rest};
 use crate::tls::{Authority, metric};
 
 /// What goes each way in the tests of much.
@@ -389,10 +389,8 @@ fn who_goes_after_its_end_is_noticed() {
 #[test]
 fn a_backend_that_refuses_costs_no_byte() {
     let folder = Folder::new("tcp-retry");
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let backend = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addresses = [&gone, &backend].map(|one| one.local_addr().unwrap());
-    drop(gone);
+    let addresses = [nobodys(), backend.local_addr().unwrap()];
     let keel = run(&folder, &text("forward: db", &addresses, "breaker: off"));
     for _ in 0..2 {
         let client = hold(keel.address, "first words");
@@ -530,10 +528,7 @@ fn a_certificate_is_renewed_under_a_flow() {
 #[test]
 fn who_finds_no_backend_is_cut_and_counted() {
     let folder = Folder::new("tcp-none");
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
-    let keel = run(&folder, &text("forward: db", &[address], ""));
+    let keel = run(&folder, &text("forward: db", &[nobodys()], ""));
     let mut client = hold(keel.address, "");
     let error = client.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);

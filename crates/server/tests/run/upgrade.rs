@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use clients::{Crowd, Tunnels};
 
 use crate::crowd::{ASKS, all_answered, holding, nginx};
-use crate::process::{Evenkeel, Folder, Server, hold, rest, until};
+use crate::process::{Evenkeel, Folder, Server, hold, nobodys, rest, until};
 use crate::tls::{self, Authority};
 
 /// Processes that took over; each ends with its test.
@@ -592,9 +592,7 @@ fn privileges_stay_dropped() {
 fn thousands_of_sockets_go_over() {
     let folder = Folder::new("upgrade-many");
     let server = nginx(&folder);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = nobodys().port();
     let address = |at: u16| {
         let [high, low] = (at + 2).to_be_bytes();
         SocketAddr::from(([127, 1, high, low], port))

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::process::{Evenkeel, Folder, PATIENCE, Server, curl};
+use crate::process::{Evenkeel, Folder, PATIENCE, Server, curl, nobodys};
 
 /// Status, fields of the answer (in lower case) and body.
 pub(crate) fn asked(
@@ -853,8 +853,7 @@ fn hostile_writes_change_nothing() {
 #[test]
 fn a_rollback_that_cannot_be_bound_changes_nothing() {
     let site = Site::new("writes-bound");
-    let held = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let [address, side] = held.map(|held| held.local_addr().unwrap());
+    let [address, side] = [nobodys(), nobodys()];
     let also = format!("listeners: {{ side: {{ bind: \"{side}\" }}, ");
     let text = site.text("").replace("listeners: { ", &also);
     let with = text.replace(
