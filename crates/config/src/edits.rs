@@ -2,7 +2,7 @@
 //! them away. The texts stay as they are; what is changed is laid over their trees before anything is read of them, so that one
 //! check holds for both, and a problem has a place in whichever text it stands.
 //!
-//! An edit speaks of a unit: a backend's entry, a service's policy, a rule. It holds as long as the texts say the same of that unit, whole: one
+//! An edit speaks of a unit: a backend's entry, one of a service's keys, a rule. It holds as long as the texts say the same of that unit, whole: one
 //! that changes was written by somebody with something in mind. See `docs/decisions/0043-writes.md`.
 
 use std::collections::BTreeMap;
@@ -56,6 +56,12 @@ impl Place {
         Self(["services", service, "policy"].map(str::to_owned).into())
     }
 
+    /// One of a service's keys that may be changed, or something within it.
+    fn setting(service: &str, keys: &[String]) -> Self {
+        let service = ["services", service].map(str::to_owned);
+        Self(service.into_iter().chain(keys.iter().cloned()).collect())
+    }
+
     /// A whole rule.
     #[must_use]
     pub fn rule(name: &str) -> Self {
@@ -72,14 +78,15 @@ impl Place {
     #[must_use]
     pub fn of(parts: Vec<String>) -> Option<Self> {
         let known: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let fits = matches!(
-            known[..],
+        let fits = match known[..] {
             ["services", _, "backends", _]
-                | ["services", _, "backends", _, _]
-                | ["services", _, "policy"]
-                | ["rules", _]
-                | ["rules", _, "priority"]
-        );
+            | ["services", _, "backends", _, _]
+            | ["services", _, "policy"]
+            | ["rules", _]
+            | ["rules", _, "priority"] => true,
+            ["services", _, key, ..] => is_setting(key, known.len()),
+            _ => false,
+        };
         fits.then(|| Self(parts.into()))
     }
 
@@ -89,11 +96,17 @@ impl Place {
         &self.0
     }
 
+    /// Whether it is of a service's backends.
+    fn list(&self) -> bool {
+        self.0.get(2).is_some_and(|key| key == "backends")
+    }
+
     /// What it is a part of, as far as the texts are asked whether they still say the same.
     fn unit(&self) -> &[String] {
-        let length = match self.0[0].as_str() {
-            "rules" => 2,
-            _ => 4,
+        let length = match (self.0[0].as_str(), self.list()) {
+            ("rules", _) => 2,
+            (_, true) => 4,
+            (_, false) => 3,
         };
         &self.0[..self.0.len().min(length)]
     }
@@ -103,7 +116,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<_> = self.0.iter().map(|part| clipped(part)).collect();
         match &parts[..] {
-            [key, service, list, id, rest @ ..] => {
+            [key, service, list, id, rest @ ..] if self.list() => {
                 write!(f, "{key}.{service}.{list}[{id}]")?;
                 rest.iter().try_for_each(|key| write!(f, ".{key}"))
             }
@@ -114,6 +127,38 @@ impl fmt::Display for Place {
             parts => f.write_str(&parts.join(".")),
         }
     }
+}
+
+/// Keys of a service that may be changed beside its backends and its policy: those that name no file and make no connection another one.
+pub(crate) const SETTINGS: [&str; 15] = [
+    "health",
+    "breaker",
+    "retry",
+    "hedge",
+    "timeouts",
+    "limits",
+    "slow_start",
+    "drain",
+    "on_all_down",
+    "min_healthy",
+    "overprovision",
+    "tiers",
+    "zones",
+    "monitoring",
+    "adjust",
+];
+
+/// What is changed of a service stands so many keys below its name at most; what is deeper is changed with what it stands in.
+const DEEPEST: usize = 4;
+
+/// Whether this key of a service is one of those that [`Change::PatchService`] changes.
+#[must_use]
+pub fn is_changeable(key: &str) -> bool {
+    SETTINGS.contains(&key) || matches!(key, "backends" | "policy")
+}
+
+fn is_setting(key: &str, length: usize) -> bool {
+    SETTINGS.contains(&key) && length <= 2 + DEEPEST
 }
 
 /// What stands at a place.
@@ -237,6 +282,13 @@ pub enum Change {
         /// Its identity.
         id: String,
     },
+    /// Some keys of a service, and of its backends' entries, as RFC 7396 has it: what is within a map is changed alone, `null` takes away.
+    PatchService {
+        /// Its name.
+        service: String,
+        /// The keys; `backends` is a map by identity.
+        text: String,
+    },
     /// Who chooses.
     Policy {
         /// The service.
@@ -268,6 +320,7 @@ impl Change {
         match self {
             Self::PutBackend { text, .. }
             | Self::PatchBackend { text, .. }
+            | Self::PatchService { text, .. }
             | Self::PutRule { text, .. } => Some(text),
             Self::Policy { text, .. } => text.as_deref(),
             Self::RemoveBackend { .. } | Self::RemoveRule { .. } | Self::OrderRules { .. } => None,
@@ -356,13 +409,18 @@ pub fn compose(
     all.laid.extend(fresh);
     // A change of a key comes behind the entry that it is a key of.
     all.laid.sort_by(|one, other| one.place.cmp(&other.place));
-    let over = apply(&mut read.trees, all.laid, environment);
+    let laid = std::mem::take(&mut all.laid);
+    let over = apply(&mut read.trees, laid, environment);
+    for (at, id) in &over.missing {
+        let message = format!("there is no backend `{}`", clipped(id));
+        all.error(*at, "unknown_backend", message);
+    }
     read.problems.extend(all.problems);
     let lower::Parsed { trees, problems } = read;
     let ask: Ask = Box::new(ask);
     let with = (environment, ask, &Policies::default());
     let loaded = lower::of_trees(&trees, problems, sources, with);
-    let Over { edits, dropped } = over;
+    let Over { edits, dropped, .. } = over;
     Composed {
         loaded,
         edits,

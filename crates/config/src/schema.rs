@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::edits::SETTINGS;
 use crate::keys::{Absent, BACKEND, Key, Keys, RULE, SERVICE, Shape, TOP, WHEN};
 use crate::limits;
 
@@ -34,6 +35,7 @@ pub fn entries(at: &str) -> Vec<(String, Value)> {
     let named = [
         ("BackendEntry", known_already(map(&BACKEND), "id")),
         ("BackendChanges", changes(map(&BACKEND))),
+        ("ServiceChanges", service_changes()),
         ("PolicyEntry", policy.unwrap_or_default()),
         ("RuleEntry", known_already(map(&RULE), "name")),
     ];
@@ -93,6 +95,22 @@ fn changes(entry: Value) -> Value {
         *property.1 = json!({ "anyOf": [value, { "type": "null" }] });
     }
     entry
+}
+
+/// Some keys of a service; what is within a map may be told alone, and nothing takes a key away.
+fn service_changes() -> Value {
+    let mut properties = Map::new();
+    let backend = changes(map(&BACKEND));
+    let by_id = json!({ "type": "object", "additionalProperties": backend });
+    properties.insert("backends".into(), by_id);
+    for name in SETTINGS.iter().chain(&["policy"]) {
+        let key = SERVICE.keys.iter().find(|key| key.name == *name);
+        if let Some(key) = key {
+            let value = json!({ "anyOf": [value_of(key), { "type": "null" }] });
+            properties.insert((*name).into(), value);
+        }
+    }
+    json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
 /// Where definitions stand in the schema of a whole configuration.

@@ -231,6 +231,109 @@ fn a_first_rule_does_not_take_the_implied_one_away() {
     assert!(words.ends_with("; ping default"), "{words}");
 }
 
+fn service(text: &str) -> Change {
+    Change::PatchService {
+        service: "api".into(),
+        text: text.into(),
+    }
+}
+
+/// Deadline, share of retries and check of `api`.
+fn settings(plan: &Plan) -> (u128, u32, Option<u128>) {
+    let api = plan.services.iter().find(|one| &*one.name == "api");
+    let api = api.unwrap();
+    (
+        api.limits.per_try.as_millis(),
+        api.settings.retry.budget.ratio_permille,
+        api.health
+            .as_ref()
+            .map(|health| health.interval.as_millis()),
+    )
+}
+
+#[test]
+fn keys_of_a_service_are_changed_one_by_one() {
+    let text = TEXT.replace(
+        "    backends:\n",
+        "    timeouts: { per_try: 3s, exchange: 40s }\n    retry: on\n    health: { tcp: {}, interval: 7s }\n    backends:\n",
+    );
+    let after_all = |changes: &[Change]| {
+        let (_, edits) = after(&text, changes);
+        let composed = composed(&text, &edits, None);
+        let plan = composed.loaded.plan.unwrap();
+        (settings(&plan), words(&plan), edits)
+    };
+    let one = service(
+        "{\"timeouts\": {\"per_try\": \"900ms\"}, \"retry\": {\"budget\": {\"ratio\": \"35%\"}}, \"backends\": {\"two\": {\"weight\": 8}, \"10.0.0.1:80\": {\"weight\": 2}}}",
+    );
+    let (seen, said, edits) = after_all(std::slice::from_ref(&one));
+    assert_eq!(seen, (900, 350, Some(7_000)));
+    assert!(said.contains("10.0.0.1:80=2 two=8"), "{said}");
+    let places: Vec<_> = edits.iter().map(|(place, _)| place.to_string()).collect();
+    assert_eq!(
+        places,
+        [
+            "services.api.backends[10.0.0.1:80].weight",
+            "services.api.backends[two].weight",
+            "services.api.retry.budget.ratio",
+            "services.api.timeouts.per_try",
+        ]
+    );
+    // What is within is changed alone, what stands whole is another whole, and nothing takes away.
+    let more = service(
+        "{\"health\": {\"interval\": \"2s\"}, \"timeouts\": {\"per_try\": null}, \"retry\": \"off\", \"policy\": \"random\"}",
+    );
+    let (seen, said, edits) = after_all(&[one.clone(), more]);
+    assert_eq!((seen.0, seen.2), (10_000, Some(2_000)));
+    assert!(said.starts_with("random; "), "{said}");
+    assert!(
+        edits
+            .iter()
+            .all(|(place, _)| !place.to_string().contains("ratio"))
+    );
+    let (seen, _, _) = after_all(&[one.clone(), service("{\"health\": null}")]);
+    assert_eq!(seen, (900, 350, None));
+    // A key of the text that says something else has the word again; others stay changed.
+    let (_, edits) = after(&text, &[one]);
+    let composed = composed(&text.replace("per_try: 3s", "per_try: 4s"), &edits, None);
+    assert_eq!(composed.dropped.len(), 1);
+    assert_eq!(
+        composed.dropped[0].to_string(),
+        "services.api.timeouts.per_try"
+    );
+    let plan = composed.loaded.plan.unwrap();
+    assert_eq!(settings(&plan), (4_000, 350, Some(7_000)));
+}
+
+#[test]
+fn what_is_wrong_with_a_service_is_told_where_it_stands() {
+    for (text, expect) in [
+        ("[]", "body:1:1: error: what is changed is a map"),
+        (
+            "{\"upstream\": {}}",
+            "body:1:2: error: `upstream` is not of what may be changed of a service",
+        ),
+        (
+            "{\"backends\": {\"tow\": {\"weight\": 2}}}",
+            "body:1:15: error: there is no backend `tow`",
+        ),
+        (
+            "{\"backends\": {\"two\": {\"id\": \"x\"}}}",
+            "body:1:23: error: a backend's identity",
+        ),
+        (
+            "{\"timeouts\": {\"per_tyr\": \"1s\"}}",
+            "body:1:15: error: ",
+        ),
+        (
+            "{\"health\": {\"interval\": \"soon\"}}",
+            "body:1:25: error: ",
+        ),
+    ] {
+        wrong(&service(text), expect);
+    }
+}
+
 /// Position and words of the first problem of a change.
 #[track_caller]
 fn wrong(change: &Change, expect: &str) {
@@ -354,6 +457,8 @@ fn what_was_kept_is_of_known_places() {
         &["services", "a", "backends", "b"][..],
         &["services", "a", "backends", "b", "weight"],
         &["services", "a", "policy"],
+        &["services", "a", "health"],
+        &["services", "a", "retry", "budget", "ratio"],
         &["rules", "a"],
         &["rules", "a", "priority"],
     ] {
@@ -363,7 +468,9 @@ fn what_was_kept_is_of_known_places() {
         &[][..],
         &["admin"],
         &["services", "a"],
-        &["services", "a", "health"],
+        &["services", "a", "upstream"],
+        &["services", "a", "upstream", "tls"],
+        &["services", "a", "retry", "budget", "ratio", "more", "yet"],
         &["rules", "a", "forward"],
         &["services", "a", "backends", "b", "c", "d"],
     ] {

@@ -21,6 +21,8 @@ pub(super) struct Laid {
     pub(super) over: Option<Option<u64>>,
     /// The node as it stays, for the next time.
     pub(super) tree: Tree,
+    /// Where it was asked for, of what must be of something that is there.
+    of: Option<At>,
 }
 
 impl Laid {
@@ -33,6 +35,26 @@ impl Laid {
             over: None,
             // Places in it are those of what was sent, not of the text that is kept.
             tree: Tree::default(),
+            of: None,
+        }
+    }
+
+    /// One that stands already.
+    pub(super) fn kept(place: Place, edit: &Edit, (node, tree): (Option<Node>, Tree)) -> Self {
+        Self {
+            place,
+            node,
+            text: edit.text.clone(),
+            over: Some(edit.over),
+            tree,
+            of: None,
+        }
+    }
+
+    pub(super) fn at(self, at: At) -> Self {
+        Self {
+            of: Some(at),
+            ..self
         }
     }
 }
@@ -42,6 +64,8 @@ impl Laid {
 pub(super) struct Over {
     pub(super) edits: Edits,
     pub(super) dropped: Vec<Place>,
+    /// Entries that are not there, and where they were asked for.
+    pub(super) missing: Vec<(At, String)>,
 }
 
 type Environment = BTreeMap<String, String>;
@@ -117,13 +141,25 @@ fn of_service(
     environment: &Environment,
     over: &mut Over,
 ) {
-    let (members, others): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|one| one.place.0.len() > 3);
+    let (members, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.place.list());
+    let mut says: Option<(String, Option<u64>)> = None;
     for one in others {
-        let at = entries.iter().position(|(key, _)| key.text == "policy");
-        let says = at.map(|at| number(&entries[at].1));
-        if over.holds(&one, says) {
-            set(entries, "policy", one.node);
+        let [_, _, keys @ ..] = one.place.0.as_ref() else {
+            continue;
+        };
+        let Some(key) = keys.first() else { continue };
+        // What the text says, not what was laid over it already.
+        let now = match says.take_if(|(of, _)| of == key) {
+            Some((_, says)) => says,
+            None => {
+                let found = entries.iter().find(|(one, _)| one.text == *key);
+                found.map(|(_, node)| number(node))
+            }
+        };
+        says = Some((key.clone(), now));
+        let keys = keys.to_vec();
+        if over.holds(&one, now) {
+            set_below(entries, &keys, one.node, one.of);
         }
     }
     if members.is_empty() {
@@ -146,6 +182,49 @@ fn of_service(
         value: Value::List(slots.items()),
     };
     set(entries, "backends", Some(list));
+}
+
+/// Puts what stands below these keys, or takes it away. A map comes in the place of whatever else stands on the way (RFC 7396).
+fn set_below(
+    entries: &mut Vec<(Key, Node)>,
+    keys: &[String],
+    node: Option<Node>,
+    asked: Option<At>,
+) {
+    let [first, below @ ..] = keys else { return };
+    if below.is_empty() {
+        set(entries, first, node);
+        let put = entries.iter_mut().find(|(key, _)| key.text == *first);
+        if let (Some((key, _)), Some(at)) = (put, asked) {
+            key.at = at;
+        }
+        return;
+    }
+    let at = entries.iter().position(|(key, _)| key.text == *first);
+    let at = match (at, &node) {
+        (Some(at), _) => at,
+        (None, None) => return,
+        (None, Some(node)) => {
+            set(entries, first, Some(empty(node.at)));
+            entries.len() - 1
+        }
+    };
+    let inside = &mut entries[at].1;
+    match (&inside.value, &node) {
+        (Value::Map(_), _) => {}
+        (_, Some(node)) => *inside = empty(node.at),
+        (_, None) => return,
+    }
+    if let Value::Map(inside) = &mut inside.value {
+        set_below(inside, below, node, asked);
+    }
+}
+
+fn empty(at: At) -> Node {
+    Node {
+        at,
+        value: Value::Map(Vec::new()),
+    }
 }
 
 /// Puts a key, or takes it away.
@@ -232,6 +311,10 @@ impl Slots {
                 None => self.item(&name).map(|item| number(item)),
             };
             says = Some((one.place.clone(), now));
+            if let Some(at) = one.of.filter(|_| self.item(&name).is_none()) {
+                over.missing.push((at, name));
+                continue;
+            }
             if !over.holds(&one, now) {
                 continue;
             }

@@ -2,9 +2,9 @@
 
 use super::apply::Laid;
 use super::ground::Tree;
-use super::{BODY, Change, Edits, Place, Text, written};
+use super::{BODY, Change, DEEPEST, Edits, Place, SETTINGS, Text, written};
 use crate::problem::{At, Problem, Severity, Source, clipped};
-use crate::tree::{self, Node, Value};
+use crate::tree::{self, Key, Node, Value};
 
 /// What is to be laid over the texts.
 pub(super) struct Gathered {
@@ -37,17 +37,12 @@ impl Gathered {
                     continue;
                 }
             }
-            self.laid.push(Laid {
-                place: place.clone(),
-                node,
-                text: edit.text.clone(),
-                over: Some(edit.over),
-                tree,
-            });
+            self.laid
+                .push(Laid::kept(place.clone(), edit, (node, tree)));
         }
     }
 
-    fn error(&mut self, at: At, word: &'static str, message: String) {
+    pub(super) fn error(&mut self, at: At, word: &'static str, message: String) {
         self.problems.push(Problem {
             at,
             severity: Severity::Error,
@@ -96,6 +91,9 @@ impl Gathered {
             (Change::PatchBackend { service, id, .. }, Some(body)) => {
                 self.keys(body, &Place::backend(service, id), stays)
             }
+            (Change::PatchService { service, .. }, Some(body)) => {
+                self.service(body, service, stays)
+            }
             (Change::Policy { service, .. }, body) => {
                 let place = Place::policy(service);
                 stays.without(&place);
@@ -135,7 +133,7 @@ impl Gathered {
             }
         } else {
             entries.push((
-                tree::Key {
+                Key {
                     at,
                     text: key.to_owned(),
                 },
@@ -150,11 +148,11 @@ impl Gathered {
         let at = body.at;
         match (&body.value, key) {
             (Value::Scalar { .. }, "id") if !body.is_null() => {
-                let address = tree::Key {
+                let address = Key {
                     at,
                     text: "address".to_owned(),
                 };
-                let id = tree::Key {
+                let id = Key {
                     at,
                     text: "id".to_owned(),
                 };
@@ -171,12 +169,49 @@ impl Gathered {
         }
     }
 
+    fn map(&mut self, body: Node) -> Vec<(Key, Node)> {
+        if let Value::Map(entries) = body.value {
+            return entries;
+        }
+        let message = format!("what is changed is a map of keys, not {}", body.kind());
+        self.error(body.at, "type", message);
+        Vec::new()
+    }
+
+    fn service(&mut self, body: Node, service: &str, stays: &mut Edits) -> Vec<Laid> {
+        let mut laid = Vec::new();
+        for (key, node) in self.map(body) {
+            match &*key.text {
+                "backends" => {
+                    for (id, node) in self.map(node) {
+                        let unit = Place::backend(service, &id.text);
+                        let keys = self.keys(node, &unit, stays).into_iter();
+                        laid.extend(keys.map(|one| one.at(id.at)));
+                    }
+                }
+                "policy" => {
+                    let place = Place::policy(service);
+                    stays.without(&place);
+                    laid.extend((!node.is_null()).then(|| Laid::fresh(place, Some(node))));
+                }
+                name if SETTINGS.contains(&name) => {
+                    settings(service, &[key.text], (key.at, node), (stays, &mut laid));
+                }
+                name => {
+                    let message = format!(
+                        "`{}` is not of what may be changed of a service: `backends`, `policy`, {}",
+                        clipped(name),
+                        SETTINGS.map(|one| format!("`{one}`")).join(", ")
+                    );
+                    self.error(key.at, "unknown_key", message);
+                }
+            }
+        }
+        laid
+    }
+
     fn keys(&mut self, body: Node, unit: &Place, stays: &mut Edits) -> Vec<Laid> {
-        let Value::Map(entries) = body.value else {
-            let message = format!("what is changed is a map of keys, not {}", body.kind());
-            self.error(body.at, "type", message);
-            return Vec::new();
-        };
+        let entries = self.map(body);
         let mut laid = Vec::new();
         for (key, node) in entries {
             if key.text == "id" {
@@ -215,6 +250,29 @@ impl Gathered {
             Value::Scalar { .. } => {}
             Value::List(items) => items.iter().for_each(|item| self.is_json(item)),
             Value::Map(entries) => entries.iter().for_each(|(_, node)| self.is_json(node)),
+        }
+    }
+}
+
+/// What is said of the inside of a map, key by key.
+fn settings(
+    service: &str,
+    keys: &[String],
+    (at, node): (At, Node),
+    (stays, laid): (&mut Edits, &mut Vec<Laid>),
+) {
+    match node.value {
+        Value::Map(entries) if !entries.is_empty() && keys.len() < DEEPEST => {
+            for (key, node) in entries {
+                let below: Vec<_> = keys.iter().cloned().chain([key.text]).collect();
+                settings(service, &below, (key.at, node), (stays, laid));
+            }
+        }
+        _ => {
+            let place = Place::setting(service, keys);
+            stays.without(&place);
+            let gone = node.is_null();
+            laid.push(Laid::fresh(place, (!gone).then_some(node)).at(at));
         }
     }
 }

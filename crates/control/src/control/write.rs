@@ -349,7 +349,9 @@ fn known(plan: &Plan, change: &Change) -> Result<bool, Refused> {
         Change::PatchBackend { service, id, .. } | Change::RemoveBackend { service, id } => {
             there(service, id)
         }
-        Change::Policy { service, .. } => has(service, "").map(|_| false),
+        Change::Policy { service, .. } | Change::PatchService { service, .. } => {
+            has(service, "").map(|_| false)
+        }
         Change::PutRule { name, .. } => Ok(!rule(name)),
         Change::RemoveRule { name } if !rule(name) => Err(no_rule(name)),
         Change::RemoveRule { .. } => Ok(false),
