@@ -102,6 +102,9 @@ mod adjustments;
 /// What is wrong, and who has taken note.
 mod alerts;
 
+/// What to do about what is seen.
+mod recommendations;
+
 /// Who is told of them.
 mod webhooks;
 
@@ -165,6 +168,7 @@ resources![
     monitoring,
     adjustments,
     alerts,
+    recommendations,
     webhooks,
     configuration,
     status,

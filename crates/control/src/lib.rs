@@ -66,6 +66,7 @@ pub mod sight {
     pub use evenkeel_watch::alert::{Alert, Kind, Silence};
     pub use evenkeel_watch::metric::{Metric, Unit};
     pub use evenkeel_watch::overall::{Distribution, Health};
+    pub use evenkeel_watch::recommend::{Figure, Patch, Recommendation, Value};
     pub use evenkeel_watch::series::{Span, Summary};
     pub use evenkeel_watch::threshold::{Evidence, Severity};
     pub use evenkeel_watch::time::Moment;

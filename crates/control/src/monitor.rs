@@ -28,6 +28,12 @@ mod asked;
 /// Counters into seconds.
 pub(crate) mod tap;
 
+/// What the last hour came to.
+mod hour;
+
+/// What to do about it.
+mod advice;
+
 /// What outlives the process.
 mod kept;
 
@@ -35,12 +41,13 @@ pub use asked::{AlertPart, BackendHealth, FiguresPart, HealthPart, SPREAD_OVER};
 
 pub use kept::{KEPT_MOST, Memory, Remembered};
 
+use hour::{InstanceHour, Looked, ServiceHour};
 use tap::{Tap, ended};
 
 /// So often is looked.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Services and backends that are watched at most, together: a series is 14 KiB at most, and what is beside it 1 KiB, so that all take 32
+/// Services and backends that are watched at most, together: a series is 14 KiB at most, and what is beside it 2 KiB, so that all take 32
 /// MiB. Who comes later is not, which is counted.
 pub const MOST_WATCHED: usize = 2048;
 
@@ -49,7 +56,15 @@ pub const MOST_WATCHED: usize = 2048;
 struct Watched {
     watch: ServiceWatch,
     tap: Tap,
-    backends: BTreeMap<String, Tap>,
+    hour: ServiceHour,
+    backends: BTreeMap<String, Member>,
+}
+
+/// What is known of a backend from one look to the next.
+#[derive(Debug, Default)]
+struct Member {
+    tap: Tap,
+    looked: Looked,
 }
 
 /// All that is watched.
@@ -57,6 +72,7 @@ struct Watched {
 struct State {
     services: BTreeMap<Arc<str>, Watched>,
     alerts: Alerts,
+    hour: InstanceHour,
     /// When it was looked last.
     looked: Option<Instant>,
     /// It comes from a process before, and nobody has seen yet who of it is there.
@@ -230,6 +246,7 @@ impl State {
 
     fn look(&mut self, live: &Live, now: Instant, at: Moment, millis: u32) -> Vec<Alert> {
         self.alerts.expire(at);
+        self.hour.turn(live, now);
         let mut notices = Vec::new();
         let before = self.services.len();
         let is_watched = |name: &Arc<str>| {
@@ -348,8 +365,8 @@ impl Watched {
         let mut backends = Vec::with_capacity(old.len());
         for one in &core.backends {
             let id = one.id.as_str();
-            let tap = match old.remove(id) {
-                Some(tap) => Some(tap),
+            let member = match old.remove(id) {
+                Some(member) => Some(member),
                 None if !is_seen(one) => None,
                 None if *room == 0 => {
                     *refused += 1;
@@ -357,13 +374,17 @@ impl Watched {
                 }
                 None => {
                     *room -= 1;
-                    Some(Tap::default())
+                    Some(Member::default())
                 }
             };
-            let Some(mut tap) = tap else { continue };
-            backends.push((id.to_owned(), tap.backend(state, one, millis)));
-            self.backends.insert(id.to_owned(), tap);
+            let Some(mut member) = member else { continue };
+            let series = self.watch.backend(id);
+            let looked = (&mut member.looked, one);
+            self.hour.look(looked, service, (series, now));
+            backends.push((id.to_owned(), member.tap.backend(state, one, millis)));
+            self.backends.insert(id.to_owned(), member);
         }
+        self.hour.turn(service, &core, now);
         let seen = Seen {
             service: self.tap.service(state, millis, up),
             backends,

@@ -6,6 +6,9 @@ pub(crate) mod events;
 /// What is wrong.
 pub(crate) mod alerts;
 
+/// What to do about it.
+pub(crate) mod recommendations;
+
 /// Requests that failed.
 pub(crate) mod requests;
 

@@ -151,6 +151,10 @@ enum Command {
     ///
     /// Exit code: 0, 1 it cannot be asked, 2 wrong usage.
     Alerts(look::alerts::Arguments),
+    /// Show what a running instance would have changed by what it sees, or have it changed
+    ///
+    /// Exit code: 0, 1 it cannot be asked, recommends no such thing or refuses, 2 wrong usage.
+    Recommendations(look::recommendations::Arguments),
     /// Show requests of a running instance that failed, or one of them with its attempts
     ///
     /// Exit code: 0, 1 it cannot be asked or remembers no such request, 2 wrong usage.
@@ -225,6 +229,7 @@ fn main() -> ExitCode {
         Command::Config(Config::Reload(arguments)) => look::history::reload(&arguments),
         Command::Events(arguments) => look::events::events(&arguments),
         Command::Alerts(arguments) => look::alerts::alerts(&arguments),
+        Command::Recommendations(arguments) => look::recommendations::recommendations(&arguments),
         Command::Requests(arguments) => look::requests::requests(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Top(arguments) => top::top(&arguments),

@@ -47,13 +47,11 @@ pub enum Code {
     CertificateExpires,
     /// A limit is about to be reached, or was.
     LimitNear,
-    /// A rule that no request reaches.
-    UnreachableRule,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::WrongWeights,
         Self::PoolTooSmall,
         Self::DeadlineTooShort,
@@ -67,7 +65,6 @@ impl Code {
         Self::AffinityUnbalances,
         Self::CertificateExpires,
         Self::LimitNear,
-        Self::UnreachableRule,
     ];
 
     /// Its name, as it is written.
@@ -87,7 +84,6 @@ impl Code {
             Self::AffinityUnbalances => "affinity_unbalances",
             Self::CertificateExpires => "certificate_expires",
             Self::LimitNear => "limit_near",
-            Self::UnreachableRule => "unreachable_rule",
         }
     }
 }
@@ -128,7 +124,7 @@ pub struct Recommendation {
     pub code: Code,
     /// How much it matters.
     pub severity: Severity,
-    /// Of whom: a service, a backend of it, a rule, a certificate, a limit; none is the instance.
+    /// Of whom: a service, a backend of it, a certificate, a limit; none is the instance.
     pub subject: Vec<String>,
     /// Why, in a sentence.
     pub reason: String,
@@ -143,7 +139,7 @@ pub struct Recommendation {
 /// A check.
 type Check = fn(&Facts, &mut Vec<Recommendation>);
 
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 12] = [
     backends::weights,
     backends::flapping,
     backends::single_point,
@@ -156,7 +152,6 @@ const CHECKS: [Check; 13] = [
     workload::workers,
     edges::certificates,
     edges::limits,
-    edges::rules,
 ];
 
 /// All that the facts say, what matters most first. Cost: the facts.

@@ -87,6 +87,16 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
     ),
     ("GET", "/v1/alerts", all(&[(Health, Read)])),
     (
+        "GET",
+        "/v1/recommendations",
+        all(&[(Performance, Read), (Configuration, Read)]),
+    ),
+    (
+        "GET",
+        "/v1/services/{service}/recommendations",
+        all(&[(Performance, Read), (Configuration, Read)]),
+    ),
+    (
         "POST",
         "/v1/alerts/{alert}/acknowledge",
         all(&[(Health, Write)]),
@@ -194,6 +204,16 @@ pub(crate) const TABLE: &[(&str, &str, Need)] = &[
         "POST",
         "/v1/services/{service}/check",
         all(&[(Health, Write)]),
+    ),
+    (
+        "PATCH",
+        "/v1/services/{service}",
+        all(&[
+            (Backends, Write),
+            (Health, Write),
+            (Performance, Write),
+            (Configuration, Write),
+        ]),
     ),
     (
         "PUT",

@@ -183,15 +183,20 @@ fn row(part: AlertPart) -> Alert {
     }
 }
 
+/// What a figure is counted in, by word.
+pub(super) const fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Seconds => "seconds",
+        Unit::PerSecond => "per_second",
+        Unit::Share => "share",
+    }
+}
+
 const fn evidence(seen: Evidence) -> AlertEvidence {
     AlertEvidence {
         value: seen.value,
         limit: seen.limit,
-        unit: match seen.unit {
-            Unit::Seconds => "seconds",
-            Unit::PerSecond => "per_second",
-            Unit::Share => "share",
-        },
+        unit: unit(seen.unit),
         requests: seen.requests,
         over_seconds: seen.seconds,
     }

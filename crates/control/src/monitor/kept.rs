@@ -9,8 +9,7 @@ use std::sync::Arc;
 use evenkeel_watch::alert::Alerts;
 use evenkeel_watch::service::ServiceWatch;
 
-use super::tap::Tap;
-use super::{Monitor, State, Watched};
+use super::{Member, Monitor, State, Watched};
 
 /// The most bytes of a file: 2,048 series of 16 KiB, and alerts and silences with the longest names beside them.
 pub const KEPT_MOST: usize = 40 << 20;
@@ -109,11 +108,11 @@ fn service(state: &mut State, bytes: &[u8]) -> Option<()> {
     let watch = ServiceWatch::from_bytes(bytes).ok()?;
     let backends = watch.backends();
     // Counters of this process begin anew.
-    let backends = backends.map(|(id, _)| (id.to_owned(), Tap::default()));
+    let backends = backends.map(|(id, _)| (id.to_owned(), Member::default()));
     let watched = Watched {
-        tap: Tap::default(),
         backends: backends.collect(),
         watch,
+        ..Watched::default()
     };
     if state.watched() + 1 + watched.backends.len() > super::MOST_WATCHED {
         return None;

@@ -251,6 +251,7 @@ fn body_of(id: &str) -> &'static str {
     match id {
         "put_backend" => "{\"address\": \"127.0.0.1:1\"}",
         "patch_backend" => "{\"weight\": 2}",
+        "patch_service" => "{\"timeouts\": {\"per_try\": \"2s\"}}",
         "put_policy" => "\"adaptive\"",
         "put_rule" => {
             "{\"priority\": 6, \"when\": {\"path\": {\"prefix\": \"/split\"}}, \"forward\": \"many\"}"

@@ -46,6 +46,7 @@ mod prometheus;
 mod proxy_protocol;
 mod queue;
 mod rates;
+mod recommended;
 mod recorded;
 mod reloads;
 mod rules_actions;

@@ -26,12 +26,18 @@ pub(super) fn weights(facts: &Facts, all: &mut Vec<Recommendation>) {
         .iter()
         .filter(|service| !service.sees_latency)
     {
-        let measured: Vec<(&Backend, f64)> = service
-            .backends
-            .iter()
-            .filter(|one| one.serving && one.requests >= FEWEST && one.weight > 0)
+        let weighed = || {
+            let all = service.backends.iter();
+            all.filter(|one| one.weight > 0)
+        };
+        let measured: Vec<(&Backend, f64)> = weighed()
+            .filter(|one| one.serving && one.requests >= FEWEST)
             .filter_map(|one| Some((one, one.mean.filter(|mean| *mean > 0.0)?)))
             .collect();
+        // What is proposed is on a scale of its own: who keeps a weight of before would get another share by it.
+        if measured.len() < weighed().count() {
+            continue;
+        }
         let Some(middle) = median(&mut measured.iter().map(|(_, mean)| *mean).collect::<Vec<_>>())
         else {
             continue;

@@ -1,4 +1,4 @@
-//! Owns what is said of what is about to end, to be full, or is never reached.
+//! Owns what is said of what is about to end, or to be full.
 
 use super::facts::Facts;
 use super::{Code, Patch, Recommendation, Value, figure, path, rounder};
@@ -62,7 +62,10 @@ pub(super) fn limits(facts: &Facts, all: &mut Vec<Recommendation>) {
             } else {
                 Severity::Warning
             },
-            subject: path(&["limits", &one.name]),
+            subject: match one.path.is_empty() {
+                true => path(&["limits", &one.name]),
+                false => one.path.clone(),
+            },
             reason: match one.refused {
                 0 => format!("{:.0} % of it were used", part * 100.0),
                 refused => format!("{refused} were refused by it"),
@@ -74,24 +77,6 @@ pub(super) fn limits(facts: &Facts, all: &mut Vec<Recommendation>) {
             ],
             confidence: if one.refused > 0 { 1.0 } else { part.min(1.0) },
             patch: patch.into_iter().collect(),
-        });
-    }
-}
-
-/// Rules that nothing is left for.
-pub(super) fn rules(facts: &Facts, all: &mut Vec<Recommendation>) {
-    for one in &facts.covered {
-        all.push(Recommendation {
-            code: Code::UnreachableRule,
-            severity: Severity::Info,
-            subject: path(&["rules", &one.name]),
-            reason: format!("rule `{}` takes all that it would", one.by),
-            figures: Vec::new(),
-            confidence: 1.0,
-            patch: vec![Patch {
-                path: path(&["rules", &one.name]),
-                value: None,
-            }],
         });
     }
 }

@@ -16,8 +16,6 @@ pub struct Facts {
     pub certificates: Vec<Certificate>,
     /// Its limits: connections, queues, tables.
     pub limits: Vec<Limit>,
-    /// Rules that the check of the configuration finds covered.
-    pub covered: Vec<Covered>,
     /// What each worker served.
     pub workers: Vec<u64>,
 }
@@ -85,6 +83,8 @@ pub struct Backend {
 pub struct Checks {
     /// How often, in seconds.
     pub interval: f64,
+    /// The same once one has failed.
+    pub interval_unsure: f64,
     /// A check without an answer by then has failed, in seconds.
     pub timeout: f64,
     /// So many passed ones bring a backend up.
@@ -119,15 +119,6 @@ pub struct Limit {
     pub limit: u64,
     /// How often it was in the way.
     pub refused: u64,
-}
-
-/// A rule that another leaves nothing to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Covered {
-    /// Its name.
-    pub name: String,
-    /// What takes all that it would.
-    pub by: String,
 }
 
 impl Service {

@@ -1,4 +1,4 @@
-use super::facts::{Backend, Certificate, Checks, Covered, Limit, Service};
+use super::facts::{Backend, Certificate, Checks, Limit, Service};
 use super::*;
 use crate::time::Moment;
 
@@ -21,6 +21,7 @@ fn backend(id: &str) -> Backend {
 fn checks() -> Checks {
     Checks {
         interval: 5.0,
+        interval_unsure: 1.0,
         timeout: 1.0,
         rise: 2,
         fall: 3,
@@ -68,7 +69,6 @@ fn fine() -> Facts {
             until: Moment::from_secs(1_795_305_600 + 40 * 86_400),
         }],
         limits: vec![limit],
-        covered: Vec::new(),
         workers: vec![10_000, 11_000, 9000, 12_000],
     }
 }
@@ -134,6 +134,11 @@ fn wrong_weights() {
     });
     check(Code::WrongWeights, false, |facts| {
         first(facts).backends[1].requests = 499;
+        first(facts).backends[1].mean = Some(0.2);
+    });
+    // Weights that are proposed are of another scale than those that would stay.
+    check(Code::WrongWeights, false, |facts| {
+        first(facts).backends[0].requests = 499;
         first(facts).backends[1].mean = Some(0.2);
     });
     let weights = patch(mean(0.04));
@@ -254,9 +259,21 @@ fn checks_slower_than_failures() {
         false,
         of(|checks| (checks.failed_before, checks.interval) = (900, 1.0)),
     );
+    // What is slow is that many must fail, each late: a shorter interval does not help.
+    check(
+        Code::ChecksTooSlow,
+        false,
+        of(|checks| {
+            (
+                checks.failed_before,
+                checks.interval,
+                checks.interval_unsure,
+            ) = (900, 0.5, 9.0);
+        }),
+    );
     assert_eq!(
         patch(of(|checks| checks.failed_before = 100)),
-        "services.api.health.interval=1333ms"
+        "services.api.health.interval=2000ms"
     );
     check(
         Code::CheckTimeoutTooShort,
@@ -369,32 +386,14 @@ fn limits_that_are_near() {
 }
 
 #[test]
-fn rules_that_nothing_reaches() {
-    let covered = |facts: &mut Facts| {
-        facts.covered.push(Covered {
-            name: "old".to_owned(),
-            by: "api".to_owned(),
-        });
-    };
-    check(Code::UnreachableRule, true, covered);
-    assert_eq!(patch(covered), "-rules.old");
-}
-
-#[test]
 fn what_matters_most_comes_first_and_each_code_has_its_name() {
     let all = said(|facts| {
-        facts.covered.push(Covered {
-            name: "old".to_owned(),
-            by: "api".to_owned(),
-        });
+        facts.workers = vec![90_000, 9000, 9000, 9000];
         facts.limits[0].refused = 5;
         first(facts).backends[0].falls = 9;
     });
     let codes: Vec<Code> = all.iter().map(|one| one.code).collect();
-    assert_eq!(
-        codes,
-        [Code::LimitNear, Code::Flapping, Code::UnreachableRule]
-    );
+    assert_eq!(codes, [Code::LimitNear, Code::Flapping, Code::WorkerSkew]);
     let names: std::collections::BTreeSet<&str> =
         Code::ALL.iter().map(|code| code.name()).collect();
     assert_eq!(names.len(), Code::ALL.len());
@@ -453,6 +452,10 @@ fn what_a_watch_has_seen_is_what_is_advised_on() {
         .map(|one| (one.requests, one.errors))
         .collect();
     assert_eq!(counts, [(1200, 60), (1200, 60), (1200, 60), (0, 0)]);
+    // Who is new has nothing to be weighed by, and beside its weight those of the others cannot be proposed.
+    assert_eq!(advised(&service), []);
+    let mut service = service;
+    service.backends.pop();
     let said = advised(&service);
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(said[0].code, Code::WrongWeights);

@@ -80,13 +80,18 @@ pub(super) fn checks(facts: &Facts, all: &mut Vec<Recommendation>) {
         let Some(checks) = service.checks else {
             continue;
         };
-        let finds = checks.interval * float(checks.fall) + checks.timeout;
+        // After the first that failed the others come sooner.
+        let others = checks.interval_unsure * float(checks.fall.saturating_sub(1));
+        let finds = checks.interval + others + checks.timeout;
         if checks.failed_before < FAILED || finds <= PROMPT {
             continue;
         }
-        let interval = ((PROMPT - checks.timeout) / float(checks.fall.max(1)))
+        let interval = (PROMPT - others - checks.timeout)
             .max(0.5)
             .min(checks.interval);
+        if interval >= checks.interval {
+            continue;
+        }
         all.push(Recommendation {
             code: Code::ChecksTooSlow,
             severity: Severity::Warning,

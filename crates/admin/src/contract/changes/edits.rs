@@ -140,6 +140,22 @@ async fn remove_backend(
     change(&shown, seen, Change::RemoveBackend { service, id }, None).await
 }
 
+/// Changes some keys of a service, and of its backends' entries, as one revision: what is within a map may be told alone (RFC 7396).
+#[utoipa::path(patch, path = "/v1/services/{service}", tag = "services",
+    params(("service" = String, Path, description = "Its name.")),
+    request_body(content = ref("#/components/schemas/ServiceChanges"), description = "Keys of it with what they are to say; `null` takes one away. `backends` is a map by id.", content_type = "application/json"),
+    responses((status = 200, description = "It is so now.", body = Configured)))]
+async fn patch_service(
+    State(shown): State<Asked>,
+    Name(service): Name,
+    _: Plain,
+    seen: Seen,
+    body: Bytes,
+) -> Result<Written<Configured>, Problem> {
+    let text = text(&body)?;
+    change(&shown, seen, Change::PatchService { service, text }, None).await
+}
+
 /// Has another policy choose among a service's backends.
 #[utoipa::path(put, path = "/v1/services/{service}/policy", tag = "services",
     params(("service" = String, Path, description = "Its name.")),
@@ -225,6 +241,7 @@ resource![
     put_backend,
     patch_backend,
     remove_backend,
+    patch_service,
     put_policy,
     remove_policy,
     put_rule,

@@ -20,6 +20,13 @@ const FIGURES: &[&str] = &["performance:read"];
 const TUNES: &[&str] = &["performance:write"];
 const READS: &[&str] = &["configuration:read"];
 const CONFIGURES: &[&str] = &["configuration:write"];
+const ADVISES: &[&str] = &["performance:read", "configuration:read"];
+const WRITES: &[&str] = &[
+    "backends:write",
+    "health:write",
+    "performance:write",
+    "configuration:write",
+];
 const EVERYTHING: &[&str] = &[
     "backends:read",
     "health:read",
@@ -69,6 +76,8 @@ pub(super) const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("GET", "/v1/services/{service}/adjustments", FIGURES, ""),
     ("POST", "/v1/services/{service}/adjustments", TUNES, ""),
     ("GET", "/v1/alerts", HEALTH, ""),
+    ("GET", "/v1/recommendations", ADVISES, ""),
+    ("GET", "/v1/services/{service}/recommendations", ADVISES, ""),
     ("POST", "/v1/alerts/{alert}/acknowledge", JUDGES, ""),
     ("GET", "/v1/silences", HEALTH, ""),
     (
@@ -103,6 +112,12 @@ pub(super) const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("POST", "/v1/services/{service}/drain", MOVES, ""),
     ("POST", "/v1/services/{service}/enable", MOVES, ""),
     ("POST", "/v1/services/{service}/affinity/clear", MOVES, ""),
+    (
+        "PATCH",
+        "/v1/services/{service}",
+        WRITES,
+        "{\"timeouts\": {\"per_try\": \"2s\"}}",
+    ),
     (
         "PUT",
         "/v1/services/{service}/policy",

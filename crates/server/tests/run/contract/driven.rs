@@ -136,7 +136,7 @@ fn who_knows_the_document_alone_is_answered_as_it_says() {
         })
         .collect();
     assert_eq!(answers.keys().cloned().collect::<BTreeSet<_>>(), told);
-    assert_eq!(told.len(), 65);
+    assert_eq!(told.len(), 68);
     // Each was asked for what it does, too, and not refused alone.
     for (operation, statuses) in &answers {
         let done = statuses.iter().any(|status| (200..300).contains(status));
