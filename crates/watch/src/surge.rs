@@ -10,7 +10,7 @@ use crate::time::Moment;
 
 /// No reference is lower: one in ten thousand is as good as none.
 const LEAST_RATE: f64 = 1e-4;
-/// Nor higher: where half fails, more is no news.
+/// And from this one on more is no news.
 const MOST_RATE: f64 = 0.5;
 /// A surge is so many times the reference more.
 const TIMES: f64 = 2.0;
@@ -137,7 +137,11 @@ impl Surge {
             return Reading::Unknown;
         }
         self.lately.add(requests, errors, LATELY_TICKS);
-        let reference = reference.clamp(LEAST_RATE, MOST_RATE);
+        if reference >= MOST_RATE {
+            // Nobody stands out by failing where the others do.
+            return self.over();
+        }
+        let reference = reference.max(LEAST_RATE);
         let more = LEAST_MORE.max(TIMES * reference).min(1.0 - reference);
         if let Some(found) = self.found {
             let least = LEAST_MORE.max(TIMES * found.reference.max(reference));
@@ -358,6 +362,27 @@ mod tests {
                 "at {at}"
             );
         }
+    }
+
+    #[test]
+    fn where_half_fails_nobody_stands_out() {
+        let mut surge = Surge::default();
+        let mut learn = |second: u64, errors: u32, reference: f64| {
+            let now = Moment::from_secs(1_000 + second);
+            surge.learn(20, errors, reference, now, 4.0)
+        };
+        for second in 0..100 {
+            assert_eq!(learn(second, 0, 0.0), Reading::Good);
+        }
+        // All of them fail at once, so that the reference is as high.
+        for second in 100..200 {
+            assert_eq!(learn(second, 20, 1.0), Reading::Good, "{second}");
+        }
+        // The others are well again, and it is not.
+        let found = (200..210).find(|second| learn(*second, 20, 0.0) == Reading::Bad);
+        assert!(found.is_some());
+        // And what they do is what it does, again: then it is theirs as well.
+        assert_eq!(learn(220, 20, 0.9), Reading::Good);
     }
 
     #[test]
