@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { ADMIN, story } from './drive.ts';
 
-/** Of one poll: version, services, certificates, limits, and backends of twelve services. */
-const ASKED = 16;
+/** Of one poll: version, services, certificates, limits, alerts, and backends of twelve services. */
+const ASKED = 17;
 const BYTES = 600_000;
 
 await story(async (open) => {

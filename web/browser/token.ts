@@ -1,6 +1,6 @@
 // Who has a token that only looks is offered nothing to do, and what it forges is refused.
 import assert from 'node:assert/strict';
-import { ADMIN, does, story, told } from './drive.ts';
+import { ADMIN, ask, does, story, told } from './drive.ts';
 
 const REFUSED = /status of 40[13]/;
 
@@ -18,12 +18,21 @@ await story(async (open) => {
   await enter('nobody');
   await at.shows('This token is not known, or has ended.');
   const viewer = told('EVENKEEL_VIEWER');
+  assert.match(await ask('/who'), /one|two/);
+  const own = { Authorization: `Bearer ${told('EVENKEEL_OPERATOR')}`, 'X-Evenkeel': '1', 'If-Match': '*' };
+  const silence = await fetch(`${ADMIN}/v1/silences`, { method: 'POST', headers: own, body: JSON.stringify({ for_seconds: 600, why: 'somebody works on it' }) });
+  assert.equal(silence.status, 200);
   await enter(viewer);
   await page.getByRole('row', { name: /^api one / }).waitFor();
   await page.getByRole('button', { name: 'api', exact: true }).first().click();
   const offered = page.getByRole('main').getByRole('button').filter({ hasNotText: /^api$/ });
   assert.equal(await offered.count(), 0, 'buttons');
   assert.equal(await page.getByRole('combobox', { name: /^(Action|Policy)/ }).count(), 0, 'actions');
+  for (const [view, text] of [['Alerts', 'somebody works on it'], ['Performance', 'Weights that follow'], ['Recommendations', 'single point of failure']] as const) {
+    await at.view(view);
+    await at.shows(text);
+    assert.equal(await page.getByRole('main').getByRole('button').count(), 0, view);
+  }
   await at.view('Revisions');
   await at.shows('1 (runs)');
   assert.equal(await page.getByRole('button', { name: /^Roll back/ }).count(), 0);
@@ -44,6 +53,8 @@ await story(async (open) => {
   await page.getByLabel('Token').waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await enter(told('EVENKEEL_OPERATOR'));
+  await at.view('Alerts');
+  await page.getByRole('button', { name: /^Lift silence/ }).waitFor();
   await at.view('Services');
   const action = page.getByRole('combobox', { name: 'Action for one of api' });
   await action.waitFor();

@@ -11,6 +11,9 @@ const VIEWS: [string, (string | RegExp)[], ((at: Watched) => Promise<void>)?][] 
   ['Certificates', ['a.example', 'secure']],
   ['Revisions', ['1 (runs)']],
   ['Limits', ['client connections']],
+  ['Alerts', ['Silences', 'Who is told']],
+  ['Performance', ['Backends over the last minute', 'Weights that follow']],
+  ['Recommendations', ['Nothing is done by itself']],
 ];
 
 async function whyThere(at: Watched): Promise<void> {

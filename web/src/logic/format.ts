@@ -27,6 +27,14 @@ export function perSecond(rate: number | null | undefined): string {
   return rate > 0 && rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString('en');
 }
 
+/** A figure of the API by its unit. */
+export function figure(value: number, unit: string | null | undefined): string {
+  if (unit === 'seconds') return milliseconds(value * 1000);
+  if (unit === 'share') return percent(value);
+  if (unit === 'per_second') return `${perSecond(value)}/s`;
+  return Number.isInteger(value) ? count(value) : value.toFixed(2);
+}
+
 export const count = (value: number | null | undefined): string => (value == null ? NONE : value.toLocaleString('en'));
 
 export const clock = (seconds: number): string => new Date(seconds * 1000).toLocaleTimeString('en-GB');

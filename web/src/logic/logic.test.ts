@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Event, Service, Version } from '../api/types';
-import { duration, milliseconds, percent, perSecond } from './format';
+import type { Alert, Event, Service, Version } from '../api/types';
+import { duration, figure, milliseconds, percent, perSecond } from './format';
 import { kept, quantile, rate, read, unknown } from './rates';
 import { backoff_ms, StreamParser } from './stream';
 import { troubles, type Seen } from './troubles';
@@ -12,6 +12,7 @@ const nothing: Seen = {
   limits: [],
   version: null,
   events: [],
+  alerts: [],
   now_seconds: 100,
 };
 
@@ -107,3 +108,21 @@ test('errors stand before warnings, and what is refused or not kept is told unti
   const failing = troubles({ ...nothing, version: configured({ kept: 'failing', files_refused: true }), events: [event('overlay_failing')] });
   expect(failing.map((one) => one.what)).toEqual(['a certificate or the tokens were refused', 'the disk does not take changes']);
 });
+
+test('an open alert is broken, unless somebody silenced it or its backend says so', () => {
+  const alert = { number: 7, service: 'api', kind: 'threshold', metric: 'p95', severity: 'critical', state: 'open', since_seconds: 40, flapping: false, silenced: false } as Alert;
+  const evidence = { value: 0.3, limit: 0.1, unit: 'seconds', requests: 900, over_seconds: 60 };
+  const of = (...alerts: Alert[]) => troubles({ ...nothing, alerts }).map(({ level, what, why, seconds }) => [level, what, why, seconds]);
+  expect(of({ ...alert, evidence })).toEqual([['error', 'api: threshold p95', '300 ms against 100 ms', 60]]);
+  const noted = { ...alert, severity: 'warning', backend: 'one', acknowledged: { by: 'anna', at_seconds: 50 } };
+  expect(of(noted)).toEqual([['warning', 'api / one: threshold p95', 'see the alert; noted by anna', 60]]);
+  expect(of({ ...alert, silenced: true }, { ...alert, state: 'cleared' }, { ...alert, kind: 'down' })).toEqual([]);
+});
+
+test.each([
+  [0.0042, 'seconds', '4.2 ms'],
+  [0.25, 'share', '25 %'],
+  [1234.5, 'per_second', '1,235/s'],
+  [7, undefined, '7'],
+  [1.666, null, '1.67'],
+])('a figure of %s %s', (value, unit, text) => expect(figure(value, unit)).toBe(text));

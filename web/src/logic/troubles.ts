@@ -1,6 +1,6 @@
 // What is broken, since when, and why: the worst first.
-import type { Backend, Certificate, Event, Limit, Service, Version } from '../api/types';
-import { percent, words } from './format';
+import type { Alert, Backend, Certificate, Event, Limit, Service, Version } from '../api/types';
+import { figure, percent, words } from './format';
 
 export interface Trouble {
   level: 'error' | 'warning';
@@ -18,6 +18,7 @@ export interface Seen {
   limits: Limit[];
   version: Version | null;
   events: Event[];
+  alerts: Alert[];
   now_seconds: number;
 }
 
@@ -88,6 +89,23 @@ function ofLimits({ limits }: Seen): Trouble[] {
     }));
 }
 
+/** Open alerts for which somebody is called. Who is down is told of as a backend. */
+function ofAlerts({ alerts, now_seconds }: Seen): Trouble[] {
+  return alerts
+    .filter((one) => one.state === 'open' && one.kind !== 'down' && !one.silenced)
+    .map((one) => {
+      const { value, limit, unit } = one.evidence ?? {};
+      const measured = value != null && limit != null ? `${figure(value, unit)} against ${figure(limit, unit)}` : 'see the alert';
+      return {
+        level: one.severity === 'critical' ? 'error' : 'warning',
+        what: `${[one.service, one.backend].filter(Boolean).join(' / ')}: ${words([one.kind, one.metric].filter(Boolean).join(' '))}`,
+        why: one.acknowledged ? `${measured}; noted by ${one.acknowledged.by}` : measured,
+        seconds: now_seconds - one.since_seconds,
+        where: '#alerts',
+      };
+    });
+}
+
 /** What runs is not what somebody wants, or will not be after a restart. */
 function ofConfiguration({ version, events, now_seconds }: Seen): Trouble[] {
   const all: Trouble[] = [];
@@ -109,7 +127,7 @@ function ofConfiguration({ version, events, now_seconds }: Seen): Trouble[] {
 }
 
 export function troubles(seen: Seen): Trouble[] {
-  const all = [ofConfiguration, ofServices, ofBackends, ofCertificates, ofLimits].flatMap((of) => of(seen));
+  const all = [ofConfiguration, ofServices, ofBackends, ofAlerts, ofCertificates, ofLimits].flatMap((of) => of(seen));
   if (seen.version?.draining) {
     all.unshift({ level: 'warning', what: 'this process drains', why: 'it takes no new connections', seconds: null, where: '#events' });
   }

@@ -1,6 +1,6 @@
 // What the page knows of the instance: polled while it is seen, told by events in between.
 import { ApiError, name, Unreachable } from '../api/client';
-import type { Backend, Certificate, Event, Limit, Service, Version } from '../api/types';
+import type { Alert, AlertList, Backend, Certificate, Event, Limit, Service, Version } from '../api/types';
 import { kept, rate, read, unknown, type Rate, type Reading } from '../logic/rates';
 import { backoff_ms, StreamParser } from '../logic/stream';
 import { turn } from '../logic/turns';
@@ -23,6 +23,7 @@ class Live {
   certificates = $state.raw<Certificate[]>([]);
   limits = $state.raw<Limit[]>([]);
   events = $state.raw<Event[]>([]);
+  alerts = $state.raw<Alert[]>([]);
   rates = $state.raw<Rate[]>([]);
   loaded = $state(false);
   trouble = $state('');
@@ -65,6 +66,7 @@ class Live {
     this.backends = new Map();
     this.certificates = [];
     this.limits = [];
+    this.alerts = [];
     this.events = [];
     this.rates = [];
     this.reading = null;
@@ -99,11 +101,12 @@ class Live {
   private async readAll(signal: AbortSignal | undefined): Promise<void> {
     const { client } = caller;
     const writes = this.writes;
-    const [version, services, certificates, limits] = await Promise.all([
+    const [version, services, certificates, limits, alerts] = await Promise.all([
       allowed('configuration:read', () => client.ask<Version>('/v1/version'), null),
       allowed('backends:read', () => client.all<Service>('/v1/services'), []),
       allowed('configuration:read', () => client.ask<Certificate[]>('/v1/certificates'), []),
       allowed('performance:read', () => client.ask<Limit[]>('/v1/limits'), []),
+      allowed('health:read', async () => (await client.ask<AlertList>('/v1/alerts?state=open')).items, []),
     ]);
     if (signal?.aborted) return;
     const begun = version !== null && this.process !== null && version.process !== this.process;
@@ -115,6 +118,7 @@ class Live {
     else if (begun) this.rates = kept(this.rates, unknown(reading.at_ms), MOST_RATES);
     this.reading = reading;
     [this.version, this.services, this.certificates, this.limits] = [version, services, certificates, limits];
+    this.alerts = alerts;
     await this.readBackends(services, signal);
     this.loaded = true;
   }

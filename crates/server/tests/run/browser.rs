@@ -188,6 +188,37 @@ fn the_page_outlives_the_process() {
 }
 
 #[test]
+fn what_is_wrong_is_told_noted_and_mended() {
+    let site = Site::new("browser-alerts");
+    let files = Folder::new("browser-alerts-files");
+    files.write("who", "one\n");
+    let server = Server::nginx(
+        &files,
+        "keepalive_requests 1000000; location /boom { return 500; }",
+    );
+    let text = format!(
+        "admin: {{ {ADMIN} }}
+workers: 1
+listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
+alerts: {{ webhooks: [{{ name: ops, to: \"http://{}/alerts\", attempts: 1 }}] }}
+services:
+  api:
+    policy: round_robin
+    breaker: off
+    retry: off
+    adjust: {{ interval: 1h }}
+    monitoring: {{ thresholds: {{ error_rate: 5% }} }}
+    backends: [{{ id: one, address: \"{1}\" }}, {{ id: two, address: \"{1}\" }}]
+",
+        nobodys(),
+        server.address
+    );
+    let file = site.folder.write("keel.yaml", &text);
+    let keel = Evenkeel::run(&["-c", file.to_str().unwrap()]);
+    tell("alerts", (keel.admin, keel.address), &[], nothing);
+}
+
+#[test]
 fn a_thousand_backends_are_no_burden() {
     let site = Site::new("browser-crowd");
     let mut services = String::new();
