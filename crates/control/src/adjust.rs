@@ -170,6 +170,8 @@ impl Adjuster {
                 one.due = now + plan.interval;
             }
         }
+        // Of services that are not there, or not adjusted: nobody asks for it later.
+        state.learned.clear();
         news
     }
 

@@ -399,14 +399,15 @@ impl Instance {
     /// Begins an upgrade; one that ends says so at once.
     fn upgrade(&mut self, ask: Ask, reply: under_way::Reply, ends: bool) {
         // Who takes over reads it when it begins.
-        self.kept.hurry();
+        let written = self.kept.hurry(&self.control);
         match ends {
             false => {
                 // Before anything of it is told: a policy on trial is no operator's choice.
                 self.control.hold(true);
                 self.kept.hold(true);
                 let sockets = (&self.admin, &self.before);
-                self.upgrade.begin(&self.control, sockets, ask, reply);
+                self.upgrade
+                    .begin(&self.control, sockets, (ask, reply), written);
             }
             true => under_way::refused(reply, under_way::ENDS),
         }

@@ -1,4 +1,4 @@
-//! Owns what is known over a restart: alerts, silences, and what is watched of each service, as bytes in sections.
+//! Owns what is known over a restart: alerts, silences, what is watched of each service, and what its controller learned, as bytes in sections.
 //!
 //! A file begins with its kind and version; a section has a number, a length and its bytes, which have a version and a sum of their own. One
 //! of a number that is not known is passed over, so that a binary before this one reads what a later one wrote; one that is not understood
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use evenkeel_watch::alert::Alerts;
 use evenkeel_watch::service::ServiceWatch;
 
+use crate::adjust::Adjuster;
+
 use super::{Member, Monitor, State, Watched};
 
 /// The most bytes of a file: 2,048 series of 16 KiB, and alerts and silences with the longest names beside them.
@@ -16,9 +18,10 @@ pub const KEPT_MOST: usize = 40 << 20;
 
 const KIND: [u8; 8] = *b"ekwatch\x01";
 
-/// Sections by number. 3 is for the models of what is adjusted.
+/// Sections by number.
 const ALERTS: u8 = 1;
 const SERVICE: u8 = 2;
+const CONTROLLER: u8 = 3;
 
 /// What came of reading a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct Remembered {
     pub services: usize,
     /// Alerts that are, raised and cleared.
     pub alerts: usize,
+    /// Controllers of weights that follow.
+    pub controllers: usize,
     /// Sections that are not understood.
     pub refused: usize,
     /// Sections of numbers that are not known.
@@ -37,6 +42,7 @@ pub struct Remembered {
 pub struct Memory {
     alerts: Alerts,
     services: Vec<(Arc<str>, ServiceWatch)>,
+    controllers: Vec<(Arc<str>, Vec<u8>)>,
 }
 
 impl Memory {
@@ -45,22 +51,21 @@ impl Memory {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = KIND.to_vec();
         section(&mut bytes, ALERTS, &[&self.alerts.to_bytes()]);
+        for (name, controller) in &self.controllers {
+            named(&mut bytes, CONTROLLER, name, controller);
+        }
         for (name, watch) in &self.services {
-            // No name is longer: a plan has none.
-            let Ok(length) = u16::try_from(name.len()) else {
-                continue;
-            };
-            let parts = [&length.to_le_bytes(), name.as_bytes(), &watch.to_bytes()];
-            section(&mut bytes, SERVICE, &parts);
+            named(&mut bytes, SERVICE, name, &watch.to_bytes());
         }
         bytes
     }
 }
 
 impl Monitor {
-    /// What is known now. Cost: a copy, for which looks wait.
+    /// What is known now, here and to those who adjust. Cost: a copy, for which looks wait.
     #[must_use]
-    pub fn memory(&self) -> Memory {
+    pub fn memory(&self, adjuster: &Adjuster) -> Memory {
+        let controllers = adjuster.bytes();
         let state = self.state();
         let services = state.services.iter();
         Memory {
@@ -68,6 +73,7 @@ impl Monitor {
             services: services
                 .map(|(name, one)| (name.clone(), one.watch.clone()))
                 .collect(),
+            controllers,
         }
     }
 
@@ -75,7 +81,7 @@ impl Monitor {
     ///
     /// # Errors
     /// It is no file of this kind and version, or ends within a section; then nothing is taken.
-    pub fn remember(&self, bytes: &[u8]) -> Result<Remembered, &'static str> {
+    pub fn remember(&self, adjuster: &Adjuster, bytes: &[u8]) -> Result<Remembered, &'static str> {
         let sections = sections(bytes)?;
         let mut came = Remembered::default();
         let mut state = State::default();
@@ -85,6 +91,11 @@ impl Monitor {
                     .map(|alerts| state.alerts = alerts)
                     .is_ok(),
                 SERVICE => service(&mut state, bytes).is_some(),
+                CONTROLLER => {
+                    let learned = controller(adjuster, bytes).is_some();
+                    came.controllers += usize::from(learned);
+                    learned
+                }
                 _ => {
                     came.strange += 1;
                     continue;
@@ -102,9 +113,7 @@ impl Monitor {
 }
 
 fn service(state: &mut State, bytes: &[u8]) -> Option<()> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let (name, bytes) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-    let name = std::str::from_utf8(name).ok()?;
+    let (name, bytes) = name_of(bytes)?;
     let watch = ServiceWatch::from_bytes(bytes).ok()?;
     let backends = watch.backends();
     // Counters of this process begin anew.
@@ -119,6 +128,26 @@ fn service(state: &mut State, bytes: &[u8]) -> Option<()> {
     }
     state.services.insert(name.into(), watched);
     Some(())
+}
+
+fn controller(adjuster: &Adjuster, bytes: &[u8]) -> Option<()> {
+    let (name, bytes) = name_of(bytes)?;
+    adjuster.take_over(name, bytes).ok()
+}
+
+/// Whose a section is, and what is behind that.
+fn name_of(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (name, bytes) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    Some((std::str::from_utf8(name).ok()?, bytes))
+}
+
+fn named(bytes: &mut Vec<u8>, number: u8, name: &str, of_it: &[u8]) {
+    // No name is longer: a plan has none.
+    if let Ok(length) = u16::try_from(name.len()) {
+        let parts = [&length.to_le_bytes(), name.as_bytes(), of_it];
+        section(bytes, number, &parts);
+    }
 }
 
 fn section(bytes: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
@@ -175,7 +204,7 @@ mod tests {
             state.services.insert(name.into(), Watched::default());
         }
         drop(state);
-        monitor.memory().to_bytes()
+        monitor.memory(&Adjuster::default()).to_bytes()
     }
 
     fn silences(monitor: &Monitor) -> Vec<(u64, Silence)> {
@@ -185,7 +214,7 @@ mod tests {
     #[test]
     fn what_is_known_comes_back_and_numbers_go_on() {
         let monitor = Monitor::default();
-        let came = monitor.remember(&known()).unwrap();
+        let came = monitor.remember(&Adjuster::default(), &known()).unwrap();
         let expect = Remembered {
             services: 2,
             ..Remembered::default()
@@ -205,7 +234,7 @@ mod tests {
             why: String::new(),
         };
         assert_eq!(monitor.silence(&quiet, "ops"), Ok(2));
-        assert_eq!(monitor.memory().services.len(), 2);
+        assert_eq!(monitor.memory(&Adjuster::default()).services.len(), 2);
     }
 
     /// Whatever stands there, nothing breaks, and what is not understood is not taken.
@@ -215,29 +244,33 @@ mod tests {
         let monitor = Monitor::default();
         for bytes in [&b""[..], b"ekwatch\x02", &whole[1..]] {
             assert_eq!(
-                monitor.remember(bytes),
+                monitor.remember(&Adjuster::default(), bytes),
                 Err("it is not of this kind and version")
             );
         }
         for end in KIND.len() + 1..whole.len() {
             // At the end of a section it is a shorter file.
-            if let Err(why) = monitor.remember(&whole[..end]) {
+            if let Err(why) = monitor.remember(&Adjuster::default(), &whole[..end]) {
                 assert_eq!(why, "it ends within a section");
             }
         }
         for at in KIND.len()..whole.len() {
             let mut changed = whole.clone();
             changed[at] ^= 0x55;
-            let came = monitor.remember(&changed);
+            let came = monitor.remember(&Adjuster::default(), &changed);
             // A name has no sum: another service is known then.
             let taken = came.is_ok_and(|came| came.refused + came.strange == 0);
             assert!(!taken || changed[at].is_ascii(), "{at}");
         }
         // Of a number that a later binary gives.
         let mut later = whole;
-        section(&mut later, 3, &[b"models"]);
-        let came = monitor.remember(&later).unwrap();
+        section(&mut later, 4, &[b"more"]);
+        let came = monitor.remember(&Adjuster::default(), &later).unwrap();
         assert_eq!((came.services, came.refused, came.strange), (2, 0, 1));
+        // A controller that is none.
+        named(&mut later, CONTROLLER, "a", b"learned");
+        let came = monitor.remember(&Adjuster::default(), &later).unwrap();
+        assert_eq!((came.services, came.refused, came.controllers), (2, 1, 0));
         assert_eq!(silences(&monitor).len(), 1);
         // More than are watched.
         let mut many = KIND.to_vec();
@@ -247,7 +280,7 @@ mod tests {
             let name = [name[0], name[1], u8::from(number & 0x80 != 0)];
             section(&mut many, SERVICE, &[&3_u16.to_le_bytes(), &name, &bytes]);
         }
-        let came = monitor.remember(&many).unwrap();
+        let came = monitor.remember(&Adjuster::default(), &many).unwrap();
         assert_eq!(
             (came.services, came.refused),
             (super::super::MOST_WATCHED, 1)

@@ -1,9 +1,10 @@
-//! Owns what is watched beside the overlay: alerts, silences and figures of the process before, read once at a start, and the writing of them,
+//! Owns what is watched beside the overlay: alerts, silences, figures and what was learned of weights by the process before, read once at a start, and the writing of them,
 //! once a minute, when another process is to take over, and at the end.
 //!
 //! A thread copies and writes; what cannot be read keeps nobody from starting.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use evenkeel_control::Control;
 use evenkeel_control::monitor::KEPT_MOST;
@@ -37,23 +38,32 @@ impl Kept {
         }
     }
 
-    /// Has what is watched written soon.
-    pub(crate) const fn hurry(&mut self) {
-        self.watched.rest = 0;
+    /// Has what is watched written now; what is returned ends when that is done, or is not to be waited for.
+    pub(crate) fn hurry(&mut self, control: &Control) -> Receiver<()> {
+        let (writes, written) = sync_channel(0);
+        match self.watched.writing {
+            // It has all but the last moments.
+            Some(_) => self.watched.rest = 0,
+            None => self.watched.begin(control, Some(writes)),
+        }
+        written
     }
 }
 
 fn remember(place: &Path, control: &Control) {
     let read = held(place, KEPT_MOST).and_then(|bytes| {
-        let came = bytes.map(|bytes| control.monitor().remember(&bytes));
+        let known = |bytes: Vec<u8>| control.monitor().remember(&control.adjuster(), &bytes);
+        let came = bytes.map(known);
         came.transpose().map_err(str::to_owned)
     });
     let place = place.display();
     match read {
         Ok(None) => {}
         Ok(Some(came)) => {
-            let (services, alerts) = (came.services, came.alerts);
-            info!("{place} has what was seen of {services} services, and {alerts} alerts");
+            let (services, alerts, learned) = (came.services, came.alerts, came.controllers);
+            info!(
+                "{place} has what was seen of {services} services, {alerts} alerts, and what was learned of the weights of {learned}"
+            );
             if came.refused + came.strange > 0 {
                 warn!(
                     "{place}: {} parts are not understood, and {} are of a later binary; they are left out",
@@ -96,7 +106,7 @@ impl Watched {
             self.wrote(outcome);
         }
         if self.rest == 0 {
-            self.begin(control);
+            self.begin(control, None);
         }
     }
 
@@ -106,29 +116,32 @@ impl Watched {
             // The next has more.
             let _ = writing.await;
         }
-        self.begin(control);
+        self.begin(control, None);
         if let Some(writing) = self.writing.take() {
             let outcome = writing.await.unwrap_or_else(|_| Err(NO_THREAD.into()));
             self.wrote(outcome);
         }
     }
 
-    fn begin(&mut self, control: &Control) {
+    /// `writes` lives as long as that takes.
+    fn begin(&mut self, control: &Control, writes: Option<SyncSender<()>>) {
         self.rest = EVERY;
         let Some(place) = self.place.clone() else {
             return;
         };
         let (sender, outcome) = oneshot::channel();
-        let monitor = control.monitor();
+        let (monitor, adjuster) = (control.monitor(), control.adjuster());
         // Without a thread the sender is dropped, and that is heard.
         let _ = std::thread::Builder::new()
             .name("watched".into())
             .spawn(move || {
-                let bytes = monitor.memory().to_bytes();
+                let bytes = monitor.memory(&adjuster).to_bytes();
                 // Who takes over writes a minute later.
                 let mine = super::mine();
+                let outcome = put(&place, NAME, &bytes, &mine);
+                drop(writes);
                 // Nobody may wait for it any more.
-                let _ = sender.send(put(&place, NAME, &bytes, &mine));
+                let _ = sender.send(outcome);
             });
         self.writing = Some(outcome);
     }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use evenkeel_control::control::handover::CarriedState;
@@ -35,6 +36,9 @@ const OURS: [&str; 5] = [
     "LISTEN_PIDFDID",
     "WATCHDOG_PID",
 ];
+
+/// What the new process reads of this one's is waited for no longer: a disk that hangs is no reason to go on as before.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is to be started, and what it is given.
 pub(crate) struct Order {
@@ -74,8 +78,8 @@ pub(crate) struct Upgrading {
 }
 
 impl Upgrading {
-    /// Begins it.
-    pub(crate) fn begin(order: Order) -> Self {
+    /// Begins it, once what the new process reads is written; not for ever.
+    pub(crate) fn begin(order: Order, written: Receiver<()>) -> Self {
         let (sender, outcome) = oneshot::channel();
         let cancelled = Arc::new(AtomicBool::new(false));
         let seen = cancelled.clone();
@@ -83,6 +87,7 @@ impl Upgrading {
         let _ = std::thread::Builder::new()
             .name("upgrade".into())
             .spawn(move || {
+                let _ = written.recv_timeout(WRITTEN_WITHIN);
                 if let Err(Ok(mut late)) = sender.send(start(&order, &seen)) {
                     end(&mut late.child);
                 }

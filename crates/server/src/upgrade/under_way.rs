@@ -4,6 +4,7 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use evenkeel_control::events::{Chronicle, What};
 use evenkeel_control::{Control, room};
@@ -111,13 +112,13 @@ impl UnderWay {
         self.0.is_some()
     }
 
-    /// Begins one, unless one is under way.
+    /// Begins one, unless one is under way; the process is started when `written` has ended, or takes too long.
     pub(crate) fn begin(
         &mut self,
         control: &Control,
         sockets: (&Served, &Predecessors),
-        ask: Ask,
-        reply: Reply,
+        (ask, reply): (Ask, Reply),
+        written: Receiver<()>,
     ) {
         if self.is_begun() {
             return refused(reply, "another upgrade is under way");
@@ -128,7 +129,7 @@ impl UnderWay {
                 chronicle.write(What::UpgradeBegun);
                 info!("upgrade: {} is started", order.binary.display());
                 self.0 = Some(Begun {
-                    upgrading: Upgrading::begin(order),
+                    upgrading: Upgrading::begin(order, written),
                     keys,
                     reply,
                     chronicle,

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::process::{Evenkeel, Folder, Server};
+use crate::process::{Evenkeel, Folder, Server, nobodys};
+use crate::upgrade::Line;
 
 fn page(keel: &Evenkeel, path: &str) -> Value {
     let out = keel.page(path);
@@ -145,6 +146,71 @@ fn who_fails_more_than_its_peers_loses_share() {
         "{seen}"
     );
     assert!(!keel.page("/metrics").contains(row));
+}
+
+/// What was learned of a backend, and the part of its weight that it has by that, go over a restart and an upgrade, where there is a place for it.
+#[test]
+fn what_was_learned_outlives_the_process() {
+    let folders = ["adjusted-kept", "adjusted-kept-gray", "adjusted-kept-well"].map(Folder::new);
+    let gray =
+        "location / { if ($request_id ~ \"^[0-4]\") { return 500; } return 200 \"gray\\n\"; }";
+    let servers = [
+        Server::nginx(&folders[1], gray),
+        Server::nginx(&folders[2], "location / { return 200 \"well\\n\"; }"),
+    ];
+    let state = folders[0].path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let admin = format!("admin: {{ bind: \"{}\" }}", nobodys());
+    let run = |adjust: &str| {
+        let text = configuration(adjust, [&servers[0], &servers[1]]);
+        let text = text.replace("admin: { bind: \"127.0.0.1:0\" }", &admin);
+        let file = folders[0].write("keel.yaml", &text);
+        let state = state.to_str().unwrap();
+        Evenkeel::run(&["-c", file.to_str().unwrap(), "--state-dir", state])
+    };
+    let keel = run("{ interval: 1s }");
+    let mut seen = Value::Null;
+    for _ in 0..10_000 {
+        served(&keel);
+        seen = page(&keel, PATH);
+        if factor(&seen, 0) < 0.85 {
+            break;
+        }
+    }
+    // From here on nothing moves, so that what is there afterwards was there before.
+    let text = configuration("{ interval: 1h }", [&servers[0], &servers[1]]);
+    folders[0].write(
+        "keel.yaml",
+        &text.replace("admin: { bind: \"127.0.0.1:0\" }", &admin),
+    );
+    reload(&keel);
+    let lowered = factor(&page(&keel, PATH), 0);
+    assert!(lowered < 0.85, "{seen}");
+    let learned = |keel: &Evenkeel| {
+        let seen = page(keel, PATH);
+        let one = &seen["backends"]["items"][0];
+        (one["factor"].clone(), one["samples"].clone())
+    };
+    let before = learned(&keel);
+    keel.signal("-TERM");
+    let (status, said) = keel.wait();
+    assert!(status.success(), "{said}");
+    let mut keel = run("{ interval: 1h }");
+    assert!(
+        keel.said.contains("what was learned of the weights of 1"),
+        "{}",
+        keel.said
+    );
+    assert_eq!(learned(&keel), before);
+    // The share follows at once.
+    let share = page(&keel, "/v1/services/api/backends/gray")["share_wanted"].clone();
+    let expect = lowered / (2.0 + lowered);
+    assert!((share.as_f64().unwrap() - expect).abs() < 0.01, "{share}");
+    // What an upgrade goes by is written when it begins.
+    std::fs::remove_file(state.join("watched.bin")).unwrap();
+    let mut line = Line::default();
+    line.upgrade(&mut keel, &[]);
+    assert_eq!(learned(&keel), before);
 }
 
 /// A step may be had ahead of its time, once, and is refused where there is none to be had.

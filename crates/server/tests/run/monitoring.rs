@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::process::{Evenkeel, Folder, Server};
+use crate::process::{Evenkeel, Folder, Server, nobodys};
+use crate::upgrade::Line;
 
 fn page(keel: &Evenkeel, path: &str) -> Value {
     let out = keel.page(path);
@@ -50,8 +51,9 @@ fn instance(folder: &Folder, one: &Server) -> Evenkeel {
 }
 
 fn instance_with(folder: &Folder, one: &Server, flags: &[&str]) -> Evenkeel {
+    let admin = nobodys();
     let text = format!(
-        "admin: {{ bind: \"127.0.0.1:0\" }}
+        "admin: {{ bind: \"{admin}\" }}
 workers: 1
 listeners: {{ web: {{ bind: \"127.0.0.1:0\" }} }}
 services:
@@ -246,6 +248,13 @@ fn what_is_seen_outlives_the_process() {
     let events = page(&keel_again, "/v1/events?kind=alert_raised,alert_cleared");
     assert_eq!(events["items"].as_array().unwrap().len(), 0, "{events}");
     assert_eq!(page(&keel_again, "/v1/alerts?service=gone"), before);
+    // What an upgrade goes by is written when it begins.
+    let mut keel_again = keel_again;
+    std::fs::remove_file(state.join("watched.bin")).unwrap();
+    let mut line = Line::default();
+    line.upgrade(&mut keel_again, &[]);
+    assert_eq!(page(&keel_again, "/v1/alerts?service=gone"), before);
+    line.signal("-TERM");
     drop(keel_again);
     std::fs::write(state.join("watched.bin"), "ekwatch\u{1}\u{1}\u{ff}").unwrap();
     let keel = run();

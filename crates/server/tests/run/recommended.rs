@@ -487,12 +487,14 @@ fn a_rule_that_nothing_reaches_is_refused() {
         "",
         &format!("backends: [\"{}\"]", server.address),
     );
-    let (status, said) = write(
-        &keel,
-        "PUT",
-        "/v1/rules/never",
-        "{\"priority\": 2000000, \"when\": {\"path\": {\"prefix\": \"/x\"}}, \"deny\": true}",
-    );
+    let deny = |name: &str, priority: u32, prefix: &str| {
+        let path = format!("/v1/rules/{name}");
+        let rule =
+            json!({ "priority": priority, "when": { "path": { "prefix": prefix } }, "deny": true });
+        write(&keel, "PUT", &path, &rule.to_string())
+    };
+    assert_eq!(deny("wide", 5, "/x").0, 201);
+    let (status, said) = deny("never", 6, "/x/y");
     assert_eq!(status, 422, "{said}");
     assert!(said.to_string().contains("unreachable_rule"), "{said}");
 }

@@ -48,7 +48,7 @@ impl Line {
     }
 
     /// Sends it to the process that serves now.
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         send(signal, *self.0.last().unwrap());
     }
 }
