@@ -16,7 +16,6 @@ use evenkeel_balance::verdict::{Fault, Outcome, Verdict};
 use evenkeel_sim::chance::Chance;
 use evenkeel_watch::controller::{Controller, ControllerSettings, LEAST_FACTOR, Report, Seen};
 use evenkeel_watch::latencies::Latencies;
-use evenkeel_watch::time::Moment;
 
 const SEEDS: u64 = 10;
 const COUNT: usize = 5;
@@ -173,8 +172,7 @@ impl World {
                 latencies: &ended.latencies,
             })
             .collect();
-        let at = Moment::from_millis(1_795_305_600_000 + self.now / 1_000_000);
-        let report = self.controller.step(at, &seen, &self.settings);
+        let report = self.controller.step(&seen, &self.settings);
         let models = self.controller.models();
         let factors: Vec<_> = models
             .map(|(id, model)| (id.into(), single(model.factor)))

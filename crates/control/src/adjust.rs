@@ -370,7 +370,7 @@ impl Adjusted {
             }
         }
         let seen: Vec<_> = backends.iter().zip(&each).map(as_seen).collect();
-        let report = (self.controller).step(at, &seen, &settings(plan, self.acts));
+        let report = (self.controller).step(&seen, &settings(plan, self.acts));
         self.apply(service, now);
         let mut news = self.remember(report, at, &service.plan.name);
         news.extend(self.judge(service, plan, &each));

@@ -113,7 +113,7 @@ impl Watched {
         let interval = state.settings.adjust.map(|adjust| adjust.interval_ms);
         let rest = now.since(state.stepped).as_millis();
         if interval.is_some_and(|interval| rest >= u128::from(interval)) {
-            state.step(core, &snapshot, now, at);
+            state.step(core, &snapshot, now);
         }
     }
 }
@@ -173,7 +173,7 @@ impl State {
         self.alerts.gone(is_there, at);
     }
 
-    fn step(&mut self, core: &Service, snapshot: &ServiceSnapshot, now: Instant, at: Moment) {
+    fn step(&mut self, core: &Service, snapshot: &ServiceSnapshot, now: Instant) {
         let Some(mut settings) = self.settings.adjust else {
             return;
         };
@@ -186,7 +186,7 @@ impl State {
         self.stepped = now;
         let each = self.intervals(&snapshot.backends, millis(since));
         let seen: Vec<_> = snapshot.backends.iter().zip(&each).map(as_seen).collect();
-        self.step = self.controller.step(at, &seen, &settings);
+        self.step = self.controller.step(&seen, &settings);
         self.apply(core, now);
     }
 

@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 
 use crate::latencies::Latencies;
 use crate::number::median;
-use crate::time::Moment;
 use judge::Before;
 pub use judge::Effect;
 use measured::{Measured, middle, trusted};
@@ -161,7 +160,6 @@ pub struct Learning {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Controller {
     models: BTreeMap<String, Model>,
-    due: Moment,
     before: Option<Before>,
     hold: u32,
     undone: u32,
@@ -180,12 +178,6 @@ struct Wish<'a> {
 }
 
 impl Controller {
-    /// Is an interval over.
-    #[must_use]
-    pub fn is_due(&self, now: Moment) -> bool {
-        now >= self.due
-    }
-
     /// The part of its configured weight that a backend is to have.
     #[must_use]
     pub fn factor(&self, id: &str) -> f64 {
@@ -240,14 +232,8 @@ impl Controller {
         }
     }
 
-    /// Takes in an interval and moves weights. Cost: backends, 80 counters each.
-    pub fn step(
-        &mut self,
-        now: Moment,
-        seen: &[Seen<'_>],
-        settings: &ControllerSettings,
-    ) -> Report {
-        self.due = Moment::from_millis(now.as_millis().saturating_add(settings.interval_ms.max(1)));
+    /// Takes in an interval, when it is over, and moves weights. Cost: backends, 80 counters each.
+    pub fn step(&mut self, seen: &[Seen<'_>], settings: &ControllerSettings) -> Report {
         let frozen = |why| Report {
             frozen: Some(why),
             ..Report::default()

@@ -12,7 +12,6 @@ impl Controller {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut to = Writer::new(KIND, VERSION);
-        to.moment(self.due);
         to.count(u64::from(self.hold));
         to.count(u64::from(self.undone));
         to.count(self.judged);
@@ -32,13 +31,11 @@ impl Controller {
     /// What is wrong with them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut from = Reader::new(bytes, KIND, VERSION)?;
-        let due = from.moment()?;
         let hold = u32::try_from(from.up_to(16, "a count of intervals")?).unwrap_or(16);
         let undone = u32::try_from(from.up_to(4, "a count of steps")?).unwrap_or(4);
         let judged = from.up_to(u64::MAX / 2, "a count of steps")?;
         let gained = from.number(-50.0, 50.0, "a sum")?;
         let mut all = Self {
-            due,
             hold,
             undone,
             judged,

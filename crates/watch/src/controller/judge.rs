@@ -11,8 +11,10 @@ use crate::number::float;
 /// Twice as many beyond what 1 % took before.
 const TAIL: f64 = 0.01;
 const MOST_TAIL: f64 = 0.02;
-/// And the tail itself so much longer.
+/// And the tail itself so much longer,
 const LONGER: f64 = 1.2;
+/// by so many seconds at least: what a busy machine's scheduler makes of answers of two milliseconds is no step's doing.
+const LONGER_BY: f64 = 0.005;
 /// So much more that fails.
 const MORE_FAIL: f64 = 0.005;
 /// Beyond so many deviations; requests that were slow together count as one in this many.
@@ -144,7 +146,10 @@ impl Sum {
             return false;
         };
         let count = after.latencies.count();
-        if count < FEWEST || self.latencies.count() < FEWEST || now < LONGER * before {
+        if count < FEWEST || self.latencies.count() < FEWEST {
+            return false;
+        }
+        if now < (LONGER * before).max(before + LONGER_BY) {
             return false;
         }
         let beyond = after.latencies.above(before);
@@ -164,5 +169,33 @@ impl Sum {
             * (1.0 / float(self.requests) + 1.0 / float(after.requests)))
         .sqrt();
         more > MORE_FAIL && more > SURE * chance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(millis: u64) -> Sum {
+        let mut sum = Sum {
+            requests: 2_000,
+            ..Sum::default()
+        };
+        sum.latencies.add(millis * 1_000_000, 2_000);
+        sum
+    }
+
+    #[test]
+    fn a_tail_is_longer_by_its_length_and_by_what_matters() {
+        for (before, after, slower) in [
+            (20, 40, true),
+            (2, 4, false),
+            (2, 12, true),
+            (100, 108, false),
+            (40, 20, false),
+        ] {
+            let is = of(before).is_slower(&of(after));
+            assert_eq!(is, slower, "{before} ms, then {after} ms");
+        }
     }
 }

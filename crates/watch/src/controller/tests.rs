@@ -1,8 +1,6 @@
 use super::*;
 use crate::latencies::nanos;
 
-const START: u64 = 1_795_305_600;
-
 /// A backend of a small world: how slow it is beside 20 ms, how far its latency follows its load, how much of it fails.
 #[derive(Clone, Copy, Debug)]
 struct Backend {
@@ -26,7 +24,6 @@ struct World {
     controller: Controller,
     settings: ControllerSettings,
     chance: fastrand::Rng,
-    interval: u64,
     requests: f64,
 }
 
@@ -37,7 +34,6 @@ impl World {
             controller: Controller::default(),
             settings: ControllerSettings::default(),
             chance: fastrand::Rng::with_seed(seed),
-            interval: 0,
             requests: 2000.0,
         }
     }
@@ -77,12 +73,7 @@ impl World {
                 latencies,
             })
             .collect();
-        self.interval += 1;
-        self.controller.step(
-            Moment::from_secs(START + 60 * self.interval),
-            &seen,
-            &self.settings,
-        )
+        self.controller.step(&seen, &self.settings)
     }
 
     /// The factor of `b0` after each of so many intervals.
