@@ -16,7 +16,7 @@ use evenkeel_proxy::live::{Live, LiveService};
 use evenkeel_watch::alert::{self, Alert, Alerts, Kind, Notice, Silence};
 use evenkeel_watch::interval::Interval;
 use evenkeel_watch::metric::Metric;
-use evenkeel_watch::service::{ServiceWatch, WatchSettings};
+use evenkeel_watch::service::{ServiceWatch, WIDE_BUCKETS, WatchSettings};
 use evenkeel_watch::threshold::Threshold;
 use evenkeel_watch::time::Moment;
 
@@ -319,6 +319,7 @@ fn settings(plan: &MonitoringPlan) -> WatchSettings {
         thresholds: plan.thresholds.iter().map(limit).collect(),
         objective: plan.objective,
         anomalies: plan.anomalies,
+        grain: WIDE_BUCKETS,
         ..WatchSettings::default()
     }
 }

@@ -35,6 +35,9 @@ pub mod bytes;
 /// How long answers took: a distribution of few buckets.
 pub mod latencies;
 
+/// Those that come as wide buckets and a sum.
+pub mod buckets;
+
 /// What one tick brings.
 pub mod interval;
 

@@ -36,6 +36,10 @@ const LOOKS_MS: u64 = 10_000;
 const FEWEST_ANSWERS: f64 = 10.0;
 const LONGEST_SAMPLE_MS: u64 = 10_000;
 
+/// The [`grain`](WatchSettings::grain) of times that come as buckets each two or two and a half times as wide as the one before, and a sum: of less,
+/// a backend whose answers straddle a bound gave a dozen false alarms a week.
+pub const WIDE_BUCKETS: f64 = 0.25;
+
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchSettings {
@@ -45,6 +49,9 @@ pub struct WatchSettings {
     pub objective: Option<f64>,
     /// Is it compared with peers and its own past.
     pub anomalies: bool,
+    /// How far a backend's times may be off against those of the others by how they are measured, as a part of 1: what comes as a few wide
+    /// buckets and a sum jumps where most of it moves from one to the next ([`WIDE_BUCKETS`]). Smaller steps of one backend are not told.
+    pub grain: f64,
     /// How long is waited before anything is said. What is found by a sum has waited already.
     pub patience: Patience,
 }
@@ -56,6 +63,7 @@ impl Default for WatchSettings {
             thresholds: Vec::new(),
             objective: None,
             anomalies: true,
+            grain: 0.0,
             patience: Patience::default(),
         }
     }
@@ -126,7 +134,7 @@ impl ServiceWatch {
         self.turn(look, now, &mut changes);
         if settings.anomalies {
             self.failures(now, service, backends, &mut changes);
-            self.latencies(now, service, backends, &mut changes);
+            self.latencies(now, settings.grain, (service, backends), &mut changes);
         }
         if now.millis_since(self.looked) >= LOOKS_MS {
             self.looked = now;
@@ -243,10 +251,11 @@ impl ServiceWatch {
     fn latencies(
         &mut self,
         now: Moment,
-        service: &Interval,
-        backends: &[(&str, &Interval)],
+        grain: f64,
+        (service, backends): (&Interval, &[(&str, &Interval)]),
         changes: &mut Vec<Change>,
     ) {
+        let grain = grain.clamp(0.0, 1.0).ln_1p();
         for (id, tick) in backends {
             if let Some(backend) = self.backends.get_mut(*id) {
                 backend.sample.add(tick.latencies.logarithms());
@@ -288,7 +297,7 @@ impl ServiceWatch {
             let (Some(mean), Some(middle)) = (sample.mean_of(FEWEST_ANSWERS / 2.0), middle) else {
                 continue;
             };
-            let mut reading = backend.shift.learn(mean - middle, now, among);
+            let mut reading = (backend.shift).learn_steps(mean - middle, grain, now, among);
             // Who stands out among its peers is told of once.
             let is_known = backend.is_raised(Kind::SlowerThanPeers)
                 && !backend.is_raised(Kind::SlowerThanBefore);

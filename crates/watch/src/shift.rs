@@ -83,6 +83,11 @@ impl Default for Squares {
 impl Shift {
     /// Takes in a sample, the logarithm of a latency. `among` is how many sums are watched where one alarm is meant to be rare.
     pub fn learn(&mut self, sample: f64, now: Moment, among: f64) -> Reading {
+        self.learn_steps(sample, 0.0, now, among)
+    }
+
+    /// The same where samples are off by themselves: a step must be larger than `grain`, a natural logarithm, for what is found to be one.
+    pub fn learn_steps(&mut self, sample: f64, grain: f64, now: Moment, among: f64) -> Reading {
         if sample.is_nan() || sample.abs() > FARTHEST {
             return Reading::Unknown;
         }
@@ -101,7 +106,7 @@ impl Shift {
         let deviation = self.deviation();
         let above = (sample - self.mean) / deviation;
         // A baseline of few samples is off by as much itself.
-        let slack = SLACK.max(LEAST / 2.0 / deviation) + self.samples.sqrt().recip();
+        let slack = SLACK.max(LEAST.max(grain) / 2.0 / deviation) + self.samples.sqrt().recip();
         if self.sum <= 0.0 {
             self.began = now;
         }

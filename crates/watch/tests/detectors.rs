@@ -7,13 +7,63 @@
 )]
 
 use evenkeel_watch::alert::{Change, Kind};
+use evenkeel_watch::buckets::spread;
 use evenkeel_watch::condition::Turn;
 use evenkeel_watch::interval::Interval;
 use evenkeel_watch::latencies::{Latencies, nanos};
-use evenkeel_watch::service::{ServiceWatch, WatchSettings};
+use evenkeel_watch::service::{ServiceWatch, WIDE_BUCKETS, WatchSettings};
 use evenkeel_watch::time::Moment;
 
 const START: u64 = 1_795_305_600;
+
+/// The bounds of what an instance counts, in seconds: of its own times of answers it knows no more than these buckets and a sum.
+const BOUNDS: [f64; 18] = [
+    0.0001,
+    0.000_25,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    f64::INFINITY,
+];
+
+/// What an instance has counted of one within a second.
+#[derive(Clone, Default)]
+struct Counted {
+    counts: [u32; BOUNDS.len()],
+    sum: f64,
+}
+
+impl Counted {
+    fn add(&mut self, seconds: f64) {
+        let at = BOUNDS.iter().position(|bound| seconds <= *bound);
+        self.counts[at.unwrap()] += 1;
+        self.sum += seconds;
+    }
+
+    fn join(&mut self, other: &Self) {
+        for (own, other) in self.counts.iter_mut().zip(other.counts) {
+            *own += other;
+        }
+        self.sum += other.sum;
+    }
+
+    fn latencies(&self, place: &mut f64) -> Latencies {
+        let rows: Vec<_> = BOUNDS.into_iter().zip(self.counts).collect();
+        spread(&rows, self.sum, place)
+    }
+}
 
 /// What may be wrong, with one backend (`b1`) or the whole service.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +137,8 @@ struct World {
     /// hour: what nobody wants to be told of.
     rough: bool,
     wave: f64,
+    /// Where in their bucket the most lay, of each backend and of all, where times come as an instance counts them. None: as they are.
+    places: Option<Vec<f64>>,
 }
 
 impl World {
@@ -107,6 +159,19 @@ impl World {
             at: 0,
             rough: false,
             wave: 0.0,
+            places: None,
+        }
+    }
+
+    /// The same with times as an instance counts them.
+    fn counted(self) -> Self {
+        Self {
+            places: Some(vec![0.5; self.ids.len() + 1]),
+            settings: WatchSettings {
+                grain: WIDE_BUCKETS,
+                ..WatchSettings::default()
+            },
+            ..self
         }
     }
 
@@ -131,7 +196,9 @@ impl World {
             ..Interval::default()
         };
         let mut ticks = Vec::new();
+        let mut whole = Counted::default();
         for at in 0..self.ids.len() {
+            let mut counted = Counted::default();
             let ill = if at == 1 { fault } else { Fault::None };
             let fails = 0.001
                 + match (ill, fault) {
@@ -167,13 +234,23 @@ impl World {
                         slow
                     };
                     let drawn = self.scatter[self.chance.usize(..self.scatter.len())];
-                    tick.latencies.add(nanos(base * slow * drawn), 1);
+                    match &self.places {
+                        Some(_) => counted.add(base * slow * drawn),
+                        None => tick.latencies.add(nanos(base * slow * drawn), 1),
+                    }
                 }
+            }
+            if let Some(places) = &mut self.places {
+                whole.join(&counted);
+                tick.latencies = counted.latencies(&mut places[at]);
             }
             all.requests += tick.requests;
             all.errors += tick.errors;
             all.latencies.merge(&tick.latencies);
             ticks.push(tick);
+        }
+        if let Some(place) = self.places.as_mut().and_then(|all| all.last_mut()) {
+            all.latencies = whole.latencies(place);
         }
         let each: Vec<(&str, &Interval)> =
             self.ids.iter().map(String::as_str).zip(&ticks).collect();
@@ -206,11 +283,21 @@ fn normal(chance: &mut fastrand::Rng) -> f64 {
 
 #[test]
 fn faults_are_found_by_name_within_a_minute_and_little_else() {
+    judged(|world| world);
+}
+
+/// As an instance feeds it: buckets as wide as two and a half times, and a sum.
+#[test]
+fn faults_are_found_by_what_an_instance_counts() {
+    judged(World::counted);
+}
+
+fn judged(feed: impl Fn(World) -> World) {
     let (mut faults, mut found, mut right, mut wrong) = (0_u32, 0_u32, 0_u32, 0_u32);
     let mut slowest = Vec::new();
     for seed in 1..=12 {
         for backends in [3, 5, 10] {
-            let mut world = World::new(seed, backends, 0.05);
+            let mut world = feed(World::new(seed, backends, 0.05));
             wrong += count(&world.run(900, Fault::None));
             for fault in FAULTS {
                 let raised = world.run(180, fault);
@@ -260,10 +347,13 @@ fn count(raised: &[(u64, Change)]) -> u32 {
 
 /// A week of ticks of a second in which nothing is wrong.
 fn quiet_week(seed: u64, backends: usize, wobble: f64, rough: bool) {
-    let mut world = World {
+    quiet(World {
         rough,
         ..World::new(seed, backends, wobble)
-    };
+    });
+}
+
+fn quiet(mut world: World) {
     let raised = world.run(7 * 86_400, Fault::None);
     for (at, change) in &raised {
         println!(
@@ -318,6 +408,20 @@ fn a_rough_week_that_wobbles() {
 #[test]
 fn a_rough_week_of_four_backends_that_wobbles() {
     quiet_week(17, 4, 0.1, true);
+}
+
+#[test]
+fn a_quiet_week_by_what_an_instance_counts() {
+    quiet(World::new(21, 5, 0.05).counted());
+}
+
+#[test]
+fn a_rough_week_by_what_an_instance_counts() {
+    let world = World::new(22, 4, 0.05).counted();
+    quiet(World {
+        rough: true,
+        ..world
+    });
 }
 
 /// A distribution that is fed is the one that is asked for: what the judgement rests on.
