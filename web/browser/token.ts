@@ -32,6 +32,8 @@ await story(async (open) => {
     await at.view(view);
     await at.shows(text);
     assert.equal(await page.getByRole('main').getByRole('button').count(), 0, view);
+    const offers = page.getByRole('main').getByRole('combobox');
+    assert.equal(await offers.count(), view === 'Performance' ? 1 : 0, `${view}: what is chosen is whose figures are shown`);
   }
   await at.view('Revisions');
   await at.shows('1 (runs)');

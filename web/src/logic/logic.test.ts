@@ -3,6 +3,7 @@ import type { Alert, Event, Service, Version } from '../api/types';
 import { duration, figure, milliseconds, percent, perSecond } from './format';
 import { kept, quantile, rate, read, unknown } from './rates';
 import { backoff_ms, StreamParser } from './stream';
+import { told } from './trends';
 import { troubles, type Seen } from './troubles';
 
 const nothing: Seen = {
@@ -126,3 +127,13 @@ test.each([
   [7, undefined, '7'],
   [1.666, null, '1.67'],
 ])('a figure of %s %s', (value, unit, text) => expect(figure(value, unit)).toBe(text));
+
+test('a trend is bad where more of its figure is, and none where it goes nowhere', () => {
+  const trend = { metric: 'p95', over: 'hour', direction: 'rising', slope_per_hour: 12.4, median: 40, significance: 0.002, points: 60 };
+  const of = (more: object) => told([{ ...trend, ...more }]).map(({ level, what, how }) => [level, what, how.split(';')[0]]);
+  expect(of({})).toEqual([['warning', 'p95 is rising', 'by 12 ms an hour over the last hour']]);
+  expect(of({ direction: 'falling', slope_per_hour: -3 })).toEqual([['info', 'p95 is falling', 'by 3.0 ms an hour over the last hour']]);
+  expect(of({ metric: 'throughput', over: 'day' })).toEqual([['info', 'throughput is rising', 'by 12/s an hour over the last day']]);
+  expect(of({ metric: 'error_rate', slope_per_hour: 0.02 })).toEqual([['warning', 'error rate is rising', 'by 2.0 % an hour over the last hour']]);
+  expect(of({ direction: 'steady' })).toEqual([]);
+});
