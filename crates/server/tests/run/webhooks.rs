@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::process::{Evenkeel, Folder, Hearer};
+use crate::tls::Authority;
 
 const SECRET: &str = "0123456789abcdef";
 
@@ -190,4 +191,73 @@ fn who_is_not_well_holds_up_nobody() {
     });
     assert_eq!(seen["dead"].as_array().unwrap().len(), 3, "{seen:#}");
     assert_eq!(seen["receivers"][4]["delivered"], 0, "{seen:#}");
+}
+
+/// Over TLS a receiver is who its issuer says: another one is told nothing.
+#[test]
+fn over_tls_a_receiver_is_who_its_issuer_says() {
+    let folder = Folder::new("webhooks-tls");
+    let (ours, others) = (
+        Authority::new(&folder, "ours"),
+        Authority::new(&folder, "others"),
+    );
+    ours.make("hook", &["127.0.0.1"]);
+    let path = folder.path().display().to_string();
+    let mut receiver = Receiver::start(&[&format!("tls:{path}/hook.pem:{path}/hook.key")]);
+    let hook = |name: &str, authority: &Authority<'_>| {
+        let to = receiver.to().replace("http:", "https:");
+        let ca = authority.ca.display();
+        format!("{{ name: {name}, to: \"{to}\", ca: \"{ca}\", secret: ./secret, attempts: 1 }}")
+    };
+    let hooks = [hook("known", &ours), hook("strange", &others)];
+    let keel = run(&folder, &hooks.join(", "));
+    for _ in 0..2 {
+        let told = receiver.message();
+        assert_eq!(
+            (&told["signed"], &told["answer"]),
+            (&true.into(), &"200".into())
+        );
+    }
+    let seen = until(&keel, "/v1/webhooks", |seen| {
+        let of = |at: usize, key: &str| seen["receivers"][at][key].as_u64();
+        of(0, "delivered") == Some(2) && seen["dead"].as_array().unwrap().len() == 2
+    });
+    let strange = &seen["receivers"][1];
+    assert_eq!(strange["delivered"], 0, "{seen:#}");
+    assert_eq!(strange["last_error"]["why"], "tls: certificate_unknown");
+}
+
+/// A receiver that asks for a rest has it; the end of the process does not wait for that, and what is left is told then.
+#[test]
+fn a_rest_that_is_asked_for_is_kept_but_by_the_end() {
+    let folder = Folder::new("webhooks-rest");
+    let mut receiver = Receiver::start(&["503/25"]);
+    let keel = run(
+        &folder,
+        &format!("{{ name: ops, to: \"{}\" }}", receiver.to()),
+    );
+    let first = receiver.message();
+    let looks = |keel: &Evenkeel| {
+        let metrics = keel.page("/metrics");
+        let row = |name: &str| {
+            let mut rows = metrics.lines();
+            let row = rows.find_map(|row| row.strip_prefix(name));
+            row.unwrap().trim().parse::<u64>().unwrap()
+        };
+        let again = row("evenkeel_webhook_retries_total{webhook=\"ops\"}");
+        (row("evenkeel_monitoring_looks_total"), again)
+    };
+    // By itself it would be tried again after a second at most; looks come once a second.
+    let (before, _) = looks(&keel);
+    assert!((0..10_000).any(|_| {
+        let (now, again) = looks(&keel);
+        assert_eq!(again, 0, "it is not tried again meanwhile");
+        now > before + 4
+    }));
+    keel.signal("-TERM");
+    let (again, other) = (receiver.message(), receiver.message());
+    assert_eq!(again["body"]["id"], first["body"]["id"]);
+    assert_ne!(other["body"]["id"], first["body"]["id"]);
+    let (status, said) = keel.wait();
+    assert!(status.success(), "{said}");
 }

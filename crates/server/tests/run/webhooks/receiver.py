@@ -1,17 +1,19 @@
 """A receiver of alerts: prints its port, then a line of JSON for each message, with whether its signature holds by Python's own HMAC.
 
-The first argument is the secret, the rest are the statuses of its answers, in their order, and then 200; `hang` answers nothing until it
-ends."""
+The first argument is the secret, the rest are the statuses of its answers, in their order, and then 200; `503/30` asks for a rest of 30 s, and
+`hang` answers nothing until it ends. With `tls:CERTIFICATE:KEY` before them it speaks TLS."""
 import base64
 import hashlib
 import hmac
 import http.server
 import json
+import ssl
 import sys
 import threading
 
 SECRET = sys.argv[1].encode()
 ANSWERS = sys.argv[2:]
+TLS = ANSWERS.pop(0).split(":")[1:] if ANSWERS and ANSWERS[0].startswith("tls:") else None
 
 
 def signed(fields, body):
@@ -31,9 +33,10 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         print(json.dumps(said), flush=True)
         if answer == "hang":
             threading.Event().wait()
-        self.send_response(int(answer))
-        if answer != "200":
-            self.send_header("Retry-After", "0")
+        status, _, rest = answer.partition("/")
+        self.send_response(int(status))
+        if status != "200":
+            self.send_header("Retry-After", rest or "0")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -42,5 +45,9 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 
 with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+    if TLS:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*TLS)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     print(server.server_port, flush=True)
     server.serve_forever()
