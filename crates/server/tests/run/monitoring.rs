@@ -5,13 +5,13 @@ use serde_json::Value;
 use crate::process::{Evenkeel, Folder, Server, nobodys};
 use crate::upgrade::Line;
 
-fn page(keel: &Evenkeel, path: &str) -> Value {
+pub(crate) fn page(keel: &Evenkeel, path: &str) -> Value {
     let out = keel.page(path);
     serde_json::from_str(&out).unwrap_or_else(|_| panic!("{path}: {out}"))
 }
 
 /// A write by who has seen what runs: the status, and what is answered.
-fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> (u16, Value) {
     let version = page(keel, "/v1/version");
     let revision = version["configuration"]["revision"].as_str().unwrap();
     let seen = format!("If-Match: \"{revision}\"");
@@ -34,7 +34,7 @@ fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> (u16, Value) 
 }
 
 /// Asks for a page until it is as it should be: a look is curl's start, so that this is a minute or more.
-fn until(keel: &Evenkeel, path: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(keel: &Evenkeel, path: &str, is: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     for _ in 0..10_000 {
         last = page(keel, path);

@@ -9,27 +9,11 @@ use std::time::Duration;
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use serde_json::{Value, json};
 
+use crate::monitoring::{page, until, write};
 use crate::process::{Evenkeel, Folder, Server, hold, nobodys, until as until_mark};
 use crate::tls::Authority;
 
 const ALL: &str = "/v1/recommendations";
-
-fn page(keel: &Evenkeel, path: &str) -> Value {
-    let out = keel.page(path);
-    serde_json::from_str(&out).unwrap_or_else(|_| panic!("{path}: {out}"))
-}
-
-/// Asks for a page until it is as it should be: a look is curl's start, so that this is a minute or more.
-fn until(keel: &Evenkeel, path: &str, is: impl Fn(&Value) -> bool) -> Value {
-    let mut last = Value::Null;
-    for _ in 0..20_000 {
-        last = page(keel, path);
-        if is(&last) {
-            return last;
-        }
-    }
-    panic!("{path}: {last}");
-}
 
 fn codes(seen: &Value) -> Vec<&str> {
     let all = seen["items"].as_array().unwrap().iter();
@@ -61,29 +45,6 @@ services: {{ api: {{ {service} }} }}
     );
     let file = folder.write("keel.yaml", &text);
     Evenkeel::run(&["-c", file.to_str().unwrap()])
-}
-
-/// A write by who has seen what runs.
-fn write(keel: &Evenkeel, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let version = page(keel, "/v1/version");
-    let revision = version["configuration"]["revision"].as_str().unwrap();
-    let seen = format!("If-Match: \"{revision}\"");
-    let asks = [
-        "-X",
-        method,
-        "-H",
-        "X-Evenkeel: 1",
-        "-H",
-        &seen,
-        "-d",
-        body,
-        "-w",
-        "\n%{http_code}",
-    ];
-    let out = keel.asked(&asks, path);
-    let (body, status) = out.rsplit_once('\n').unwrap();
-    let told = serde_json::from_str(body).unwrap_or_else(|_| panic!("{path}: {out}"));
-    (status.parse().unwrap(), told)
 }
 
 /// A backend that takes as many milliseconds as the path says, and for ever where that says nothing.
